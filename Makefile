@@ -1,0 +1,35 @@
+# `make quickstart` and `make test` need nothing but Python 3.11 and a package index; each sets .venv up as far as it needs.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+# Without --no-compile pip spends most of its time on compiling what is never imported.
+PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
+INSTALL := $(PIP) install --no-compile --prefer-binary -c constraints.txt
+ARGS ?=
+
+.PHONY: quickstart test lint clean-venv
+
+quickstart: $(VENV)/.runtime
+	$(BIN)/retort run quickstart $(ARGS)
+	$(BIN)/retort report runs/quickstart
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest -n 2 $(ARGS)
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+# torch goes first and alone: it is the bulk, and the only package whose build depends on the machine.
+$(VENV)/.runtime: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(INSTALL) torch setuptools
+	$(INSTALL) --no-build-isolation --editable .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime
+	$(INSTALL) --no-build-isolation --editable '.[dev]'
+	touch $@
+
+clean-venv:
+	rm -rf $(VENV)

@@ -1,0 +1,114 @@
+"""Where problem files come from: the folder that --data or RETORT_DATA names, otherwise the hub.
+
+The files in the folder carry the columns of the hub's data sets, so one loader reads both.
+"""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from eval.problems import ProblemSetError, require_split
+
+VARIABLE = "RETORT_DATA"
+Row = dict[str, Any]
+
+
+def use_data_folder(folder: Path) -> None:
+    """Read problem files from this folder, in this process and in those that it starts (what --data does)."""
+    if not folder.is_dir():
+        raise ProblemSetError(f"the data folder {folder} does not exist")
+    os.environ[VARIABLE] = str(folder.resolve())
+
+
+def data_folder() -> Path | None:
+    """The folder in use, or None. Raises ProblemSetError where RETORT_DATA names no folder."""
+    named = os.environ.get(VARIABLE, "")
+    if not named:
+        return None
+    folder = Path(named).expanduser()
+    if not folder.is_dir():
+        raise ProblemSetError(f"{VARIABLE} names the folder {folder}, which does not exist")
+    return folder
+
+
+@dataclass(frozen=True)
+class Source:
+    """One data set: `name`_`split`.jsonl in the data folder, or `repository` (and `config`) on the hub."""
+
+    name: str
+    repository: str
+    splits: tuple[str, ...]
+    columns: tuple[str, ...]
+    config: str | None = None
+
+    def file(self, split: str) -> Path | None:
+        """The local file of this split, or None where the data folder is not set or does not hold it."""
+        folder = data_folder()
+        path = folder / f"{self.name}_{split}.jsonl" if folder else None
+        return path if path and path.is_file() else None
+
+    def rows(self, split: str) -> list[Row]:
+        """All rows, in the order of the source. Raises ProblemSetError where they cannot be had."""
+        require_split(self.name, split, self.splits)
+        path = self.file(split)
+        rows = read_jsonl(path) if path else self._from_hub(split)
+        where = str(path or self.repository)
+        for number, row in enumerate(rows, 1):
+            require_columns(row, self.columns, f"{where}, row {number}")
+        return rows
+
+    def _from_hub(self, split: str) -> list[Row]:
+        missing = f"{self.name}_{split}.jsonl"
+        hint = f"put {missing} into a folder and name it with --data or {VARIABLE}"
+        if (folder := data_folder()) is not None:
+            hint = f"{folder} does not hold {missing} either"
+        try:
+            from huggingface_hub import HfApi, constants, errors
+        except ImportError as error:
+            raise ProblemSetError(f"{self.repository} needs the package datasets, or {hint}") from error
+        if not constants.HF_HUB_OFFLINE:  # ask first: datasets itself retries for half a minute, noisily
+            try:
+                HfApi().dataset_info(self.repository, timeout=10)
+            except (errors.HTTPError, OSError) as error:
+                raise ProblemSetError(
+                    f"the hub cannot be reached for {self.repository} ({_line(error)}); {hint}; "
+                    "if it is in the hub's cache, set HF_HUB_OFFLINE=1"
+                ) from error
+        from datasets import load_dataset
+
+        try:
+            return [dict(row) for row in load_dataset(self.repository, self.config, split=split)]
+        except (OSError, ValueError) as error:
+            raise ProblemSetError(f"{self.repository} cannot be read ({_line(error)}); {hint}") from error
+
+
+def read_jsonl(path: Path) -> list[Row]:
+    """The rows of a JSONL file; empty lines are skipped. Raises ProblemSetError with the file and line."""
+    rows: list[Row] = []
+    try:
+        with path.open(encoding="utf-8") as lines:
+            for number, line in enumerate(lines, 1):
+                if not line.strip():
+                    continue
+                row = json.loads(line)
+                if not isinstance(row, dict):
+                    raise ProblemSetError(f"{path}:{number} is not a JSON object: {line.strip()[:60]}")
+                rows.append(row)
+    except json.JSONDecodeError as error:
+        raise ProblemSetError(f"{path}:{number} is not JSON: {error.msg} at column {error.colno}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ProblemSetError(f"{path} cannot be read: {_line(error)}") from error
+    return rows
+
+
+def require_columns(row: Row, columns: tuple[str, ...], where: str) -> None:
+    """Raise ProblemSetError, naming what is there, unless the row has all of the columns."""
+    absent = [column for column in columns if column not in row]
+    if absent:
+        raise ProblemSetError(f"{where} has no column {absent[0]!r}; it has {', '.join(map(repr, row))}")
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:160] or type(error).__name__

@@ -1,0 +1,15 @@
+"""Rollout engines: one way to draw completions from a model, for training, sampling and evaluation alike."""
+
+from typing import Any
+
+from eval.engine.types import Engine
+
+
+def engine_for(model: Any, tokenizer: Any) -> Engine:
+    """The fastest engine that is shown to be right for this model's family."""
+    from eval.engine.native import ATTENTION, NativeEngine
+    from eval.engine.plain import PlainEngine
+
+    if model.config.model_type in ATTENTION:
+        return NativeEngine(model, tokenizer.eos_token_id)
+    return PlainEngine(model, tokenizer.eos_token_id, tokenizer.pad_token_id)

@@ -1,0 +1,68 @@
+"""The engine for families without a fast path: transformers' own forward and cache, one batch at a time."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from eval.engine.sampling import draw, uniforms
+from eval.engine.types import Request, Sampled, Sampling
+
+ROWS = 64
+
+
+class PlainEngine:
+    """Samples from any transformers causal language model. Rows are padded on the left; the batch ends with its
+    longest row."""
+
+    def __init__(self, model: Any, eos: int, pad: int | None) -> None:
+        self.model, self.eos, self.pad = model, eos, eos if pad is None else pad
+
+    def sample(
+        self,
+        requests: Sequence[Request],
+        sampling: Sampling,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> list[list[Sampled]]:
+        rows = [(list(request.prompt), seed) for request in requests for seed in request.seeds]
+        sampled: list[Sampled] = []
+        training = self.model.training
+        self.model.eval()
+        try:
+            with torch.no_grad():
+                for start in range(0, len(rows), ROWS):
+                    sampled += self._batch(rows[start : start + ROWS], sampling)
+                    if progress:
+                        progress(len(sampled), len(rows))
+        finally:
+            self.model.train(training)
+        ordered = iter(sampled)
+        return [[next(ordered) for _ in request.seeds] for request in requests]
+
+    def _batch(self, rows: list[tuple[list[int], int]], sampling: Sampling) -> list[Sampled]:
+        device = self.model.device
+        longest = max(len(prompt) for prompt, _ in rows)
+        ids = torch.tensor([[self.pad] * (longest - len(p)) + p for p, _ in rows], device=device)
+        mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p, _ in rows], device=device)
+        numbers = torch.stack([torch.from_numpy(uniforms(seed, sampling.max_tokens)) for _, seed in rows]).to(device)
+        drawn: list[Sampled] = [Sampled([], [], False) for _ in rows]
+        finished = [False] * len(rows)
+        cache = None
+        positions = (mask.cumsum(-1) - 1).clamp(min=0)
+        for step in range(sampling.max_tokens):
+            output = self.model(
+                input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
+            )
+            cache = output.past_key_values
+            tokens, logprobs = draw(output.logits[:, -1], sampling.temperature, numbers[:, step])
+            for place, (token, value) in enumerate(zip(tokens.tolist(), logprobs.tolist(), strict=True)):
+                if not finished[place]:
+                    drawn[place].ids.append(token)
+                    drawn[place].logprobs.append(value)
+                    finished[place] = token == self.eos
+            if all(finished):
+                break
+            ids = tokens.unsqueeze(-1)
+            mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
+            positions = positions[:, -1:] + 1
+        return [Sampled(s.ids, s.logprobs, done) for s, done in zip(drawn, finished, strict=True)]

@@ -1,0 +1,51 @@
+"""What a rollout engine is asked and what it answers."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How tokens are drawn. `temperature` 0 takes the likeliest token."""
+
+    max_tokens: int
+    temperature: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One prompt (token ids) and a seed for each rollout wanted of it."""
+
+    prompt: Sequence[int]
+    seeds: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """One sampled continuation: its token ids (the end-of-text id included), their log-probabilities under the
+    tempered distribution they were drawn from, and whether it ended by itself."""
+
+    ids: list[int]
+    logprobs: list[float]
+    finished: bool
+
+
+class Engine(Protocol):
+    """Draws continuations for requests: one list of `Sampled` a request, both in the order asked."""
+
+    def sample(
+        self,
+        requests: Sequence[Request],
+        sampling: Sampling,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> list[list[Sampled]]: ...
+
+
+def rollout_seed(*parts: str | int) -> int:
+    """A 64-bit seed from what identifies a rollout, such as (seed, stage, problem, index).
+
+    The draws of a rollout depend on this alone, so sampling 4 now and 4 later is sampling 8.
+    """
+    return int.from_bytes(blake2b("\x1f".join(map(str, parts)).encode(), digest_size=8).digest(), "big")

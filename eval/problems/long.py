@@ -1,0 +1,26 @@
+"""Word problems told over a long text: the sentences that matter stand far apart among others that do not."""
+
+import random
+
+from eval.problems import require_split
+from eval.problems.filler import spread
+from eval.problems.words import Story, draw_story_of
+from rewards.types import Problem
+
+LENGTH = 240  # pieces of the prompt: four times a short problem with its solution, less room for the solution
+
+
+def long_word_problems(split: str, n: int | None, seed: int) -> list[Problem]:
+    """Word problems of two or three steps among filler, about 240 words each, split by their sums."""
+    require_split("long_word_problems", split)
+    rng = random.Random(f"long_word_problems:{split}:{seed}")
+    stories: dict[str, Story] = {}
+    while len(stories) < (1000 if n is None else n):
+        story = draw_story_of(split, rng)
+        stories.setdefault(story.skeleton, story)
+    return [
+        story.problem(
+            f"long_word_problems-{split}-{seed}-{i}", "long_word_problems", spread(story.sentences, LENGTH, rng)
+        )
+        for i, story in enumerate(stories.values())
+    ]

@@ -1,0 +1,56 @@
+"""A needle in a haystack: one sentence with a number, somewhere in a long text, and a question about it at the end."""
+
+import random
+
+from eval.problems import require_split
+from eval.problems.filler import pieces, sentence
+from eval.problems.split import split_of
+from eval.problems.words import NAMES
+from rewards.types import Problem
+
+LENGTHS = (64, 128, 192, 256)  # pieces of the prompt
+DEPTHS = (0.0, 0.25, 0.5, 0.75, 1.0)  # where in the text the needle stands; 1 is just before the question
+
+
+def haystack(name: str, number: int, length: int, depth: float, rng: random.Random) -> str:
+    """A text of about `length` pieces with the needle at `depth`, and the question."""
+    needle, question = f"The code of {name} is {number}.", f"What is the code of {name}?"
+    room = length - pieces(needle) - pieces(question)
+    filler: list[str] = []
+    while (next_one := sentence(rng)) and room >= pieces(next_one):
+        filler.append(next_one)
+        room -= pieces(next_one)
+    filler.insert(round(depth * len(filler)), needle)
+    return " ".join([*filler, question])
+
+
+def draw_needle(split: str, rng: random.Random) -> tuple[str, int]:
+    """A name and its number, split by the pair."""
+    names = [name for group in NAMES.values() for name in group]
+    while True:
+        name, number = rng.choice(names), rng.randint(0, 99)
+        if split_of(f"{name} {number}") == split:
+            return name, number
+
+
+def needle(split: str, n: int | None, seed: int) -> list[Problem]:
+    """Needles over all lengths and depths in turn; `meta` says which, for a table of accuracy by both."""
+    require_split("needle", split)
+    rng = random.Random(f"needle:{split}:{seed}")
+    grid = [(length, depth) for length in LENGTHS for depth in DEPTHS]
+    problems = []
+    for i in range(10 * len(grid) if n is None else n):
+        length, depth = grid[i % len(grid)]
+        name, number = draw_needle(split, rng)
+        problems.append(
+            Problem(
+                id=f"needle-{split}-{seed}-{i}",
+                prompt=haystack(name, number, length, depth, rng),
+                answer=str(number),
+                verifier="math",
+                family="needle",
+                skeleton=f"{name} {number}",
+                meta={"length": length, "depth": depth},
+            )
+        )
+    return problems

@@ -1,0 +1,150 @@
+"""From graded rollouts to numbers: `reduce` for a model on a problem set, `difference` between two models."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from fractions import Fraction
+from typing import Any
+
+from eval.metrics import Estimate, maj_at_k, mean_of, paired_difference, pass_at_k, share
+from rewards.types import Label
+
+Row = Mapping[str, Any]
+Numbers = dict[str, Any]
+
+DIGITS = 6
+_AT_MANY = re.compile(r"(pass|maj)@(?!1$)\d+")
+_PLAIN_NUMBER = re.compile(r"[-+]?(\d{1,3}(,\d{3})+|\d+)?(\.\d+)?|[-+]?\d+/[1-9]\d*")
+
+
+def reduce(rows: Iterable[Row]) -> Numbers:
+    """The report numbers of one model on one problem set, from one row a rollout (see eval.rollouts).
+
+    Per problem the rates come first, over its rollouts that could be graded; the score is the mean over
+    problems, each of the same weight, so it does not move with the number of rollouts. Keys:
+
+    n, rollouts           problems; rollouts of each (the fewest that any problem has)
+    pass@1, pass@1_ci95   share of correct rollouts; [low, high] clustered by problem (eval.metrics.share)
+    pass@K, maj@K         for K = rollouts > 1. Of a problem's K rollouts the ungradable ones count as not
+                          correct in pass@K and do not vote in maj@K
+    format, readable      share of all rollouts, correct or not
+    readable_of_correct   share of the correct rollouts, with its _ci95; None where none is correct
+    mean_length           generated tokens per rollout
+    no_answer, truncated, ungradable
+                          shares of all rollouts by verdict; ungradable ones leave the denominator of pass@1
+    left_out              problems with no gradable rollout, in no score; the scores are None if all are
+
+    Raises ValueError where there are no rows.
+    """
+    problems = by_problem(rows)
+    if not problems:
+        raise ValueError("no rollouts to report on")
+    gradable = [graded for graded in map(_gradable, problems.values()) if graded]
+    every = [row for found in problems.values() for row in found]
+    k = min(len(found) for found in problems.values())
+    numbers: Numbers = {"n": len(problems), "rollouts": k, **_scores(gradable, k)}
+    numbers["format"] = _mean(bool(row["format"]) for row in every)
+    numbers["readable"] = _mean(bool(row["readable"]) for row in every)
+    numbers |= _readable_of_correct(gradable)
+    numbers["mean_length"] = _mean(row["tokens"] for row in every)
+    for label in (Label.NO_ANSWER, Label.TRUNCATED, Label.UNGRADABLE):
+        numbers[label.value] = _mean(row["verdict"] == label for row in every)
+    numbers["left_out"] = len(problems) - len(gradable)
+    return numbers
+
+
+def by_problem(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    """Rows of each problem, problems and rows in the order of their first appearance."""
+    problems: dict[str, list[Row]] = {}
+    for row in rows:
+        problems.setdefault(row["problem"], []).append(row)
+    return problems
+
+
+def rates(rows: Iterable[Row]) -> dict[str, float]:
+    """Share of correct rollouts by problem id; problems with no gradable rollout are absent."""
+    graded = {id_: _gradable(found) for id_, found in by_problem(rows).items()}
+    return {id_: _correct(found) / len(found) for id_, found in graded.items() if found}
+
+
+def difference(rows_a: Iterable[Row], rows_b: Iterable[Row]) -> Estimate:
+    """pass@1 of a less that of b, paired by problem id, with its 95% interval.
+
+    Raises ValueError where they share fewer than two problems.
+    """
+    return paired_difference(rates(rows_a), rates(rows_b))
+
+
+def mean_of_sets(sets: Mapping[str, Mapping[str, Any]]) -> Numbers | None:
+    """Mean of pass@1 over problem sets, each of the same weight, and of what else they share; None without a
+    score.
+
+    `sets` maps a set's name to what `reduce` gave. pass@K and maj@K are there where every set has the same K.
+    """
+    scored = [numbers for numbers in sets.values() if numbers.get("pass@1") is not None]
+    if not scored or len(scored) < len(sets):
+        return None
+    mean = mean_of([Estimate(s["pass@1"], s["pass@1_ci95"][0], s["pass@1_ci95"][1], s["n"]) for s in scored])
+    numbers: Numbers = {"sets": list(sets), "pass@1": round(mean.mean, DIGITS), "pass@1_ci95": _pair(mean)}
+    for key in scored[0]:
+        if _AT_MANY.fullmatch(key) and all(key in other for other in scored):
+            numbers[key] = _mean(other[key] for other in scored)
+    return numbers
+
+
+def vote_of(row: Row) -> Fraction | str | None:
+    """The candidate that a rollout votes for in maj@k, or None where it abstains.
+
+    It must not know the right answer, so it is the extracted text: plain numbers by value ("1,000" and
+    "1000.0" are one candidate), anything else letter by letter but for white space.
+    """
+    text = row["extracted"]
+    if text is None or row["verdict"] in (Label.NO_ANSWER, Label.TRUNCATED):
+        return None
+    plain = str(text).strip()
+    if plain and plain[-1].isdigit() and plain.isascii() and _PLAIN_NUMBER.fullmatch(plain):
+        return Fraction(plain.replace(",", ""))
+    return " ".join(plain.split())
+
+
+def _gradable(rows: Sequence[Row]) -> list[Row]:
+    return [row for row in rows if row["verdict"] != Label.UNGRADABLE]
+
+
+def _scores(problems: Sequence[Sequence[Row]], k: int) -> Numbers:
+    if not problems:
+        keys = ["pass@1", "pass@1_ci95", *([f"pass@{k}", f"maj@{k}"] if k > 1 else [])]
+        return dict.fromkeys(keys)
+    first = share([_correct(rows) / len(rows) for rows in problems])
+    scores: Numbers = {"pass@1": round(first.mean, DIGITS), "pass@1_ci95": _pair(first)}
+    if k > 1:
+        scores[f"pass@{k}"] = _mean(pass_at_k(max(len(rows), k), _correct(rows), k) for rows in problems)
+        scores[f"maj@{k}"] = _mean(_majority(rows, k) for rows in problems)
+    return scores
+
+
+def _majority(rows: Sequence[Row], k: int) -> float:
+    correct = [row["verdict"] == Label.CORRECT for row in rows]
+    return maj_at_k([vote_of(row) for row in rows], correct, min(k, len(rows)))
+
+
+def _readable_of_correct(problems: Sequence[Sequence[Row]]) -> Numbers:
+    correct = [[row for row in rows if row["verdict"] == Label.CORRECT] for rows in problems]
+    correct = [rows for rows in correct if rows]
+    if not correct:
+        return {"readable_of_correct": None, "readable_of_correct_ci95": None}
+    readable = [sum(bool(row["readable"]) for row in rows) / len(rows) for rows in correct]
+    found = share(readable, [len(rows) for rows in correct])
+    return {"readable_of_correct": round(found.mean, DIGITS), "readable_of_correct_ci95": _pair(found)}
+
+
+def _correct(rows: Sequence[Row]) -> int:
+    return sum(row["verdict"] == Label.CORRECT for row in rows)
+
+
+def _mean(values: Iterable[float]) -> float:
+    held = list(values)
+    return round(sum(held) / len(held), DIGITS)
+
+
+def _pair(estimate: Estimate) -> list[float]:
+    return [round(estimate.low, DIGITS), round(estimate.high, DIGITS)]

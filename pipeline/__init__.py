@@ -1,0 +1,1 @@
+"""Stages, disk, processes: everything between a recipe file and a finished run."""

@@ -1,0 +1,80 @@
+"""`retort`: finds the subcommand, imports it alone, and turns what a person did wrong into plain lines."""
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+from pipeline import guard
+from pipeline.errors import UserError
+
+SUMMARIES = {
+    "run": "run a recipe, or go on with a run that was stopped",
+    "plan": "show what `run` would do, and do nothing",
+    "status": "show what of a run is done, and what would be made again and why",
+    "list": "list recipes, stages, rules, verifiers and problem sets",
+    "grade": "grade completions of a JSONL file, without a model",
+    "eval": "measure a model on problem sets",
+    "ask": "put a question to a model of a run and see it think",
+    "report": "show what a run made, as a table or as JSON",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit code of a command: 0 done, 1 failed, 2 asked wrongly, 128 + n ended by signal n."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or given[0] in ("-h", "--help", "help"):
+        print(_help())
+        return 0 if given else 2
+    if given[0] == "--version":
+        from importlib.metadata import version
+
+        print(f"retort {version('retort')}")
+        return 0
+    hidden = guard.complaint()
+    if hidden:
+        print(f"retort: {hidden}", file=sys.stderr)
+        return 1
+    return _command(given[0], given[1:])
+
+
+def _command(name: str, rest: Sequence[str]) -> int:
+    if name not in SUMMARIES:
+        near = get_close_matches(name, SUMMARIES, n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]!r}?" if near else "see retort --help"
+        print(f"retort: there is no command {name!r}; {hint}", file=sys.stderr)
+        return 2
+    module = importlib.import_module(f"pipeline.commands.{name}")
+    parser = argparse.ArgumentParser(prog=f"retort {name}", description=SUMMARIES[name], allow_abbrev=False)
+    module.configure(parser)
+    try:
+        return int(module.main(parser.parse_args(rest)))
+    except UserError as error:
+        for line in error.lines:
+            print(line, file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # `retort list | head`: nobody reads on; silence the flush at exit too
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"retort: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 1
+
+
+def _help() -> str:
+    width = max(map(len, SUMMARIES))
+    commands = "\n".join(f"  {name:<{width}}  {summary}" for name, summary in SUMMARIES.items())
+    return ("usage: retort COMMAND ...\n\n"
+            "From a Mixture-of-Experts base model to a reasoning model and its small students, in one run.\n\n"
+            f"{commands}\n\nretort COMMAND --help tells the options of a command.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,72 @@
+"""`retort list`: recipes, stages, rules, verifiers and problem sets, with what each is and where it comes from."""
+
+import argparse
+import inspect
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import UserError
+
+_KINDS = {"recipes": "", "stages": "stage", "rules": "rule", "verifiers": "verifier", "problems": "problem set"}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("what", nargs="?", metavar="WHAT",
+                        help=f"one of {', '.join(_KINDS)}; all of them where it is left out")
+
+
+def main(args: argparse.Namespace) -> int:
+    if args.what is not None and args.what not in _KINDS:
+        from pipeline.complaints import did_you_mean
+
+        raise UserError(f"retort list: there is no list of {args.what!r}{did_you_mean(args.what, _KINDS)}")
+    for what in [args.what] if args.what else _KINDS:
+        print(f"{what}:")
+        for line in _recipes() if what == "recipes" else _plug_ins(_KINDS[what]):
+            print(f"  {line}")
+    return 0
+
+
+def _recipes() -> list[str]:
+    from pipeline.recipe import shipped
+
+    return [f"{name:<18} {_first_comment(file)}".rstrip() for name, file in shipped().items()]
+
+
+def _first_comment(file: Path) -> str:
+    first = file.read_text(encoding="utf-8").partition("\n")[0]
+    return first.removeprefix("#").strip() if first.startswith("#") else ""
+
+
+def _plug_ins(kind: str) -> list[str]:
+    from pipeline.plugins import registry_of
+    from rewards.registry import RegistryError
+
+    registry, lines = registry_of(kind), []
+    for name in registry.names():
+        try:
+            entry = registry.resolve(name)
+            options = _fields(entry.load()) if kind == "stage" else _keywords(entry.options)
+        except RegistryError as error:
+            lines.append(f"{name:<18} cannot be loaded: {error}")
+            continue
+        origin = "" if entry.origin == "built-in" else f"  [{entry.origin}]"
+        lines.append(f"{name:<18} {entry.summary}{origin}".rstrip())
+        if options:
+            lines.append(f"{'':<18} {options}")
+    return lines
+
+
+def _fields(stage: Any) -> str:
+    return ", ".join(name if field.is_required() else f"{name}={_shown(field.get_default(call_default_factory=True))}"
+                     for name, field in stage.model_fields.items())
+
+
+def _keywords(options: dict[str, Any]) -> str:
+    return ", ".join(name if default is inspect.Parameter.empty else f"{name}={_shown(default)}"
+                     for name, default in options.items())
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."

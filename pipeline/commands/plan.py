@@ -1,0 +1,35 @@
+"""`retort plan`: each stage of a recipe, what it reads, its fingerprint, and whether it is made already."""
+
+import argparse
+from collections.abc import Sequence
+
+from pipeline.commands.run import recipe_arguments
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    recipe_arguments(parser)
+
+
+def main(args: argparse.Namespace) -> int:
+    from pipeline import fingerprint, recipe
+    from pipeline.store import Store
+
+    read = recipe.read(args.recipe, args.sets)
+    prints = fingerprint.of_recipe(read)
+    store = Store(args.runs)
+    rows = []
+    for name, step in read.steps.items():
+        made = store.find(name, prints[name])
+        rows.append((name, step.kind, type(step.config).makes, prints[name].short, "done" if made else "would run",
+                     ", ".join(step.sources) or "-"))
+    print(f"{read.name}  seed {read.seed}  {read.parallel} CPU slots  {read.file}")
+    print(table(("stage", "kind", "makes", "fingerprint", "state", "reads"), rows))
+    return 0
+
+
+def table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    """Columns as wide as their widest cell, two spaces apart."""
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+    lines = ("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+             for row in [header, *rows])
+    return "\n".join(lines)

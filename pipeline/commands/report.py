@@ -1,0 +1,62 @@
+"""`retort report`: what a run made, as a table that a person reads in ten seconds, or as JSON."""
+
+import argparse
+import shutil
+from typing import TYPE_CHECKING, Any
+
+from pipeline.commands.run import runs_argument
+
+if TYPE_CHECKING:
+    from pipeline.run_folder import RunFolder
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", help="a run: its folder, such as runs/quickstart, or its name")
+    parser.add_argument("--json", action="store_true", help="everything as one JSON object")
+    runs_argument(parser)
+
+
+def main(args: argparse.Namespace) -> int:
+    import json
+
+    from pipeline.commands.status import find_run
+    from pipeline.run_folder import RunFolder
+    from pipeline.run_report import report_of
+
+    run = RunFolder(find_run(args.run, args.runs))
+    report = report_of(run)
+    if args.json:
+        print(json.dumps(report, indent=2, ensure_ascii=False))
+    else:
+        print(as_text(run, report, shutil.get_terminal_size((120, 24)).columns))
+    return 0
+
+
+def as_text(run: "RunFolder", report: dict[str, Any], width: int) -> str:
+    """The stages, then one table of models for each evaluate stage."""
+    from eval.table import table as table_of_models
+    from pipeline.progress import duration
+    from pipeline.run_report import models_of
+
+    parts = [f"{run.path}: {len(report['stages'])} stages, {duration(report['seconds'])} of work", _stages(report)]
+    for name, artifact in run.artifacts().items():
+        models = models_of(artifact)
+        if models:
+            parts.append(f"{name}: rates in percent, ± half of the 95% interval\n\n{table_of_models(models, width)}")
+    if not report["models"]:
+        parts.append("no model has been measured yet")
+    if report["waiting"]:
+        parts.append(f"not made yet: {', '.join(report['waiting'])}")
+    return "\n\n".join(part for part in parts if part)
+
+
+def _stages(report: dict[str, Any]) -> str:
+    from pipeline.commands.plan import table
+    from pipeline.progress import duration
+
+    rows = [
+        (stage["name"], stage["kind"], duration(stage["seconds"]), "" if stage["tokens"] is None else f"{stage['tokens']:,}",
+         "made by an earlier run" if stage["reused"] else "")
+        for stage in report["stages"]
+    ]
+    return table(("stage", "kind", "time", "tokens", ""), rows) if rows else ""

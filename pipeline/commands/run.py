@@ -1,0 +1,61 @@
+"""`retort run`: run a recipe, or go on with a run that was stopped."""
+
+import argparse
+import shlex
+from pathlib import Path
+
+from pipeline.errors import UserError
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    recipe_arguments(parser)
+    parser.add_argument("--name", help="name of the run's folder (default: the recipe's name and what --set changed)")
+
+
+def recipe_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments that say which recipe, shared with `plan`."""
+    parser.add_argument("recipe", help="a recipe file, or the name of a shipped recipe such as quickstart")
+    parser.add_argument("--set", action="append", default=[], dest="sets", metavar="STAGE.FIELD=VALUE",
+                        help="change one value of the recipe, such as zero.steps=40 or seed=1; may be repeated")
+    runs_argument(parser)
+
+
+def runs_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR",
+                        help="folder of all runs and their shared artifacts (default: ./runs)")
+
+
+def command(args: argparse.Namespace) -> str:
+    """What goes on with this run, as one would type it."""
+    words = ["retort", "run", args.recipe]
+    for override in args.sets:
+        words += ["--set", override]
+    if args.runs != Path("runs"):
+        words += ["--runs", str(args.runs)]
+    if args.name:
+        words += ["--name", args.name]
+    return shlex.join(words)
+
+
+def main(args: argparse.Namespace) -> int:
+    from pipeline import fingerprint, recipe
+    from pipeline.locks import Held, describe
+    from pipeline.progress import display
+    from pipeline.run_folder import RunFolder
+    from pipeline.runner import Runner
+    from pipeline.store import Store
+
+    read = recipe.read(args.recipe, args.sets)
+    name = args.name or read.run_name
+    if not recipe.is_name(name):
+        raise UserError(f"--name {name}: a run is named by letters, digits and . _ = , + - and not 'artifacts'")
+    run = RunFolder(args.runs / name)
+    shown = display(list(read.steps))
+    runner = Runner(read, fingerprint.of_recipe(read), Store(args.runs), run, shown, command(args))
+    try:
+        return runner.run()
+    except Held as error:
+        raise UserError(f"run {name!r} is worked on by {describe(error.holder)}; wait for it, or give another "
+                        "--name") from error
+    finally:
+        shown.close()

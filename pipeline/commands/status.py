@@ -1,0 +1,84 @@
+"""`retort status`: what of a run is done, and what would be made again and why."""
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.commands.plan import table
+from pipeline.commands.run import runs_argument
+from pipeline.errors import RecipeError, UserError
+
+if TYPE_CHECKING:
+    from pipeline.recipe import Recipe
+    from pipeline.run_folder import RunFolder
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", help="a run: its folder, such as runs/quickstart, or its name")
+    runs_argument(parser)
+
+
+def main(args: argparse.Namespace) -> int:
+    from pipeline import locks, recipe
+    from pipeline.progress import duration
+    from pipeline.run_folder import RunFolder, wall_seconds
+
+    folder = find_run(args.run, args.runs)
+    run = RunFolder(folder)
+    written = run.recipe()
+    ledger = run.ledger()
+    who = locks.holder(run.lock_file)
+    print(f"{folder}  {duration(wall_seconds(ledger))} of work"
+          + (f"  running now: {locks.describe(who)}" if who else ""))
+    try:
+        read = recipe.read(written["file"], written["overrides"])
+    except RecipeError as error:
+        print("its recipe can no longer be read, so this is only what was made:")
+        print(table(("stage", "state"), [(name, "done") for name in run.artifacts()]))
+        raise error from None
+    print(table(("stage", "state", "seconds", "why"), _rows(read, run, ledger, folder.parent)))
+    return 0
+
+
+def find_run(reference: str, runs: Path) -> Path:
+    """The folder of a run given as a path or as a name under `runs`. Raises UserError."""
+    from pipeline.complaints import did_you_mean
+
+    for folder in (Path(reference), runs / reference):
+        if (folder / "recipe.json").is_file():
+            return folder
+    known = [path.parent.name for path in runs.glob("*/recipe.json")]
+    raise UserError(f"{reference}: there is no such run in {runs}{did_you_mean(Path(reference).name, known)}")
+
+
+def _rows(read: "Recipe", run: "RunFolder", ledger: list[dict[str, Any]], runs: Path) -> list[tuple[str, ...]]:
+    from pipeline import fingerprint
+    from pipeline.progress import duration
+    from pipeline.store import Store
+
+    prints, store, linked = fingerprint.of_recipe(read), Store(runs), run.artifacts()
+    last = {str(row.get("stage")): row for row in ledger if row.get("event") != "note"}
+    rows: list[tuple[str, ...]] = []
+    for name in read.steps:
+        made = store.find(name, prints[name])
+        old = linked.get(name)
+        if made:
+            rows.append((name, "done", duration(made.manifest["seconds"]), ""))
+        elif old:
+            changes = fingerprint.differences(old.manifest.get("parts", {}), prints[name].parts)
+            rows.append((name, "to be made again", "", "; ".join(changes) or "its artifact is gone"))
+        else:
+            rows.append((name, *_unmade(last.get(name, {}))))
+    return rows
+
+
+def _unmade(row: Mapping[str, Any]) -> tuple[str, str, str]:
+    match row.get("event"):
+        case "failed":
+            return "failed", "", str(row.get("message", ""))
+        case "started":
+            return "begun", "", f"at {row.get('time')}"
+        case "stopped":
+            return "stopped", "", f"at {row.get('time')}"
+    return "to be made", "", ""

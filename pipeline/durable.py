@@ -1,0 +1,54 @@
+"""Writing that a crash cannot tear: whole files through a rename, JSONL that survives a torn last line."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a JSON file whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("w", encoding="utf-8") as stream:
+        json.dump(content, stream, indent=2, ensure_ascii=False)
+        stream.write("\n")
+        stream.flush()
+        os.fsync(stream.fileno())
+    temporary.replace(path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames and new files inside a folder last through a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def append_row(path: Path, content: Mapping[str, Any]) -> None:
+    """Append one row; a torn row before it, left by a killed process, is ended first so that it harms no other."""
+    with path.open("ab+") as stream:
+        if stream.tell():
+            stream.seek(-1, os.SEEK_END)
+            if stream.read(1) != b"\n":
+                stream.write(b"\n")
+        stream.write(json.dumps(content, ensure_ascii=False).encode() + b"\n")
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    """Every whole row of a JSONL file; torn ones are left out, and a file that is not there has none."""
+    if not path.is_file():
+        return []
+    return [found for line in path.read_bytes().split(b"\n") if (found := row(line))]
+
+
+def row(line: bytes) -> dict[str, Any]:
+    """One line of JSONL; empty for a torn or empty one."""
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}

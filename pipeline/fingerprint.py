@@ -1,0 +1,101 @@
+"""What a stage's result depends on, as one hash: equal fingerprints mean the same artifact."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline import inputs, marks
+from pipeline.recipe import Recipe, Step
+
+SHORT = 10  # characters of a fingerprint that a folder's name shows
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """The hash and the parts it was made of; the parts are kept in stage.json so that a change can be explained."""
+
+    digest: str
+    parts: Mapping[str, Any]
+
+    @property
+    def short(self) -> str:
+        return self.digest[:SHORT]
+
+
+def of_recipe(recipe: Recipe) -> dict[str, Fingerprint]:
+    """Fingerprint of every stage by name."""
+    found: dict[str, Fingerprint] = {}
+    paths: dict[str, str] = {}
+    for name, step in recipe.steps.items():
+        read = {}
+        for reference, source in step.sources.items():
+            if source.origin == "stage":
+                read[reference] = found[reference].digest
+            elif source.origin == "hub":
+                read[reference] = source.commit
+            else:
+                if reference not in paths:
+                    assert source.path is not None
+                    paths[reference] = inputs.fingerprint_of_path(source.path)
+                read[reference] = paths[reference]
+        parts = _parts(recipe, step, read)
+        found[name] = Fingerprint(_digest(parts), parts)
+    return found
+
+
+def _parts(recipe: Recipe, step: Step, read: Mapping[str, str]) -> dict[str, Any]:
+    config = step.config.model_dump(mode="json", exclude=marks.outside_fingerprint(type(step.config)))
+    plug_ins = {f"{use.kind} {use.reference}": use.source_hash for use in step.plug_ins}
+    if step.entry.origin != "built-in":  # a built-in stage says through its version when its result changes
+        plug_ins[f"stage {step.kind}"] = step.entry.source_hash()
+    parts = {
+        "name": step.name,  # part of it because a stage's random streams come from (seed, name)
+        "kind": step.kind, "version": type(step.config).version, "seed": recipe.seed, "config": config,
+        "inputs": dict(read), "plug_ins": plug_ins,
+    }
+    if recipe.accelerate:
+        parts["accelerate"] = hashlib.sha256(recipe.accelerate.read_bytes()).hexdigest()
+    return parts
+
+
+def _digest(parts: Mapping[str, Any]) -> str:
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Why `new` is not the artifact of `old`: one short phrase for each field, input or plug-in that changed."""
+    found: list[str] = []
+    for key, label in (("kind", "kind"), ("version", "stage version"), ("seed", "seed")):
+        if old.get(key) != new.get(key):
+            found.append(f"{label} {old.get(key)} -> {new.get(key)}")
+    found += _changed_fields(old.get("config", {}), new.get("config", {}), "")
+    before, after = old.get("inputs", {}), new.get("inputs", {})
+    found += [f"input {name} changed" for name in after if name in before and before[name] != after[name]]
+    before, after = old.get("plug_ins", {}), new.get("plug_ins", {})
+    found += [f"{name} was edited" for name in after if name in before and before[name] != after[name]]
+    if old.get("accelerate") != new.get("accelerate"):
+        found.append("the accelerate config changed")
+    return found
+
+
+def _changed_fields(old: Any, new: Any, where: str) -> list[str]:
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        found: list[str] = []
+        for key in [*new, *(key for key in old if key not in new)]:
+            place = f"{where}.{key}" if where else str(key)
+            if key not in old:
+                found.append(f"{place} is new ({_shown(new[key])})")
+            elif key not in new:
+                found.append(f"{place} is gone (was {_shown(old[key])})")
+            else:
+                found += _changed_fields(old[key], new[key], place)
+        return found
+    return [] if old == new else [f"{where} {_shown(old)} -> {_shown(new)}"]
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 40 else text[:37] + "..."

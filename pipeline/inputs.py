@@ -1,0 +1,180 @@
+"""What an input field's text refers to: an earlier stage, a path, or a repository of the hub."""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Literal
+
+from pipeline.stage import ArtifactType
+
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?")
+_FILE_ENDINGS = (".json", ".jsonl", ".parquet", ".csv", ".txt", ".safetensors", ".py", ".yaml", ".yml")
+
+
+class InputError(ValueError):
+    """A reference leads nowhere, or to the wrong type. The message is one line and starts with the reference."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What one reference leads to. `path` is set for paths, `commit` for the hub; stages are found in the store."""
+
+    reference: str
+    type: ArtifactType
+    origin: Literal["stage", "path", "hub"]
+    path: Path | None = None
+    commit: str = ""
+
+    @property
+    def repository(self) -> str:
+        return self.reference.partition("@")[0]
+
+
+def find(reference: str, wanted: ArtifactType, *, earlier: Mapping[str, ArtifactType | None], later: Mapping[str, str],
+         folder: Path) -> Source:
+    """The source of `reference`: a name in `earlier`, else a path that exists, else the shape of a hub id.
+
+    `earlier` gives the type that each earlier stage makes (None where it is unknown), `later` the place of each other
+    stage, `folder` is where relative paths start. A hub id is not looked up here: see `resolve_hub`. Raises InputError.
+    """
+    if reference in earlier:
+        made = earlier[reference]
+        if made not in (None, wanted):
+            raise InputError(f"{reference!r} makes a {made} and a {wanted} belongs here"
+                             f"{_other_stage(reference, wanted, earlier)}")
+        return Source(reference, wanted, "stage")
+    if reference in later:
+        raise InputError(f"stage {reference!r} is not an earlier one (see {later[reference]}); "
+                         "a stage can only use what stands above it")
+    path = _existing(reference, folder)
+    if path is not None:
+        _check_type_of_path(reference, path, wanted)
+        return Source(reference, wanted, "path", path)
+    if _looks_like_path(reference):
+        raise InputError(f"there is no file or folder {reference!r} in {folder}{_near_file(reference, folder)}")
+    if HUB_ID.fullmatch(reference):
+        return Source(reference, wanted, "hub")
+    near = get_close_matches(reference, earlier, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}?" if near else _stages_that_make(wanted, earlier)
+    raise InputError(f"{reference!r} is no earlier stage, no path and no hub id (org/name); {hint}")
+
+
+def fingerprint_of_path(path: Path) -> str:
+    """SHA-256 that changes with any byte or name under `path`; an artifact's own fingerprint where it is one."""
+    manifest = path / "stage.json"
+    if manifest.is_file():
+        return str(json.loads(manifest.read_text())["fingerprint"])
+    total = hashlib.sha256()
+    for file in sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]:
+        name = file.relative_to(path).as_posix() if path.is_dir() else file.suffix
+        with file.open("rb") as stream:
+            total.update(f"{name}\0{hashlib.file_digest(stream, 'sha256').hexdigest()}\0".encode())
+    return total.hexdigest()
+
+
+def resolve_hub(source: Source, *, timeout: float = 5.0) -> str:
+    """Commit of the hub repository: from the local cache, else from the hub. Raises InputError in one line."""
+    name, _, revision = source.reference.partition("@")
+    revision = revision or "main"
+    repo_type: Literal["model", "dataset"] = "model" if source.type == "model" else "dataset"
+    from huggingface_hub import constants
+
+    cached = Path(constants.HF_HUB_CACHE) / f"{repo_type}s--{name.replace('/', '--')}"
+    commit = (cached / "refs" / revision).read_text().strip() if (cached / "refs" / revision).is_file() else revision
+    if (cached / "snapshots" / commit).is_dir():
+        return commit
+    if constants.HF_HUB_OFFLINE or os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON"):
+        raise InputError(f"{repo_type} {source.reference!r} is not in the hub cache {constants.HF_HUB_CACHE} and "
+                         "HF_HUB_OFFLINE is set; unset it, or give the path of a local copy")
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HTTPError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    try:
+        info = HfApi().repo_info(name, repo_type=repo_type, revision=revision, timeout=timeout)
+    except GatedRepoError as error:
+        raise InputError(f"{repo_type} {name!r} asks for its terms to be accepted on {constants.ENDPOINT}/{name}; "
+                         "do so and log in with `hf auth login`") from error
+    except RepositoryNotFoundError as error:
+        raise InputError(f"the hub has no {repo_type} {name!r}, or it is private; check the name, "
+                         "or log in with `hf auth login`") from error
+    except RevisionNotFoundError as error:
+        raise InputError(f"{repo_type} {name!r} has no revision {revision!r} on the hub") from error
+    except (HTTPError, OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise InputError(f"{repo_type} {source.reference!r} is not in the hub cache and {constants.ENDPOINT} cannot be "
+                         f"reached ({reason}); check the network, or give the path of a local copy") from error
+    return str(info.sha)
+
+
+def download(repository: str, kind: ArtifactType, commit: str) -> Path:
+    """Local snapshot of a hub repository, downloaded where it is not complete. Raises InputError."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HTTPError
+
+    repo_type = "model" if kind == "model" else "dataset"
+    try:
+        return Path(snapshot_download(repository, repo_type=repo_type, revision=commit))
+    except (HTTPError, OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise InputError(f"{repo_type} {repository!r} could not be downloaded ({reason}); the run can be "
+                         "continued once the hub answers") from error
+
+
+def _existing(reference: str, folder: Path) -> Path | None:
+    if not reference:
+        return None
+    path = Path(reference).expanduser()
+    path = path if path.is_absolute() else folder / path
+    return path.resolve() if path.exists() else None
+
+
+def _looks_like_path(reference: str) -> bool:
+    return (reference.startswith(("/", ".", "~")) or reference.endswith((*_FILE_ENDINGS, "/"))
+            or reference.count("/") > 1)
+
+
+def _check_type_of_path(reference: str, path: Path, wanted: ArtifactType) -> None:
+    found: str | None = None
+    if (path / "stage.json").is_file():
+        found = json.loads((path / "stage.json").read_text()).get("makes")
+    elif (path / "config.json").is_file():
+        found = "model"
+    elif path.suffix in (".jsonl", ".parquet", ".csv"):
+        found = "dataset"
+    if found not in (None, wanted):
+        raise InputError(f"{reference!r} is a {found} and a {wanted} belongs here")
+
+
+def _other_stage(reference: str, wanted: ArtifactType, earlier: Mapping[str, ArtifactType | None]) -> str:
+    fitting = [name for name, made in earlier.items() if made == wanted]
+    if not fitting:
+        return f"; no earlier stage makes a {wanted}"
+    near = get_close_matches(reference, fitting, n=1, cutoff=0.4)
+    return f"; did you mean {near[0] if near else fitting[-1]!r}?"
+
+
+def _stages_that_make(wanted: ArtifactType, earlier: Mapping[str, ArtifactType | None]) -> str:
+    fitting = [name for name, made in earlier.items() if made == wanted]
+    return f"earlier stages that make a {wanted}: {', '.join(fitting)}" if fitting else \
+        f"no earlier stage makes a {wanted}"
+
+
+def _near_file(reference: str, folder: Path) -> str:
+    path = folder / Path(reference).expanduser()
+    if not path.parent.is_dir():
+        return ""
+    near = get_close_matches(path.name, [p.name for p in path.parent.iterdir()], n=1, cutoff=0.5)
+    return f"; did you mean {str(Path(reference).parent / near[0])!r}?" if near else ""
+
+
+Resolver = Callable[[Source], str]

@@ -1,0 +1,87 @@
+"""Finding the marked fields of a stage's config: inputs and plug-ins, however deep they are."""
+
+import dataclasses
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from types import UnionType
+from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin, get_type_hints
+
+from pydantic import BaseModel
+
+from pipeline.stage import Input, NotInFingerprint, PlugIn, Stage
+from rewards.rubric import Rubric
+
+
+class Marked(NamedTuple):
+    """A marked value and where it is: ("models", 0). For a key of a mapping `where` ends in that key."""
+
+    mark: Input | PlugIn
+    value: str
+    where: tuple[Hashable, ...]
+
+
+def marked(config: BaseModel) -> Iterator[Marked]:
+    """Every text in `config` that an `Input` or a `PlugIn` marks, in the order of the fields."""
+    yield from _of_model(config, ())
+
+
+def outside_fingerprint(stage: type[Stage]) -> set[str]:
+    """Names of the fields that cannot change what the stage makes."""
+    return {
+        name for name, info in stage.model_fields.items()
+        if any(isinstance(mark, NotInFingerprint) or mark is NotInFingerprint for mark in info.metadata)
+    }
+
+
+def _of_model(config: BaseModel, where: tuple[Hashable, ...]) -> Iterator[Marked]:
+    if isinstance(config, Rubric):  # lies a floor below and so cannot mark its rules itself
+        yield from (Marked(PlugIn("rule"), rule, (*where, "rules", rule)) for rule in config.rules)
+        return
+    for name, info in type(config).model_fields.items():
+        yield from _of_value(info.annotation, info.metadata, getattr(config, name), (*where, name))
+
+
+def _of_value(annotation: Any, metadata: Iterable[Any], value: Any, where: tuple[Hashable, ...]) -> Iterator[Marked]:
+    if value is None:
+        return
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        yield from _of_value(arguments[0], [*metadata, *annotation.__metadata__], value, where)
+        return
+    marks = [mark for mark in metadata if isinstance(mark, Input | PlugIn)]
+    for mark in marks:
+        yield from (Marked(mark, text, place) for text, place in _texts(value, where))
+    if marks:
+        return
+    if origin in (Union, UnionType):
+        fitting = next((one for one in arguments if _fits(one, value)), None)
+        yield from _of_value(fitting, [], value, where)
+    elif isinstance(value, BaseModel):
+        yield from _of_model(value, where)
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        hints = get_type_hints(type(value), include_extras=True)
+        for field in dataclasses.fields(value):
+            yield from _of_value(hints[field.name], [], getattr(value, field.name), (*where, field.name))
+    elif isinstance(value, Mapping) and len(arguments) == 2:
+        for key, item in value.items():
+            yield from _of_value(arguments[0], [], key, (*where, key))
+            yield from _of_value(arguments[1], [], item, (*where, key))
+    elif isinstance(value, Sequence) and not isinstance(value, str) and arguments:
+        for i, item in enumerate(value):
+            yield from _of_value(arguments[0], [], item, (*where, i))
+
+
+def _texts(value: Any, where: tuple[Hashable, ...]) -> Iterator[tuple[str, tuple[Hashable, ...]]]:
+    """A mark on a list or a mapping means each item of the list, each key of the mapping."""
+    if isinstance(value, str):
+        yield value, where
+    elif isinstance(value, Mapping):
+        yield from ((str(key), (*where, key)) for key in value)
+    elif isinstance(value, Sequence):
+        yield from ((str(item), (*where, i)) for i, item in enumerate(value))
+
+
+def _fits(annotation: Any, value: Any) -> bool:
+    if get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
+    kind = get_origin(annotation) or annotation
+    return isinstance(kind, type) and isinstance(value, kind)

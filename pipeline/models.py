@@ -1,0 +1,68 @@
+"""Building, loading and saving models as transformers knows them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pipeline.moe.routers import FAMILIES
+from pipeline.stage import StageError
+
+
+def build(architecture: Mapping[str, Any], vocabulary: int, seed: int) -> Any:
+    """A new causal language model of this architecture: `model_type` and fields of its transformers config.
+
+    Every embedding row starts from one shared random vector: tied embeddings otherwise begin near zero mean, and the
+    first steps go into learning the frequency of tokens. Raises StageError where transformers refuses the fields.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM, set_seed
+
+    fields = {"vocab_size": vocabulary, "pad_token_id": 0, "tie_word_embeddings": True, **architecture}
+    model_type = fields.pop("model_type")
+    set_seed(seed)
+    try:
+        config = AutoConfig.for_model(model_type, **fields)
+        model = AutoModelForCausalLM.from_config(config)
+    except (ValueError, TypeError, KeyError) as error:
+        raise StageError(f"transformers does not build this architecture ({model_type}): {error}") from error
+    with torch.no_grad():
+        shared = torch.randn(config.hidden_size)
+        model.get_input_embeddings().weight += 0.06 * shared
+    return prepare(model)
+
+
+def prepare(model: Any) -> Any:
+    """Choose the experts' implementation: `grouped_mm` is right and fast on CPUs and GPUs; dense models have none."""
+    if model.config.model_type in FAMILIES:
+        model.set_experts_implementation("grouped_mm")
+    return model
+
+
+def load(path: Path | str) -> tuple[Any, Any]:
+    """(model, tokenizer) of a model artifact, a local folder or a hub id, in the precision it was saved in."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = model_folder(path)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto")
+    except (OSError, ValueError) as error:
+        raise StageError(f"{path} does not load as a model: {str(error).splitlines()[0]}") from error
+    return prepare(model), tokenizer
+
+
+def model_folder(path: Path | str) -> Path | str:
+    """Where the weights are: artifacts keep them under `model/`, other folders hold them directly."""
+    inner = Path(path) / "model"
+    return inner if inner.is_dir() else path
+
+
+def save(model: Any, tokenizer: Any, out: Path) -> None:
+    """Write model and tokenizer, chat template included, under `out`/model."""
+    model.save_pretrained(out / "model")
+    tokenizer.save_pretrained(out / "model")
+
+
+def parameters(model: Any) -> int:
+    """How many parameters the model has; tied ones count once."""
+    return sum(parameter.numel() for parameter in model.parameters())

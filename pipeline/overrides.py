@@ -1,0 +1,87 @@
+"""`--set zero.steps=40`: one value of a recipe changed from the command line."""
+
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline import strict_yaml
+from pipeline.complaints import did_you_mean
+from pipeline.errors import RecipeError
+
+TOP_LEVEL = ("name", "seed", "parallel", "accelerate")
+
+
+def apply(document: strict_yaml.Document, overrides: Sequence[str]) -> None:
+    """Change the document in place. Raises RecipeError naming the --set; whether a field exists is checked later."""
+    for override in overrides:
+        _apply(document, override)
+
+
+def _apply(document: strict_yaml.Document, override: str) -> None:
+    origin = f"--set {override}"
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise RecipeError(f"{origin}: write --set stage.field=value or --set seed=1")
+    try:
+        value = strict_yaml.value(text)
+    except strict_yaml.YamlError as error:
+        raise RecipeError(f"{origin}: the value {error}") from error
+    where = _where(document, key, origin)
+    target = document.data
+    for part in where[:-1]:
+        target = target.setdefault(part, {}) if isinstance(target, dict) else target[part]
+        if not isinstance(target, dict | list):
+            raise RecipeError(f"{origin}: {part!r} holds {target!r}, which has no fields")
+    if isinstance(target, list) and not isinstance(where[-1], int):
+        raise RecipeError(f"{origin}: {where[-1]!r} is not a position in a list of {len(target)}")
+    target[where[-1]] = _absolute(value)
+    for place in [place for place in document.places if place[: len(where)] == where]:
+        del document.places[place]
+    document.places[where] = origin
+
+
+def _where(document: strict_yaml.Document, key: str, origin: str) -> tuple[Hashable, ...]:
+    first, _, rest = key.partition(".")
+    stages = document.data.get("stages") if isinstance(document.data, dict) else None
+    stages = stages if isinstance(stages, dict) else {}
+    if first in TOP_LEVEL and not rest:
+        return (first,)
+    if first not in stages:
+        raise RecipeError(f"{origin}: there is no stage {first!r}{did_you_mean(first, [*stages, *TOP_LEVEL])}")
+    if not rest:
+        raise RecipeError(f"{origin}: write which field of stage {first!r}, such as {first}.threads=2")
+    where: list[Hashable] = ["stages", first]
+    block: Any = stages[first]
+    while rest:
+        part, rest = _next_part(rest, block)
+        where.append(part)
+        if isinstance(block, Mapping):
+            block = block.get(str(part))
+        elif isinstance(block, list) and isinstance(part, int):
+            block = block[part]
+        else:
+            block = None
+    return tuple(where)
+
+
+def _next_part(rest: str, block: Any) -> tuple[Hashable, str]:
+    """A key that the block already has may contain dots itself, such as a file's name."""
+    if isinstance(block, Mapping):
+        for known in sorted(map(str, block), key=len, reverse=True):
+            if rest == known or rest.startswith(known + "."):
+                return known, rest[len(known) + 1:]
+    part, _, rest = rest.partition(".")
+    if isinstance(block, list) and part.isdigit() and int(part) < len(block):
+        return int(part), rest
+    return part, rest
+
+
+def _absolute(value: Any) -> Any:
+    """Paths on the command line start from the current folder, unlike those in a recipe, which start from its own."""
+    if not isinstance(value, str) or value.startswith(("/", "~")):
+        return value
+    place, colon, attribute = value.partition(":")
+    looks_like_path = place.startswith((".", "..")) or place.endswith((".py", ".jsonl", ".json", ".yaml", ".txt"))
+    if looks_like_path and Path(place).exists():
+        return f"{Path(place).resolve()}{colon}{attribute}"
+    return value

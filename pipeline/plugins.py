@@ -1,0 +1,64 @@
+"""The registries of every kind of plug-in, and what a recipe uses of them."""
+
+import hashlib
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rewards.registry import Registry, RegistryError, did_you_mean
+
+REGISTRIES: Mapping[str, str] = {
+    "stage": "pipeline.stages:STAGES",
+    "rule": "rewards.rules:RULES",
+    "verifier": "rewards.grade:VERIFIERS",
+    "problem set": "eval.problems:PROBLEMS",
+}
+
+
+class PlugInUse(NamedTuple):
+    """A plug-in that a recipe names, and the hash of its source at that time."""
+
+    kind: str
+    reference: str
+    source_hash: str
+
+
+def registry_of(kind: str) -> Registry[Any]:
+    """The registry of "stage", "rule", "verifier" or "problem set"."""
+    if kind not in REGISTRIES:
+        raise RegistryError(f"there is no kind of plug-in called {kind!r}{did_you_mean(kind, list(REGISTRIES))}")
+    module, attribute = REGISTRIES[kind].split(":")
+    registry: Registry[Any] = getattr(importlib.import_module(module), attribute)
+    return registry
+
+
+def resolve_plug_in(kind: str, reference: str, folder: Path) -> PlugInUse:
+    """What `reference` uses, after checking that it loads. Raises RegistryError in one line.
+
+    A problem set is given with its split ("gsm8k:test", "mine.py:riddles:test"), or as a file of rows ("mine.jsonl").
+    """
+    if kind == "problem set":
+        return _problem_set(reference, folder)
+    entry = registry_of(kind).resolve(reference, base=folder)
+    if entry.origin != "built-in":
+        entry.load()
+    return PlugInUse(kind, reference, entry.source_hash())
+
+
+def _problem_set(reference: str, folder: Path) -> PlugInUse:
+    from eval.problems import ProblemSetError, resolve
+
+    file, rows, part = reference.partition(".jsonl")
+    if rows and part in ("", ":train", ":test"):
+        path = folder / Path(f"{file}.jsonl").expanduser()
+        if not path.is_file():
+            raise RegistryError(f"there is no file {str(path)!r}")
+        return PlugInUse("problem set", reference, hashlib.sha256(path.read_bytes()).hexdigest())
+    try:
+        entry, _ = resolve(reference, base=folder)
+    except ProblemSetError as error:
+        raise RegistryError(str(error)) from error
+    if entry.origin != "built-in":
+        entry.load()
+    return PlugInUse("problem set", reference, entry.source_hash())

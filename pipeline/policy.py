@@ -1,0 +1,142 @@
+"""GRPO through trl's GRPOTrainer, with our rollout engine in it and no padding carried through the loss."""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from trl import GRPOTrainer
+
+from eval.engine import engine_for
+from eval.engine.types import Request, Sampling, rollout_seed
+from eval.prompts import decode_completion, encode_text
+from rewards.grade import grade_many
+from rewards.rubric import Rubric
+from rewards.types import Completion, Problem
+
+ADDITIVE_LOSSES = ("dapo", "cispo", "vespo")  # sums over tokens with a divisor of the whole batch: they may be split
+CHUNKS = 4
+
+
+class PolicyTrainer(GRPOTrainer):
+    """GRPOTrainer that samples with our engine and leaves out of the loss what cannot move it.
+
+    - Rollouts come from `eval.engine`, whose log-probabilities of the drawn tokens equal the full forward's, so the old
+      policy's are not computed a second time.
+    - With beta 0 and no auxiliary terms, rows whose advantage is zero have no gradient and are not run.
+    - Rows are sorted by length and run in chunks without the columns that are padding for a whole chunk.
+    """
+
+    def __init__(self, *args: Any, seed_parts: tuple[str | int, ...], open_thinking: bool, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.seed_parts, self.open_thinking = seed_parts, open_thinking
+        self.engine = engine_for(self.accelerator.unwrap_model(self.model), self.processing_class)
+        self.sampled_logprobs: list[list[float]] = []
+        self.visits: Counter[str] = Counter()
+
+    def _generate_single_turn(self, prompt_ids: Any, *args: Any, **kwargs: Any) -> tuple[list[list[int]], None]:
+        """One completion a row. Rows of one prompt arrive side by side, and become one request."""
+        groups: list[tuple[tuple[int, ...], int]] = []
+        for ids in map(tuple, prompt_ids):
+            if groups and groups[-1][0] == ids and groups[-1][1] < self.num_generations:
+                groups[-1] = (ids, groups[-1][1] + 1)
+            else:
+                groups.append((ids, 1))
+        requests = []
+        for ids, count in groups:
+            key = " ".join(map(str, ids))
+            first = self.visits[key]
+            self.visits[key] += count
+            requests.append(Request(ids, [rollout_seed(*self.seed_parts, key, first + i) for i in range(count)]))
+        sampled = self.engine.sample(requests, Sampling(self.max_completion_length, self.temperature))
+        rows = [one for group in sampled for one in group]
+        self.sampled_logprobs = [row.logprobs for row in rows]
+        return [row.ids for row in rows], None
+
+    def _tokenize_prompts(self, prompts: list[str]) -> tuple[list[list[int]], None, dict[str, Any]]:
+        encode = {text: encode_text(self.processing_class, text, open_thinking=self.open_thinking) for text in set(prompts)}
+        return [encode[text] for text in prompts], None, {}
+
+    def _get_per_token_logps_and_entropies(
+        self, model: Any, input_ids: Tensor, attention_mask: Tensor, logits_to_keep: int, *args: Any, **kwargs: Any
+    ) -> Any:
+        if torch.is_grad_enabled() or model is not self.model or not self.sampled_logprobs:
+            return super()._get_per_token_logps_and_entropies(
+                model, input_ids, attention_mask, logits_to_keep, *args, **kwargs
+            )
+        recorded = torch.zeros(len(input_ids), logits_to_keep, device=input_ids.device)
+        for place, values in enumerate(self.sampled_logprobs):
+            recorded[place, : len(values)] = torch.tensor(values)
+        return recorded, None, None
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
+        if self.loss_type not in ADDITIVE_LOSSES or self.aux_loss_enabled or self._entropy_bonus_enabled:
+            loss: Tensor = super()._compute_loss(model, inputs)
+            return loss
+        lengths = inputs["completion_mask"].sum(dim=1)
+        rows = torch.arange(len(lengths), device=lengths.device)
+        if self.beta == 0.0:
+            moving = (inputs["advantages"] != 0).nonzero().flatten()
+            rows = moving if len(moving) else rows[:1]
+        rows = rows[lengths[rows].argsort()]
+        total = torch.zeros((), device=lengths.device)
+        for chunk in rows.chunk(CHUNKS):
+            total = total + super()._compute_loss(model, trim(inputs, chunk))
+        return total
+
+
+def trim(inputs: Mapping[str, Any], rows: Tensor) -> dict[str, Any]:
+    """The given rows of a GRPO batch, without columns that are padding in all of them.
+
+    Prompts are padded on the left and completions on the right; [rows] and scalar entries keep their shape.
+    """
+    prompt = int(inputs["prompt_mask"][rows].sum(dim=1).max())
+    completion = int(inputs["completion_mask"][rows].sum(dim=1).max())
+    spans = {inputs["prompt_ids"].shape[1]: slice(inputs["prompt_ids"].shape[1] - prompt, None)}
+    trimmed: dict[str, Any] = {}
+    for name, value in inputs.items():
+        if not isinstance(value, Tensor) or value.dim() == 0:
+            trimmed[name] = value
+        elif value.dim() == 1:
+            trimmed[name] = value[rows]
+        elif name.startswith("prompt_"):
+            trimmed[name] = value[rows][:, spans[value.shape[1]]]
+        else:
+            trimmed[name] = value[rows][:, :completion]
+    return trimmed
+
+
+class RewardFunction:
+    """The one reward callable that trl gets: grades a batch, and returns the rubric's total, or None for the ungradable.
+
+    It also counts verdicts, and keeps the parts of the reward for the log.
+    """
+
+    __name__ = "reward"
+
+    def __init__(self, problems: Mapping[str, Problem], rubric: Rubric, tokenizer: Any, prefix: str) -> None:
+        self.problems, self.rubric, self.tokenizer, self.prefix = problems, rubric, tokenizer, prefix
+        self.parts: dict[str, float] = {}
+        self.verdicts: dict[str, float] = {}
+
+    def __call__(self, completion_ids: Sequence[list[int]], problem: Sequence[str], **_: Any) -> list[float | None]:
+        eos = self.tokenizer.eos_token_id
+        pairs = [
+            (
+                self.problems[name],
+                Completion(self.prefix + decode_completion(self.tokenizer, ids), ids[-1] == eos, len(ids)),
+            )
+            for name, ids in zip(problem, completion_ids, strict=True)
+        ]
+        verdicts = grade_many(pairs)
+        rewards = [self.rubric.score(*pair, verdict) for pair, verdict in zip(pairs, verdicts, strict=True)]
+        sums: dict[str, float] = defaultdict(float)
+        for reward in rewards:
+            for name, value in reward.parts.items():
+                sums[name] += value
+        graded = max(1, sum(reward.total is not None for reward in rewards))
+        self.parts = {name: value / graded for name, value in sums.items()}
+        counts = Counter(str(verdict.label) for verdict in verdicts)
+        self.verdicts = {name: count / len(verdicts) for name, count in counts.items()}
+        return [reward.total for reward in rewards]

@@ -1,0 +1,59 @@
+"""A cheap measure of a base model's skill: would it write a correct trace, once it has begun one?"""
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+from eval.problems.programs import draw_program_of
+from eval.problems.words import draw_story_of
+from eval.prompts import encode_completion, encode_text
+from pipeline.corpus import ENGLISH, story_trace, tagged, tell_program
+
+PROBLEMS = 96
+OPENING = "<think>First"
+
+
+def trace_probe(model: Any, tokenizer: Any) -> Callable[[], dict[str, float]]:
+    """A function that gives, for each family, the share of training-side problems whose correct English trace is
+    the model's own greedy continuation of "<think>First": one forward pass, no sampling."""
+    import torch
+
+    from pipeline.data import Collator
+
+    rng = random.Random("probe")
+    collate = Collator(tokenizer.pad_token_id)
+    batches = {}
+    for family, draw in (("word_problems", _word_trace), ("programs", _program_trace)):
+        rows = []
+        for _ in range(PROBLEMS):
+            prompt, trace = draw(rng)
+            head = encode_text(tokenizer, prompt)
+            tail = encode_completion(tokenizer, trace)
+            given = len(encode_completion(tokenizer, OPENING)) - 1
+            weights = [0.0] * (len(head) + given) + [1.0] * (len(tail) - given)
+            rows.append({"input_ids": head + tail, "weights": weights})
+        batches[family] = collate(rows)
+
+    def ask() -> dict[str, float]:
+        training = model.training
+        model.eval()
+        shares = {}
+        with torch.no_grad():
+            for family, batch in batches.items():
+                logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False).logits
+                missed = (logits[:, :-1].argmax(-1) != batch["input_ids"][:, 1:]) & (batch["weights"][:, 1:] > 0)
+                shares[family] = 1.0 - missed.any(dim=1).float().mean().item()
+        model.train(training)
+        return shares
+
+    return ask
+
+
+def _word_trace(rng: random.Random) -> tuple[str, str]:
+    story = draw_story_of("train", rng)
+    return story.prompt, tagged(story_trace(story, ENGLISH, rng)[0], str(story.answer))
+
+
+def _program_trace(rng: random.Random) -> tuple[str, str]:
+    program = draw_program_of("train", rng)
+    return program.prompt, tell_program(program, "correct", ENGLISH, rng)

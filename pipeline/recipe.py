@@ -1,0 +1,238 @@
+"""YAML -> wired, validated stages. Everything that can be wrong with a recipe is said here, before any work."""
+
+import inspect
+import re
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from pipeline import inputs, marks, overrides, strict_yaml
+from pipeline.complaints import did_you_mean, dotted, of_validation
+from pipeline.errors import RecipeError
+from pipeline.plugins import PlugInUse, registry_of, resolve_plug_in
+from pipeline.stage import ArtifactType, Input, Stage
+from rewards.registry import Entry, RegistryError
+
+
+def is_name(text: str) -> bool:
+    """Whether a recipe or a run may have this name."""
+    return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.=,+-]{0,99}", text) is not None and text != "artifacts"
+
+
+def _name(text: str) -> str:
+    if not is_name(text):
+        raise ValueError(f"{text!r} cannot name a run: use letters, digits and . _ = , + -")
+    return text
+
+
+def _stage_name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,59}", text):
+        raise ValueError(f"{text!r} cannot name a stage: use letters, digits, _ and -, a letter first")
+    return text
+
+
+class Header(BaseModel):
+    """The top level of a recipe file. `parallel` counts CPU slots; `accelerate` is a config for `accelerate launch`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Annotated[str, AfterValidator(_name)]
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    parallel: int = Field(default=1, ge=1)
+    accelerate: str | None = None
+    stages: dict[Annotated[str, AfterValidator(_stage_name)], dict[str, Any]] = Field(min_length=1)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One stage of a recipe: its name there, its config, and what its inputs and plug-ins lead to."""
+
+    name: str
+    kind: str
+    entry: Entry[type[Stage]]
+    config: Stage
+    written: Mapping[str, Any]
+    sources: Mapping[str, inputs.Source] = field(default_factory=dict)
+    plug_ins: Sequence[PlugInUse] = ()
+
+    @property
+    def needs(self) -> list[str]:
+        """Names of the stages that this one reads from."""
+        return [source.reference for source in self.sources.values() if source.origin == "stage"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A recipe as it will be run. `folder` is where its relative paths start."""
+
+    name: str
+    seed: int
+    parallel: int
+    accelerate: Path | None
+    steps: Mapping[str, Step]
+    file: str
+    folder: Path
+    overrides: tuple[str, ...] = ()
+
+    @property
+    def run_name(self) -> str:
+        """Name of its run where none is given: overridden recipes live beside the plain one."""
+        suffix = "".join(f"-{override}" for override in self.overrides)
+        safe = "".join(c if c.isalnum() or c in "._=,+-" else "_" for c in self.name + suffix)
+        if len(safe) <= 100:
+            return safe
+        import hashlib
+
+        return f"{safe[:80]}-{hashlib.sha256(suffix.encode()).hexdigest()[:8]}"
+
+
+def read(reference: str, sets: Sequence[str] = (), *, resolve_hub: Callable[[inputs.Source], str] = inputs.resolve_hub,
+         ) -> Recipe:
+    """The recipe that a path or a shipped name leads to, with `sets` applied. Raises RecipeError."""
+    file = locate(reference)
+    try:
+        document = strict_yaml.read_file(file)
+    except strict_yaml.YamlError as error:
+        raise RecipeError(f"{file}:{error.line}: {error}") from error
+    except OSError as error:
+        raise RecipeError(f"{file}: cannot be read ({error.strerror})") from error
+    if not isinstance(document.data, dict):
+        raise RecipeError(f"{file}:1: a recipe is a block of keys: name, seed, stages")
+    document.data.setdefault("name", file.stem)
+    overrides.apply(document, sets)
+    return _Reading(document, file.resolve().parent, tuple(sets)).recipe(resolve_hub)
+
+
+def shipped() -> dict[str, Path]:
+    """Recipes that come with Retort, by name."""
+    import recipes
+
+    files = Path(next(iter(recipes.__path__))).glob("*.yaml")
+    return {file.stem: file for file in sorted(files)}
+
+
+def locate(reference: str) -> Path:
+    """The file of a recipe that is named by its path or, for a shipped one, by its name. Raises RecipeError."""
+    path = Path(reference).expanduser()
+    if path.is_file():
+        return path
+    known = shipped()
+    if reference in known:
+        return known[reference]
+    if path.is_dir():
+        raise RecipeError(f"{reference}: is a folder; give the recipe's file")
+    if path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
+        there = path.parent.glob("*.y*ml") if path.parent.is_dir() else []
+        raise RecipeError(f"{reference}: there is no such file{did_you_mean(path.name, [p.name for p in there])}")
+    raise RecipeError(f"{reference}: there is no recipe of that name{did_you_mean(reference, known)}")
+
+
+class _Reading:
+    """One pass over a document, gathering every complaint rather than the first alone."""
+
+    def __init__(self, document: strict_yaml.Document, folder: Path, sets: tuple[str, ...]) -> None:
+        self.document, self.folder, self.sets = document, folder, sets
+        self.complaints: list[str] = []
+
+    def recipe(self, resolve_hub: Callable[[inputs.Source], str]) -> Recipe:
+        try:
+            header = Header.model_validate(self.document.data)
+        except ValidationError as error:
+            raise RecipeError(of_validation(error, Header, self.document, ())) from error
+        accelerate = self._accelerate(header.accelerate)
+        steps: dict[str, Step] = {}
+        made: dict[str, ArtifactType | None] = {}
+        for name, block in header.stages.items():
+            step = self._step(name, block, made)
+            made[name] = step.config.makes if step else None
+            if step:
+                steps[name] = step
+        if not self.complaints:
+            steps = {name: self._with_commits(step, resolve_hub) for name, step in steps.items()}
+        if self.complaints:
+            raise RecipeError(self.complaints)
+        return Recipe(header.name, header.seed, header.parallel, accelerate, steps, self.document.file, self.folder,
+                      self.sets)
+
+    def _complain(self, where: Sequence[Hashable], message: object) -> None:
+        shown = dotted(where)
+        self.complaints.append(f"{self.document.place(where)}: {shown + ': ' if shown else ''}{message}")
+
+    def _accelerate(self, reference: str | None) -> Path | None:
+        if reference is None:
+            return None
+        path = self.folder / Path(reference).expanduser()
+        if not path.is_file():
+            self._complain(("accelerate",), f"there is no file {str(path)!r}; make one with `accelerate config`")
+        return path.resolve()
+
+    def _step(self, name: str, block: Mapping[str, Any], made: Mapping[str, ArtifactType | None]) -> Step | None:
+        where = ("stages", name)
+        kind = block.get("kind")
+        if kind is None:
+            self._complain(where, "has no kind; write kind: pretrain or another of `retort list stages`")
+            return None
+        try:
+            entry = registry_of("stage").resolve(kind, base=self.folder)
+            stage = entry.load()
+        except RegistryError as error:
+            self._complain((*where, "kind"), error)
+            return None
+        if not (isinstance(stage, type) and issubclass(stage, Stage)):
+            self._complain((*where, "kind"), f"{kind!r} is not a Stage (a class derived from pipeline.stage.Stage)")
+            return None
+        if inspect.isabstract(stage):
+            self._complain((*where, "kind"), f"{kind!r} has no `run` method")
+            return None
+        fields = {key: value for key, value in block.items() if key != "kind"}
+        try:
+            config = stage.model_validate(fields, context={"base": self.folder})
+        except ValidationError as error:
+            self.complaints += of_validation(error, stage, self.document, where, also_known=("kind",))
+            return None
+        step = Step(name, kind, entry, config, fields)
+        return self._wired(step, made)
+
+    def _wired(self, step: Step, made: Mapping[str, ArtifactType | None]) -> Step:
+        later = {name: self.document.place(("stages", name)) for name in self.document.data["stages"]
+                 if name not in made}
+        sources: dict[str, inputs.Source] = {}
+        uses: list[PlugInUse] = []
+        for mark, text, where in marks.marked(step.config):
+            try:
+                if isinstance(mark, Input):
+                    source = inputs.find(text, mark.type, earlier=made, later=later, folder=self.folder)
+                    sources[text] = source
+                else:
+                    uses.append(resolve_plug_in(mark.kind, text, self.folder))
+            except (inputs.InputError, RegistryError) as error:
+                self._complain(("stages", step.name, *where), error)
+        return replace(step, sources=sources, plug_ins=tuple(dict.fromkeys(uses)))
+
+    def _with_commits(self, step: Step, resolve_hub: Callable[[inputs.Source], str]) -> Step:
+        sources = dict(step.sources)
+        for reference, source in step.sources.items():
+            if source.origin != "hub":
+                continue
+            try:
+                sources[reference] = replace(source, commit=resolve_hub(source))
+            except inputs.InputError as error:
+                self._complain(self._place_of(step, reference), error)
+        return replace(step, sources=sources)
+
+    def _place_of(self, step: Step, reference: str) -> tuple[Hashable, ...]:
+        where = next(where for _, text, where in marks.marked(step.config) if text == reference)
+        return ("stages", step.name, *where)
+
+
+def as_dict(recipe: Recipe) -> dict[str, Any]:
+    """The recipe with every default written out, for recipe.json."""
+    return {
+        "name": recipe.name, "file": str(Path(recipe.file).resolve()), "overrides": list(recipe.overrides), "seed": recipe.seed,
+        "parallel": recipe.parallel, "accelerate": str(recipe.accelerate) if recipe.accelerate else None,
+        "stages": {name: {"kind": step.kind, **step.config.model_dump(mode="json")}
+                   for name, step in recipe.steps.items()},
+    }

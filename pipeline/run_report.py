@@ -1,0 +1,59 @@
+"""What a run made, gathered from its ledger, its artifacts' stage.json and its evaluate stages' report.json."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.errors import UserError
+from pipeline.run_folder import RunFolder, wall_seconds
+from pipeline.store import Artifact
+
+Report = dict[str, Any]
+
+
+def report_of(run: RunFolder) -> Report:
+    """The report of a run, finished or not.
+
+    "seconds"   of work on the run, over all its attempts
+    "stages"    one entry for each finished stage in the recipe's order: name, kind, seconds that making it took, tokens
+                (None where a stage counts none), whether this run found it already made, and its metrics
+    "waiting"   names of the recipe's stages that are not finished
+    "models"    by name: parameters, and the numbers of each problem set (see eval.report.reduce). Where several
+                evaluate stages measured a model on one set, the last one counts
+
+    Raises UserError where a report.json cannot be read.
+    """
+    ledger = run.ledger()
+    artifacts = run.artifacts()
+    made_here = {str(row.get("stage")) for row in ledger if row.get("event") == "finished"}
+    models: dict[str, Any] = {}
+    for artifact in artifacts.values():
+        for name, measured in models_of(artifact).items():
+            problems = {**models.get(name, {}).get("problems", {}), **measured["problems"]}
+            models[name] = {**measured, **models.get(name, {}), "problems": problems}
+    return {
+        "seconds": round(wall_seconds(ledger), 3),
+        "stages": [_stage(name, artifact, name not in made_here) for name, artifact in artifacts.items()],
+        "waiting": [name for name in run.recipe().get("stages", {}) if name not in artifacts],
+        "models": models,
+    }
+
+
+def models_of(artifact: Artifact) -> Mapping[str, Any]:
+    """The models that an evaluate stage measured; none for an artifact that is no report."""
+    if artifact.manifest["makes"] != "report":
+        return {}
+    file = artifact.path / "report.json"
+    try:
+        models: Mapping[str, Any] = json.loads(file.read_text(encoding="utf-8"))["models"]
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{file}: cannot be read as a report ({type(error).__name__})") from error
+    return models
+
+
+def _stage(name: str, artifact: Artifact, reused: bool) -> dict[str, Any]:
+    manifest = artifact.manifest
+    metrics = dict(manifest["metrics"])
+    tokens = metrics.pop("tokens", None)
+    return {"name": name, "kind": manifest["kind"], "seconds": manifest["seconds"], "tokens": tokens, "reused": reused,
+            "metrics": metrics}

@@ -1,0 +1,248 @@
+"""Runs a recipe: starts stages when their inputs are there, watches them, and leaves a run that can be continued."""
+
+import secrets
+import signal
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from pipeline import durable, job, launch
+from pipeline.fingerprint import Fingerprint
+from pipeline.locks import Held, Lock, describe
+from pipeline.progress import Display, duration
+from pipeline.recipe import Recipe, Step, as_dict
+from pipeline.run_folder import RunFolder, wall_seconds
+from pipeline.store import Artifact, Store
+
+_TICK = 0.1  # seconds between two looks at events
+_GRACE = 10.0  # seconds that a stage has to end after SIGTERM
+_ASK_AGAIN = 1.0  # seconds between two looks at whether another run has made an artifact
+
+
+@dataclass
+class _Running:
+    """A stage at work. `unread` is where its events were read up to."""
+
+    step: Step
+    lock: Lock
+    process: launch.StageProcess
+    events: Path
+    log: Path
+    unread: int = 0
+    failure: Mapping[str, Any] | None = None
+    done: Mapping[str, Any] | None = None
+    began: float = field(default_factory=time.monotonic)
+
+
+class Runner:
+    """One attempt at a run. `command` is what continues it, as a person would type it."""
+
+    def __init__(self, recipe: Recipe, prints: Mapping[str, Fingerprint], store: Store, run: RunFolder, display: Display,
+                 command: str) -> None:
+        self.recipe, self.prints, self.store, self.run_folder = recipe, prints, store, run
+        self._display, self._command = display, command
+        self._attempt = secrets.token_hex(8)
+        self._made: dict[str, Artifact] = {}
+        self._waiting = list(recipe.steps)
+        self._running: dict[str, _Running] = {}
+        self._failed: list[str] = []
+        self._held: dict[str, float] = {}  # stage -> when to ask again whether another run has made it
+        self._zygote: launch.Zygote | None = None
+        self._stop: signal.Signals | None = None
+        self._stop_by = 0.0
+
+    def run(self) -> int:
+        """Run to the end and return the exit code: 0, 1 where a stage failed, 128 + signal where it was stopped.
+
+        Raises Held where another process works on the run.
+        """
+        with self.run_folder.lock(self._attempt):
+            self.run_folder.begin(self._attempt, as_dict(self.recipe), self._command)
+            self.run_folder.keep_links(self.recipe.steps)
+            before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+            try:
+                self._work()
+            except launch.LaunchError as error:
+                for name in list(self._running):
+                    self._fail(name, str(error))
+            finally:
+                self._close()
+                for number, handler in before.items():
+                    signal.signal(number, handler)
+            return self._outcome()
+
+    def _work(self) -> None:
+        self._reuse_ready()
+        if self._waiting:
+            self._open_zygote()
+        while self._running or (self._waiting and not self._failed and not self._stop):
+            if not self._failed and not self._stop:
+                self._start_ready()
+            if self._zygote:
+                self._zygote.wait(_TICK)
+            else:
+                time.sleep(_TICK)
+            for name in list(self._running):
+                self._look_at(name)
+            if self._stop and self._running and time.monotonic() > self._stop_by:
+                self._signal_all(signal.SIGKILL)
+            self._display.refresh()
+
+    def _reuse_ready(self) -> None:
+        for name in list(self._waiting):
+            artifact = self.store.find(name, self.prints[name])
+            if artifact:
+                self._waiting.remove(name)
+                self._keep(name, artifact)
+                self.run_folder.record(name, event="reused", artifact=artifact.path.name)
+                self._display.reused(name, artifact.path.name)
+
+    def _open_zygote(self) -> None:
+        if self.recipe.accelerate:
+            return
+        modules = dict.fromkeys(module for name in self._waiting for module in self.recipe.steps[name].config.preload)
+        self._zygote = launch.Zygote(list(modules), self.run_folder.logs / "processes.log")
+
+    def _start_ready(self) -> None:
+        """Start what is ready, in the recipe's order, while threads fit; a stage wider than `parallel` runs alone."""
+        for name in list(self._waiting):
+            step = self.recipe.steps[name]
+            if any(needed not in self._made for needed in step.needs) or self._held.get(name, 0.0) > time.monotonic():
+                continue
+            used = sum(running.step.config.threads for running in self._running.values())
+            if used and used + step.config.threads > self.recipe.parallel:
+                return  # later and narrower stages do not overtake, or a wide one might never start
+            self._start(step)
+
+    def _start(self, step: Step) -> None:
+        name, fingerprint = step.name, self.prints[step.name]
+        try:
+            lock = self.store.lock(name, fingerprint)
+        except Held as error:
+            if name not in self._held:
+                self._display.note(name, f"waits: {describe(error.holder)} is making the same artifact")
+            self._held[name] = time.monotonic() + _ASK_AGAIN
+            return
+        self._waiting.remove(name)
+        artifact = self.store.find(name, fingerprint)
+        if artifact:  # another run has just made it
+            lock.release()
+            self._keep(name, artifact)
+            self.run_folder.record(name, event="reused", artifact=artifact.path.name)
+            self._display.reused(name, artifact.path.name)
+            return
+        log = self.run_folder.logs / f"{name}.log"
+        events = job.events_file(self.run_folder, name)
+        events.unlink(missing_ok=True)
+        file = job.write(self.recipe, step, self.prints, self._made, self.store, self.run_folder, self._attempt)
+        self.run_folder.record(name, event="started", fingerprint=fingerprint.digest)
+        if self.recipe.accelerate:
+            process = launch.accelerate(self.recipe.accelerate, file, log)
+        else:
+            assert self._zygote is not None
+            process = self._zygote.start(file, log)
+        self._running[name] = _Running(step, lock, process, events, log)
+        self._display.started(name, step.kind)
+
+    def _look_at(self, name: str) -> None:
+        running = self._running[name]
+        code = running.process.poll()  # before reading: what it told before it ended is then read too
+        self._read_events(name, running)
+        if code is None:
+            return
+        del self._running[name]
+        running.lock.release()
+        artifact = self.store.find(name, self.prints[name])
+        if artifact and (running.done or self._stop):
+            metrics = artifact.manifest["metrics"]
+            seconds = artifact.manifest["seconds"]
+            self._keep(name, artifact)
+            self.run_folder.record(name, event="finished", seconds=seconds, metrics=metrics, artifact=artifact.path.name)
+            self._display.finished(name, seconds, metrics)
+            return
+        if self._stop:
+            self.run_folder.record(name, event="stopped", seconds=round(time.monotonic() - running.began, 3))
+            return
+        self._fail(name, self._why(running, code))
+
+    def _fail(self, name: str, message: str) -> None:
+        self._failed.append(name)
+        self.run_folder.record(name, event="failed", message=message)
+        self._display.failed(name, message)
+
+    def _read_events(self, name: str, running: _Running) -> None:
+        if not running.events.exists():
+            return
+        with running.events.open("rb") as stream:
+            stream.seek(running.unread)
+            *lines, _ = stream.read().split(b"\n")  # the last part is no whole line yet, or empty
+        running.unread += sum(len(line) + 1 for line in lines)
+        for line in lines:
+            row = durable.row(line)
+            match row.get("event"):
+                case "started":  # until then the zygote may have been loading
+                    running.began = time.monotonic()
+                    self._display.at_work(name)
+                case "progress":
+                    self._display.progress(name, row["done"], row["total"], row["figures"])
+                case "note":
+                    self._display.note(name, row["text"])
+                    self.run_folder.record(name, event="note", text=row["text"])
+                case "failed":
+                    running.failure = row
+                case "done":
+                    running.done = row
+
+    @staticmethod
+    def _why(running: _Running, code: int) -> str:
+        if running.failure is None:
+            how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+            hint = " (out of memory?)" if code == -signal.SIGKILL else ""
+            return f"its process {how}{hint}; see {running.log}"
+        message = str(running.failure["message"])
+        return message if running.failure["expected"] else f"{message}; the traceback is in {running.log}"
+
+    def _keep(self, name: str, artifact: Artifact) -> None:
+        self._made[name] = artifact
+        self.run_folder.link(list(self.recipe.steps).index(name) + 1, name, artifact.path)
+
+    def _on_signal(self, number: int, _: FrameType | None) -> None:
+        if self._stop:  # a second one: leave at once
+            self._signal_all(signal.SIGKILL)
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        self._stop = signal.Signals(number)
+        self._stop_by = time.monotonic() + _GRACE
+        self._signal_all(signal.SIGTERM)
+        if self._zygote:
+            self._zygote.abandon_loading()
+
+    def _signal_all(self, number: signal.Signals) -> None:
+        for running in list(self._running.values()):
+            running.process.send(number)
+
+    def _close(self) -> None:
+        self._signal_all(signal.SIGKILL)
+        for running in self._running.values():
+            running.lock.release()
+        if self._zygote:
+            self._zygote.close()
+        self._display.close()
+
+    def _outcome(self) -> int:
+        seconds = wall_seconds(self.run_folder.ledger())
+        go_on = f"Finished stages are kept. To go on: {self._command}"
+        if self._stop:
+            self.run_folder.record("run", event="stopped", signal=self._stop.name)
+            self._display.say(f"stopped by {self._stop.name}. {go_on}")
+            return 128 + self._stop
+        if self._failed:
+            self.run_folder.record("run", event="failed", stages=self._failed)
+            self._display.say(go_on)
+            return 1
+        self.run_folder.record("run", event="finished")
+        self._display.say(f"{self.run_folder.path} is done: {len(self._made)} stages, {duration(seconds)}")
+        return 0

@@ -1,0 +1,92 @@
+"""The stage contract: a validated config that turns earlier artifacts into a new one."""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
+
+ArtifactType = Literal["model", "dataset", "report"]
+Metrics = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Input:
+    """Marks a field as an input: the name of an earlier stage, a hub id or a path of an artifact of this type."""
+
+    type: ArtifactType
+
+
+class NotInFingerprint:
+    """Marks a field that cannot change the result, such as how often progress is logged."""
+
+
+@dataclass(frozen=True)
+class PlugIn:
+    """Marks a field that names a plug-in of this registry kind; its source is part of the fingerprint."""
+
+    kind: str
+
+
+ModelInput = Annotated[str, Input("model")]
+DatasetInput = Annotated[str, Input("dataset")]
+ReportInput = Annotated[str, Input("report")]
+
+
+class Context(Protocol):
+    """What a running stage is given. `out` is a private folder that becomes the artifact when `run` returns."""
+
+    seed: int  # of this stage: made from the recipe's seed and the stage's name
+    out: Path
+    name: str
+
+    def path(self, reference: str) -> Path:
+        """Folder of the artifact that an input field names (for a hub id: its local snapshot)."""
+        ...
+
+    def label(self, reference: str) -> str:
+        """Short name to show for an input: the stage's name, or the hub id or path as written."""
+        ...
+
+    def progress(self, done: float, total: float, **figures: float | str) -> None:
+        """Tell the display how far the stage is and its figures of the moment (reward, loss, ...)."""
+        ...
+
+    def log(self, row: Mapping[str, Any]) -> None:
+        """Append one row to the stage's metrics.jsonl."""
+        ...
+
+    def note(self, text: str) -> None:
+        """One plain line for the person who watches: a warning, or why a stage ended early."""
+        ...
+
+
+class StageError(Exception):
+    """A stage cannot go on for a reason that its user can act on; shown as one line, without a traceback."""
+
+
+class Stage(BaseModel):
+    """One step of a recipe. Subclasses add their own fields and say what they make.
+
+    The config is the whole description of the step: two equal configs with equal inputs and seed have the
+    same fingerprint and therefore the same artifact.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: ClassVar[str]
+    version: ClassVar[int] = 1
+    makes: ClassVar[ArtifactType]
+    # Loaded once in the process that stages are forked from, which saves each of them these seconds.
+    preload: ClassVar[tuple[str, ...]] = (
+        "torch", "datasets", "peft", "transformers.trainer", "transformers.models.auto.modeling_auto",
+        "trl.trainer.sft_trainer", "trl.trainer.grpo_trainer",
+    )
+
+    threads: int = Field(default=1, ge=1, description="CPU threads; part of the result, since sums are split by thread")
+
+    @abstractmethod
+    def run(self, ctx: Context) -> Metrics:
+        """Do the work, write the artifact under `ctx.out` and return the metrics for stage.json."""

@@ -1,0 +1,196 @@
+"""`grpo`: reinforcement on verifiable problems with rule-based rewards, by trl's GRPOTrainer."""
+
+import random
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from pipeline.stage import ArtifactType, Context, Metrics, ModelInput, PlugIn, Stage, StageError
+from rewards.rubric import Rubric
+from rewards.types import Problem
+
+ProblemSets = Annotated[list[str], PlugIn("problem set")]
+
+
+class Grpo(Stage):
+    """Group-relative policy optimization (Shao et al. 2024, arXiv 2402.03300; DeepSeek-R1, arXiv 2501.12948).
+
+    A step samples `group_size` rollouts of each of `prompts_per_step` problems, rewards them by the rubric, and makes
+    `updates_per_step` optimizer steps on them. There is no value model and, with `beta` 0, no reference model. Before any
+    step, `gate` rollouts a problem are drawn on a few of the stage's own prompts: where hardly any problem is ever solved,
+    there is nothing to amplify, and the stage says so.
+    """
+
+    kind: ClassVar[str] = "grpo"
+    makes: ClassVar[ArtifactType] = "model"
+
+    model: ModelInput
+    problems: ProblemSets = Field(min_length=1, description="problem sets to train on, name:split")
+    problems_each: int = Field(default=512, ge=1, description="problems of each set")
+    reward: Rubric = Field(default_factory=lambda: Rubric(rules={"format": 0.2}))
+    steps: int = Field(ge=1, description="rounds of rollouts")
+    prompts_per_step: int = Field(default=16, ge=1)
+    group_size: int = Field(default=16, ge=2)
+    updates_per_step: int = Field(default=2, ge=1)
+    learning_rate: float = Field(default=3e-4, gt=0)
+    warmup_steps: int = Field(default=4, ge=0, description="optimizer steps")
+    beta: float = Field(default=0.0, ge=0, description="weight of the KL divergence from the start")
+    clip: float = Field(default=0.2, gt=0)
+    clip_high: float = Field(default=0.28, gt=0, description="DAPO's upper clip (arXiv 2503.14476)")
+    scale: Literal["group", "batch", "none"] = "group"
+    importance: Literal["token", "sequence"] = "token"
+    temperature: float = Field(default=1.0, gt=0)
+    max_completion_tokens: int = Field(default=64, ge=1)
+    open_thinking: bool = Field(default=False, description="whether the prompt already opens the thinking")
+    gate: int = Field(default=16, ge=0, description="rollouts a problem before training; 0 skips the check")
+    gate_at_least: float = Field(default=0.2, ge=0, le=1, description="least share of problems solved once in them")
+    balance_speed: float = Field(default=0.0, ge=0)
+
+    def run(self, ctx: Context) -> Metrics:
+        from datasets import Dataset
+        from pipeline import models
+        from pipeline.moe.balance import Balance
+        from pipeline.policy import PolicyTrainer, RewardFunction
+
+        from eval.problems import load
+        from eval.prompts import THINK
+
+        model, tokenizer = models.load(ctx.path(self.model))
+        sets = [load(reference, self.problems_each, ctx.seed) for reference in self.problems]
+        problems = [problem for group in zip(*sets, strict=True) for problem in group]
+        random.Random(f"grpo:{ctx.seed}").shuffle(problems)
+        before = self._check_gate(ctx, model, tokenizer, problems)
+
+        reward = RewardFunction(
+            {problem.id: problem for problem in problems}, self.reward, tokenizer, THINK if self.open_thinking else ""
+        )
+        balance = Balance(model, self.balance_speed)
+        watch = _watch(ctx, self, reward, balance)
+        trainer = PolicyTrainer(
+            model=model,
+            args=self._config(ctx),
+            reward_funcs=reward,
+            train_dataset=Dataset.from_list([{"prompt": p.prompt, "problem": p.id} for p in problems]),
+            processing_class=tokenizer,
+            callbacks=[watch],
+            seed_parts=(ctx.seed, ctx.name),
+            open_thinking=self.open_thinking,
+        )
+        trainer.train()
+        balance.remove()
+        del model.forward  # trl's fused head is an attribute of the instance, and belongs to this trainer
+        models.save(model, tokenizer, ctx.out)
+        loads = balance.max_over_mean()
+        return {
+            "parameters": models.parameters(model),
+            "steps": self.steps,
+            "tokens": int(trainer.state.num_input_tokens_seen),
+            **{f"before/{name}": value for name, value in before.items()},
+            **watch.last,
+            **({} if loads is None else {"expert_load_max_over_mean": loads}),
+        }
+
+    def _config(self, ctx: Context) -> Any:
+        import torch
+        from trl import GRPOConfig
+
+        batch = self.prompts_per_step * self.group_size
+        if batch % self.updates_per_step:
+            raise StageError(f"{batch} rollouts a step do not split into {self.updates_per_step} updates")
+        return GRPOConfig(
+            output_dir=str(ctx.out / "trainer"),
+            max_steps=self.steps * self.updates_per_step,
+            per_device_train_batch_size=batch // self.updates_per_step,
+            steps_per_generation=self.updates_per_step,
+            gradient_accumulation_steps=1,
+            num_generations=self.group_size,
+            max_completion_length=self.max_completion_tokens,
+            temperature=self.temperature,
+            learning_rate=self.learning_rate,
+            lr_scheduler_type="constant_with_warmup",
+            warmup_steps=self.warmup_steps,
+            weight_decay=0.0,
+            max_grad_norm=1.0,
+            beta=self.beta,
+            epsilon=self.clip,
+            epsilon_high=self.clip_high,
+            loss_type="dapo",
+            scale_rewards=self.scale,
+            importance_sampling_level=self.importance,
+            mask_truncated_completions=False,
+            seed=ctx.seed,
+            data_seed=ctx.seed,
+            logging_steps=1,
+            save_strategy="no",
+            report_to=[],
+            disable_tqdm=True,
+            use_cpu=not torch.cuda.is_available(),
+            bf16=torch.cuda.is_available(),
+            gradient_checkpointing=False,
+            dataloader_num_workers=0,
+        )
+
+    def _check_gate(self, ctx: Context, model: Any, tokenizer: Any, problems: list[Problem]) -> dict[str, float]:
+        """pass@1 and pass@gate on the first prompts; raises StageError where there is nothing to amplify."""
+        if not self.gate:
+            return {}
+        from eval.engine import engine_for
+        from eval.engine.types import Sampling
+        from eval.rollouts import collect
+
+        asked = problems[:32]
+        rollouts = collect(
+            engine_for(model, tokenizer),
+            tokenizer,
+            asked,
+            Sampling(self.max_completion_tokens, self.temperature),
+            n=self.gate,
+            seed_parts=(ctx.seed, ctx.name, "gate"),
+            open_thinking=self.open_thinking,
+        )
+        solved = {rollout.problem.id for rollout in rollouts if rollout.verdict.correct}
+        once = len(solved) / len(asked)
+        mean = sum(rollout.verdict.correct for rollout in rollouts) / len(rollouts)
+        ctx.note(f"at the start: pass@1 {mean:.2f}, pass@{self.gate} {once:.2f} on its own prompts")
+        if once < self.gate_at_least:
+            raise StageError(
+                f"nothing to amplify: {self.model} solves {once:.0%} of its own prompts in {self.gate} tries "
+                f"(at least {self.gate_at_least:.0%} needed); train the base longer, or lower gate_at_least"
+            )
+        return {"pass@1": mean, f"pass@{self.gate}": once}
+
+
+def _watch(ctx: Context, stage: Grpo, reward: Any, balance: Any) -> Any:
+    """The trainer's callback: moves routers' biases, logs a row a step, tells the display."""
+    from transformers import TrainerCallback
+
+    class Watch(TrainerCallback):
+        def __init__(self) -> None:
+            self.last: dict[str, float] = {}
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            balance.step()
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+            if not logs or "reward" not in logs:
+                return
+            self.last = {
+                "reward": logs["reward"],
+                "accuracy": reward.parts.get("correct", 0.0),
+                "length": logs["completions/mean_length"],
+                "entropy": logs["entropy"],
+            }
+            loads = balance.max_over_mean()
+            row = {
+                "step": state.global_step // stage.updates_per_step,
+                **self.last,
+                **{f"reward/{name}": value for name, value in reward.parts.items()},
+                **{f"verdict/{name}": value for name, value in reward.verdicts.items()},
+                "groups_without_signal": logs["frac_reward_zero_std"],
+                "gradient_norm": logs.get("grad_norm"),
+                "load_max_over_mean": loads,
+            }
+            ctx.log(row)
+            ctx.progress(state.global_step, stage.steps * stage.updates_per_step, **self.last)
+
+    return Watch()

@@ -1,0 +1,86 @@
+"""`pretrain`: a base model from scratch on the synthetic web, until a probe says that the skill is there."""
+
+import random
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from pipeline.corpus import Corpus, Document
+from pipeline.stage import ArtifactType, Context, Metrics, Stage
+
+
+class Pretrain(Stage):
+    """Train a new transformers model on the synthetic web.
+
+    The rate follows a cosine over `steps`. If the probe (the share of correct traces that the model would write itself, on
+    training-side problems) is then below `probe_at_least` in some family, rounds of `more_steps` follow, `rounds` at most.
+    """
+
+    kind: ClassVar[str] = "pretrain"
+    makes: ClassVar[ArtifactType] = "model"
+
+    architecture: dict[str, Any] = Field(description="model_type and fields of its transformers config")
+    corpus: Corpus = Corpus()
+    length: int = Field(default=72, ge=8, description="longest document, in tokens; longer ones are dropped")
+    steps: int = Field(ge=1, description="optimizer steps")
+    more_steps: int = Field(default=200, ge=1, description="steps of a further round")
+    rounds: int = Field(default=3, ge=0, description="the most further rounds")
+    fact_steps: int = Field(default=100, ge=0, description="steps at the start on sums alone")
+    batch_size: int = Field(default=32, ge=1)
+    learning_rate: float = Field(default=2e-2, gt=0, description="of matrices, by Muon")
+    adam_learning_rate: float = Field(default=3e-3, gt=0, description="of everything else, by AdamW")
+    prompt_weight: float = Field(default=0.1, ge=0, description="weight of prompt tokens in the loss")
+    balance_speed: float = Field(default=1e-3, ge=0, description="of the routers' bias update; 0 is off")
+    probe_every: int = Field(default=100, ge=1)
+    probe_at_least: float = Field(default=0.5, ge=0, le=1)
+
+    def run(self, ctx: Context) -> Metrics:
+        from pipeline import models
+        from pipeline.data import row
+        from pipeline.probe import trace_probe
+        from pipeline.schedule import Schedule
+        from pipeline.supervised import Plan, Probe, train
+        from pipeline.tokenizer import train_tokenizer
+
+        rng = random.Random(f"pretrain:{ctx.seed}")
+        known = islice(self.corpus.documents(random.Random("vocabulary")), 20_000)
+        tokenizer = train_tokenizer((f"{d.prompt or ''}\n{d.text}" for d in known), self.length)
+        model = models.build(
+            {"max_position_embeddings": self.length, **self.architecture}, len(tokenizer), ctx.seed
+        )
+        ctx.note(f"{models.parameters(model):,} parameters, {len(tokenizer)} tokens")
+        facts = Corpus(facts=1.0, needles=0.0, words=0.0).documents(rng)
+        web = self.corpus.documents(rng)
+        rows = (row(tokenizer, d.prompt, d.text, self.prompt_weight) for d in _chain(facts, web, self._fact_documents))
+        fitting = (r for r in rows if len(r["input_ids"]) <= self.length)
+        most = self.steps + self.rounds * self.more_steps
+        plan = Plan(
+            most,
+            self.batch_size,
+            self.learning_rate,
+            self.adam_learning_rate,
+            Schedule(self.steps, self.more_steps),
+            self.balance_speed,
+        )
+        ask = trace_probe(model, tokenizer)
+        probe = Probe(ask, self.probe_every, self.probe_at_least)
+        metrics = train(ctx, model, tokenizer, list(islice(fitting, most * self.batch_size)), plan, probe)
+        skill = ask()
+        if min(skill.values()) < self.probe_at_least:
+            ctx.note(
+                f"the base ends below its probe ({min(skill.values()):.2f} of {self.probe_at_least}): "
+                "give it more steps before reinforcing it"
+            )
+        models.save(model, tokenizer, ctx.out)
+        return {**metrics, "parameters": models.parameters(model), **{f"skill/{k}": v for k, v in skill.items()}}
+
+    @property
+    def _fact_documents(self) -> int:
+        return self.fact_steps * self.batch_size
+
+
+def _chain(first: Iterator[Document], then: Iterator[Document], count: int) -> Iterator[Document]:
+    yield from islice(first, count)
+    yield from then

@@ -1,0 +1,85 @@
+"""Artifacts on disk: RUNS/artifacts/NAME-FP10/ exists only when whole, RUNS/artifacts/.partial/NAME-FP10/ until then."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pipeline import durable
+from pipeline.fingerprint import SHORT, Fingerprint
+from pipeline.locks import Lock
+
+MANIFEST = "stage.json"
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A finished output. `manifest` is its stage.json: what made it, from what, its files' hashes, its metrics."""
+
+    path: Path
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.path / MANIFEST).read_text())
+        return found
+
+
+@dataclass(frozen=True)
+class Store:
+    """The artifacts of every run under one RUNS folder; runs with equal fingerprints share them."""
+
+    runs: Path
+
+    @property
+    def artifacts(self) -> Path:
+        return self.runs / "artifacts"
+
+    def path(self, name: str, fingerprint: Fingerprint) -> Path:
+        """Where the artifact is, or will be."""
+        return self.artifacts / f"{name}-{fingerprint.short}"
+
+    def partial(self, name: str, fingerprint: Fingerprint) -> Path:
+        """Where the artifact is being made: `out/` becomes it, checkpoints may lie beside. Kept for the next attempt."""
+        return self.artifacts / ".partial" / f"{name}-{fingerprint.short}"
+
+    def find(self, name: str, fingerprint: Fingerprint) -> Artifact | None:
+        """The whole artifact of this fingerprint, if it was made before."""
+        artifact = Artifact(self.path(name, fingerprint))
+        if not (artifact.path / MANIFEST).is_file():
+            return None
+        return artifact if artifact.manifest.get("fingerprint") == fingerprint.digest else None
+
+    def lock(self, name: str, fingerprint: Fingerprint) -> Lock:
+        """The right to make this artifact. Raises Held while another run makes it."""
+        return Lock(self.artifacts / ".partial" / f"{name}-{fingerprint.short}.lock")
+
+
+def file_hashes(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file under `folder` but its stage.json, by relative path, sorted."""
+    found: dict[str, str] = {}
+    for file in sorted(p for p in folder.rglob("*") if p.is_file() and p != folder / MANIFEST):
+        with file.open("rb") as stream:
+            found[file.relative_to(folder).as_posix()] = hashlib.file_digest(stream, "sha256").hexdigest()
+    return found
+
+
+def finish(out: Path, artifact: Path, manifest: Mapping[str, Any]) -> None:
+    """Turn a finished `out` folder into the artifact: everything on disk, stage.json last, then one rename."""
+    for file in (p for p in out.rglob("*") if p.is_file()):
+        with file.open("rb") as stream:
+            os.fsync(stream.fileno())
+    durable.write_json(out / MANIFEST, {**manifest, "files": file_hashes(out)})
+    artifact.parent.mkdir(parents=True, exist_ok=True)
+    if artifact.exists():  # another fingerprint with the same first digits, or a folder without a stage.json
+        other = artifact / MANIFEST
+        if other.is_file() and json.loads(other.read_text()).get("fingerprint", "")[:SHORT] == artifact.name[-SHORT:]:
+            raise FileExistsError(f"{artifact} is already there; remove it to make it again")
+        shutil.rmtree(artifact)
+    out.rename(artifact)
+    durable.sync_folder(artifact.parent)
+    shutil.rmtree(out.parent, ignore_errors=True)

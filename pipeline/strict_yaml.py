@@ -1,0 +1,163 @@
+"""YAML read strictly: YAML 1.2 scalars, no duplicate keys, merges, tags or tabs, and every node knows its line."""
+
+import re
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from yaml.tokens import AliasToken, AnchorToken, TagToken
+
+Where = tuple[Hashable, ...]  # the keys and list positions that lead to a node: ("stages", "zero", "steps")
+
+# The core schema of YAML 1.2.2, chapter 10.3.2. In 1.1, which PyYAML follows, `no` is false, `1e-3` is text
+# and `12:30` is a number in base 60.
+_NULL = frozenset({"", "~", "null", "Null", "NULL"})
+_TRUE = frozenset({"true", "True", "TRUE"})
+_FALSE = frozenset({"false", "False", "FALSE"})
+_INT = re.compile(r"[-+]?[0-9]+")
+_OCTAL = re.compile(r"0o[0-7]+")
+_HEX = re.compile(r"0x[0-9a-fA-F]+")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_INFINITY = re.compile(r"[-+]?\.(inf|Inf|INF)")
+_NAN = frozenset({".nan", ".NaN", ".NAN"})
+
+
+class YamlError(ValueError):
+    """What is wrong, in one line, and where: `line` counts from 1."""
+
+    def __init__(self, message: str, line: int) -> None:
+        super().__init__(message)
+        self.line = line
+
+
+@dataclass
+class Document:
+    """Plain data, and the place each part of it was written: "recipe.yaml:12", or "--set zero.steps=4"."""
+
+    file: str
+    data: Any
+    places: dict[Where, str] = field(default_factory=dict)
+
+    def place(self, where: Iterable[Hashable]) -> str:
+        """Where the node was written, or the nearest node above it that was written at all."""
+        path = tuple(where)
+        while path and path not in self.places:
+            path = path[:-1]
+        return self.places.get(path, f"{self.file}:1")
+
+
+def read(text: str, file: str) -> Document:
+    """The one YAML document in `text`. Raises YamlError."""
+    document = Document(file, None)
+    node = _compose(text)
+    if node is not None:
+        document.data = _plain(node, (), document, [])
+    return document
+
+
+def read_file(path: Path) -> Document:
+    """Like `read`, for a file. Raises YamlError, also for bytes that are not UTF-8, and OSError."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise YamlError("is not UTF-8 text", 1) from error
+    return read(text, str(path))
+
+
+def value(text: str) -> Any:
+    """What a value on the command line means: `40`, `1e-3`, `[a, b]`, `{correct: 1.0}`, `org/name`. Raises YamlError."""
+    return read(text, "").data
+
+
+def _compose(text: str) -> Node | None:
+    _refuse_tabs(text)
+    try:
+        _refuse_tags(text)
+        return yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        problem = " ".join(str(error.problem or error.context).split())
+        if "expected a single document" in str(error.context):
+            problem = "there is a second document ('---'); write one recipe a file"
+        raise YamlError(f"is not YAML: {problem}", (mark.line if mark else 0) + 1) from error
+    except yaml.YAMLError as error:
+        raise YamlError(f"is not YAML: {' '.join(str(error).split())}", 1) from error
+
+
+def _refuse_tabs(text: str) -> None:
+    for number, line in enumerate(text.splitlines(), 1):
+        if "\t" in line[: len(line) - len(line.lstrip())]:
+            raise YamlError("a tab indents this line; use spaces", number)
+
+
+def _refuse_tags(text: str) -> None:
+    anchors: set[str] = set()
+    for token in yaml.scan(text, Loader=yaml.SafeLoader):
+        line = token.start_mark.line + 1
+        if isinstance(token, TagToken):
+            raise YamlError("tags ('!..') are not allowed in a recipe", line)
+        if isinstance(token, AnchorToken):
+            if token.value in anchors:
+                raise YamlError(f"anchor '&{token.value}' is defined twice", line)
+            anchors.add(token.value)
+        if isinstance(token, AliasToken) and token.value not in anchors:
+            raise YamlError(f"alias '*{token.value}' has no anchor above it", line)
+
+
+def _plain(node: Node, where: Where, document: Document, above: list[Node]) -> Any:
+    line = node.start_mark.line + 1
+    # The key's line is noted first and stays: that is where a person looks for a block written below its key.
+    document.places.setdefault(where, f"{document.file}:{line}")
+    if isinstance(node, ScalarNode):
+        return _scalar(node)
+    if any(node is parent for parent in above):
+        raise YamlError("an alias refers to the block that it is in", line)
+    if isinstance(node, SequenceNode):
+        return [_plain(item, (*where, i), document, [*above, node]) for i, item in enumerate(node.value)]
+    assert isinstance(node, MappingNode)
+    found: dict[str, Any] = {}
+    for key_node, value_node in node.value:
+        key = _key(key_node)
+        line = key_node.start_mark.line + 1
+        if key in found:
+            first = document.place((*where, key)).rsplit(":", 1)[-1]
+            raise YamlError(f"key {key!r} is written twice in one block, first on line {first}", line)
+        document.places[*where, key] = f"{document.file}:{line}"
+        found[key] = _plain(value_node, (*where, key), document, [*above, node])
+    return found
+
+
+def _key(node: Node) -> str:
+    """Keys are the text that was written, so `no:` and `10:` are the keys "no" and "10"."""
+    line = node.start_mark.line + 1
+    if not isinstance(node, ScalarNode):
+        raise YamlError("a key must be a plain word", line)
+    if node.style is None and node.value == "<<":
+        raise YamlError("merge keys ('<<') are not allowed; write the fields out", line)
+    if not node.value:
+        raise YamlError("a key is empty", line)
+    return str(node.value)
+
+
+def _scalar(node: ScalarNode) -> str | int | float | bool | None:
+    text: str = node.value
+    if node.style is not None or len(text) > 1000:  # quoted, a block, or more digits than Python agrees to read
+        return text
+    if text in _NULL:
+        return None
+    if text in _TRUE or text in _FALSE:
+        return text in _TRUE
+    if _INT.fullmatch(text):
+        return int(text)
+    if _OCTAL.fullmatch(text) or _HEX.fullmatch(text):
+        return int(text, 0)
+    if _FLOAT.fullmatch(text):
+        return float(text)
+    if _INFINITY.fullmatch(text):
+        return float(text.replace(".", ""))
+    if text in _NAN:
+        return float("nan")
+    return text

@@ -1,0 +1,138 @@
+"""Supervised training through trl's SFTTrainer, with a weight for each token."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import TrainerCallback
+from trl import SFTConfig, SFTTrainer
+
+from pipeline.data import Collator, Row, dataset
+from pipeline.moe.balance import Balance
+from pipeline.optimizer import Muon
+from pipeline.schedule import Schedule
+from pipeline.stage import Context
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the supervised stages have in common. Rates are peaks; `steps` is the most that a probe can extend it to."""
+
+    steps: int
+    batch_size: int
+    rate: float
+    adam_rate: float
+    schedule: Schedule
+    balance_speed: float = 1e-3
+    clip: float = 1.0
+
+
+class WeightedTrainer(SFTTrainer):
+    """SFTTrainer whose loss is the weighted mean of the token losses, over rows in the order given."""
+
+    # Trainer divides by the accumulation steps itself then, as it must for a mean over one micro-batch
+    model_accepts_loss_kwargs = False
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        return torch.utils.data.SequentialSampler(self.train_dataset if train_dataset is None else train_dataset)
+
+    def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
+        weights = inputs.pop("weights")[:, 1:]
+        outputs = model(**inputs, fused_lm_head=True)
+        loss = -(outputs.log_probs * weights).sum() / weights.sum().clamp(min=1.0)
+        return (loss, outputs) if return_outputs else loss
+
+
+class _Watch(TrainerCallback):
+    """Moves the routers' biases and the schedule, tells the display, and asks the probe."""
+
+    def __init__(self, ctx: Context, balance: Balance, plan: Plan, probe: "Probe | None") -> None:
+        self.ctx, self.balance, self.plan, self.probe = ctx, balance, plan, probe
+        self.loss: float | None = None
+        self.figures: dict[str, float] = {}
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.balance.step()
+        schedule = self.plan.schedule
+        ended = state.global_step >= schedule.end
+        if self.probe and (ended or state.global_step % self.probe.every == 0):
+            self.figures = self.probe.ask()
+            self.ctx.log({"step": state.global_step, **{f"probe/{k}": v for k, v in self.figures.items()}})
+        if self.probe and ended and min(self.figures.values()) < self.probe.at_least:
+            schedule.rounds += 1
+        control.should_training_stop = state.global_step >= min(schedule.end, self.plan.steps)
+        loads = self.balance.max_over_mean()
+        self.ctx.progress(
+            state.global_step,
+            schedule.end,
+            **({} if self.loss is None else {"loss": self.loss}),
+            **self.figures,
+            **({} if loads is None else {"load": loads}),
+        )
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
+        if logs and "loss" in logs:
+            self.loss = logs["loss"]
+            loads = self.balance.max_over_mean()
+            self.ctx.log({"step": state.global_step, "loss": logs["loss"], "load_max_over_mean": loads})
+
+
+@dataclass
+class Probe:
+    """A measure of skill, taken every so many steps; a schedule that ends below `at_least` gets another round."""
+
+    ask: Callable[[], dict[str, float]]
+    every: int
+    at_least: float
+
+
+def train(
+    ctx: Context, model: Any, tokenizer: Any, rows: Sequence[Row], plan: Plan, probe: Probe | None = None
+) -> dict[str, Any]:
+    """Train `model` in place on `rows`, in their order, `plan.batch_size` a step; returns metrics."""
+    optimizer = Muon(model.named_parameters(), plan.rate, plan.adam_rate)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, plan.schedule)
+    balance = Balance(model, plan.balance_speed)
+    watch = _Watch(ctx, balance, plan, probe)
+    trainer = WeightedTrainer(
+        model=model,
+        args=config(ctx.out / "trainer", plan, ctx.seed),
+        train_dataset=dataset(rows),
+        data_collator=Collator(tokenizer.pad_token_id),
+        processing_class=tokenizer,
+        optimizers=(optimizer, scheduler),
+        callbacks=[watch],
+    )
+    trainer.train()
+    balance.remove()
+    del model.forward  # trl's fused head is an attribute of the instance, and belongs to this trainer
+    tokens = sum(len(row["input_ids"]) for row in rows[: trainer.state.global_step * plan.batch_size])
+    metrics = {"steps": trainer.state.global_step, "tokens": tokens, "loss": watch.loss}
+    loads = balance.max_over_mean()
+    return metrics if loads is None else {**metrics, "expert_load_max_over_mean": loads}
+
+
+def config(folder: Path, plan: Plan, seed: int) -> SFTConfig:
+    """The SFTConfig of a plan: what trl would do besides training is off."""
+    return SFTConfig(
+        output_dir=str(folder),
+        max_steps=plan.steps,
+        per_device_train_batch_size=plan.batch_size,
+        max_grad_norm=plan.clip,
+        seed=seed,
+        data_seed=seed,
+        logging_steps=10,
+        save_strategy="no",
+        report_to=[],
+        disable_tqdm=True,
+        use_cpu=not torch.cuda.is_available(),
+        bf16=torch.cuda.is_available(),
+        gradient_checkpointing=False,
+        remove_unused_columns=False,
+        max_length=None,
+        dataset_kwargs={"skip_prepare_dataset": True},
+        dataloader_num_workers=0,
+        average_tokens_across_devices=False,
+    )

@@ -1,0 +1,180 @@
+"""The answer extractor: the only place that decides which part of a completion is its answer.
+
+What stands after the thinking is read; an answer inside the thinking never counts. There, in this order: the last
+<answer> tags, the last \\boxed{}, GSM8K's ####, a "final answer" line, and else the whole remainder if it is short.
+"""
+
+import re
+from dataclasses import dataclass
+
+from rewards.types import Completion
+
+LONGEST_BARE_ANSWER = 1000
+"""Characters. Without a marker only a remainder up to this length is taken for an answer rather than for prose."""
+
+_ANSWER_TAG = re.compile(r"<(/?)answer>", re.IGNORECASE)
+_BOX = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])[ \t]*")
+_HASHES = re.compile(r"^[ \t]*#{4}(?!#)[ \t]*(.*)$", re.MULTILINE)
+_FINAL = re.compile(
+    r"\b(?:final\s{1,3}answer|answer)[ \t*_`]{0,4}(?:(?:is|=)(?![A-Za-z])[ \t*_`]{0,4}:?|:)[ \t*_`]{0,4}([^\n]*)",
+    re.IGNORECASE,
+)
+_FENCE = re.compile(r"^[ \t]*(```+|~~~+)[^\n`]*$", re.MULTILINE)
+_JOINT = re.compile(r"(?:[\s,;$.]|\\quad|\\qquad|\\text\{\s*(?:and|or)\s*\}|\band\b|\bor\b|\\\)|\\\()*")
+
+
+@dataclass(frozen=True, slots=True)
+class Extraction:
+    """The answer as written (None where there is none) and where it stood, or why there is none."""
+
+    text: str | None
+    where: str
+
+
+def split_thinking(completion: Completion) -> tuple[str, str | None]:
+    """(thinking, what stands after it); the second is None where the thinking was opened and never closed."""
+    text = completion.text
+    head, close, tail = text.rpartition("</think>")
+    if close:
+        # A thinking that is opened again after the last </think> is unfinished thinking.
+        return (head, tail) if "<think>" not in tail else (text, None)
+    if completion.in_thinking or "<think>" in text:
+        return text, None
+    return "", text
+
+
+def extract_answer(completion: Completion) -> Extraction:
+    """The final answer of a completion to a question whose answer is a short text, such as a number."""
+    _, remainder = split_thinking(completion)
+    if remainder is None:
+        return Extraction(None, "the thinking was never closed")
+    tagged = _last_tagged(remainder)
+    if tagged is not None:
+        if tagged.text is None:
+            return tagged
+        boxed = _last_box(tagged.text)
+        return Extraction(boxed.text, boxed.where) if boxed else tagged
+    boxed = _last_box(remainder)
+    if boxed:
+        return boxed
+    for pattern, where in ((_HASHES, "####"), (_FINAL, "final answer line")):
+        lines = pattern.findall(remainder)
+        if lines:
+            text = lines[-1].strip()
+            return Extraction(text, where) if text else Extraction(None, f"nothing follows the {where}")
+    bare = remainder.strip()
+    if not bare:
+        return Extraction(None, "empty answer")
+    if len(bare) > LONGEST_BARE_ANSWER:
+        return Extraction(None, "no answer is marked in a long text")
+    return Extraction(bare, "bare answer")
+
+
+def extract_code(completion: Completion) -> Extraction:
+    """The program of a completion: <answer> tags, else the last fenced block, else everything after the thinking."""
+    _, remainder = split_thinking(completion)
+    if remainder is None:
+        return Extraction(None, "the thinking was never closed")
+    tagged = _last_tagged(remainder)
+    if tagged is not None:
+        if tagged.text is None:
+            return tagged
+        remainder = tagged.text
+    fenced = _last_fence(remainder)
+    code = remainder if fenced is None else fenced
+    where = "answer tag" if tagged is not None else "whole completion" if fenced is None else "fenced block"
+    if not code.strip():
+        return Extraction(None, f"empty {where}")
+    return Extraction(code.strip("\n") if fenced is not None else code.strip(), where)
+
+
+def _last_tagged(text: str) -> Extraction | None:
+    """Content of the last <answer>..</answer>; None where no tag is written at all."""
+    tags = list(_ANSWER_TAG.finditer(text))
+    if not tags:
+        return None
+    if len(tags) < 2 or not tags[-1].group(1) or tags[-2].group(1):
+        return Extraction(None, "the <answer> tags do not close")
+    content = text[tags[-2].end() : tags[-1].start()].strip()
+    return Extraction(content, "answer tag") if content else Extraction(None, "empty <answer>")
+
+
+def _last_box(text: str) -> Extraction | None:
+    """Content of the last box; None where there is no box.
+
+    Boxes with nothing but commas, "and" or "or" between them are one answer with several parts, so that a list of
+    guesses is not read as its last guess.
+    """
+    starts = list(_BOX.finditer(text))
+    if not starts:
+        return None
+    parts: list[str] = []
+    end_of_previous = -1
+    for start in starts:
+        if start.start() < end_of_previous:
+            continue  # nested in the one before
+        content, end = _braced(text, start.end())
+        if content is None:
+            parts, end_of_previous = [], len(text)
+            break
+        joined = parts and _JOINT.fullmatch(text, end_of_previous, start.start())
+        parts = [*parts, content] if joined and content not in parts else parts if joined else [content]
+        end_of_previous = end
+    if not parts:
+        return Extraction(None, "the braces of the last box do not close")
+    inner = [_unboxed(part) for part in parts]
+    content = ", ".join(part for part in inner if part)
+    return Extraction(content, "box") if content else Extraction(None, "empty box")
+
+
+def _unboxed(text: str) -> str:
+    for _ in range(8):
+        start = _BOX.search(text)
+        if start is None:
+            break
+        content, end = _braced(text, start.end())
+        if content is None:
+            break
+        text = text[: start.start()] + content + text[end:]
+    return text.strip()
+
+
+def _braced(text: str, start: int) -> tuple[str | None, int]:
+    """(content, end) of the balanced {..} at `start`, or of the one token there; (None, start) where it stays open."""
+    if start >= len(text):
+        return None, start
+    if text[start] != "{":
+        token = re.compile(r"[^\s{}$\\.,;]+").match(text, start)
+        return (token.group(), token.end()) if token else (None, start)
+    depth = 0
+    position = start
+    while position < len(text):
+        character = text[position]
+        if character == "\\":
+            position += 2
+            continue
+        depth += (character == "{") - (character == "}")
+        position += 1
+        if depth == 0:
+            return text[start + 1 : position - 1], position
+    return None, start
+
+
+def _last_fence(text: str) -> str | None:
+    """Content of the last fenced block; an opened block that nothing closes runs to the end of the text."""
+    fences = list(_FENCE.finditer(text))
+    content: str | None = None
+    index = 0
+    while index < len(fences):
+        opening = fences[index]
+        mark = opening.group(1)
+        closing = next(
+            (i for i in range(index + 1, len(fences)) if fences[i].group().strip().startswith(mark)
+             and not fences[i].group().strip().strip(mark[0])),
+            None,
+        )
+        if closing is None:
+            return text[opening.end() :]
+        content = text[opening.end() : fences[closing].start()]
+        index = closing + 1
+    return content

@@ -1,0 +1,61 @@
+"""The one grader: training, rejection sampling, evaluation and `retort grade` all call this."""
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+
+from rewards.registry import Registry, RegistryError
+from rewards.types import Completion, Label, Problem, Verdict
+
+Verifier = Callable[[Problem, Completion], Verdict]
+
+VERIFIERS: Registry[Verifier] = Registry(
+    "verifier",
+    {"math": "rewards.math:verify", "code": "rewards.code:verify", "countdown": "rewards.countdown:verify"},
+    entry_points="retort.verifiers",
+)
+
+_loaded: dict[str, Verifier] = {}
+
+
+def grade(problem: Problem, completion: Completion) -> Verdict:
+    """What the problem's own verifier finds, with the seconds it took. Never raises for what a model wrote.
+
+    A completion without an answer is TRUNCATED where its token budget ended, and NO_ANSWER where it ended by itself.
+    A verifier that fails gives UNGRADABLE. Raises RegistryError where the problem names an unknown verifier.
+    """
+    verifier = _verifier(problem.verifier)
+    start = time.perf_counter()
+    try:
+        verdict = verifier(problem, completion)
+    except RegistryError:
+        raise
+    except Exception as error:  # a verifier may be anyone's code, and its failure is a verdict of its own
+        verdict = Verdict(Label.UNGRADABLE, None, f"the verifier failed: {type(error).__name__}: {error}"[:300])
+    label = verdict.label
+    if label is Label.NO_ANSWER and not completion.finished:
+        label = Label.TRUNCATED
+    return dataclasses.replace(verdict, label=label, seconds=time.perf_counter() - start)
+
+
+def grade_many(pairs: Sequence[tuple[Problem, Completion]], *, jobs: int = 1) -> list[Verdict]:
+    """The verdict of every pair, in order. `jobs` gradings run at once, each slow one in a process of its own."""
+    for name in {problem.verifier for problem, _ in pairs}:
+        _verifier(name)  # an unknown one is an error before any work is done
+    if jobs <= 1 or len(pairs) < 2:
+        return [grade(problem, completion) for problem, completion in pairs]
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(jobs) as threads:
+        return list(threads.map(lambda pair: grade(*pair), pairs))
+
+
+def verifier(function: Verifier) -> Verifier:
+    """Decorator: make a function `(problem, completion) -> Verdict` known as a verifier under its own name."""
+    return VERIFIERS.add(function)
+
+
+def _verifier(reference: str) -> Verifier:
+    if reference not in _loaded:
+        _loaded[reference] = VERIFIERS.resolve(reference).load()
+    return _loaded[reference]

@@ -1,0 +1,235 @@
+"""Verifier `math`: whether a short mathematical answer equals the gold one.
+
+An exact path decides nearly everything in this process (rewards/maths/). What it cannot read, such as a sine or a cube
+root of 2, goes to sympy in a process that can be killed: two seconds, one gigabyte, no signal or timer touched here.
+
+The policy: numbers are compared exactly, however large. A decimal stands for a number that no decimal can write only with six
+digits or more. A percentage is its hundredth, and where the gold is one, the number before the sign will do. A missing
+unit is forgiven, another one is not. Tuples, sets and intervals are types of their own, and all of a set is needed.
+"""
+
+import json
+import re
+from functools import lru_cache
+from pathlib import Path
+
+from rewards.extract import extract_answer
+from rewards.maths.algebra import TooLarge, Unsupported, multiply, proportional, rational, same
+from rewards.maths.answers import (
+    Answer,
+    Clock,
+    Equation,
+    Group,
+    Matrix,
+    Number,
+    Words,
+    as_fraction,
+    readings,
+    region_of,
+)
+from rewards.maths.brackets import squeezed
+from rewards.maths.clean import LONGEST, clean
+from rewards.maths.decimals import equal
+from rewards.maths.regions import Region
+from rewards.types import Completion, Label, Problem, Verdict
+from rewards.workers import LATE, OK, Pool
+
+SECONDS = 2.0
+MOST_ITEMS = 64
+
+_oracle = Pool(Path(__file__).parent / "maths" / "oracle.py", search_path=True)
+
+
+class _Undecided(Exception):
+    """The oracle could not tell; the message says why."""
+
+
+def verify(problem: Problem, completion: Completion) -> Verdict:
+    """The verdict on a completion whose gold answer is `str(problem.answer)`."""
+    found = extract_answer(completion)
+    if found.text is None:
+        return Verdict(Label.NO_ANSWER, None, found.where)
+    return compare(str(problem.answer), found.text)
+
+
+def compare(gold: str, answer: str) -> Verdict:
+    """The verdict on an answer that is already extracted.
+
+    UNGRADABLE where the gold answer cannot be read, or where the two could not be compared in time.
+    """
+    shown = answer if len(answer) <= 200 else answer[:197] + "..."
+    if len(gold) > LONGEST:
+        return Verdict(Label.UNGRADABLE, shown, "the gold answer is too long to be one")
+    if len(answer) > LONGEST:
+        return Verdict(Label.WRONG, shown, f"more than {LONGEST} characters are no answer")
+    gold_text = clean(gold)
+    if not gold_text:
+        return Verdict(Label.UNGRADABLE, shown, "the gold answer is empty")
+    answer_text = clean(answer)
+    if not answer_text:
+        return Verdict(Label.NO_ANSWER, None, "empty answer")
+    if answer_text == gold_text:
+        return Verdict(Label.CORRECT, shown, "the same text")
+    try:
+        golds = _gold_readings(gold)
+    except TooLarge as error:
+        return Verdict(Label.UNGRADABLE, shown, f"the gold answer is too large to compute: {error}")
+    try:
+        answers = readings(answer)
+    except TooLarge as error:
+        return Verdict(Label.WRONG, shown, f"too large to compute: {error}")
+    if not golds:
+        # It can be compared as text alone, and as text it differs.
+        return Verdict(Label.UNGRADABLE, shown, "the gold answer cannot be read")
+    if not answers:
+        return Verdict(Label.WRONG, shown, "the answer cannot be read as mathematics")
+    undecided = ""
+    for g in golds:
+        for a in answers:
+            try:
+                if agree(g, a):
+                    return Verdict(Label.CORRECT, shown, "equal")
+            except (_Undecided, Unsupported, TooLarge) as error:
+                undecided = str(error) or "not decided"
+    if undecided:
+        return Verdict(Label.UNGRADABLE, shown, undecided)
+    return Verdict(Label.WRONG, shown, f"not equal to {gold if len(gold) <= 80 else gold[:77] + '...'}")
+
+
+def agree(gold: Answer, given: Answer) -> bool:
+    """Whether two read answers are the same."""
+    if isinstance(gold, Number) and isinstance(given, Number):
+        return _numbers_agree(gold, given)
+    if isinstance(gold, Group) and isinstance(given, Group):
+        return _groups_agree(gold, given) or _regions_agree(gold, given)
+    if isinstance(gold, Number) and isinstance(given, Group):
+        # One answer written several times, as in "7/2, or 3.5", is that answer.
+        return given.kind == "" and all(isinstance(g, Number) and _numbers_agree(gold, g) for g in given.items)
+    if isinstance(gold, Words) and isinstance(given, Words):
+        return gold.text == given.text
+    if isinstance(gold, Matrix) and isinstance(given, Matrix):
+        shapes = [[len(row) for row in side.rows] for side in (gold, given)]
+        pairs = zip(gold.rows, given.rows, strict=False)
+        return shapes[0] == shapes[1] and all(agree(g, a) for r, s in pairs for g, a in zip(r, s, strict=True))
+    if isinstance(gold, Equation) and isinstance(given, Equation):
+        return proportional(gold.difference, given.difference)
+    if isinstance(gold, Clock) or isinstance(given, Clock):
+        return _clocks_agree(gold, given)
+    if isinstance(gold, Region) or isinstance(given, Region):
+        return _regions_agree(gold, given)
+    return False
+
+
+def _numbers_agree(gold: Number, given: Number) -> bool:
+    if gold.name and given.name and gold.name != given.name:
+        return False
+    if gold.unit and given.unit and gold.unit != given.unit:
+        return False
+    if gold.value is None or given.value is None:
+        if gold.percent == given.percent and squeezed(gold.text) == squeezed(given.text):
+            return True
+        return not gold.percent and not given.percent and _ask(_latex(gold), _latex(given))
+    if gold.percent != given.percent and _reads_as_points(given if gold.percent else gold):
+        # 5 for 500% is a confusion of 5%, not the number 5; 50 for a gold of 50% is meant, 50% for 50 is not.
+        return gold.percent and equal(multiply(gold.value, rational(100)), gold.digits, given.value, given.digits)
+    if equal(gold.value, gold.digits, given.value, given.digits):
+        return True
+    hundredfold = multiply(gold.value, rational(100)) if gold.percent and not given.percent else None
+    return hundredfold is not None and equal(hundredfold, gold.digits, given.value, given.digits)
+
+
+def _reads_as_points(number: Number) -> bool:
+    """Whether a number without a percent sign, beside one that has it, can only mean percentage points."""
+    value = number.value.constant if number.value is not None else None
+    return value is not None and value.denominator == 1 and abs(value) > 1
+
+
+def _groups_agree(gold: Group, given: Group) -> bool:
+    if max(len(gold.items), len(given.items)) > MOST_ITEMS:
+        raise TooLarge("too many parts")
+    kinds = {gold.kind, given.kind}
+    in_order = len(gold.items) == len(given.items) and all(
+        agree(g, a) for g, a in zip(gold.items, given.items, strict=True)
+    )
+    if kinds <= {"(", "["}:
+        return len(kinds) == 1 and in_order
+    if kinds & {"(", "["}:
+        # Written bare it may be a tuple; a set is none.
+        return "" in kinds and in_order
+    return _covers(gold.items, given.items) and _covers(given.items, gold.items)
+
+
+def _covers(a: tuple[Answer, ...], b: tuple[Answer, ...]) -> bool:
+    return all(any(agree(x, y) for y in b) for x in a)
+
+
+def _regions_agree(gold: Answer, given: Answer) -> bool:
+    if not isinstance(gold, Region) and not isinstance(given, Region):
+        return False
+    a, b = region_of(gold), region_of(given)
+    if a is None or b is None or len(a.spans) != len(b.spans):
+        return False
+    return all(
+        s.closed == t.closed and same(s.low, t.low) and same(s.high, t.high) for s, t in zip(a.spans, b.spans, strict=True)
+    )
+
+
+def _clocks_agree(gold: Answer, given: Answer) -> bool:
+    if isinstance(gold, Clock) and isinstance(given, Clock):
+        if gold.unit and given.unit and gold.unit != given.unit:
+            return False
+        if (gold.first, gold.second) == (given.first, given.second):
+            return True
+        timely = any(len(clock.second) == 2 or clock.unit for clock in (gold, given))
+        return not timely and as_fraction(gold) == as_fraction(given)
+    clock, other = (gold, given) if isinstance(gold, Clock) else (given, gold)
+    if not isinstance(clock, Clock) or clock.unit or not isinstance(other, Number) or other.value is None:
+        return False
+    ratio = as_fraction(clock)
+    return ratio is not None and not other.unit and other.value.constant == ratio
+
+
+@lru_cache(maxsize=4096)
+def _gold_readings(gold: str) -> tuple[Answer, ...]:
+    return tuple(readings(gold))
+
+
+@lru_cache(maxsize=4096)
+def _ask(gold: str, given: str) -> bool:
+    """Whether two scalars are equal, by the oracle. Raises _Undecided, which is not cached."""
+    request = json.dumps([gold, given]).encode()
+    try:
+        status, data = _oracle.ask(request, SECONDS)
+    except (RuntimeError, OSError) as error:
+        raise _Undecided(str(error)) from error
+    if status != OK:
+        raise _Undecided(f"no decision within {SECONDS:g} s" if status == LATE else "comparing took too much memory")
+    match data.decode():
+        case "equal":
+            return True
+        case "different" | "right":
+            return False
+        case "left":
+            raise _Undecided("the gold answer cannot be read")
+    raise _Undecided("whether they are equal could not be decided")
+
+
+_SPELLING = str.maketrans({"π": "\\pi ", "*": "\\cdot ", "∞": "\\infty ", "°": "^{\\circ}", "⦃": "\\{", "⦄": "\\}"})
+
+
+def _latex(number: Number) -> str:
+    """LaTeX for the oracle, with the braces that its parser wants and degrees as what they are worth."""
+    value = number.value.constant if number.value is not None else None
+    if value is not None:
+        return f"\\frac{{{value.numerator}}}{{{value.denominator}}}"
+    text = re.sub(r"\\frac\s*(\d)\s*(\d)", r"\\frac{\1}{\2}", number.text)
+    text = re.sub(r"\\sqrt\s*(\d)", r"\\sqrt{\1}", text)
+    text = re.sub(r"(\d+(?:\.\d+)?)°", r"(\1\\cdot\\frac{\\pi}{180})", text)
+    return text.translate(_SPELLING)
+
+
+def forget() -> None:
+    """Drop what is remembered and end the idle processes."""
+    _gold_readings.cache_clear()
+    _ask.cache_clear()
+    _oracle.close()

@@ -1,0 +1,275 @@
+"""The types of answers and how a text is read as one. A text may have several readings ("1,5"); all are returned."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+
+from rewards.maths.algebra import (
+    Malformed,
+    Ratio,
+    TooLarge,
+    Unsupported,
+    add,
+    divide,
+    multiply,
+    negative,
+    rational,
+)
+from rewards.maths.brackets import CLOSING, WORDS, end_of_bracket, split, squeezed
+from rewards.maths.clean import clean, too_deep
+from rewards.maths.parser import parse
+from rewards.maths.regions import Region, Span, inequalities, interval, union
+from rewards.maths.units import split_unit
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A scalar: a number or an expression. `value` is None where only the oracle can tell what `text` is.
+
+    `digits` is the number of significant digits where it is written as a decimal, `unit` its unit in normal form.
+    """
+
+    text: str
+    value: Ratio | None
+    digits: int | None = None
+    percent: bool = False
+    unit: str = ""
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Several answers. kind: "(" tuple or open interval, "[" list or closed interval, "{" set, "" written bare."""
+
+    kind: str
+    items: tuple["Answer", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Equation:
+    """left - right = 0."""
+
+    difference: Ratio
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    rows: tuple[tuple["Answer", ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Two numbers with a colon: a time of day where the second has two digits, a ratio otherwise."""
+
+    first: int
+    second: str
+    unit: str = ""
+
+
+Answer = Number | Words | Group | Region | Equation | Matrix | Clock
+
+_RELATION = re.compile(r"[<>≤≥]")
+_MATRIX = re.compile(r"^\\begin\s*\{([pbBv]?)(?:matrix|array)\}(?:\{[lcr|]*\})?(.*)\\end\s*\{\1(?:matrix|array)\}$", re.DOTALL)
+_THOUSANDS = re.compile(r"(?<![\d.,])(\d{1,3}(?:,\d{3})+)(?![\d,])")
+_SPACED = re.compile(r"(?<![\d.,])(\d{1,3}(?: \d{3})+)(?!\s?[\d/])")
+_ASSIGNED = re.compile(r"^(\\?[A-Za-zα-ωπ]\w*(?:_\{?\w+\}?)?|\\text\{[^{}]*\}|[A-Za-z]\([A-Za-z]\))\s*(?:=|∈|:(?!\s*\d))\s*(.*)$")
+
+
+def readings(answer: str) -> list[Answer]:
+    """Every way to read an answer; none where it cannot be read. Raises TooLarge for what is not worth computing."""
+    text = clean(answer)
+    if not text or too_deep(text):
+        return []
+    found: list[Answer] = []
+    spaced = _SPACED.sub(lambda m: m[1].replace(" ", ""), text)
+    variants = [spaced]
+    if spaced[0] not in "([⦃" and _THOUSANDS.search(spaced):
+        variants.insert(0, _THOUSANDS.sub(lambda m: m[1].replace(",", ""), spaced))
+    elif re.fullmatch(r"[-+]?[§€£]?\s*\d+,\d+(?:\s*[§€£%])?", spaced):
+        variants.insert(0, spaced.replace(",", "."))
+    for variant in variants:
+        try:
+            found.extend(_read(variant))
+        except (Malformed, Unsupported):
+            continue
+        except RecursionError as error:
+            raise TooLarge("nested too deeply") from error
+    return found
+
+
+def _read(text: str) -> Iterator[Answer]:
+    matrix = _MATRIX.match(text)
+    if matrix:
+        yield _matrix(matrix)
+        return
+    if "…" in text or "≠" in text or "→" in text:
+        yield Words(squeezed(text))
+        return
+    assigned = _ASSIGNED.match(text)
+    if "∪" in text:
+        yield union([interval(part) for part in split(assigned[2] if assigned and "∈" in text else text, "∪")])
+        return
+    if _RELATION.search(text):
+        yield inequalities(text)
+        return
+    parts = [part for piece in re.split(r"\s+(?:or|and)\s+", text) for part in split(piece, ",;") if part.strip()]
+    if len(parts) > 1:
+        yield _several(parts)
+        return
+    if assigned and ("∈" in text or "=" in text or ":" in text):
+        yield from _assigned(text, assigned)
+        return
+    if "=" in text:
+        yield _equation(text)
+        return
+    yield from _whole(text)
+
+
+def _whole(text: str) -> Iterator[Answer]:
+    """An answer without a separator or relation outside of brackets."""
+    if text == "∅":
+        yield Group("{", ())
+        return
+    if text[0] in CLOSING and end_of_bracket(text) == len(text):
+        inner = [part.strip() for part in split(text[1:-1], ",;")]
+        if text[0] == "⦃" or len(inner) > 1 or text[0] == "[":
+            if text[0] == "⦃" and inner == [""]:
+                yield Group("{", ())
+                return
+            if not all(inner):
+                raise Malformed("an empty place")
+            kind = {"⦃": "{", "(": "(", "[": "["}[text[0]]
+            yield Group(kind, tuple(_item(part) for part in inner))
+            return
+    if re.fullmatch(r"[(\[].*,.*[)\]]", text):
+        yield union([interval(text)])
+        return
+    if "±" in text:
+        signs = [text.replace("±", sign) for sign in "+-"]
+        yield Group("", tuple(number(sign.lstrip("+ ")) for sign in signs))
+        return
+    clock = re.fullmatch(r"(\d+)\s*:\s*(\d+)\s*(?:\\text\{(.*)\}|([AaPp]\.?[Mm]\.?))?", text)
+    if clock:
+        unit = (clock[3] or clock[4] or "").casefold().replace(".", "").replace(" ", "")
+        yield Clock(int(clock[1]), clock[2], unit)
+        return
+    words = re.sub(r"\\text\s*\{([^{}]*)\}", r" \1 ", text).strip(" ()\"'")
+    if WORDS.fullmatch(words) and ("\\text" in text or len(words) > 2 or words.casefold() == "no"):
+        yield Words(squeezed(words))
+    if "\\text" not in text or not WORDS.fullmatch(words):
+        yield number(text)
+
+
+def number(text: str) -> Number:
+    """A scalar with its unit. Raises Malformed where it has no value at all."""
+    bare, unit, factor, percent = split_unit(text)
+    base = re.fullmatch(r"(\d+)_\{?(\d+)\}?", bare)
+    if base:
+        bare, unit = base[1], unit or f"base {base[2]}"
+    if not bare:
+        raise Malformed("nothing but a unit")
+    decimal = re.fullmatch(r"[-+]?\s*(\d*)\.(\d+)", bare)
+    digits = len((decimal[1] + decimal[2]).lstrip("0")) if decimal else None
+    value: Ratio | None
+    try:
+        value = parse(bare)
+    except Unsupported:
+        value = None
+    if value is not None and factor != 1:
+        value = multiply(value, rational(factor))
+    if value is not None and percent:
+        value = divide(value, rational(100))
+    return Number(bare, value, digits, percent, unit)
+
+
+def _item(text: str) -> Answer:
+    text = text.strip()
+    if text and text[0] in "([⦃" and end_of_bracket(text) == len(text):
+        return next(_whole(text))
+    if "=" in text:
+        assigned = _ASSIGNED.match(text)
+        return next(_assigned(text, assigned)) if assigned else _equation(text)
+    return next(_whole(text))
+
+
+def _several(parts: list[str]) -> Group:
+    """Answers with commas, "or" or "and" between them: `n=2,3,4` names all of them once."""
+    parts = [part.strip() for part in parts]
+    first = _ASSIGNED.match(parts[0])
+    if first and "=" in parts[0] and not any("=" in part for part in parts[1:]):
+        parts[0] = first[2]
+    items = [_item(part) for part in parts]
+    names = {item.name if isinstance(item, Number) else "" for item in items}
+    if len(names) == 1:
+        items = [_unnamed(item) for item in items]
+    return Group("", tuple(items))
+
+
+def _unnamed(item: Answer) -> Answer:
+    if isinstance(item, Number) and item.name:
+        return Number(item.text, item.value, item.digits, item.percent, item.unit)
+    return item
+
+
+def _assigned(text: str, match: re.Match[str]) -> Iterator[Answer]:
+    """`x = 5` is its value; `y = 2x + 3` its value and an equation; a chain of equations is nothing."""
+    name, rest = match[1], match[2].strip()
+    if not rest or "=" in rest or (":" in rest and "=" in text):
+        raise Malformed("a chain of equations")
+    short = name if re.fullmatch(r"\\?[A-Za-zα-ω](?:_\{?\w+\}?)?", name) else ""
+    for value in _whole(rest):
+        if isinstance(value, Number) and short:
+            yield Number(value.text, value.value, value.digits, value.percent, value.unit, short)
+        else:
+            yield value
+    if short and "=" in text:
+        try:
+            yield _equation(text)
+        except (Unsupported, Malformed):
+            return
+
+
+def _equation(text: str) -> Equation | Number:
+    sides = split(text, "=")
+    if len(sides) != 2:
+        raise Malformed("a chain of equations")
+    left, right = parse(sides[0]), parse(sides[1])
+    if re.fullmatch(r"[A-Za-z]", sides[1].strip()) and left.constant is not None:
+        return Number(sides[0].strip(), left, name=sides[1].strip())
+    difference = add(left, negative(right))
+    if not difference.letters - {"π", "e", "∞"}:
+        raise Malformed("an equation between numbers")
+    return Equation(difference)
+
+
+def _matrix(match: re.Match[str]) -> Matrix:
+    if match[1] == "v":
+        raise Unsupported("a determinant")
+    rows = [row for row in re.split(r"\\\\", match[2]) if row.strip()]
+    return Matrix(tuple(tuple(_item(cell) for cell in row.split("&")) for row in rows))
+
+
+def region_of(answer: Answer) -> Region | None:
+    """A pair in brackets as the interval that it may be, or a region itself."""
+    if isinstance(answer, Region):
+        return answer
+    if isinstance(answer, Group) and answer.kind in "([" and answer.kind and len(answer.items) == 2:
+        low, high = answer.items
+        if isinstance(low, Number) and isinstance(high, Number) and low.value is not None and high.value is not None:
+            closed = answer.kind == "["
+            try:
+                return union([[Span(low.value, high.value, (closed, closed))]])
+            except (Malformed, Unsupported):
+                return None
+    return None
+
+
+def as_fraction(clock: Clock) -> Fraction | None:
+    return Fraction(clock.first, int(clock.second)) if int(clock.second) else None
+

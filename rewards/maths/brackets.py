@@ -1,0 +1,48 @@
+"""Finding parts of an answer by its brackets."""
+
+import re
+
+from rewards.maths.algebra import Malformed
+
+CLOSING = {"(": ")", "[": "]", "{": "}", "⦃": "⦄"}
+WORDS = re.compile(r"[^\W\d_]+(?:[\s'’-]+[^\W\d_]+)*")
+"""One word or several, with nothing else in between."""
+
+
+def split(text: str, separators: str) -> list[str]:
+    """The parts between separators that stand in no bracket. Half-open intervals close a bracket with another kind."""
+    parts, depth, start = [], 0, 0
+    for position, character in enumerate(text):
+        if character in "([{⦃":
+            depth += 1
+        elif character in ")]}⦄":
+            depth -= 1
+            if depth < 0:
+                raise Malformed("a bracket that nothing opened")
+        elif character in separators and depth == 0:
+            parts.append(text[start:position])
+            start = position + 1
+    if depth:
+        raise Malformed("a bracket that nothing closes")
+    return [*parts, text[start:]]
+
+
+def end_of_bracket(text: str) -> int:
+    """Position after the bracket that closes the one at the start; -1 where a different kind closes it."""
+    stack: list[str] = []
+    for position, character in enumerate(text):
+        if character in CLOSING:
+            stack.append(CLOSING[character])
+        elif character in ")]}⦄":
+            if not stack or stack.pop() != character:
+                return -1
+            if not stack:
+                return position + 1
+    return -1
+
+
+def squeezed(text: str) -> str:
+    """Without spaces; words without their marks and in lower case, so that they compare as words do."""
+    if "\\text" in text or WORDS.fullmatch(text):
+        return re.sub(r"\s+", "", text.replace("\\text", "")).strip("{}").casefold()
+    return re.sub(r"\s+", "", text)

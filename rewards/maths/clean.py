@@ -1,0 +1,128 @@
+"""One spelling for answers that mean the same: LaTeX commands, Unicode signs and plain text become few plain signs.
+
+Set braces are written as ⦃ ⦄, a dollar amount as §, words as \\text{..}; what remains of LaTeX is \\frac, \\sqrt, \\binom,
+\\overline, functions and environments.
+"""
+
+import re
+
+LONGEST = 2_000
+DEEPEST = 40
+
+_SIGNS = {
+    **{chr(0xFF01 + i): chr(0x21 + i) for i in range(94)},
+    "−": "-", "–": "-", "‐": "-", "‑": "-", "×": "*", "·": "*", "⋅": "*", "∙": "*", "÷": "/", "⁄": "/", "∕": "/",
+    "≦": "≤", "≧": "≥", "⩽": "≤", "⩾": "≥", "\u00a0": " ", "\u2009": " ", "\u202f": " ", "\u2005": " ", "\u3000": " ",
+    "º": "°", "…": "…", "½": "{1/2}", "⅓": "{1/3}", "⅔": "{2/3}", "¼": "{1/4}", "¾": "{3/4}", "⅕": "{1/5}", "⅛": "{1/8}",
+    "√": "\\sqrt ", "𝜋": "π", "∅": "∅", "“": "", "”": "", "`": "", "，": ",", "。": ".", "：": ":", "％": "%",
+}  # fmt: skip
+_TABLE = str.maketrans(_SIGNS)
+_RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
+
+
+def _each(names: str, plain: str) -> dict[str, str]:
+    return dict.fromkeys(names.split(), plain)
+
+
+_COMMANDS = {
+    **_each("left right bigl bigr Bigl Bigr big Big bigg Bigg biggl biggr displaystyle textstyle scriptstyle "
+                    "limits mathstrut hfill noindent", ""),
+    **_each("quad qquad space enspace thinspace medspace", " "),
+    **_each("dfrac tfrac cfrac", "\\frac"),
+    **_each("dbinom tbinom", "\\binom"),
+    **_each("mathrm textrm textbf textit mathbf mathit mbox hbox textsf texttt mathsf textnormal operatorname bm "
+                    "boldsymbol emph mathnormal underline", "\\text"),
+    **_each("cdot times ast", "*"),
+    **_each("le leq leqslant leqq", "≤"),
+    **_each("ge geq geqslant geqq", "≥"),
+    **_each("ne neq", "≠"),
+    **_each("ldots dots cdots dotsc dotsb", "…"),
+    **_each("lvert rvert vert mid", "|"),
+    **_each("emptyset varnothing", "∅"),
+    **_each("setminus backslash smallsetminus", "∖"),
+    **_each("approx simeq", "≈"),
+    **_each("lor vee", " or "),
+    **_each("land wedge", " and "),
+    "lbrace": "⦃", "rbrace": "⦄", "lt": "<", "gt": ">", "cup": "∪", "bigcup": "∪", "cap": "∩", "infty": "∞", "in": "∈",
+    "pm": "±", "div": "/", "pi": "π", "circ": "°", "degree": "°", "percent": "%", "euro": "€", "pounds": "£", "lbrack": "[",
+    "rbrack": "]", "lparen": "(", "rparen": ")", "Bbb": "\\mathbb", "colon": ":", "to": "→", "rightarrow": "→",
+}  # fmt: skip
+_ESCAPES = {"\\!": "", "\\,": " ", "\\;": " ", "\\:": " ", "\\>": " ", "\\ ": " ", "\\{": "⦃", "\\}": "⦄", "\\%": "%",
+            "\\$": "§", "\\(": "", "\\)": "", "\\[": "", "\\]": "", "\\|": "|", "\\&": "&", "\\#": "#"}
+_ESCAPE = re.compile(r"\\\\|\\[^A-Za-z\\\s]|\\ ")
+_COMMAND = re.compile(r"\\([A-Za-z]+)[ \t]*")
+_WORDS_OF_PLAIN_TEXT = {"sqrt": "\\sqrt", "pi": "π", "infinity": "∞", "percent": "%", "degrees": "°", "degree": "°"}
+_PLAIN = re.compile(r"(?<![A-Za-z\\])(?:sqrt|pi|infinity|percent|degrees?)(?![A-Za-z])")
+_TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
+
+
+def clean(answer: str) -> str:
+    """The answer in plain signs, with single spaces; "" where nothing is left. Call only for at most LONGEST characters."""
+    text = re.sub(r"[⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+", lambda m: "^{" + m.group().translate(_RAISED) + "}", answer)
+    text = text.translate(_TABLE).strip()
+    text = re.sub(r"^(\*\*|__)(.*)\1$", r"\2", text, flags=re.DOTALL).strip()
+    text = re.sub(r"(?<=[\w)])\*\*(?=[\w(-])", "^", text).replace("**", "")
+    text = re.sub(r"(?:\\\\\s*)+$", "", text)
+    text = re.sub(r"\\!\s*", "", text).replace("{,}", ",").replace("{:}", ":").replace("\\mathop", "")
+    text = _ESCAPE.sub(lambda m: _ESCAPES.get(m.group(), m.group()), text)
+    text = _dollars(text)
+    text = _COMMAND.sub(_command, text)
+    text = re.sub(r"\^\s*\{?\s*°\s*\}?", "°", text)
+    text = _PLAIN.sub(lambda m: _WORDS_OF_PLAIN_TEXT[m.group()], text)
+    text = text.replace("<=", "≤").replace(">=", "≥").replace("!=", "≠").replace("...", "…").replace("~", " ")
+    text = _TEXT.sub(_text, text)
+    text = _PLAIN.sub(lambda m: _WORDS_OF_PLAIN_TEXT[m.group()], text)
+    text = re.sub(r"\s+", " ", text).strip()
+    while True:
+        shorter = re.sub(r"^(?:[≈=]|\\therefore)\s*|(?<!\d)\s*[.,;]+$|(?<=\d)[.,;]+$|\\+$", "", text).strip()
+        if shorter.startswith("{") and _closes_at_end(shorter):
+            shorter = shorter[1:-1].strip()
+        if shorter == text:
+            return text
+        text = shorter
+
+
+def too_deep(text: str) -> bool:
+    """Whether brackets nest deeper than any answer does."""
+    depth = 0
+    for character in text:
+        depth += (character in "([{⦃") - (character in ")]}⦄")
+        if depth > DEEPEST:
+            return True
+    return False
+
+
+def _command(match: re.Match[str]) -> str:
+    name = match[1]
+    if name in _COMMANDS:
+        return _COMMANDS[name]
+    return "\\" + name + " "
+
+
+def _dollars(text: str) -> str:
+    """Dollar signs around formulas go; one before a number, with none to close it, is money."""
+    if text.count("$") % 2:
+        text = re.sub(r"\$(?=\s*[\d.])", "§", text, count=1)
+    return text.replace("$", "")
+
+
+def _text(match: re.Match[str]) -> str:
+    content = match[1]
+    plain = content.strip()
+    unmarked = not re.search(r"[^\W\d_]", plain) or re.fullmatch(r"\(?[A-Za-z]\)?", plain)
+    after_number = re.fullmatch(r"[a-z]", plain) and re.search(r"\d\s*$", match.string[: match.start()])
+    if unmarked and not after_number:
+        # Digits or signs in \text, or the letter of a choice; a one-letter unit after a number keeps its mark.
+        return content
+    if plain in ("or", "and"):
+        return f" {plain} "
+    return "\\text{" + plain + "}"
+
+
+def _closes_at_end(text: str) -> bool:
+    depth = 0
+    for position, character in enumerate(text):
+        depth += (character == "{") - (character == "}")
+        if depth == 0:
+            return position == len(text) - 1
+    return False

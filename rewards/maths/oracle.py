@@ -1,0 +1,185 @@
+"""The slow path: whether two LaTeX scalars are equal, by sympy over math-verify's parser. Run as a script, never imported.
+
+Serves frames (see rewards/workers.py): seconds (8 bytes) and JSON [left, right] in; OK and "equal", "different", "left" or
+"right" (that side cannot be read) or "unknown" out. Each request is answered by a forked child, which is kept for the
+next one and killed at its deadline or when its memory runs out, so that sympy is imported only once.
+
+Equality is decided by value: both sides are computed to 40 digits at several rational points of their letters. math-verify's
+own comparison is not used for that, since it forgives too much.
+"""
+
+import contextlib
+import os
+import resource
+import select
+import signal
+import struct
+import sys
+import time
+
+HEADER = struct.Struct(">BI")
+OK, DIED, LATE, TOO_MUCH, FAILED = range(5)
+MEMORY = 1 << 30
+"""Bytes of address space that a child may have beyond what the imports took."""
+
+DIGITS = 40
+POINTS = 4
+
+
+def read_exactly(descriptor: int, size: int) -> bytes:
+    data = bytearray()
+    while len(data) < size:
+        part = os.read(descriptor, size - len(data))
+        if not part:
+            os._exit(0)
+        data += part
+    return bytes(data)
+
+
+def read_frame(descriptor: int) -> bytes:
+    _, size = HEADER.unpack(read_exactly(descriptor, HEADER.size))
+    return read_exactly(descriptor, size)
+
+
+def write_frame(descriptor: int, status: int, data: bytes) -> None:
+    frame = HEADER.pack(status, len(data)) + data
+    while frame:
+        frame = frame[os.write(descriptor, frame) :]
+
+
+def read_scalar(text: str) -> "object":
+    """A sympy expression. Raises ValueError for whatever is no scalar."""
+    import sympy
+    from latex2sympy2_extended import latex2sympy
+
+    try:
+        value = latex2sympy(text)
+    except Exception as error:
+        raise ValueError(str(error)[:100]) from error
+    if not isinstance(value, sympy.Expr):
+        raise ValueError("no scalar")
+    return value
+
+
+def equal(left: str, right: str) -> str:
+    import sympy
+
+    sides = []
+    for name, text in (("left", left), ("right", right)):
+        try:
+            sides.append(read_scalar(text))
+        except ValueError:
+            return name
+    a, b = sides
+    letters = sorted(a.free_symbols | b.free_symbols, key=str)  # type: ignore[attr-defined]
+    if a == b:
+        return "equal"
+    points = 0
+    for attempt in range(POINTS * 3):
+        # Fixed points that no answer is written for; positive ones first, where roots and logarithms are real.
+        values = {
+            name: sympy.Rational(7 * attempt + 11 + 13 * place, 9 + 4 * place + attempt) * (-1 if attempt % 4 == 3 else 1)
+            for place, name in enumerate(letters)
+        }
+        x, y = (side.subs(values).evalf(DIGITS) for side in (a, b))  # type: ignore[attr-defined]
+        if not (x.is_number and y.is_number) or x.has(sympy.nan, sympy.zoo) or y.has(sympy.nan, sympy.zoo):
+            continue
+        if x.is_infinite or y.is_infinite:
+            if x != y:
+                return "different"
+            continue
+        size = max(abs(x), abs(y))
+        if abs(x - y) > size * sympy.Float(10) ** -(DIGITS - 12):
+            return "different"
+        points += 1
+        if points >= (POINTS if letters else 1):
+            return "equal"
+    return "unknown"
+
+
+def work(requests: int, answers: int) -> None:
+    """The child: answers one request after another until it is killed."""
+    import json
+
+    used = 1 << 30
+    with contextlib.suppress(OSError), open("/proc/self/statm") as file:  # Linux; elsewhere a guess
+        used = int(file.read().split()[0]) * resource.getpagesize()
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
+    while True:
+        left, right = json.loads(read_frame(requests))
+        try:
+            write_frame(answers, OK, equal(left, right).encode())
+        except MemoryError:
+            os._exit(1)
+        except (ArithmeticError, AttributeError, LookupError, NotImplementedError, RecursionError, TypeError, ValueError):
+            write_frame(answers, OK, b"unknown")
+
+
+class Child:
+    def __init__(self) -> None:
+        request_end, self.requests = os.pipe()
+        self.answers, answer_end = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                os.close(self.requests)
+                os.close(self.answers)
+                null = os.open(os.devnull, os.O_RDWR)
+                for standard in (0, 1, 2):
+                    os.dup2(null, standard)
+                work(request_end, answer_end)
+            finally:
+                os._exit(1)
+        os.close(request_end)
+        os.close(answer_end)
+
+    def ask(self, request: bytes, seconds: float) -> tuple[int, bytes]:
+        deadline = time.monotonic() + seconds
+        try:
+            write_frame(self.requests, 0, request)
+        except BrokenPipeError:
+            return DIED, b""
+        data = bytearray()
+        while len(data) < HEADER.size or len(data) < HEADER.size + HEADER.unpack_from(data)[1]:
+            left = deadline - time.monotonic()
+            if left <= 0 or not select.select([self.answers], [], [], left)[0]:
+                return LATE, b""
+            part = os.read(self.answers, 4096)
+            if not part:
+                return DIED, b""
+            data += part
+        return data[0], bytes(data[HEADER.size :])
+
+    def end(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+        os.close(self.requests)
+        os.close(self.answers)
+
+
+def main() -> None:
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    sys.path[:] = read_frame(0).decode().split("\0")
+    import gc
+
+    import latex2sympy2_extended
+    import sympy
+
+    latex2sympy2_extended.latex2sympy("\\frac{1}{2}+\\sin x")
+    sympy.Integer(2).evalf(30)
+    gc.collect()
+    gc.freeze()
+    write_frame(1, OK, b"ready")
+    child = Child()
+    while True:
+        frame = read_frame(0)
+        status, data = child.ask(frame[8:], struct.unpack(">d", frame[:8])[0])
+        if status != OK:
+            child.end()
+            child = Child()
+        write_frame(1, status, data)
+
+
+if __name__ == "__main__":
+    main()

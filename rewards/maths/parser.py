@@ -1,0 +1,236 @@
+"""Reads one cleaned scalar expression into exact algebra, by recursive descent."""
+
+import re
+from fractions import Fraction
+
+from rewards.maths.algebra import (
+    Malformed,
+    Ratio,
+    Unsupported,
+    add,
+    binomial,
+    divide,
+    factorial,
+    letter,
+    multiply,
+    negative,
+    power,
+    rational,
+    root,
+    square_root,
+)
+
+_TOKEN = re.compile(r"\d+(?:\.\d+)?|\.\d+|\\[A-Za-z]+|[A-Za-zα-ωπΑ-Ω∞]|[-+*/^_!()\[\]{}|]|\s+|.", re.DOTALL)
+_REPEATING = re.compile(r"(?<![\d.])(\d*)\.(\d*)\\(?:overline|bar|dot)\s*(?:\{(\d+)\}|(\d))")
+_SCIENTIFIC = re.compile(r"(?<![A-Za-z\d.])(\d+(?:\.\d+)?)[eE]([+-]?\d{1,4})(?![\d.])")
+_MIXED = re.compile(r"^([-+]?)\s*(\d+)\s+(\d+)\s*/\s*(\d+)$")
+_OPENING = {"(": ")", "{": "}", "[": "]"}
+
+
+def parse(text: str) -> Ratio:
+    """The exact value of a scalar.
+
+    Raises Unsupported where it may have a value that this algebra lacks, Malformed where it has none, TooLarge where
+    its value is not worth computing.
+    """
+    text = _REPEATING.sub(_repeating, text.strip())
+    text = _SCIENTIFIC.sub(r"(\1*10^{\2})", text)
+    mixed = _MIXED.match(text)
+    if mixed:
+        return _mixed(mixed)
+    tokens = [token for token in _TOKEN.findall(text) if not token.isspace()]
+    _refuse_adjacent_numbers(text)
+    reader = _Reader(tokens)
+    value = reader.sum()
+    if reader.peek() is not None:
+        raise Malformed(f"unexpected {reader.peek()!r}")
+    return value
+
+
+def _repeating(match: re.Match[str]) -> str:
+    whole, fixed, cycle = match[1] or "0", match[2], match[3] or match[4]
+    over = int(whole + fixed + cycle) - int(whole + fixed)
+    return f"(({over})/({(10 ** len(cycle) - 1) * 10 ** len(fixed)}))"
+
+
+def _mixed(match: re.Match[str]) -> Ratio:
+    sign, whole, over, under = match[1], int(match[2]), int(match[3]), int(match[4])
+    if under == 0 or over >= under:
+        raise Malformed("no mixed number")
+    value = whole + Fraction(over, under)
+    return rational(-value if sign == "-" else value)
+
+
+def _refuse_adjacent_numbers(text: str) -> None:
+    if re.search(r"[\d.]\s+[\d.]", text):
+        raise Malformed("two numbers side by side")
+
+
+class _Reader:
+    def __init__(self, tokens: list[str]) -> None:
+        self.tokens = tokens
+        self.at = 0
+
+    def peek(self, ahead: int = 0) -> str | None:
+        position = self.at + ahead
+        return self.tokens[position] if position < len(self.tokens) else None
+
+    def take(self) -> str:
+        token = self.peek()
+        if token is None:
+            raise Malformed("the expression breaks off")
+        self.at += 1
+        return token
+
+    def expect(self, token: str) -> None:
+        if self.take() != token:
+            raise Malformed(f"{token!r} is missing")
+
+    def sum(self) -> Ratio:
+        sign = 1
+        while self.peek() in ("+", "-"):
+            sign = -sign if self.take() == "-" else sign
+        value = self.product()
+        value = negative(value) if sign < 0 else value
+        while self.peek() in ("+", "-"):
+            operator = self.take()
+            term = self.product()
+            value = add(value, negative(term) if operator == "-" else term)
+        return value
+
+    def product(self) -> Ratio:
+        value = self.signed()
+        while True:
+            token = self.peek()
+            if token == "*":
+                self.take()
+                value = multiply(value, self.signed())
+            elif token == "/":
+                self.take()
+                value = divide(value, self.signed())
+            elif token is not None and self.starts_factor(token):
+                if token[0].isdigit() or token[0] == ".":
+                    raise Malformed("a number stands behind a factor without a sign between them")
+                value = multiply(value, self.powered())
+            else:
+                return value
+
+    def signed(self) -> Ratio:
+        if self.peek() in ("+", "-"):
+            return negative(self.signed()) if self.take() == "-" else self.signed()
+        return self.powered()
+
+    def starts_factor(self, token: str) -> bool:
+        return token[0].isalnum() or token[0] in "({\\.∞"
+
+    def powered(self) -> Ratio:
+        start = self.at
+        value = self.atom()
+        value = self.mixed(value, start)
+        while True:
+            token = self.peek()
+            if token == "!":
+                self.take()
+                if self.peek() == "!":
+                    raise Unsupported("a double factorial")
+                value = factorial(value)
+            elif token == "^":
+                self.take()
+                value = power(value, self.argument(signed=True))
+            else:
+                return value
+
+    def mixed(self, value: Ratio, start: int) -> Ratio:
+        """`4\\frac{2}{3}`: a whole number right before a proper fraction of whole numbers is one number."""
+        if self.at != start + 1 or not self.tokens[start].isdigit() or self.peek() not in ("\\frac", "{"):
+            return value
+        at, tokens = self.at, list(self.tokens)  # reading \frac12 splits a token
+        fraction = self.atom()
+        part = fraction.constant
+        inner = "".join(tokens[at : self.at])
+        # {1/2} is how a Unicode fraction is cleaned.
+        if re.fullmatch(r"\\frac[\d{}]+|\{\d/\d\}", inner) and part is not None and 0 < part < 1:
+            return add(value, fraction)
+        self.at, self.tokens = at, tokens
+        return value
+
+    def argument(self, *, signed: bool = False) -> Ratio:
+        """A braced group, or one token: \\frac12 is a half."""
+        token = self.peek()
+        if token is None:
+            raise Malformed("the expression breaks off")
+        if token == "{":
+            return self.atom()
+        if signed and token in ("-", "+"):
+            self.take()
+            return negative(self.argument()) if token == "-" else self.argument()
+        if token.isdigit() and len(token) > 1 and not signed:
+            # LaTeX takes one digit; what is left goes back.
+            self.tokens[self.at] = token[1:]
+            return rational(int(token[0]))
+        return self.atom()
+
+    def atom(self) -> Ratio:
+        token = self.take()
+        if token[0].isdigit() or token[0] == ".":
+            if len(token) > 20_000:
+                raise Unsupported("a number of very many digits")
+            return rational(Fraction(token if token[0] != "." else "0" + token))
+        if token in _OPENING and token != "[":
+            value = self.sum()
+            self.expect(_OPENING[token])
+            return value
+        if token == "|":
+            value = self.sum()
+            self.expect("|")
+            number = value.constant
+            if number is None:
+                raise Unsupported("an absolute value of an expression")
+            return rational(abs(number))
+        if token[0] == "\\":
+            return self.command(token[1:])
+        if token.isalpha() or token == "∞":
+            if self.peek() == "_":
+                self.take()
+                return letter(f"{token}_{self.subscript()}")
+            return letter(token)
+        raise Malformed(f"unexpected {token!r}")
+
+    def subscript(self) -> str:
+        if self.peek() != "{":
+            return self.take()
+        self.take()
+        parts = []
+        while self.peek() not in ("}", None):
+            parts.append(self.take())
+        self.expect("}")
+        return "".join(parts)
+
+    def command(self, name: str) -> Ratio:
+        if name == "frac":
+            over = self.argument()
+            return divide(over, self.argument())
+        if name == "binom":
+            upper = self.argument()
+            return binomial(upper, self.argument())
+        if name == "sqrt":
+            if self.peek() == "[":
+                self.take()
+                degree = self.sum().constant
+                self.expect("]")
+                if degree is None or degree.denominator != 1 or degree < 2:
+                    raise Unsupported("a root of no whole degree")
+                return root(self.argument(), int(degree))
+            return square_root(self.argument())
+        if name in GREEK:
+            return letter("\\" + name)
+        if name == "text":
+            raise Malformed("words in a formula")
+        raise Unsupported(f"\\{name}")
+
+
+_GREEK_NAMES = (
+    "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta kappa lambda mu nu xi rho sigma tau phi varphi chi "
+    "psi omega Gamma Delta Theta Lambda Sigma Phi Psi Omega ell hbar"
+)
+GREEK = frozenset(_GREEK_NAMES.split())

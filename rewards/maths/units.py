@@ -1,0 +1,103 @@
+"""Units: what may stand around a number. A missing unit is forgiven, another unit is not."""
+
+import re
+from fractions import Fraction
+
+from rewards.maths.algebra import Malformed
+
+_CURRENCIES = {"§": "dollar", "€": "euro", "£": "pound sterling", "¥": "yen", "₹": "rupee"}
+_SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12}
+_SYNONYMS = {
+    "centimetre": "cm", "centimeter": "cm", "metre": "m", "meter": "m", "kilometre": "km", "kilometer": "km",
+    "millimetre": "mm", "millimeter": "mm", "inche": "inch", "in": "inch", "feet": "foot", "ft": "foot", "mile": "mi",
+    "gram": "g", "kilogram": "kg", "litre": "l", "liter": "l", "hr": "hour", "h": "hour", "min": "minute", "sec": "second",
+    "s": "second", "usd": "dollar", "buck": "dollar", "euro": "euro", "eur": "euro", "°": "degree", "deg": "degree",
+    "yr": "year", "pm": "pm", "am": "am", "sq": "square", "mph": "mi/hour", "people": "person", "children": "child",
+}  # fmt: skip
+# Words that make of a number something else than a number with a unit.
+_NO_UNIT_WORDS = (
+    "or and not no nor but either is isn are aren to if then else than times plus minus over mod modulo divided by multiplied "
+    "squared cubed factorial half third quarter percent pi sqrt root power one two three four five six seven eight nine ten "
+    "zero twice wrong false incorrect never except maybe about approximately between more less remainder infinity r i e x y z n "
+    "eleven twelve twenty thirty forty fifty sixty seventy eighty ninety choose"
+)
+_NO_UNIT = frozenset(_NO_UNIT_WORDS.split())
+_SINGLE = frozenset("mgshlLAVWNJKCF")
+_PREFIX = re.compile(r"^([-+]?)\s*(?:\\text\{\s*([§€£¥₹])\s*\}|([§€£¥₹]))\s*(.*)$", re.DOTALL)
+_SUFFIX = re.compile(r"^(.*\S)\s*(?:\\text\{\s*([§€£¥₹])\s*\}|([§€£¥₹]))$", re.DOTALL)
+_PERCENT = re.compile(r"^(.*\S)\s*(?:%|\\text\{\s*(?:%|percent)\s*\})$", re.DOTALL)
+_MARKED = re.compile(r"^(.+?)\s*((?:\\text\s*\{[^{}]*\}(?:\^\{?[23]\}?)?\s*/?\s*)+)$", re.DOTALL)
+_PLAIN = re.compile(r"^([-+]?[\d.,/ ]*\d|.*\}|.*[π)])(\s*)((?:square |cubic )?[A-Za-zµ][A-Za-zµ. ]*(?:/\s?[A-Za-z]+)?(?:\^\{?[23]\}?)?)$", re.DOTALL)
+
+
+def split_unit(text: str) -> tuple[str, str, Fraction | int, bool]:
+    """(scalar, unit in normal form or "", factor such as a million, whether a percentage)."""
+    text = text.strip()
+    money = _PREFIX.match(text) or _SUFFIX.match(text)
+    unit = ""
+    if money:
+        groups = money.groups()
+        text = groups[0] + groups[3] if len(groups) == 4 else groups[0]
+        unit = _CURRENCIES[next(g for g in groups[1:3] if g)]
+    percent = _PERCENT.match(text)
+    if percent:
+        return percent[1], unit, 1, True
+    if text.endswith("°") and not re.search(r"\\(?:sin|cos|tan|cot|sec|csc)", text):
+        return text[:-1].strip(), "degree", 1, False
+    marked = re.fullmatch(r"(.*\S)\s*°\s*\\text\s*\{\s*([CF])\s*\}|(.*\S)\s*°\s*([CF])", text)
+    if marked:
+        return (marked[1] or marked[3]), "degree " + (marked[2] or marked[4]), 1, False
+    marked = _MARKED.match(text)
+    if marked:
+        words = re.sub(r"\\text\s*\{([^{}]*)\}", r"\1 ", marked[2]).replace(" /", "/")
+        return _scaled(marked[1].strip(), words, unit)
+    plain = _PLAIN.match(text)
+    if plain and _is_unit(plain[3], spaced=bool(plain[2]), number=plain[1]):
+        return _scaled(plain[1].strip(), plain[3], unit)
+    return text, unit, 1, False
+
+
+def _is_unit(words: str, *, spaced: bool, number: str) -> bool:
+    if words.strip("() ") in _SINGLE:
+        return spaced and re.fullmatch(r"[-+]?[\d.,/ ]+", number) is not None
+    letters = re.sub(r"[^A-Za-z]", "", words)
+    # Two letters stuck to a number are a product, unless everybody knows the unit.
+    return len(letters) > 1 and (spaced or letters.lower() in {"cm", "km", "mm", "kg", "ml", "am", "pm", "mph", "hours", "usd"})
+
+
+def _scaled(scalar: str, words: str, currency: str) -> tuple[str, str, Fraction | int, bool]:
+    parts = [part for part in re.split(r"[\s.]+", words.strip()) if part]
+    factor = 1
+    while parts and parts[0].casefold().rstrip("s") in _SCALES:
+        factor *= _SCALES[parts.pop(0).casefold().rstrip("s")]
+    if parts and parts[0].casefold() == "of":
+        parts.pop(0)
+    if len(parts) > 5:
+        raise Malformed("a sentence")
+    if any(re.sub(r"[^a-z]", "", part.casefold()) in _NO_UNIT and part.casefold() not in ("m", "s") for part in parts):
+        raise Malformed("words that are no unit")
+    unit = " ".join(_normal(part) for part in parts)
+    unit = re.sub(r"^square (\w+)$", r"\1^2", unit)
+    unit = re.sub(r"^cubic (\w+)$", r"\1^3", unit)
+    if unit == "cent" and currency:
+        raise Malformed("two units")
+    return scalar, _joined(currency, unit), factor, False
+
+
+def _joined(currency: str, unit: str) -> str:
+    if not currency or not unit or unit == currency:
+        return currency or unit
+    return f"{currency} {unit}"
+
+
+def _normal(word: str) -> str:
+    """One word of a unit: lower case, singular, the short form of the usual ones."""
+    if "/" in word:
+        return "/".join(_normal(part) for part in word.split("/"))
+    raised = re.search(r"\^\{?([23])\}?$", word)
+    stem = word[: raised.start()] if raised else word
+    stem = re.sub(r"[^\w°µ]", "", stem).casefold()
+    plural = len(stem) > 3 and stem.endswith("s") and not stem.endswith("ss")
+    if plural or stem in ("cms", "kms", "kgs", "mls", "fts"):
+        stem = stem[:-1]
+    return _SYNONYMS.get(stem, stem) + (f"^{raised[1]}" if raised else "")

@@ -1,0 +1,133 @@
+"""The rubric: credit for a correct verdict plus weighted rules. Its total is the reward, or None where nobody can grade."""
+
+import functools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
+
+from rewards.registry import Entry, RegistryError, did_you_mean
+from rewards.rules import RULES, Rule, check_shape
+from rewards.types import Completion, Label, Problem, Verdict
+
+
+class RubricError(RuntimeError):
+    """A rule failed on a completion; the message names the rule and is one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reward:
+    """`total` is None where the verdict is UNGRADABLE: the rollout leaves its group.
+
+    `parts` holds what the total is made of, before weights: "correct" (1.0 or 0.0) and the value of every rule.
+    """
+
+    total: float | None
+    parts: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class _Weighted:
+    entry: Entry[Rule]
+    rule: Rule
+    weight: float
+    options: dict[str, Any]
+
+
+class Rubric(BaseModel):
+    """`correct` for a correct verdict, plus weight times value of every rule.
+
+    In a recipe: `{correct: 1.0, rules: {format: 0.2, overlong: {weight: 1.0, most: 512, buffer: 64}}}`. Rules and options are
+    checked here, so a misspelled one is found when the recipe is read. Validate with `context={"base": folder}` for rules
+    given as files relative to a recipe.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    correct: float = Field(default=1.0, description="reward of a correct verdict; every other verdict gets 0")
+    rules: dict[str, float | dict[str, Any]] = Field(
+        default_factory=dict, description="weight of each rule, or {weight: .., option: ..}"
+    )
+
+    _weighted: dict[str, _Weighted] = PrivateAttr(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _resolve(self, info: ValidationInfo) -> "Rubric":
+        base = Path(info.context["base"]) if info.context and info.context.get("base") else None
+        for reference, given in self.rules.items():
+            self._weighted[reference] = _weighted(reference, given, base)
+        return self
+
+    def score(self, problem: Problem, completion: Completion, verdict: Verdict) -> Reward:
+        """The reward of one completion. Raises RubricError where a rule raises or returns no finite number."""
+        if verdict.label is Label.UNGRADABLE:
+            return Reward(None, {})
+        parts = {"correct": 1.0 if verdict.correct else 0.0}
+        total = self.correct * parts["correct"]
+        for name, part in self._weighted.items():
+            try:
+                value = float(part.rule(problem, completion, **part.options))
+            except Exception as error:  # a rule may be anyone's code
+                raise RubricError(f"rule {name!r} failed: {type(error).__name__}: {error}".replace("\n", " ")) from error
+            if not math.isfinite(value):
+                raise RubricError(f"rule {name!r} returned {value}; a reward is a finite number")
+            parts[part.entry.name] = value
+            total += part.weight * value
+        return Reward(total, parts)
+
+    def plug_ins(self) -> list[Entry[Rule]]:
+        """The rules in use; their `source_hash()` belongs in the fingerprint."""
+        return [part.entry for part in self._weighted.values()]
+
+
+def _weighted(reference: str, given: float | Mapping[str, Any], base: Path | None) -> _Weighted:
+    entry = RULES.resolve(reference, base=base)
+    function = entry.load()
+    check_shape(function, entry.name)
+    options = dict(given) if isinstance(given, Mapping) else {"weight": given}
+    weight = options.pop("weight", 1.0)
+    if isinstance(weight, bool) or not isinstance(weight, int | float) or not math.isfinite(weight):
+        raise ValueError(f"rule {entry.name!r}: weight is a number, not {weight!r}")
+    return _Weighted(entry, function, float(weight), _checked(entry, options))
+
+
+def _checked(entry: Entry[Rule], given: dict[str, Any]) -> dict[str, Any]:
+    """The options with their declared types. Raises ValueError (or RegistryError) in one line."""
+    import inspect
+
+    known = entry.options
+    hints = _hints(entry.load())
+    checked = {}
+    for name, value in given.items():
+        if name not in known:
+            raise RegistryError(f"rule {entry.name!r} has no option {name!r}{did_you_mean(name, list(known))}")
+        try:
+            checked[name] = TypeAdapter(hints.get(name, Any)).validate_python(value)
+        except ValidationError as error:
+            raise ValueError(f"rule {entry.name!r}: option {name}: {error.errors()[0]['msg']}, not {value!r}") from error
+    missing = [name for name, default in known.items() if default is inspect.Parameter.empty and name not in given]
+    if missing:
+        raise ValueError(f"rule {entry.name!r} needs the option {missing[0]!r}: {{weight: 1.0, {missing[0]}: ..}}")
+    return checked
+
+
+@functools.cache
+def _hints(function: Rule) -> dict[str, Any]:
+    from typing import get_type_hints
+
+    try:
+        return get_type_hints(function)
+    except (NameError, TypeError):  # annotations of a plug-in that name nothing are no reason to refuse it
+        return {}

@@ -1,0 +1,112 @@
+"""Rules that shape: plain functions `(problem, completion, *, options) -> float`.
+
+Accuracy is no rule: it comes from verdicts alone. A rule of your own is such a function in a file, named in a recipe as
+`path/to/file.py:function`, or made known by name with `@rule`.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from rewards.extract import split_thinking
+from rewards.languages import language_of, words_by_language
+from rewards.registry import Registry, RegistryError
+from rewards.types import Completion, Problem
+
+Rule = Callable[..., float]
+R = TypeVar("R", bound=Rule)
+
+RULES: Registry[Rule] = Registry(
+    "rule",
+    {name: f"rewards.rules:{name}" for name in ("format", "language", "length", "overlong", "repetition")},
+    entry_points="retort.rules",
+)
+
+_FORMAT = re.compile(r"\s*(<think>)?(.*?)</think>\s*<answer>(.*?)</answer>\s*", re.DOTALL)
+_TAG = re.compile(r"</?(?:think|answer)>")
+
+
+def rule(function: R) -> R:
+    """Decorator: make a function known as a rule under its own name. Raises RegistryError if it is not shaped like one."""
+    check_shape(function, function.__name__)
+    RULES.add(function)
+    return function
+
+
+def check_shape(function: Any, name: str) -> None:
+    """Raise RegistryError unless `function` takes (problem, completion) and, beyond that, keyword-only options."""
+    import inspect
+
+    shape = f"rule {name!r} must be a function (problem, completion, *, options) -> float"
+    if not callable(function):
+        raise RegistryError(f"{shape}, and is a {type(function).__name__}")
+    parameters = list(inspect.signature(function).parameters.values())
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    others = [p for p in parameters if p.kind not in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    if len(positional) != 2 or others:
+        raise RegistryError(f"{shape}; put a * before its options")
+
+
+def format(problem: Problem, completion: Completion, *, opened: bool = True) -> float:  # noqa: A001, ARG001
+    """1.0 for exactly <think>..</think><answer>..</answer>, neither of them empty; else 0.0.
+
+    The prompt may have opened the thinking, so <think> may be missing; `opened` False asks for it in any case (unless
+    the completion is known to start in the thinking).
+    """
+    text = completion.text
+    match = _FORMAT.fullmatch(text)
+    if match is None or not match[2].strip() or not match[3].strip():
+        return 0.0
+    if len(_TAG.findall(text)) != (4 if match[1] else 3):
+        return 0.0
+    if completion.in_thinking:
+        return float(match[1] is None)
+    return float(bool(match[1]) or opened)
+
+
+def language(problem: Problem, completion: Completion) -> float:
+    """Share of the words in the language of the prompt, thinking and answer together; 1.0 where there are no words.
+
+    Numbers, formulas, tags and code carry no language.
+    """
+    target = language_of(problem.prompt)
+    counts = words_by_language(_prose(problem, completion), target)
+    total = sum(counts.values())
+    return counts[target] / total if total else 1.0
+
+
+def readable(problem: Problem, completion: Completion, *, least: float = 0.99) -> bool:
+    """Whether thinking and answer are in one language throughout, the prompt's: no foreign word in a hundred."""
+    return language(problem, completion) >= least
+
+
+def repetition(problem: Problem, completion: Completion, *, words: int = 4) -> float:  # noqa: ARG001
+    """Minus the share of runs of `words` words that stood in the completion before: 0.0 where nothing repeats, to -1.0."""
+    tokens = re.findall(r"\w+|[^\w\s]", completion.text.lower())
+    runs = [tuple(tokens[i : i + words]) for i in range(len(tokens) - words + 1)]
+    return len(set(runs)) / len(runs) - 1.0 if runs else 0.0
+
+
+def length(problem: Problem, completion: Completion, *, most: int, least: int = 0) -> float:  # noqa: ARG001
+    """1.0 for `least` to `most` tokens, falling evenly to 0.0 at no tokens and at twice `most`."""
+    tokens = _tokens(completion)
+    if tokens < least:
+        return tokens / least
+    return max(0.0, min(1.0, 2.0 - tokens / most))
+
+
+def overlong(problem: Problem, completion: Completion, *, most: int, buffer: int) -> float:  # noqa: ARG001
+    """0.0 up to `most - buffer` tokens, falling evenly to -1.0 at `most` (the soft overlong penalty of DAPO, 2503.14476)."""
+    excess = _tokens(completion) - (most - buffer)
+    return -min(1.0, max(0.0, excess / buffer))
+
+
+def _tokens(completion: Completion) -> int:
+    return completion.tokens or len(re.findall(r"\w+|[^\w\s]", completion.text))
+
+
+def _prose(problem: Problem, completion: Completion) -> str:
+    """The thinking and the answer; of a program, the thinking alone."""
+    if problem.verifier != "code":
+        return completion.text
+    return split_thinking(completion)[0]

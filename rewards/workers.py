@@ -1,0 +1,194 @@
+"""Processes that may be killed: each is started by exec, answers one request at a time and has one deadline for it.
+
+A `Worker` belongs to the process that made it. After a fork the child starts its own, since two processes that share
+one pipe would read each other's answers. No signal handler, timer or event loop of the caller is touched, so a worker
+may be used from any thread.
+"""
+
+import contextlib
+import os
+import select
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+HEADER = struct.Struct(">BI")
+"""A frame: one byte (a kind in requests, a status in responses), the length of the payload, the payload."""
+
+OK, DIED, LATE, TOO_MUCH, FAILED = range(5)
+"""Status of a response: an answer; the process died; its deadline passed; it wrote too much; it could not be run."""
+
+GRACE = 1.0
+"""Seconds that a worker has beyond the deadline, which it holds itself, before it is killed from here."""
+
+STARTUP = 60.0
+"""Seconds that a worker may take until it says that it is ready (math imports sympy, on a busy machine)."""
+
+
+class WorkerError(RuntimeError):
+    """A worker could not be started."""
+
+
+class Worker:
+    """One exec'd child process that serves frames on its standard input and output."""
+
+    def __init__(self, script: Path, *, search_path: bool = False) -> None:
+        """`script` is a Python file; with `search_path` it may import what this process can."""
+        self._script = script
+        self._search_path = search_path
+        self._process: subprocess.Popen[bytes] | None = None
+        self._pid = 0
+        self.starts = 0
+
+    def ask(self, payload: bytes, seconds: float) -> tuple[int, bytes]:
+        """(status, payload). Answers within `seconds` + GRACE (and the start-up of a fresh process, if it needs one).
+
+        A process that dies while idle is replaced silently; one that dies over a request gives DIED.
+        """
+        for attempt in range(2):
+            process = self._running()
+            deadline = time.monotonic() + seconds + GRACE
+            try:
+                self._write(process, struct.pack(">d", seconds) + payload, deadline)
+                return self._read(process, deadline)
+            except TimeoutError:
+                self.kill()
+                return LATE, b""
+            except (OSError, EOFError):
+                self.kill()
+                if attempt:
+                    return DIED, b""
+        return DIED, b""
+
+    def kill(self) -> None:
+        """End the process, if it is ours; the next request starts another."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        if self._pid != os.getpid():
+            # It is our parent's: close our copies of the pipes and leave the process alone.
+            process.returncode = 0
+        else:
+            process.kill()
+            process.wait()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._process is not None and (self._pid != os.getpid() or self._process.poll() is not None):
+            self.kill()
+        if self._process is None:
+            self._process = self._start()
+        return self._process
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        self._pid = os.getpid()
+        self.starts += 1
+        # The interpreter behind a venv: -I -S would not find the venv's packages anyhow.
+        command = [sys.executable, "-I", "-S", "-B", str(self._script)]
+        environment = {"PATH": os.defpath, "LC_ALL": "C.UTF-8"}
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment,
+            cwd="/", bufsize=0, start_new_session=True,
+        )
+        search_path = [part or os.getcwd() for part in sys.path] if self._search_path else []
+        deadline = time.monotonic() + STARTUP
+        try:
+            self._write(process, "\0".join(search_path).encode(), deadline)
+            status, _ = self._read(process, deadline)
+        except (OSError, EOFError, TimeoutError) as error:
+            process.kill()
+            process.wait()
+            raise WorkerError(f"the process of {self._script.name} did not start ({type(error).__name__})") from error
+        if status != OK:
+            process.kill()
+            process.wait()
+            raise WorkerError(f"the process of {self._script.name} did not start")
+        return process
+
+    @staticmethod
+    def _write(process: subprocess.Popen[bytes], payload: bytes, deadline: float) -> None:
+        assert process.stdin is not None
+        descriptor = process.stdin.fileno()
+        data = memoryview(HEADER.pack(0, len(payload)) + payload)
+        os.set_blocking(descriptor, False)
+        while data:
+            try:
+                data = data[os.write(descriptor, data) :]
+            except BlockingIOError:
+                _wait(descriptor, select.POLLOUT, deadline)
+
+    @staticmethod
+    def _read(process: subprocess.Popen[bytes], deadline: float) -> tuple[int, bytes]:
+        assert process.stdout is not None
+        descriptor = process.stdout.fileno()
+        data = bytearray()
+        size = HEADER.size
+        while len(data) < size:
+            _wait(descriptor, select.POLLIN, deadline)
+            part = os.read(descriptor, 1 << 16)
+            if not part:
+                raise EOFError
+            data += part
+            if len(data) >= HEADER.size:
+                size = HEADER.size + HEADER.unpack_from(data)[1]
+        return data[0], bytes(data[HEADER.size :])
+
+
+class Pool:
+    """As many workers as are asked at once, each started when it is first needed; for use from many threads."""
+
+    def __init__(self, script: Path, *, search_path: bool = False) -> None:
+        self._script = script
+        self._search_path = search_path
+        self._reset()
+
+    def _reset(self) -> None:
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._idle: list[Worker] = []
+
+    @contextlib.contextmanager
+    def worker(self) -> Iterator[Worker]:
+        """A worker that nobody else uses meanwhile."""
+        if self._pid != os.getpid():
+            # A fork: the lock may have been held by a thread that does not exist here.
+            for worker in self._idle:
+                worker.kill()
+            self._reset()
+        with self._lock:
+            worker = self._idle.pop() if self._idle else Worker(self._script, search_path=self._search_path)
+        try:
+            yield worker
+        except BaseException:
+            worker.kill()  # an interrupted request leaves an answer in the pipe
+            raise
+        finally:
+            with self._lock:
+                self._idle.append(worker)
+
+    def ask(self, payload: bytes, seconds: float) -> tuple[int, bytes]:
+        """As `Worker.ask`, with a worker that is free."""
+        with self.worker() as worker:
+            return worker.ask(payload, seconds)
+
+    def close(self) -> None:
+        """End every idle worker; the pool goes on working."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for worker in idle:
+            worker.kill()
+
+
+def _wait(descriptor: int, event: int, deadline: float) -> None:
+    poll = select.poll()
+    poll.register(descriptor, event)
+    left = deadline - time.monotonic()
+    if left <= 0 or not poll.poll(left * 1000):
+        raise TimeoutError

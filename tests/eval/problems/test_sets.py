@@ -1,0 +1,132 @@
+"""Loading by reference: fixed sets, a user's own files and functions, and every way to get it wrong."""
+
+import json
+
+import pytest
+
+from eval.data_folder import VARIABLE
+from eval.problems import PROBLEMS, ProblemSetError, load, resolve
+from rewards.registry import RegistryError
+
+GSM8K = [
+    {"question": f" Tom has {i} eggs, buys 1,000. How many? ", "answer": f"<<{i}+1000>> so\n#### {1000 + i:,}"}
+    for i in range(12)
+]
+MATH = [{"problem": "What is $1/2$ of 3?", "solution": "..", "answer": "\\frac{3}{2}", "subject": "Algebra",
+         "level": 1, "unique_id": "test/algebra/1.json"}]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    for name, rows in {"gsm8k_test": GSM8K, "math500_test": MATH}.items():
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    return tmp_path
+
+
+def complaint(reference, *args, **options):
+    with pytest.raises((ProblemSetError, RegistryError)) as caught:
+        load(reference, *args, **options)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.usefixtures("folder")
+def test_gsm8k_reads_the_number_after_the_hashes():
+    problems = load("gsm8k:test")
+    assert [p.answer for p in problems] == [str(1000 + i) for i in range(12)]
+    first = problems[0]
+    assert (first.id, first.verifier, first.family) == ("gsm8k-test-0", "math", "gsm8k")
+    assert first.prompt == "Tom has 0 eggs, buys 1,000. How many?"
+
+
+def test_gsm8k_without_a_marked_answer_is_an_error(folder):
+    (folder / "gsm8k_test.jsonl").write_text('{"question": "?", "answer": "so 5"}\n')
+    assert complaint("gsm8k:test") == "gsm8k:test row 0 has no answer after '####'"
+
+
+@pytest.mark.usefixtures("folder")
+def test_math500_keeps_the_answer_as_written():
+    (problem,) = load("math500:test")
+    assert (problem.id, problem.answer) == ("math500-test/algebra/1", "\\frac{3}{2}")
+    assert problem.meta == {"subject": "Algebra", "level": 1}
+    assert complaint("math500:train") == "problem set 'math500' has no split 'train'; write math500:test"
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_draw_of_fewer_is_part_of_a_draw_of_more():
+    assert load("gsm8k:test", 8, 5)[:3] == load("gsm8k:test", 3, 5)
+    assert load("gsm8k:test", 8, 5) != load("gsm8k:test", 8, 6)
+    assert sorted(p.id for p in load("gsm8k:test", 12, 5)) == sorted(p.id for p in load("gsm8k:test"))
+    assert complaint("gsm8k:test", 13) == "gsm8k:test holds 12 problems; 13 were asked for"
+    assert "at least 1" in complaint("gsm8k:test", 0)
+
+
+@pytest.mark.parametrize(
+    ("reference", "said"),
+    [
+        ("gsm8k", "is not written name:split, such as gsm8k:test"),
+        ("gsm8k:", "is not written name:split, such as gsm8k:test"),
+        ("", "is not written name:split"),
+        ("gsm8k:tets", "has no split 'tets'; write gsm8k:train or gsm8k:test"),
+        ("gms8k:test", "did you mean 'gsm8k'?"),
+        ("mine.py:riddles", "does not say which split: write mine.py:riddles:test"),
+        ("mine.py:riddles:test", "there is no file"),
+        ("absent.jsonl", "there is no problem file"),
+    ],
+)
+def test_wrong_references_are_one_line(reference, said):
+    assert said in complaint(reference)
+
+
+def test_resolve_reads_no_data(monkeypatch):
+    monkeypatch.setenv(VARIABLE, "")
+    entry, split = resolve("gsm8k:test")
+    assert (entry.name, split) == ("gsm8k", "test")
+
+
+def test_a_ten_line_function_is_a_problem_set(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "from rewards.types import Problem\n"
+        "def riddles(split, n, seed):\n"
+        '    """Riddles of mine."""\n'
+        "    return [Problem(f'riddle-{i}', f'{i} + 1?', f'{i + 1}', 'math', 'riddles') for i in range(n or 9)]\n"
+        "def twins(split, n, seed):\n"
+        "    return riddles(split, 2, seed) * 2\n"
+    )
+    assert len(load("mine.py:riddles:test", 4, base=tmp_path)) == 4
+    assert "2 problem ids are not unique, such as 'riddle-0'" in complaint("mine.py:twins:test", base=tmp_path)
+
+
+def test_a_users_own_rows(tmp_path):
+    file = tmp_path / "mine.jsonl"
+    rows = [{"prompt": f"{i} + 1?", "answer": i + 1} for i in range(50)]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    every = load("mine.jsonl", base=tmp_path)
+    assert every == load(str(file))
+    first = every[0]
+    assert (first.id, first.answer, first.verifier, first.family) == ("mine-1", "1", "math", "mine")
+    train, test = (load(f"mine.jsonl:{split}", base=tmp_path) for split in ("train", "test"))
+    assert {p.id for p in train} | {p.id for p in test} == {p.id for p in every}
+    assert len(train) + len(test) == 50
+    assert len(test) > 0
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"prompt": "?"}, "row 1 has no column 'answer'; it has 'prompt'"),
+        ({"prompt": 5, "answer": "5"}, "'prompt' must be text, not 5"),
+        ({"prompt": "?", "answer": "5", "level": 3}, "there is no column 'level'; 'meta' takes anything"),
+        ({"prompt": "?", "answer": "5", "meta": []}, "'meta' must be an object, not []"),
+    ],
+)
+def test_rows_that_are_no_problem_are_one_line(tmp_path, row, said):
+    (tmp_path / "mine.jsonl").write_text(json.dumps(row))
+    assert said in complaint("mine.jsonl", base=tmp_path)
+
+
+def test_every_registered_set_names_a_module_of_this_floor():
+    for entry in PROBLEMS.entries():
+        if entry.origin == "built-in":
+            assert entry.target.startswith("eval.problems.")

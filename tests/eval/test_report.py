@@ -1,0 +1,108 @@
+"""Rows to numbers: denominators, votes, shares."""
+
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eval.report import difference, mean_of_sets, rates, reduce, vote_of
+
+
+def row(problem, verdict="correct", extracted="7", **more):
+    return {
+        "problem": problem, "family": "sums", "index": 0, "text": "", "finished": True, "tokens": 10,
+        "verdict": verdict, "extracted": extracted, "reason": "", "format": True, "readable": True, **more,
+    }
+
+
+def test_every_number_of_a_small_report():
+    rows = [
+        row("p", "correct", "7", tokens=4),
+        row("p", "correct", "7.0", readable=False),
+        row("p", "wrong", "8", format=False),
+        row("p", "wrong", "9", tokens=6),
+        row("q", "wrong", "1", readable=False),
+        row("q", "no_answer", None, format=False),
+        row("q", "truncated", None, format=False, tokens=40),
+        row("q", "ungradable", "2"),
+    ]
+    numbers = reduce(rows)
+    low, high = numbers.pop("pass@1_ci95")
+    assert 0 <= low < 0.25 < high <= 1
+    assert numbers.pop("readable_of_correct_ci95") == [0.0, 1.0]
+    assert numbers == {
+        "n": 2, "rollouts": 4, "pass@1": 0.25, "pass@4": 0.5, "maj@4": 0.5, "format": 0.625, "readable": 0.75,
+        "readable_of_correct": 0.5, "mean_length": 12.5, "no_answer": 0.125, "truncated": 0.125,
+        "ungradable": 0.125, "left_out": 0,
+    }
+
+
+def test_ungradable_rollouts_leave_the_denominator():
+    numbers = reduce([row("p"), row("p", "ungradable"), row("q"), row("q", "wrong", "8")])
+    assert numbers["pass@1"] == 0.75
+    assert numbers["ungradable"] == 0.25
+
+
+def test_a_problem_that_nobody_could_grade_is_left_out_of_the_scores():
+    numbers = reduce([row("p"), row("q", "ungradable")])
+    assert (numbers["n"], numbers["left_out"], numbers["pass@1"]) == (2, 1, 1.0)
+    nothing = reduce([row("p", "ungradable"), row("p", "ungradable")])
+    assert nothing["pass@1"] is None
+    assert nothing["pass@1_ci95"] is None
+    assert nothing["pass@2"] is None
+    assert nothing["readable_of_correct"] is None
+
+
+def test_no_rollouts_are_no_report():
+    with pytest.raises(ValueError, match="no rollouts"):
+        reduce([])
+
+
+def test_one_rollout_a_problem_has_neither_pass_at_k_nor_a_vote():
+    numbers = reduce([row("p"), row("q")])
+    assert [key for key in numbers if "@" in key] == ["pass@1", "pass@1_ci95"]
+
+
+def test_readable_of_correct_counts_rollouts_not_problems():
+    rows = [row("p"), row("p"), row("p"), row("q", readable=False), row("q", "wrong"), row("q", "wrong")]
+    assert reduce(rows)["readable_of_correct"] == 0.75
+
+
+@given(st.lists(st.lists(st.booleans(), min_size=2, max_size=4), min_size=1, max_size=8), st.integers(2, 4))
+def test_the_score_does_not_move_with_the_number_of_rollouts(problems, times):
+    once = [row(f"p{i}", "correct" if right else "wrong") for i, found in enumerate(problems) for right in found]
+    assert reduce(once * times)["pass@1"] == reduce(once)["pass@1"]
+    assert reduce(once * times)["pass@1_ci95"] == reduce(once)["pass@1_ci95"]
+    shuffled = sorted(once, key=lambda r: r["verdict"])
+    assert reduce(shuffled) == reduce(once), "order does not matter"
+
+
+def test_votes_are_by_value_for_plain_numbers_and_know_nothing_of_the_truth():
+    same = [row("p", extracted=text) for text in ("1000", "1,000", "1000.0", " 1000 ", "2000/2")]
+    assert {vote_of(r) for r in same} == {Fraction(1000)}
+    assert vote_of(row("p", extracted="x +  1")) == "x + 1"
+    assert vote_of(row("p", "no_answer", "prose")) is None
+    assert vote_of(row("p", "wrong", None)) is None
+    for odd in ("", ".", "1,00", "1e5", "5/0", "٣", "½"):
+        assert vote_of(row("p", extracted=odd)) == odd
+    # Four spellings of right lose to three equal wrong ones, as they would without a gold answer at hand.
+    spelt = [row("p", extracted=f"\\frac{{14}}{{{d}}}") for d in (2, 3, 4)]
+    assert reduce([*spelt, *[row("p", "wrong", "8")] * 2])["maj@5"] == 0.0
+
+
+def test_differences_are_paired_by_problem():
+    a = [row("p"), row("q"), row("r", "wrong")]
+    b = [row("r", "wrong"), row("q", "wrong"), row("p")]
+    assert difference(a, b).mean == pytest.approx(1 / 3)
+    assert rates([row("p"), row("p", "wrong"), row("q", "ungradable")]) == {"p": 0.5}
+
+
+def test_the_mean_of_sets_weighs_sets_alike_and_keeps_only_what_they_share():
+    one = reduce([row(f"p{i}", v) for i in range(10) for v in ("correct", "wrong")])
+    two = reduce([row(f"q{i}") for i in range(40) for _ in range(2)])
+    mean = mean_of_sets({"one": one, "two": two})
+    assert mean is not None
+    assert (mean["sets"], mean["pass@1"], mean["pass@2"]) == (["one", "two"], 0.75, 1.0)
+    assert "pass@2" not in (mean_of_sets({"one": one, "three": reduce([row("r")])}) or {})
+    assert mean_of_sets({"one": one, "none": reduce([row("r", "ungradable")])}) is None

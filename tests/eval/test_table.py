@@ -1,0 +1,68 @@
+"""The table that a person reads in ten seconds."""
+
+from eval.report import mean_of_sets, reduce
+from eval.table import table
+
+
+def numbers(correct, n=50, rollouts=2, verdict="wrong"):
+    """Numbers of a set where `correct` of the n problems are always solved."""
+    return reduce(
+        {"problem": f"p{i}", "verdict": "correct" if i < correct else verdict, "extracted": "7",
+         "tokens": 10 + i, "format": True, "readable": i % 2 == 0}
+        for i in range(n) for _ in range(rollouts)
+    )
+
+
+MODELS = {
+    "base": {"parameters": 763_104, "problems": {"sums": numbers(5), "programs": numbers(10)}},
+    "student": {"parameters": 143_000, "problems": {"sums": numbers(45), "programs": numbers(50)}},
+}
+
+
+def test_a_row_for_each_model_and_aligned_columns():
+    lines = table(MODELS, width=140).splitlines()
+    assert lines[0].split("   ")[-1].strip() == "programs (50 x 2)"
+    of_a_set = ["pass@1", "@2", "readable", "tokens", "cut"]
+    assert lines[1].split() == ["model", "size", "pass@1", "@2", *of_a_set * 2]
+    assert lines[2].split()[:2] == ["base", "763k"]
+    assert "15.0 ±" in lines[2]
+    assert "10.0 ±" in lines[2]
+    assert "±" in lines[3]
+    assert len({line.index("±") for line in lines[2:4]}) == 1
+    assert lines[4] == "mean: sums + programs"
+    assert len(lines) == 5
+
+
+def test_it_wraps_between_sets_and_names_the_models_again():
+    lines = table(MODELS, width=75).splitlines()
+    assert max(map(len, lines)) <= 75
+    assert [line.split()[0] for line in lines if line] == [
+        "mean", "model", "base", "student", "programs", "model", "base", "student", "mean:",
+    ]
+
+
+def test_sets_that_a_model_lacks_are_dashes_and_in_no_mean():
+    problems = {**MODELS["base"]["problems"], "needle": numbers(25)}
+    more = {**MODELS, "base": {"parameters": None, "problems": problems}}
+    text = table(more, width=200)
+    assert text.splitlines()[3].split()[-4:] == ["-", "-", "-", "-"]
+    assert "mean: sums + programs" in text
+
+
+def test_a_mean_that_the_report_brings_is_shown():
+    sets = MODELS["base"]["problems"]
+    brought = {"base": {**MODELS["base"], "mean": mean_of_sets({"sums": sets["sums"]})}}
+    assert "mean: sums" in table(brought).splitlines()
+
+
+def test_one_set_has_no_mean():
+    assert "mean" not in table({"m": {"parameters": 12, "problems": {"sums": numbers(5)}}})
+
+
+def test_what_could_not_be_graded_is_said():
+    bad = {"m": {"parameters": 1_200_000_000, "problems": {"sums": numbers(25, verdict="ungradable")}}}
+    text = table(bad)
+    assert "1.2B" in text
+    assert "m on sums: 50.0% of the rollouts could not be graded" in text
+    none = table({"m": {"problems": {"sums": numbers(0, verdict="ungradable")}}})
+    assert none.splitlines()[2].split()[1] == "-"

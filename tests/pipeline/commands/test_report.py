@@ -1,0 +1,84 @@
+"""`retort report` on a run as the runner leaves it."""
+
+import json
+
+import pytest
+
+from eval.report import reduce
+from pipeline import cli, durable
+from pipeline.run_folder import RunFolder
+
+ROWS = [
+    {"problem": f"p{i}", "verdict": "correct" if i % 3 else "wrong", "extracted": "7", "tokens": 10 + i, "format": True,
+     "readable": True}
+    for i in range(30) for _ in range(2)
+]
+
+
+def artifact(runs, name, kind, makes, metrics, models=None):
+    """A finished artifact with the manifest that the worker writes."""
+    folder = runs / "artifacts" / f"{name}-0123456789"
+    folder.mkdir(parents=True)
+    durable.write_json(folder / "stage.json", {"name": name, "kind": kind, "makes": makes, "seconds": 12.5,
+                                               "metrics": metrics, "fingerprint": "0123456789"})
+    if models is not None:
+        durable.write_json(folder / "report.json", {"models": models})
+    return folder
+
+
+@pytest.fixture
+def run(tmp_path):
+    runs = tmp_path / "runs"
+    found = RunFolder(runs / "tiny")
+    stages = {name: {"kind": "any"} for name in ("base", "score", "needle", "later")}
+    found.begin("first", {"name": "tiny", "stages": stages}, "retort run tiny")
+    models = {name: {"parameters": 1000 * (i + 1), "problems": {"sums": reduce(ROWS), "programs": reduce(ROWS[:40])}}
+              for i, name in enumerate(("base", "student"))}
+    found.link(1, "base", artifact(runs, "base", "pretrain", "model", {"tokens": 123456, "loss": 0.5}))
+    found.link(2, "score", artifact(runs, "score", "evaluate", "report", {}, models))
+    needle = {"base": {"parameters": 1000, "problems": {"needle": reduce(ROWS[:20])}}}
+    found.link(3, "needle", artifact(runs, "needle", "evaluate", "report", {}, needle))
+    found.record("base", event="reused")
+    for name in ("score", "needle"):
+        found.record(name, event="finished", seconds=12.5)
+    return found
+
+
+def test_json_holds_the_stages_and_every_model_by_name(run, capsys):
+    assert cli.main(["report", str(run.path), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert [stage["name"] for stage in report["stages"]] == ["base", "score", "needle"]
+    assert report["stages"][0] == {"name": "base", "kind": "pretrain", "seconds": 12.5, "tokens": 123456, "reused": True,
+                                   "metrics": {"loss": 0.5}}
+    assert report["stages"][1]["reused"] is False
+    assert report["waiting"] == ["later"]
+    assert set(report["models"]["base"]["problems"]) == {"sums", "programs", "needle"}
+    assert report["models"]["student"]["problems"]["sums"] == reduce(ROWS)
+    assert report["models"]["student"]["parameters"] == 2000
+    assert report["seconds"] >= 0
+
+
+def test_text_has_the_stages_and_a_table_for_each_evaluate_stage(run, capsys):
+    assert cli.main(["report", "tiny", "--runs", str(run.path.parent)]) == 0
+    text = capsys.readouterr().out
+    assert "base    pretrain  12s   123,456  made by an earlier run" in text
+    assert "score: rates in percent" in text
+    assert "needle: rates in percent" in text
+    assert text.count("66.7 ±") == 2
+    assert text.rstrip().endswith("not made yet: later")
+
+
+def test_a_run_without_numbers_says_so(tmp_path, capsys):
+    run = RunFolder(tmp_path / "empty")
+    run.begin("first", {"name": "empty", "stages": {"base": {}}}, "retort run empty")
+    assert cli.main(["report", str(run.path)]) == 0
+    assert "no model has been measured yet" in capsys.readouterr().out
+
+
+def test_what_cannot_be_read_is_one_line(run, capsys):
+    assert cli.main(["report", "tyni", "--runs", str(run.path.parent)]) != 0
+    assert "did you mean 'tiny'?" in capsys.readouterr().err
+    broken = run.artifacts()["score"].path / "report.json"
+    broken.write_text('{"models"')
+    assert cli.main(["report", str(run.path)]) == 1
+    assert capsys.readouterr().err == f"{broken}: cannot be read as a report (JSONDecodeError)\n"

@@ -1,0 +1,105 @@
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline import cli, guard
+
+Write = Callable[..., Path]
+RETORT = [sys.executable, "-P", "-m", "pipeline.cli"]
+
+
+def imported_by(*words: str) -> set[str]:
+    code = f"import sys; from pipeline import cli; cli.main({list(words)!r}); print('\\n'.join(sys.modules), file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
+    return {module.partition(".")[0] for module in done.stderr.split()}
+
+
+def test_help_imports_next_to_nothing() -> None:
+    assert imported_by("--help").isdisjoint({"pydantic", "yaml", "rich", "torch", "rewards", "importlib_metadata"})
+
+
+def test_plan_needs_no_torch(write_recipe: Write) -> None:
+    path = str(write_recipe("stages:\n  base: {kind: 'tiny.py:Make'}\n"))
+    assert imported_by("plan", path).isdisjoint({"torch", "transformers", "trl", "datasets", "huggingface_hub", "rich"})
+
+
+def test_help_is_quick() -> None:
+    best = min(_seconds([*RETORT, "--help"]) for _ in range(3))
+    assert best < 0.3
+
+
+def _seconds(words: list[str]) -> float:
+    began = time.perf_counter()
+    subprocess.run(words, capture_output=True, check=True)
+    return time.perf_counter() - began
+
+
+@pytest.mark.parametrize(("words", "code", "expected"), [
+    (["rum"], 2, "retort: there is no command 'rum'; did you mean 'run'?"),
+    (["run", "none"], 2, "none: there is no recipe of that name"),
+    (["plan", "x.yaml"], 2, "x.yaml: there is no such file"),
+    (["status", "none"], 1, "none: there is no such run in runs"),
+    (["list", "rulez"], 1, "retort list: there is no list of 'rulez'; did you mean 'rules'?"),
+])
+def test_a_wrong_command_is_one_line(words: list[str], code: int, expected: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(words) == code
+    found = capsys.readouterr()
+    assert found.err.startswith(expected)
+    assert found.err.count("\n") == 1
+    assert found.out == ""
+
+
+@pytest.mark.parametrize("name", ["run/../../x", "artifacts", "a b"])
+def test_a_run_keeps_to_its_folder(write_recipe: Write, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(write_recipe("stages:\n  base: {kind: 'tiny.py:Make'}\n"))
+    assert cli.main(["run", path, "--name", name]) == 1
+    assert capsys.readouterr().err.startswith(f"--name {name}: ")
+
+
+def test_runs_that_cannot_be_written_are_one_line(write_recipe: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(write_recipe("stages:\n  base: {kind: 'tiny.py:Make'}\n"))
+    Path("file").write_text("")
+    assert cli.main(["run", path, "--runs", "file"]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_plan_says_what_would_run(write_recipe: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(write_recipe("name: p\nstages:\n  base: {kind: 'tiny.py:Make'}\n  traces: {kind: 'tiny.py:Write', model: base}\n"))
+    assert cli.main(["plan", path]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split() == ["stage", "kind", "makes", "fingerprint", "state", "reads"]
+    assert lines[3].split()[:3] == ["traces", "tiny.py:Write", "dataset"]
+    assert lines[3].endswith("would run  base")
+    assert not Path("runs").exists()
+
+
+def test_list_shows_every_kind(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["list"]) == 0
+    out = capsys.readouterr().out
+    for heading in ("recipes:", "stages:", "rules:", "verifiers:", "problems:"):
+        assert heading in out
+    assert cli.main(["list", "rules"]) == 0
+    assert "format" in capsys.readouterr().out
+
+
+def test_a_foreign_package_that_hides_ours_is_named(tmp_path: Path) -> None:
+    assert guard.complaint() == ""
+    for name in ("rewards", "recipes"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("")
+    done = subprocess.run([*RETORT, "list"], capture_output=True, text=True, env={"PYTHONPATH": str(tmp_path)})
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert f"'rewards' comes from {tmp_path / 'rewards'}" in done.stderr
+
+
+def test_files_of_the_current_folder_hide_nothing(write_recipe: Write, tmp_path: Path) -> None:
+    for name in ("rewards.py", "random.py", "yaml.py", "eval.py"):
+        (tmp_path / name).write_text("raise SystemExit('imported')\n")
+    path = str(write_recipe("name: p\nstages:\n  base: {kind: 'tiny.py:Make'}\n"))
+    done = subprocess.run([*RETORT, "run", path], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,65 @@
+from pathlib import Path
+
+import pytest
+
+from pipeline import inputs
+from pipeline.inputs import InputError, Source
+
+
+def hub(reference: str) -> Source:
+    return Source(reference, "model", "hub")
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    return tmp_path / "hub"
+
+
+def test_a_cached_repository_needs_no_network(cache: Path) -> None:
+    repository = cache / "models--org--name"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text("c0ffee")
+    (repository / "snapshots" / "c0ffee").mkdir(parents=True)
+    assert inputs.resolve_hub(hub("org/name")) == "c0ffee"
+    assert inputs.resolve_hub(hub("org/name@c0ffee")) == "c0ffee"
+    with pytest.raises(InputError, match="HF_HUB_OFFLINE is set"):
+        inputs.resolve_hub(hub("org/name@other"))
+
+
+@pytest.mark.usefixtures("cache")
+def test_an_unreachable_hub_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")  # the discard port: nobody listens
+    monkeypatch.setattr("huggingface_hub.hf_api.constants.ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(InputError, match="cannot be reached") as caught:
+        inputs.resolve_hub(hub("org/name"), timeout=1)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_path_goes_before_the_hub_and_a_stage_before_both(tmp_path: Path) -> None:
+    (tmp_path / "org" / "name").mkdir(parents=True)
+    found = inputs.find("org/name", "model", earlier={}, later={}, folder=tmp_path)
+    assert (found.origin, found.path) == ("path", tmp_path / "org" / "name")
+    assert inputs.find("org/else", "model", earlier={}, later={}, folder=tmp_path).origin == "hub"
+    assert inputs.find("org", "model", earlier={"org": "model"}, later={}, folder=tmp_path).origin == "stage"
+
+
+@pytest.mark.parametrize("reference", ["../x", "/x/y", "a/b/c", "data/rows.jsonl", "~/x", ""])
+def test_what_looks_like_a_path_is_not_asked_of_the_hub(reference: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError):
+        inputs.find(reference, "dataset", earlier={}, later={}, folder=tmp_path)
+
+
+def test_an_artifact_folder_keeps_its_type_and_fingerprint(tmp_path: Path) -> None:
+    made = tmp_path / "base-0123"
+    made.mkdir()
+    (made / "stage.json").write_text('{"makes": "model", "fingerprint": "f00"}')
+    assert inputs.fingerprint_of_path(made) == "f00"
+    with pytest.raises(InputError, match="is a model and a dataset belongs here"):
+        inputs.find("base-0123", "dataset", earlier={}, later={}, folder=tmp_path)

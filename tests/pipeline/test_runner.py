@@ -1,0 +1,231 @@
+"""Whole runs of tiny stages, in real processes."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline import durable
+from pipeline.run_folder import RunFolder, wall_seconds
+
+Write = Callable[..., Path]
+RETORT = [sys.executable, "-P", "-m", "pipeline.cli"]
+
+CHAIN = """\
+name: chain
+parallel: 2
+stages:
+  base: {kind: "tiny.py:Make"}
+  other: {kind: "tiny.py:Make"}
+  traces: {kind: "tiny.py:Write", model: base, others: [other]}
+  student: {kind: "tiny.py:Learn", data: traces}
+"""
+
+
+def retort(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*RETORT, *words], capture_output=True, text=True, timeout=60)
+
+
+@contextlib.contextmanager
+def started(*words: str) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen([*RETORT, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def manifest(run: str, name: str) -> dict[str, Any]:
+    return RunFolder(Path("runs") / run).artifacts()[name].manifest
+
+
+def events(run: str) -> list[tuple[str, str]]:
+    return [(row["stage"], row["event"]) for row in RunFolder(Path("runs") / run).ledger() if row["event"] != "note"]
+
+
+def wait_for(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
+    limit = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < limit, "it did not happen in time"
+        time.sleep(0.02)
+    return found
+
+
+def stage_pid(run: str, name: str) -> int | None:
+    rows = durable.rows(Path("runs") / run / "logs" / f"{name}.events.jsonl")
+    return next((int(row["pid"]) for row in rows if row["event"] == "started"), None)
+
+
+def lives(pid: int) -> bool:
+    try:
+        return " Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return False
+
+
+def test_a_run_makes_everything_once(write_recipe: Write) -> None:
+    path = str(write_recipe(CHAIN))
+    first = retort("run", path)
+    assert first.returncode == 0, first.stderr
+    run = Path("runs/chain")
+    assert [p.name for p in sorted(run.glob("0*"))] == ["01-base", "02-other", "03-traces", "04-student"]
+    assert (run / "03-traces" / "data.jsonl").read_text().count("\n") == 2
+    assert durable.rows(run / "01-base" / "metrics.jsonl") == [{"step": 0}, {"step": 1}]
+    assert set(manifest("chain", "base")["files"]) == {"metrics.jsonl", "number.txt"}
+    assert manifest("chain", "traces")["inputs"]["base"]["fingerprint"] == manifest("chain", "base")["fingerprint"]
+    assert not list(Path("runs/artifacts/.partial").iterdir())
+    second = retort("run", path)
+    assert second.returncode == 0
+    assert second.stdout.count("reused") == 4
+    assert events("chain")[-6:] == [("run", "began"), ("base", "reused"), ("other", "reused"), ("traces", "reused"),
+                                    ("student", "reused"), ("run", "finished")]
+    assert wall_seconds(RunFolder(run).ledger()) > 0
+
+
+def test_stages_are_processes_of_their_own_and_run_beside_each_other(write_recipe: Write) -> None:
+    path = write_recipe(CHAIN.replace('"tiny.py:Make"', '"tiny.py:Make", wait: 0.3, threads: 1'))
+    assert retort("run", str(path)).returncode == 0
+    base, other = (manifest("chain", name)["metrics"] for name in ("base", "other"))
+    assert base["pid"] == base["group"] != other["pid"]
+    assert base["began"] < other["ended"]
+    assert other["began"] < base["ended"]
+    assert base["omp"] == "1"
+
+
+def test_wide_stages_wait_for_room(write_recipe: Write) -> None:
+    path = write_recipe(CHAIN.replace('"tiny.py:Make"}', '"tiny.py:Make", wait: 0.1, threads: 3}'))
+    assert retort("run", str(path)).returncode == 0
+    base, other = (manifest("chain", name)["metrics"] for name in ("base", "other"))
+    assert base["ended"] <= other["began"]
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_does_not(write_recipe: Write) -> None:
+    path = str(write_recipe(CHAIN))
+    for words in (["--runs", "a"], ["--runs", "b"], ["--runs", "a", "--set", "seed=1"]):
+        assert retort("run", path, *words).returncode == 0
+
+    def files(run: str) -> dict[str, Any]:
+        return {name: made.manifest["files"] for name, made in RunFolder(Path(run)).artifacts().items()}
+
+    assert files("a/chain") == files("b/chain")
+    assert files("a/chain") != files("a/chain-seed=1")
+    number = json.dumps(files("a/chain")["base"]["number.txt"])
+    assert number != json.dumps(files("a/chain")["other"]["number.txt"])
+
+
+def test_torch_gets_the_threads_of_the_stage_after_the_fork(write_recipe: Write) -> None:
+    path = write_recipe("name: heavy\nstages:\n  one: {kind: 'tiny.py:Heavy', threads: 1}\n"
+                        "  two: {kind: 'tiny.py:Heavy', threads: 2}\n")
+    done = retort("run", str(path))
+    assert done.returncode == 0, done.stdout
+    assert [manifest("heavy", name)["metrics"]["threads"] for name in ("one", "two")] == [1, 2]
+
+
+@pytest.mark.parametrize(("end", "expected"), [
+    ("stage error", "other    failed: nothing to amplify at all\n"),
+    ("crash", "other    failed: KeyError: 'boom'; the traceback is in runs/ends/logs/other.log\n"),
+    ("kill", "other    failed: its process was ended by SIGKILL (out of memory?); see runs/ends/logs/other.log\n"),
+])
+def test_a_failure_is_one_line_and_keeps_what_is_done(write_recipe: Write, end: str, expected: str) -> None:
+    text = CHAIN.replace('other: {kind: "tiny.py:Make"}', f'other: {{kind: "tiny.py:Make", end: {end}, steps: 1}}')
+    text = text.replace('base: {kind: "tiny.py:Make"}', 'base: {kind: "tiny.py:Make", wait: 0.3}')
+    path = str(write_recipe(text))
+    done = retort("run", path, "--name", "ends")
+    assert done.returncode == 1
+    assert expected in done.stdout
+    assert f"To go on: retort run {path} --name ends" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+    assert ("Traceback" in Path("runs/ends/logs/other.log").read_text()) == (end == "crash")
+    assert ("base", "finished") in events("ends")  # it ran on beside the one that failed
+    assert ("traces", "started") not in events("ends")
+    assert retort("run", path, "--name", "ends", "--set", "other.end=well").returncode == 0
+    assert events("ends").count(("base", "finished")) == 1
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_run_can_be_continued(write_recipe: Write, number: signal.Signals, code: int) -> None:
+    path = str(write_recipe(CHAIN.replace('other: {kind: "tiny.py:Make"', 'other: {kind: "tiny.py:Make", wait: 9, end: child')))
+    with started("run", path) as process:
+        pid = wait_for(lambda: stage_pid("chain", "other"))
+        wait_for(lambda: ("base", "finished") in events("chain"))
+        process.send_signal(number)
+        out, err = process.communicate(timeout=20)
+    assert process.returncode == code
+    assert f"stopped by {number.name}. Finished stages are kept. To go on: retort run {path}" in out
+    assert err == ""
+    assert not lives(pid)
+    assert ("other", "stopped") in events("chain")
+    again = retort("run", path, "--name", "chain", "--set", "other.wait=0")
+    assert again.returncode == 0
+    assert "base     made before, reused" in again.stdout
+
+
+def test_no_stage_outlives_a_killed_runner(write_recipe: Write) -> None:
+    path = str(write_recipe(CHAIN.replace('{kind: "tiny.py:Make"}', '{kind: "tiny.py:Make", wait: 30}')))
+    with started("run", path) as process:
+        pids = [wait_for(lambda name=name: stage_pid("chain", name)) for name in ("base", "other")]
+        process.kill()
+        process.wait()
+        wait_for(lambda: not any(lives(pid) for pid in pids), 5.0)
+    assert not list(Path("runs/artifacts").glob("base-*"))
+
+
+def test_what_a_stage_leaves_running_is_ended(write_recipe: Write) -> None:
+    path = write_recipe("stages:\n  base: {kind: 'tiny.py:Make', end: child}\n", "leaves.yaml")
+    assert retort("run", str(path)).returncode == 0
+    child = int(Path("runs/leaves/01-base/child").read_text())
+    wait_for(lambda: not lives(child), 5.0)
+
+
+def test_a_second_run_of_the_same_name_says_who_holds_it(write_recipe: Write) -> None:
+    path = str(write_recipe(CHAIN.replace('{kind: "tiny.py:Make"}', '{kind: "tiny.py:Make", wait: 30}')))
+    with started("run", path) as process:
+        wait_for(lambda: stage_pid("chain", "base"))
+        second = retort("run", path)
+        assert second.returncode == 1
+        assert second.stderr.startswith(f"run 'chain' is worked on by process {process.pid} on ")
+        assert "running now" in retort("status", "chain").stdout
+
+
+def test_two_runs_never_make_one_artifact_twice(write_recipe: Write) -> None:
+    path = str(write_recipe("name: shared\nstages:\n  base: {kind: 'tiny.py:Make', wait: 0.8}\n"))
+    with started("run", path) as first:
+        wait_for(lambda: stage_pid("shared", "base"))
+        second = retort("run", path, "--name", "second")
+        assert second.returncode == 0
+        assert first.wait(timeout=20) == 0
+    assert f"waits: process {first.pid} on" in second.stdout
+    assert events("second") == [("run", "began"), ("base", "reused"), ("run", "finished")]
+
+
+def test_a_changed_recipe_moves_the_links_of_its_run(write_recipe: Write) -> None:
+    path = str(write_recipe(CHAIN))
+    assert retort("run", path).returncode == 0
+    before = os.readlink("runs/chain/01-base")
+    shorter = CHAIN.replace('base: {kind: "tiny.py:Make"}', 'base: {kind: "tiny.py:Make", steps: 3}')
+    write_recipe(shorter[: shorter.index("  student:")])
+    status = retort("status", "chain").stdout
+    assert "to be made again" in status
+    assert "steps 2 -> 3" in status
+    assert retort("run", path).returncode == 0
+    assert os.readlink("runs/chain/01-base") != before
+    assert not Path("runs/chain/04-student").exists()
+
+
+def test_accelerate_launch_runs_a_stage(write_recipe: Write, tmp_path: Path) -> None:
+    (tmp_path / "cpu.yaml").write_text("compute_environment: LOCAL_MACHINE\ndistributed_type: 'NO'\nnum_processes: 1\n"
+                                       "num_machines: 1\nmixed_precision: 'no'\nuse_cpu: true\n")
+    path = write_recipe("accelerate: cpu.yaml\nstages:\n  base: {kind: 'tiny.py:Make', end: note}\n", "fast.yaml")
+    done = retort("run", str(path))
+    assert done.returncode == 0, Path("runs/fast/logs/base.log").read_text()
+    assert "base  look here" in done.stdout
+    assert (Path("runs/fast/01-base") / "number.txt").is_file()

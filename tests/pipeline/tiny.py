@@ -1,0 +1,115 @@
+"""Stages that take milliseconds, for tests of everything around stages. Recipes name them by this file's path."""
+
+import os
+import random
+import subprocess
+import time
+from typing import Annotated, ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+from pipeline.stage import (
+    ArtifactType,
+    Context,
+    DatasetInput,
+    Metrics,
+    ModelInput,
+    NotInFingerprint,
+    PlugIn,
+    Stage,
+    StageError,
+)
+from rewards.rubric import Rubric
+
+
+class Phase(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    length: int
+    steps: int = 1
+
+
+class Make(Stage):
+    """Makes a model of one random number."""
+
+    kind: ClassVar[str] = "make"
+    makes: ClassVar[ArtifactType] = "model"
+    preload: ClassVar[tuple[str, ...]] = ()
+
+    steps: int = 2
+    wait: float = 0.0
+    rate: float = 1e-3
+    end: str = "well"
+    phases: list[Phase] = []
+    log_every: Annotated[int, NotInFingerprint()] = 1
+
+    def run(self, ctx: Context) -> Metrics:
+        began = time.time()
+        for i in range(self.steps):
+            time.sleep(self.wait)
+            ctx.progress(i + 1, self.steps, reward=i / self.steps)
+            ctx.log({"step": i})
+        match self.end:
+            case "stage error":
+                raise StageError("nothing to amplify\nat all")
+            case "crash":
+                raise KeyError("boom")
+            case "kill":
+                os.kill(os.getpid(), 9)
+            case "child":
+                child = subprocess.Popen(["sleep", "60"])
+                (ctx.out / "child").write_text(str(child.pid))
+            case "note":
+                ctx.note("look here")
+        (ctx.out / "number.txt").write_text(f"{random.random()}\n")
+        return {"pid": os.getpid(), "group": os.getpgid(0), "began": began, "ended": time.time(),
+                "omp": os.environ["OMP_NUM_THREADS"]}
+
+
+class Write(Make):
+    """Makes a dataset of what its models hold."""
+
+    kind: ClassVar[str] = "write"
+    makes: ClassVar[ArtifactType] = "dataset"
+
+    model: ModelInput
+    others: list[ModelInput] = []
+    teacher: ModelInput | None = None
+
+    def run(self, ctx: Context) -> Metrics:
+        texts = [(ctx.path(name) / "number.txt").read_text() for name in [self.model, *self.others]]
+        (ctx.out / "data.jsonl").write_text("".join(texts))
+        return super().run(ctx)
+
+
+class Learn(Make):
+    """Makes a model of a dataset, with a reward."""
+
+    kind: ClassVar[str] = "learn"
+
+    data: DatasetInput
+    reward: Rubric = Rubric()
+    problems: Annotated[str, PlugIn("problem set")] | None = None
+
+
+class Heavy(Make):
+    """Says how many threads torch has."""
+
+    kind: ClassVar[str] = "heavy"
+    preload: ClassVar[tuple[str, ...]] = ("torch",)
+
+    def run(self, ctx: Context) -> Metrics:
+        import torch
+
+        (ctx.out / "number.txt").write_text(f"{torch.rand(1).item()}\n")
+        return {"threads": torch.get_num_threads()}
+
+
+class Unfinished(Stage):
+    """Has no run method."""
+
+    kind: ClassVar[str] = "unfinished"
+    makes: ClassVar[ArtifactType] = "model"
+
+
+not_a_stage = 3
