@@ -1,7 +1,9 @@
 """Rollouts: problems asked n times, sampled, graded. Evaluation counts them, rejection sampling filters them."""
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from eval.engine.types import Engine, Request, Sampling, rollout_seed
@@ -77,3 +79,10 @@ def collect(
             pairs.append((problem, index, Completion(text, one.finished, len(one.ids))))
     verdicts = grade_many([(problem, completion) for problem, _, completion in pairs])
     return [Rollout(*pair, verdict) for pair, verdict in zip(pairs, verdicts, strict=True)]
+
+
+def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
+    """One JSON object a line."""
+    with path.open("w") as file:
+        for row in rows:
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")

@@ -1,9 +1,12 @@
 """Token rows for supervised training: ids with a weight each, padded into batches."""
 
+import json
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from eval.prompts import encode_completion, encode_text
+from pipeline.stage import StageError
 
 Row = dict[str, list[Any]]
 
@@ -45,3 +48,25 @@ class Collator:
             mask[place, :length] = 1
         labels = ids.masked_fill(weights == 0, -100)
         return {"input_ids": ids, "attention_mask": mask, "labels": labels, "weights": weights}
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The records of a dataset artifact (its data.jsonl) or of a .jsonl file: each with a prompt and a completion.
+
+    Raises StageError naming the file and line of the first record that has neither a completion nor a text.
+    """
+    file = path / "data.jsonl" if path.is_dir() else path
+    records = []
+    for number, line in enumerate(file.read_text().splitlines(), start=1):
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise StageError(f"{file}:{number}: not JSON: {error}") from error
+        if "text" in record and "completion" not in record:
+            record = {**record, "prompt": None, "completion": record["text"]}
+        if "completion" not in record:
+            raise StageError(f'{file}:{number}: a row needs "prompt" and "completion", or "text"')
+        records.append({"prompt": None, **record})
+    if not records:
+        raise StageError(f"{file} has no rows")
+    return records

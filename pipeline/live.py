@@ -49,7 +49,7 @@ class LiveDisplay:
         running.done, running.total, running.figures = done, total, figures
 
     def note(self, stage: str, text: str) -> None:
-        self._line(stage, Text(text, "yellow"))
+        self._line(stage, Text(text, "yellow"), wrap=True)
 
     def finished(self, stage: str, seconds: float, metrics: Mapping[str, Any]) -> None:
         self._end(stage)

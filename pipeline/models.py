@@ -66,3 +66,8 @@ def save(model: Any, tokenizer: Any, out: Path) -> None:
 def parameters(model: Any) -> int:
     """How many parameters the model has; tied ones count once."""
     return sum(parameter.numel() for parameter in model.parameters())
+
+
+def context_length(model: Any) -> int | None:
+    """How many tokens the model has positions for; None where its config does not say."""
+    return getattr(model.config.get_text_config(), "max_position_embeddings", None)

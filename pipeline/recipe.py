@@ -80,7 +80,8 @@ class Recipe:
     @property
     def run_name(self) -> str:
         """Name of its run where none is given: overridden recipes live beside the plain one."""
-        suffix = "".join(f"-{override}" for override in self.overrides)
+        changing = [one for one in self.overrides if one.partition("=")[0] not in ("name", "parallel")]
+        suffix = "".join(f"-{override}" for override in changing)
         safe = "".join(c if c.isalnum() or c in "._=,+-" else "_" for c in self.name + suffix)
         if len(safe) <= 100:
             return safe

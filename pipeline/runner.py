@@ -1,5 +1,6 @@
 """Runs a recipe: starts stages when their inputs are there, watches them, and leaves a run that can be continued."""
 
+import os
 import secrets
 import signal
 import time
@@ -212,8 +213,8 @@ class Runner:
     def _on_signal(self, number: int, _: FrameType | None) -> None:
         if self._stop:  # a second one: leave at once
             self._signal_all(signal.SIGKILL)
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
+            self._display.close()  # gives the terminal its cursor back
+            os._exit(128 + number)
         self._stop = signal.Signals(number)
         self._stop_by = time.monotonic() + _GRACE
         self._signal_all(signal.SIGTERM)

@@ -27,6 +27,7 @@ class Plan:
     schedule: Schedule
     balance_speed: float = 1e-3
     clip: float = 1.0
+    chunks: int = 2
 
 
 class WeightedTrainer(SFTTrainer):
@@ -35,14 +36,20 @@ class WeightedTrainer(SFTTrainer):
     # Trainer divides by the accumulation steps itself then, as it must for a mean over one micro-batch
     model_accepts_loss_kwargs = False
 
+    chunks = 1
+
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         return torch.utils.data.SequentialSampler(self.train_dataset if train_dataset is None else train_dataset)
 
     def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
-        weights = inputs.pop("weights")[:, 1:]
-        outputs = model(**inputs, fused_lm_head=True)
-        loss = -(outputs.log_probs * weights).sum() / weights.sum().clamp(min=1.0)
-        return (loss, outputs) if return_outputs else loss
+        """The loss of a batch [batch, seq], run in chunks of similar length without the columns that are padding in each."""
+        lengths = inputs["attention_mask"].sum(dim=1)
+        total = torch.zeros((), device=lengths.device)
+        for rows in lengths.argsort().chunk(self.chunks):
+            part = {name: value[rows, : int(lengths[rows].max())] for name, value in inputs.items()}
+            weights = part.pop("weights")[:, 1:]
+            total = total - (model(**part, fused_lm_head=True).log_probs * weights).sum()
+        return total / inputs["weights"][:, 1:].sum().clamp(min=1.0)
 
 
 class _Watch(TrainerCallback):
@@ -105,6 +112,7 @@ def train(
         optimizers=(optimizer, scheduler),
         callbacks=[watch],
     )
+    trainer.chunks = plan.chunks
     trainer.train()
     balance.remove()
     del model.forward  # trl's fused head is an attribute of the instance, and belongs to this trainer

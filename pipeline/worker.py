@@ -85,6 +85,9 @@ def run_job(job_file: Path) -> int:
     job = json.loads(job_file.read_text())
     main = int(os.environ.get("RANK", "0")) == 0
     events = Events(Path(job["events"]), silent=not main)
+    if not _runner_lives(Path(job["lock"]), job["token"]):
+        print("the run that this job is of is not running any more; start it again with `retort run`", file=sys.stderr)
+        return 1
     _die_with_runner(Path(job["lock"]), job["token"])
     began = time.monotonic()
     events.tell("started", pid=os.getpid())
@@ -150,11 +153,15 @@ def _wait_for_other_processes() -> None:
             torch.distributed.barrier()
 
 
+def _runner_lives(lock: Path, token: str) -> bool:
+    return (locks.holder(lock) or {}).get("token") == token
+
+
 def _die_with_runner(lock: Path, token: str) -> None:
     """End this process group when the run's lock no longer has the runner's token, so that no orphan goes on writing."""
 
     def watch() -> None:
-        while (locks.holder(lock) or {}).get("token", "") == token:
+        while _runner_lives(lock, token):
             time.sleep(_HEARTBEAT)
         os.killpg(0, signal.SIGKILL)
 

@@ -52,8 +52,7 @@ def extract_answer(completion: Completion) -> Extraction:
     if tagged is not None:
         if tagged.text is None:
             return tagged
-        boxed = _last_box(tagged.text)
-        return Extraction(boxed.text, boxed.where) if boxed else tagged
+        remainder = tagged.text
     boxed = _last_box(remainder)
     if boxed:
         return boxed
@@ -62,6 +61,8 @@ def extract_answer(completion: Completion) -> Extraction:
         if lines:
             text = lines[-1].strip()
             return Extraction(text, where) if text else Extraction(None, f"nothing follows the {where}")
+    if tagged is not None:
+        return tagged
     bare = remainder.strip()
     if not bare:
         return Extraction(None, "empty answer")

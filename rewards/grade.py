@@ -1,6 +1,5 @@
 """The one grader: training, rejection sampling, evaluation and `retort grade` all call this."""
 
-import dataclasses
 import time
 from collections.abc import Callable, Sequence
 
@@ -35,7 +34,7 @@ def grade(problem: Problem, completion: Completion) -> Verdict:
     label = verdict.label
     if label is Label.NO_ANSWER and not completion.finished:
         label = Label.TRUNCATED
-    return dataclasses.replace(verdict, label=label, seconds=time.perf_counter() - start)
+    return Verdict(label, verdict.extracted, verdict.reason, time.perf_counter() - start)
 
 
 def grade_many(pairs: Sequence[tuple[Problem, Completion]], *, jobs: int = 1) -> list[Verdict]:

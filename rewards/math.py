@@ -36,6 +36,7 @@ from rewards.workers import LATE, OK, Pool
 
 SECONDS = 2.0
 MOST_ITEMS = 64
+_PLAIN = re.compile(r"\s*\$?([-+]?)(\d{1,3}(?:,\d{3})+|\d+)(?:\.(\d+))?\.?\s*", re.ASCII)
 
 _oracle = Pool(Path(__file__).parent / "maths" / "oracle.py", search_path=True)
 
@@ -58,6 +59,11 @@ def compare(gold: str, answer: str) -> Verdict:
     UNGRADABLE where the gold answer cannot be read, or where the two could not be compared in time.
     """
     shown = answer if len(answer) <= 200 else answer[:197] + "..."
+    plain_gold, plain = _plain(gold), _plain(answer)
+    if plain_gold is not None and plain is not None:
+        if plain_gold == plain:
+            return Verdict(Label.CORRECT, shown, "equal")
+        return Verdict(Label.WRONG, shown, f"not equal to {gold if len(gold) <= 80 else gold[:77] + '...'}")
     if len(gold) > LONGEST:
         return Verdict(Label.UNGRADABLE, shown, "the gold answer is too long to be one")
     if len(answer) > LONGEST:
@@ -71,11 +77,11 @@ def compare(gold: str, answer: str) -> Verdict:
     if answer_text == gold_text:
         return Verdict(Label.CORRECT, shown, "the same text")
     try:
-        golds = _gold_readings(gold)
+        golds = _readings(gold)
     except TooLarge as error:
         return Verdict(Label.UNGRADABLE, shown, f"the gold answer is too large to compute: {error}")
     try:
-        answers = readings(answer)
+        answers = _readings(answer)
     except TooLarge as error:
         return Verdict(Label.WRONG, shown, f"too large to compute: {error}")
     if not golds:
@@ -96,6 +102,15 @@ def compare(gold: str, answer: str) -> Verdict:
     return Verdict(Label.WRONG, shown, f"not equal to {gold if len(gold) <= 80 else gold[:77] + '...'}")
 
 
+def _plain(text: str) -> tuple[bool, str, str] | None:
+    """(negative, digits before the point, digits behind it) of a number written plainly, as nearly all are."""
+    match = _PLAIN.fullmatch(text) if len(text) <= 100 else None
+    if match is None:
+        return None
+    whole, part = match[2].replace(",", "").lstrip("0"), (match[3] or "").rstrip("0")
+    return (match[1] == "-" and bool(whole or part), whole, part)
+
+
 def agree(gold: Answer, given: Answer) -> bool:
     """Whether two read answers are the same."""
     if isinstance(gold, Number) and isinstance(given, Number):
@@ -105,6 +120,8 @@ def agree(gold: Answer, given: Answer) -> bool:
     if isinstance(gold, Number) and isinstance(given, Group):
         # One answer written several times, as in "7/2, or 3.5", is that answer.
         return given.kind == "" and all(isinstance(g, Number) and _numbers_agree(gold, g) for g in given.items)
+    if isinstance(gold, Group) and isinstance(given, Number):
+        return gold.kind == "" and all(isinstance(g, Number) and _numbers_agree(g, given) for g in gold.items)
     if isinstance(gold, Words) and isinstance(given, Words):
         return gold.text == given.text
     if isinstance(gold, Matrix) and isinstance(given, Matrix):
@@ -190,8 +207,8 @@ def _clocks_agree(gold: Answer, given: Answer) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def _gold_readings(gold: str) -> tuple[Answer, ...]:
-    return tuple(readings(gold))
+def _readings(text: str) -> tuple[Answer, ...]:
+    return tuple(readings(text))
 
 
 @lru_cache(maxsize=4096)
@@ -230,6 +247,6 @@ def _latex(number: Number) -> str:
 
 def forget() -> None:
     """Drop what is remembered and end the idle processes."""
-    _gold_readings.cache_clear()
+    _readings.cache_clear()
     _ask.cache_clear()
     _oracle.close()

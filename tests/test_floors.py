@@ -18,7 +18,7 @@ def sources() -> list[Path]:
 
 def imports(file: Path, *, at_start: bool = False) -> Iterator[tuple[int, str]]:
     """Line and absolute module of every import in a file; with `at_start` only of those that run when it is imported."""
-    inside = ast.parse(file.read_text()).body
+    inside: list[ast.stmt | ast.ExceptHandler] = [*ast.parse(file.read_text()).body]
     while inside:
         node = inside.pop()
         if isinstance(node, ast.Import):
@@ -26,11 +26,15 @@ def imports(file: Path, *, at_start: bool = False) -> Iterator[tuple[int, str]]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{file.relative_to(ROOT)}:{node.lineno}: a relative import"
             yield node.lineno, node.module or ""
-        elif at_start and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
-            continue
-        elif at_start and isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+        elif at_start and _runs_later(node):
             continue
         inside += [child for child in ast.iter_child_nodes(node) if isinstance(child, ast.stmt | ast.ExceptHandler)]
+
+
+def _runs_later(node: ast.stmt | ast.ExceptHandler) -> bool:
+    if isinstance(node, ast.If):
+        return "TYPE_CHECKING" in ast.unparse(node.test)
+    return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
 
 
 @pytest.mark.parametrize("floor", FLOORS)

@@ -17,7 +17,7 @@ from eval.engine.attention import CachedAttention, GroupedQueryAttention, Latent
 from eval.engine.sampling import draw, uniforms
 from eval.engine.types import Request, Sampled, Sampling
 
-ATTENTION: dict[str, type[LatentAttention] | type[GroupedQueryAttention]] = {
+ATTENTION: dict[str, type[CachedAttention]] = {
     "deepseek_v3": LatentAttention,
     "qwen3": GroupedQueryAttention,
     "qwen3_moe": GroupedQueryAttention,
@@ -69,14 +69,13 @@ class _Batch:
         self.body, self.head, self.eos, self.sampling = model.model, model.lm_head, eos, sampling
         self.requests = requests
         attention = ATTENTION[model.config.model_type]
-        self.layers: list[tuple[Any, CachedAttention]] = [
-            (layer, attention(layer.self_attn)) for layer in self.body.layers
-        ]
         self.waiting = [(r, i) for r, request in enumerate(requests) for i in range(len(request.seeds))][::-1]
         self.capacity = max((len(request.prompt) for request in requests), default=0) + sampling.max_tokens
         self.limit = min(rows, len(self.waiting))
         weight = self.head.weight
-        self.caches = [weight.new_zeros(self.limit, self.capacity, attn.width) for _, attn in self.layers]  # type: ignore[attr-defined]
+        self.layers: list[tuple[Any, CachedAttention]] = [
+            (layer, attention(layer.self_attn, self.limit, self.capacity)) for layer in self.body.layers
+        ]
         self.lengths = torch.zeros(self.limit, dtype=torch.long, device=weight.device)
         positions = torch.arange(self.capacity, device=weight.device).unsqueeze(0)
         cos, sin = self.body.rotary_emb(weight[:1], positions)
@@ -109,9 +108,10 @@ class _Batch:
         span = slice(len(self.live), len(self.live) + len(rows))
 
         hidden = self.body.embed_tokens(ids)
-        for (layer, attention), cache in zip(self.layers, self.caches, strict=True):
-            mixed, entries = attention.prefill(layer.input_layernorm(hidden), self.cos[:longest], self.sin[:longest])
-            cache[span, :longest] = entries[which]
+        for layer, attention in self.layers:
+            normed = layer.input_layernorm(hidden)
+            mixed, keys, values = attention.prefill(normed, self.cos[:longest], self.sin[:longest])
+            attention.fill(span, keys[which], values[which])
             hidden = hidden + mixed
             hidden = hidden + layer.mlp(layer.post_attention_layernorm(hidden))
         last = hidden[torch.arange(len(prompts)), lengths - 1]
@@ -149,8 +149,8 @@ class _Batch:
         keep = torch.tensor(staying, dtype=torch.long, device=tokens.device)
         if staying:
             reach = int(self.lengths[: len(self.live)].max())
-            for cache in self.caches:
-                cache[: len(staying), :reach] = cache[keep, :reach]
+            for _, attention in self.layers:
+                attention.keep(keep, reach)
         self.lengths[: len(staying)] = self.lengths[keep]
         self.live = [self.live[place] for place in staying]
         return tokens[keep]
@@ -165,9 +165,9 @@ class _Batch:
         cos, sin = self.cos[lengths], self.sin[lengths]
         mask = torch.arange(int(lengths.max()) + 1, device=tokens.device) <= lengths.unsqueeze(1)
         hidden = self.body.embed_tokens(tokens)
-        for (layer, attention), cache in zip(self.layers, self.caches, strict=True):
+        for layer, attention in self.layers:
             normed = layer.input_layernorm(hidden)
-            hidden = hidden + attention.decode(normed, cos, sin, cache[:rows], lengths, mask)
+            hidden = hidden + attention.decode(normed, cos, sin, lengths, mask)
             hidden = hidden + layer.mlp(layer.post_attention_layernorm(hidden).unsqueeze(1)).squeeze(1)
         self.logits = self.head(self.body.norm(hidden))
         self.lengths[:rows] = lengths + 1

@@ -2,6 +2,8 @@
 
 import argparse
 import inspect
+import shutil
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -50,10 +52,9 @@ def _plug_ins(kind: str) -> list[str]:
         except RegistryError as error:
             lines.append(f"{name:<18} cannot be loaded: {error}")
             continue
-        origin = "" if entry.origin == "built-in" else f"  [{entry.origin}]"
-        lines.append(f"{name:<18} {entry.summary}{origin}".rstrip())
-        if options:
-            lines.append(f"{'':<18} {options}")
+        lines.append(f"{name:<18} {entry.summary}  [{entry.origin}]")
+        width = max(shutil.get_terminal_size().columns - 2, 60)
+        lines += textwrap.wrap(options, width, initial_indent=" " * 19, subsequent_indent=" " * 19)
     return lines
 
 

@@ -18,7 +18,7 @@ from rewards.maths.algebra import (
 )
 from rewards.maths.brackets import CLOSING, WORDS, end_of_bracket, split, squeezed
 from rewards.maths.clean import clean, too_deep
-from rewards.maths.parser import parse
+from rewards.maths.parser import GREEK, parse
 from rewards.maths.regions import Region, Span, inequalities, interval, union
 from rewards.maths.units import split_unit
 
@@ -162,8 +162,11 @@ def _whole(text: str) -> Iterator[Answer]:
     words = re.sub(r"\\text\s*\{([^{}]*)\}", r" \1 ", text).strip(" ()\"'")
     if WORDS.fullmatch(words) and ("\\text" in text or len(words) > 2 or words.casefold() == "no"):
         yield Words(squeezed(words))
-    if "\\text" not in text or not WORDS.fullmatch(words):
-        yield number(text)
+        # "Evelyn" is no product of letters (its anagrams would be equal to it); "xyz" is.
+        spoken = re.search(r"[aeiouAEIOU]", words) and not re.search(r"\b\w\b", words)
+        if "\\text" in text or spoken:
+            return
+    yield number(text)
 
 
 def number(text: str) -> Number:
@@ -180,12 +183,28 @@ def number(text: str) -> Number:
     try:
         value = parse(bare)
     except Unsupported:
+        _refuse_strangers(bare)
         value = None
     if value is not None and factor != 1:
         value = multiply(value, rational(factor))
     if value is not None and percent:
         value = divide(value, rational(100))
     return Number(bare, value, digits, percent, unit)
+
+
+_ORACLE_COMMANDS = """frac sqrt binom sin cos tan cot sec csc log ln lg exp arcsin arccos arctan sinh cosh tanh lfloor rfloor
+lceil rceil"""
+_KNOWN_TO_ORACLE = frozenset(_ORACLE_COMMANDS.split()) | GREEK
+
+
+def _refuse_strangers(text: str) -> None:
+    """Let nothing through to the oracle whose parser might read a part of it and drop the rest."""
+    for name in re.findall(r"\\([A-Za-z]+)", text):
+        if name not in _KNOWN_TO_ORACLE:
+            raise Malformed(f"\\{name}")
+    if re.search(r"[^\w\s+\-*/^_!(){}\[\]|\\.°∞]", text) or re.search(r"[A-Za-z]{4,}", re.sub(r"\\[A-Za-z]+", "", text)):
+        raise Malformed("signs that no scalar has")
+    split(text, "")
 
 
 def _item(text: str) -> Answer:
@@ -220,6 +239,8 @@ def _unnamed(item: Answer) -> Answer:
 def _assigned(text: str, match: re.Match[str]) -> Iterator[Answer]:
     """`x = 5` is its value; `y = 2x + 3` its value and an equation; a chain of equations is nothing."""
     name, rest = match[1], match[2].strip()
+    if re.fullmatch(r"[a-z]{2}", name):
+        raise Malformed("a product is no variable")
     if not rest or "=" in rest or (":" in rest and "=" in text):
         raise Malformed("a chain of equations")
     short = name if re.fullmatch(r"\\?[A-Za-zα-ω](?:_\{?\w+\}?)?", name) else ""

@@ -52,6 +52,7 @@ def _inequality(text: str) -> list[Span]:
     clauses = [c for piece in re.split(r"\s+and\s+", text) for c in split(piece, ",")]
     low, high, closed = _minus_infinity(), parse("∞"), (False, False)
     names: set[str] = set()
+    bounded: set[bool] = set()
     for clause in clauses:
         sides = re.split(r"([<>≤≥])", clause)
         middles = [i for i in range(0, len(sides), 2) if re.fullmatch(r"\s*\\?[A-Za-z](?:_\{?\w\}?)?\s*", sides[i])]
@@ -64,6 +65,9 @@ def _inequality(text: str) -> list[Span]:
             bound_left = at - 1 != middles[0]
             bound = parse(sides[at - 1 if bound_left else at + 1])
             below = (sides[at] in "<≤") == bound_left
+            if below in bounded:
+                raise Unsupported("two bounds on one side")
+            bounded.add(below)
             if below:
                 low, closed = bound, (sides[at] in "≤≥", closed[1])
             else:

@@ -17,11 +17,12 @@ _SYNONYMS = {
 # Words that make of a number something else than a number with a unit.
 _NO_UNIT_WORDS = (
     "or and not no nor but either is isn are aren to if then else than times plus minus over mod modulo divided by multiplied "
-    "squared cubed factorial half third quarter percent pi sqrt root power one two three four five six seven eight nine ten "
-    "zero twice wrong false incorrect never except maybe about approximately between more less remainder infinity r i e x y z n "
+    "squared cubed factorial percent pi sqrt root power one two three four five six seven eight nine ten "
+    "zero twice wrong false incorrect never except maybe about approximately between remainder below mil mln mn bn grand score gross lakh crore infinity r i e x y z n "
     "eleven twelve twenty thirty forty fifty sixty seventy eighty ninety choose"
 )
 _NO_UNIT = frozenset(_NO_UNIT_WORDS.split())
+_FRACTION_WORD = re.compile(r"hal(?:f|ves)|thirds?|quarters?|\w*(?:rth|fth|xth|nth|hth|dth|nth)s?")
 _SINGLE = frozenset("mgshlLAVWNJKCF")
 _PREFIX = re.compile(r"^([-+]?)\s*(?:\\text\{\s*([§€£¥₹])\s*\}|([§€£¥₹]))\s*(.*)$", re.DOTALL)
 _SUFFIX = re.compile(r"^(.*\S)\s*(?:\\text\{\s*([§€£¥₹])\s*\}|([§€£¥₹]))$", re.DOTALL)
@@ -74,6 +75,8 @@ def _scaled(scalar: str, words: str, currency: str) -> tuple[str, str, Fraction 
         parts.pop(0)
     if len(parts) > 5:
         raise Malformed("a sentence")
+    if any(_FRACTION_WORD.fullmatch(part.casefold()) for part in parts):
+        raise Malformed("a fraction in words")
     if any(re.sub(r"[^a-z]", "", part.casefold()) in _NO_UNIT and part.casefold() not in ("m", "s") for part in parts):
         raise Malformed("words that are no unit")
     unit = " ".join(_normal(part) for part in parts)

@@ -102,6 +102,7 @@ def test_sets_are_typed_and_named_in_errors(write_recipe: Write) -> None:
     assert read.steps["student"].config.reward.rules == {"format": 0.5}
     assert read.run_name == "good-seed=1-base.rate=2e-3-student.reward.rules.format=0.5-traces.others.1=base"
     assert recipe.read(path).run_name == "good"
+    assert recipe.read(path, ["parallel=1", "name=better"]).run_name == "better"
 
 
 @pytest.mark.parametrize(("override", "expected"), [

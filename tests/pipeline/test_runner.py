@@ -169,6 +169,19 @@ def test_a_stopped_run_can_be_continued(write_recipe: Write, number: signal.Sign
     assert "base     made before, reused" in again.stdout
 
 
+def test_a_second_signal_leaves_at_once(write_recipe: Write) -> None:
+    path = str(write_recipe("stages:\n  base: {kind: 'tiny.py:Make', end: stubborn}\n", "stays.yaml"))
+    with started("run", path) as process:
+        pid = wait_for(lambda: stage_pid("stays", "base"))
+        wait_for(lambda: "ignores SIGTERM" in Path("runs/stays/logs/base.events.jsonl").read_text())
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.5)
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=2) == 130
+    wait_for(lambda: not lives(pid), 5.0)
+
+
 def test_no_stage_outlives_a_killed_runner(write_recipe: Write) -> None:
     path = str(write_recipe(CHAIN.replace('{kind: "tiny.py:Make"}', '{kind: "tiny.py:Make", wait: 30}')))
     with started("run", path) as process:

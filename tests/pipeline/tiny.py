@@ -2,6 +2,7 @@
 
 import os
 import random
+import signal
 import subprocess
 import time
 from typing import Annotated, ClassVar
@@ -59,6 +60,10 @@ class Make(Stage):
             case "child":
                 child = subprocess.Popen(["sleep", "60"])
                 (ctx.out / "child").write_text(str(child.pid))
+            case "stubborn":
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)
+                ctx.note("ignores SIGTERM")
+                time.sleep(60)
             case "note":
                 ctx.note("look here")
         (ctx.out / "number.txt").write_text(f"{random.random()}\n")

@@ -1,0 +1,43 @@
+"""What a person means by a model on the command line."""
+
+from pathlib import Path
+
+from pipeline.errors import UserError
+
+
+def model_of(reference: str) -> tuple[Path | str, str]:
+    """(where it loads from, a short name) of RUN:STAGE, a folder, an artifact or a hub id 'org/name'.
+
+    Raises UserError (exit code 2) in one line where nothing is found.
+    """
+    run, _, stage = reference.rpartition(":")
+    if run:
+        return _of_run(Path(run), stage)
+    path = Path(reference).expanduser()
+    if path.is_dir():
+        return path, path.name
+    if reference.count("/") == 1 and not reference.startswith((".", "/", "~")):
+        return reference, reference.rpartition("/")[2]
+    raise _usage(f"there is no model at {reference!r}; give a folder, RUN:STAGE (runs/quickstart:student) or a hub id")
+
+
+def _of_run(run: Path, stage: str) -> tuple[Path, str]:
+    from difflib import get_close_matches
+
+    from pipeline.run_folder import RunFolder
+
+    artifacts = RunFolder(run).artifacts()
+    if not artifacts:
+        raise _usage(f"{run} is no run with finished stages; retort status tells what there is")
+    models = {name: artifact.path for name, artifact in artifacts.items() if (artifact.path / "model").is_dir()}
+    if stage not in models:
+        near = get_close_matches(stage, models, n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(models)}"
+        raise _usage(f"{run} has no finished model {stage!r}; {hint}")
+    return models[stage], stage
+
+
+def _usage(line: str) -> UserError:
+    error = UserError(line)
+    error.exit_code = 2
+    return error

@@ -1,0 +1,26 @@
+"""`distill`: reasoning into a small dense student, by training it on a teacher's traces (DeepSeek-R1, section 2.4)."""
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from pipeline.stage import ArtifactType, Context, DatasetInput, Metrics, ModelInput
+from pipeline.stages.sft import Training
+
+
+class Distill(Training):
+    """Train a student on a teacher's filtered traces: sequence-level distillation (Kim and Rush 2016).
+
+    Teacher and student need no common tokenizer, since the traces are text. Distillation on the teacher's probabilities is
+    left out: the paper's students were trained on traces alone.
+    """
+
+    kind: ClassVar[str] = "distill"
+    makes: ClassVar[ArtifactType] = "model"
+
+    student: ModelInput
+    traces: DatasetInput
+    epochs: float = Field(default=4.0, gt=0)
+
+    def run(self, ctx: Context) -> Metrics:
+        return self.train(ctx, self.student, self.traces)

@@ -1,0 +1,109 @@
+"""`extend`: a longer context, by rescaled rotary positions and training on longer texts in phases."""
+
+import random
+from collections.abc import Iterator
+from itertools import islice, repeat
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from pipeline.corpus import Corpus, Document
+from pipeline.stage import ArtifactType, Context, DatasetInput, Metrics, ModelInput, Stage
+
+ANSWER_ROOM = 48  # tokens kept free after a long prompt for its answer
+
+
+class Phase(BaseModel):
+    """One phase: texts up to `length` tokens for `steps` optimizer steps."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    length: int = Field(ge=16)
+    steps: int = Field(ge=1)
+
+
+class Extend(Stage):
+    """Extend a model's context in phases, as DeepSeek-V3 did from 4K to 32K to 128K (arXiv 2412.19437, section 4.3).
+
+    `scaling` is what transformers' `rope_parameters` take besides the theta (YaRN: arXiv 2309.00071); without it positions
+    are only trained further, as a control. A share of every batch stays as short as before, so that short skill is kept.
+    Trains on `data` (rows of prompt and completion, or of text) where given, on the synthetic web otherwise.
+    """
+
+    kind: ClassVar[str] = "extend"
+    makes: ClassVar[ArtifactType] = "model"
+
+    model: ModelInput
+    data: DatasetInput | None = None
+    scaling: dict[str, Any] | None = None
+    phases: list[Phase] = Field(min_length=1)
+    short: float = Field(default=0.5, ge=0, le=1, description="share of rows that stay short")
+    batch_size: int = Field(default=16, ge=1)
+    learning_rate: float = Field(default=5e-3, gt=0, description="of matrices, by Muon")
+    adam_learning_rate: float = Field(default=7.5e-4, gt=0, description="of everything else, by AdamW")
+    prompt_weight: float = Field(default=0.1, ge=0)
+    balance_speed: float = Field(default=1e-3, ge=0)
+
+    def run(self, ctx: Context) -> Metrics:
+        from pipeline import models
+        from pipeline.positions import loss_by_position, rescaled
+        from pipeline.supervised import train
+
+        model, tokenizer = models.load(ctx.path(self.model))
+        longest = self.phases[-1].length
+        rng = random.Random(f"extend:{ctx.seed}")
+        held_out = list(islice(self._rows(tokenizer, longest, 0.0, random.Random("positions"), ctx), 32))
+        before = loss_by_position(model, tokenizer, held_out, longest)
+        model = rescaled(model, longest, self.scaling)
+        tokenizer.model_max_length = longest
+        tokens = 0
+        for number, phase in enumerate(self.phases):
+            ctx.note(f"phase {number + 1} of {len(self.phases)}: up to {phase.length} tokens")
+            rows = self._rows(tokenizer, phase.length, self.short, rng, ctx)
+            metrics = train(
+                ctx, model, tokenizer, list(islice(rows, phase.steps * self.batch_size)), self._plan(phase)
+            )
+            tokens += metrics["tokens"]
+        models.save(model, tokenizer, ctx.out)
+        after = loss_by_position(model, tokenizer, held_out, longest)
+        return {
+            **metrics,
+            "tokens": tokens,
+            "parameters": models.parameters(model),
+            "length": longest,
+            "loss_by_position": {"before": before, "after": after},
+        }
+
+    def _plan(self, phase: Phase) -> Any:
+        from pipeline.schedule import Schedule
+        from pipeline.supervised import Plan
+
+        return Plan(
+            steps=phase.steps,
+            batch_size=self.batch_size,
+            rate=self.learning_rate,
+            adam_rate=self.adam_learning_rate,
+            schedule=Schedule(phase.steps, warmup=5),
+            balance_speed=self.balance_speed,
+            chunks=4,
+        )
+
+    def _rows(self, tokenizer: Any, length: int, short: float, rng: random.Random, ctx: Context) -> Iterator[Any]:
+        """Token rows of at most `length` tokens, a share of them short; without end."""
+        from pipeline.data import read_rows, row
+
+        if self.data is None:
+            documents = self._web(length, short, rng)
+        else:
+            records = read_rows(ctx.path(self.data))
+            documents = (Document(r["prompt"], r["completion"]) for _ in repeat(None) for r in rng.sample(records, len(records)))
+        for document in documents:
+            made = row(tokenizer, document.prompt, document.text, self.prompt_weight)
+            if len(made["input_ids"]) <= length:
+                yield made
+
+    def _web(self, length: int, short: float, rng: random.Random) -> Iterator[Document]:
+        short_texts = Corpus().documents(rng)
+        long_texts = Corpus(facts=0.0, needles=0.4, words=0.6, filled=1.0, length=length - ANSWER_ROOM).documents(rng)
+        while True:
+            yield next(short_texts if rng.random() < short else long_texts)

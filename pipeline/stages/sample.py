@@ -1,0 +1,94 @@
+"""`sample`: rejection sampling. Rollouts of a model, kept where they are right and read well."""
+
+import json
+import random
+from collections import Counter
+from typing import ClassVar
+
+from pydantic import Field
+
+from pipeline.stage import ArtifactType, Context, Metrics, ModelInput, Stage
+from pipeline.stages.grpo import ProblemSets
+
+
+class Sample(Stage):
+    """Draw `rollouts` a problem and keep the correct ones, at most `keep_each` a problem and no text twice.
+
+    `readable` asks for one language throughout, `format` for the tags, `repetition` for less than that much of it
+    (DeepSeek-R1, section 2.3.3). What was dropped is counted by reason.
+    """
+
+    kind: ClassVar[str] = "sample"
+    makes: ClassVar[ArtifactType] = "dataset"
+
+    model: ModelInput
+    problems: ProblemSets = Field(min_length=1)
+    problems_each: int = Field(default=512, ge=1)
+    rollouts: int = Field(default=8, ge=1)
+    keep_each: int = Field(default=2, ge=1)
+    readable: bool = True
+    format: bool = True
+    repetition: float | None = Field(default=0.5, ge=0, le=1, description="most repeated share of a completion")
+    temperature: float = Field(default=1.0, ge=0)
+    max_completion_tokens: int = Field(default=64, ge=1)
+    open_thinking: bool = False
+
+    def run(self, ctx: Context) -> Metrics:
+        from eval.engine import engine_for
+        from eval.engine.types import Sampling
+        from eval.problems import load
+        from eval.rollouts import Rollout, collect
+        from pipeline import models
+
+        model, tokenizer = models.load(ctx.path(self.model))
+        problems = [p for reference in self.problems for p in load(reference, self.problems_each, ctx.seed)]
+        rollouts = collect(
+            engine_for(model, tokenizer),
+            tokenizer,
+            problems,
+            Sampling(self.max_completion_tokens, self.temperature),
+            n=self.rollouts,
+            seed_parts=(ctx.seed, ctx.name),
+            open_thinking=self.open_thinking,
+            progress=ctx.progress,
+        )
+        dropped: Counter[str] = Counter()
+        kept: dict[str, list[Rollout]] = {}
+        for rollout in rollouts:
+            reason = self._reason_to_drop(rollout, kept.get(rollout.problem.id, []))
+            if reason:
+                dropped[reason] += 1
+            else:
+                kept.setdefault(rollout.problem.id, []).append(rollout)
+        rows = [rollout for group in kept.values() for rollout in group]
+        random.Random(f"sample:{ctx.seed}").shuffle(rows)
+        with (ctx.out / "data.jsonl").open("w") as file:
+            for rollout in rows:
+                record = {"prompt": rollout.problem.prompt, "completion": rollout.completion.text}
+                file.write(json.dumps({**record, "problem": rollout.problem.id, "family": rollout.problem.family}) + "\n")
+        ctx.note(f"kept {len(rows)} of {len(rollouts)} rollouts; dropped: {dict(dropped)}")
+        return {
+            "rollouts": len(rollouts),
+            "kept": len(rows),
+            "problems": len(kept),
+            "tokens": sum(rollout.completion.tokens for rollout in rollouts),
+            **{f"dropped/{reason}": count for reason, count in sorted(dropped.items())},
+        }
+
+    def _reason_to_drop(self, rollout: "Rollout", kept: "list[Rollout]") -> str | None:  # noqa: F821
+        from rewards.rules import repetition
+
+        row = rollout.row()
+        if not rollout.verdict.correct:
+            return str(rollout.verdict.label)
+        if self.format and not row["format"]:
+            return "format"
+        if self.readable and not row["readable"]:
+            return "unreadable"
+        if self.repetition is not None and repetition(rollout.problem, rollout.completion) < -self.repetition:
+            return "repetitive"
+        if any(other.completion.text == rollout.completion.text for other in kept):
+            return "duplicate"
+        if len(kept) >= self.keep_each:
+            return "enough of this problem"
+        return None

@@ -1,0 +1,61 @@
+"""`sft`: supervised fine-tuning on prompts and completions: cold start, and the SFT after rejection sampling."""
+
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from pipeline.stage import ArtifactType, Context, DatasetInput, Metrics, ModelInput, Stage
+
+
+class Training(Stage):
+    """What `sft` and `distill` share: epochs over a dataset, with the loss on completions alone."""
+
+    epochs: float = Field(default=2.0, gt=0)
+    batch_size: int = Field(default=32, ge=1)
+    learning_rate: float = Field(default=5e-3, gt=0, description="of matrices, by Muon")
+    adam_learning_rate: float = Field(default=1e-3, gt=0, description="of everything else, by AdamW")
+    limit: int | None = Field(default=None, ge=1, description="use the first so many rows only")
+    max_length: int = Field(default=4096, ge=8, description="longer rows are left out, and counted")
+
+    def train(self, ctx: Context, model_reference: str, data_reference: str) -> Metrics:
+        import random
+
+        from pipeline import models
+        from pipeline.data import read_rows, row
+        from pipeline.schedule import Schedule
+        from pipeline.supervised import Plan, train
+
+        model, tokenizer = models.load(ctx.path(model_reference))
+        records = read_rows(ctx.path(data_reference))[: self.limit]
+        encoded = [row(tokenizer, record["prompt"], record["completion"]) for record in records]
+        rows = [one for one in encoded if len(one["input_ids"]) <= self.max_length]
+        if len(rows) < len(encoded):
+            ctx.note(f"{len(encoded) - len(rows)} of {len(encoded)} rows are longer than {self.max_length} tokens, left out")
+        steps = max(1, round(len(rows) * self.epochs / self.batch_size))
+        rng = random.Random(f"sft:{ctx.seed}")
+        order: list[Any] = []
+        while len(order) < steps * self.batch_size:
+            order += rng.sample(rows, len(rows))
+        plan = Plan(
+            steps=steps,
+            batch_size=self.batch_size,
+            rate=self.learning_rate,
+            adam_rate=self.adam_learning_rate,
+            schedule=Schedule(steps, warmup=min(10, steps // 5)),
+        )
+        metrics = train(ctx, model, tokenizer, order[: steps * self.batch_size], plan)
+        models.save(model, tokenizer, ctx.out)
+        return {**metrics, "rows": len(rows), "parameters": models.parameters(model)}
+
+
+class Sft(Training):
+    """Fine-tune a model on a dataset of prompts and completions."""
+
+    kind: ClassVar[str] = "sft"
+    makes: ClassVar[ArtifactType] = "model"
+
+    model: ModelInput
+    data: DatasetInput
+
+    def run(self, ctx: Context) -> Metrics:
+        return self.train(ctx, self.model, self.data)

@@ -1,0 +1,183 @@
+"""Programs are run apart from this process, and state answers, never verdicts."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rewards import code
+from rewards.code import agrees
+from rewards.grade import grade, grade_many
+from rewards.types import Completion, Label, Problem, Verdict
+
+Rows = Callable[[str], list[dict[str, Any]]]
+
+TESTS = [{"input": [1, 2], "expected": 3}, {"input": [10, -4], "expected": 6}]
+
+
+def run(program: str, tests: list[dict[str, Any]] | None = None, entry: str = "add", **options: Any) -> Verdict:
+    answer = {"entry": entry, "tests": TESTS if tests is None else tests, **options}
+    return grade(Problem("p", "", answer, "code", ""), Completion(program))
+
+
+def test_right_and_wrong() -> None:
+    assert run("def add(a, b): return a + b").correct
+    wrong = run("def add(a, b): return a - b")
+    assert wrong.label is Label.WRONG
+    assert wrong.reason == "test 1: -1 where 3 is expected"
+    assert run("<think>easy</think><answer>\nadd = lambda a, b: a + b\n</answer>").correct
+    assert run("<think>def add(a, b): return a + b").label is Label.NO_ANSWER
+
+
+def test_examples(rows: Rows) -> None:
+    for row in rows("code_grading_examples.jsonl"):
+        start = time.monotonic()
+        verdict = run(row["completion"], row["tests"], row["entry"], seconds=1.5)
+        assert verdict.correct == row["correct"], (row["name"], verdict)
+        assert time.monotonic() - start < 2.5, row["name"]
+    assert not Path("/tmp/sbx_pwned").exists()
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "import os; os._exit(0)",
+        "import sys; sys.exit(0)",
+        "raise SystemExit(0)",
+        "raise KeyboardInterrupt",
+        "def add(a, b):\n    import os\n    if os.fork(): os._exit(0)\n    return a + b",
+        "import os\ndef add(a, b):\n    for n in range(64):\n        os.write(n, b'[[\"value\",3],[\"value\",6]]')\n    return 0",
+        "open('/tmp/retort_pwned', 'w')\ndef add(a, b): return a + b",
+        "import socket\ns = socket.socket()\ndef add(a, b): return a + b",
+        "import os\nos.pipe()\ndef add(a, b): return a + b",
+        "import asyncio.__main__\ndef add(a, b): return 0",
+        "def add(a, b): return '3'",
+        "def add(a, b): return [a + b]",
+        "def add(a, b): return float(a + b)",
+        "add = 3",
+        "x = bytearray(1 << 40)",
+        "def add(a, b): return 'x' * (1 << 24)",
+        "def add(a, b): return add(a, b)",
+        "def add(a, b)",
+        "",
+        "🙂",
+        "\udcff",
+    ],
+)
+def test_none_of_these_is_correct(program: str) -> None:
+    assert not run(program).correct
+    assert run("def add(a, b): return a + b").correct
+    assert not Path("/tmp/retort_pwned").exists()
+
+
+def test_endless_loops_end_at_the_deadline() -> None:
+    for program in ("while True: pass", "import time; time.sleep(60)", "sum(iter(int, 1))"):
+        start = time.monotonic()
+        verdict = run(f"def add(a, b): return 0\n{program}", seconds=0.5)
+        assert verdict.label is Label.WRONG
+        assert "within 0.5 s" in verdict.reason
+        assert time.monotonic() - start < 1.5
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "print('noise')\ndef add(a, b):\n    import sys\n    print(a, file=sys.stderr)\n    return a + b",
+        "import dataclasses, datetime, decimal, random, statistics\ndef add(a, b): return a + b",
+        "from collections.abc import Iterable\nfrom typing import *\ndef add(a, b): return a + b",
+        "def add(a, b): return a + b\nif __name__ == '__main__':\n    raise SystemExit(1)",
+        "import sys\nsys.stdout.flush()\nsys.stdout.buffer.write(b'x')\ndef add(a, b): return a + b",
+        "class I(int): pass\ndef add(a, b): return I(a + b)",
+        "def add(a, b):\n    x = bytearray(100 << 20)\n    return a + b",
+    ],
+)
+def test_honest_and_unusual(program: str) -> None:
+    assert run(program).correct
+
+
+def test_values_of_every_plain_type() -> None:
+    value = [None, True, 7, -(10**40), 0.5, "ä", [1, [2]], {"a": {"b": 1.5}}, 10**40]
+    tests = [{"input": [value], "expected": value}]
+    assert run("def same(x): return x", tests, "same").correct
+    assert run("def same(x): return tuple(x)", tests, "same").correct
+    assert not run("def same(x): return x[:-1]", tests, "same").correct
+
+
+@pytest.mark.parametrize(
+    ("expected", "actual", "right"),
+    [
+        (1, True, False), (True, 1, False), (1, 1.0, False), (1.0, 1, True), (0.3, 0.1 + 0.2, True), (0.0, 1e-12, False),
+        (1e-12, 2e-12, False), (1e12, 1e12 + 1e4, False), (2.5, float("inf"), False), (float("inf"), float("inf"), True),
+        (float("nan"), float("nan"), True), (float("nan"), 1.0, False), (1.0, 10**400, False), ([1, 2], (1, 2), True),
+        ([1], {1}, False), ({"a": 1}, {"a": True}, False), ({1: 2}, {True: 2}, False), ({1}, {True}, False),
+        ("a", "a", True), (None, None, True), (None, 0, False), ([], "", False),
+    ],
+)  # fmt: skip
+def test_agreement(expected: Any, actual: Any, right: bool) -> None:
+    assert agrees(expected, actual) is right
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ["x", {}, {"entry": "f"}, {"entry": "f", "tests": []}, {"entry": "f", "tests": [{"input": 3, "expected": 1}]},
+     {"entry": "f", "tests": [{"input": [1]}]}, {"entry": "f", "tests": [{"input": [object()], "expected": 1}]},
+     {"entry": "f", "tests": [{"input": [1], "expected": 1}], "seconds": "long"}],
+)  # fmt: skip
+def test_tests_that_cannot_be_read_are_ungradable(answer: Any) -> None:
+    verdict = grade(Problem("p", "", answer, "code", ""), Completion("def f(x): return x"))
+    assert verdict.label is Label.UNGRADABLE
+
+
+def zygote_pid() -> int:
+    with code._pool.worker() as worker:
+        process = worker._running()
+        return process.pid
+
+
+def test_a_killed_zygote_costs_nothing_but_time() -> None:
+    os.kill(zygote_pid(), signal.SIGKILL)
+    assert run("def add(a, b): return a + b + 0").correct
+    killer = threading.Timer(0.3, os.kill, (zygote_pid(), signal.SIGKILL))
+    killer.start()
+    assert run("import time\ndef add(a, b):\n    time.sleep(0.4)\n    return a + b").correct
+
+
+def test_a_forked_process_starts_its_own() -> None:
+    run("def add(a, b): return a + b")
+    mine = zygote_pid()
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            right = run("def add(a, b): return b + a").correct
+            os.write(write, b"own" if right and zygote_pid() != mine else b"shared")
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(read, 10) == b"own"
+    os.close(read)
+    os.close(write)
+    assert zygote_pid() == mine
+    assert run("def add(a, b): return b + a").correct
+
+
+def test_many_at_once_come_in_order() -> None:
+    pairs = []
+    for number in range(40):
+        answer = {"entry": "f", "tests": [{"input": [1], "expected": 1 + number % 3}]}
+        pairs.append((Problem(str(number), "", answer, "code", ""), Completion(f"def f(x): return x + 1  # {number}")))
+    labels = [verdict.label for verdict in grade_many(pairs, jobs=2)]
+    assert labels == [verdict.label for verdict in grade_many(pairs)]
+    assert [label is Label.CORRECT for label in labels] == [number % 3 == 1 for number in range(40)]
+
+
+def test_the_host_is_as_it_was() -> None:
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGALRM, signal.SIGCHLD, signal.SIGTERM)}
+    run("import os, signal\nos.killpg(0, signal.SIGTERM)\ndef add(a, b): return a + b")
+    assert {number: signal.getsignal(number) for number in handlers} == handlers
+    assert run("def add(a, b): return a + b  # again").correct

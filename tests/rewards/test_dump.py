@@ -1,0 +1,55 @@
+"""`retort grade FILE`: rows in, rows with verdicts out, whatever the rows are."""
+
+import argparse
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from pipeline.commands import grade as command
+from pipeline.errors import UserError
+from rewards.dump import grade_dump, open_lines
+
+LINES = [
+    json.dumps({"verifier": "math", "answer": "5", "completion": "<think>5</think><answer>5</answer>", "mine": 1}),
+    json.dumps({"verifier": "math", "answer": "5", "response": "6"}),
+    '{"verifier": "math", "ans',
+    "",
+    json.dumps({"verifier": "maht", "answer": "5", "response": "6"}),
+    json.dumps({"verifier": "math", "response": "6"}),
+    json.dumps({"verifier": "math", "answer": "5"}),
+    json.dumps([1]),
+    json.dumps({"verifier": "code", "entry": "f", "tests": [{"input": [1], "expected": 2}], "completion": "f = lambda x: x + 1"}),
+    json.dumps({"verifier": "code", "tests": [], "completion": ""}),
+    json.dumps({"verifier": "math", "answer": "5", "completion": "<think>5", "finished": False}),
+]
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_rows_errors_and_summary(jobs: int) -> None:
+    out, err = io.StringIO(), io.StringIO()
+    counts = grade_dump(LINES, out, err, jobs=jobs)
+    rows = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert [row["verdict"] for row in rows] == ["correct", "wrong", "correct", "truncated"]
+    assert rows[0]["mine"] == 1
+    assert rows[0]["extracted"] == "5"
+    assert all(set(row) >= {"verdict", "extracted", "reason", "seconds"} for row in rows)
+    assert counts["bad rows"] == 6
+    lines = err.getvalue().splitlines()
+    assert [line.split(":")[0] for line in lines[:-1]] == [f"line {n}" for n in (3, 5, 6, 7, 8, 10)]
+    assert "did you mean 'math'" in lines[1]
+    assert lines[-1].startswith("4 graded in ")
+    assert "6 bad rows" in lines[-1]
+
+
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_bytes("\n".join(LINES[:2]).encode() + b'\n{"verifier": "math", "answer": "\xff", "response": "1"}\n')
+    parser = argparse.ArgumentParser()
+    command.configure(parser)
+    assert command.main(parser.parse_args([str(file), "--jobs", "2"])) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 3
+    with pytest.raises(UserError, match="there is no file"):
+        command.main(parser.parse_args([str(tmp_path / "none.jsonl")]))
+    assert len(list(open_lines(str(file)))) == 3

@@ -1,0 +1,99 @@
+"""The answer is what stands after the thinking, and nothing inside the thinking ever is."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rewards.extract import extract_answer, extract_code, split_thinking
+from rewards.types import Completion
+
+
+def answer(text: str, *, in_thinking: bool = False) -> str | None:
+    return extract_answer(Completion(text, in_thinking=in_thinking)).text
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("<think>3+4=7</think><answer>7</answer>", "7"),
+        ("3+4=7</think> <answer> 7 </answer>", "7"),
+        ("<think>\\boxed{3}</think>so \\boxed{7}", "7"),
+        ("<think><answer>3</answer></think><answer>7</answer>", "7"),
+        ("<think>\\boxed{3}</think>", None),
+        ("<think>\\boxed{3}", None),
+        ("<think>a</think><think>\\boxed{3}", None),
+        ("<answer>1</answer><answer>2</answer>", "2"),
+        ("<answer>\\boxed{2}</answer>", "2"),
+        ("<answer>The answer is 2</answer>", "2"),
+        ("<answer>2", None),
+        ("<answer></answer>", None),
+        ("</answer>2<answer>", None),
+        ("\\boxed{1} and then, after thought, \\boxed{2}", "2"),
+        ("\\boxed{40}, \\boxed{41}, \\boxed{42}", "40, 41, 42"),
+        ("\\boxed{\\boxed{7}}", "7"),
+        ("\\boxed{\\frac{1}{2}}", "\\frac{1}{2}"),
+        ("\\boxed{\\{1,2\\}}", "\\{1,2\\}"),
+        ("\\boxed{42", None),
+        ("\\boxed{1} \\boxed{42", None),
+        ("\\boxed 5.", "5"),
+        ("\\fbox{5}", "5"),
+        ("\\boxed{}", None),
+        ("16-3-4=9\n9*2=18\n#### 18", "18"),
+        ("The final answer is 18.", "18."),
+        ("**Final Answer:** 18", "18"),
+        ("Answer: 17\nAnswer: 18", "18"),
+        ("7", "7"),
+        ("", None),
+        ("no marked answer " * 100, None),
+    ],
+)
+def test_answers(text: str, expected: str | None) -> None:
+    assert answer(text) == expected
+
+
+def test_a_prompt_may_have_opened_the_thinking() -> None:
+    assert answer("it is \\boxed{5}", in_thinking=True) is None
+    assert answer("it is</think>\\boxed{5}", in_thinking=True) == "5"
+
+
+@given(st.text())
+def test_nothing_in_the_thinking_counts(thinking: str) -> None:
+    assert answer(f"<think>{thinking}") is None
+    assert answer(f"<think>{thinking.replace('</think>', '')}</think>") is None
+
+
+@given(st.text())
+def test_splitting_loses_nothing(text: str) -> None:
+    thinking, remainder = split_thinking(Completion(text))
+    assert thinking in text
+    assert remainder is None or text.endswith(remainder)
+
+
+@given(st.text(alphabet="\\boxed{}<answer>/ 1,#`", max_size=200))
+def test_any_mess_is_answered(text: str) -> None:
+    extract_answer(Completion(text))
+    extract_code(Completion(text))
+
+
+def test_long_texts_take_no_long_time() -> None:
+    for piece in ("\\boxed{", "<answer>", "answer is ", "#", "```\n", "{", "\\boxed{1},"):
+        extract_answer(Completion(piece * 10_000))
+        extract_code(Completion(piece * 10_000))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("def f(x): return x", "def f(x): return x"),
+        ("<think>```python\nbad\n```</think>```python\ngood\n```", "good"),
+        ("```python\none\n```\nor better\n```python\ntwo\n```\nbye", "two"),
+        ("<think>t</think><answer>\ndef f(x):\n    return x\n</answer>", "def f(x):\n    return x"),
+        ("<think>t</think><answer>```python\nx = 1\n```</answer>", "x = 1"),
+        ("```python\nx = 1", "x = 1"),
+        ("<think>def f(x): return x", None),
+        ("<answer></answer>", None),
+        ("", None),
+    ],
+)
+def test_code(text: str, expected: str | None) -> None:
+    assert extract_code(Completion(text)).text == expected

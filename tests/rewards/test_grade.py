@@ -1,0 +1,53 @@
+"""One grader: the problem's own verifier, and a verdict whatever happens."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rewards.grade import grade, grade_many
+from rewards.registry import RegistryError
+from rewards.types import Completion, Label, Problem
+
+ROOT = Path(__file__).parents[2]
+FIVE = Problem("1", "2+3?", "5", "math", "sums")
+
+
+@pytest.mark.parametrize(
+    ("completion", "label"),
+    [
+        (Completion("<think>a</think><answer>5</answer>"), Label.CORRECT),
+        (Completion("<think>a</think><answer>6</answer>"), Label.WRONG),
+        (Completion("<think>5 it is"), Label.NO_ANSWER),
+        (Completion("<think>5 it is", finished=False), Label.TRUNCATED),
+        (Completion("<think>a</think><answer>5", finished=False), Label.TRUNCATED),
+        (Completion("<think>a</think><answer>5</answer> and", finished=False), Label.CORRECT),
+        (Completion(""), Label.NO_ANSWER),
+    ],
+)
+def test_labels(completion: Completion, label: Label) -> None:
+    verdict = grade(FIVE, completion)
+    assert verdict.label is label
+    assert verdict.seconds > 0
+    assert verdict.reason
+
+
+def test_an_unknown_verifier_is_an_error_before_any_work() -> None:
+    with pytest.raises(RegistryError, match="did you mean 'math'"):
+        grade_many([(FIVE, Completion("5")), (Problem("2", "", "5", "maths", ""), Completion("5"))])
+
+
+def test_a_verifier_that_fails_is_ungradable(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("def odd(problem, completion):\n    return 1 / 0\n")
+    verdict = grade(Problem("1", "", "", f"{tmp_path}/mine.py:odd", ""), Completion("5"))
+    assert verdict.label is Label.UNGRADABLE
+    assert "ZeroDivisionError" in verdict.reason
+
+
+def test_importing_loads_nothing_heavy() -> None:
+    heavy = ["torch", "transformers", "trl", "datasets", "sympy", "pydantic", "numpy"]
+    code = f"import rewards, rewards.grade, rewards.rules, rewards.math, rewards.code, sys; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); {code}"],
+                          capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

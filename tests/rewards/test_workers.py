@@ -1,0 +1,95 @@
+"""Processes that answer one request at a time and are replaced when they die, hang or are killed."""
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from rewards.workers import DIED, LATE, OK, Pool, Worker, WorkerError
+
+ECHO = '''
+import os, struct, time
+HEADER = struct.Struct(">BI")
+def exactly(size):
+    data = b""
+    while len(data) < size:
+        part = os.read(0, size - len(data))
+        if not part:
+            os._exit(0)
+        data += part
+    return data
+def frame():
+    return exactly(HEADER.unpack(exactly(5))[1])
+def send(data):
+    data = HEADER.pack(0, len(data)) + data
+    while data:
+        data = data[os.write(1, data):]
+frame()
+send(b"ready")
+while True:
+    data = frame()[8:]
+    if data == b"die":
+        os._exit(1)
+    if data == b"sleep":
+        time.sleep(60)
+    send(str(os.getpid()).encode() if data == b"pid" else data)
+'''
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Path:
+    (tmp_path / "echo.py").write_text(ECHO)
+    return tmp_path / "echo.py"
+
+
+def test_it_answers_and_heals(script: Path) -> None:
+    worker = Worker(script)
+    assert worker.ask(b"hello", 5) == (OK, b"hello")
+    big = bytes(3_000_000)
+    assert worker.ask(big, 5) == (OK, big)
+    assert worker.starts == 1
+    assert worker.ask(b"die", 5)[0] == DIED
+    assert worker.ask(b"again", 5) == (OK, b"again")
+    _, pid = worker.ask(b"pid", 5)
+    os.kill(int(pid), signal.SIGKILL)
+    assert worker.ask(b"healed", 5) == (OK, b"healed")
+    worker.kill()
+
+
+def test_a_deadline_is_kept(script: Path) -> None:
+    worker = Worker(script)
+    worker.ask(b"up", 5)
+    start = time.monotonic()
+    assert worker.ask(b"sleep", 0.2)[0] == LATE
+    assert time.monotonic() - start < 2
+    assert worker.ask(b"x", 5) == (OK, b"x")
+    worker.kill()
+
+
+def test_a_script_that_does_not_start_is_one_error(tmp_path: Path) -> None:
+    (tmp_path / "bad.py").write_text("raise SystemExit(3)")
+    with pytest.raises(WorkerError, match="did not start"):
+        Worker(tmp_path / "bad.py").ask(b"x", 1)
+
+
+def test_a_pool_serves_many_threads(script: Path) -> None:
+    pool = Pool(script)
+    answers: list[tuple[int, bytes]] = []
+
+    def ask(number: int) -> None:
+        for turn in range(20):
+            text = f"{number}-{turn}".encode()
+            status, data = pool.ask(text, 5)
+            assert data == text
+            answers.append((status, data))
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({data for status, data in answers if status == OK}) == 80
+    pool.close()
