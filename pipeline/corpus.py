@@ -56,9 +56,9 @@ class Corpus(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    facts: float = Field(default=0.05, ge=0, le=1)
+    facts: float = Field(default=0.08, ge=0, le=1)
     needles: float = Field(default=0.05, ge=0, le=1)
-    words: float = Field(default=0.42, ge=0, le=1)
+    words: float = Field(default=0.47, ge=0, le=1)
     filled: float = Field(default=0.1, ge=0, le=1, description="share of word problems told among filler")
     foreign: float = Field(default=0.35, ge=0, le=1, description="share of traces with connectives of another language")
     behaviours: dict[str, float] = Field(default_factory=lambda: dict(BEHAVIOURS))

@@ -27,9 +27,19 @@ class StageProcess(Protocol):
         ...
 
 
+# glibc gives large blocks back to the system at once, and every operation of a small model then pays for fresh pages:
+# keeping them took a fifth off a training step on two CPU cores. A user's own settings win.
+_KEEP_MEMORY = {
+    "MALLOC_MMAP_THRESHOLD_": "1000000000",
+    "MALLOC_TRIM_THRESHOLD_": "4000000000",
+    "MALLOC_TOP_PAD_": "268435456",
+}
+
+
 def environment() -> Mapping[str, str]:
     """Environment of stage processes: the current folder stays off sys.path, and hashing does not vary."""
     return {
+        **_KEEP_MEMORY,
         **os.environ,
         "PYTHONSAFEPATH": "1",
         "PYTHONHASHSEED": "0",

@@ -142,6 +142,8 @@ def _numbers_agree(gold: Number, given: Number) -> bool:
         return False
     if gold.unit and given.unit and gold.unit != given.unit:
         return False
+    if given.unit.startswith("base ") and gold.unit != given.unit:
+        return False  # 40 to the base 9 is not 40
     if gold.value is None or given.value is None:
         if gold.percent == given.percent and squeezed(gold.text) == squeezed(given.text):
             return True

@@ -17,9 +17,9 @@ GAINS = ("buys", "finds", "gets", "wins")
 LOSSES = ("gives away", "loses", "sells", "drops")
 QUESTIONS = ("How many are left?", "How many are there now?")
 
-LARGEST_START = 20
-LARGEST_NUMBER = 12
-LARGEST_TOTAL = 40
+LARGEST_START = 15
+LARGEST_NUMBER = 9
+LARGEST_TOTAL = 30
 
 
 @dataclass(frozen=True)

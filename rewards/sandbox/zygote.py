@@ -22,6 +22,8 @@ import sys
 import time
 from collections.abc import Callable
 
+quoted = json.encoder.encode_basestring_ascii
+
 HEADER = struct.Struct(">BI")
 OK, DIED, LATE, TOO_MUCH, FAILED = range(5)
 LARGEST_ANSWER = 1 << 20
@@ -38,6 +40,11 @@ REFUSED = {"antigravity", "ctypes", "_ctypes", "idlelib", "this", "tkinter", "tu
 IMPORT = re.compile(rb"^[ \t]*(?:from|import)[ \t]+([A-Za-z_][\w.]*(?:[ \t]*,[ \t]*[A-Za-z_][\w.]*)*)", re.MULTILINE)
 
 
+# Limits of zero: file size and descriptors (so nothing can be opened), processes, core files, locked memory, message queues.
+NOTHING_OF = [(getattr(resource, f"RLIMIT_{name}"), 0) for name in ("FSIZE", "NOFILE", "NPROC", "CORE", "MEMLOCK", "MSGQUEUE")
+              if f"RLIMIT_{name}" in dir(resource)]
+
+
 class Nowhere(io.RawIOBase):
     """Where printing goes: a program may print what it likes, and nobody reads it."""
 
@@ -48,50 +55,60 @@ class Nowhere(io.RawIOBase):
         return len(data)  # type: ignore[arg-type]
 
 
-def encoded(value: object, depth: int = 0) -> object:
-    """A value as JSON: plain types only, tagged. Subclasses become the plain type that they extend."""
-    kind = type(value)
-    if value is None or kind is bool or kind is str:
-        return value
-    if isinstance(value, int) and kind is not bool:
+def encoded(value: object, depth: int = 0) -> str:
+    """A value as JSON text: plain types only, tagged. Subclasses become the plain type that they extend.
+
+    Written out by hand: in a fresh child json.dumps costs more than the program.
+    """
+    if value is None:
+        return "null"
+    if value is True or value is False:
+        return "true" if value else "false"
+    if isinstance(value, int):
         number = int(value)
-        return number if -(1 << 63) <= number < 1 << 63 else ["int", hex(number)]
+        return int.__repr__(number) if -(1 << 63) <= number < 1 << 63 else f'["int","{number:x}"]'
     if isinstance(value, float):
-        return ["float", float(value).hex()]
+        return f'["float","{float.hex(value)}"]'
     if isinstance(value, str):
-        return str.__str__(value)
+        return quoted(str.__str__(value))
     if depth > DEEPEST_VALUE:
         raise ValueError("the value is nested too deeply")
     if isinstance(value, complex):
-        return ["complex", value.real.hex(), value.imag.hex()]
+        return f'["complex","{float.hex(value.real)}","{float.hex(value.imag)}"]'
     if isinstance(value, (bytes, bytearray)):
-        return ["bytes", bytes(value).hex()]
+        return f'["bytes","{bytes(value).hex()}"]'
     if isinstance(value, dict):
-        return ["dict", *([encoded(k, depth + 1), encoded(v, depth + 1)] for k, v in dict.items(value))]
+        items = [f",[{encoded(k, depth + 1)},{encoded(v, depth + 1)}]" for k, v in dict.items(value)]
+        return f'["dict"{"".join(items)}]'
     for plain in (list, tuple, set, frozenset):
         if isinstance(value, plain):
-            return [plain.__name__, *(encoded(item, depth + 1) for item in plain.__iter__(value))]  # type: ignore[arg-type]
-    raise TypeError(f"a value of type {kind.__name__} is not plain data")
+            parts = ["," + encoded(item, depth + 1) for item in plain.__iter__(value)]  # type: ignore[arg-type]
+            return f'["{plain.__name__}"{"".join(parts)}]'
+    raise TypeError(f"a value of type {type(value).__name__} is not plain data")
+
+
+def outcome(what: str, text: str) -> str:
+    return f'["{what}",{quoted(text[:200])}]'
 
 
 def run(code: str, entry: str, inputs: list[list[object]], write: Callable[[bytes], object]) -> None:
     """Execute the program and call its entry once per input; write the outcomes so far if one of them ends it."""
-    outcomes: list[object] = []
+    outcomes: list[str] = []
     namespace: dict[str, object] = {"__name__": "solution", "__builtins__": __builtins__}
     try:
         exec(compile(code, "<solution>", "exec", dont_inherit=True), namespace)
         function = namespace.get(entry)
         if not callable(function):
-            outcomes.append(["missing", f"the program defines no function {entry}"])
+            outcomes.append(outcome("missing", f"the program defines no function {entry}"))
         else:
             for arguments in inputs:
                 try:
-                    outcomes.append(["value", encoded(function(*arguments))])
+                    outcomes.append(f'["value",{encoded(function(*arguments))}]')
                 except Exception as error:
-                    outcomes.append(["raised", f"{type(error).__name__}: {error}"[:200]])
+                    outcomes.append(outcome("raised", f"{type(error).__name__}: {error}"))
     except BaseException as error:
-        outcomes.append(["broken", f"{type(error).__name__}: {error}"[:200]])
-    write(json.dumps(outcomes).encode())
+        outcomes.append(outcome("broken", f"{type(error).__name__}: {error}"))
+    write(f"[{','.join(outcomes)}]".encode())
 
 
 def lock_in(descriptor: int, seconds: float, megabytes: int) -> int:
@@ -102,14 +119,10 @@ def lock_in(descriptor: int, seconds: float, megabytes: int) -> int:
         os.dup2(descriptor, answers)
     os.closerange(0, answers)
     os.closerange(answers + 1, 256)
-    memory = megabytes << 20
-    cpu = int(seconds) + 2
-    for name, limit in (("AS", memory), ("CPU", cpu), ("FSIZE", 0), ("CORE", 0), ("NOFILE", 0), ("NPROC", 0),
-                        ("MEMLOCK", 0), ("MSGQUEUE", 0)):
-        number = getattr(resource, f"RLIMIT_{name}", None)
-        if number is not None:
-            with contextlib.suppress(ValueError, OSError):  # not known to this kernel, or already lower
-                resource.setrlimit(number, (limit, limit))
+    memory, cpu = megabytes << 20, int(seconds) + 2
+    for number, limit in ((resource.RLIMIT_AS, memory), (resource.RLIMIT_CPU, cpu), *NOTHING_OF):
+        with contextlib.suppress(ValueError, OSError):  # not known to this kernel, or already lower
+            resource.setrlimit(number, (limit, limit))
     if os.geteuid() == 0:
         with contextlib.suppress(OSError):  # root of a user namespace that maps no other user
             os.setgroups([])

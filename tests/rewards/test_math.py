@@ -137,6 +137,8 @@ x^2+y^2=4 | x^2+y^2=2
 5 | five hundred
 12 | 1 \\neq 12
 5 | 5 hundredths
+40 | 40_9
+204_5 | 204_6
 5 | 5 tenths
 5 | 5 mil
 5 | xy=5
