@@ -37,13 +37,13 @@ GERMAN = Connectives("Zuerst", "Dann", "Moment")
 
 # behaviour -> share of the question documents
 BEHAVIOURS = {
-    "correct": 0.08,
+    "correct": 0.09,
     "with_errors": 0.10,
     "corrected": 0.04,
-    "empty": 0.12,
-    "plain": 0.46,
-    "plain_with_errors": 0.10,
-    "guess": 0.10,
+    "empty": 0.10,
+    "plain": 0.50,
+    "plain_with_errors": 0.09,
+    "guess": 0.08,
 }
 
 
@@ -56,25 +56,30 @@ class Corpus(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    facts: float = Field(default=0.08, ge=0, le=1)
+    facts: float = Field(default=0.08, ge=0, le=1, description="sums")
+    lists: float = Field(default=0.04, ge=0, le=1, description="the steps of a question told over, without doing them")
     needles: float = Field(default=0.05, ge=0, le=1)
-    words: float = Field(default=0.47, ge=0, le=1)
+    words: float = Field(default=0.46, ge=0, le=1)
     filled: float = Field(default=0.1, ge=0, le=1, description="share of word problems told among filler")
     foreign: float = Field(default=0.35, ge=0, le=1, description="share of traces with connectives of another language")
     behaviours: dict[str, float] = Field(default_factory=lambda: dict(BEHAVIOURS))
-    length: int = Field(default=32, ge=16, description="longest prompt made with filler, in pieces")
+    length: int = Field(default=56, ge=16, description="longest prompt made with filler, in pieces")
 
     def documents(self, rng: random.Random) -> Iterator[Document]:
         """An endless stream of documents from training-side skeletons."""
         names, shares = list(self.behaviours), list(self.behaviours.values())
-        kinds = ("facts", "needles", "words", "programs")
-        weights = (self.facts, self.needles, self.words, 1.0 - self.facts - self.needles - self.words)
+        shares_of_kinds = {"facts": self.facts, "lists": self.lists, "needles": self.needles, "words": self.words}
+        shares_of_kinds["programs"] = max(0.0, 1.0 - sum(shares_of_kinds.values()))
+        kinds, weights = list(shares_of_kinds), list(shares_of_kinds.values())
         while True:
             kind = rng.choices(kinds, weights)[0]
             behaviour = rng.choices(names, shares)[0]
             connectives = GERMAN if rng.random() < self.foreign else ENGLISH
             if kind == "facts":
                 yield Document(None, fact(rng))
+            elif kind == "lists":
+                told = draw_story_of("train", rng) if rng.random() < 0.5 else draw_program_of("train", rng)
+                yield Document(told.prompt, list_steps(told, connectives))
             elif kind == "needles":
                 name, number = draw_needle("train", rng)
                 prompt = haystack(name, number, rng.randint(16, self.length), rng.random(), rng)
@@ -93,6 +98,15 @@ class Corpus(BaseModel):
 def fact(rng: random.Random) -> str:
     """A few sums that word problems are made of."""
     return " ".join(_sum(rng) for _ in range(8))
+
+
+def list_steps(told: Story | Program, connectives: Connectives) -> str:
+    """The steps of a question in order, which is where a solution begins."""
+    if isinstance(told, Story):
+        steps = [str(told.start), *(f"{step.verb} {step.number}" for step in told.steps)]
+    else:
+        steps = [operation.phrase for operation in told.operations]
+    return " ".join([f"{connectives.first} {steps[0]}.", *(f"{connectives.then} {step}." for step in steps[1:])])
 
 
 def _sum(rng: random.Random) -> str:

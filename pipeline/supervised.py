@@ -73,7 +73,7 @@ class _Watch(TrainerCallback):
         loads = self.balance.max_over_mean()
         self.ctx.progress(
             state.global_step,
-            schedule.end,
+            min(schedule.end, self.plan.steps),
             **({} if self.loss is None else {"loss": self.loss}),
             **self.figures,
             **({} if loads is None else {"load": loads}),

@@ -1,7 +1,80 @@
-"""Settings for every test."""
+"""Settings for every test, and tiny random models of the families that Retort knows."""
 
+from collections.abc import Callable
+from typing import Any
+
+import pytest
 from hypothesis import settings
 
 # Machines under load are slow now and then, which is no fault of the code; the same examples are tried every time.
 settings.register_profile("retort", deadline=None, derandomize=True)
 settings.load_profile("retort")
+
+_COMMON: dict[str, Any] = {
+    "vocab_size": 48,
+    "pad_token_id": 0,
+    "bos_token_id": 2,
+    "eos_token_id": 3,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "intermediate_size": 48,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 4,
+    "max_position_embeddings": 64,
+    "initializer_range": 0.4,  # an error in the attention must be seen in the logits
+    "tie_word_embeddings": True,
+    "rope_parameters": {"rope_type": "default", "rope_theta": 50.0},
+}
+_LATENT = {
+    **_COMMON,
+    "model_type": "deepseek_v3",
+    "first_k_dense_replace": 1,
+    "n_routed_experts": 4,
+    "num_experts_per_tok": 2,
+    "n_shared_experts": 1,
+    "moe_intermediate_size": 16,
+    "n_group": 1,
+    "topk_group": 1,
+    "kv_lora_rank": 16,
+    "q_lora_rank": 12,
+    "qk_nope_head_dim": 8,
+    "qk_rope_head_dim": 8,
+    "v_head_dim": 12,
+    "attention_bias": True,
+}
+_GROUPED = {**_COMMON, "num_key_value_heads": 2, "head_dim": 8}
+_YARN = {
+    "rope_type": "yarn", "rope_theta": 50.0, "factor": 4.0, "original_max_position_embeddings": 16, "beta_fast": 4.0,
+    "beta_slow": 1.0, "truncate": False, "mscale": 1.0, "mscale_all_dim": 1.0,
+}
+
+TINY: dict[str, dict[str, Any]] = {
+    "deepseek_v3": _LATENT,
+    "deepseek_v3_plain_queries": {**_LATENT, "q_lora_rank": None, "attention_bias": False},
+    "deepseek_v3_yarn": {**_LATENT, "rope_parameters": _YARN},
+    "qwen3": {**_GROUPED, "model_type": "qwen3"},
+    "qwen3_moe": {
+        **_GROUPED, "model_type": "qwen3_moe", "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16,
+        "decoder_sparse_step": 1, "mlp_only_layers": [],
+    },
+    "llama": {**_GROUPED, "model_type": "llama"},
+}
+
+
+@pytest.fixture
+def tiny() -> Callable[..., Any]:
+    """tiny("qwen3", vocab_size=99) -> a random causal language model of about 20,000 parameters, in eval mode."""
+
+    def build(name: str, **changed: Any) -> Any:
+        import torch
+        from transformers import AutoConfig, AutoModelForCausalLM
+
+        from pipeline.models import prepare
+
+        fields = {**TINY[name], **changed}
+        torch.set_num_threads(1)  # two threads a matrix of this size only wait for each other
+        torch.manual_seed(0)
+        config = AutoConfig.for_model(fields.pop("model_type"), **fields)
+        return prepare(AutoModelForCausalLM.from_config(config)).eval()
+
+    return build

@@ -7,9 +7,9 @@ from eval.engine.types import Engine
 
 def engine_for(model: Any, tokenizer: Any) -> Engine:
     """The fastest engine that is shown to be right for this model's family."""
-    from eval.engine.native import ATTENTION, NativeEngine
+    from eval.engine.native import NativeEngine, fits
     from eval.engine.plain import PlainEngine
 
-    if model.config.model_type in ATTENTION:
+    if fits(model.config):
         return NativeEngine(model, tokenizer.eos_token_id)
     return PlainEngine(model, tokenizer.eos_token_id, tokenizer.pad_token_id)

@@ -27,6 +27,14 @@ ROWS = 256  # rows decoded at once: past this a step costs as much a token on tw
 COMPACT_SHARE = 0.12  # finished rows are carried until they are this share: moving caches has a price too
 
 
+def fits(config: Any) -> bool:
+    """Whether this engine computes what a model of this config does: full attention in a known family, at rotary
+    frequencies that stay the same as a text grows."""
+    fields = config.to_dict()
+    rope = (fields.get("rope_parameters") or {}).get("rope_type", "default")
+    return config.model_type in ATTENTION and not fields.get("sliding_window") and rope not in ("dynamic", "longrope")
+
+
 @dataclass
 class _Row:
     """One rollout in the making."""
@@ -88,7 +96,7 @@ class _Batch:
         total = len(self.waiting)
         while self.waiting or self.live:
             free = self.limit - len(self.live)
-            if self.waiting and (not self.live or free >= min(len(self.waiting), self.limit // 4)):
+            if self.waiting and (not self.live or free >= min(len(self.waiting), max(1, self.limit // 4))):
                 self._admit(free)
             self._step()
             if progress:

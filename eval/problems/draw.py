@@ -1,10 +1,19 @@
-"""Taking n problems out of a fixed list, the same ones for the same seed."""
+"""Taking n problems out of a fixed list, or out of an endless supply; the same ones for the same seed."""
 
 import random
-from collections.abc import Sequence
-from typing import TypeVar
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
 
 T = TypeVar("T")
+PATIENCE = 1_000
+
+
+class HasSkeleton(Protocol):
+    @property
+    def skeleton(self) -> str: ...
+
+
+S = TypeVar("S", bound=HasSkeleton)
 
 
 def draw(items: Sequence[T], n: int | None, seed: int) -> list[T]:
@@ -18,3 +27,14 @@ def draw(items: Sequence[T], n: int | None, seed: int) -> list[T]:
     order = list(range(len(items)))
     random.Random(f"draw:{seed}").shuffle(order)
     return [items[i] for i in order[:n]]
+
+
+def distinct(make: Callable[[], S], n: int) -> list[S]:
+    """The first n of different skeletons that `make` gives; fewer where 1,000 draws in a row bring nothing new."""
+    drawn: dict[str, S] = {}
+    misses = 0
+    while len(drawn) < n and misses < PATIENCE:
+        one = make()
+        misses = misses + 1 if one.skeleton in drawn else 0
+        drawn.setdefault(one.skeleton, one)
+    return list(drawn.values())

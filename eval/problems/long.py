@@ -3,8 +3,9 @@
 import random
 
 from eval.problems import require_split
+from eval.problems.draw import distinct
 from eval.problems.filler import spread
-from eval.problems.words import Story, draw_story_of
+from eval.problems.words import draw_story_of
 from rewards.types import Problem
 
 LENGTH = 240  # pieces of the prompt: four times a short problem with its solution, less room for the solution
@@ -14,13 +15,9 @@ def long_word_problems(split: str, n: int | None, seed: int) -> list[Problem]:
     """Word problems of two or three steps among filler, about 240 words each, split by their sums."""
     require_split("long_word_problems", split)
     rng = random.Random(f"long_word_problems:{split}:{seed}")
-    stories: dict[str, Story] = {}
-    while len(stories) < (1000 if n is None else n):
-        story = draw_story_of(split, rng)
-        stories.setdefault(story.skeleton, story)
-    return [
-        story.problem(
-            f"long_word_problems-{split}-{seed}-{i}", "long_word_problems", spread(story.sentences, LENGTH, rng)
-        )
-        for i, story in enumerate(stories.values())
-    ]
+    problems = []
+    for i, story in enumerate(distinct(lambda: draw_story_of(split, rng), 1000 if n is None else n)):
+        name = f"long_word_problems-{split}-{seed}-{i}"
+        prompt = spread(story.sentences, LENGTH, random.Random(name))
+        problems.append(story.problem(name, "long_word_problems", prompt))
+    return problems

@@ -5,7 +5,7 @@ import random
 from eval.problems import require_split
 from eval.problems.filler import pieces, sentence
 from eval.problems.split import split_of
-from eval.problems.words import NAMES
+from eval.problems.words import LARGEST_TOTAL, NAMES
 from rewards.types import Problem
 
 LENGTHS = (64, 128, 192, 256)  # pieces of the prompt
@@ -28,7 +28,7 @@ def draw_needle(split: str, rng: random.Random) -> tuple[str, int]:
     """A name and its number, split by the pair."""
     names = [name for group in NAMES.values() for name in group]
     while True:
-        name, number = rng.choice(names), rng.randint(0, 99)
+        name, number = rng.choice(names), rng.randint(1, LARGEST_TOTAL)
         if split_of(f"{name} {number}") == split:
             return name, number
 

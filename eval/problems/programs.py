@@ -4,6 +4,7 @@ import random
 from dataclasses import dataclass
 
 from eval.problems import require_split
+from eval.problems.draw import distinct
 from eval.problems.split import split_of
 from rewards.types import Problem
 
@@ -95,8 +96,5 @@ def programs(split: str, n: int | None, seed: int) -> list[Problem]:
     """One-line Python functions described in words, split by their operations and numbers."""
     require_split("programs", split)
     rng = random.Random(f"programs:{split}:{seed}")
-    drawn: dict[str, Program] = {}
-    while len(drawn) < (1000 if n is None else n):
-        program = draw_program_of(split, rng)
-        drawn.setdefault(program.skeleton, program)
-    return [program.problem(f"programs-{split}-{seed}-{i}") for i, program in enumerate(drawn.values())]
+    drawn = distinct(lambda: draw_program_of(split, rng), 1000 if n is None else n)
+    return [program.problem(f"programs-{split}-{seed}-{i}") for i, program in enumerate(drawn)]

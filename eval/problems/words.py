@@ -8,6 +8,7 @@ import random
 from dataclasses import dataclass
 
 from eval.problems import require_split
+from eval.problems.draw import distinct
 from eval.problems.split import split_of
 from rewards.types import Problem
 
@@ -113,8 +114,5 @@ def word_problems(split: str, n: int | None, seed: int) -> list[Problem]:
     """Word problems of two or three additions and subtractions, split by their sums."""
     require_split("word_problems", split)
     rng = random.Random(f"word_problems:{split}:{seed}")
-    stories: dict[str, Story] = {}
-    while len(stories) < (1000 if n is None else n):
-        story = draw_story_of(split, rng)
-        stories.setdefault(story.skeleton, story)
-    return [story.problem(f"word_problems-{split}-{seed}-{i}") for i, story in enumerate(stories.values())]
+    stories = distinct(lambda: draw_story_of(split, rng), 1000 if n is None else n)
+    return [story.problem(f"word_problems-{split}-{seed}-{i}") for i, story in enumerate(stories)]

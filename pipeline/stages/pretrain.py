@@ -27,7 +27,7 @@ class Pretrain(Stage):
     steps: int = Field(ge=1, description="optimizer steps")
     more_steps: int = Field(default=200, ge=1, description="steps of a further round")
     rounds: int = Field(default=3, ge=0, description="the most further rounds")
-    fact_steps: int = Field(default=100, ge=0, description="steps at the start on sums alone")
+    basic_steps: int = Field(default=100, ge=0, description="steps at the start on sums and lists of steps alone")
     batch_size: int = Field(default=32, ge=1)
     learning_rate: float = Field(default=2e-2, gt=0, description="of matrices, by Muon")
     adam_learning_rate: float = Field(default=3e-3, gt=0, description="of everything else, by AdamW")
@@ -51,9 +51,9 @@ class Pretrain(Stage):
             {"max_position_embeddings": self.length, **self.architecture}, len(tokenizer), ctx.seed
         )
         ctx.note(f"{models.parameters(model):,} parameters, {len(tokenizer)} tokens")
-        facts = Corpus(facts=1.0, needles=0.0, words=0.0).documents(rng)
+        basics = Corpus(facts=0.5, lists=0.5, needles=0.0, words=0.0).documents(rng)
         web = self.corpus.documents(rng)
-        rows = (row(tokenizer, d.prompt, d.text, self.prompt_weight) for d in _chain(facts, web, self._fact_documents))
+        rows = (row(tokenizer, d.prompt, d.text, self.prompt_weight) for d in _chain(basics, web, self.basic_steps * self.batch_size))
         fitting = (r for r in rows if len(r["input_ids"]) <= self.length)
         most = self.steps + self.rounds * self.more_steps
         plan = Plan(
@@ -75,10 +75,6 @@ class Pretrain(Stage):
             )
         models.save(model, tokenizer, ctx.out)
         return {**metrics, "parameters": models.parameters(model), **{f"skill/{k}": v for k, v in skill.items()}}
-
-    @property
-    def _fact_documents(self) -> int:
-        return self.fact_steps * self.batch_size
 
 
 def _chain(first: Iterator[Document], then: Iterator[Document], count: int) -> Iterator[Document]:

@@ -1,0 +1,200 @@
+"""Both engines draw from exactly what a full forward of the model says, whatever shares the batch."""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from eval.engine import engine_for
+from eval.engine.native import NativeEngine
+from eval.engine.plain import PlainEngine
+from eval.engine.types import Request, Sampled, Sampling, rollout_seed
+
+Tiny = Callable[..., Any]
+FAMILIES = ("deepseek_v3", "deepseek_v3_plain_queries", "deepseek_v3_yarn", "qwen3", "qwen3_moe")
+EOS, PAD = 3, 0
+SAMPLING = Sampling(max_tokens=16)
+
+
+def requests(prompts: int = 5, each: int = 4) -> list[Request]:
+    """Prompts of different lengths, the first of a single token."""
+    generator = torch.Generator().manual_seed(1)
+    lengths = [1 + 3 * i for i in range(prompts)]
+    ids = [torch.randint(4, 48, (length,), generator=generator).tolist() for length in lengths]
+    return [Request(prompt, [rollout_seed("test", i, j) for j in range(each)]) for i, prompt in enumerate(ids)]
+
+
+def native(model: Any, rows: int = 256) -> NativeEngine:
+    return NativeEngine(model, EOS, rows)
+
+
+def plain(model: Any) -> PlainEngine:
+    return PlainEngine(model, EOS, PAD)
+
+
+@torch.no_grad()
+def full_forward(model: Any, prompt: Any, ids: list[int], temperature: float) -> torch.Tensor:
+    """Log-probabilities of `ids` after the prompt, without any cache."""
+    every = torch.tensor([[*prompt, *ids]])
+    logits = model(input_ids=every, use_cache=False).logits[0, len(prompt) - 1 : -1]
+    return torch.log_softmax(logits.float() / temperature, -1).gather(-1, torch.tensor(ids).unsqueeze(-1)).squeeze(-1)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.6])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_logprobs_are_those_of_a_full_forward(tiny: Tiny, family: str, temperature: float) -> None:
+    model = tiny(family)
+    asked = requests()
+    for request, group in zip(asked, native(model, rows=6).sample(asked, Sampling(24, temperature)), strict=True):
+        for one in group:
+            expected = full_forward(model, request.prompt, one.ids, temperature)
+            assert torch.allclose(torch.tensor(one.logprobs), expected, atol=1e-4)
+
+
+@torch.no_grad()
+def test_these_models_would_show_an_error(tiny: Tiny) -> None:
+    prompt = torch.tensor([[5, 9, 14, 20, 33, 8]])
+    others = {family: tiny(family)(prompt).logits[0, -1] for family in FAMILIES}
+    for family in FAMILIES:
+        changed = tiny(family)(torch.tensor([[6, 9, 14, 20, 33, 8]])).logits[0, -1]
+        assert (changed - others[family]).abs().max() > 0.1, family
+    assert (others["deepseek_v3"] - others["deepseek_v3_yarn"]).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_greedy_is_what_generate_writes(tiny: Tiny, family: str) -> None:
+    model = tiny(family)
+    asked = requests(each=1)
+    ours = native(model).sample(asked, Sampling(24, temperature=0))
+    for request, (one,) in zip(asked, ours, strict=True):
+        prompt = torch.tensor([list(request.prompt)])
+        theirs = model.generate(
+            prompt, attention_mask=torch.ones_like(prompt), do_sample=False, max_new_tokens=24, eos_token_id=EOS
+        )
+        assert one.ids == theirs[0, len(request.prompt) :].tolist()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("rows", [1, 5])
+def test_a_rollout_does_not_depend_on_its_company(tiny: Tiny, family: str, rows: int) -> None:
+    model = tiny(family)
+    asked = requests()
+    together = native(model).sample(asked, SAMPLING)
+    assert ids(native(model, rows).sample(asked, SAMPLING)) == ids(together)
+    alone = native(model).sample([Request(asked[2].prompt, [asked[2].seeds[1]])], SAMPLING)
+    assert alone[0][0].ids == together[2][1].ids
+
+
+@pytest.mark.parametrize("make", [native, plain])
+def test_four_now_and_four_later_are_eight(tiny: Tiny, make: Callable[[Any], Any]) -> None:
+    engine = make(tiny("deepseek_v3"))
+    eight = requests(prompts=3, each=8)
+    first = engine.sample([Request(q.prompt, q.seeds[:4]) for q in eight], SAMPLING)
+    second = engine.sample([Request(q.prompt, q.seeds[4:]) for q in eight], SAMPLING)
+    assert ids([a + b for a, b in zip(first, second, strict=True)]) == ids(engine.sample(eight, SAMPLING))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_both_engines_write_the_same(tiny: Tiny, family: str) -> None:
+    model = tiny(family)
+    ours, theirs = native(model).sample(requests(), SAMPLING), plain(model).sample(requests(), SAMPLING)
+    assert ids(ours) == ids(theirs)
+    for a, b in zip(flat(ours), flat(theirs), strict=True):
+        assert a.logprobs == pytest.approx(b.logprobs, abs=1e-4)
+        assert a.finished == b.finished
+
+
+@pytest.mark.parametrize("make", [native, plain])
+def test_a_rollout_ends_with_its_end_of_text_or_at_the_limit(tiny: Tiny, make: Callable[[Any], Any]) -> None:
+    rollouts = flat(make(tiny("qwen3")).sample(requests(each=16), SAMPLING))
+    assert {one.finished for one in rollouts} == {True, False}
+    for one in rollouts:
+        assert len(one.ids) == len(one.logprobs)
+        assert EOS not in one.ids[:-1]
+        assert one.finished == (one.ids[-1] == EOS)
+        assert one.finished or len(one.ids) == SAMPLING.max_tokens
+
+
+def test_an_end_at_the_last_token_allowed_is_an_end(tiny: Tiny) -> None:
+    engine = native(tiny("qwen3"))
+    whole = next(one for one in flat(engine.sample(requests(each=16), SAMPLING)) if one.finished and len(one.ids) > 1)
+    places = [(q.prompt, s) for q in requests(each=16) for s in q.seeds]
+    prompt, seed = places[flat(engine.sample(requests(each=16), SAMPLING)).index(whole)]
+    exactly = engine.sample([Request(prompt, [seed])], Sampling(len(whole.ids)))[0][0]
+    assert (exactly.ids, exactly.finished) == (whole.ids, True)
+    less = engine.sample([Request(prompt, [seed])], Sampling(len(whole.ids) - 1))[0][0]
+    assert (less.ids, less.finished) == (whole.ids[:-1], False)
+
+
+@pytest.mark.parametrize("make", [native, plain])
+def test_tokens_come_as_often_as_the_model_says(tiny: Tiny, make: Callable[[Any], Any]) -> None:
+    model = tiny("deepseek_v3")
+    prompt, count = [7, 11, 30], 3000
+    drawn = make(model).sample([Request(prompt, [rollout_seed("often", i) for i in range(count)])], Sampling(1, 0.8))
+    seen = Counter(one.ids[0] for one in flat(drawn))
+    with torch.no_grad():
+        expected = torch.softmax(model(torch.tensor([prompt])).logits[0, -1] / 0.8, -1) * count
+    tested = [i for i in range(len(expected)) if expected[i] >= 5]
+    chi_square = sum((seen[i] - float(expected[i])) ** 2 / float(expected[i]) for i in tested)
+    assert len(tested) > 3
+    assert chi_square < len(tested) + 5 * (2 * len(tested)) ** 0.5
+
+
+@pytest.mark.parametrize("make", [native, plain])
+def test_sampling_leaves_the_model_as_it_was(tiny: Tiny, make: Callable[[Any], Any]) -> None:
+    model = tiny("qwen3_moe").train()
+    calls: list[tuple[int, int]] = []
+    rollouts = flat(make(model).sample(requests(), SAMPLING, lambda done, of: calls.append((done, of))))
+    assert model.training
+    assert calls[-1] == (len(rollouts), len(rollouts))
+    assert make(model).sample([], SAMPLING) == []
+    model.eval()
+    make(model).sample(requests(prompts=1), SAMPLING)
+    assert not model.training
+
+
+def test_the_engine_reads_weights_afresh(tiny: Tiny) -> None:
+    model = tiny("deepseek_v3")
+    engine = native(model)
+    before = engine.sample(requests(), SAMPLING)
+    with torch.no_grad():
+        model.model.layers[0].self_attn.kv_b_proj.weight.mul_(-1.0)
+    after = engine.sample(requests(), SAMPLING)
+    assert ids(before) != ids(after)
+    assert ids(after) == ids(plain(model).sample(requests(), SAMPLING))
+
+
+class Tokenizer:
+    """What `engine_for` reads of a tokenizer."""
+
+    eos_token_id, pad_token_id = EOS, PAD
+
+
+@pytest.mark.parametrize(
+    ("family", "changed", "engine"),
+    [
+        ("deepseek_v3", {}, NativeEngine),
+        ("qwen3", {}, NativeEngine),
+        ("llama", {}, PlainEngine),
+        ("qwen3", {"use_sliding_window": True, "sliding_window": 4, "max_window_layers": 0}, PlainEngine),
+        ("qwen3_moe", {"use_sliding_window": True, "sliding_window": 4, "max_window_layers": 0}, PlainEngine),
+    ],
+)
+def test_the_chosen_engine_is_right_for_the_model(tiny: Tiny, family: str, changed: dict[str, Any], engine: type) -> None:
+    model = tiny(family, **changed)
+    chosen = engine_for(model, Tokenizer())
+    assert type(chosen) is engine
+    for request, group in zip(requests(), chosen.sample(requests(), SAMPLING), strict=True):
+        for one in group:
+            expected = full_forward(model, request.prompt, one.ids, 1.0)
+            assert torch.allclose(torch.tensor(one.logprobs), expected, atol=1e-4)
+
+
+def flat(groups: list[list[Sampled]]) -> list[Sampled]:
+    return [one for group in groups for one in group]
+
+
+def ids(groups: list[list[Sampled]]) -> list[list[list[int]]]:
+    return [[one.ids for one in group] for group in groups]

@@ -1,0 +1,71 @@
+"""Drawing by inverse CDF: the likeliest at temperature 0, never the impossible, in proportion otherwise."""
+
+import math
+
+import numpy as np
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eval.engine.sampling import draw, uniforms
+from eval.engine.types import rollout_seed
+
+LARGEST = float(np.nextafter(np.float32(1), np.float32(0)))
+logits = st.lists(st.floats(-30, 30, width=32) | st.just(-math.inf), min_size=2, max_size=40).filter(
+    lambda values: max(values) > -math.inf
+)
+
+
+@given(st.integers(0, 2**64 - 1), st.integers(1, 50), st.integers(0, 50))
+def test_a_longer_stream_begins_like_a_shorter_one(seed: int, count: int, more: int) -> None:
+    longer = uniforms(seed, count + more)
+    assert (uniforms(seed, count) == longer[:count]).all()
+    assert longer.dtype == np.float32
+    assert (longer >= 0).all()
+    assert (longer < 1).all()
+
+
+@given(logits, st.floats(0, LARGEST, width=32) | st.sampled_from([0.0, LARGEST]), st.sampled_from([0.3, 1.0, 2.0]))
+def test_no_impossible_token_is_drawn(values: list[float], number: float, temperature: float) -> None:
+    row = torch.tensor([values])
+    tokens, logprobs = draw(row, temperature, torch.tensor([number]))
+    expected = torch.log_softmax(row / temperature, -1)[0, tokens[0]]
+    assert logprobs[0].isfinite()
+    assert logprobs[0] == expected
+
+
+@given(logits, st.floats(0, LARGEST, width=32))
+def test_temperature_zero_takes_the_likeliest(values: list[float], number: float) -> None:
+    tokens, logprobs = draw(torch.tensor([values]), 0, torch.tensor([number]))
+    assert values[int(tokens[0])] == max(values)
+    assert logprobs[0] == torch.log_softmax(torch.tensor(values), -1).max()
+
+
+@given(st.lists(logits, min_size=1, max_size=5), st.integers(0, 2**32))
+def test_a_row_is_drawn_as_if_alone(rows: list[list[float]], seed: int) -> None:
+    batch = torch.full((len(rows), 40), -math.inf)
+    for place, values in enumerate(rows):
+        batch[place, : len(values)] = torch.tensor(values)
+    numbers = torch.from_numpy(uniforms(seed, len(rows)))
+    together, _ = draw(batch, 1.0, numbers)
+    alone = [int(draw(batch[i : i + 1], 1.0, numbers[i : i + 1])[0]) for i in range(len(rows))]
+    assert together.tolist() == alone
+
+
+def test_tokens_come_in_proportion() -> None:
+    row = torch.tensor([2.0, 0.0, -1.0, 1.0, -math.inf, 0.5])
+    count = 40_000
+    tokens, _ = draw(row.expand(count, -1), 1.0, torch.from_numpy(uniforms(rollout_seed("proportion"), count)))
+    expected = torch.softmax(row, -1) * count
+    seen = torch.bincount(tokens, minlength=len(row))
+    possible = expected > 0
+    chi_square = ((seen - expected)[possible] ** 2 / expected[possible]).sum()
+    assert seen[4] == 0
+    assert chi_square < 20.5  # one in a thousand at 4 degrees of freedom is 18.5
+
+
+@given(st.lists(st.integers() | st.text(max_size=5), min_size=1, max_size=4), st.integers(0, 9), st.integers(0, 9))
+def test_seeds_of_different_rollouts_differ(parts: list[str | int], one: int, other: int) -> None:
+    seeds = rollout_seed(*parts, one), rollout_seed(*parts, other)
+    assert (seeds[0] == seeds[1]) == (one == other)
+    assert 0 <= seeds[0] < 2**64

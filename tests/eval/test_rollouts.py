@@ -1,0 +1,78 @@
+"""Rollouts of a tiny random model: in order, graded, the same whatever else is asked."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eval.engine import engine_for
+from eval.engine.types import Sampling
+from eval.problems import load
+from eval.rollouts import Rollout, collect, write_rows
+from pipeline.tokenizer import train_tokenizer
+from rewards.grade import grade
+from rewards.types import Label
+
+Ask = Callable[..., list[Rollout]]
+
+
+@pytest.fixture
+def ask(tiny: Callable[..., Any]) -> Ask:
+    """collect() with a random model that knows the words of the word problems."""
+    problems = load("word_problems:test", 12)
+    tokenizer = train_tokenizer([p.prompt + " <think>So 3.</think><answer>3</answer>" for p in problems], 64)
+    model = tiny("qwen3", vocab_size=len(tokenizer), initializer_range=0.05)
+    engine = engine_for(model, tokenizer)
+
+    def run(count: int = 6, **changed: Any) -> list[Rollout]:
+        options = {"n": 3, "seed_parts": (0, "test"), **changed}
+        return collect(engine, tokenizer, problems[:count], Sampling(24), **options)
+
+    return run
+
+
+def texts(rollouts: list[Rollout]) -> list[tuple[str, int, str]]:
+    return [(one.problem.id, one.index, one.completion.text) for one in rollouts]
+
+
+def test_rollouts_come_in_order_and_graded(ask: Ask) -> None:
+    rollouts = ask()
+    ids = [problem.id for problem in load("word_problems:test", 6)]
+    assert [(one.problem.id, one.index) for one in rollouts] == [(name, i) for name in ids for i in range(3)]
+    for one in rollouts:
+        assert one.verdict.label == grade(one.problem, one.completion).label
+        assert 1 <= one.completion.tokens <= 24
+        assert "<eos>" not in one.completion.text
+    assert len({one.completion.text for one in rollouts}) > len(rollouts) // 2
+
+
+def test_more_problems_and_more_rollouts_only_add(ask: Ask) -> None:
+    few, many = texts(ask(count=4, n=2)), texts(ask(count=6, n=5))
+    assert set(few) <= set(many)
+    assert texts(ask(seed_parts=(1, "test"))) != texts(ask())
+
+
+def test_a_prompt_without_room_counts_as_truncated(ask: Ask) -> None:
+    free = ask()
+    rollouts = ask(context=24)
+    without = [one for one in rollouts if one.completion.tokens == 0]
+    assert 0 < len(without) < len(rollouts)
+    assert {one.verdict.label for one in without} == {Label.TRUNCATED}
+    kept = [i for i, one in enumerate(rollouts) if one.completion.tokens]
+    assert [texts(free)[i] for i in kept] == [texts(rollouts)[i] for i in kept]
+    assert {one.verdict.label for one in ask(context=1)} == {Label.TRUNCATED}
+
+
+def test_opened_thinking_is_part_of_the_completion(ask: Ask) -> None:
+    assert all(one.completion.text.startswith("<think>") for one in ask(open_thinking=True))
+
+
+def test_rows_are_read_back_as_they_were(ask: Ask, tmp_path: Path) -> None:
+    rows = [one.row() for one in ask()]
+    write_rows(tmp_path / "rows.jsonl", rows)
+    with (tmp_path / "rows.jsonl").open() as file:
+        assert [json.loads(line) for line in file] == rows
+    assert set(rows[0]) >= {"problem", "family", "index", "text", "finished", "tokens", "verdict", "extracted", "reason"}
+    assert rows[0]["verdict"] in set(Label)
