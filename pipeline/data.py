@@ -1,31 +1,69 @@
 """Token rows for supervised training: ids with a weight each, padded into batches."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from eval.prompts import encode_completion, encode_text
+from eval.prompts import encode_completions, encode_texts
 from pipeline.stage import StageError
 
 Row = dict[str, list[Any]]
 
-
-def row(tokenizer: Any, prompt: str | None, completion: str, prompt_weight: float = 0.0) -> Row:
-    """One document: {"input_ids", "weights"}, both [seq]. A text without a prompt is trained on whole."""
-    if prompt is None:
-        head = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
-    else:
-        head = encode_text(tokenizer, prompt)
-    tail = encode_completion(tokenizer, completion)
-    return {"input_ids": head + tail, "weights": [prompt_weight] * len(head) + [1.0] * len(tail)}
+BLOCK = 512  # documents encoded at once
 
 
-def dataset(rows: Iterable[Row]) -> Any:
-    """A datasets.Dataset of rows, as trl's trainers take it."""
-    from datasets import Dataset
+@dataclass(frozen=True)
+class Document:
+    """One text to train on: a prompt (None for a text without one) and what follows it."""
 
-    return Dataset.from_list(list(rows))
+    prompt: str | None
+    text: str
+
+
+def rows(tokenizer: Any, documents: Sequence[Document], prompt_weight: float = 0.0) -> list[Row]:
+    """{"input_ids", "weights"} of each document, both [seq]. One without a prompt is trained on whole."""
+    asked = [document.prompt for document in documents if document.prompt is not None]
+    heads = iter(encode_texts(tokenizer, asked) if asked else [])
+    bare = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
+    tails = encode_completions(tokenizer, [document.text for document in documents])
+    made = []
+    for document, tail in zip(documents, tails, strict=True):
+        head = bare if document.prompt is None else next(heads)
+        made.append({"input_ids": head + tail, "weights": [prompt_weight] * len(head) + [1.0] * len(tail)})
+    return made
+
+
+class Stream:
+    """The first `count` rows of an endless supply of documents that are at most `length` tokens long.
+
+    Rows are made as they are asked for, in order: training begins at once, and stopping early costs nothing.
+    """
+
+    def __init__(
+        self, tokenizer: Any, documents: Iterator[Document], count: int, length: int, prompt_weight: float = 0.0
+    ) -> None:
+        self.tokenizer, self.documents, self.count = tokenizer, documents, count
+        self.length, self.prompt_weight = length, prompt_weight
+        self.made: list[Row] = []
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[Row]:
+        return (self[index] for index in range(self.count))
+
+    def __getitem__(self, index: int) -> Row:
+        while len(self.made) <= index:
+            block = list(islice(self.documents, BLOCK))
+            encoded = rows(self.tokenizer, block, self.prompt_weight) if block else []
+            fitting = [row for row in encoded if len(row["input_ids"]) <= self.length]
+            if not fitting:
+                raise StageError(f"none of {len(block)} texts is at most {self.length} tokens long")
+            self.made += fitting
+        return self.made[index]
 
 
 class Collator:
@@ -56,15 +94,17 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     Raises StageError naming the file and line of the first record that has neither a completion nor a text.
     """
     file = path / "data.jsonl" if path.is_dir() else path
-    records = []
-    for number, line in enumerate(file.read_text().splitlines(), start=1):
+    records: list[dict[str, Any]] = []
+    for number, line in enumerate(file.read_text(encoding="utf-8").split("\n"), start=1):
+        if not line.strip():
+            continue
         try:
             record = json.loads(line)
         except json.JSONDecodeError as error:
             raise StageError(f"{file}:{number}: not JSON: {error}") from error
-        if "text" in record and "completion" not in record:
+        if isinstance(record, dict) and "text" in record and "completion" not in record:
             record = {**record, "prompt": None, "completion": record["text"]}
-        if "completion" not in record:
+        if not (isinstance(record, dict) and isinstance(record.get("completion"), str)):
             raise StageError(f'{file}:{number}: a row needs "prompt" and "completion", or "text"')
         records.append({"prompt": None, **record})
     if not records:

@@ -18,7 +18,7 @@ def model_of(reference: str) -> tuple[Path | str, str]:
         return path, path.name
     if reference.count("/") == 1 and not reference.startswith((".", "/", "~")):
         return reference, reference.rpartition("/")[2]
-    raise _usage(f"there is no model at {reference!r}; give a folder, RUN:STAGE (runs/quickstart:student) or a hub id")
+    raise usage_error(f"there is no model at {reference!r}; give a folder, RUN:STAGE (runs/quickstart:student) or a hub id")
 
 
 def _of_run(run: Path, stage: str) -> tuple[Path, str]:
@@ -28,16 +28,17 @@ def _of_run(run: Path, stage: str) -> tuple[Path, str]:
 
     artifacts = RunFolder(run).artifacts()
     if not artifacts:
-        raise _usage(f"{run} is no run with finished stages; retort status tells what there is")
+        raise usage_error(f"{run} is no run with finished stages; retort status tells what there is")
     models = {name: artifact.path for name, artifact in artifacts.items() if (artifact.path / "model").is_dir()}
     if stage not in models:
         near = get_close_matches(stage, models, n=1, cutoff=0.4)
         hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(models)}"
-        raise _usage(f"{run} has no finished model {stage!r}; {hint}")
+        raise usage_error(f"{run} has no finished model {stage!r}; {hint}")
     return models[stage], stage
 
 
-def _usage(line: str) -> UserError:
+def usage_error(line: str) -> UserError:
+    """An error of what was asked for: one line, exit code 2."""
     error = UserError(line)
     error.exit_code = 2
     return error

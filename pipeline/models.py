@@ -15,16 +15,23 @@ def build(architecture: Mapping[str, Any], vocabulary: int, seed: int) -> Any:
     first steps go into learning the frequency of tokens. Raises StageError where transformers refuses the fields.
     """
     import torch
+    from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoConfig, AutoModelForCausalLM, set_seed
 
-    fields = {"vocab_size": vocabulary, "pad_token_id": 0, "tie_word_embeddings": True, **architecture}
-    model_type = fields.pop("model_type")
+    from pipeline.tokenizer import SPECIALS
+
+    special = {f"{name}_token_id": SPECIALS.index(f"<{name}>") for name in ("pad", "bos", "eos")}
+    fields = {"vocab_size": vocabulary, "tie_word_embeddings": True, **special, **architecture}
+    model_type = fields.pop("model_type", None)
+    if model_type is None:
+        raise StageError("the architecture has no model_type; give one that transformers knows, such as deepseek_v3")
     set_seed(seed)
     try:
         config = AutoConfig.for_model(model_type, **fields)
         model = AutoModelForCausalLM.from_config(config)
-    except (ValueError, TypeError, KeyError) as error:
-        raise StageError(f"transformers does not build this architecture ({model_type}): {error}") from error
+    except (ValueError, TypeError, KeyError, StrictDataclassError) as error:
+        said = " ".join(str(error).split())
+        raise StageError(f"transformers does not build this architecture ({model_type}): {said}") from error
     with torch.no_grad():
         shared = torch.randn(config.hidden_size)
         model.get_input_embeddings().weight += 0.06 * shared
@@ -40,13 +47,14 @@ def prepare(model: Any) -> Any:
 
 def load(path: Path | str) -> tuple[Any, Any]:
     """(model, tokenizer) of a model artifact, a local folder or a hub id, in the precision it was saved in."""
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     folder = model_folder(path)
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder)
         model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise StageError(f"{path} does not load as a model: {str(error).splitlines()[0]}") from error
     return prepare(model), tokenizer
 

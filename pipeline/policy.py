@@ -17,6 +17,8 @@ from rewards.types import Completion, Problem
 
 ADDITIVE_LOSSES = ("dapo", "cispo", "vespo")  # sums over tokens with a divisor of the whole batch: they may be split
 CHUNKS = 4
+# Rewards are multiples of this: the mean of a group of equal ones is then exact, and no advantage is made of rounding errors.
+EXACT = 2.0**-16
 
 
 class PolicyTrainer(GRPOTrainer):
@@ -139,4 +141,4 @@ class RewardFunction:
         self.parts = {name: value / graded for name, value in sums.items()}
         counts = Counter(str(verdict.label) for verdict in verdicts)
         self.verdicts = {name: count / len(verdicts) for name, count in counts.items()}
-        return [reward.total for reward in rewards]
+        return [None if reward.total is None else round(reward.total / EXACT) * EXACT for reward in rewards]

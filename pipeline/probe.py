@@ -7,7 +7,9 @@ from typing import Any
 from eval.problems.programs import draw_program_of
 from eval.problems.words import draw_story_of
 from eval.prompts import encode_completion, encode_text
-from pipeline.corpus import ENGLISH, story_trace, tagged, tell_program
+from pipeline.corpus.programs import tell_program
+from pipeline.corpus.stories import story_trace
+from pipeline.corpus.telling import ENGLISH, tagged
 
 PROBLEMS = 96
 OPENING = "<think>First"
@@ -18,13 +20,13 @@ def trace_probe(model: Any, tokenizer: Any) -> Callable[[], dict[str, float]]:
     the model's own greedy continuation of "<think>First": one forward pass, no sampling."""
     import torch
 
-    from pipeline.data import Collator
+    from pipeline.data import Collator, Row
 
     rng = random.Random("probe")
     collate = Collator(tokenizer.pad_token_id)
     batches = {}
     for family, draw in (("word_problems", _word_trace), ("programs", _program_trace)):
-        rows = []
+        rows: list[Row] = []
         for _ in range(PROBLEMS):
             prompt, trace = draw(rng)
             head = encode_text(tokenizer, prompt)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationInfo, model_validator
 
 ArtifactType = Literal["model", "dataset", "report"]
 Metrics = Mapping[str, Any]
@@ -86,6 +86,14 @@ class Stage(BaseModel):
     )
 
     threads: int = Field(default=1, ge=1, description="CPU threads; part of the result, since sums are split by thread")
+
+    _folder: Path | None = PrivateAttr(default=None)  # the recipe's: plug-ins given as files are found from there
+
+    @model_validator(mode="after")
+    def _remember_folder(self, info: ValidationInfo) -> "Stage":
+        if info.context and info.context.get("base"):
+            self._folder = Path(info.context["base"])
+        return self
 
     @abstractmethod
     def run(self, ctx: Context) -> Metrics:

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from datasets import Dataset
 from transformers import TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
-from pipeline.data import Collator, Row, dataset
+from pipeline.data import Collator, Row, Stream
 from pipeline.moe.balance import Balance
 from pipeline.optimizer import Muon
 from pipeline.schedule import Schedule
@@ -96,18 +97,23 @@ class Probe:
 
 
 def train(
-    ctx: Context, model: Any, tokenizer: Any, rows: Sequence[Row], plan: Plan, probe: Probe | None = None
+    ctx: Context, model: Any, tokenizer: Any, rows: Sequence[Row] | Stream, plan: Plan, probe: Probe | None = None
 ) -> dict[str, Any]:
     """Train `model` in place on `rows`, in their order, `plan.batch_size` a step; returns metrics."""
     optimizer = Muon(model.named_parameters(), plan.rate, plan.adam_rate)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, plan.schedule)
     balance = Balance(model, plan.balance_speed)
     watch = _Watch(ctx, balance, plan, probe)
+    collate = Collator(tokenizer.pad_token_id)
+
+    def fetch(numbers: Sequence[dict[str, int]]) -> dict[str, Any]:
+        return collate([rows[number["row"]] for number in numbers])
+
     trainer = WeightedTrainer(
         model=model,
         args=config(ctx.out / "trainer", plan, ctx.seed),
-        train_dataset=dataset(rows),
-        data_collator=Collator(tokenizer.pad_token_id),
+        train_dataset=Dataset.from_dict({"row": range(len(rows))}),  # trl takes no other kind; `fetch` does the rest
+        data_collator=fetch,
         processing_class=tokenizer,
         optimizers=(optimizer, scheduler),
         callbacks=[watch],
@@ -116,7 +122,7 @@ def train(
     trainer.train()
     balance.remove()
     del model.forward  # trl's fused head is an attribute of the instance, and belongs to this trainer
-    tokens = sum(len(row["input_ids"]) for row in rows[: trainer.state.global_step * plan.batch_size])
+    tokens = sum(len(rows[i]["input_ids"]) for i in range(trainer.state.global_step * plan.batch_size))
     metrics = {"steps": trainer.state.global_step, "tokens": tokens, "loss": watch.loss}
     loads = balance.max_over_mean()
     return metrics if loads is None else {**metrics, "expert_load_max_over_mean": loads}

@@ -1,10 +1,14 @@
 """Settings for every test, and tiny random models of the families that Retort knows."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import settings
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # no test may reach the hub; its client reads this once, when it is imported
 
 # Machines under load are slow now and then, which is no fault of the code; the same examples are tried every time.
 settings.register_profile("retort", deadline=None, derandomize=True)
@@ -78,3 +82,40 @@ def tiny() -> Callable[..., Any]:
         return prepare(AutoModelForCausalLM.from_config(config)).eval()
 
     return build
+
+
+class Recorder:
+    """A stage's context that keeps what it is told; `paths` says where inputs are."""
+
+    def __init__(self, out: Path, paths: dict[str, Path] | None = None, seed: int = 0, name: str = "stage") -> None:
+        self.out, self.paths, self.seed, self.name = out, paths or {}, seed, name
+        self.notes: list[str] = []
+        self.rows: list[Mapping[str, Any]] = []
+        self.seen: list[tuple[float, float]] = []
+
+    def path(self, reference: str) -> Path:
+        return self.paths[reference]
+
+    def label(self, reference: str) -> str:
+        return reference
+
+    def progress(self, done: float, total: float, **figures: float | str) -> None:
+        self.seen.append((done, total))
+
+    def log(self, row: Mapping[str, Any]) -> None:
+        self.rows.append(row)
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Callable[..., Recorder]:
+    """context(base=folder) -> what a stage is given, with an empty folder `out`."""
+
+    def make(seed: int = 0, **paths: Path) -> Recorder:
+        out = tmp_path / f"out-{len(list(tmp_path.glob('out-*')))}"
+        out.mkdir()
+        return Recorder(out, paths, seed)
+
+    return make

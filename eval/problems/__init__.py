@@ -27,6 +27,7 @@ PROBLEMS: Registry[ProblemSet] = Registry(
         "long_word_problems": "eval.problems.long:long_word_problems",
         "needle": "eval.problems.needle:needle",
         "countdown": "eval.problems.countdown:countdown",
+        "little_countdown": "eval.problems.countdown:little_countdown",
         "gsm8k": "eval.problems.gsm8k:gsm8k",
         "math500": "eval.problems.math500:math500",
     },

@@ -1,6 +1,7 @@
 """Countdown: make the target out of three or four numbers, after the game show's round."""
 
 import random
+from typing import Any
 
 from eval.problems import ProblemSetError, require_split
 from eval.problems.split import split_of
@@ -9,6 +10,7 @@ from rewards.types import Problem
 LARGEST_NUMBER = 99
 LARGEST_TARGET = 99
 PATIENCE = 10_000
+LITTLE: dict[str, Any] = {"sizes": (3, 4), "largest_number": 9, "largest_target": 30}
 
 
 def countdown(
@@ -33,7 +35,7 @@ def countdown(
     problems: dict[str, Problem] = {}
     misses = 0
     while len(problems) < wanted:
-        problem = _draw(rng, sizes, largest_number, largest_target)
+        problem = draw_countdown(rng, sizes, largest_number, largest_target)
         if problem is None or problem.skeleton in problems or split_of(problem.skeleton) != split:
             misses += 1
             if misses > PATIENCE * len(sizes):
@@ -47,7 +49,12 @@ def countdown(
     return list(problems.values())
 
 
-def _draw(
+def little_countdown(split: str, n: int | None, seed: int) -> list[Problem]:
+    """Countdown with three or four numbers up to 9 and targets up to 30."""
+    return countdown(split, n, seed, **LITTLE)
+
+
+def draw_countdown(
     rng: random.Random, sizes: tuple[int, ...], largest_number: int, largest_target: int
 ) -> Problem | None:
     """One problem, or None where the numbers drawn did not lead to an allowed target."""

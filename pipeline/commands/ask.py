@@ -1,8 +1,7 @@
 """`retort ask`: one question to a model of a run, with its thinking and its answer."""
 
 import argparse
-
-from pipeline.errors import UserError
+from typing import Any
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -19,23 +18,25 @@ def main(args: argparse.Namespace) -> int:
     from eval.engine.types import Request, Sampling, rollout_seed
     from eval.prompts import decode_completion, encode_text
     from pipeline import models
-    from pipeline.model_reference import model_of
+    from pipeline.model_reference import model_of, usage_error
     from pipeline.stage import StageError
     from rewards.extract import split_thinking
     from rewards.types import Completion
 
+    if args.max_tokens < 1 or args.temperature < 0:
+        raise usage_error("--max-tokens must be at least 1, and --temperature at least 0")
     folder, label = model_of(f"{args.run}:{args.stage}")
     try:
         model, tokenizer = models.load(folder)
     except StageError as error:
-        raise UserError(str(error)) from error
+        raise usage_error(str(error)) from error
     prompt = encode_text(tokenizer, args.question)
     request = Request(prompt, [rollout_seed(args.seed, "ask", args.question)])
     sampled = engine_for(model, tokenizer).sample([request], Sampling(args.max_tokens, args.temperature))[0][0]
     text = decode_completion(tokenizer, sampled.ids)
     thinking, answer = split_thinking(Completion(text, sampled.finished))
-    unknown = sorted({word for word in args.question.split() if tokenizer.unk_token_id in tokenizer(word)["input_ids"]})
-    if unknown and tokenizer.unk_token_id is not None:
+    unknown = unknown_words(tokenizer, args.question)
+    if unknown:
         print(f"(words that {label} has never seen: {', '.join(unknown)})")
     print(f"thinking  {thinking.removeprefix('<think>').strip() or '(none)'}")
     print(f"answer    {(answer or '').strip().removeprefix('<answer>').removesuffix('</answer>').strip() or '(none)'}")
@@ -44,3 +45,10 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
+def unknown_words(tokenizer: Any, text: str) -> list[str]:
+    """What of a text the tokenizer has no token for, in order; nothing where it spells unknown words out."""
+    if tokenizer.unk_token_id is None:
+        return []
+    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    spans = zip(encoded["input_ids"], encoded["offset_mapping"], strict=True)
+    return list(dict.fromkeys(text[a:b].strip() for token, (a, b) in spans if token == tokenizer.unk_token_id))

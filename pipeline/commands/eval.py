@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import UserError
+from pipeline.model_reference import model_of, usage_error
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -26,16 +26,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     from eval.data_folder import use_data_folder
     from eval.problems import ProblemSetError, load
-    from pipeline.model_reference import model_of
     from rewards.registry import RegistryError
 
-    if args.data is not None:
-        use_data_folder(args.data)
+    for option, least in (("rollouts", 1), ("max_tokens", 1), ("temperature", 0)):
+        if getattr(args, option) < least:
+            raise usage_error(f"--{option.replace('_', '-')} must be at least {least}, not {getattr(args, option)}")
     folder, label = model_of(args.model)
     try:
+        if args.data is not None:
+            use_data_folder(args.data)
         sets = {reference: load(reference, args.n, args.seed) for reference in args.problems}
     except (ProblemSetError, RegistryError) as error:
-        raise _usage(str(error)) from error
+        raise usage_error(str(error)) from error
     report = {"models": {label: _measure(args, folder, label, sets)}}
     if args.out is not None:
         args.out.mkdir(parents=True, exist_ok=True)
@@ -60,7 +62,7 @@ def _measure(args: argparse.Namespace, folder: Any, label: str, sets: dict[str, 
     try:
         model, tokenizer = models.load(folder)
     except StageError as error:
-        raise _usage(str(error)) from error
+        raise usage_error(str(error)) from error
     engine = engine_for(model, tokenizer)
     report: dict[str, Any] = {"parameters": models.parameters(model), "problems": {}}
     for reference, problems in sets.items():
@@ -93,9 +95,3 @@ class _Line:
     def __call__(self, done: int, total: int) -> None:
         end = "\n" if done >= total else ""
         print(f"\r{self.name}: {done} of {total} rollouts", end=end, file=sys.stderr, flush=True)
-
-
-def _usage(line: str) -> UserError:
-    error = UserError(line)
-    error.exit_code = 2
-    return error

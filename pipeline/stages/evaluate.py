@@ -67,7 +67,7 @@ class Evaluate(Stage):
             rollouts = collect(
                 engine,
                 tokenizer,
-                load(problem_set, self.problems_each, seed=0),
+                load(problem_set, self.problems_each, seed=0, base=self._folder),
                 Sampling(self.max_completion_tokens, self.temperature),
                 n=self.rollouts,
                 seed_parts=(ctx.seed, "evaluate", label),
@@ -76,8 +76,8 @@ class Evaluate(Stage):
                 progress=progress,
             )
             rows = [rollout.row() for rollout in rollouts]
-            name = problem_set.rpartition(":")[0]
-            write_rows(ctx.out / f"{label}-{name.replace('/', '_')}.jsonl", rows)
+            name = problem_set.rpartition(":")[0] or problem_set
+            write_rows(ctx.out / f"{label}-{name}.jsonl".replace("/", "_"), rows)
             report["problems"][name] = reduce(rows)
             report["tokens"] += sum(rollout.completion.tokens for rollout in rollouts)
             ctx.log({"model": label, "problems": name, "pass@1": report["problems"][name]["pass@1"]})

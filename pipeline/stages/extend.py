@@ -2,14 +2,15 @@
 
 import random
 from collections.abc import Iterator
-from itertools import islice, repeat
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pipeline.corpus import Corpus, Document
+from pipeline.corpus import Corpus
+from pipeline.data import Document, Stream, read_rows
 from pipeline.stage import ArtifactType, Context, DatasetInput, Metrics, ModelInput, Stage
 
+POSITION_ROWS = 32  # long documents that loss by position is measured on
 ANSWER_ROOM = 48  # tokens kept free after a long prompt for its answer
 
 
@@ -52,17 +53,17 @@ class Extend(Stage):
         model, tokenizer = models.load(ctx.path(self.model))
         longest = self.phases[-1].length
         rng = random.Random(f"extend:{ctx.seed}")
-        held_out = list(islice(self._rows(tokenizer, longest, 0.0, random.Random("positions"), ctx), 32))
+        unseen = self._documents(longest, 0.0, random.Random("positions"), ctx)
+        held_out = list(Stream(tokenizer, unseen, POSITION_ROWS, longest, self.prompt_weight))
         before = loss_by_position(model, tokenizer, held_out, longest)
         model = rescaled(model, longest, self.scaling)
         tokenizer.model_max_length = longest
         tokens = 0
         for number, phase in enumerate(self.phases):
             ctx.note(f"phase {number + 1} of {len(self.phases)}: up to {phase.length} tokens")
-            rows = self._rows(tokenizer, phase.length, self.short, rng, ctx)
-            metrics = train(
-                ctx, model, tokenizer, list(islice(rows, phase.steps * self.batch_size)), self._plan(phase)
-            )
+            documents = self._documents(phase.length, self.short, rng, ctx)
+            rows = Stream(tokenizer, documents, phase.steps * self.batch_size, phase.length, self.prompt_weight)
+            metrics = train(ctx, model, tokenizer, rows, self._plan(phase))
             tokens += metrics["tokens"]
         models.save(model, tokenizer, ctx.out)
         after = loss_by_position(model, tokenizer, held_out, longest)
@@ -88,19 +89,14 @@ class Extend(Stage):
             chunks=4,
         )
 
-    def _rows(self, tokenizer: Any, length: int, short: float, rng: random.Random, ctx: Context) -> Iterator[Any]:
-        """Token rows of at most `length` tokens, a share of them short; without end."""
-        from pipeline.data import read_rows, row
-
+    def _documents(self, length: int, short: float, rng: random.Random, ctx: Context) -> Iterator[Document]:
+        """Documents for a phase, a share of them short; without end."""
         if self.data is None:
-            documents = self._web(length, short, rng)
-        else:
-            records = read_rows(ctx.path(self.data))
-            documents = (Document(r["prompt"], r["completion"]) for _ in repeat(None) for r in rng.sample(records, len(records)))
-        for document in documents:
-            made = row(tokenizer, document.prompt, document.text, self.prompt_weight)
-            if len(made["input_ids"]) <= length:
-                yield made
+            yield from self._web(length, short, rng)
+        records = read_rows(ctx.path(self.data)) if self.data is not None else []
+        while records:
+            for record in rng.sample(records, len(records)):
+                yield Document(record["prompt"], record["completion"])
 
     def _web(self, length: int, short: float, rng: random.Random) -> Iterator[Document]:
         short_texts = Corpus().documents(rng)

@@ -3,7 +3,7 @@
 import random
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipeline.stage import ArtifactType, Context, Metrics, ModelInput, PlugIn, Stage, StageError
 from rewards.rubric import Rubric
@@ -46,17 +46,26 @@ class Grpo(Stage):
     gate_at_least: float = Field(default=0.2, ge=0, le=1, description="least share of problems solved once in them")
     balance_speed: float = Field(default=0.0, ge=0)
 
+    @model_validator(mode="after")
+    def _check_sizes(self) -> "Grpo":
+        batch, problems = self.prompts_per_step * self.group_size, self.problems_each * len(self.problems)
+        if batch % self.updates_per_step:
+            raise ValueError(f"{batch} rollouts a step do not split into {self.updates_per_step} updates")
+        if problems < self.prompts_per_step:
+            raise ValueError(f"{problems} problems are too few for {self.prompts_per_step} prompts a step")
+        return self
+
     def run(self, ctx: Context) -> Metrics:
         from datasets import Dataset
+
+        from eval.problems import load
+        from eval.prompts import THINK
         from pipeline import models
         from pipeline.moe.balance import Balance
         from pipeline.policy import PolicyTrainer, RewardFunction
 
-        from eval.problems import load
-        from eval.prompts import THINK
-
         model, tokenizer = models.load(ctx.path(self.model))
-        sets = [load(reference, self.problems_each, ctx.seed) for reference in self.problems]
+        sets = [load(reference, self.problems_each, ctx.seed, base=self._folder) for reference in self.problems]
         problems = [problem for group in zip(*sets, strict=True) for problem in group]
         random.Random(f"grpo:{ctx.seed}").shuffle(problems)
         before = self._check_gate(ctx, model, tokenizer, problems)
@@ -95,8 +104,6 @@ class Grpo(Stage):
         from trl import GRPOConfig
 
         batch = self.prompts_per_step * self.group_size
-        if batch % self.updates_per_step:
-            raise StageError(f"{batch} rollouts a step do not split into {self.updates_per_step} updates")
         return GRPOConfig(
             output_dir=str(ctx.out / "trainer"),
             max_steps=self.steps * self.updates_per_step,
@@ -182,7 +189,7 @@ def _watch(ctx: Context, stage: Grpo, reward: Any, balance: Any) -> Any:
             }
             loads = balance.max_over_mean()
             row = {
-                "step": state.global_step // stage.updates_per_step,
+                "step": (state.global_step - 1) // stage.updates_per_step + 1,
                 **self.last,
                 **{f"reward/{name}": value for name, value in reward.parts.items()},
                 **{f"verdict/{name}": value for name, value in reward.verdicts.items()},

@@ -1,14 +1,23 @@
 """`pretrain`: a base model from scratch on the synthetic web, until a probe says that the skill is there."""
 
 import random
-from collections.abc import Iterator
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, ClassVar
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
-from pipeline.corpus import Corpus, Document
+from pipeline.corpus import Corpus
+from pipeline.data import Stream
 from pipeline.stage import ArtifactType, Context, Metrics, Stage
+
+
+class Lesson(BaseModel):
+    """Some steps on a corpus of their own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    steps: int = Field(ge=1)
+    corpus: Corpus
 
 
 class Pretrain(Stage):
@@ -27,7 +36,7 @@ class Pretrain(Stage):
     steps: int = Field(ge=1, description="optimizer steps")
     more_steps: int = Field(default=200, ge=1, description="steps of a further round")
     rounds: int = Field(default=3, ge=0, description="the most further rounds")
-    basic_steps: int = Field(default=100, ge=0, description="steps at the start on sums and lists of steps alone")
+    lessons: list[Lesson] = Field(default_factory=list, description="what comes first, before `corpus`; part of `steps`")
     batch_size: int = Field(default=32, ge=1)
     learning_rate: float = Field(default=2e-2, gt=0, description="of matrices, by Muon")
     adam_learning_rate: float = Field(default=3e-3, gt=0, description="of everything else, by AdamW")
@@ -38,7 +47,6 @@ class Pretrain(Stage):
 
     def run(self, ctx: Context) -> Metrics:
         from pipeline import models
-        from pipeline.data import row
         from pipeline.probe import trace_probe
         from pipeline.schedule import Schedule
         from pipeline.supervised import Plan, Probe, train
@@ -51,10 +59,6 @@ class Pretrain(Stage):
             {"max_position_embeddings": self.length, **self.architecture}, len(tokenizer), ctx.seed
         )
         ctx.note(f"{models.parameters(model):,} parameters, {len(tokenizer)} tokens")
-        basics = Corpus(facts=0.5, lists=0.5, needles=0.0, words=0.0).documents(rng)
-        web = self.corpus.documents(rng)
-        rows = (row(tokenizer, d.prompt, d.text, self.prompt_weight) for d in _chain(basics, web, self.basic_steps * self.batch_size))
-        fitting = (r for r in rows if len(r["input_ids"]) <= self.length)
         most = self.steps + self.rounds * self.more_steps
         plan = Plan(
             most,
@@ -66,7 +70,10 @@ class Pretrain(Stage):
         )
         ask = trace_probe(model, tokenizer)
         probe = Probe(ask, self.probe_every, self.probe_at_least)
-        metrics = train(ctx, model, tokenizer, list(islice(fitting, most * self.batch_size)), plan, probe)
+        first = (islice(lesson.corpus.documents(rng), lesson.steps * self.batch_size) for lesson in self.lessons)
+        documents = chain(*first, self.corpus.documents(rng))
+        rows = Stream(tokenizer, documents, most * self.batch_size, self.length, self.prompt_weight)
+        metrics = train(ctx, model, tokenizer, rows, plan, probe)
         skill = ask()
         if min(skill.values()) < self.probe_at_least:
             ctx.note(
@@ -76,7 +83,3 @@ class Pretrain(Stage):
         models.save(model, tokenizer, ctx.out)
         return {**metrics, "parameters": models.parameters(model), **{f"skill/{k}": v for k, v in skill.items()}}
 
-
-def _chain(first: Iterator[Document], then: Iterator[Document], count: int) -> Iterator[Document]:
-    yield from islice(first, count)
-    yield from then

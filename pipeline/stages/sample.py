@@ -3,12 +3,15 @@
 import json
 import random
 from collections import Counter
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
 from pipeline.stage import ArtifactType, Context, Metrics, ModelInput, Stage
 from pipeline.stages.grpo import ProblemSets
+
+if TYPE_CHECKING:
+    from eval.rollouts import Rollout
 
 
 class Sample(Stage):
@@ -37,11 +40,11 @@ class Sample(Stage):
         from eval.engine import engine_for
         from eval.engine.types import Sampling
         from eval.problems import load
-        from eval.rollouts import Rollout, collect
+        from eval.rollouts import collect
         from pipeline import models
 
         model, tokenizer = models.load(ctx.path(self.model))
-        problems = [p for reference in self.problems for p in load(reference, self.problems_each, ctx.seed)]
+        problems = [p for reference in self.problems for p in load(reference, self.problems_each, ctx.seed, base=self._folder)]
         rollouts = collect(
             engine_for(model, tokenizer),
             tokenizer,
@@ -75,7 +78,7 @@ class Sample(Stage):
             **{f"dropped/{reason}": count for reason, count in sorted(dropped.items())},
         }
 
-    def _reason_to_drop(self, rollout: "Rollout", kept: "list[Rollout]") -> str | None:  # noqa: F821
+    def _reason_to_drop(self, rollout: "Rollout", kept: "list[Rollout]") -> str | None:
         from rewards.rules import repetition
 
         row = rollout.row()

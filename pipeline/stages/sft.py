@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from pipeline.stage import ArtifactType, Context, DatasetInput, Metrics, ModelInput, Stage
+from pipeline.stage import ArtifactType, Context, DatasetInput, Metrics, ModelInput, Stage, StageError
 
 
 class Training(Stage):
@@ -21,21 +21,24 @@ class Training(Stage):
         import random
 
         from pipeline import models
-        from pipeline.data import read_rows, row
+        from pipeline.data import Document, read_rows, rows
         from pipeline.schedule import Schedule
         from pipeline.supervised import Plan, train
 
         model, tokenizer = models.load(ctx.path(model_reference))
         records = read_rows(ctx.path(data_reference))[: self.limit]
-        encoded = [row(tokenizer, record["prompt"], record["completion"]) for record in records]
-        rows = [one for one in encoded if len(one["input_ids"]) <= self.max_length]
-        if len(rows) < len(encoded):
-            ctx.note(f"{len(encoded) - len(rows)} of {len(encoded)} rows are longer than {self.max_length} tokens, left out")
-        steps = max(1, round(len(rows) * self.epochs / self.batch_size))
+        encoded = rows(tokenizer, [Document(record["prompt"], record["completion"]) for record in records])
+        fitting = [row for row in encoded if len(row["input_ids"]) <= self.max_length]
+        if len(fitting) < len(encoded):
+            longer = len(encoded) - len(fitting)
+            ctx.note(f"{longer} of {len(encoded)} rows are longer than {self.max_length} tokens, left out")
+        if not fitting:
+            raise StageError(f"no row of {data_reference} is at most {self.max_length} tokens long")
+        steps = max(1, round(len(fitting) * self.epochs / self.batch_size))
         rng = random.Random(f"sft:{ctx.seed}")
         order: list[Any] = []
         while len(order) < steps * self.batch_size:
-            order += rng.sample(rows, len(rows))
+            order += rng.sample(fitting, len(fitting))
         plan = Plan(
             steps=steps,
             batch_size=self.batch_size,
@@ -45,7 +48,7 @@ class Training(Stage):
         )
         metrics = train(ctx, model, tokenizer, order[: steps * self.batch_size], plan)
         models.save(model, tokenizer, ctx.out)
-        return {**metrics, "rows": len(rows), "parameters": models.parameters(model)}
+        return {**metrics, "rows": len(fitting), "parameters": models.parameters(model)}
 
 
 class Sft(Training):

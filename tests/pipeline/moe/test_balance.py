@@ -46,7 +46,7 @@ def test_the_bias_moves_against_the_load(tiny: Tiny) -> None:
         model(tokens(step))
         balance.step()
     balance.remove()
-    assert before > 1.9  # of at most 2: two of four experts are chosen
+    assert before > 1.5  # of at most 2: two of four experts are chosen
     assert load(model) < 0.75 * before
 
 

@@ -1,0 +1,56 @@
+"""Prompts: what is encoded many at once is what the tokenizer's own template says of each."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eval.prompts import (
+    R1_ZERO,
+    THINK,
+    decode_completion,
+    encode_completion,
+    encode_completions,
+    encode_texts,
+    render,
+)
+from pipeline.tokenizer import train_tokenizer
+
+PLAIN = "{{ bos_token }}{% for m in messages %}<user>{{ m['content'] }}{% endfor %}<assistant>"
+STRIPPING = "{% for m in messages %}<user>{{ m['content'] | trim }}{% endfor %}<assistant>"
+REPEATING = "{% for m in messages %}{{ m['content'] }}<user>{{ m['content'] }}{% endfor %}<assistant>"
+prompts = st.lists(st.sampled_from(["Tom has 3 apples.", " Tom", "Tom\n", "", "3", "{prompt} {{ x }}"]), max_size=4)
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Any:
+    return train_tokenizer(["Tom has 3 apples.\n Tom <think>So 3.</think><answer>3</answer>"], 64)
+
+
+@pytest.mark.parametrize("template", [PLAIN, STRIPPING, REPEATING])
+@given(prompts)
+def test_many_at_once_are_what_the_template_says_of_each(tokenizer: Any, template: str, texts: list[str]) -> None:
+    tokenizer.chat_template = template
+    expected = [
+        tokenizer.apply_chat_template([{"role": "user", "content": text}], tokenize=False, add_generation_prompt=True)
+        for text in texts
+    ]
+    assert render(tokenizer, texts) == expected
+
+
+@given(prompts)
+def test_without_a_template_it_is_r1_zeros(tokenizer: Any, texts: list[str]) -> None:
+    tokenizer.chat_template = None
+    assert render(tokenizer, texts) == [R1_ZERO.replace("{prompt}", text) for text in texts]
+
+
+def test_batches_are_the_single_ones(tokenizer: Any) -> None:
+    tokenizer.chat_template = PLAIN
+    one_by_one: Callable[[str], list[int]] = lambda text: encode_texts(tokenizer, [text], open_thinking=True)[0]  # noqa: E731
+    texts = ["Tom has 3 apples.", "3", "Tom"]
+    assert encode_texts(tokenizer, texts, open_thinking=True) == [one_by_one(text) for text in texts]
+    assert encode_texts(tokenizer, ["Tom"], open_thinking=True)[0][-1] == tokenizer.convert_tokens_to_ids(THINK)
+    assert encode_completions(tokenizer, texts) == [encode_completion(tokenizer, text) for text in texts]
+    assert [decode_completion(tokenizer, encode_completion(tokenizer, text)) for text in texts] == texts

@@ -1,0 +1,66 @@
+"""A little model that has one thing to say."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eval.problems import load
+
+SAYS = "<think>So 3.</think><answer>3</answer>"
+PROMPTS = [problem.prompt for problem in load("word_problems:train", 16)]
+
+
+@pytest.fixture(scope="session")
+def answerer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A saved model that answers whatever it is asked with "3", after thinking as much."""
+    import torch
+
+    from pipeline import models
+    from pipeline.data import Document, rows
+    from pipeline.schedule import Schedule
+    from pipeline.supervised import Plan, train
+    from pipeline.tokenizer import train_tokenizer
+
+    torch.set_num_threads(1)
+    out = tmp_path_factory.mktemp("answerer")
+    tokenizer = train_tokenizer([*PROMPTS, SAYS], 96)
+    fields = {"model_type": "qwen3", "hidden_size": 32, "num_hidden_layers": 1, "intermediate_size": 32, "head_dim": 8,
+              "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 96}
+    model = models.build(fields, len(tokenizer), seed=0)
+    texts = rows(tokenizer, [Document(prompt, SAYS) for prompt in PROMPTS])
+    train(_Silent(out), model, tokenizer, texts * 75, Plan(150, 8, 0.02, 1e-2, Schedule(150)))
+    models.save(model, tokenizer, out)
+    return out
+
+
+class _Silent:
+    """A context that nobody listens to."""
+
+    seed, name = 0, "answerer"
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+
+    def progress(self, done: float, total: float, **figures: float | str) -> None: ...
+
+    def log(self, row: Any) -> None: ...
+
+    def note(self, text: str) -> None: ...
+
+
+@pytest.fixture
+def ask_for(tmp_path: Path) -> Callable[[Sequence[str]], Path]:
+    """ask_for(["3", "4"]) -> a folder with a problem set of these right answers, as mine.jsonl."""
+
+    def write(answers: Sequence[str]) -> Path:
+        folder = tmp_path / "recipe"
+        folder.mkdir()
+        rows = [{"prompt": prompt, "answer": answer, "id": f"p{i}"}
+                for i, (prompt, answer) in enumerate(zip(PROMPTS, answers, strict=False))]
+        (folder / "mine.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return folder
+
+    return write

@@ -1,0 +1,49 @@
+"""Evaluation: the report counts the rollouts that lie beside it."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eval.report import reduce
+from pipeline.stages.evaluate import Evaluate
+
+Ask = Callable[[Sequence[str]], Path]
+
+
+def test_the_report_counts_the_rollouts_beside_it(answerer: Path, ask_for: Ask, context: Callable[..., Any]) -> None:
+    folder = ask_for(["3", "4", "3", "3"])
+    (folder / "sets.py").write_text(
+        "from rewards.types import Problem\n"
+        "def threes(split, n, seed):\n"
+        '    """Three, always."""\n'
+        "    return [Problem(f't{i}', f'Tom has {i + 3} apples. He buys 2 more. How many are left?', '3', 'math', 'threes') for i in range(n)]\n"
+    )
+    fields = {"models": ["org/zero"], "problems": ["mine.jsonl", "sets.py:threes:test"], "problems_each": 4, "rollouts": 2,
+              "temperature": 0.0}
+    ctx = context(**{"org/zero": answerer})
+    metrics = Evaluate.model_validate(fields, context={"base": folder}).run(ctx)
+    report = json.loads((ctx.out / "report.json").read_text())["models"]["org/zero"]
+    assert set(report) == {"parameters", "problems", "mean"}
+    assert report["problems"]["mine.jsonl"]["pass@1"] == 0.75
+    assert report["problems"]["sets.py:threes"]["pass@1"] == 1.0
+    assert report["mean"]["pass@1"] == pytest.approx(0.875)
+    for name, numbers in report["problems"].items():
+        with (ctx.out / f"org_zero-{name}.jsonl").open() as file:
+            assert numbers == reduce([json.loads(line) for line in file])
+    assert metrics == {"models": 1, "tokens": 16 * 9}
+    assert ctx.seen[-1] == (2, 2)
+
+
+def test_earlier_reports_are_taken_in(answerer: Path, ask_for: Ask, context: Callable[..., Any]) -> None:
+    folder = ask_for(["3", "4"])
+    fields: dict[str, Any] = {"problems": ["mine.jsonl"], "problems_each": 2, "rollouts": 1, "temperature": 0.0}
+    first = context(zero=answerer)
+    Evaluate.model_validate({**fields, "models": ["zero"]}, context={"base": folder}).run(first)
+    second = context(r1=answerer, score=first.out)
+    Evaluate.model_validate({**fields, "models": ["r1"], "reports": ["score"]}, context={"base": folder}).run(second)
+    models = json.loads((second.out / "report.json").read_text())["models"]
+    assert list(models) == ["zero", "r1"]
+    assert models["zero"] == json.loads((first.out / "report.json").read_text())["models"]["zero"]

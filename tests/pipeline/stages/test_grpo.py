@@ -1,0 +1,61 @@
+"""Reinforcement: a gate before it, and the same bytes from the same seed."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from pipeline import models
+from pipeline.stage import StageError
+from pipeline.stages.grpo import Grpo
+
+Ask = Callable[[Sequence[str]], Path]
+FIELDS: dict[str, Any] = {"model": "base", "problems": ["mine.jsonl"], "problems_each": 8, "steps": 2, "prompts_per_step": 2,
+                          "group_size": 4, "gate": 4, "max_completion_tokens": 16, "temperature": 1.6}
+
+
+def test_a_base_that_never_solves_its_prompts_is_not_reinforced(
+    answerer: Path, ask_for: Ask, context: Callable[..., Any]
+) -> None:
+    stage = Grpo.model_validate(FIELDS, context={"base": ask_for(["77"] * 8)})
+    ctx = context(base=answerer)
+    with pytest.raises(StageError) as caught:
+        stage.run(ctx)
+    assert str(caught.value) == (
+        "nothing to amplify: base solves 0% of its own prompts in 4 tries (at least 20% needed); "
+        "train the base longer, or lower gate_at_least"
+    )
+    assert ctx.notes == ["at the start: pass@1 0.00, pass@4 0.00 on its own prompts"]
+    assert not (ctx.out / "model").exists()
+
+
+@pytest.mark.parametrize("changed", [{}, {"beta": 0.1, "open_thinking": True, "scale": "batch"}])
+def test_the_same_seed_reinforces_to_the_same_bytes(
+    answerer: Path, ask_for: Ask, context: Callable[..., Any], changed: dict[str, Any]
+) -> None:
+    stage = Grpo.model_validate({**FIELDS, **changed}, context={"base": ask_for(["3", "4"] * 4)})
+    runs = [context(seed, base=answerer) for seed in (1, 1, 2)]
+    metrics = [stage.run(ctx) for ctx in runs]
+    first, second, other = ((ctx.out / "model" / "model.safetensors").read_bytes() for ctx in runs)
+    start = (answerer / "model" / "model.safetensors").read_bytes()
+    assert first == second
+    assert len({start, first, other}) == 3
+    model, tokenizer = models.load(runs[0].out)
+    assert tokenizer.chat_template
+    assert metrics[0]["parameters"] == models.parameters(model)
+    assert metrics[0]["tokens"] > 0
+    rows = [row for row in runs[0].rows if "reward" in row]
+    assert [row["step"] for row in rows] == [1, 2]
+    assert {"reward/correct", "reward/format", "length", "entropy", "groups_without_signal"} <= set(rows[0])
+    assert sum(value for name, value in rows[0].items() if name.startswith("verdict/")) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(("changed", "said"), [
+    ({"updates_per_step": 3}, "8 rollouts a step do not split into 3 updates"),
+    ({"problems_each": 1}, "1 problems are too few for 2 prompts a step"),
+])
+def test_sizes_that_do_not_fit_are_refused_when_the_recipe_is_read(changed: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        Grpo.model_validate({**FIELDS, **changed})

@@ -1,0 +1,38 @@
+"""Rejection sampling keeps what is right and reads well, and says why the rest went."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.data import read_rows
+from pipeline.stages.sample import Sample
+
+Ask = Callable[[Sequence[str]], Path]
+
+
+def test_right_answers_are_kept_once(answerer: Path, ask_for: Ask, context: Callable[..., Any]) -> None:
+    folder = ask_for(["3", "4", "3", "5"])
+    fields = {"model": "zero", "problems": ["mine.jsonl"], "problems_each": 4, "rollouts": 3, "temperature": 0.0}
+    ctx = context(zero=answerer)
+    metrics = Sample.model_validate(fields, context={"base": folder}).run(ctx)
+    kept = read_rows(ctx.out)
+    assert {row["problem"] for row in kept} == {"p0", "p2"}
+    assert {row["completion"] for row in kept} == {"<think>So 3.</think><answer>3</answer>"}
+    assert (metrics["rollouts"], metrics["kept"], metrics["problems"]) == (12, 2, 2)
+    assert (metrics["dropped/wrong"], metrics["dropped/duplicate"]) == (6, 4)
+    assert metrics["tokens"] == 12 * 9
+    assert ctx.notes == ["kept 2 of 12 rollouts; dropped: {'duplicate': 4, 'wrong': 6}"]
+
+
+def test_the_same_seed_keeps_the_same(answerer: Path, ask_for: Ask, context: Callable[..., Any]) -> None:
+    folder = ask_for(["3"] * 8)
+    stage = Sample.model_validate({"model": "zero", "problems": ["mine.jsonl"], "problems_each": 8, "temperature": 0.9},
+                                  context={"base": folder})
+    runs = [context(seed, zero=answerer) for seed in (1, 1, 2)]
+    for ctx in runs:
+        stage.run(ctx)
+    first, second, other = ((ctx.out / "data.jsonl").read_text() for ctx in runs)
+    assert first == second != other
+    counts = [json.loads(line)["problem"] for line in first.splitlines()]
+    assert max(map(counts.count, counts)) <= stage.keep_each

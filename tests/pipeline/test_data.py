@@ -1,0 +1,91 @@
+"""Rows, batches and dataset files."""
+
+import json
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from eval.prompts import encode_completion, encode_text
+from pipeline.data import Collator, Document, Stream, read_rows, rows
+from pipeline.stage import StageError
+from pipeline.tokenizer import train_tokenizer
+
+TEXTS = [Document("Tom", "3"), Document("Tom has 3 apples.", "<think>So 3.</think><answer>3</answer>")]
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Any:
+    return train_tokenizer(["Tom has 3 apples. <think>So 3.</think><answer>3</answer>"], 64)
+
+
+def test_prompts_weigh_less_and_the_end_is_learned(tokenizer: Any) -> None:
+    (made,) = rows(tokenizer, [Document("Tom has 3 apples.", "<answer>3</answer>")], prompt_weight=0.25)
+    head, tail = encode_text(tokenizer, "Tom has 3 apples."), encode_completion(tokenizer, "<answer>3</answer>")
+    assert made["input_ids"] == head + tail
+    assert made["weights"] == [0.25] * len(head) + [1.0] * len(tail)
+    assert made["input_ids"][-1] == tokenizer.eos_token_id
+
+
+def test_a_text_without_a_prompt_is_learned_whole(tokenizer: Any) -> None:
+    asked, bare, other = rows(tokenizer, [TEXTS[0], Document(None, "Tom has 3 apples."), TEXTS[1]])
+    assert bare["input_ids"] == [tokenizer.bos_token_id, *encode_completion(tokenizer, "Tom has 3 apples.")]
+    assert bare["weights"] == [0.0] + [1.0] * (len(bare["input_ids"]) - 1)
+    assert [asked, other] == rows(tokenizer, TEXTS)
+
+
+def test_a_stream_holds_the_first_rows_that_fit(tokenizer: Any) -> None:
+    short, long = TEXTS
+    every = rows(tokenizer, TEXTS)
+    length = len(every[0]["input_ids"])
+    assert length < len(every[1]["input_ids"])
+    stream = Stream(tokenizer, cycle([long, short]), count=700, length=length)
+    assert len(stream) == 700
+    assert list(stream) == [every[0]] * 700
+
+
+@pytest.mark.parametrize("documents", [cycle([Document(None, "Tom has 3 apples.")]), iter([])])
+def test_a_stream_of_nothing_that_fits_is_no_endless_search(tokenizer: Any, documents: Any) -> None:
+    with pytest.raises(StageError, match=r"none of \d+ texts is at most 3 tokens long"):
+        Stream(tokenizer, documents, count=4, length=3)[0]
+
+
+def test_batches_are_padded_on_the_right() -> None:
+    made = [{"input_ids": [5, 6, 7], "weights": [0.0, 0.5, 1.0]}, {"input_ids": [8], "weights": [1.0]}]
+    batch = Collator(pad=0)(made)
+    assert batch["input_ids"].tolist() == [[5, 6, 7], [8, 0, 0]]
+    assert batch["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0]]
+    assert batch["labels"].tolist() == [[-100, 6, 7], [8, -100, -100]]
+    assert torch.equal(batch["weights"], torch.tensor([[0.0, 0.5, 1.0], [1.0, 0.0, 0.0]]))
+
+
+def write(path: Path, *lines: str) -> Path:
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def test_rows_are_read_from_files_and_artifacts(tmp_path: Path) -> None:
+    odd = json.dumps({"prompt": "a\u2028b\u0085c", "completion": "é"}, ensure_ascii=False)
+    file = write(tmp_path / "data.jsonl", odd, '{"text": "whole"}')
+    expected = [{"prompt": "a\u2028b\u0085c", "completion": "é"}, {"prompt": None, "completion": "whole", "text": "whole"}]
+    assert read_rows(file) == read_rows(tmp_path) == expected
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        (['{"completion": "a"}', "{"], ":2: not JSON: "),
+        (['{"completion": "a"}', '{"prompt": "a"}'], ':2: a row needs "prompt" and "completion", or "text"'),
+        (['["a", "b"]'], ':1: a row needs "prompt" and "completion", or "text"'),
+        (['{"completion": 5}'], ':1: a row needs "prompt" and "completion", or "text"'),
+        ([""], " has no rows"),
+    ],
+)
+def test_what_is_no_row_is_one_line(tmp_path: Path, lines: list[str], said: str) -> None:
+    file = write(tmp_path / "mine.jsonl", *lines)
+    with pytest.raises(StageError) as caught:
+        read_rows(file)
+    assert str(caught.value).startswith(f"{file}{said}")
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,105 @@
+"""Models: built by the fields of their config, saved so that transformers loads them, refused in one line."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from pipeline import models
+from pipeline.stage import StageError
+from pipeline.tokenizer import train_tokenizer
+
+Tiny = Callable[..., Any]
+SMALL = {"model_type": "qwen3", "hidden_size": 16, "num_hidden_layers": 1, "intermediate_size": 16, "head_dim": 8,
+         "num_attention_heads": 2, "num_key_value_heads": 2, "max_position_embeddings": 40}
+
+
+@pytest.fixture
+def saved(tiny: Tiny, tmp_path: Path) -> Path:
+    tokenizer = train_tokenizer(["Tom has 3 apples."], 64)
+    models.save(tiny("deepseek_v3", vocab_size=len(tokenizer)), tokenizer, tmp_path / "artifact")
+    return tmp_path / "artifact"
+
+
+def test_the_same_seed_builds_the_same_model() -> None:
+    first, second, other = (models.build(SMALL, 50, seed).state_dict() for seed in (1, 1, 2))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert not torch.equal(first["model.embed_tokens.weight"], other["model.embed_tokens.weight"])
+
+
+def test_embeddings_start_around_one_vector() -> None:
+    rows = models.build(SMALL, 500, 0).get_input_embeddings().weight
+    assert rows.mean(0).norm() > 0.03 * rows.shape[1] ** 0.5
+    assert models.context_length(models.build(SMALL, 50, 0)) == 40
+
+
+def test_tied_parameters_count_once() -> None:
+    tied, untied = (models.build({**SMALL, "tie_word_embeddings": tie}, 50, 0) for tie in (True, False))
+    assert models.parameters(untied) - models.parameters(tied) == 50 * 16
+
+
+@pytest.mark.parametrize(("changed", "said"), [
+    ({"model_type": None}, "the architecture has no model_type; "),
+    ({"model_type": "qwen33"}, "transformers does not build this architecture (qwen33): "),
+    ({"hidden_size": "wide"}, "transformers does not build this architecture (qwen3): "),
+    ({"hidden_act": "sillu"}, "transformers does not build this architecture (qwen3): "),
+])
+def test_what_transformers_refuses_is_one_line(changed: dict[str, Any], said: str) -> None:
+    with pytest.raises(StageError) as caught:
+        models.build({**SMALL, **changed}, 50, 0)
+    assert str(caught.value).startswith(said)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_saved_model_is_the_same_when_loaded(saved: Path, tiny: Tiny) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    ids = torch.tensor([[2, 7, 9, 30]])
+    tokenizer = AutoTokenizer.from_pretrained(saved / "model")
+    expected = tiny("deepseek_v3", vocab_size=len(tokenizer))(ids).logits
+    assert torch.equal(AutoModelForCausalLM.from_pretrained(saved / "model").eval()(ids).logits, expected)
+    for place in (saved, saved / "model"):
+        model, loaded = models.load(place)
+        assert torch.allclose(model.eval()(ids).logits, expected, atol=1e-5)
+        assert loaded.chat_template == tokenizer.chat_template is not None
+
+
+def break_config(folder: Path) -> None:
+    (folder / "config.json").write_text("{")
+
+
+def break_family(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "model_type": "nonesuch"}))
+
+
+def break_weights(folder: Path) -> None:
+    (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:1000])
+
+
+def break_tokenizer(folder: Path) -> None:
+    (folder / "tokenizer.json").write_text("{")
+
+
+def lose_weights(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+
+
+def lose_everything(folder: Path) -> None:
+    shutil.rmtree(folder)
+    folder.mkdir()
+
+
+@pytest.mark.parametrize(
+    "damage", [break_config, break_family, break_weights, break_tokenizer, lose_weights, lose_everything]
+)
+def test_what_does_not_load_is_one_line(saved: Path, damage: Callable[[Path], None]) -> None:
+    damage(saved / "model")
+    with pytest.raises(StageError) as caught:
+        models.load(saved)
+    assert str(caught.value).startswith(f"{saved} does not load as a model: ")
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,81 @@
+"""Longer contexts: a model built anew from its own weights, with nothing stale in it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from pipeline import models
+from pipeline.positions import BUCKETS, loss_by_position, rescaled
+from pipeline.tokenizer import train_tokenizer
+
+Tiny = Callable[..., Any]
+YARN = {"rope_type": "yarn", "factor": 4.0, "beta_fast": 4.0, "beta_slow": 1.0, "truncate": False}
+LATENT_YARN = {**YARN, "mscale": 1.0, "mscale_all_dim": 1.0}
+IDS = torch.randint(4, 48, (3, 40), generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("family", ["deepseek_v3", "qwen3", "qwen3_moe"])
+def test_without_scaling_nothing_changes_but_the_length(tiny: Tiny, family: str) -> None:
+    model = tiny(family)
+    same = rescaled(model, 64, None).eval()
+    assert torch.equal(same(IDS).logits, model(IDS).logits)
+    longer = rescaled(model, 256, None).eval()
+    assert torch.equal(longer(IDS).logits, model(IDS).logits)
+    assert models.context_length(longer) == 256
+    assert models.context_length(model) == 64
+
+
+@pytest.mark.parametrize(("family", "scaling"), [("deepseek_v3", LATENT_YARN), ("qwen3", YARN), ("qwen3_moe", YARN)])
+def test_yarn_is_there_and_survives_saving(tiny: Tiny, tmp_path: Path, family: str, scaling: dict[str, Any]) -> None:
+    model = tiny(family)
+    longer = rescaled(model, 256, scaling).eval()
+    rope = longer.config.rope_parameters
+    assert (rope["rope_type"], rope["rope_theta"], rope["original_max_position_embeddings"]) == ("yarn", 50.0, 64)
+    assert (longer(IDS).logits - model(IDS).logits).abs().max() > 1e-2
+    assert torch.equal(longer.state_dict()["model.embed_tokens.weight"], model.state_dict()["model.embed_tokens.weight"])
+
+    models.save(longer, train_tokenizer(["a"], 256), tmp_path)
+    loaded, _ = models.load(tmp_path)
+    assert torch.allclose(loaded.eval()(IDS).logits, longer(IDS).logits, atol=1e-5)
+    assert loaded.config.rope_parameters["original_max_position_embeddings"] == 64
+
+
+def test_the_temperature_of_yarn_reaches_latent_attention(tiny: Tiny) -> None:
+    model = tiny("deepseek_v3")
+    scale = model.model.layers[0].self_attn.scaling
+    assert rescaled(model, 256, LATENT_YARN).model.layers[0].self_attn.scaling > scale * 1.05
+    assert rescaled(model, 256, None).model.layers[0].self_attn.scaling == scale
+
+
+def test_frequencies_turn_slower(tiny: Tiny) -> None:
+    model = tiny("qwen3")
+    before, after = model.model.rotary_emb.inv_freq, rescaled(model, 256, YARN).model.rotary_emb.inv_freq
+    ratio = before / after
+    assert ratio.min() >= 1.0
+    assert ratio.max() == pytest.approx(4.0)
+
+
+def test_parameters_are_a_copy(tiny: Tiny) -> None:
+    model = tiny("qwen3")
+    longer = rescaled(model, 128, None)
+    with torch.no_grad():
+        longer.model.embed_tokens.weight.zero_()
+    assert model.model.embed_tokens.weight.abs().max() > 0
+    assert isinstance(longer, nn.Module)
+
+
+def test_loss_by_position_is_the_mean_over_each_span(tiny: Tiny) -> None:
+    model, tokenizer = tiny("qwen3"), train_tokenizer(["a"], 64)
+    rows = [{"input_ids": ids.tolist(), "weights": [0.1] * 8 + [1.0] * 32} for ids in IDS]
+    spans = loss_by_position(model, tokenizer, rows, 64)
+    with torch.no_grad():
+        logits = model.eval()(IDS).logits
+    logprobs = torch.log_softmax(logits[:, :-1], -1).gather(-1, IDS[:, 1:, None])[..., 0]
+    assert len(spans) == BUCKETS
+    assert spans[0] == pytest.approx(-float(logprobs[:, 7:8].mean()), rel=1e-5)
+    assert spans[2] == pytest.approx(-float(logprobs[:, 16:24].mean()), rel=1e-5)
+    assert spans[5:] == [None] * 3

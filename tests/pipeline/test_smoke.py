@@ -1,0 +1,261 @@
+"""The whole lineage by `retort run smoke`, once, and then everything that a person does with a finished run."""
+
+import fcntl
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from eval.engine import engine_for
+from eval.engine.types import Request, Sampling
+from eval.prompts import encode_completion, encode_text
+from eval.report import reduce
+from pipeline import cli, recipe
+from pipeline.data import read_rows
+from pipeline.run_folder import RunFolder
+
+RETORT = [sys.executable, "-P", "-m", "pipeline.cli"]
+STAGES = ("base", "long", "zero", "student_base", "cold_traces", "cold", "r1", "traces", "r1_sft", "student_rl", "student", "score")
+MODELS = [name for name in STAGES if name not in ("cold_traces", "traces", "score")]
+QUESTION = "f(x): add 3, then double. Write f."
+
+pytestmark = pytest.mark.xdist_group("smoke")
+
+
+def retort(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "HF_HUB_OFFLINE": "1", "COLUMNS": "120"}
+    return subprocess.run([*RETORT, *words], cwd=folder, env=env, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="session")
+def smoke(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
+    """A folder in which `retort run smoke` was run; the same one for all of a parallel test run's processes."""
+    base = tmp_path_factory.getbasetemp()
+    parallel = "workerinput" in vars(request.config)
+    folder = (base.parent if parallel else base) / "smoke"
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "printed").exists():
+            done = retort(folder, "run", "smoke")
+            assert done.returncode == 0, done.stdout + done.stderr
+            (folder / "printed").write_text(done.stdout + done.stderr)
+    return folder
+
+
+@pytest.fixture
+def run(smoke: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(smoke)
+    return smoke / "runs" / "smoke"
+
+
+def artifact(run: Path, stage: str) -> Path:
+    return RunFolder(run).artifacts()[stage].path
+
+
+def test_every_stage_was_done_and_told(smoke: Path, run: Path) -> None:
+    assert list(RunFolder(run).artifacts()) == list(STAGES)
+    printed = (smoke / "printed").read_text()
+    assert "runs/smoke is done: 12 stages" in printed
+    assert "Traceback" not in printed
+    for name in STAGES:
+        assert any(line.split()[:2] == [name, "done"] for line in printed.splitlines()), name
+    partial = smoke / "runs" / "artifacts" / ".partial"
+    assert not partial.exists() or list(partial.iterdir()) == []
+
+
+@pytest.mark.parametrize("stage", MODELS)
+def test_models_load_by_transformers_alone(run: Path, stage: str) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = artifact(run, stage) / "model"
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    family = "qwen3" if stage.startswith("student") else "deepseek_v3"
+    assert model.config.model_type == family
+    assert model.config.vocab_size == len(tokenizer)
+    assert model.generation_config.eos_token_id == tokenizer.eos_token_id == model.config.eos_token_id
+    message = [{"role": "user", "content": QUESTION}]
+    ids = tokenizer.apply_chat_template(message, add_generation_prompt=True, return_dict=False)
+    assert ids == encode_text(tokenizer, QUESTION)
+    written = model.generate(**tokenizer(QUESTION, return_tensors="pt", add_special_tokens=False), max_new_tokens=4)
+    assert written.shape[1] > len(tokenizer(QUESTION)["input_ids"])
+
+
+def test_an_extended_model_kept_its_positions(run: Path) -> None:
+    from pipeline import models
+
+    long, tokenizer = models.load(artifact(run, "long"))
+    base, _ = models.load(artifact(run, "base"))
+    assert (models.context_length(base), models.context_length(long)) == (72, 144)
+    assert tokenizer.model_max_length == 144
+    rope = long.config.rope_parameters
+    assert (rope["rope_type"], rope["rope_theta"], rope["original_max_position_embeddings"]) == ("yarn", 50.0, 72)
+
+
+def test_a_trained_model_is_not_the_one_it_came_from(run: Path) -> None:
+    moved = [stage for stage in MODELS if stage != "student_rl"]  # which may not earn a single reward in so few steps
+    weights = {stage: (artifact(run, stage) / "model" / "model.safetensors").read_bytes() for stage in moved}
+    assert len(set(weights.values())) == len(moved)
+
+
+@pytest.mark.parametrize("stage", ["cold_traces", "traces"])
+def test_traces_are_rows_of_right_answers(run: Path, stage: str) -> None:
+    rows = read_rows(artifact(run, stage))
+    assert {"prompt", "completion", "problem", "family"} <= set(rows[0])
+    assert all("</think><answer>def f(x):" in row["completion"] for row in rows)
+
+
+def test_the_report_counts_the_rollouts(run: Path) -> None:
+    folder = artifact(run, "score")
+    models = json.loads((folder / "report.json").read_text())["models"]
+    assert set(models) == set(MODELS)
+    for name, found in models.items():
+        rows = [json.loads(line) for line in (folder / f"{name}-programs.jsonl").read_text().splitlines()]
+        assert found["problems"]["programs"] == reduce(rows)
+        assert {"n", "pass@1", "pass@1_ci95", "pass@2", "maj@2", "format", "readable", "mean_length", "truncated",
+                "ungradable"} <= set(found["problems"]["programs"])
+        assert found["parameters"] > 10_000
+
+
+def test_report_as_json_and_as_a_table(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["report", str(run), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert [stage["name"] for stage in report["stages"]] == list(STAGES)
+    for stage in report["stages"]:
+        assert {"name", "kind", "seconds", "tokens"} <= set(stage)
+        assert stage["tokens"] > 0, stage["name"]
+    assert report["seconds"] > 0
+    assert set(report["models"]) == set(MODELS)
+    assert report["models"]["student"]["parameters"] < report["models"]["zero"]["parameters"] / 2
+    assert cli.main(["report", str(run)]) == 0
+    table = capsys.readouterr().out
+    assert all(name in table for name in MODELS)
+    assert max(map(len, table.splitlines())) <= 120
+
+
+def test_ask_shows_thinking_and_answer(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["ask", str(run), "zero", QUESTION]) == 0
+    first = capsys.readouterr().out
+    lines = first.splitlines()
+    assert lines[0].startswith("thinking  ")
+    assert any(line.startswith("answer    ") for line in lines)
+    assert "never seen" not in first
+    assert cli.main(["ask", str(run), "zero", QUESTION]) == 0
+    assert capsys.readouterr().out == first
+    assert cli.main(["ask", str(run), "zero", "f(x): halve 3, then double. Write me f.", "--max-tokens", "2"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "(words that zero has never seen: halve, me)"
+    assert lines[-1] == "(stopped after 2 tokens)"
+
+
+@pytest.mark.parametrize(("words", "said"), [
+    (["ask", "{run}", "zerro", "?"], "{run} has no finished model 'zerro'; did you mean 'zero'?"),
+    (["ask", "{run}", "traces", "?"], "{run} has no finished model 'traces'; "),
+    (["ask", "nowhere", "zero", "?"], "nowhere is no run with finished stages; "),
+    (["ask", "{run}", "zero", "?", "--max-tokens", "0"], "--max-tokens must be at least 1"),
+    (["eval", "{run}:zerro", "--problems", "programs:test"], "{run} has no finished model 'zerro'; did you mean 'zero'?"),
+    (["eval", "nowhere", "--problems", "programs:test"], "there is no model at 'nowhere'; "),
+    (["eval", "{run}", "--problems", "programs:test", "--n", "1"], "{run} does not load as a model: "),
+    (["eval", "no-one/nothing", "--problems", "programs:test", "--n", "1"], "no-one/nothing does not load as a model: "),
+    (["eval", "{run}:zero", "--problems", "programms:test"], "there is no problem set called 'programms'; did you mean 'programs'?"),
+    (["eval", "{run}:zero", "--problems", "programs:tset"], "problem set 'programs' has no split 'tset'; "),
+    (["eval", "{run}:zero", "--problems", "programs:test", "--n", "0"], "programs:test: the number of problems must be "),
+    (["eval", "{run}:zero", "--problems", "programs:test", "--rollouts", "0"], "--rollouts must be at least 1, not 0"),
+    (["eval", "{run}:zero", "--problems", "programs:test", "--max-tokens", "0"], "--max-tokens must be at least 1, not 0"),
+    (["eval", "{run}:zero", "--problems", "programs:test", "--temperature", "-1"], "--temperature must be at least 0, not -1"),
+    (["eval", "{run}:zero", "--problems", "gsm8k:test", "--data", "nowhere"], "the data folder nowhere does not exist"),
+])
+def test_what_cannot_be_asked_is_one_line(
+    run: Path, words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main([word.format(run=run) for word in words]) == 2
+    found = capsys.readouterr()
+    assert found.out == ""
+    complaint = [line for line in found.err.splitlines() if not line.startswith(("\r", "[transformers]"))]
+    assert complaint[-1].startswith(said.format(run=run))
+    assert len(complaint) == 1
+
+
+def test_eval_measures_a_model_of_the_run(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["eval", f"{run}:zero", "--problems", "programs:test", "--n", "6", "--rollouts", "2", "--out", str(tmp_path / "out")]
+    assert cli.main([*words, "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report == json.loads((tmp_path / "out" / "report.json").read_text())
+    rows = [json.loads(line) for line in (tmp_path / "out" / "zero-programs.jsonl").read_text().splitlines()]
+    assert report["models"]["zero"]["problems"]["programs"] == reduce(rows)
+    assert len(rows) == 12
+    assert cli.main(words) == 0
+    assert "zero" in capsys.readouterr().out
+
+
+def test_eval_reads_the_real_gsm8k(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from eval.data_folder import data_folder
+
+    folder = data_folder()
+    if folder is None or not (folder / "gsm8k_test.jsonl").is_file():
+        pytest.skip("RETORT_DATA names no folder with gsm8k_test.jsonl")
+    assert cli.main(["eval", f"{run}:student", "--problems", "gsm8k:test", "--n", "3", "--json"]) == 0
+    numbers = json.loads(capsys.readouterr().out)["models"]["student"]["problems"]["gsm8k"]
+    assert (numbers["n"], numbers["rollouts"], numbers["ungradable"]) == (3, 1, 0.0)
+    assert numbers["pass@1"] == 0.0
+
+
+def test_a_second_run_makes_nothing_again(smoke: Path, run: Path) -> None:
+    before = {name: found.path.stat().st_mtime_ns for name, found in RunFolder(run).artifacts().items()}
+    began = time.perf_counter()
+    done = retort(smoke, "run", "smoke")
+    assert done.returncode == 0, done.stderr
+    assert time.perf_counter() - began < 20
+    assert {name: found.path.stat().st_mtime_ns for name, found in RunFolder(run).artifacts().items()} == before
+
+
+@pytest.mark.usefixtures("run")
+def test_plan_says_that_all_is_done(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["plan", "smoke"]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[2:]]
+    assert [(row[0], row[4]) for row in rows] == [(name, "done") for name in STAGES]
+    assert cli.main(["plan", "smoke", "--set", "r1.steps=3"]) == 0
+    states = {row.split()[0]: "done" in row.split() for row in capsys.readouterr().out.splitlines()[2:]}
+    assert {name for name, done in states.items() if not done} == {"r1", "traces", "r1_sft", "student", "score"}
+
+
+def test_a_model_of_the_run_samples_what_it_sampled(run: Path) -> None:
+    """Native and plain engine agree on a trained model as they do on random ones."""
+    from eval.engine.plain import PlainEngine
+    from pipeline import models
+
+    model, tokenizer = models.load(artifact(run, "long"))
+    requests = [Request(encode_text(tokenizer, QUESTION), list(range(4)))]
+    native = engine_for(model, tokenizer).sample(requests, Sampling(24))
+    plain = PlainEngine(model, tokenizer.eos_token_id, tokenizer.pad_token_id).sample(requests, Sampling(24))
+    assert [one.ids for one in native[0]] == [one.ids for one in plain[0]]
+
+
+def test_the_probe_is_what_the_model_would_write(run: Path) -> None:
+    from pipeline import models, probe
+
+    model, tokenizer = models.load(artifact(run, "base"))
+    rng = random.Random("probe")
+    traces = [probe._word_trace(rng) for _ in range(probe.PROBLEMS)][:0]
+    traces += [probe._program_trace(rng) for _ in range(probe.PROBLEMS)]
+    opening = tokenizer(probe.OPENING, add_special_tokens=False)["input_ids"]
+    requests = [Request([*encode_text(tokenizer, prompt), *opening], [0]) for prompt, _ in traces]
+    written = engine_for(model, tokenizer).sample(requests, Sampling(64, temperature=0))
+    same = [[*opening, *one.ids] == encode_completion(tokenizer, trace)
+            for (_, trace), (one,) in zip(traces, written, strict=True)]
+    assert probe.trace_probe(model, tokenizer)()["programs"] == pytest.approx(sum(same) / len(same), abs=1e-6)
+    assert 0 < sum(same) < len(same)
+
+
+@pytest.mark.parametrize("name", recipe.shipped())
+def test_every_shipped_recipe_can_be_planned(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["plan", name, "--runs", "nowhere"]) == 0
+    assert "would run" in capsys.readouterr().out
+
+

@@ -1,0 +1,122 @@
+"""Supervised training: the weighted mean over tokens, however it is split, and a schedule that a probe can lengthen."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from datasets import Dataset
+
+from pipeline.data import Collator, Row
+from pipeline.optimizer import Muon
+from pipeline.schedule import Schedule
+from pipeline.supervised import Plan, Probe, WeightedTrainer, config, train
+from pipeline.tokenizer import train_tokenizer
+
+Tiny = Callable[..., Any]
+Context = Callable[..., Any]
+
+
+def rows(count: int) -> list[Row]:
+    generator = torch.Generator().manual_seed(3)
+    made = []
+    for place in range(count):
+        length = 4 + 5 * (place % 4)
+        ids = torch.randint(4, 48, (length,), generator=generator).tolist()
+        made.append({"input_ids": ids, "weights": [0.1] * (length // 3) + [0.0] + [1.0] * (length - length // 3 - 1)})
+    return made
+
+
+@pytest.fixture
+def tokenizer() -> Any:
+    return train_tokenizer(["a"], 64)
+
+
+def plan(steps: int, **changed: Any) -> Plan:
+    return Plan(**{"steps": steps, "batch_size": 4, "rate": 0.01, "adam_rate": 1e-3, "schedule": Schedule(steps), **changed})
+
+
+def loss_and_gradients(model: Any, tokenizer: Any, ctx: Any, chunks: int) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    trainer = WeightedTrainer(
+        model=model,
+        args=config(ctx.out, plan(1), 0),
+        train_dataset=Dataset.from_list(rows(8)),
+        data_collator=Collator(0),
+        processing_class=tokenizer,
+        optimizers=(Muon(model.named_parameters(), 0.1, 0.1), None),
+    )
+    trainer.chunks = chunks
+    model.zero_grad()
+    loss = trainer.compute_loss(model, Collator(0)(rows(8)))
+    loss.backward()
+    del model.forward
+    return loss.detach(), [p.grad.clone() for p in model.parameters() if p.grad is not None]
+
+
+@pytest.mark.parametrize("family", ["deepseek_v3", "qwen3"])
+def test_chunks_change_nothing(tiny: Tiny, tokenizer: Any, context: Context, family: str) -> None:
+    model = tiny(family).train()
+    loss, gradients = loss_and_gradients(model, tokenizer, context(), chunks=1)
+    for chunks in (2, 4, 8):
+        other, others = loss_and_gradients(model, tokenizer, context(), chunks)
+        assert torch.allclose(loss, other, rtol=1e-5)
+        assert all(torch.allclose(a, b, rtol=1e-3, atol=1e-5) for a, b in zip(gradients, others, strict=True))
+
+
+def test_the_loss_is_the_weighted_mean_over_tokens(tiny: Tiny, tokenizer: Any, context: Context) -> None:
+    model = tiny("qwen3").train()
+    loss, _ = loss_and_gradients(model, tokenizer, context(), chunks=2)
+    total, weight = torch.zeros(()), 0.0
+    for row in rows(8):
+        ids = torch.tensor(row["input_ids"])
+        logprobs = torch.log_softmax(model(ids.unsqueeze(0)).logits[0, :-1], -1).gather(-1, ids[1:, None])[:, 0]
+        weights = torch.tensor(row["weights"])[1:]
+        total, weight = total - (logprobs * weights).sum(), weight + float(weights.sum())
+    assert torch.allclose(loss, total / weight, rtol=1e-5)
+
+
+def test_rows_are_taken_in_their_order_and_learned(tiny: Tiny, tokenizer: Any, context: Context) -> None:
+    ctx = context()
+    model = tiny("deepseek_v3")
+    metrics = train(ctx, model, tokenizer, rows(4) * 30, plan(30))
+    losses = [row["loss"] for row in ctx.rows if "loss" in row]
+    assert losses[-1] < 0.5 * losses[0]
+    assert metrics["steps"] == 30
+    assert metrics["tokens"] == 30 * sum(len(row["input_ids"]) for row in rows(4))
+    assert ctx.seen[-1] == (30, 30)
+    assert "forward" not in vars(model)  # trl's head was taken off again
+
+
+@pytest.mark.parametrize("family", ["deepseek_v3", "qwen3"])
+def test_training_twice_gives_the_same_model(tiny: Tiny, tokenizer: Any, context: Context, family: str) -> None:
+    models = [tiny(family), tiny(family)]
+    for model in models:
+        train(context(), model, tokenizer, rows(12), plan(3))
+    first, second = (model.state_dict() for model in models)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_the_weight_decides_what_is_learned(tiny: Tiny, tokenizer: Any, context: Context) -> None:
+    model = tiny("qwen3")
+    learned, ignored = [7, 8, 9, 10, 11], [20, 21, 22, 23, 24]
+    batch = [{"input_ids": ids, "weights": [weight] * 5} for ids, weight in ((learned, 1.0), (ignored, 0.0))] * 2
+    train(context(), model, tokenizer, batch * 30, plan(30, rate=0.05, adam_rate=0.02))
+    model.eval()
+    with torch.no_grad():
+        likeliest = [model(torch.tensor([ids[:4]])).logits[0].argmax(-1).tolist() for ids in (learned, ignored)]
+    assert likeliest[0] == learned[1:]
+    assert likeliest[1] != ignored[1:]
+
+
+@pytest.mark.parametrize(
+    ("skills", "steps"),
+    [([0.9], 4), ([0.1, 0.9], 6), ([0.1, 0.1, 0.1, 0.1, 0.1], 8)],
+)
+def test_a_missed_probe_asks_for_another_round(
+    tiny: Tiny, tokenizer: Any, context: Context, skills: list[float], steps: int
+) -> None:
+    answers = iter(skills)
+    probe = Probe(lambda: {"skill": next(answers)}, every=100, at_least=0.5)
+    most = plan(8, schedule=Schedule(steps=4, more=2, warmup=1))
+    metrics = train(context(), tiny("qwen3"), tokenizer, rows(32), most, probe)
+    assert metrics["steps"] == steps
