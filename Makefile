@@ -14,7 +14,7 @@ quickstart: $(VENV)/.runtime
 	$(BIN)/retort report runs/quickstart
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

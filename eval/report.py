@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
+from itertools import combinations
 from typing import Any
 
 from eval.metrics import Estimate, maj_at_k, mean_of, paired_difference, pass_at_k, share
@@ -12,6 +13,7 @@ Row = Mapping[str, Any]
 Numbers = dict[str, Any]
 
 DIGITS = 6
+FEW = 12
 _AT_MANY = re.compile(r"(pass|maj)@(?!1$)\d+")
 _PLAIN_NUMBER = re.compile(r"[-+]?(\d{1,3}(,\d{3})+|\d+)?(\.\d+)?|[-+]?\d+/[1-9]\d*")
 
@@ -50,6 +52,33 @@ def reduce(rows: Iterable[Row]) -> Numbers:
         numbers[label.value] = _mean(row["verdict"] == label for row in every)
     numbers["left_out"] = len(problems) - len(gradable)
     return numbers
+
+
+def by_meta(rows: Iterable[Row]) -> dict[str, dict[str, float]]:
+    """pass@1 for each value of what the problems' meta tells (such as the length and depth of a needle), and for each pair
+    of values of two such keys; keys with one value, or more than `FEW`, are left out."""
+    scored = [(row.get("meta", {}), rate) for row, rate in _first_rows(rows)]
+    values: dict[str, set[Any]] = {}
+    for meta, _ in scored:
+        for key, value in meta.items():
+            if isinstance(value, int | float):
+                values.setdefault(key, set()).add(value)
+    keys = [key for key, found in values.items() if 1 < len(found) <= FEW]
+    table: dict[str, dict[str, float]] = {}
+    for chosen in [*((key,) for key in keys), *combinations(keys, 2)]:
+        cells: dict[str, list[float]] = {}
+        for meta, rate in sorted(scored, key=lambda one: [one[0].get(key, 0) for key in chosen]):
+            if all(key in meta for key in chosen):
+                cells.setdefault(" ".join(str(meta[key]) for key in chosen), []).append(rate)
+        table[" ".join(chosen)] = {cell: _mean(found) for cell, found in cells.items()}
+    return table
+
+
+def _first_rows(rows: Iterable[Row]) -> list[tuple[Row, float]]:
+    """One row of each problem that could be graded, with its share of correct rollouts."""
+    problems = by_problem(rows)
+    scores = rates([row for found in problems.values() for row in found])
+    return [(found[0], scores[id_]) for id_, found in problems.items() if id_ in scores]
 
 
 def by_problem(rows: Iterable[Row]) -> dict[str, list[Row]]:

@@ -47,11 +47,10 @@ def check_shape(function: Any, name: str) -> None:
         raise RegistryError(f"{shape}; put a * before its options")
 
 
-def format(problem: Problem, completion: Completion, *, opened: bool = True) -> float:  # noqa: A001, ARG001
+def format(problem: Problem, completion: Completion) -> float:  # noqa: A001, ARG001
     """1.0 for exactly <think>..</think><answer>..</answer>, neither of them empty; else 0.0.
 
-    The prompt may have opened the thinking, so <think> may be missing; `opened` False asks for it in any case (unless
-    the completion is known to start in the thinking).
+    <think> is missing where the prompt had opened the thinking (`in_thinking`), and only there.
     """
     text = completion.text
     match = _FORMAT.fullmatch(text)
@@ -59,9 +58,7 @@ def format(problem: Problem, completion: Completion, *, opened: bool = True) -> 
         return 0.0
     if len(_TAG.findall(text)) != (4 if match[1] else 3):
         return 0.0
-    if completion.in_thinking:
-        return float(match[1] is None)
-    return float(bool(match[1]) or opened)
+    return float(completion.in_thinking == (match[1] is None))
 
 
 def language(problem: Problem, completion: Completion) -> float:

@@ -22,20 +22,17 @@ def pieces(text: str) -> int:
     return len(re.findall(r"\w+|[^\w\s]", text))
 
 
-def spread(sentences: list[str], length: int, rng: random.Random, *, last: bool = True) -> str:
-    """The sentences in their order with filler between them, about `length` pieces in all (never more by a sentence).
-
-    With `last` the last sentence stays at the end, as a question does.
-    """
-    told, question = (sentences[:-1], sentences[-1:]) if last else (sentences, [])
-    room = length - sum(pieces(part) for part in sentences)
-    filler: list[str] = []
+def filler(room: int, rng: random.Random) -> list[str]:
+    """Sentences of at most `room` pieces in all, and within a sentence of it."""
+    sentences: list[str] = []
     while (next_one := sentence(rng)) and room >= pieces(next_one):
-        filler.append(next_one)
+        sentences.append(next_one)
         room -= pieces(next_one)
-    places = sorted(rng.sample(range(len(told) + len(filler)), len(told)))
-    text: list[str] = []
-    told_left, filler_left = iter(told), iter(filler)
-    for place in range(len(told) + len(filler)):
-        text.append(next(told_left) if place in places else next(filler_left))
-    return " ".join(text + question)
+    return sentences
+
+
+def hide(passage: str, question: str, length: int, depth: float, rng: random.Random) -> str:
+    """A text of about `length` pieces with the passage at `depth` (0 is the beginning, 1 just before the question)."""
+    around = filler(length - pieces(passage) - pieces(question), rng)
+    around.insert(round(depth * len(around)), passage)
+    return " ".join([*around, question])

@@ -1,10 +1,10 @@
-"""Word problems told over a long text: the sentences that matter stand far apart among others that do not."""
+"""Word problems in a long text: the passage that matters stands somewhere among sentences that do not."""
 
 import random
 
 from eval.problems import require_split
 from eval.problems.draw import distinct
-from eval.problems.filler import spread
+from eval.problems.filler import hide
 from eval.problems.words import draw_story_of
 from rewards.types import Problem
 
@@ -18,6 +18,7 @@ def long_word_problems(split: str, n: int | None, seed: int) -> list[Problem]:
     problems = []
     for i, story in enumerate(distinct(lambda: draw_story_of(split, rng), 1000 if n is None else n)):
         name = f"long_word_problems-{split}-{seed}-{i}"
-        prompt = spread(story.sentences, LENGTH, random.Random(name))
+        rng_of_text = random.Random(name)
+        prompt = hide(story.passage, story.question, LENGTH, rng_of_text.random(), rng_of_text)
         problems.append(story.problem(name, "long_word_problems", prompt))
     return problems

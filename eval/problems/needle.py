@@ -3,7 +3,7 @@
 import random
 
 from eval.problems import require_split
-from eval.problems.filler import pieces, sentence
+from eval.problems.filler import hide
 from eval.problems.split import split_of
 from eval.problems.words import LARGEST_TOTAL, NAMES
 from rewards.types import Problem
@@ -14,14 +14,7 @@ DEPTHS = (0.0, 0.25, 0.5, 0.75, 1.0)  # where in the text the needle stands; 1 i
 
 def haystack(name: str, number: int, length: int, depth: float, rng: random.Random) -> str:
     """A text of about `length` pieces with the needle at `depth`, and the question."""
-    needle, question = f"The code of {name} is {number}.", f"What is the code of {name}?"
-    room = length - pieces(needle) - pieces(question)
-    filler: list[str] = []
-    while (next_one := sentence(rng)) and room >= pieces(next_one):
-        filler.append(next_one)
-        room -= pieces(next_one)
-    filler.insert(round(depth * len(filler)), needle)
-    return " ".join([*filler, question])
+    return hide(f"The code of {name} is {number}.", f"What is the code of {name}?", length, depth, rng)
 
 
 def draw_needle(split: str, rng: random.Random) -> tuple[str, int]:

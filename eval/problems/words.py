@@ -63,18 +63,15 @@ class Story:
         return self.totals[-1]
 
     @property
-    def sentences(self) -> list[str]:
+    def passage(self) -> str:
+        """What happens, without the question."""
         clauses = [f"{step.verb} {step.number}{' more' if step.operator == '+' else ''}" for step in self.steps]
-        changes = [", ".join(clauses[:-1]), clauses[-1]]
-        return [
-            f"{self.name} has {self.start} {self.thing}.",
-            f"{self.pronoun} {changes[0]} and {changes[1]}.",
-            self.question,
-        ]
+        changes = f"{self.pronoun} {', '.join(clauses[:-1])} and {clauses[-1]}."
+        return f"{self.name} has {self.start} {self.thing}. {changes}"
 
     @property
     def prompt(self) -> str:
-        return " ".join(self.sentences)
+        return f"{self.passage} {self.question}"
 
     def problem(self, problem_id: str, family: str = "word_problems", prompt: str | None = None) -> Problem:
         return Problem(

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from eval.problems.filler import spread
+from eval.problems.filler import hide
 from eval.problems.needle import draw_needle, haystack
 from eval.problems.programs import draw_program_of
-from eval.problems.words import draw_story_of
+from eval.problems.words import Story, draw_story_of
 from pipeline.corpus.basics import fact, list_steps
 from pipeline.corpus.countdown import draw_training_countdown, tell_countdown
 from pipeline.corpus.programs import tell_program
@@ -25,13 +25,13 @@ __all__ = ["BEHAVIOURS", "Corpus", "Document"]
 
 # behaviour -> share of the question documents
 BEHAVIOURS = {
-    "correct": 0.09,
-    "with_errors": 0.10,
-    "corrected": 0.04,
-    "empty": 0.10,
+    "correct": 0.14,
+    "with_errors": 0.08,
+    "corrected": 0.05,
+    "empty": 0.08,
     "plain": 0.50,
-    "plain_with_errors": 0.09,
-    "guess": 0.08,
+    "plain_with_errors": 0.08,
+    "guess": 0.07,
 }
 
 
@@ -72,21 +72,28 @@ class Corpus(BaseModel):
             if kind == "facts":
                 yield Document(None, fact(rng))
             elif kind == "lists":
-                told = draw_story_of("train", rng) if rng.random() < 0.5 else draw_program_of("train", rng)
-                yield Document(told.prompt, list_steps(told, connectives))
+                if rng.random() < 0.5:
+                    story = draw_story_of("train", rng)
+                    yield Document(self._told(story, rng), list_steps(story, connectives))
+                else:
+                    program = draw_program_of("train", rng)
+                    yield Document(program.prompt, list_steps(program, connectives))
             elif kind == "needles":
                 name, number = draw_needle("train", rng)
                 prompt = haystack(name, number, rng.randint(16, self.length), rng.random(), rng)
                 yield Document(prompt, tagged("", str(number)))
             elif kind == "words":
                 story = draw_story_of("train", rng)
-                prompt = story.prompt
-                if rng.random() < self.filled:
-                    prompt = spread(story.sentences, rng.randint(16, self.length), rng)
-                yield Document(prompt, tell_story(story, behaviour, connectives, rng))
+                yield Document(self._told(story, rng), tell_story(story, behaviour, connectives, rng))
             elif kind == "countdown":
                 problem = draw_training_countdown(rng)
                 yield Document(problem.prompt, tell_countdown(problem, behaviour, connectives, rng))
             else:
                 program = draw_program_of("train", rng)
                 yield Document(program.prompt, tell_program(program, behaviour, connectives, rng))
+
+    def _told(self, story: Story, rng: random.Random) -> str:
+        """The prompt of a story, now and then in a longer text."""
+        if rng.random() >= self.filled:
+            return story.prompt
+        return hide(story.passage, story.question, rng.randint(16, self.length), rng.random(), rng)

@@ -14,6 +14,9 @@ POSITION_ROWS = 32  # long documents that loss by position is measured on
 ANSWER_ROOM = 48  # tokens kept free after a long prompt for its answer
 
 
+RIGHT = {"correct": 0.3, "plain": 0.7}  # long texts are few: what they teach is to find things in them
+
+
 class Phase(BaseModel):
     """One phase: texts up to `length` tokens for `steps` optimizer steps."""
 
@@ -100,6 +103,8 @@ class Extend(Stage):
 
     def _web(self, length: int, short: float, rng: random.Random) -> Iterator[Document]:
         short_texts = Corpus().documents(rng)
-        long_texts = Corpus(facts=0.0, needles=0.4, words=0.6, filled=1.0, length=length - ANSWER_ROOM).documents(rng)
+        long_texts = Corpus(
+            facts=0.0, lists=0.2, needles=0.15, words=0.65, filled=1.0, length=length - ANSWER_ROOM, behaviours=RIGHT
+        ).documents(rng)
         while True:
             yield next(short_texts if rng.random() < short else long_texts)

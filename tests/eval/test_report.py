@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval.report import difference, mean_of_sets, rates, reduce, vote_of
+from eval.report import by_meta, difference, mean_of_sets, rates, reduce, vote_of
 
 
 def row(problem, verdict="correct", extracted="7", **more):
@@ -106,3 +106,16 @@ def test_the_mean_of_sets_weighs_sets_alike_and_keeps_only_what_they_share():
     assert (mean["sets"], mean["pass@1"], mean["pass@2"]) == (["one", "two"], 0.75, 1.0)
     assert "pass@2" not in (mean_of_sets({"one": one, "three": reduce([row("r")])}) or {})
     assert mean_of_sets({"one": one, "none": reduce([row("r", "ungradable")])}) is None
+
+
+def test_rates_by_what_the_problems_tell() -> None:
+    rows = [
+        {"problem": f"p{length}{depth}", "verdict": "correct" if length == 64 or depth == 0.0 else "wrong",
+         "meta": {"length": length, "depth": depth, "name": "Tom", "same": 1}}
+        for length in (64, 128) for depth in (0.0, 1.0)
+    ]
+    found = by_meta(rows)
+    assert found["length"] == {"64": 1.0, "128": 0.5}
+    assert found["depth"] == {"0.0": 1.0, "1.0": 0.5}
+    assert found["length depth"] == {"64 0.0": 1.0, "64 1.0": 1.0, "128 0.0": 1.0, "128 1.0": 0.0}
+    assert set(found) == {"length", "depth", "length depth"}

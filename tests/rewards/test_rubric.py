@@ -63,7 +63,7 @@ def test_a_rule_that_fails_is_named(tmp_path: Path, body: str) -> None:
 
 
 def test_it_is_frozen_and_survives_a_round_trip() -> None:
-    rubric = Rubric(correct=2, rules={"format": {"weight": 0.5, "opened": False}})
+    rubric = Rubric(correct=2, rules={"length": {"weight": 0.5, "most": 100}})
     again = Rubric.model_validate(rubric.model_dump())
     assert again == rubric
     assert again.score(PROBLEM, GOOD, Verdict(Label.CORRECT)).total == 2.5

@@ -19,7 +19,7 @@ PROGRAM = Problem("2", "f(x): add 3, then double", {"entry": "f", "tests": []}, 
     [
         ("<think>a</think><answer>5</answer>", 1.0),
         ("<think>a</think>\n<answer>5</answer>\n", 1.0),
-        ("a</think><answer>5</answer>", 1.0),
+        ("a</think><answer>5</answer>", 0.0),
         ("<think></think><answer>5</answer>", 0.0),
         ("<think>a</think><answer> </answer>", 0.0),
         ("<think>a</think>5", 0.0),
@@ -41,8 +41,8 @@ def test_format_knows_who_opened_the_thinking() -> None:
     without, with_tag = "a</think><answer>5</answer>", "<think>a</think><answer>5</answer>"
     assert rules.format(ENGLISH, Completion(without, in_thinking=True)) == 1.0
     assert rules.format(ENGLISH, Completion(with_tag, in_thinking=True)) == 0.0
-    assert rules.format(ENGLISH, Completion(without), opened=False) == 0.0
-    assert rules.format(ENGLISH, Completion(with_tag), opened=False) == 1.0
+    assert rules.format(ENGLISH, Completion(without)) == 0.0
+    assert rules.format(ENGLISH, Completion(with_tag)) == 1.0
 
 
 @pytest.mark.parametrize(
