@@ -77,5 +77,7 @@ def parameters(model: Any) -> int:
 
 
 def context_length(model: Any) -> int | None:
-    """How many tokens the model has positions for; None where its config does not say."""
-    return getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    """How many tokens the model can be given; None where rotary positions set no limit but quality."""
+    config = model.config.get_text_config()
+    fields = config.to_dict()
+    return None if fields.get("rope_parameters") else fields.get("max_position_embeddings")

@@ -1,4 +1,8 @@
-"""Word problems in a long text: the passage that matters stands somewhere among sentences that do not."""
+"""Word problems after a long text that has nothing to do with them.
+
+The passage stands at the end, before the question, so that what is asked for is to stay oneself far beyond the first
+positions; finding something anywhere in a long text is what `needle` asks for.
+"""
 
 import random
 
@@ -12,13 +16,12 @@ LENGTH = 240  # pieces of the prompt: four times a short problem with its soluti
 
 
 def long_word_problems(split: str, n: int | None, seed: int) -> list[Problem]:
-    """Word problems of two or three steps among filler, about 240 words each, split by their sums."""
+    """Word problems of two or three steps after filler, about 240 words in all, split by their sums."""
     require_split("long_word_problems", split)
     rng = random.Random(f"long_word_problems:{split}:{seed}")
     problems = []
     for i, story in enumerate(distinct(lambda: draw_story_of(split, rng), 1000 if n is None else n)):
         name = f"long_word_problems-{split}-{seed}-{i}"
-        rng_of_text = random.Random(name)
-        prompt = hide(story.passage, story.question, LENGTH, rng_of_text.random(), rng_of_text)
+        prompt = hide(story.passage, story.question, LENGTH, 1.0, random.Random(name))
         problems.append(story.problem(name, "long_word_problems", prompt))
     return problems

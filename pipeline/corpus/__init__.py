@@ -47,7 +47,7 @@ class Corpus(BaseModel):
     facts: float = Field(default=0.08, ge=0, le=1, description="sums")
     lists: float = Field(default=0.04, ge=0, le=1, description="the steps of a question told over, without doing them")
     needles: float = Field(default=0.05, ge=0, le=1)
-    words: float = Field(default=0.46, ge=0, le=1)
+    words: float = Field(default=0.38, ge=0, le=1)
     countdown: float = Field(default=0.0, ge=0, le=1)
     filled: float = Field(default=0.1, ge=0, le=1, description="share of word problems told among filler")
     foreign: float = Field(default=0.35, ge=0, le=1, description="share of traces with connectives of another language")
@@ -96,4 +96,5 @@ class Corpus(BaseModel):
         """The prompt of a story, now and then in a longer text."""
         if rng.random() >= self.filled:
             return story.prompt
-        return hide(story.passage, story.question, rng.randint(16, self.length), rng.random(), rng)
+        depth = 1.0 if rng.random() < 0.5 else rng.random()
+        return hide(story.passage, story.question, rng.randint(16, self.length), depth, rng)

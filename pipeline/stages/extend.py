@@ -104,7 +104,7 @@ class Extend(Stage):
     def _web(self, length: int, short: float, rng: random.Random) -> Iterator[Document]:
         short_texts = Corpus().documents(rng)
         long_texts = Corpus(
-            facts=0.0, lists=0.2, needles=0.15, words=0.65, filled=1.0, length=length - ANSWER_ROOM, behaviours=RIGHT
+            facts=0.0, lists=0.15, needles=0.15, words=0.5, filled=1.0, length=length - ANSWER_ROOM, behaviours=RIGHT
         ).documents(rng)
         while True:
             yield next(short_texts if rng.random() < short else long_texts)
