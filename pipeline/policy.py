@@ -63,7 +63,10 @@ class PolicyTrainer(GRPOTrainer):
     def _get_per_token_logps_and_entropies(
         self, model: Any, input_ids: Tensor, attention_mask: Tensor, logits_to_keep: int, *args: Any, **kwargs: Any
     ) -> Any:
-        if torch.is_grad_enabled() or model is not self.model or not self.sampled_logprobs:
+        """What trl asks for; the old policy's values are those recorded while sampling, and take no forward."""
+        # With an adapter and no reference model, trl asks the same model for the reference's values too.
+        only_old = self.beta == 0.0 or self.ref_model is not None
+        if torch.is_grad_enabled() or model is not self.model or not only_old:
             return super()._get_per_token_logps_and_entropies(
                 model, input_ids, attention_mask, logits_to_keep, *args, **kwargs
             )
@@ -73,6 +76,7 @@ class PolicyTrainer(GRPOTrainer):
         return recorded, None, None
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
+        """trl's loss of a batch, summed over chunks of rows of similar length; rows that cannot move it are left out."""
         if self.loss_type not in ADDITIVE_LOSSES or self.aux_loss_enabled or self._entropy_bonus_enabled:
             loss: Tensor = super()._compute_loss(model, inputs)
             return loss
@@ -95,7 +99,6 @@ def trim(inputs: Mapping[str, Any], rows: Tensor) -> dict[str, Any]:
     """
     prompt = int(inputs["prompt_mask"][rows].sum(dim=1).max())
     completion = int(inputs["completion_mask"][rows].sum(dim=1).max())
-    spans = {inputs["prompt_ids"].shape[1]: slice(inputs["prompt_ids"].shape[1] - prompt, None)}
     trimmed: dict[str, Any] = {}
     for name, value in inputs.items():
         if not isinstance(value, Tensor) or value.dim() == 0:
@@ -103,7 +106,7 @@ def trim(inputs: Mapping[str, Any], rows: Tensor) -> dict[str, Any]:
         elif value.dim() == 1:
             trimmed[name] = value[rows]
         elif name.startswith("prompt_"):
-            trimmed[name] = value[rows][:, spans[value.shape[1]]]
+            trimmed[name] = value[rows][:, value.shape[1] - prompt :]
         else:
             trimmed[name] = value[rows][:, :completion]
     return trimmed

@@ -24,7 +24,7 @@ def tell_program(program: Program, behaviour: str, connectives: Connectives, rng
         right = program.statements[faulty]
         parts[faulty] = f"{parts[faulty].removesuffix(f'{right}.')}{wrong}. {connectives.wait}, {right}."
     trace = " ".join(parts)
-    return trace if behaviour.startswith("plain") else tagged(trace, written.code)
+    return f"{trace} {written.code}" if behaviour.startswith("plain") else tagged(trace, written.code)
 
 
 def _misread(program: Program, rng: random.Random, index: int | None = None) -> Program:

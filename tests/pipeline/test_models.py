@@ -34,7 +34,14 @@ def test_the_same_seed_builds_the_same_model() -> None:
 def test_embeddings_start_around_one_vector() -> None:
     rows = models.build(SMALL, 500, 0).get_input_embeddings().weight
     assert rows.mean(0).norm() > 0.03 * rows.shape[1] ** 0.5
-    assert models.context_length(models.build(SMALL, 50, 0)) == 40
+
+
+def test_only_learned_positions_set_a_limit() -> None:
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    learned = GPT2LMHeadModel(GPT2Config(vocab_size=20, n_positions=40, n_embd=16, n_layer=1, n_head=2))
+    assert models.context_length(learned) == 40
+    assert models.context_length(models.build(SMALL, 50, 0)) is None
 
 
 def test_tied_parameters_count_once() -> None:

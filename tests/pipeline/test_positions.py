@@ -25,8 +25,8 @@ def test_without_scaling_nothing_changes_but_the_length(tiny: Tiny, family: str)
     assert torch.equal(same(IDS).logits, model(IDS).logits)
     longer = rescaled(model, 256, None).eval()
     assert torch.equal(longer(IDS).logits, model(IDS).logits)
-    assert models.context_length(longer) == 256
-    assert models.context_length(model) == 64
+    assert longer.config.max_position_embeddings == 256
+    assert model.config.max_position_embeddings == 64
 
 
 @pytest.mark.parametrize(("family", "scaling"), [("deepseek_v3", LATENT_YARN), ("qwen3", YARN), ("qwen3_moe", YARN)])

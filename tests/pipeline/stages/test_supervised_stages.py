@@ -56,7 +56,7 @@ def test_a_context_is_extended_on_ones_own_texts(answerer: Path, data: Path, con
                    phases=[{"length": 128, "steps": 2}, {"length": 192, "steps": 2}])  # type: ignore[list-item]
     metrics = stage.run(ctx)
     model, tokenizer = models.load(ctx.out)
-    assert models.context_length(model) == tokenizer.model_max_length == metrics["length"] == 192
+    assert model.config.max_position_embeddings == tokenizer.model_max_length == metrics["length"] == 192
     assert model.config.rope_parameters["rope_type"] == "yarn"
     assert set(metrics["loss_by_position"]) == {"before", "after"}
     assert ctx.notes == ["phase 1 of 2: up to 128 tokens", "phase 2 of 2: up to 192 tokens"]
