@@ -34,6 +34,7 @@ def reduce(rows: Iterable[Row]) -> Numbers:
     no_answer, truncated, ungradable
                           shares of all rollouts by verdict; ungradable ones leave the denominator of pass@1
     left_out              problems with no gradable rollout, in no score; the scores are None if all are
+    by                    pass@1 by what the problems' meta tells, where it tells anything (see `by_meta`)
 
     Raises ValueError where there are no rows.
     """
@@ -51,7 +52,8 @@ def reduce(rows: Iterable[Row]) -> Numbers:
     for label in (Label.NO_ANSWER, Label.TRUNCATED, Label.UNGRADABLE):
         numbers[label.value] = _mean(row["verdict"] == label for row in every)
     numbers["left_out"] = len(problems) - len(gradable)
-    return numbers
+    by = by_meta(every)
+    return {**numbers, "by": by} if by else numbers
 
 
 def by_meta(rows: Iterable[Row]) -> dict[str, dict[str, float]]:

@@ -79,5 +79,5 @@ def parameters(model: Any) -> int:
 def context_length(model: Any) -> int | None:
     """How many tokens the model can be given; None where rotary positions set no limit but quality."""
     config = model.config.get_text_config()
-    fields = config.to_dict()
-    return None if fields.get("rope_parameters") else fields.get("max_position_embeddings")
+    rotary = config.to_dict().get("rope_parameters")
+    return None if rotary else getattr(config, "max_position_embeddings", None)

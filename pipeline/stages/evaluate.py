@@ -49,7 +49,7 @@ class Evaluate(Stage):
         from eval.engine import engine_for
         from eval.engine.types import Sampling
         from eval.problems import load
-        from eval.report import by_meta, reduce
+        from eval.report import reduce
         from eval.rollouts import collect, write_rows
         from pipeline import models
 
@@ -78,7 +78,7 @@ class Evaluate(Stage):
             rows = [rollout.row() for rollout in rollouts]
             name = problem_set.rpartition(":")[0] or problem_set
             write_rows(ctx.out / f"{label}-{name}.jsonl".replace("/", "_"), rows)
-            report["problems"][name] = {**reduce(rows), "by": by_meta(rows)}
+            report["problems"][name] = reduce(rows)
             report["tokens"] += sum(rollout.completion.tokens for rollout in rollouts)
             ctx.log({"model": label, "problems": name, "pass@1": report["problems"][name]["pass@1"]})
         return report
