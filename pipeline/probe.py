@@ -12,12 +12,12 @@ from pipeline.corpus.stories import story_trace
 from pipeline.corpus.telling import ENGLISH, tagged
 
 PROBLEMS = 96
-OPENING = "<think>First"
+OPENING = len(("<think>", "Has"))  # tokens of a trace that are given: who says "Zuerst" has a trace of its own
 
 
 def trace_probe(model: Any, tokenizer: Any) -> Callable[[], dict[str, float]]:
     """A function that gives, for each family, the share of training-side problems whose correct English trace is
-    the model's own greedy continuation of "<think>First": one forward pass, no sampling."""
+    the model's own greedy continuation of its first word: one forward pass, no sampling."""
     import torch
 
     from pipeline.data import Collator, Row
@@ -31,8 +31,7 @@ def trace_probe(model: Any, tokenizer: Any) -> Callable[[], dict[str, float]]:
             prompt, trace = draw(rng)
             head = encode_text(tokenizer, prompt)
             tail = encode_completion(tokenizer, trace)
-            given = len(encode_completion(tokenizer, OPENING)) - 1
-            weights = [0.0] * (len(head) + given) + [1.0] * (len(tail) - given)
+            weights = [0.0] * (len(head) + OPENING) + [1.0] * (len(tail) - OPENING)
             rows.append({"input_ids": head + tail, "weights": weights})
         batches[family] = collate(rows)
 

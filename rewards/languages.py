@@ -11,7 +11,7 @@ from functools import lru_cache
 
 _LISTS = {
     "en": """the and of to is are be been has have had with for from this that these those it its he she they them his her
-        their there then so now first next last finally because therefore thus hence but or not no yes if when which who
+        their there then so now first second third next last finally because therefore thus hence but or not no yes if when which who
         what how many much each every all some any more less than as at by on in into out up down after before again only
         also we you your our us my me do does did can could will would shall should must may let lets get gets got make
         makes gives give given left take takes add adds adding subtract double doubles triple halve half twice times
@@ -19,7 +19,7 @@ _LISTS = {
         six seven eight nine ten through off over under about between while since where why one""",
     "de": """der die das den dem des ein eine einen einem einer eines und oder aber nicht kein keine ist sind war waren hat
         haben hatte wird werden wurde ich du er sie es wir ihr sich mit von zu zum zur bei aus nach für auf über unter vor
-        im am dass weil wenn dann also zuerst zunächst danach jetzt nun schließlich endlich deshalb daher daraus folgt
+        im am dass weil wenn dann also zuerst erstens zweitens drittens zunächst danach jetzt nun schließlich endlich deshalb daher daraus folgt
         macht machen ergibt ergeben gibt geben bleibt bleiben noch auch nur schon mehr weniger als wie viele viel wieviel
         jede jeder jedes alle diese dieser dieses damit davon dazu durch ohne um bis hier dort somit insgesamt zusammen
         addiere subtrahiere verdopple mal minus gleich rechnen wir antwort zahl zwei drei vier fünf sechs sieben acht

@@ -42,7 +42,9 @@ class Program:
 
     @property
     def prompt(self) -> str:
-        return f"f(x): {', then '.join(operation.phrase for operation in self.operations)}. Write f."
+        links = ("", ", then ", ", finally ")
+        told = "".join(link + operation.phrase for link, operation in zip(links, self.operations, strict=False))
+        return f"f(x): {told}. Write f."
 
     @property
     def code(self) -> str:

@@ -72,12 +72,12 @@ class Corpus(BaseModel):
             if kind == "facts":
                 yield Document(None, fact(rng))
             elif kind == "lists":
-                if rng.random() < 0.5:
+                if rng.random() < 0.7:
                     story = draw_story_of("train", rng)
-                    yield Document(self._told(story, rng), list_steps(story, connectives))
+                    yield Document(self._told(story, rng), list_steps(story, connectives, rng))
                 else:
                     program = draw_program_of("train", rng)
-                    yield Document(program.prompt, list_steps(program, connectives))
+                    yield Document(program.prompt, list_steps(program, connectives, rng))
             elif kind == "needles":
                 name, number = draw_needle("train", rng)
                 prompt = haystack(name, number, rng.randint(16, self.length), rng.random(), rng)

@@ -12,13 +12,15 @@ def fact(rng: random.Random) -> str:
     return " ".join(_sum(rng) for _ in range(8))
 
 
-def list_steps(told: Story | Program, connectives: Connectives) -> str:
-    """The steps of a question in order, which is where a solution begins."""
+def list_steps(told: Story | Program, connectives: Connectives, rng: random.Random) -> str:
+    """The steps of a question in order, which is where a solution begins; or a story's in any order, without saying which
+    is which: then only the verb tells what number follows, and that is what has to be learned of a prompt first."""
     if isinstance(told, Story):
-        steps = [str(told.start), *(f"{step.verb} {step.number}" for step in told.steps)]
-    else:
-        steps = [operation.phrase for operation in told.operations]
-    return " ".join([f"{connectives.first} {steps[0]}.", *(f"{connectives.then} {step}." for step in steps[1:])])
+        steps = [f"{step.verb} {step.number}" for step in told.steps]
+        if rng.random() < 0.5:
+            return " ".join(f"{step}." for step in rng.sample(steps, len(steps)))
+        return f"{connectives.start} {told.start}. {connectives.number(steps)}"
+    return connectives.number(operation.phrase for operation in told.operations)
 
 
 def _sum(rng: random.Random) -> str:

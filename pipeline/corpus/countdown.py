@@ -37,8 +37,7 @@ def tell_countdown(problem: Problem, behaviour: str, connectives: Connectives, r
 
 def _told(expression: str, connectives: Connectives) -> str:
     """An expression worked out step by step."""
-    steps = list(_steps(ast.parse(expression, mode="eval").body))
-    return " ".join([f"{connectives.first} {steps[0]}.", *(f"{connectives.then} {step}." for step in steps[1:])])
+    return connectives.number(_steps(ast.parse(expression, mode="eval").body))
 
 
 def _steps(node: ast.expr) -> Iterator[str]:

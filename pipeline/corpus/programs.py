@@ -15,15 +15,14 @@ def tell_program(program: Program, behaviour: str, connectives: Connectives, rng
     errors = behaviour in ("with_errors", "plain_with_errors")
     written = _misread(program, rng) if errors else program
     parts = []
-    for index, (told, statement) in enumerate(zip(program.operations, written.statements, strict=True)):
-        connective = connectives.first if index == 0 else connectives.then
-        parts.append(f"{connective} {told.phrase}: {statement}.")
+    for told, statement in zip(program.operations, written.statements, strict=True):
+        parts.append(f"{told.phrase}: {statement}")
     if behaviour == "corrected":
         faulty = rng.randrange(len(parts))
         wrong = _misread(program, rng, faulty).statements[faulty]
         right = program.statements[faulty]
-        parts[faulty] = f"{parts[faulty].removesuffix(f'{right}.')}{wrong}. {connectives.wait}, {right}."
-    trace = " ".join(parts)
+        parts[faulty] = f"{parts[faulty].removesuffix(right)}{wrong}. {connectives.wait}, {right}"
+    trace = connectives.number(parts)
     return f"{trace} {written.code}" if behaviour.startswith("plain") else tagged(trace, written.code)
 
 

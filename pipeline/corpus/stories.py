@@ -24,20 +24,20 @@ def story_trace(
 ) -> tuple[str, int]:
     """A trace and the answer that it comes to; step `faulty` is done wrong, and noticed if `corrected`."""
     total = story.start
-    parts = [f"{connectives.first} {total}."]
+    parts = []
     for index, step in enumerate(story.steps):
         result = step.apply(total)
         if index == faulty:
             wrong = _wrong_step(step, total, rng)
-            parts.append(f"{connectives.then} {step.verb} {step.number}: {wrong}.")
+            parts.append(f"{step.verb} {step.number}: {wrong}")
             if corrected:
-                parts.append(f"{connectives.wait}, {_equation(step, total)}.")
+                parts[-1] += f". {connectives.wait}, {_equation(step, total)}"
             else:
                 result = int(wrong.rpartition(" ")[2])
         else:
-            parts.append(f"{connectives.then} {step.verb} {step.number}: {_equation(step, total)}.")
+            parts.append(f"{step.verb} {step.number}: {_equation(step, total)}")
         total = result
-    return " ".join(parts), total
+    return f"{connectives.start} {story.start}. {connectives.number(parts)}", total
 
 
 def _equation(step: Step, total: int) -> str:

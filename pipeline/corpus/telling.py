@@ -1,18 +1,25 @@
 """What every kind of text in the corpus is told with: tags, connectives of two languages, and near misses."""
 
 import random
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Connectives:
-    first: str
-    then: str
+    """The words that hold a trace together. The ordinals say which step is due, so that a small model need not look back for it."""
+
+    start: str
+    ordinals: tuple[str, str, str]
     wait: str
 
+    def number(self, steps: Iterable[str]) -> str:
+        """Up to three steps in their order, each a sentence."""
+        return " ".join(f"{ordinal} {step}." for ordinal, step in zip(self.ordinals, steps, strict=False))
 
-ENGLISH = Connectives("First", "Then", "Wait")
-GERMAN = Connectives("Zuerst", "Dann", "Moment")
+
+ENGLISH = Connectives("Has", ("First", "Second", "Third"), "Wait")
+GERMAN = Connectives("Hat", ("Erstens", "Zweitens", "Drittens"), "Moment")
 
 
 def tagged(thinking: str, answer: str) -> str:

@@ -29,8 +29,9 @@ def test_every_step_of_a_trace_is_true() -> None:
     for _ in range(100):
         told = tell_countdown(draw_training_countdown(rng), "plain", ENGLISH, rng)
         for sentence in told.split(". "):
-            left, equals, right = sentence.removeprefix("First ").removeprefix("Then ").rstrip(".").partition(" = ")
+            left, equals, right = sentence.rstrip(".").partition(" = ")
             if equals:
-                a, sign, b = left.split()
+                ordinal, a, sign, b = left.split()
+                assert ordinal in ENGLISH.ordinals
                 value = {"+": int(a) + int(b), "-": int(a) - int(b), "*": int(a) * int(b), "/": int(a) // int(b)}[sign]
                 assert value == int(right)
