@@ -1,10 +1,12 @@
 """The sandbox of this process: its zygotes, the level that is demanded, and trying again where a zygote died."""
 
+import contextlib
 import threading
 import warnings
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
+from rewards.sandbox.imports import named_in
 from rewards.sandbox.levels import Level
 from rewards.sandbox.processes import Gone, Report, SandboxError, Zygote
 from rewards.workers import Pool
@@ -34,16 +36,29 @@ class Sandbox:
         with self.pool.worker() as zygote:
             self._admit(zygote)
 
-    def attempted(self, action: Callable[[Zygote], T]) -> T:
-        """What `action` makes of a zygote; tried again with another where that one dies. Raises SandboxError.
+    def answer(self, task: Mapping[str, Any], seconds: float, megabytes: int) -> bytes:
+        """The first frame that a child with this task writes. Raises SandboxError, Late, Ended or TooMuch."""
+        modules = named_in(task["code"])
+
+        def ask(zygote: Zygote) -> bytes:
+            with zygote.run(seconds, megabytes, modules) as run:
+                run.give(task)
+                return run.receive()
+
+        return self.attempted(ask)
+
+    def attempted(self, action: Callable[..., T], zygotes: int = 1) -> T:
+        """What `action` makes of so many zygotes; tried again where one of them dies. Raises SandboxError.
 
         The level is checked for every zygote, which may have been started after the rules of this machine were changed.
         """
         for _ in range(TRIES):
-            with self.pool.worker() as zygote:
-                self._admit(zygote)
+            with contextlib.ExitStack() as stack:
+                taken = [stack.enter_context(self.pool.worker()) for _ in range(zygotes)]
+                for zygote in taken:
+                    self._admit(zygote)
                 try:
-                    return action(zygote)
+                    return action(*taken)
                 except Gone:
                     continue
         raise SandboxError(f"the process that programs are forked from died {TRIES} times over this one")

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from rewards import code
 from rewards.code import agrees
 from rewards.grade import grade, grade_many
+from rewards.sandbox.pool import sandbox
 from rewards.types import Completion, Label, Problem, Verdict
 
 Rows = Callable[[str], list[dict[str, Any]]]
@@ -134,9 +134,8 @@ def test_tests_that_cannot_be_read_are_ungradable(answer: Any) -> None:
 
 
 def zygote_pid() -> int:
-    with code._pool.worker() as worker:
-        process = worker._running()
-        return process.pid
+    with sandbox.pool.worker() as zygote:
+        return zygote.pid
 
 
 def test_a_killed_zygote_costs_nothing_but_time() -> None:
