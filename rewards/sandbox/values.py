@@ -2,13 +2,15 @@
 
 None, bool, str and integers of 64 bits are themselves; everything else is a list with a tag: ["float", "0x1.8p+1"],
 ["tuple", 1, 2], ["dict", ["key", 1]]. ["object", 3] stands for a value that is not plain and stays where it is (an instance
-of a class of the program), where the side that reads allows it.
+of a class of the program), where the side that reads allows it; so is ["type", "int"], a class of the plain types.
 """
 
 import json
 from collections.abc import Callable
 
 _quoted = json.encoder.encode_basestring_ascii
+
+_TYPES = {kind.__name__: kind for kind in (int, float, str, bool, complex, bytes, list, tuple, dict, set, frozenset)}
 
 DEEPEST = 60
 """Levels of nesting; deeper values are refused, as are values that hold themselves."""
@@ -45,6 +47,8 @@ def encoded(value: object, keep: Callable[[object], int] | None = None, depth: i
             parts = ["," + encoded(item, keep, depth + 1) for item in plain.__iter__(value)]  # type: ignore[arg-type]
             return f'["{plain.__name__}"{"".join(parts)}]'
     if keep is not None:
+        if isinstance(value, type) and _TYPES.get(value.__name__) is value:
+            return f'["type","{value.__name__}"]'
         return f'["object",{keep(value)}]'
     raise TypeError(f"a value of type {type(value).__name__} is not plain data")
 
@@ -52,7 +56,7 @@ def encoded(value: object, keep: Callable[[object], int] | None = None, depth: i
 def decoded(value: object, known: Callable[[int], object] | None = None) -> object:
     """The plain value that parsed JSON stands for; `known` gives the value behind the number of an object.
 
-    Raises ValueError, TypeError, IndexError or OverflowError on anything that `encoded` does not write.
+    Raises ValueError, TypeError, LookupError or OverflowError on anything that `encoded` does not write.
     """
     if not isinstance(value, list):
         if isinstance(value, dict | float):
@@ -80,6 +84,8 @@ def decoded(value: object, known: Callable[[int], object] | None = None) -> obje
             return frozenset(_hashable(decoded(v, known)) for v in rest)
         case "object" if known is not None and type(rest[0]) is int:
             return known(rest[0])
+        case "type" if known is not None:
+            return _TYPES[rest[0]]
     raise ValueError("an unknown tag")
 
 

@@ -6,7 +6,7 @@
 `prefix` is what the completion continues; names in it, such as helpers, are there for the check too. The tests run in a
 second child, where the candidate and the `names` are proxies: what is asked of them goes to the first child, where the
 program is, and plain values come back. So the program never shares a process with what is expected of it. Instances of its
-own classes stay in the first child; the tests can hand them back and set attributes, but not compare them.
+own classes stay in the first child; the tests can hand them back and use their attributes, but not compare them.
 """
 
 import json
@@ -74,7 +74,7 @@ def _relayed(program: Run, tests: Run) -> Finding:
         except (Ended, TooMuch) as error:
             raise BadTests(f"the tests ended without a result ({error or 'too much at once'})") from error
         what, *rest = _parsed(frame)
-        if what in ("call", "set"):
+        if what in ("call", "get", "set"):
             program.send_frame(frame)
             tests.send_frame(program.receive())
             continue
