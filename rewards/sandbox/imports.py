@@ -10,8 +10,11 @@ import re
 # Few, since every mapped page makes each fork dearer; the others are loaded when a program first names them.
 PRELOADED = ("bisect", "collections", "copy", "functools", "heapq", "itertools", "json", "math", "operator", "re", "string", "typing")
 
+# Codecs, which are modules too, that programs ask for by no import.
+CODECS = tuple(f"encodings.{name}" for name in ("ascii", "latin_1", "utf_16", "utf_8_sig", "hex_codec", "rot_13"))
+
 IMPORTABLE = frozenset((
-    *PRELOADED, "__future__", "abc", "argparse", "array", "ast", "base64", "binascii", "builtins", "calendar", "cmath", "codecs",
+    *PRELOADED, *CODECS, "__future__", "abc", "argparse", "array", "ast", "base64", "binascii", "builtins", "calendar", "cmath", "codecs",
     "collections.abc", "contextlib", "copyreg", "csv", "dataclasses", "datetime", "decimal", "difflib", "dis", "doctest", "enum",
     "fractions", "gc", "getpass", "graphlib", "hashlib", "hmac", "html", "importlib", "inspect", "io", "keyword", "linecache",
     "locale", "logging", "marshal", "numbers", "os", "os.path", "pathlib", "pickle", "platform", "pprint", "queue", "random",
@@ -24,7 +27,7 @@ IMPORTABLE = frozenset((
 _ALSO = {
     "collections": ("collections.abc",), "datetime": ("_strptime",), "decimal": ("numbers",), "traceback": ("linecache",),
     "time": ("_strptime",), "urllib": ("urllib.parse",), "xml": ("xml.etree.ElementTree",), "xml.etree": ("xml.etree.ElementTree",),
-    "unittest": ("unittest.mock",), "hashlib": ("_hashlib",), "str": ("stringprep",), "statistics": ("random",),
+    "hashlib": ("_hashlib",), "str": ("stringprep",), "statistics": ("random",),
 }  # fmt: skip
 
 _IMPORT = re.compile(r"^[ \t]*(?:from|import)[ \t]+([A-Za-z_][\w.]*(?:[ \t]*,[ \t]*[A-Za-z_][\w.]*)*)", re.MULTILINE)

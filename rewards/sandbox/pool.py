@@ -18,23 +18,20 @@ TRIES = 4
 
 
 class Sandbox:
-    """Zygotes of one highest level, started as they are needed. For use from many threads."""
+    """Zygotes, started as they are needed. For use from many threads.
 
-    def __init__(self, most: Level = Level.L4) -> None:
-        self.pool: Pool[Zygote] = Pool(lambda: Zygote(most))
-        self._at_least = Level.L1
+    Nothing runs below the level `at_least`, which a recipe sets; `most` is the highest that a new zygote tries.
+    """
+
+    def __init__(self) -> None:
+        self.at_least, self.most = Level.L1, Level.L4
+        self.pool: Pool[Zygote] = Pool(lambda: Zygote(self.most))
         self._warned = threading.Lock()
 
     def report(self) -> Report:
         """What a zygote found out here; starts one if there is none. Raises SandboxError where nothing can be run."""
         with self.pool.worker() as zygote:
             return zygote.report()
-
-    def require(self, level: Level) -> None:
-        """From now on run nothing below this level. Raises SandboxError where it is not reached here."""
-        self._at_least = level
-        with self.pool.worker() as zygote:
-            self._admit(zygote)
 
     def answer(self, task: Mapping[str, Any], seconds: float, megabytes: int) -> bytes:
         """The first frame that a child with this task writes. Raises SandboxError, Late, Ended or TooMuch."""
@@ -65,8 +62,8 @@ class Sandbox:
 
     def _admit(self, zygote: Zygote) -> None:
         report = zygote.report()
-        if report.level < self._at_least:
-            raise SandboxError(f"{self._at_least.name} is demanded, and this machine gives {report.line}")
+        if report.level < self.at_least:
+            raise SandboxError(f"the sandbox is to be {self.at_least.name} at least, and here it is {report.line}")
         if report.level is Level.L1 and self._warned.acquire(blocking=False):
             warnings.warn(f"model-written programs run at {report.line}", RuntimeWarning, stacklevel=2)
 

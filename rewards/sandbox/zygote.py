@@ -108,7 +108,7 @@ def main() -> None:
     control = _socket.socket(fileno=0)
     lockdown = Lockdown(Level[sys.argv[1]])
     lockdown.enter_namespaces()
-    load(list(imports.PRELOADED))
+    load([*imports.PRELOADED, *imports.CODECS])
     for name, end in (("exit", sys.exit), ("quit", sys.exit)):  # the module `site`, left out here, makes them
         setattr(programs.builtins, name, end)
     sys.setrecursionlimit(10_000)
