@@ -3,6 +3,7 @@
 import argparse
 
 from pipeline.errors import UserError
+from pipeline.model_reference import usage_error
 
 LEVELS = ("L1", "L2", "L3", "L4")
 
@@ -19,7 +20,7 @@ def main(args: argparse.Namespace) -> int:
     from rewards.sandbox.processes import SandboxError
 
     if not 0 < args.seconds <= 600:
-        raise UserError("retort bench: --seconds is above 0 and 600 at most")
+        raise usage_error(f"--seconds must be above 0 and at most 600, not {args.seconds:g}")
     try:
         reached, rates = bench_code.measure(Level[args.level], args.seconds)
     except SandboxError as error:

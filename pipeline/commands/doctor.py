@@ -6,10 +6,10 @@ import platform
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    return
+    parser.description = "Show how isolated model-written programs run here (see SECURITY.md), and what the machine and the packages are."
 
 
-def main(args: argparse.Namespace) -> int:
+def main(_: argparse.Namespace) -> int:
     from pipeline.versions import versions
 
     found = versions()

@@ -11,7 +11,10 @@ import re
 PRELOADED = ("bisect", "collections", "copy", "functools", "heapq", "itertools", "json", "math", "operator", "re", "string", "typing")
 
 # Codecs, which are modules too, that programs ask for by no import.
-CODECS = tuple(f"encodings.{name}" for name in ("ascii", "latin_1", "utf_16", "utf_8_sig", "hex_codec", "rot_13"))
+CODECS = tuple(f"encodings.{name}" for name in (
+    "ascii", "base64_codec", "cp1252", "hex_codec", "latin_1", "rot_13", "utf_16", "utf_16_be", "utf_16_le", "utf_32",
+    "utf_32_be", "utf_32_le", "utf_8_sig",
+))  # fmt: skip
 
 IMPORTABLE = frozenset((
     *PRELOADED, *CODECS, "__future__", "abc", "argparse", "array", "ast", "base64", "binascii", "builtins", "calendar", "cmath", "codecs",
@@ -36,7 +39,7 @@ _AFTER_SEMICOLON = re.compile(r";[ \t]*(?=(?:from|import)[ \t])|:[ \t]+(?=(?:fro
 
 def named_in(code: str) -> list[str]:
     """The modules that a program names and may import, and what they need, in a fixed order."""
-    found: set[str] = set()
+    found = {"unicodedata"} if "\\N{" in code else set()
     for names in _IMPORT.findall(_AFTER_SEMICOLON.sub("\n", code)):
         for name in names.split(","):
             module = name.strip()

@@ -16,7 +16,6 @@ from rewards.sandbox.selftest import attempts, error_of_reading, interfaces
 from rewards.sandbox.syscalls import Kernel
 
 
-
 class Lockdown:
     """What children put on. `layers` says of each layer "" where it works, or why it does not or is not wanted."""
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from rewards.sandbox.imports import named_in
 from rewards.sandbox.levels import Level
-from rewards.sandbox.processes import Gone, Report, SandboxError, Zygote
+from rewards.sandbox.processes import Gone, NotStarted, Report, SandboxError, Zygote
 from rewards.workers import Pool
 
 T = TypeVar("T")
@@ -49,16 +49,19 @@ class Sandbox:
 
         The level is checked for every zygote, which may have been started after the rules of this machine were changed.
         """
+        died = SandboxError(f"the process that programs are forked from died {TRIES} times over this one")
         for _ in range(TRIES):
             with contextlib.ExitStack() as stack:
                 taken = [stack.enter_context(self.pool.worker()) for _ in range(zygotes)]
-                for zygote in taken:
-                    self._admit(zygote)
                 try:
+                    for zygote in taken:
+                        self._admit(zygote)
                     return action(*taken)
                 except Gone:
                     continue
-        raise SandboxError(f"the process that programs are forked from died {TRIES} times over this one")
+                except NotStarted as error:
+                    died = error
+        raise died
 
     def _admit(self, zygote: Zygote) -> None:
         report = zygote.report()

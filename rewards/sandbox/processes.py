@@ -31,6 +31,10 @@ class SandboxError(RuntimeError):
     """No program can be run here, or not at the level that is asked for. One line."""
 
 
+class NotStarted(SandboxError):
+    """A zygote died before it was ready, or never was."""
+
+
 class Gone(Exception):
     """The zygote died, was killed, or does not answer: whatever came of the run says nothing of the program."""
 
@@ -172,17 +176,21 @@ class Zygote:
         mine, theirs = socket.socketpair()
         command = [sys.executable, "-I", "-S", "-B", str(_HERE / "zygote.py"), self._most.name]
         with theirs:
-            self._process = subprocess.Popen(
-                command, stdin=theirs.fileno(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/",
-                env={"PATH": os.defpath, "LC_ALL": "C.UTF-8"}, start_new_session=True,
-            )
+            try:
+                self._process = subprocess.Popen(
+                    command, stdin=theirs.fileno(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/",
+                    env={"PATH": os.defpath, "LC_ALL": "C.UTF-8"}, start_new_session=True,
+                )
+            except OSError as error:
+                mine.close()
+                raise SandboxError(f"the sandbox does not start: {error}") from error
         self._control = control = Frames(mine, STARTUP)
         try:
             layers = json.loads(control.receive_frame())["layers"]
             refused = self._self_test(control)
         except (Gone, Late, Ended, TooMuch, ValueError, KeyError) as error:
             self.kill()
-            raise SandboxError(f"the sandbox does not start ({type(error).__name__})") from error
+            raise NotStarted(f"the sandbox does not start ({type(error).__name__})") from error
         works = [layer for layer, why in layers.items() if not why]
         level = level_of(works) if all(refused.values()) else Level.L1
         self._report = Report(level, layers, refused)

@@ -11,13 +11,14 @@ An outcome is ["value", encoded], or ["raised" | "missing" | "broken", one line]
 
 import builtins
 import contextlib
+import functools
 import io
 import json
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from rewards.sandbox.streams import LARGEST_OUTPUT, flush, redirect
+from rewards.sandbox.streams import LARGEST_OUTPUT, redirect
 from rewards.sandbox.values import decoded, encoded
 from rewards.sandbox.wire import Channel
 
@@ -72,7 +73,9 @@ def _print(code: str, stdin: str, channel: Channel) -> None:
     try:
         with contextlib.suppress(SystemExit):
             _execute(code, _namespace("__main__"))
-        flush(sys.stdout, out)  # type: ignore[arg-type]
+        for stream in (sys.stdout, out):  # the program may have put its own in place, or nothing
+            with contextlib.suppress(AttributeError, ValueError, OSError):
+                stream.flush()
         outcome = f'["value",{encoded(sink.text())}]'
     except BaseException as error:
         outcome = _failure(BROKEN, error)
@@ -102,13 +105,14 @@ def _serve(code: str, channel: Channel) -> None:
                     raise NameError(f"the program defines no {name}")
                 values = [decoded(value, kept.__getitem__) for value in arguments]
                 named = {key: decoded(value, kept.__getitem__) for key, value in named.items()}
-                result = namespace[name](*values, **named)  # type: ignore[operator]
+                result = namespace[name](*values, **named)
             elif what == "get":
                 number, attribute = request
                 result = getattr(kept[number], attribute)
             else:
                 number, attribute, value = request
-                result = setattr(kept[number], attribute, decoded(value, kept.__getitem__))
+                setattr(kept[number], attribute, decoded(value, kept.__getitem__))
+                result = None
             outcome = f'["value",{encoded(result, keep)}]'
         except BaseException as error:
             outcome = _failure(RAISED, error)
@@ -123,6 +127,8 @@ class _Remote:
     """A value of the candidate that is not plain: it can be handed back and has attributes, and is equal to nothing."""
 
     __slots__ = ("_ask", "_number")
+    _ask: Callable[..., object]
+    _number: int
     __hash__ = None  # type: ignore[assignment]
 
     def __init__(self, ask: Callable[..., object], number: int) -> None:
@@ -173,12 +179,12 @@ def _check(task: Mapping[str, Any], channel: Channel) -> None:
         if "asserts" in task:
             namespace.update({name: proxy(name) for name in task["names"]})
             _execute(task["setup"], namespace)
-            tests = [lambda source=source: _execute(source, namespace) for source in task["asserts"]]  # type: ignore[misc]
+            tests = [functools.partial(_execute, source, namespace) for source in task["asserts"]]
         else:
             _execute(task["setup"], namespace)
             namespace[task["candidate"]] = proxy(task["candidate"])  # HumanEval/33 calls it by its own name
             _execute(task["check"], namespace)
-            tests = [lambda: namespace["check"](proxy(task["candidate"]))]  # type: ignore[operator]
+            tests = [functools.partial(namespace["check"], proxy(task["candidate"]))]
     except Exception as error:
         channel.send(f"[{_quoted('unusable')},0,0,{_failure(BROKEN, error)}]".encode())
         return
@@ -192,11 +198,11 @@ def _check(task: Mapping[str, Any], channel: Channel) -> None:
     channel.send(f"[{_quoted('done')},{passed},{len(tests)},{why}]".encode())
 
 
-def _namespace(name: str) -> dict[str, object]:
+def _namespace(name: str) -> dict[str, Any]:
     return {"__name__": name, "__builtins__": builtins}
 
 
-def _execute(code: str, namespace: dict[str, object]) -> None:
+def _execute(code: str, namespace: dict[str, Any]) -> None:
     exec(compile(code, "<solution>", "exec", dont_inherit=True), namespace)
 
 

@@ -1,10 +1,9 @@
 """What no program may do, tried. The zygote runs this under one layer at a time; the grader sends it as a program."""
 
+import _socket
 import errno
 import os
 from collections.abc import Callable
-
-import _socket
 
 
 def _name_of_error(action: Callable[[], object]) -> str:

@@ -1,8 +1,8 @@
 """Standard streams with no descriptor behind them: what a program prints goes nowhere, or into a capped buffer."""
 
-import contextlib
 import io
 import sys
+from typing import Any
 
 LARGEST_OUTPUT = 1 << 19
 """Bytes of printed output that are kept; a program that prints more has no answer."""
@@ -19,10 +19,10 @@ class Sink(io.RawIOBase):
     def writable(self) -> bool:
         return True
 
-    def write(self, data: object) -> int:
-        size = len(memoryview(data))  # type: ignore[arg-type]
+    def write(self, data: Any) -> int:
+        size = len(memoryview(data).cast("B"))
         if self.written + size <= self._most:
-            self._data += data  # type: ignore[operator]
+            self._data += data
         self.written += size
         return size
 
@@ -41,10 +41,3 @@ def redirect(stdin: str = "", keep: int = 0) -> Sink:
     sys.stderr = sys.stdout if not keep else io.TextIOWrapper(io.BufferedWriter(Sink()), encoding="utf-8", errors="replace")
     sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr  # type: ignore[misc]
     return sink
-
-
-def flush(*streams: io.TextIOBase) -> None:
-    """Flush what is still open."""
-    for stream in streams:
-        with contextlib.suppress(ValueError, OSError):
-            stream.flush()

@@ -47,8 +47,9 @@ def encoded(value: object, keep: Callable[[object], int] | None = None, depth: i
             parts = ["," + encoded(item, keep, depth + 1) for item in plain.__iter__(value)]  # type: ignore[arg-type]
             return f'["{plain.__name__}"{"".join(parts)}]'
     if keep is not None:
-        if isinstance(value, type) and _TYPES.get(value.__name__) is value:
-            return f'["type","{value.__name__}"]'
+        for name, kind in _TYPES.items():
+            if value is kind:
+                return f'["type","{name}"]'
         return f'["object",{keep(value)}]'
     raise TypeError(f"a value of type {type(value).__name__} is not plain data")
 

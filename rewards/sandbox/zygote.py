@@ -8,6 +8,7 @@ The task and its answers pass between the grader and the child: no byte of them 
 later child inherits. It holds no deadline: that is the grader's, and a grader that is gone ends the run too.
 """
 
+import builtins
 import gc
 import importlib
 import json
@@ -110,7 +111,7 @@ def main() -> None:
     lockdown.enter_namespaces()
     load([*imports.PRELOADED, *imports.CODECS])
     for name, end in (("exit", sys.exit), ("quit", sys.exit)):  # the module `site`, left out here, makes them
-        setattr(programs.builtins, name, end)
+        setattr(builtins, name, end)
     sys.setrecursionlimit(10_000)
     redirect()
     # Bytecode specializes itself as it runs; done here once, no child has to copy those pages.

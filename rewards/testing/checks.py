@@ -9,6 +9,7 @@ program is, and plain values come back. So the program never shares a process wi
 own classes stay in the first child; the tests can hand them back and use their attributes, but not compare them.
 """
 
+import ast
 import json
 import re
 import textwrap
@@ -46,8 +47,17 @@ def continued(prefix: str, entry: str, text: str) -> str:
     """The program that a completion of `prefix` makes: it goes on with it, or defines `entry` by itself."""
     name = re.escape(entry)
     if re.search(rf"^[ \t]*(?:async[ \t]+)?(?:def|class)[ \t]+{name}\b|^[ \t]*{name}[ \t]*=(?!=)", text, re.MULTILINE):
-        return f"{prefix}\n{textwrap.dedent(text).strip()}\n"
+        return f"{_whole(prefix)}\n{textwrap.dedent(text).strip()}\n"
     return f"{prefix}{text if text[:1].isspace() else '    ' + text}\n"
+
+
+def _whole(prefix: str) -> str:
+    """The prefix as a program of its own: a function that has no body yet gets one."""
+    try:
+        ast.parse(prefix)
+    except SyntaxError:
+        return prefix.rstrip() + "\n    pass\n"
+    return prefix
 
 
 def _tests(answer: Mapping[str, Any]) -> dict[str, Any]:
@@ -59,7 +69,7 @@ def _tests(answer: Mapping[str, Any]) -> dict[str, Any]:
     if "check" in answer:
         if not answer.get("entry"):
             raise BadTests('beside "check" write the "entry", the name of the function that it is given')
-        setup = answer.get("prefix", "") + "\n" + answer.get("setup", "")
+        setup = _whole(answer.get("prefix", "")) + "\n" + answer.get("setup", "")
         return {"mode": "check", "setup": setup, "check": answer["check"], "candidate": answer["entry"]}
     if not answer["asserts"] or not answer.get("names"):
         raise BadTests('beside "asserts", of which there is at least one, write "names", the list of what they call')

@@ -43,7 +43,7 @@ def _judged(data: bytes, tests: Sequence[Mapping[str, Any]]) -> Finding:
             raise ValueError("not a list of outcomes")
         if len(outcomes) > len(tests):
             raise ValueError("more answers than questions")
-        complaints = [_complaint(*outcome, test) for outcome, test in zip(outcomes, tests, strict=False)]
+        complaints = [_complaint(what, value, test) for (what, value), test in zip(outcomes, tests, strict=False)]
     except _NOT_AN_ANSWER:
         return Finding(0, len(tests), "what the process wrote is not an answer")
     complaints += ["no answer"] * (len(tests) - len(complaints))

@@ -14,6 +14,7 @@ from rewards.code import agrees
 from rewards.grade import grade, grade_many
 from rewards.sandbox.pool import sandbox
 from rewards.types import Completion, Label, Problem, Verdict
+from tests.rewards.honest import HONEST, NEAR_MISSES
 
 Rows = Callable[[str], list[dict[str, Any]]]
 
@@ -98,6 +99,35 @@ def test_endless_loops_end_at_the_deadline() -> None:
 )
 def test_honest_and_unusual(program: str) -> None:
     assert run(program).correct
+
+
+@pytest.mark.parametrize("name", HONEST)
+def test_honest_whatever_its_style(name: str) -> None:
+    verdict = run(HONEST[name])
+    assert verdict.correct, verdict
+
+
+@pytest.mark.parametrize("name", NEAR_MISSES)
+def test_near_misses(name: str) -> None:
+    assert run(NEAR_MISSES[name]).label is Label.WRONG
+
+
+def test_a_list_is_no_tuple_where_the_test_says_so() -> None:
+    alike = {"input": [1], "expected": [1, 2]}
+    for kind, right in (("list", "[1, 2]"), ("tuple", "(1, 2)")):
+        for value in ("[1, 2]", "(1, 2)"):
+            assert run(f"def f(x): return {value}", [{**alike, "type": kind}], "f").correct == (value == right)
+            assert run(f"def f(x): return {value}", [alike], "f").correct
+    assert run("def f(x): return [1, 2]", [{**alike, "type": "set"}], "f").label is Label.UNGRADABLE
+
+
+def test_the_share_of_tests_that_are_passed() -> None:
+    tests = [*TESTS, {"input": [1, 1], "expected": 2}, {"input": [0, 0], "expected": 0}]
+    assert run("def add(a, b): return a + b", tests).share == 1.0
+    assert run("def add(a, b): return a + b if a else 1 // 0", tests).share == 0.75
+    assert run("def add(a, b):\n    if not a: raise SystemExit\n    return a + b", tests).share == 0.75
+    assert run("def add(a, b): return 'x'", tests).share == 0.0
+    assert run("import os\nos._exit(0)", tests).share == 0.0
 
 
 def test_values_of_every_plain_type() -> None:
