@@ -14,6 +14,7 @@ sandbox keeps a program from, at which level, and what it does not; `retort doct
 import textwrap
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from hashlib import blake2b
 from typing import Any
 
 from rewards.extract import extract_code
@@ -35,7 +36,7 @@ MEGABYTES = 512
 LONGEST_PROGRAM = 64_000
 REMEMBERED = 20_000
 
-_remembered: "OrderedDict[tuple[str, str], Verdict]" = OrderedDict()
+_remembered: "OrderedDict[bytes, Verdict]" = OrderedDict()
 
 
 def verify(problem: Problem, completion: Completion) -> Verdict:
@@ -47,7 +48,7 @@ def verify(problem: Problem, completion: Completion) -> Verdict:
     found = extract_code(completion)
     if found.text is None:
         return Verdict(Label.NO_ANSWER, None, found.where)
-    key = (found.text, repr(problem.answer))
+    key = blake2b(f"{found.text}\0{problem.answer!r}".encode("utf-8", "surrogatepass"), digest_size=20).digest()
     known = _remembered.get(key)
     if known is not None:
         return known

@@ -58,8 +58,8 @@ def become_nobody() -> None:
     if os.geteuid() == 0:
         with contextlib.suppress(OSError):  # root of a user namespace that maps no other user
             os.setgroups([])
-            os.setresgid(NOBODY, NOBODY, NOBODY)
-            os.setresuid(NOBODY, NOBODY, NOBODY)
+            os.setgid(NOBODY)
+            os.setuid(NOBODY)
 
 
 class NoCapabilities:

@@ -67,15 +67,19 @@ class Run(Frames):
         self._ready = False
 
     def give(self, task: Mapping[str, Any]) -> None:
-        """A frame of JSON. Raises Late or Ended."""
-        self.send_frame(json.dumps(task).encode("utf-8", "replace"))
+        """The task, which comes first of all. Raises Gone, and TypeError or ValueError where it is not JSON."""
+        body = json.dumps(task).encode()
+        try:
+            self.send_frame(body)
+        except (Late, Ended) as error:
+            raise Gone from error
 
     def receive(self) -> bytes:
         """The next frame. Raises Late, Ended, TooMuch, or Gone where the child was never ready."""
         if not self._ready:
             try:
                 self.take(len(wire.READY))
-            except Late as error:  # it has not run a line of its program
+            except (Late, Ended) as error:  # it has not run a line of its program
                 raise Gone from error
             self._ready = True
             self.deadline = time.monotonic() + self._seconds
@@ -121,14 +125,19 @@ class Zygote:
         names = ",".join(modules).encode("ascii")
         header = wire.START.pack(seconds, megabytes, len(names)) + names
         with mine:
-            with theirs:
-                control.send(header, theirs.fileno())
             try:
+                with theirs:
+                    control.deadline = time.monotonic() + GRACE
+                    control.send(header, theirs.fileno())
                 yield Run(mine, seconds)
             except Ended as error:
                 raise Ended(self._end(control)) from error
+            except Gone:
+                self._end(control)  # which knows more, if no child could be started
+                raise
             except BaseException:
-                self._end(control)
+                with contextlib.suppress(Gone):  # what is on its way says more
+                    self._end(control)
                 raise
             self._end(control)
 

@@ -54,9 +54,11 @@ def encoded(value: object, keep: Callable[[object], int] | None = None, depth: i
     raise TypeError(f"a value of type {type(value).__name__} is not plain data")
 
 
-def decoded(value: object, known: Callable[[int], object] | None = None) -> object:
+def decoded(value: object, known: Callable[[int], object] | None = None, most_keys: int | None = None) -> object:
     """The plain value that parsed JSON stands for; `known` gives the value behind the number of an object.
 
+    With `most_keys` a larger dict or set is a ValueError: building one of keys that were chosen to collide takes time that
+    grows with the square of their number.
     Raises ValueError, TypeError, LookupError or OverflowError on anything that `encoded` does not write.
     """
     if not isinstance(value, list):
@@ -64,6 +66,8 @@ def decoded(value: object, known: Callable[[int], object] | None = None) -> obje
             raise ValueError("not an encoded value")
         return value
     tag, *rest = value
+    if most_keys is not None and tag in ("dict", "set", "frozenset") and len(rest) > most_keys:
+        raise ValueError("more keys than there may be")
     match tag:
         case "int":
             return int(rest[0], 16)
@@ -74,15 +78,15 @@ def decoded(value: object, known: Callable[[int], object] | None = None) -> obje
         case "bytes":
             return bytes.fromhex(rest[0])
         case "dict":
-            return {_hashable(decoded(k, known)): decoded(v, known) for k, v in rest}
+            return {_hashable(decoded(k, known, most_keys)): decoded(v, known, most_keys) for k, v in rest}
         case "list":
-            return [decoded(v, known) for v in rest]
+            return [decoded(v, known, most_keys) for v in rest]
         case "tuple":
-            return tuple(decoded(v, known) for v in rest)
+            return tuple(decoded(v, known, most_keys) for v in rest)
         case "set":
-            return {_hashable(decoded(v, known)) for v in rest}
+            return {_hashable(decoded(v, known, most_keys)) for v in rest}
         case "frozenset":
-            return frozenset(_hashable(decoded(v, known)) for v in rest)
+            return frozenset(_hashable(decoded(v, known, most_keys)) for v in rest)
         case "object" if known is not None and type(rest[0]) is int:
             return known(rest[0])
         case "type" if known is not None:

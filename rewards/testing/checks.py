@@ -13,6 +13,7 @@ import ast
 import json
 import re
 import textwrap
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -36,7 +37,8 @@ def find(code: str, answer: Mapping[str, Any], limits: Limits) -> Finding:
             what, said = _parsed(program.receive())
             if what != "value":
                 return Finding(0, 1, one_line(said))
-            with second.run(limits.seconds, _TESTS_MEGABYTES, imports.named_in(source)) as run:
+            left = max(program.deadline - time.monotonic(), 0.001)
+            with second.run(left, _TESTS_MEGABYTES, imports.named_in(source)) as run:
                 run.give(tests)
                 return _relayed(program, run)
 

@@ -30,10 +30,10 @@ def find(code: str, answer: Mapping[str, Any], limits: Limits) -> Finding:
             raise BadTests(f'the "type" of a test is "list" or "tuple", not {str(test["type"])[:80]}')
     task = {"mode": "call", "code": code, "entry": entry, "inputs": [list(test["input"]) for test in tests]}
     try:
-        json.dumps(task)
+        data = sandbox.answer(task, limits.seconds, limits.megabytes)
     except (TypeError, ValueError) as error:
         raise BadTests(f"an input is not plain data: {error}") from error
-    return _judged(sandbox.answer(task, limits.seconds, limits.megabytes), tests)
+    return _judged(data, tests)
 
 
 def _judged(data: bytes, tests: Sequence[Mapping[str, Any]]) -> Finding:
@@ -56,7 +56,8 @@ def _complaint(what: object, value: object, test: Mapping[str, Any]) -> str:
     """"" where the outcome is what the test expects. Raises what reading hostile bytes may."""
     if what != "value":
         return one_line(value) or "no answer"
-    returned, expected = decoded(value), test["expected"]
+    expected = test["expected"]
+    returned = decoded(value, most_keys=len(repr(expected)))  # a larger one cannot be equal
     if "type" in test and type(returned) is not _TYPES[test["type"]]:
         return f"{short(returned)} is no {test['type']}"
     return "" if agrees(expected, returned) else f"{short(returned)} where {short(expected)} is expected"

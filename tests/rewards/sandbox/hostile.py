@@ -59,6 +59,7 @@ LYING = {
     "tagged": "def add(a, b): return ['int', '3']",
     "tagged_as_text": "def add(a, b): return '[\"int\",\"3\"]'",
     "an_object_tag": "def add(a, b): return ['object', 0]",
+    "colliding_set": "def add(a, b): return {n * (2**61 - 1) for n in range(-40000, 40000, 9)}",
     "hash_bomb": "class H:\n    def __hash__(self):\n        while True: pass\ndef add(a, b): return {H(): 1}",
 }
 
@@ -134,6 +135,8 @@ FORGING = {
     "unhashable_key": _WRITE + "os.write(3, frame(b'[[\"value\",[\"dict\",[[\"list\"],1]]],[\"value\",6]]')); os._exit(0)" + _ZERO,
     "huge_int_text": _WRITE + "os.write(3, frame(b'[[\"value\",' + b'9' * 100000 + b'],[\"value\",6]]')); os._exit(0)" + _ZERO,
     "deep_json": _WRITE + "os.write(3, frame(b'[' * 500000)); os._exit(0)" + _ZERO,
+    "colliding_keys": _WRITE + "keys = b','.join(b'[\"int\",\"%x\"]' % (n * (2**61 - 1)) for n in range(30000))\nos.write(3, frame(b'[[\"value\",[\"set\",' + keys + b']],[\"value\",6]]')); os._exit(0)" + _ZERO,
+    "colliding_floats": _WRITE + "keys = b','.join(b'[\"float\",\"%s\"]' % float(n * 2**61).hex().encode() for n in range(20000))\nos.write(3, frame(b'[[\"value\",[\"set\",' + keys + b']],[\"value\",6]]')); os._exit(0)" + _ZERO,
     "not_utf8": _WRITE + "os.write(3, frame(b'\\xff\\xfe\\x00')); os._exit(0)" + _ZERO,
     "torn_length": "import os\nos.write(3, b'\\0\\0'); os._exit(0)" + _ZERO,
     "torn_body": "import os\nos.write(3, b'\\0\\0\\0\\x20[[\"value\",3]'); os._exit(0)" + _ZERO,

@@ -21,8 +21,8 @@ from rewards.sandbox.processes import Gone, Report, SandboxError, Zygote
 from rewards.types import Completion, Label, Problem
 
 
-def ask(zygote: Zygote, code: str, inputs: list[list[object]] | None = None, seconds: float = 5) -> object:
-    with zygote.run(seconds, 512, named_in(code)) as run:
+def ask(zygote: Zygote, code: str, inputs: list[list[object]] | None = None, seconds: float = 5, megabytes: int = 512) -> object:
+    with zygote.run(seconds, megabytes, named_in(code)) as run:
         run.give({"mode": "call", "code": code, "entry": "f", "inputs": inputs or [[1]]})
         return json.loads(run.receive())
 
@@ -95,6 +95,25 @@ def test_what_can_go_wrong_in_a_run() -> None:
     zygote.kill()
 
 
+def test_a_child_that_is_not_ready_says_nothing_of_its_program() -> None:
+    zygote = Zygote()
+    with pytest.raises(Gone):
+        ask(zygote, "x = '" + "x" * 10_000_000 + "'", megabytes=1)  # not enough to read the task
+    assert ask(zygote, "def f(x): return x") == [["value", 1]]
+    zygote.kill()
+
+
+def test_an_idle_zygote_may_be_killed_at_any_moment() -> None:
+    zygote = Zygote()
+    for _ in range(3):
+        os.kill(zygote.pid, signal.SIGKILL)  # dead or dying when the next run begins
+        try:
+            assert ask(zygote, "def f(x): return x") == [["value", 1]]
+        except Gone:
+            continue
+    zygote.kill()
+
+
 def test_a_killed_zygote_takes_its_child_along() -> None:
     zygote = Zygote()
     pid = zygote.pid
@@ -111,10 +130,10 @@ def test_a_killed_zygote_takes_its_child_along() -> None:
 def test_a_stopped_zygote_is_replaced() -> None:
     zygote = Zygote(Level.L3)
     os.kill(zygote.pid, signal.SIGSTOP)
-    with pytest.raises(Gone), zygote.run(0.1, 512, []) as run:
-        raise Late from None
-    del run
+    with pytest.raises(Late), zygote.run(0.1, 512, []):
+        raise Late  # of which the stopped zygote cannot be told
     assert ask(zygote, "def f(x): return x") == [["value", 1]]
+    assert zygote.starts == 2
     zygote.kill()
 
 
