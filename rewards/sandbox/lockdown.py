@@ -12,7 +12,7 @@ from rewards.sandbox import limits, namespaces
 from rewards.sandbox.landlock import Ruleset
 from rewards.sandbox.levels import Level
 from rewards.sandbox.seccomp import Filter
-from rewards.sandbox.selftest import attempts, error_of_reading, interfaces
+from rewards.sandbox.selftest import attempts, error_of_reading, error_of_routing
 from rewards.sandbox.syscalls import Kernel
 
 
@@ -117,8 +117,8 @@ class Lockdown:
         def inside() -> str:
             if os.getpid() != 1:
                 return "the process namespace is the host's"
-            if interfaces() != ["lo"]:
-                return f"network interfaces are seen: {', '.join(interfaces())}"
+            if not error_of_routing():
+                return "other machines can be reached"
             namespaces.leave_files()
             return "files are seen" if os.listdir("/") else ""
 

@@ -200,6 +200,9 @@ class Zygote:
         except (Gone, Late, Ended, TooMuch, ValueError, KeyError) as error:
             self.kill()
             raise NotStarted(f"the sandbox does not start ({type(error).__name__})") from error
+        except BaseException:
+            self.kill()  # half of a zygote is none
+            raise
         works = [layer for layer, why in layers.items() if not why]
         level = level_of(works) if all(refused.values()) else Level.L1
         self._report = Report(level, layers, refused)

@@ -35,6 +35,14 @@ def error_of_reading(path: str) -> str:
     return _name_of_error(lambda: os.close(os.open(path, os.O_RDONLY)))
 
 
-def interfaces() -> list[str]:
-    """Names of the network interfaces."""
-    return [name for _, name in _socket.if_nameindex()]
+def error_of_routing() -> str:
+    """The name of the error that asking for a way to another machine gave (nothing is sent); "" where there is one."""
+
+    def connect() -> None:
+        datagrams = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM)
+        try:
+            datagrams.connect(("192.0.2.1", 9))  # an address that is kept for examples
+        finally:
+            datagrams.close()
+
+    return _name_of_error(connect)

@@ -47,9 +47,10 @@ def find(code: str, answer: Mapping[str, Any], limits: Limits) -> Finding:
 
 def continued(prefix: str, entry: str, text: str) -> str:
     """The program that a completion of `prefix` makes: it goes on with it, or defines `entry` by itself."""
-    name = re.escape(entry)
-    if re.search(rf"^[ \t]*(?:async[ \t]+)?(?:def|class)[ \t]+{name}\b|^[ \t]*{name}[ \t]*=(?!=)", text, re.MULTILINE):
-        return f"{_whole(prefix)}\n{textwrap.dedent(text).strip()}\n"
+    name, alone = re.escape(entry), textwrap.dedent(text)
+    # A text that begins indented and comes back to the margin is a body with something after it.
+    if not alone[:1].isspace() and re.search(rf"^(?:(?:async[ \t]+)?def|class)[ \t]+{name}\b|^{name}[ \t]*=(?!=)", alone, re.MULTILINE):
+        return f"{_whole(prefix)}\n{alone.strip()}\n"
     return f"{prefix}{text if text[:1].isspace() else '    ' + text}\n"
 
 
@@ -88,7 +89,11 @@ def _relayed(program: Run, tests: Run) -> Finding:
         what, *rest = _parsed(frame)
         if what in ("call", "get", "set"):
             program.send_frame(frame)
-            tests.send_frame(program.receive())
+            said = program.receive()
+            try:
+                tests.send_frame(said)
+            except Ended as error:
+                raise BadTests("the tests ended without a result") from error
             continue
         passed, count, failure = rest
         if what != "done":

@@ -34,6 +34,8 @@ def asserts(text: str, **changed: Any) -> Verdict:
         "Here it is:\n```python\ndef twice(xs: List[int]):\n    out: List[int] = []\n    for x in xs: out.append(2 * x)\n    return out\n```\nDone.",
         "```python\n    return [2 * x for x in xs]\n```",
         "<think>\n```python\n    return 1\n```\n</think>\n```python\nimport functools\ntwice = functools.partial(lambda n, xs: [n * x for x in xs], 2)\n```",
+        "    return [2 * x for x in xs]\n\ndef twice_more(xs):\n    return twice(twice(xs))\n\ntwice([1])\ndef check(twice):\n    pass",
+        "    return [2 * x for x in xs]\n\n\ntwice = twice",
         "  def twice(xs):\n      return [2 * x for x in xs]",
     ],
 )
