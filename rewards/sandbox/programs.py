@@ -123,6 +123,10 @@ class CandidateError(Exception):
     """What the candidate raised, or that its value cannot be used; the message is its own."""
 
 
+class _CannotAsk(BaseException):
+    """The tests hand the candidate what cannot be sent to it, which is no fault of its; `except Exception` lets it through."""
+
+
 class _Remote:
     """A value of the candidate that is not plain: it can be handed back and has attributes, and is equal to nothing."""
 
@@ -156,9 +160,12 @@ def _number_of(value: object) -> int:
 
 
 def _check(task: Mapping[str, Any], channel: Channel) -> None:
-    """Run the tests and state ["done", passed, of how many, why not all]."""
+    """Run the tests and state ["done", passed, of how many, why not all], or ["unusable", 0, 0, why] of the tests themselves."""
+    asked = False
 
     def ask(*parts: str) -> object:
+        nonlocal asked
+        asked = True
         what, *rest = parts
         channel.send(f"[{','.join([_quoted(what), *rest])}]".encode())
         kind, value = json.loads(channel.receive())
@@ -168,13 +175,18 @@ def _check(task: Mapping[str, Any], channel: Channel) -> None:
 
     def proxy(name: str) -> Callable[..., object]:
         def candidate(*arguments: object, **named: object) -> object:
-            values = ",".join(encoded(value, _number_of) for value in arguments)
-            pairs = ",".join(f"{_quoted(key)}:{encoded(value, _number_of)}" for key, value in named.items())
+            try:
+                values = ",".join(encoded(value, _number_of) for value in arguments)
+                pairs = ",".join(f"{_quoted(key)}:{encoded(value, _number_of)}" for key, value in named.items())
+            except TypeError as error:
+                raise _CannotAsk(str(error)) from error
             return ask("call", _quoted(name), f"[{values}]", f"{{{pairs}}}")
 
         return candidate
 
     namespace = _namespace("check")
+    tests: list[Callable[[], object]] = []
+    passed, why = 0, "null"
     try:
         if "asserts" in task:
             namespace.update({name: proxy(name) for name in task["names"]})
@@ -185,17 +197,18 @@ def _check(task: Mapping[str, Any], channel: Channel) -> None:
             namespace[task["candidate"]] = proxy(task["candidate"])  # HumanEval/33 calls it by its own name
             _execute(task["check"], namespace)
             tests = [functools.partial(namespace["check"], proxy(task["candidate"]))]
-    except Exception as error:
-        channel.send(f"[{_quoted('unusable')},0,0,{_failure(BROKEN, error)}]".encode())
-        return
-    passed, why = 0, "null"
-    for test in tests:
-        try:
-            test()
-            passed += 1
-        except Exception as error:
-            why = _failure(RAISED, error) if why == "null" else why
-    channel.send(f"[{_quoted('done')},{passed},{len(tests)},{why}]".encode())
+        for test in tests:
+            try:
+                test()
+                passed += 1
+            except Exception as error:
+                why = _failure(RAISED, error) if why == "null" else why
+    except (Exception, _CannotAsk) as error:
+        if isinstance(error, _CannotAsk) or not asked:
+            channel.send(f'["unusable",0,0,{_failure(BROKEN, error)}]'.encode())
+            return
+        why = _failure(RAISED, error)  # what the candidate gave spoiled the preparation of its tests
+    channel.send(f'["done",{passed},{max(len(tests), 1)},{why}]'.encode())
 
 
 def _namespace(name: str) -> dict[str, Any]:

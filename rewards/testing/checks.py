@@ -6,7 +6,7 @@
 `prefix` is what the completion continues; names in it, such as helpers, are there for the check too. The tests run in a
 second child, where the candidate and the `names` are proxies: what is asked of them goes to the first child, where the
 program is, and plain values come back. So the program never shares a process with what is expected of it. Instances of its
-own classes stay in the first child; the tests can hand them back and use their attributes, but not compare them.
+own classes stay in the first child; the tests can hand them back and use their attributes, but not compare them or call their methods.
 """
 
 import ast

@@ -78,6 +78,14 @@ def test_a_value_that_is_not_plain_passes_nothing(operation: str) -> None:
     assert asserts(program, names=["area"], setup="", asserts=tests).label is Label.WRONG
 
 
+def test_what_spoils_the_preparation_is_the_programs_fault_if_it_was_asked() -> None:
+    for program in ("def area(box): return 6", "Box = 3\ndef area(box): return 6", "def Box(a, b): return 5\ndef area(box): return 6"):
+        assert asserts(program).label is Label.WRONG
+    assert asserts(BOX + "def area(box): return 6", setup="big = nothing").label is Label.UNGRADABLE
+    for test in ("assert area(lambda: 1) == 6", "assert area(x=object()) == 6"):
+        assert asserts("def area(x): return 6", names=["area"], setup="", asserts=[test]).label is Label.UNGRADABLE
+
+
 def test_tests_and_program_are_two_processes() -> None:
     tests = ["import os\nassert area(0) == os.getpid() or area(1)"]
     code = "import os\nrun = object()\ndef area(n): return 'run' in globals() if n else -1"
