@@ -34,9 +34,9 @@ def find(code: str, answer: Mapping[str, Any], limits: Limits) -> Finding:
     def ask(first: Zygote, second: Zygote) -> Finding:
         with first.run(limits.seconds, limits.megabytes, imports.named_in(code)) as program:
             program.give({"mode": "serve", "code": code})
-            what, said = _parsed(program.receive())
+            what, *said = _parsed(program.receive())
             if what != "value":
-                return Finding(0, 1, one_line(said))
+                return Finding(0, 1, one_line(said[0]))
             left = max(program.deadline - time.monotonic(), 0.001)
             with second.run(left, _TESTS_MEGABYTES, imports.named_in(source)) as run:
                 run.give(tests)
@@ -102,9 +102,9 @@ def _relayed(program: Run, tests: Run) -> Finding:
 
 
 def _parsed(frame: bytes) -> tuple[Any, ...]:
-    """The parts of a JSON list; of anything else a single None, which says nothing and passes nothing."""
+    """The parts of a JSON list of two or more; of anything else two Nones, which say nothing and pass nothing."""
     try:
         parts = json.loads(frame)
     except (ValueError, RecursionError):
-        return None, "what the process wrote is not an answer"
-    return tuple(parts) if isinstance(parts, list) and len(parts) >= 2 else (None, "what the process wrote is not an answer")
+        return None, None
+    return tuple(parts) if isinstance(parts, list) and len(parts) >= 2 else (None, None)

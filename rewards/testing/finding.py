@@ -25,8 +25,10 @@ class Limits:
 
 
 def one_line(text: object) -> str:
-    """Whatever a child said of a failure, fit for a reason."""
-    return " ".join(str(text).split())[:300]
+    """What a child said of a failure, fit for a reason; it may have written anything in its place."""
+    if not isinstance(text, str):
+        return "what the process wrote is not an answer"
+    return " ".join(text.split())[:300] or "no answer"
 
 
 def short(value: object) -> str:

@@ -41,7 +41,7 @@ def _complaint(code: str, test: Mapping[str, str], seconds: float, megabytes: in
     except (TooMuch, ValueError, TypeError, RecursionError):
         return "what the process wrote is not an answer"
     if what != "value" or not isinstance(said, str):
-        return one_line(said) or "no answer"
+        return one_line(said)
     return "" if _lines(said) == _lines(test["stdout"]) else f"{short(said)} where {short(test['stdout'])} is expected"
 
 

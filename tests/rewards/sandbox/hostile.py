@@ -137,6 +137,7 @@ FORGING = {
     "deep_json": _WRITE + "os.write(3, frame(b'[' * 500000)); os._exit(0)" + _ZERO,
     "colliding_keys": _WRITE + "keys = b','.join(b'[\"int\",\"%x\"]' % (n * (2**61 - 1)) for n in range(30000))\nos.write(3, frame(b'[[\"value\",[\"set\",' + keys + b']],[\"value\",6]]')); os._exit(0)" + _ZERO,
     "colliding_floats": _WRITE + "keys = b','.join(b'[\"float\",\"%s\"]' % float(n * 2**61).hex().encode() for n in range(20000))\nos.write(3, frame(b'[[\"value\",[\"set\",' + keys + b']],[\"value\",6]]')); os._exit(0)" + _ZERO,
+    "nested_reason": _WRITE + "os.write(3, frame(b'[[\"raised\",' + b'[' * 985 + b']' * 985 + b'],[\"value\",6]]')); os._exit(0)" + _ZERO,
     "not_utf8": _WRITE + "os.write(3, frame(b'\\xff\\xfe\\x00')); os._exit(0)" + _ZERO,
     "torn_length": "import os\nos.write(3, b'\\0\\0'); os._exit(0)" + _ZERO,
     "torn_body": "import os\nos.write(3, b'\\0\\0\\0\\x20[[\"value\",3]'); os._exit(0)" + _ZERO,

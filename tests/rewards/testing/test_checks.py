@@ -55,6 +55,8 @@ EQUALS_ALL = "class A:\n    def __eq__(self, o): return True\n    def __bool__(s
         "def twice(xs): raise AssertionError", "import builtins\nbuiltins.AssertionError = ValueError\ndef twice(xs): return 1",
         "import os\nos.write(3, b'\\0\\0\\0\\x10[\"done\",2,2,null]')\ndef twice(xs): return 0",
         "import os\nos.write(3, b'\\0\\0\\0\\x0e[\"value\",null]' + b'\\0\\0\\0\\x10[\"done\",2,2,null]' * 3)\ndef twice(xs): return 0",
+        "import os, struct\nb = b'[\"x\",' + b'[' * 960 + b']' * 960 + b']'\nos.write(3, struct.pack('>I', len(b)) + b)\nos._exit(0)",
+        "import os, struct\nb = b'[7,{\"a\":1}]'\nos.write(3, struct.pack('>I', len(b)) + b)\nos._exit(0)",
         "import sys\ndef twice(xs):\n    f = sys._getframe()\n    while f:\n        if 'check' in f.f_globals: return f.f_globals['check']\n        f = f.f_back\n    return 0",
         "import gc\ndef twice(xs):\n    return [o for o in gc.get_objects() if isinstance(o, str) and 'assert candidate' in o]",
         "def twice(xs):\n    xs[:] = [2, 4]\n    return None", "def check(candidate): pass\ndef twice(xs): return 0",
