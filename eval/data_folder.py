@@ -35,18 +35,22 @@ def data_folder() -> Path | None:
 
 @dataclass(frozen=True)
 class Source:
-    """One data set: `name`_`split`.jsonl in the data folder, or `repository` (and `config`) on the hub."""
+    """One data set: `name`_`split`.jsonl in the data folder, or `repository` (and `config`) on the hub.
+
+    With `whole` the folder holds one file `name`.jsonl for all splits, and `rows` returns all of it.
+    """
 
     name: str
     repository: str
     splits: tuple[str, ...]
     columns: tuple[str, ...]
     config: str | None = None
+    whole: bool = False
 
     def file(self, split: str) -> Path | None:
         """The local file of this split, or None where the data folder is not set or does not hold it."""
         folder = data_folder()
-        path = folder / f"{self.name}_{split}.jsonl" if folder else None
+        path = folder / self._file_name(split) if folder else None
         return path if path and path.is_file() else None
 
     def rows(self, split: str) -> list[Row]:
@@ -59,8 +63,11 @@ class Source:
             require_columns(row, self.columns, f"{where}, row {number}")
         return rows
 
+    def _file_name(self, split: str) -> str:
+        return f"{self.name}.jsonl" if self.whole else f"{self.name}_{split}.jsonl"
+
     def _from_hub(self, split: str) -> list[Row]:
-        missing = f"{self.name}_{split}.jsonl"
+        missing = self._file_name(split)
         hint = f"put {missing} into a folder and name it with --data or {VARIABLE}"
         if (folder := data_folder()) is not None:
             hint = f"{folder} does not hold {missing} either"

@@ -18,6 +18,8 @@ SUMMARIES = {
     "grade": "grade completions of a JSONL file, without a model",
     "eval": "measure a model on problem sets",
     "ask": "put a question to a model of a run and see it think",
+    "doctor": "show how isolated model-written programs run here, and what the machine and the packages are",
+    "bench": "measure graders on this machine",
     "report": "show what a run made, as a table or as JSON",
 }
 

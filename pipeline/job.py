@@ -31,6 +31,7 @@ def write(recipe: Recipe, step: Step, prints: Mapping[str, Fingerprint], made: M
         "seed": recipe.seed, "threads": step.config.threads, "sources": sources, "out": str(out),
         "artifact": str(store.path(step.name, fingerprint).resolve()), "events": str(events_file(run, step.name)),
         "lock": str(run.lock_file.resolve()), "token": token, "manifest": manifest,
+        "sandbox_at_least": recipe.sandbox_at_least.name,
     })
     return partial / "job.json"
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
@@ -15,6 +15,7 @@ from pipeline.errors import RecipeError
 from pipeline.plugins import PlugInUse, registry_of, resolve_plug_in
 from pipeline.stage import ArtifactType, Input, Stage
 from rewards.registry import Entry, RegistryError
+from rewards.sandbox.levels import Level
 
 
 def is_name(text: str) -> bool:
@@ -35,7 +36,10 @@ def _stage_name(text: str) -> str:
 
 
 class Header(BaseModel):
-    """The top level of a recipe file. `parallel` counts CPU slots; `accelerate` is a config for `accelerate launch`."""
+    """The top level of a recipe file. `parallel` counts CPU slots; `accelerate` is a config for `accelerate launch`.
+
+    Below the level `sandbox_at_least` (see SECURITY.md) no model-written program is run, and the recipe neither.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -43,6 +47,7 @@ class Header(BaseModel):
     seed: int = Field(default=0, ge=0, lt=2**32)
     parallel: int = Field(default=1, ge=1)
     accelerate: str | None = None
+    sandbox_at_least: Literal["L1", "L2", "L3", "L4"] = "L1"
     stages: dict[Annotated[str, AfterValidator(_stage_name)], dict[str, Any]] = Field(min_length=1)
 
 
@@ -76,6 +81,7 @@ class Recipe:
     file: str
     folder: Path
     overrides: tuple[str, ...] = ()
+    sandbox_at_least: Level = Level.L1
 
     @property
     def run_name(self) -> str:
@@ -144,6 +150,7 @@ class _Reading:
         except ValidationError as error:
             raise RecipeError(of_validation(error, Header, self.document, ())) from error
         accelerate = self._accelerate(header.accelerate)
+        sandbox_at_least = self._sandbox(Level[header.sandbox_at_least])
         steps: dict[str, Step] = {}
         made: dict[str, ArtifactType | None] = {}
         for name, block in header.stages.items():
@@ -156,7 +163,7 @@ class _Reading:
         if self.complaints:
             raise RecipeError(self.complaints)
         return Recipe(header.name, header.seed, header.parallel, accelerate, steps, self.document.file, self.folder,
-                      self.sets)
+                      self.sets, sandbox_at_least)
 
     def _complain(self, where: Sequence[Hashable], message: object) -> None:
         shown = dotted(where)
@@ -169,6 +176,19 @@ class _Reading:
         if not path.is_file():
             self._complain(("accelerate",), f"there is no file {str(path)!r}; make one with `accelerate config`")
         return path.resolve()
+
+    def _sandbox(self, level: Level) -> Level:
+        if level > Level.L1:  # which there always is
+            from rewards.sandbox.pool import sandbox
+            from rewards.sandbox.processes import SandboxError
+
+            try:
+                report = sandbox.report()
+                if report.level < level:
+                    self._complain(("sandbox_at_least",), f"here it is {report.line}; see `retort doctor`, or set it lower")
+            except SandboxError as error:
+                self._complain(("sandbox_at_least",), error)
+        return level
 
     def _step(self, name: str, block: Mapping[str, Any], made: Mapping[str, ArtifactType | None]) -> Step | None:
         where = ("stages", name)
@@ -234,6 +254,7 @@ def as_dict(recipe: Recipe) -> dict[str, Any]:
     return {
         "name": recipe.name, "file": str(Path(recipe.file).resolve()), "overrides": list(recipe.overrides), "seed": recipe.seed,
         "parallel": recipe.parallel, "accelerate": str(recipe.accelerate) if recipe.accelerate else None,
+        "sandbox_at_least": recipe.sandbox_at_least.name,
         "stages": {name: {"kind": step.kind, **step.config.model_dump(mode="json")}
                    for name, step in recipe.steps.items()},
     }

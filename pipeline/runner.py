@@ -79,6 +79,7 @@ class Runner:
         self._reuse_ready()
         if self._waiting:
             self._open_zygote()
+            self._tell_sandbox()
         while self._running or (self._waiting and not self._failed and not self._stop):
             if not self._failed and not self._stop:
                 self._start_ready()
@@ -106,6 +107,18 @@ class Runner:
             return
         modules = dict.fromkeys(module for name in self._waiting for module in self.recipe.steps[name].config.preload)
         self._zygote = launch.Zygote(list(modules), self.run_folder.logs / "processes.log")
+
+    def _tell_sandbox(self) -> None:
+        from rewards.sandbox.pool import sandbox
+        from rewards.sandbox.processes import SandboxError
+
+        try:
+            text = f"model-written programs run at {sandbox.report().line}"
+        except SandboxError as error:
+            text = f"model-written programs cannot be run: {error}"
+        sandbox.pool.close()  # the stages have their own
+        self.run_folder.record("run", event="note", text=text)
+        self._display.say(text)
 
     def _start_ready(self) -> None:
         """Start what is ready, in the recipe's order, while threads fit; a stage wider than `parallel` runs alone."""

@@ -6,6 +6,7 @@ A job file says everything that the stage needs; what happens is told as JSONL e
     sources                        reference -> {"origin", "path"} or {"origin", "repository", "type", "commit"}
     out, artifact, events          where it works, what `out` becomes, where events go
     lock, token                    the run's lock: when it no longer carries the token, the runner is gone
+    sandbox_at_least               the level below which no model-written program is run
     manifest                       what is known beforehand of stage.json
 """
 
@@ -25,6 +26,7 @@ from typing import Any
 
 from pipeline import durable, inputs, locks, store
 from pipeline.stage import Stage, StageError
+from pipeline.versions import versions
 
 _EVERY = 0.2  # seconds between two progress events at least
 _HEARTBEAT = 0.5  # seconds between two looks at whether the runner lives
@@ -99,7 +101,7 @@ def run_job(job_file: Path) -> int:
         seconds = round(time.monotonic() - began, 3)
         if main:
             store.finish(Path(job["out"]), Path(job["artifact"]),
-                         {**job["manifest"], "seconds": seconds, "metrics": metrics, "versions": _versions()})
+                         {**job["manifest"], "seconds": seconds, "metrics": metrics, "versions": versions()})
         events.tell("done", seconds=seconds, metrics=metrics)
     except StageError as error:
         events.tell("failed", message=" ".join(str(error).split()), expected=True)
@@ -124,6 +126,11 @@ def _load(job: Mapping[str, Any]) -> Stage:
     folder = Path(job["folder"])
     kind: type[Stage] = registry_of("stage").resolve(job["kind"], base=folder).load()
     stage = kind.model_validate(job["config"], context={"base": folder})
+    if job["sandbox_at_least"] != "L1":  # which there always is
+        from rewards.sandbox.levels import Level
+        from rewards.sandbox.pool import sandbox
+
+        sandbox.at_least = Level[job["sandbox_at_least"]]
     for module in stage.preload:
         importlib.import_module(module)
     if "torch" in sys.modules:
@@ -179,18 +186,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     return value.item()
-
-
-def _versions() -> dict[str, str]:
-    from importlib.metadata import PackageNotFoundError, version
-
-    found = {"python": sys.version.split()[0]}
-    for name in ("retort", "torch", "transformers", "trl", "peft", "accelerate", "datasets", "numpy"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def main(arguments: list[str]) -> int:

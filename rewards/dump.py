@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TextIO
 
+from rewards.code import FIELDS
 from rewards.grade import VERIFIERS, grade
 from rewards.registry import RegistryError
 from rewards.types import Completion, Problem, Verdict
@@ -22,7 +23,8 @@ class RowError(ValueError):
 def read_row(line: str) -> tuple[dict[str, Any], Problem, Completion]:
     """The row, its problem and its completion. Raises RowError for a torn line or a row that lacks something.
 
-    Rows are {"verifier": "math", "answer": "..", "completion": ".."}, or for code {"entry", "tests"} in place of "answer";
+    Rows are {"verifier": "math", "answer": "..", "completion": ".."}, or for code {"entry", "tests"} or what else
+    rewards.code describes in place of "answer";
     "response" is read as a bare answer where "completion" is absent. "verifier" may be left out of a row that has tests.
     """
     try:
@@ -31,7 +33,7 @@ def read_row(line: str) -> tuple[dict[str, Any], Problem, Completion]:
         raise RowError(f"not JSON ({error})") from error
     if not isinstance(row, dict):
         raise RowError("not a JSON object")
-    verifier = row.get("verifier", "code" if "tests" in row else None)
+    verifier = row.get("verifier", "code" if {"tests", "check", "asserts"}.intersection(row) else None)
     if not isinstance(verifier, str):
         raise RowError('no "verifier"; write "math" or "code"')
     try:
@@ -39,10 +41,7 @@ def read_row(line: str) -> tuple[dict[str, Any], Problem, Completion]:
     except RegistryError as error:
         raise RowError(str(error)) from error
     if verifier == "code" and "answer" not in row:
-        missing = next((name for name in ("entry", "tests") if name not in row), None)
-        if missing:
-            raise RowError(f'no "{missing}"')
-        answer = {name: row[name] for name in ("entry", "tests", "seconds", "megabytes") if name in row}
+        answer = _tests(row)
     elif "answer" in row:
         answer = row["answer"]
     else:
@@ -52,6 +51,14 @@ def read_row(line: str) -> tuple[dict[str, Any], Problem, Completion]:
         raise RowError('no "completion" (or "response") with text')
     problem = Problem(str(row.get("id", "")), str(row.get("prompt", "")), answer, verifier, str(row.get("family", "")))
     return row, problem, Completion(text, finished=bool(row.get("finished", True)))
+
+
+def _tests(row: dict[str, Any]) -> dict[str, Any]:
+    if not {"tests", "check", "asserts"}.intersection(row):
+        raise RowError('no "tests" (nor "check" or "asserts")')
+    if "entry" not in row and "asserts" not in row and "stdin" not in str(row.get("tests")):
+        raise RowError('no "entry"')
+    return {name: row[name] for name in FIELDS if name in row}
 
 
 def grade_lines(lines: Iterable[str], *, jobs: int = 1) -> Iterator[tuple[int, dict[str, Any] | RowError]]:

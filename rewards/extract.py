@@ -20,6 +20,7 @@ _FINAL = re.compile(
     re.IGNORECASE,
 )
 _FENCE = re.compile(r"^[ \t]*(```+|~~~+)[^\n`]*$", re.MULTILINE)
+_BLANK_LINES = re.compile(r"\A(?:[ \t]*\n)+")
 _JOINT = re.compile(r"(?:[\s,;$.]|\\quad|\\qquad|\\text\{\s*(?:and|or)\s*\}|\band\b|\bor\b|\\\)|\\\()*")
 
 
@@ -86,7 +87,8 @@ def extract_code(completion: Completion) -> Extraction:
     where = "answer tag" if tagged is not None else "whole completion" if fenced is None else "fenced block"
     if not code.strip():
         return Extraction(None, f"empty {where}")
-    return Extraction(code.strip("\n") if fenced is not None else code.strip(), where)
+    # Indentation stays: it may go on with a function that the prompt began.
+    return Extraction(_BLANK_LINES.sub("", code).rstrip(), where)
 
 
 def _last_tagged(text: str) -> Extraction | None:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from rewards.registry import Registry, RegistryError
 from rewards.types import Completion, Label, Problem, Verdict
@@ -34,7 +35,7 @@ def grade(problem: Problem, completion: Completion) -> Verdict:
     label = verdict.label
     if label is Label.NO_ANSWER and not completion.finished:
         label = Label.TRUNCATED
-    return Verdict(label, verdict.extracted, verdict.reason, time.perf_counter() - start)
+    return replace(verdict, label=label, seconds=time.perf_counter() - start)
 
 
 def grade_many(pairs: Sequence[tuple[Problem, Completion]], *, jobs: int = 1) -> list[Verdict]:

@@ -32,13 +32,13 @@ from rewards.maths.clean import LONGEST, clean
 from rewards.maths.decimals import equal
 from rewards.maths.regions import Region
 from rewards.types import Completion, Label, Problem, Verdict
-from rewards.workers import LATE, OK, Pool
+from rewards.workers import LATE, OK, Pool, Worker
 
 SECONDS = 2.0
 MOST_ITEMS = 64
 _PLAIN = re.compile(r"\s*\$?([-+]?)(\d{1,3}(?:,\d{3})+|\d+)(?:\.(\d+))?\.?\s*", re.ASCII)
 
-_oracle = Pool(Path(__file__).parent / "maths" / "oracle.py", search_path=True)
+_oracle = Pool(lambda: Worker(Path(__file__).parent / "maths" / "oracle.py", search_path=True))
 
 
 class _Undecided(Exception):
@@ -218,7 +218,8 @@ def _ask(gold: str, given: str) -> bool:
     """Whether two scalars are equal, by the oracle. Raises _Undecided, which is not cached."""
     request = json.dumps([gold, given]).encode()
     try:
-        status, data = _oracle.ask(request, SECONDS)
+        with _oracle.worker() as worker:
+            status, data = worker.ask(request, SECONDS)
     except (RuntimeError, OSError) as error:
         raise _Undecided(str(error)) from error
     if status != OK:

@@ -31,7 +31,7 @@ class RubricError(RuntimeError):
 class Reward:
     """`total` is None where the verdict is UNGRADABLE: the rollout leaves its group.
 
-    `parts` holds what the total is made of, before weights: "correct" (1.0 or 0.0) and the value of every rule.
+    `parts` holds what the total is made of, before weights: "correct" (1.0 or 0.0, or a share of tests) and the value of every rule.
     """
 
     total: float | None
@@ -49,7 +49,7 @@ class _Weighted:
 class Rubric(BaseModel):
     """`correct` for a correct verdict, plus weight times value of every rule.
 
-    In a recipe: `{correct: 1.0, rules: {format: 0.2, overlong: {weight: 1.0, most: 512, buffer: 64}}}`. Rules and options are
+    In a recipe: `{correct: 1.0, partial: false, rules: {format: 0.2, overlong: {weight: 1.0, most: 512, buffer: 64}}}`. Rules and options are
     checked here, so a misspelled one is found when the recipe is read. Validate with `context={"base": folder}` for rules
     given as files relative to a recipe.
     """
@@ -57,6 +57,7 @@ class Rubric(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     correct: float = Field(default=1.0, description="reward of a correct verdict; every other verdict gets 0")
+    partial: bool = Field(default=False, description="a wrong program gets `correct` times the share of tests that it passes")
     rules: dict[str, float | dict[str, Any]] = Field(
         default_factory=dict, description="weight of each rule, or {weight: .., option: ..}"
     )
@@ -74,7 +75,8 @@ class Rubric(BaseModel):
         """The reward of one completion. Raises RubricError where a rule raises or returns no finite number."""
         if verdict.label is Label.UNGRADABLE:
             return Reward(None, {})
-        parts = {"correct": 1.0 if verdict.correct else 0.0}
+        share = verdict.share if self.partial and verdict.label is Label.WRONG else None
+        parts = {"correct": 1.0 if verdict.correct else share or 0.0}
         total = self.correct * parts["correct"]
         for name, part in self._weighted.items():
             try:

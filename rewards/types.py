@@ -55,12 +55,16 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A verifier's finding: the label, the answer it read (None where there was none) and why, in one line."""
+    """A verifier's finding: the label, the answer it read (None where there was none) and why, in one line.
+
+    `share` is the share of tests passed, where the verifier counts some.
+    """
 
     label: Label
     extracted: str | None = None
     reason: str = ""
     seconds: float = 0.0
+    share: float | None = None
 
     @property
     def correct(self) -> bool:

@@ -13,8 +13,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Generic, Protocol, TypeVar
 
 HEADER = struct.Struct(">BI")
 """A frame: one byte (a kind in requests, a status in responses), the length of the payload, the payload."""
@@ -62,6 +63,9 @@ class Worker:
                 self.kill()
                 if attempt:
                     return DIED, b""
+            except BaseException:
+                self.kill()  # an interrupted request leaves an answer in the pipe
+                raise
         return DIED, b""
 
     def kill(self) -> None:
@@ -122,7 +126,7 @@ class Worker:
             try:
                 data = data[os.write(descriptor, data) :]
             except BlockingIOError:
-                _wait(descriptor, select.POLLOUT, deadline)
+                wait_for(descriptor, select.POLLOUT, deadline)
 
     @staticmethod
     def _read(process: subprocess.Popen[bytes], deadline: float) -> tuple[int, bytes]:
@@ -131,7 +135,7 @@ class Worker:
         data = bytearray()
         size = HEADER.size
         while len(data) < size:
-            _wait(descriptor, select.POLLIN, deadline)
+            wait_for(descriptor, select.POLLIN, deadline)
             part = os.read(descriptor, 1 << 16)
             if not part:
                 raise EOFError
@@ -141,21 +145,29 @@ class Worker:
         return data[0], bytes(data[HEADER.size :])
 
 
-class Pool:
-    """As many workers as are asked at once, each started when it is first needed; for use from many threads."""
+class Killable(Protocol):
+    """What a pool holds: something that starts its process by itself when it is used, and may be killed at any time."""
 
-    def __init__(self, script: Path, *, search_path: bool = False) -> None:
-        self._script = script
-        self._search_path = search_path
+    def kill(self) -> None: ...
+
+
+K = TypeVar("K", bound=Killable)
+
+
+class Pool(Generic[K]):
+    """As many workers as are needed at once, each made when it is first needed; for use from many threads."""
+
+    def __init__(self, make: Callable[[], K]) -> None:
+        self._make = make
         self._reset()
 
     def _reset(self) -> None:
         self._pid = os.getpid()
         self._lock = threading.Lock()
-        self._idle: list[Worker] = []
+        self._idle: list[K] = []
 
     @contextlib.contextmanager
-    def worker(self) -> Iterator[Worker]:
+    def worker(self) -> Iterator[K]:
         """A worker that nobody else uses meanwhile."""
         if self._pid != os.getpid():
             # A fork: the lock may have been held by a thread that does not exist here.
@@ -163,20 +175,12 @@ class Pool:
                 worker.kill()
             self._reset()
         with self._lock:
-            worker = self._idle.pop() if self._idle else Worker(self._script, search_path=self._search_path)
+            worker = self._idle.pop() if self._idle else self._make()
         try:
             yield worker
-        except BaseException:
-            worker.kill()  # an interrupted request leaves an answer in the pipe
-            raise
         finally:
             with self._lock:
                 self._idle.append(worker)
-
-    def ask(self, payload: bytes, seconds: float) -> tuple[int, bytes]:
-        """As `Worker.ask`, with a worker that is free."""
-        with self.worker() as worker:
-            return worker.ask(payload, seconds)
 
     def close(self) -> None:
         """End every idle worker; the pool goes on working."""
@@ -186,7 +190,8 @@ class Pool:
             worker.kill()
 
 
-def _wait(descriptor: int, event: int, deadline: float) -> None:
+def wait_for(descriptor: int, event: int, deadline: float) -> None:
+    """Return when the event (of select.poll) is there. Raises TimeoutError at the deadline, which is on the monotonic clock."""
     poll = select.poll()
     poll.register(descriptor, event)
     left = deadline - time.monotonic()

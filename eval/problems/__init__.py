@@ -30,6 +30,8 @@ PROBLEMS: Registry[ProblemSet] = Registry(
         "little_countdown": "eval.problems.countdown:little_countdown",
         "gsm8k": "eval.problems.gsm8k:gsm8k",
         "math500": "eval.problems.math500:math500",
+        "humaneval": "eval.problems.humaneval:humaneval",
+        "mbpp": "eval.problems.mbpp:mbpp",
     },
     entry_points="retort.problems",
 )

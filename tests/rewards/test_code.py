@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from rewards import code
 from rewards.code import agrees
 from rewards.grade import grade, grade_many
+from rewards.sandbox.pool import sandbox
 from rewards.types import Completion, Label, Problem, Verdict
+from tests.rewards.honest import HONEST, NEAR_MISSES
 
 Rows = Callable[[str], list[dict[str, Any]]]
 
@@ -100,6 +101,35 @@ def test_honest_and_unusual(program: str) -> None:
     assert run(program).correct
 
 
+@pytest.mark.parametrize("name", HONEST)
+def test_honest_whatever_its_style(name: str) -> None:
+    verdict = run(HONEST[name])
+    assert verdict.correct, verdict
+
+
+@pytest.mark.parametrize("name", NEAR_MISSES)
+def test_near_misses(name: str) -> None:
+    assert run(NEAR_MISSES[name]).label is Label.WRONG
+
+
+def test_a_list_is_no_tuple_where_the_test_says_so() -> None:
+    alike = {"input": [1], "expected": [1, 2]}
+    for kind, right in (("list", "[1, 2]"), ("tuple", "(1, 2)")):
+        for value in ("[1, 2]", "(1, 2)"):
+            assert run(f"def f(x): return {value}", [{**alike, "type": kind}], "f").correct == (value == right)
+            assert run(f"def f(x): return {value}", [alike], "f").correct
+    assert run("def f(x): return [1, 2]", [{**alike, "type": "set"}], "f").label is Label.UNGRADABLE
+
+
+def test_the_share_of_tests_that_are_passed() -> None:
+    tests = [*TESTS, {"input": [1, 1], "expected": 2}, {"input": [0, 0], "expected": 0}]
+    assert run("def add(a, b): return a + b", tests).share == 1.0
+    assert run("def add(a, b): return a + b if a else 1 // 0", tests).share == 0.75
+    assert run("def add(a, b):\n    if not a: raise SystemExit\n    return a + b", tests).share == 0.75
+    assert run("def add(a, b): return 'x'", tests).share == 0.0
+    assert run("import os\nos._exit(0)", tests).share == 0.0
+
+
 def test_values_of_every_plain_type() -> None:
     value = [None, True, 7, -(10**40), 0.5, "ä", [1, [2]], {"a": {"b": 1.5}}, 10**40]
     tests = [{"input": [value], "expected": value}]
@@ -134,9 +164,8 @@ def test_tests_that_cannot_be_read_are_ungradable(answer: Any) -> None:
 
 
 def zygote_pid() -> int:
-    with code._pool.worker() as worker:
-        process = worker._running()
-        return process.pid
+    with sandbox.pool.worker() as zygote:
+        return zygote.pid
 
 
 def test_a_killed_zygote_costs_nothing_but_time() -> None:

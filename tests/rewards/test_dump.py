@@ -43,6 +43,18 @@ def test_rows_errors_and_summary(jobs: int) -> None:
     assert "6 bad rows" in lines[-1]
 
 
+def test_rows_of_every_kind_of_test() -> None:
+    lines = [
+        {"tests": [{"stdin": "2", "stdout": "4"}], "completion": "print(int(input()) ** 2)"},
+        {"entry": "f", "prefix": "def f(x):\n", "check": "def check(c):\n    assert c(2) == 4", "completion": "    return x * x"},
+        {"names": ["f"], "asserts": ["assert f(2) == 4"], "completion": "def f(x): return x + 3"},
+        {"verifier": "code", "completion": "def f(x): return x + 3"},
+    ]
+    out, err = io.StringIO(), io.StringIO()
+    counts = grade_dump([json.dumps(line) for line in lines], out, err)
+    assert counts == {"correct": 2, "wrong": 1, "bad rows": 1}
+
+
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "rows.jsonl"
     file.write_bytes("\n".join(LINES[:2]).encode() + b'\n{"verifier": "math", "answer": "\xff", "response": "1"}\n')

@@ -22,6 +22,17 @@ def test_total_and_parts() -> None:
         assert rubric.score(PROBLEM, GOOD, Verdict(label)).total == pytest.approx(0.2 - 0.25)
 
 
+def test_partial_credit_is_an_option() -> None:
+    half = Verdict(Label.WRONG, share=0.5)
+    assert Rubric().score(PROBLEM, GOOD, half).total == 0.0
+    some = Rubric(correct=2.0, partial=True)
+    assert some.score(PROBLEM, GOOD, half).total == 1.0
+    assert some.score(PROBLEM, GOOD, half).parts == {"correct": 0.5}
+    assert some.score(PROBLEM, GOOD, Verdict(Label.CORRECT, share=1.0)).total == 2.0
+    assert some.score(PROBLEM, GOOD, Verdict(Label.WRONG)).total == 0.0
+    assert some.score(PROBLEM, GOOD, Verdict(Label.UNGRADABLE, share=0.5)).total is None
+
+
 def test_ungradable_has_no_reward() -> None:
     reward = Rubric(rules={"format": 0.2}).score(PROBLEM, GOOD, Verdict(Label.UNGRADABLE))
     assert reward.total is None

@@ -76,13 +76,14 @@ def test_a_script_that_does_not_start_is_one_error(tmp_path: Path) -> None:
 
 
 def test_a_pool_serves_many_threads(script: Path) -> None:
-    pool = Pool(script)
+    pool = Pool(lambda: Worker(script))
     answers: list[tuple[int, bytes]] = []
 
     def ask(number: int) -> None:
         for turn in range(20):
             text = f"{number}-{turn}".encode()
-            status, data = pool.ask(text, 5)
+            with pool.worker() as worker:
+                status, data = worker.ask(text, 5)
             assert data == text
             answers.append((status, data))
 

@@ -1,0 +1,56 @@
+"""`retort doctor`: how isolated model-written programs run here, and what the machine and the packages are."""
+
+import argparse
+import os
+import platform
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Show how isolated model-written programs run here (see SECURITY.md), and what the machine and the packages are."
+
+
+def main(_: argparse.Namespace) -> int:
+    from pipeline.versions import versions
+
+    found = versions()
+    rows = [
+        *_sandbox(),
+        ("machine", f"{platform.system()} {platform.release()}, {platform.machine()}, {_cores()} cores"),
+        ("python", found.pop("python")),
+        ("packages", ", ".join(f"{name} {version}" for name, version in found.items()) or "none of them is installed"),
+        ("devices", _devices()),
+    ]
+    for name, text in rows:
+        print(f"{name:<10}{text}")
+    return 0
+
+
+def _sandbox() -> list[tuple[str, str]]:
+    from rewards.sandbox.pool import sandbox
+    from rewards.sandbox.processes import SandboxError
+
+    try:
+        report = sandbox.report()
+    except SandboxError as error:
+        return [("sandbox", f"no program can be run: {error}")]
+    tried = ", ".join(f"{name} {f'fails ({error})' if error else 'WORKS'}" for name, error in report.refused.items())
+    layers = [(f"  {layer}", why or "works") for layer, why in report.layers.items()]
+    width = max(len(name) for name, _ in layers) + 1
+    return [
+        ("sandbox", f"{report.level.name}, {report.level.summary}"),
+        *(("", f"{name:<{width}}{text}") for name, text in layers),
+        ("", f"  tried in a program: {tried}"),
+    ]
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if platform.system() == "Linux" else os.cpu_count() or 1
+
+
+def _devices() -> str:
+    try:
+        import torch
+    except ImportError:
+        return "unknown: torch is not installed"
+    names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    return ", ".join(names) or ("Apple GPU" if torch.backends.mps.is_available() else "no GPU")

@@ -1,0 +1,75 @@
+"""The sandbox of this process: its zygotes, the level that is demanded, and trying again where a zygote died."""
+
+import contextlib
+import threading
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from rewards.sandbox.imports import named_in
+from rewards.sandbox.levels import Level
+from rewards.sandbox.processes import Gone, NotStarted, Report, SandboxError, Zygote
+from rewards.workers import Pool
+
+T = TypeVar("T")
+
+TRIES = 4
+"""Times that a run is tried whose zygote dies under it."""
+
+
+class Sandbox:
+    """Zygotes, started as they are needed. For use from many threads.
+
+    Nothing runs below the level `at_least`, which a recipe sets; `most` is the highest that a new zygote tries.
+    """
+
+    def __init__(self) -> None:
+        self.at_least, self.most = Level.L1, Level.L4
+        self.pool: Pool[Zygote] = Pool(lambda: Zygote(self.most))
+        self._warned = threading.Lock()
+
+    def report(self) -> Report:
+        """What a zygote found out here; starts one if there is none. Raises SandboxError where nothing can be run."""
+        with self.pool.worker() as zygote:
+            return zygote.report()
+
+    def answer(self, task: Mapping[str, Any], seconds: float, megabytes: int) -> bytes:
+        """The first frame that a child with this task writes. Raises SandboxError, Late, Ended or TooMuch."""
+        modules = named_in(task["code"])
+
+        def ask(zygote: Zygote) -> bytes:
+            with zygote.run(seconds, megabytes, modules) as run:
+                run.give(task)
+                return run.receive()
+
+        return self.attempted(ask)
+
+    def attempted(self, action: Callable[..., T], zygotes: int = 1) -> T:
+        """What `action` makes of so many zygotes; tried again where one of them dies. Raises SandboxError.
+
+        The level is checked for every zygote, which may have been started after the rules of this machine were changed.
+        """
+        died = SandboxError(f"the process that programs are forked from died {TRIES} times over this one")
+        for _ in range(TRIES):
+            with contextlib.ExitStack() as stack:
+                taken = [stack.enter_context(self.pool.worker()) for _ in range(zygotes)]
+                try:
+                    for zygote in taken:
+                        self._admit(zygote)
+                    return action(*taken)
+                except Gone:
+                    continue
+                except NotStarted as error:
+                    died = error
+        raise died
+
+    def _admit(self, zygote: Zygote) -> None:
+        report = zygote.report()
+        if report.level < self.at_least:
+            raise SandboxError(f"the sandbox is to be {self.at_least.name} at least, and here it is {report.line}")
+        if report.level is Level.L1 and self._warned.acquire(blocking=False):
+            warnings.warn(f"model-written programs run at {report.line}", RuntimeWarning, stacklevel=2)
+
+
+sandbox = Sandbox()
+"""What the verifiers of this process use."""

@@ -1,0 +1,99 @@
+"""Values as JSON text and back: plain types only, on both sides of the wire.
+
+None, bool, str and integers of 64 bits are themselves; everything else is a list with a tag: ["float", "0x1.8p+1"],
+["tuple", 1, 2], ["dict", ["key", 1]]. ["object", 3] stands for a value that is not plain and stays where it is (an instance
+of a class of the program), where the side that reads allows it; so is ["type", "int"], a class of the plain types.
+"""
+
+import json
+from collections.abc import Callable
+
+_quoted = json.encoder.encode_basestring_ascii
+
+_TYPES = {kind.__name__: kind for kind in (int, float, str, bool, complex, bytes, list, tuple, dict, set, frozenset)}
+
+DEEPEST = 60
+"""Levels of nesting; deeper values are refused, as are values that hold themselves."""
+
+
+def encoded(value: object, keep: Callable[[object], int] | None = None, depth: int = 0) -> str:
+    """JSON text of a plain value. Subclasses become the plain type that they extend.
+
+    A value that is not plain goes to `keep`, which gives the number that stands for it; without `keep` it is a TypeError.
+    Raises ValueError where it is nested too deeply. Written out by hand: in a fresh child json.dumps costs more than the program.
+    """
+    if value is None:
+        return "null"
+    if value is True or value is False:
+        return "true" if value else "false"
+    if isinstance(value, int):
+        number = int(value)
+        return int.__repr__(number) if -(1 << 63) <= number < 1 << 63 else f'["int","{number:x}"]'
+    if isinstance(value, float):
+        return f'["float","{float.hex(value)}"]'
+    if isinstance(value, str):
+        return _quoted(str.__str__(value))
+    if depth > DEEPEST:
+        raise ValueError("the value is nested too deeply")
+    if isinstance(value, complex):
+        return f'["complex","{float.hex(value.real)}","{float.hex(value.imag)}"]'
+    if isinstance(value, (bytes, bytearray)):
+        return f'["bytes","{bytes(value).hex()}"]'
+    if isinstance(value, dict):
+        items = [f",[{encoded(k, keep, depth + 1)},{encoded(v, keep, depth + 1)}]" for k, v in dict.items(value)]
+        return f'["dict"{"".join(items)}]'
+    for plain in (list, tuple, set, frozenset):
+        if isinstance(value, plain):
+            parts = ["," + encoded(item, keep, depth + 1) for item in plain.__iter__(value)]  # type: ignore[arg-type]
+            return f'["{plain.__name__}"{"".join(parts)}]'
+    if keep is not None:
+        for name, kind in _TYPES.items():
+            if value is kind:
+                return f'["type","{name}"]'
+        return f'["object",{keep(value)}]'
+    raise TypeError(f"a value of type {type(value).__name__} is not plain data")
+
+
+def decoded(value: object, known: Callable[[int], object] | None = None, most_keys: int | None = None) -> object:
+    """The plain value that parsed JSON stands for; `known` gives the value behind the number of an object.
+
+    With `most_keys` a larger dict or set is a ValueError: building one of keys that were chosen to collide takes time that
+    grows with the square of their number.
+    Raises ValueError, TypeError, LookupError or OverflowError on anything that `encoded` does not write.
+    """
+    if not isinstance(value, list):
+        if isinstance(value, dict | float):
+            raise ValueError("not an encoded value")
+        return value
+    tag, *rest = value
+    if most_keys is not None and tag in ("dict", "set", "frozenset") and len(rest) > most_keys:
+        raise ValueError("more keys than there may be")
+    match tag:
+        case "int":
+            return int(rest[0], 16)
+        case "float":
+            return float.fromhex(rest[0])
+        case "complex":
+            return complex(float.fromhex(rest[0]), float.fromhex(rest[1]))
+        case "bytes":
+            return bytes.fromhex(rest[0])
+        case "dict":
+            return {_hashable(decoded(k, known, most_keys)): decoded(v, known, most_keys) for k, v in rest}
+        case "list":
+            return [decoded(v, known, most_keys) for v in rest]
+        case "tuple":
+            return tuple(decoded(v, known, most_keys) for v in rest)
+        case "set":
+            return {_hashable(decoded(v, known, most_keys)) for v in rest}
+        case "frozenset":
+            return frozenset(_hashable(decoded(v, known, most_keys)) for v in rest)
+        case "object" if known is not None and type(rest[0]) is int:
+            return known(rest[0])
+        case "type" if known is not None:
+            return _TYPES[rest[0]]
+    raise ValueError("an unknown tag")
+
+
+def _hashable(value: object) -> object:
+    hash(value)
+    return value

@@ -1,0 +1,110 @@
+"""A data set's own tests, which are programs: HumanEval's `check(candidate)` and MBPP's asserts.
+
+    {"entry": "f", "prefix": "def f(x):\n    \"\"\"..\"\"\"\n", "check": "def check(candidate):\n    assert candidate(1) == 2"}
+    {"names": ["f"], "setup": "", "asserts": ["assert f(1) == 2"]}
+
+`prefix` is what the completion continues; names in it, such as helpers, are there for the check too. The tests run in a
+second child, where the candidate and the `names` are proxies: what is asked of them goes to the first child, where the
+program is, and plain values come back. So the program never shares a process with what is expected of it. Instances of its
+own classes stay in the first child; the tests can hand them back and use their attributes, but not compare them or call their methods.
+"""
+
+import ast
+import json
+import re
+import textwrap
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from rewards.sandbox import imports
+from rewards.sandbox.frames import Ended, TooMuch
+from rewards.sandbox.pool import sandbox
+from rewards.sandbox.processes import Run, Zygote
+from rewards.testing.finding import BadTests, Finding, Limits, one_line
+
+_TESTS_MEGABYTES = 1024
+
+
+def find(code: str, answer: Mapping[str, Any], limits: Limits) -> Finding:
+    """Raises BadTests, SandboxError, and what a run raises."""
+    tests = _tests(answer)
+    source = "\n".join(str(part) for part in (tests["setup"], tests.get("check", ""), *tests.get("asserts", ())))
+
+    def ask(first: Zygote, second: Zygote) -> Finding:
+        with first.run(limits.seconds, limits.megabytes, imports.named_in(code)) as program:
+            program.give({"mode": "serve", "code": code})
+            what, *said = _parsed(program.receive())
+            if what != "value":
+                return Finding(0, 1, one_line(said[0]))
+            left = max(program.deadline - time.monotonic(), 0.001)
+            with second.run(left, _TESTS_MEGABYTES, imports.named_in(source)) as run:
+                run.give(tests)
+                return _relayed(program, run)
+
+    return sandbox.attempted(ask, zygotes=2)
+
+
+def continued(prefix: str, entry: str, text: str) -> str:
+    """The program that a completion of `prefix` makes: it goes on with it, or defines `entry` by itself."""
+    name, alone = re.escape(entry), textwrap.dedent(text)
+    # A text that begins indented and comes back to the margin is a body with something after it.
+    if not alone[:1].isspace() and re.search(rf"^(?:(?:async[ \t]+)?def|class)[ \t]+{name}\b|^{name}[ \t]*=(?!=)", alone, re.MULTILINE):
+        return f"{_whole(prefix)}\n{alone.strip()}\n"
+    return f"{prefix}{text if text[:1].isspace() else '    ' + text}\n"
+
+
+def _whole(prefix: str) -> str:
+    """The prefix as a program of its own: a function that has no body yet gets one."""
+    try:
+        ast.parse(prefix)
+    except SyntaxError:
+        return prefix.rstrip() + "\n    pass\n"
+    return prefix
+
+
+def _tests(answer: Mapping[str, Any]) -> dict[str, Any]:
+    texts = [answer.get(name, "") for name in ("prefix", "setup", "check", "entry")]
+    lists = [answer.get(name, []) for name in ("asserts", "names")]
+    if not all(isinstance(text, str) for text in texts) or not all(
+            isinstance(some, list | tuple) and all(isinstance(one, str) for one in some) for some in lists):
+        raise BadTests('"prefix", "setup", "check" and "entry" are text, "asserts" and "names" are lists of text')
+    if "check" in answer:
+        if not answer.get("entry"):
+            raise BadTests('beside "check" write the "entry", the name of the function that it is given')
+        setup = _whole(answer.get("prefix", "")) + "\n" + answer.get("setup", "")
+        return {"mode": "check", "setup": setup, "check": answer["check"], "candidate": answer["entry"]}
+    if not answer["asserts"] or not answer.get("names"):
+        raise BadTests('beside "asserts", of which there is at least one, write "names", the list of what they call')
+    return {"mode": "check", "setup": answer.get("setup", ""), "asserts": list(answer["asserts"]), "names": list(answer["names"])}
+
+
+def _relayed(program: Run, tests: Run) -> Finding:
+    """Carry questions and answers, as bytes that are not looked into, until the tests are through."""
+    while True:
+        try:
+            frame = tests.receive()
+        except (Ended, TooMuch) as error:
+            raise BadTests(f"the tests ended without a result ({error or 'too much at once'})") from error
+        what, *rest = _parsed(frame)
+        if what in ("call", "get", "set"):
+            program.send_frame(frame)
+            said = program.receive()
+            try:
+                tests.send_frame(said)
+            except Ended as error:
+                raise BadTests("the tests ended without a result") from error
+            continue
+        passed, count, failure = rest
+        if what != "done":
+            raise BadTests(f"the tests cannot be run: {one_line(failure[1])}")
+        return Finding(passed, count, one_line(failure[1]) if failure else "")
+
+
+def _parsed(frame: bytes) -> tuple[Any, ...]:
+    """The parts of a JSON list of two or more; of anything else two Nones, which say nothing and pass nothing."""
+    try:
+        parts = json.loads(frame)
+    except (ValueError, RecursionError):
+        return None, None
+    return tuple(parts) if isinstance(parts, list) and len(parts) >= 2 else (None, None)

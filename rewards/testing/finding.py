@@ -1,0 +1,40 @@
+"""What putting a program to its tests came to."""
+
+from dataclasses import dataclass
+
+
+class BadTests(ValueError):
+    """The problem's own tests cannot be read or run: nobody can grade with them. One line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Tests passed of how many, and why not all, in one line."""
+
+    passed: int
+    tests: int
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a program may use: seconds for all tests together, and memory."""
+
+    seconds: float
+    megabytes: int
+
+
+def one_line(text: object) -> str:
+    """What a child said of a failure, fit for a reason; it may have written anything in its place."""
+    if not isinstance(text, str):
+        return "what the process wrote is not an answer"
+    return " ".join(text.split())[:300] or "no answer"
+
+
+def short(value: object) -> str:
+    """A value as a reason shows it."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # an integer of more digits than Python prints
+        return "a huge value"
+    return text if len(text) <= 60 else text[:57] + "..."

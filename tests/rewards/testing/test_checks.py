@@ -1,0 +1,122 @@
+"""A data set's own tests ask a program through a proxy, and never share a process with it."""
+
+from typing import Any
+
+import pytest
+
+from rewards.grade import grade
+from rewards.testing.checks import continued
+from rewards.types import Completion, Label, Problem, Verdict
+
+PREFIX = 'from typing import List\n\n\ndef twice(xs: List[int]) -> List[int]:\n    """Double each.\n    """\n'
+CHECK = "def check(candidate):\n    assert candidate([1, 2]) == [2, 4]\n    assert candidate([]) == []\n"
+ASSERTS = ["assert area(Box(2, 3)) == 6", "assert area(Box(1, 1)) == 1", "assert area(big) == 20"]
+BOX = "class Box:\n    def __init__(self, a, b): self.a, self.b = a, b\n"
+
+
+def check(text: str, **changed: Any) -> Verdict:
+    answer = {"entry": "twice", "prefix": PREFIX, "check": CHECK, "seconds": 2, **changed}
+    return grade(Problem("p", "", answer, "code", ""), Completion(text))
+
+
+def asserts(text: str, **changed: Any) -> Verdict:
+    answer = {"names": ["area", "Box"], "setup": "big = Box(4, 4)\nbig.b = big.a + 1", "asserts": ASSERTS, "seconds": 2, **changed}
+    return grade(Problem("p", "", answer, "code", ""), Completion(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "    return [2 * x for x in xs]",
+        "\n    return [2 * x for x in xs]\n\n\nprint('noise')",
+        "return [2 * x for x in xs]",
+        "def twice(xs):\n    return [x + x for x in xs]",
+        "Here it is:\n```python\ndef twice(xs: List[int]):\n    out: List[int] = []\n    for x in xs: out.append(2 * x)\n    return out\n```\nDone.",
+        "```python\n    return [2 * x for x in xs]\n```",
+        "<think>\n```python\n    return 1\n```\n</think>\n```python\nimport functools\ntwice = functools.partial(lambda n, xs: [n * x for x in xs], 2)\n```",
+        "    return [2 * x for x in xs]\n\ndef twice_more(xs):\n    return twice(twice(xs))\n\ntwice([1])\ndef check(twice):\n    pass",
+        "    return [2 * x for x in xs]\n\n\ntwice = twice",
+        "  def twice(xs):\n      return [2 * x for x in xs]",
+    ],
+)
+def test_a_completion_goes_on_or_stands_alone(text: str) -> None:
+    verdict = check(text)
+    assert verdict.correct, verdict
+
+
+EQUALS_ALL = "class A:\n    def __eq__(self, o): return True\n    def __bool__(self): return True\n    def __len__(self): return 0\ndef twice(xs): return A()"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "    pass", "    return None", "    return xs", EQUALS_ALL, "def twice(xs): return [4]", "def other(xs): return [2]",
+        "    raise SystemExit(0)", "import os\ndef twice(xs): os._exit(0)", "    while True: pass", "raise SystemExit(0)", "(",
+        "def twice(xs): raise AssertionError", "import builtins\nbuiltins.AssertionError = ValueError\ndef twice(xs): return 1",
+        "import os\nos.write(3, b'\\0\\0\\0\\x10[\"done\",2,2,null]')\ndef twice(xs): return 0",
+        "import os\nos.write(3, b'\\0\\0\\0\\x0e[\"value\",null]' + b'\\0\\0\\0\\x10[\"done\",2,2,null]' * 3)\ndef twice(xs): return 0",
+        "import os, struct\nb = b'[\"x\",' + b'[' * 960 + b']' * 960 + b']'\nos.write(3, struct.pack('>I', len(b)) + b)\nos._exit(0)",
+        "import os, struct\nb = b'[7,{\"a\":1}]'\nos.write(3, struct.pack('>I', len(b)) + b)\nos._exit(0)",
+        "import sys\ndef twice(xs):\n    f = sys._getframe()\n    while f:\n        if 'check' in f.f_globals: return f.f_globals['check']\n        f = f.f_back\n    return 0",
+        "import gc\ndef twice(xs):\n    return [o for o in gc.get_objects() if isinstance(o, str) and 'assert candidate' in o]",
+        "def twice(xs):\n    xs[:] = [2, 4]\n    return None", "def check(candidate): pass\ndef twice(xs): return 0",
+    ],
+)  # fmt: skip
+def test_no_way_around_the_check(text: str) -> None:
+    assert check(text).label is Label.WRONG
+
+
+def test_instances_stay_with_the_program_and_can_be_used() -> None:
+    assert asserts(BOX + "def area(box): return box.a * box.b").correct
+    half = asserts(BOX + "def area(box): return 6 if box.a == 2 else 1")
+    assert (half.label, half.share) == (Label.WRONG, pytest.approx(2 / 3))
+    assert half.reason.startswith("AssertionError")
+
+
+@pytest.mark.parametrize("operation", ["== {0}", "!= 1", "in [1]", "or True", "is None", "> 0"])
+def test_a_value_that_is_not_plain_passes_nothing(operation: str) -> None:
+    tests = [f"assert area(1) {operation}".replace("{0}", "area(2)")]
+    program = "class A:\n    def __eq__(self, o): return True\ndef area(x): return A()"
+    assert asserts(program, names=["area"], setup="", asserts=tests).label is Label.WRONG
+
+
+def test_what_spoils_the_preparation_is_the_programs_fault_if_it_was_asked() -> None:
+    for program in ("def area(box): return 6", "Box = 3\ndef area(box): return 6", "def Box(a, b): return 5\ndef area(box): return 6"):
+        assert asserts(program).label is Label.WRONG
+    assert asserts(BOX + "def area(box): return 6", setup="big = nothing").label is Label.UNGRADABLE
+    for test in ("assert area(lambda: 1) == 6", "assert area(x=object()) == 6"):
+        assert asserts("def area(x): return 6", names=["area"], setup="", asserts=[test]).label is Label.UNGRADABLE
+
+
+def test_tests_and_program_are_two_processes() -> None:
+    tests = ["import os\nassert area(0) == os.getpid() or area(1)"]
+    code = "import os\nrun = object()\ndef area(n): return 'run' in globals() if n else -1"
+    assert asserts(code, names=["area"], setup="", asserts=[*tests, "assert 'run' not in globals()"]).correct
+
+
+def test_data_in_and_out_keep_their_types() -> None:
+    tests = ["assert f((1, [2.5, {3}]), k={'a': b'x'}) == ((1, [2.5, {3}]), {'a': b'x'})", "assert f(int, k=None)[0] is int",
+             "assert type(f(True, k=1)[0]) is bool"]
+    assert asserts("def f(x, k): return x, k", names=["f"], setup="", asserts=tests).correct
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"check": "def check(candidate"}, "the tests cannot be run: SyntaxError"),
+        ({"check": "x = 1"}, "the tests cannot be run: KeyError"),
+        ({"check": "import os\ndef check(candidate): os._exit(0)"}, "ended without a result"),
+        ({"check": 3}, "are text"),
+        ({"entry": ""}, "the name of the function"),
+    ],
+)
+def test_tests_that_cannot_be_run_are_nobodys_fault(changed: dict[str, Any], words: str) -> None:
+    verdict = check("    return xs", **changed)
+    assert verdict.label is Label.UNGRADABLE
+    assert words in verdict.reason
+
+
+def test_the_program_that_a_completion_makes() -> None:
+    assert continued("def f():\n", "f", "    return 1") == "def f():\n    return 1\n"
+    assert continued("def f():\n", "f", "x = f2(f == 1)") == "def f():\n    x = f2(f == 1)\n"
+    assert continued("def f():\n    1\n", "f", "  def f(): return 2") == "def f():\n    1\n\ndef f(): return 2\n"

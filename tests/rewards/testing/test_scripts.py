@@ -1,0 +1,60 @@
+"""Scripts are given standard input and judged by what they print."""
+
+from typing import Any
+
+import pytest
+
+from rewards.grade import grade
+from rewards.types import Completion, Label, Problem, Verdict
+
+TESTS = [{"stdin": "3 4\n", "stdout": "7\n"}, {"stdin": "10 -4\n", "stdout": "6\n"}]
+
+
+def run(program: str, tests: list[Any] | None = None, **options: Any) -> Verdict:
+    return grade(Problem("p", "", {"tests": tests or TESTS, "seconds": 1, **options}, "code", ""), Completion(program))
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "a, b = map(int, input().split())\nprint(a + b)",
+        "import sys\nprint(sum(map(int, sys.stdin.read().split())))",
+        "print(sum(map(int, open(0).read().split())))",
+        "import sys\nsys.stdout.buffer.write(str(sum(map(int, sys.stdin.buffer.readline().split()))).encode())",
+        "def main():\n    print(sum(int(x) for line in open('/dev/stdin') for x in line.split()), end='')\nif __name__ == '__main__':\n    main()\n    exit(0)",
+        "import sys\na, b = input().split()\nprint(int(a) + int(b), '  \\n\\n')\nprint('debug', file=sys.stderr)",
+        "import sys\na, b = input().split()\nsys.stdout.write(str(int(a) + int(b)))\nsys.stdout = None",
+        "input_ = input\na, b = map(int, input_().split())\nprint(a + b)\nraise SystemExit(1)",
+    ],
+)
+def test_right(program: str) -> None:
+    verdict = run(program)
+    assert verdict.correct, verdict
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "print(7)", "a, b = input().split()\nprint(a + b)", "", "input()\ninput()", "print(open(0).read())", "import os\nos._exit(0)",
+        "a, b = map(int, input().split())\nprint(a + b)\nprint('done')", "a, b = map(int, input().split())\nprint(a, '+', b)\n1 / 0",
+        "import os\nos.write(3, b'\\0\\0\\0\\x0d[\"value\",\"7\"]'); os._exit(0)", "while True: print(7)", "print('7\\n' * 10**6)",
+        "a, b = map(int, input().split())\nprint(a + b)\n1 / 0", "while True: pass",
+    ],
+)  # fmt: skip
+def test_wrong(program: str) -> None:
+    assert not run(program).correct
+
+
+def test_each_test_has_a_process_of_its_own() -> None:
+    program = "import builtins\nassert not hasattr(builtins, 'mark')\nbuiltins.mark = 1\na, b = map(int, input().split())\nprint(a + b)"
+    assert run(program).correct
+
+
+def test_some_tests_passed() -> None:
+    half = run("input()\nprint(7)")
+    assert (half.label, half.share, half.reason) == (Label.WRONG, 0.5, "test 2: '7\\n' where '6\\n' is expected")
+
+
+def test_tests_that_are_none() -> None:
+    assert run("print(7)", [{"stdin": "3 4"}]).label is Label.UNGRADABLE
+    assert run("print(7)", [*TESTS, {"input": [1], "expected": 2}]).label is Label.UNGRADABLE
