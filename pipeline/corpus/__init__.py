@@ -96,5 +96,5 @@ class Corpus(BaseModel):
         """The prompt of a story, now and then in a longer text."""
         if rng.random() >= self.filled:
             return story.prompt
-        depth = 1.0 if rng.random() < 0.5 else rng.random()
+        depth = 1.0 if rng.random() < 0.25 else rng.random()
         return hide(story.passage, story.question, rng.randint(16, self.length), depth, rng)
