@@ -16,9 +16,12 @@ _ANSWER_TAG = re.compile(r"<(/?)answer>", re.IGNORECASE)
 _BOX = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])[ \t]*")
 _HASHES = re.compile(r"^[ \t]*#{4}(?!#)[ \t]*(.*)$", re.MULTILINE)
 _FINAL = re.compile(
-    r"\b(?:final\s{1,3}answer|answer)[ \t*_`]{0,4}(?:(?:is|=)(?![A-Za-z])[ \t*_`]{0,4}:?|:)[ \t*_`]{0,4}([^\n]*)",
-    re.IGNORECASE,
+    r"\b(?:final\s{1,3}answer|answer)[ \t*_`]{0,4}(?:(?:is|=)(?![A-Za-z])[ \t*_`]{0,4}[:：]?|[:：])[ \t*_`]{0,4}"
+    r"|^[#*_ \t]{0,8}final\s{1,3}answer[*_ \t]{0,4}$",
+    re.IGNORECASE | re.MULTILINE,
 )
+_HOPE = re.compile(r"[.,;]?\s{1,3}I hope (?:it|this) is correct.*", re.IGNORECASE | re.DOTALL)
+_END_OF_TEXT = re.compile(r"(?:<\|[A-Za-z_]{1,30}\|>|</s>|<eos>)$")
 _FENCE = re.compile(r"^[ \t]*(```+|~~~+)[^\n`]*$", re.MULTILINE)
 _BLANK_LINES = re.compile(r"\A(?:[ \t]*\n)+")
 _JOINT = re.compile(r"(?:[\s,;$.]|\\quad|\\qquad|\\text\{\s*(?:and|or)\s*\}|\band\b|\bor\b|\\\)|\\\()*")
@@ -49,6 +52,9 @@ def extract_answer(completion: Completion) -> Extraction:
     _, remainder = split_thinking(completion)
     if remainder is None:
         return Extraction(None, "the thinking was never closed")
+    remainder = remainder.rstrip()
+    while mark := _END_OF_TEXT.search(remainder[-40:]):
+        remainder = remainder[: -len(mark.group())].rstrip()
     tagged = _last_tagged(remainder)
     if tagged is not None:
         if tagged.text is None:
@@ -57,11 +63,13 @@ def extract_answer(completion: Completion) -> Extraction:
     boxed = _last_box(remainder)
     if boxed:
         return boxed
-    for pattern, where in ((_HASHES, "####"), (_FINAL, "final answer line")):
-        lines = pattern.findall(remainder)
-        if lines:
-            text = lines[-1].strip()
-            return Extraction(text, where) if text else Extraction(None, f"nothing follows the {where}")
+    hashes = _HASHES.findall(remainder)
+    if hashes:
+        text = hashes[-1].strip()
+        return Extraction(text, "####") if text else Extraction(None, "nothing follows the ####")
+    final = _final_line(remainder)
+    if final:
+        return final
     if tagged is not None:
         return tagged
     bare = remainder.strip()
@@ -100,6 +108,18 @@ def _last_tagged(text: str) -> Extraction | None:
         return Extraction(None, "the <answer> tags do not close")
     content = text[tags[-2].end() : tags[-1].start()].strip()
     return Extraction(content, "answer tag") if content else Extraction(None, "empty <answer>")
+
+
+def _final_line(text: str) -> Extraction | None:
+    """What the last "final answer is" says, to the end of its line or, where nothing follows there, of the text."""
+    markers = list(_FINAL.finditer(text))
+    if not markers:
+        return None
+    rest = text[markers[-1].end() :]
+    answer = _HOPE.sub("", rest.partition("\n")[0].strip() or rest.strip())
+    if not answer:
+        return Extraction(None, "nothing follows the final answer line")
+    return Extraction(answer, "final answer line")
 
 
 def _last_box(text: str) -> Extraction | None:

@@ -74,7 +74,7 @@ _OWNERS: dict[str, frozenset[str]] = {
 
 _NOT_PROSE = re.compile(
     r"```.*?(?:```|\Z)|`[^`\n]*`|</?[A-Za-z_][\w-]{0,30}[^<>\n]{0,40}>|\$\$.{0,2000}?\$\$|\$[^$\n]{0,500}\$|\\\[.{0,2000}?\\\]"
-    r"|\\\(.{0,500}?\\\)|\\[A-Za-z]+|https?://\S+|\b[A-Za-z_]\w*\(|[A-Za-z]\w*_\w+|[A-Za-z]*\d[A-Za-z\d]*",
+    r"|\\\(.{0,500}?\\\)|\\[A-Za-z]+|https?://\S+|\b[A-Za-z_]\w*\(|(?<!\w)[A-Za-z]\w*_\w+|(?<![A-Za-z\d])[A-Za-z]*\d[A-Za-z\d]*",
     re.DOTALL,
 )
 _SEGMENT = re.compile(r"[.!?;:\n。！？]+")

@@ -10,6 +10,7 @@ unit is forgiven, another one is not. Tuples, sets and intervals are types of th
 
 import json
 import re
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
@@ -29,7 +30,7 @@ from rewards.maths.answers import (
 )
 from rewards.maths.brackets import squeezed
 from rewards.maths.clean import LONGEST, clean
-from rewards.maths.decimals import equal
+from rewards.maths.decimals import decimal_digits, equal
 from rewards.maths.regions import Region
 from rewards.types import Completion, Label, Problem, Verdict
 from rewards.workers import LATE, OK, Pool, Worker
@@ -118,10 +119,9 @@ def agree(gold: Answer, given: Answer) -> bool:
     if isinstance(gold, Group) and isinstance(given, Group):
         return _groups_agree(gold, given) or _regions_agree(gold, given)
     if isinstance(gold, Number) and isinstance(given, Group):
-        # One answer written several times, as in "7/2, or 3.5", is that answer.
-        return given.kind == "" and all(isinstance(g, Number) and _numbers_agree(gold, g) for g in given.items)
+        return _says_once(given, lambda item: _numbers_agree(gold, item))
     if isinstance(gold, Group) and isinstance(given, Number):
-        return gold.kind == "" and all(isinstance(g, Number) and _numbers_agree(g, given) for g in gold.items)
+        return _says_once(gold, lambda item: _numbers_agree(item, given))
     if isinstance(gold, Words) and isinstance(given, Words):
         return gold.text == given.text
     if isinstance(gold, Matrix) and isinstance(given, Matrix):
@@ -129,7 +129,9 @@ def agree(gold: Answer, given: Answer) -> bool:
         pairs = zip(gold.rows, given.rows, strict=False)
         return shapes[0] == shapes[1] and all(agree(g, a) for r, s in pairs for g, a in zip(r, s, strict=True))
     if isinstance(gold, Equation) and isinstance(given, Equation):
-        return proportional(gold.difference, given.difference)
+        return gold.relation == given.relation and proportional(
+            gold.difference, given.difference, positive=gold.relation != "="
+        )
     if isinstance(gold, Clock) or isinstance(given, Clock):
         return _clocks_agree(gold, given)
     if isinstance(gold, Region) or isinstance(given, Region):
@@ -147,7 +149,8 @@ def _numbers_agree(gold: Number, given: Number) -> bool:
     if gold.value is None or given.value is None:
         if gold.percent == given.percent and squeezed(gold.text) == squeezed(given.text):
             return True
-        return not gold.percent and not given.percent and _ask(_latex(gold), _latex(given))
+        digits = decimal_digits(gold.digits, given.digits)
+        return not gold.percent and not given.percent and _ask(_latex(gold), _latex(given), digits)
     if gold.percent != given.percent and _reads_as_points(given if gold.percent else gold):
         # 5 for 500% is a confusion of 5%, not the number 5; 50 for a gold of 50% is meant, 50% for 50 is not.
         return gold.percent and equal(multiply(gold.value, rational(100)), gold.digits, given.value, given.digits)
@@ -178,6 +181,11 @@ def _groups_agree(gold: Group, given: Group) -> bool:
     return _covers(gold.items, given.items) and _covers(given.items, gold.items)
 
 
+def _says_once(group: Group, agrees: Callable[[Number], bool]) -> bool:
+    """One answer written several times, as in "7/2, or 3.5", is that answer; "x = 5, y = 5" is not."""
+    return group.kind == "" and all(isinstance(item, Number) and not item.name and agrees(item) for item in group.items)
+
+
 def _covers(a: tuple[Answer, ...], b: tuple[Answer, ...]) -> bool:
     return all(any(agree(x, y) for y in b) for x in a)
 
@@ -186,7 +194,7 @@ def _regions_agree(gold: Answer, given: Answer) -> bool:
     if not isinstance(gold, Region) and not isinstance(given, Region):
         return False
     a, b = region_of(gold), region_of(given)
-    if a is None or b is None or len(a.spans) != len(b.spans):
+    if a is None or b is None or len(a.spans) != len(b.spans) or (a.name and b.name and a.name != b.name):
         return False
     return all(
         s.closed == t.closed and same(s.low, t.low) and same(s.high, t.high) for s, t in zip(a.spans, b.spans, strict=True)
@@ -214,9 +222,10 @@ def _readings(text: str) -> tuple[Answer, ...]:
 
 
 @lru_cache(maxsize=4096)
-def _ask(gold: str, given: str) -> bool:
-    """Whether two scalars are equal, by the oracle. Raises _Undecided, which is not cached."""
-    request = json.dumps([gold, given]).encode()
+def _ask(gold: str, given: str, digits: int) -> bool:
+    """Whether two scalars are equal, by the oracle, or where `digits` is not 0 to so many. Raises _Undecided, which is
+    not cached."""
+    request = json.dumps([gold, given, digits]).encode()
     try:
         with _oracle.worker() as worker:
             status, data = worker.ask(request, SECONDS)
@@ -234,7 +243,7 @@ def _ask(gold: str, given: str) -> bool:
     raise _Undecided("whether they are equal could not be decided")
 
 
-_SPELLING = str.maketrans({"π": "\\pi ", "*": "\\cdot ", "∞": "\\infty ", "°": "^{\\circ}", "⦃": "\\{", "⦄": "\\}"})
+_SPELLING = str.maketrans({"π": "{\\pi}", "*": "\\cdot ", "∞": "\\infty ", "°": "^{\\circ}", "⦃": "\\{", "⦄": "\\}"})
 
 
 def _latex(number: Number) -> str:
@@ -243,6 +252,7 @@ def _latex(number: Number) -> str:
     if value is not None:
         return f"\\frac{{{value.numerator}}}{{{value.denominator}}}"
     text = re.sub(r"\\frac\s*(\d)\s*(\d)", r"\\frac{\1}{\2}", number.text)
+    text = re.sub(r"\^\s*([A-Za-z])", r"^{\1}", text)
     text = re.sub(r"\\sqrt\s*(\d)", r"\\sqrt{\1}", text)
     text = re.sub(r"(\d+(?:\.\d+)?)°", r"(\1\\cdot\\frac{\\pi}{180})", text)
     return text.translate(_SPELLING)

@@ -22,7 +22,6 @@ RULES: Registry[Rule] = Registry(
     entry_points="retort.rules",
 )
 
-_FORMAT = re.compile(r"\s*(<think>)?(.*?)</think>\s*<answer>(.*?)</answer>\s*", re.DOTALL)
 _TAG = re.compile(r"</?(?:think|answer)>")
 
 
@@ -52,13 +51,13 @@ def format(problem: Problem, completion: Completion) -> float:  # noqa: A001, AR
 
     <think> is missing where the prompt had opened the thinking (`in_thinking`), and only there.
     """
-    text = completion.text
-    match = _FORMAT.fullmatch(text)
-    if match is None or not match[2].strip() or not match[3].strip():
-        return 0.0
-    if len(_TAG.findall(text)) != (4 if match[1] else 3):
-        return 0.0
-    return float(completion.in_thinking == (match[1] is None))
+    text = completion.text.strip()
+    opened = text.startswith("<think>")
+    thinking, _, rest = text.removeprefix("<think>").partition("</think>")
+    rest = rest.strip()
+    answer = rest.removeprefix("<answer>").removesuffix("</answer>")
+    whole = rest == f"<answer>{answer}</answer>" and len(_TAG.findall(text)) == (4 if opened else 3)
+    return float(whole and bool(thinking.strip() and answer.strip()) and opened != completion.in_thinking)
 
 
 def language(problem: Problem, completion: Completion) -> float:

@@ -150,40 +150,14 @@ def same(a: Ratio, b: Ratio) -> bool:
     return _product(a.over, b.under) == _product(b.over, a.under)
 
 
-def proportional(a: Ratio, b: Ratio) -> bool:
-    """Whether the equations a = 0 and b = 0 are the same up to a rational factor."""
+def proportional(a: Ratio, b: Ratio, *, positive: bool = False) -> bool:
+    """Whether the equations a = 0 and b = 0 are the same up to a rational factor, which may have to be positive."""
     p, q = a.over, b.over
     if p.keys() != q.keys() or not p:
         return False
     first = next(iter(p))
     factor = p[first] / q[first]
-    return all(value == factor * q[mono] for mono, value in p.items())
-
-
-def real_value(a: Ratio) -> float:
-    """A float near a constant; infinities for those. Raises Unsupported for anything else."""
-    values = []
-    for terms in (a.over, a.under):
-        total = 0.0
-        for (inside, imaginary, powers), value in terms.items():
-            if imaginary:
-                raise Unsupported("not a real number")
-            try:
-                part = float(value) * math.sqrt(inside)
-            except OverflowError as error:
-                raise Unsupported("a huge number") from error
-            for name, exponent in powers:
-                if name not in _CONSTANTS:
-                    raise Unsupported("not a number")
-                part *= _CONSTANTS[name] ** exponent
-            total += part
-        values.append(total)
-    if values[1] == 0 or math.isnan(values[0]):
-        raise Unsupported("not a number")
-    return values[0] / values[1]
-
-
-_CONSTANTS = {"π": math.pi, "e": math.e, "∞": math.inf}
+    return (factor > 0 or not positive) and all(value == factor * q[mono] for mono, value in p.items())
 
 
 def _whole_power(base: Ratio, n: int) -> Ratio:

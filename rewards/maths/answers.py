@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from rewards.maths.algebra import (
@@ -18,8 +18,9 @@ from rewards.maths.algebra import (
 )
 from rewards.maths.brackets import CLOSING, WORDS, end_of_bracket, split, squeezed
 from rewards.maths.clean import clean, too_deep
+from rewards.maths.numerals import variants
 from rewards.maths.parser import GREEK, parse
-from rewards.maths.regions import Region, Span, inequalities, interval, union
+from rewards.maths.regions import REALS, Region, Span, except_for, inequalities, interval, union
 from rewards.maths.units import split_unit
 
 
@@ -53,9 +54,10 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Equation:
-    """left - right = 0."""
+    """left - right = 0, or where `relation` says so < 0 or ≤ 0."""
 
     difference: Ratio
+    relation: str = "="
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +77,17 @@ class Clock:
 Answer = Number | Words | Group | Region | Equation | Matrix | Clock
 
 _RELATION = re.compile(r"[<>≤≥]")
-_MATRIX = re.compile(r"^\\begin\s*\{([pbBv]?)(?:matrix|array)\}(?:\{[lcr|]*\})?(.*)\\end\s*\{\1(?:matrix|array)\}$", re.DOTALL)
-_THOUSANDS = re.compile(r"(?<![\d.,])(\d{1,3}(?:,\d{3})+)(?![\d,])")
-_SPACED = re.compile(r"(?<![\d.,])(\d{1,3}(?: \d{3})+)(?!\s?[\d/])")
-_ASSIGNED = re.compile(r"^(\\?[A-Za-zα-ωπ]\w*(?:_\{?\w+\}?)?|\\text\{[^{}]*\}|[A-Za-z]\([A-Za-z]\))\s*(?:=|∈|:(?!\s*\d))\s*(.*)$")
+_MATRIX = re.compile(r"^[(\[]?\\begin\s*\{([pbBv]?)(?:matrix|array)\}(?:\{[lcr|]*\})?(.*)\\end\s*\{\1(?:matrix|array)\}[)\]]?$", re.DOTALL)
+_LETTER = r"\\?[A-Za-zα-ωπ]"
+_NAME = (
+    rf"{_LETTER}\w*(?:_\{{?\w+\}}?)?|\\text ?\{{[^{{}}]*\}}|[A-Za-z](?:\^\{{-1\}}|'+)?\((?:[A-Za-z]|-?\d+)\)"
+    r"|m?\\angle ?[A-Z]{1,3}|\([a-z](?: ?, ?[a-z])+\)"
+)
+_ASSIGNED = re.compile(rf"^({_NAME})\s*(?:=|∈|:(?!\s*\d))\s*(.*)$")
+_SHORT = re.compile(rf"{_LETTER}(?:_\{{?\w+\}}?)?")
+_CHOICE = re.compile(r"\(([A-H])\) +(?![-+*/^=])(?!.*\([A-H]\)).+")
+_EXCEPT = re.compile(r"([a-z]) *≠([^≠]+)")
+_SPOKEN = re.compile(r"(?=.*[^\W\d_]{3})[\w\s.,'’:-]+")
 
 
 def readings(answer: str) -> list[Answer]:
@@ -87,19 +96,15 @@ def readings(answer: str) -> list[Answer]:
     if not text or too_deep(text):
         return []
     found: list[Answer] = []
-    spaced = _SPACED.sub(lambda m: m[1].replace(" ", ""), text)
-    variants = [spaced]
-    if spaced[0] not in "([⦃" and _THOUSANDS.search(spaced):
-        variants.insert(0, _THOUSANDS.sub(lambda m: m[1].replace(",", ""), spaced))
-    elif re.fullmatch(r"[-+]?[§€£]?\s*\d+,\d+(?:\s*[§€£%])?", spaced):
-        variants.insert(0, spaced.replace(",", "."))
-    for variant in variants:
+    for variant in variants(text):
         try:
             found.extend(_read(variant))
         except (Malformed, Unsupported):
             continue
         except RecursionError as error:
             raise TooLarge("nested too deeply") from error
+    if not found and _SPOKEN.fullmatch(spoken := re.sub(r"\\text|[{}]", "", text)):
+        found.append(Words(squeezed(spoken)))  # "June 20": to be compared as words
     return found
 
 
@@ -108,15 +113,21 @@ def _read(text: str) -> Iterator[Answer]:
     if matrix:
         yield _matrix(matrix)
         return
+    if excluded := _EXCEPT.fullmatch(text):
+        yield Region(tuple(except_for(parse(excluded[2]))), excluded[1])
+        return
     if "…" in text or "≠" in text or "→" in text:
         yield Words(squeezed(text))
         return
+    if choice := _CHOICE.fullmatch(text):
+        yield number(choice[1])
+        return
     assigned = _ASSIGNED.match(text)
-    if "∪" in text:
+    if "∪" in text or "∖" in text:
         yield union([interval(part) for part in split(assigned[2] if assigned and "∈" in text else text, "∪")])
         return
     if _RELATION.search(text):
-        yield inequalities(text)
+        yield _bounded(text)
         return
     parts = [part for piece in re.split(r"\s+(?:or|and)\s+", text) for part in split(piece, ",;") if part.strip()]
     if len(parts) > 1:
@@ -128,13 +139,26 @@ def _read(text: str) -> Iterator[Answer]:
     if "=" in text:
         yield _equation(text)
         return
-    yield from _whole(text)
+    yield from _lone(_whole(text))
+
+
+def _lone(answers: Iterator[Answer]) -> Iterator[Answer]:
+    """The answers, and where one is a set of a single number that number too: it is how some write their only solution."""
+    for answer in answers:
+        yield answer
+        if isinstance(answer, Group) and answer.kind == "{" and len(answer.items) == 1 and isinstance(answer.items[0], Number):
+            yield answer.items[0]
 
 
 def _whole(text: str) -> Iterator[Answer]:
     """An answer without a separator or relation outside of brackets."""
+    if not text:
+        raise Malformed("an empty place")
     if text == "∅":
         yield Group("{", ())
+        return
+    if text in REALS:
+        yield union([interval(text)])
         return
     if text[0] in CLOSING and end_of_bracket(text) == len(text):
         inner = [part.strip() for part in split(text[1:-1], ",;")]
@@ -199,6 +223,8 @@ _KNOWN_TO_ORACLE = frozenset(_ORACLE_COMMANDS.split()) | GREEK
 
 def _refuse_strangers(text: str) -> None:
     """Let nothing through to the oracle whose parser might read a part of it and drop the rest."""
+    if "\\\\" in text:
+        raise Malformed("a new line")
     for name in re.findall(r"\\([A-Za-z]+)", text):
         if name not in _KNOWN_TO_ORACLE:
             raise Malformed(f"\\{name}")
@@ -232,21 +258,24 @@ def _several(parts: list[str]) -> Group:
 
 def _unnamed(item: Answer) -> Answer:
     if isinstance(item, Number) and item.name:
-        return Number(item.text, item.value, item.digits, item.percent, item.unit)
+        return replace(item, name="")
     return item
 
 
 def _assigned(text: str, match: re.Match[str]) -> Iterator[Answer]:
     """`x = 5` is its value; `y = 2x + 3` its value and an equation; a chain of equations is nothing."""
     name, rest = match[1], match[2].strip()
+    if name[0] == "(":
+        yield from _named(split(name[1:-1], ","), rest)
+        return
     if re.fullmatch(r"[a-z]{2}", name):
         raise Malformed("a product is no variable")
     if not rest or "=" in rest or (":" in rest and "=" in text):
         raise Malformed("a chain of equations")
-    short = name if re.fullmatch(r"\\?[A-Za-zα-ω](?:_\{?\w+\}?)?", name) else ""
-    for value in _whole(rest):
+    short = name if _SHORT.fullmatch(name) else ""
+    for value in _lone(_whole(rest)):
         if isinstance(value, Number) and short:
-            yield Number(value.text, value.value, value.digits, value.percent, value.unit, short)
+            yield replace(value, name=short)
         else:
             yield value
     if short and "=" in text:
@@ -254,6 +283,31 @@ def _assigned(text: str, match: re.Match[str]) -> Iterator[Answer]:
             yield _equation(text)
         except (Unsupported, Malformed):
             return
+
+
+def _named(names: list[str], tuple_: str) -> Iterator[Answer]:
+    """`(x, y) = (1, 2)` is its tuple, and the same as `x = 1, y = 2`."""
+    values = next(_whole(tuple_))
+    if not isinstance(values, Group) or values.kind != "(" or len(values.items) != len(names):
+        raise Malformed("a tuple of another length")
+    pairs = zip(values.items, names, strict=True)
+    named = tuple(replace(value, name=name.strip()) if isinstance(value, Number) else value for value, name in pairs)
+    yield Group("(", named)
+    yield Group("", named)
+
+
+def _bounded(text: str) -> Region | Equation:
+    """An inequality in one letter as the region it bounds; in several letters as what it says of their difference."""
+    try:
+        return inequalities(text)
+    except Unsupported:
+        sides = re.split(r"([<>≤≥])", text)
+        if len(sides) != 3:
+            raise
+        difference = add(parse(sides[0]), negative(parse(sides[2])))
+        if sides[1] in ">≥":
+            difference = negative(difference)
+        return Equation(difference, "<" if sides[1] in "<>" else "≤")
 
 
 def _equation(text: str) -> Equation | Number:

@@ -45,14 +45,18 @@ _COMMANDS = {
     **_each("land wedge", " and "),
     "lbrace": "⦃", "rbrace": "⦄", "lt": "<", "gt": ">", "cup": "∪", "bigcup": "∪", "cap": "∩", "infty": "∞", "in": "∈",
     "pm": "±", "div": "/", "pi": "π", "circ": "°", "degree": "°", "percent": "%", "euro": "€", "pounds": "£", "lbrack": "[",
-    "rbrack": "]", "lparen": "(", "rparen": ")", "Bbb": "\\mathbb", "colon": ":", "to": "→", "rightarrow": "→",
+    "rbrack": "]", "langle": "(", "rangle": ")", "lparen": "(", "rparen": ")", "Bbb": "\\mathbb", "colon": ":", "to": "→", "rightarrow": "→",
 }  # fmt: skip
 _ESCAPES = {"\\!": "", "\\,": " ", "\\;": " ", "\\:": " ", "\\>": " ", "\\ ": " ", "\\{": "⦃", "\\}": "⦄", "\\%": "%",
             "\\$": "§", "\\(": "", "\\)": "", "\\[": "", "\\]": "", "\\|": "|", "\\&": "&", "\\#": "#"}
 _ESCAPE = re.compile(r"\\\\|\\[^A-Za-z\\\s]|\\ ")
 _COMMAND = re.compile(r"\\([A-Za-z]+)[ \t]*")
-_WORDS_OF_PLAIN_TEXT = {"sqrt": "\\sqrt", "pi": "π", "infinity": "∞", "percent": "%", "degrees": "°", "degree": "°"}
-_PLAIN = re.compile(r"(?<![A-Za-z\\])(?:sqrt|pi|infinity|percent|degrees?)(?![A-Za-z])")
+_INFIX = re.compile(r"\{([^{}]*)\\(over|choose) ([^{}]*)\}")
+_NAMES_OF_INFIX = {"over": "\\frac", "choose": "\\binom"}
+_WORDS_OF_PLAIN_TEXT = {"sqrt": "\\sqrt", "pi": "π", "infinity": "∞", "percent": "%", "degrees": "°", "degree": "°",
+                        "per cent": "%"}
+_PLAIN = re.compile(r"(?<![A-Za-z\\])(?:sqrt|pi|infinity|per ?cent|degrees?)(?![A-Za-z])")
+_COUNTED = re.compile(r"\\text\s*\{(\d[^{}]*)\}")
 _TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
 
 
@@ -60,21 +64,30 @@ def clean(answer: str) -> str:
     """The answer in plain signs, with single spaces; "" where nothing is left. Call only for at most LONGEST characters."""
     text = re.sub(r"[⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+", lambda m: "^{" + m.group().translate(_RAISED) + "}", answer)
     text = text.translate(_TABLE).strip()
-    text = re.sub(r"^(\*\*|__)(.*)\1$", r"\2", text, flags=re.DOTALL).strip()
+    text = re.sub(r"^(\*\*?|__)(.*)\1$", r"\2", text, flags=re.DOTALL).strip()
     text = re.sub(r"(?<=[\w)])\*\*(?=[\w(-])", "^", text).replace("**", "")
     text = re.sub(r"(?:\\\\\s*)+$", "", text)
-    text = re.sub(r"\\!\s*", "", text).replace("{,}", ",").replace("{:}", ":").replace("\\mathop", "")
+    text = re.sub(r"\\!\s*", "", text).replace("\\text{,}", ",").replace("{,}", ",").replace("{:}", ":")
+    text = re.sub(r"\{(\\[,;: ])\}", r"\1", text).replace("\\mathop", "")
+    text = re.sub(r"\\not\s*=", "≠", text)
     text = _ESCAPE.sub(lambda m: _ESCAPES.get(m.group(), m.group()), text)
     text = _dollars(text)
     text = _COMMAND.sub(_command, text)
+    if "\\over " in text or "\\choose " in text:
+        text = _INFIX.sub(lambda m: f"{_NAMES_OF_INFIX[m[2]]}{{{m[1]}}}{{{m[3]}}}", text)
+    text = re.sub(r"\\frac (\d) *(\d)", r"\\frac {\1}{\2}", text)
     text = re.sub(r"\^\s*\{?\s*°\s*\}?", "°", text)
     text = _PLAIN.sub(lambda m: _WORDS_OF_PLAIN_TEXT[m.group()], text)
     text = text.replace("<=", "≤").replace(">=", "≥").replace("!=", "≠").replace("...", "…").replace("~", " ")
     text = _TEXT.sub(_text, text)
     text = _PLAIN.sub(lambda m: _WORDS_OF_PLAIN_TEXT[m.group()], text)
     text = re.sub(r"\s+", " ", text).strip()
+    if counted := _COUNTED.fullmatch(text):
+        text = counted[1]
+    if quoted := re.fullmatch(r'"([^"]*)"|([A-Z])[):]', text):
+        text = quoted[1] or quoted[2]
     while True:
-        shorter = re.sub(r"^(?:[≈=]|\\therefore)\s*|(?<!\d)\s*[.,;]+$|(?<=\d)[.,;]+$|\\+$", "", text).strip()
+        shorter = re.sub(r"^(?:(?:[≈=]|\\therefore)\s*)+|(?<!\d)\s*[.,;]+$|(?<=\d)[.,;]+$|\\+$", "", text).strip()
         if shorter.startswith("{") and _closes_at_end(shorter):
             shorter = shorter[1:-1].strip()
         if shorter == text:
@@ -111,7 +124,7 @@ def _text(match: re.Match[str]) -> str:
     plain = content.strip()
     unmarked = not re.search(r"[^\W\d_]", plain) or re.fullmatch(r"\(?[A-Za-z]\)?", plain)
     after_number = re.fullmatch(r"[a-z]", plain) and re.search(r"\d\s*$", match.string[: match.start()])
-    if unmarked and not after_number:
+    if plain in ("i", "e") or (unmarked and not after_number):
         # Digits or signs in \text, or the letter of a choice; a one-letter unit after a number keeps its mark.
         return content
     if plain in ("or", "and"):

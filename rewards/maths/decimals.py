@@ -1,52 +1,66 @@
 """What a decimal may stand for: itself, or a number that no decimal can write, given to six digits or more."""
 
-import math
+from decimal import Decimal
 from fractions import Fraction
+from math import floor
 
-from rewards.maths.algebra import Ratio, Unsupported, real_value, same
+from rewards.maths.algebra import Ratio, Unsupported, same
+from rewards.maths.reals import real_value
 
 ENOUGH_DIGITS = 6
+MOST_DIGITS = 300
 
 
 def equal(a: Ratio, digits_of_a: int | None, b: Ratio, digits_of_b: int | None) -> bool:
     """Whether two values are equal, exactly or, where just one is written as a decimal, to the digits given."""
     if same(a, b):
         return True
+    digits = decimal_digits(digits_of_a, digits_of_b)
+    if not digits:
+        return False
+    exact, decimal = (b, a) if digits_of_b is None else (a, b)
+    return _rounds_to(exact, decimal.constant, digits)
+
+
+def decimal_digits(digits_of_a: int | None, digits_of_b: int | None) -> int:
+    """The digits to which two values need only agree: those of the one decimal among them, 0 where there is no such."""
     if (digits_of_a is None) == (digits_of_b is None):
-        return False
-    exact, decimal, digits = (b, a, digits_of_a) if digits_of_b is None else (a, b, digits_of_b)
-    return digits is not None and digits >= ENOUGH_DIGITS and _rounds_to(exact, decimal, digits)
+        return 0
+    digits = (digits_of_a or 0) + (digits_of_b or 0)
+    return digits if ENOUGH_DIGITS <= digits <= MOST_DIGITS else 0
 
 
-def _rounds_to(exact: Ratio, decimal: Ratio, digits: int) -> bool:
-    """Whether `decimal` gives an exact number, which no decimal can, to the digits that it has, rounded or cut off."""
-    near = decimal.constant
-    if near is None or near == 0:
+def _rounds_to(exact: Ratio, near: Fraction | None, digits: int) -> bool:
+    """Whether `near` is an exact number, which no decimal can write, rounded or cut off to so many digits."""
+    if not near:
         return False
-    value = exact.constant
-    if value is not None:
-        rest = value.denominator
+    unit = _last_place(near, digits)
+    size = exact.constant
+    if size is not None:
+        rest = size.denominator
         for prime in (2, 5):
             while rest % prime == 0:
                 rest //= prime
         if rest == 1:
             return False  # a decimal could write it in full, so this one does not mean it
-        last = _last_place(near, digits)
-        return abs(value - near) < last
-    try:
-        number = real_value(exact)
-    except (Unsupported, OverflowError):
+    else:
+        try:
+            value = real_value(exact, digits)
+        except Unsupported:
+            return False
+        if not value.is_finite() or abs(value.adjusted() - _magnitude(near)) > 1:
+            return False
+        size = Fraction(value)
+    if (size < 0) != (near < 0):
         return False
-    if digits > 14 or not math.isfinite(number):
-        return False
-    return abs(number - float(near)) < float(_last_place(near, digits)) * 1.0000001
+    places = abs(size) / unit
+    return abs(near) / unit in (floor(places), floor(places + Fraction(1, 2)))
+
+
+def _magnitude(near: Fraction) -> int:
+    return (Decimal(near.numerator) / Decimal(near.denominator)).adjusted()
 
 
 def _last_place(near: Fraction, digits: int) -> Fraction:
     """What one unit of the last of so many significant digits is worth."""
-    exponent, size = 0, abs(near)
-    while size >= 10:
-        size, exponent = size / 10, exponent + 1
-    while size < 1:
-        size, exponent = size * 10, exponent - 1
-    return Fraction(10) ** (exponent - digits + 1)
+    return Fraction(10) ** (_magnitude(near) - digits + 1)

@@ -1,6 +1,6 @@
 """The slow path: whether two LaTeX scalars are equal, by sympy over math-verify's parser. Run as a script, never imported.
 
-Serves frames (see rewards/workers.py): seconds (8 bytes) and JSON [left, right] in; OK and "equal", "different", "left" or
+Serves frames (see rewards/workers.py): seconds (8 bytes) and JSON [left, right, digits] in; OK and "equal", "different", "left" or
 "right" (that side cannot be read) or "unknown" out. Each request is answered by a forked child, which is kept for the
 next one and killed at its deadline or when its memory runs out, so that sympy is imported only once.
 
@@ -58,10 +58,23 @@ def read_scalar(text: str) -> "object":
         raise ValueError(str(error)[:100]) from error
     if not isinstance(value, sympy.Expr):
         raise ValueError("no scalar")
-    return value
+    return value.subs(sympy.Symbol("i"), sympy.I)
 
 
-def equal(left: str, right: str) -> str:
+def cut(number: "object", digits: int) -> set[int]:
+    """The leading digits of a real number, cut off and rounded, as whole numbers with its sign."""
+    import math
+    from fractions import Fraction
+
+    value = Fraction(str(number))
+    places = digits - 1 - math.floor(math.log10(abs(value)))
+    scaled = abs(value) * Fraction(10) ** places
+    sign = 1 if value > 0 else -1
+    return {sign * math.floor(scaled), sign * math.floor(scaled + Fraction(1, 2))}
+
+
+def equal(left: str, right: str, digits: int) -> str:
+    """Where `digits` is not 0 one side is a decimal of that many digits, and the other may be cut off or rounded to it."""
     import sympy
 
     sides = []
@@ -88,6 +101,9 @@ def equal(left: str, right: str) -> str:
             if x != y:
                 return "different"
             continue
+        if digits and not letters and x.is_real and y.is_real and x != 0 and y != 0:
+            near, exact = (x, y) if a.is_Rational else (y, x)  # type: ignore[attr-defined]
+            return "equal" if cut(near, digits) & cut(exact, digits) else "different"
         size = max(abs(x), abs(y))
         if abs(x - y) > size * sympy.Float(10) ** -(DIGITS - 12):
             return "different"
@@ -107,9 +123,9 @@ def work(requests: int, answers: int) -> None:
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
     while True:
-        left, right = json.loads(read_frame(requests))
+        left, right, digits = json.loads(read_frame(requests))
         try:
-            write_frame(answers, OK, equal(left, right).encode())
+            write_frame(answers, OK, equal(left, right, digits).encode())
         except MemoryError:
             os._exit(1)
         except (ArithmeticError, AttributeError, LookupError, NotImplementedError, RecursionError, TypeError, ValueError):

@@ -19,11 +19,10 @@ from rewards.maths.algebra import (
     root,
     square_root,
 )
+from rewards.maths.numerals import mixed_number, spelled_out
 
 _TOKEN = re.compile(r"\d+(?:\.\d+)?|\.\d+|\\[A-Za-z]+|[A-Za-zα-ωπΑ-Ω∞]|[-+*/^_!()\[\]{}|]|\s+|.", re.DOTALL)
-_REPEATING = re.compile(r"(?<![\d.])(\d*)\.(\d*)\\(?:overline|bar|dot)\s*(?:\{(\d+)\}|(\d))")
-_SCIENTIFIC = re.compile(r"(?<![A-Za-z\d.])(\d+(?:\.\d+)?)[eE]([+-]?\d{1,4})(?![\d.])")
-_MIXED = re.compile(r"^([-+]?)\s*(\d+)\s+(\d+)\s*/\s*(\d+)$")
+_ADJACENT = re.compile(r"(?<![_^])[\d.]\s+[\d.]")
 _OPENING = {"(": ")", "{": "}", "[": "]"}
 
 
@@ -33,37 +32,18 @@ def parse(text: str) -> Ratio:
     Raises Unsupported where it may have a value that this algebra lacks, Malformed where it has none, TooLarge where
     its value is not worth computing.
     """
-    text = _REPEATING.sub(_repeating, text.strip())
-    text = _SCIENTIFIC.sub(r"(\1*10^{\2})", text)
-    mixed = _MIXED.match(text)
-    if mixed:
-        return _mixed(mixed)
-    tokens = [token for token in _TOKEN.findall(text) if not token.isspace()]
-    _refuse_adjacent_numbers(text)
-    reader = _Reader(tokens)
+    text = spelled_out(text.strip())
+    if "∞" in text and not re.fullmatch(r"[-+]?\s*∞", text):
+        raise Malformed("a sum with infinity")
+    if (mixed := mixed_number(text)) is not None:
+        return rational(mixed)
+    if _ADJACENT.search(text):
+        raise Malformed("two numbers side by side")
+    reader = _Reader([token for token in _TOKEN.findall(text) if not token.isspace()])
     value = reader.sum()
     if reader.peek() is not None:
         raise Malformed(f"unexpected {reader.peek()!r}")
     return value
-
-
-def _repeating(match: re.Match[str]) -> str:
-    whole, fixed, cycle = match[1] or "0", match[2], match[3] or match[4]
-    over = int(whole + fixed + cycle) - int(whole + fixed)
-    return f"(({over})/({(10 ** len(cycle) - 1) * 10 ** len(fixed)}))"
-
-
-def _mixed(match: re.Match[str]) -> Ratio:
-    sign, whole, over, under = match[1], int(match[2]), int(match[3]), int(match[4])
-    if under == 0 or over >= under:
-        raise Malformed("no mixed number")
-    value = whole + Fraction(over, under)
-    return rational(-value if sign == "-" else value)
-
-
-def _refuse_adjacent_numbers(text: str) -> None:
-    if re.search(r"[\d.]\s+[\d.]", text):
-        raise Malformed("two numbers side by side")
 
 
 class _Reader:

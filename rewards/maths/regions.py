@@ -1,11 +1,29 @@
 """Intervals, their unions, and the inequalities that say the same."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import reduce
 
-from rewards.maths.algebra import Malformed, Ratio, Unsupported, negative, real_value, same
+from rewards.maths.algebra import (
+    Malformed,
+    Ratio,
+    Unsupported,
+    add,
+    divide,
+    letter,
+    multiply,
+    negative,
+    rational,
+    same,
+)
 from rewards.maths.brackets import split
 from rewards.maths.parser import parse
+from rewards.maths.reals import real_value
+
+REALS = ("\\mathbb{R}", "\\mathbb {R}", "\\mathbb R", "ℝ")
+_CONSTANTS = {"π", "e", "∞"}
+_OPPOSITE = {"<": ">", ">": "<", "≤": "≥", "≥": "≤"}
+_ABSOLUTE = re.compile(r"\s*\|([^|]*)\|\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,15 +37,26 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """A union of intervals and points, sorted and merged."""
+    """A union of intervals and points, sorted and merged; `name` is the letter that an inequality bounds."""
 
     spans: tuple[Span, ...]
+    name: str = ""
+
+
+_HIGHEST = parse("∞")
+_LOWEST = negative(_HIGHEST)
+_ALL = Span(_LOWEST, _HIGHEST, (False, False))
 
 
 def interval(text: str) -> list[Span]:
     text = text.strip()
-    if text in ("\\mathbb{R}", "\\mathbb {R}", "\\mathbb R"):
-        return [Span(_minus_infinity(), parse("∞"), (False, False))]
+    if text in REALS:
+        return [_ALL]
+    if "∖" in text:
+        whole, without = split(text, "∖")
+        if not without.strip().startswith("⦃"):
+            raise Unsupported("a difference of intervals")
+        return reduce(_common, [except_for(point.low) for point in interval(without)], interval(whole))
     if text.startswith("⦃"):
         points = [parse(part) for part in split(text[1:-1], ",")]
         return [Span(point, point, (True, True)) for point in points]
@@ -37,44 +66,96 @@ def interval(text: str) -> list[Span]:
     return [Span(parse(ends[0]), parse(ends[1]), (text[0] == "[", text[-1] == "]"))]
 
 
-def _minus_infinity() -> Ratio:
-    return negative(parse("∞"))
+def except_for(point: Ratio) -> list[Span]:
+    """All real numbers but one."""
+    return [Span(_LOWEST, point, (False, False)), Span(point, _HIGHEST, (False, False))]
 
 
 def inequalities(text: str) -> Region:
-    if "\\text" in text:
-        text = re.sub(r"\\text\s*\{\s*(or|and)\s*\}", r" \1 ", text)
-    return union([_inequality(part) for part in re.split(r"\s+or\s+", text)])
-
-
-def _inequality(text: str) -> list[Span]:
-    """`0 < x <= 1`, `x > 3`, and several joined by "and" or a comma, as their common part."""
-    clauses = [c for piece in re.split(r"\s+and\s+", text) for c in split(piece, ",")]
-    low, high, closed = _minus_infinity(), parse("∞"), (False, False)
+    """What `0 < x <= 1`, `|x| > 1`, `2x > 6 or x < 0` bound their one letter to, as far as they are linear in it."""
     names: set[str] = set()
-    bounded: set[bool] = set()
-    for clause in clauses:
-        sides = re.split(r"([<>≤≥])", clause)
-        middles = [i for i in range(0, len(sides), 2) if re.fullmatch(r"\s*\\?[A-Za-z](?:_\{?\w\}?)?\s*", sides[i])]
-        if len(sides) not in (3, 5) or len(middles) != 1 or (len(sides) == 5 and middles != [2]):
-            raise Unsupported("an inequality of another shape")
-        names.add(sides[middles[0]].strip())
-        if len(sides) == 5 and (sides[1] in "<≤") != (sides[3] in "<≤"):
-            raise Malformed("an inequality in two directions")
-        for at in range(1, len(sides), 2):
-            bound_left = at - 1 != middles[0]
-            bound = parse(sides[at - 1 if bound_left else at + 1])
-            below = (sides[at] in "<≤") == bound_left
-            if below in bounded:
-                raise Unsupported("two bounds on one side")
-            bounded.add(below)
-            if below:
-                low, closed = bound, (sides[at] in "≤≥", closed[1])
-            else:
-                high, closed = bound, (closed[0], sides[at] in "≤≥")
-    if len(names) != 1 or (len(clauses) > 1 and len(clauses) != 2):
+    regions = []
+    for alternative in re.split(r"\s+or\s+", text):
+        clauses = [clause for piece in re.split(r"\s+and\s+", alternative) for clause in split(piece, ",")]
+        regions.append(reduce(_common, [part for clause in clauses for part in _bounds(clause, names)]))
+    if len(names) != 1:
         raise Unsupported("an inequality in several letters")
-    return [Span(low, high, closed)]
+    return replace(union(regions), name=names.pop())
+
+
+def _bounds(clause: str, names: set[str]) -> list[list[Span]]:
+    """The bounds that a chain of at most two relations sets; the letter goes into `names`."""
+    sides = re.split(r"([<>≤≥])", clause)
+    if len(sides) not in (3, 5):
+        raise Unsupported("an inequality of another shape")
+    if len(sides) == 5 and (sides[1] in "<≤") != (sides[3] in "<≤"):
+        raise Malformed("an inequality in two directions")
+    found = []
+    for at in range(1, len(sides), 2):
+        left, relation, right = sides[at - 1 : at + 2]
+        if _ABSOLUTE.fullmatch(right):
+            left, relation, right = right, _OPPOSITE[relation], left
+        absolute = _ABSOLUTE.fullmatch(left)
+        if absolute is None:
+            found.append(_linear(parse(left), relation, parse(right), names))
+            continue
+        size, bound = parse(absolute[1]), parse(right)
+        if real_value(bound) < 0:
+            raise Unsupported("an absolute value below zero")
+        above = _linear(size, _OPPOSITE[relation], negative(bound), names)
+        below = _linear(size, relation, bound, names)
+        found.append(_common(above, below) if relation in "<≤" else [*above, *below])
+    return found
+
+
+def _linear(left: Ratio, relation: str, right: Ratio, names: set[str]) -> list[Span]:
+    """The bound on its one letter that `left relation right` sets."""
+    if "∞" in left.letters:
+        left, relation, right = right, _OPPOSITE[relation], left
+    endless = "∞" in right.letters
+    difference = left if endless else add(left, negative(right))
+    letters = difference.letters - _CONSTANTS
+    if len(letters) != 1:
+        raise Unsupported("an inequality in several letters")
+    name = letters.pop()
+    terms = {mono: value for mono, value in difference.over.items() if name in dict(mono[2])}
+    slope = terms.get((1, 0, ((name, 1),)), 0)
+    if len(terms) != 1 or not slope or difference.under != rational(1).over:
+        raise Unsupported("an inequality that is not linear")
+    names.add(name)
+    if endless:
+        if not same(right, _HIGHEST if relation == "<" else _LOWEST) or relation in "≤≥":
+            raise Malformed("beyond infinity")
+        return [_ALL]
+    bound = divide(add(difference, multiply(rational(-slope), letter(name))), rational(-slope))
+    closed = relation in "≤≥"
+    if (relation in "<≤") == (slope > 0):
+        return [Span(_LOWEST, bound, (False, closed))]
+    return [Span(bound, _HIGHEST, (closed, False))]
+
+
+def _common(a: list[Span], b: list[Span]) -> list[Span]:
+    """What two unions have in common. Raises Malformed where that is nothing."""
+    spans = []
+    for s in a:
+        for t in b:
+            low, low_closed = _inner((s.low, s.closed[0]), (t.low, t.closed[0]), highest=True)
+            high, high_closed = _inner((s.high, s.closed[1]), (t.high, t.closed[1]), highest=False)
+            if same(low, high):
+                if low_closed and high_closed:
+                    spans.append(Span(low, high, (True, True)))
+            elif real_value(low) < real_value(high):
+                spans.append(Span(low, high, (low_closed, high_closed)))
+    if not spans:
+        raise Malformed("an empty interval")
+    return spans
+
+
+def _inner(a: tuple[Ratio, bool], b: tuple[Ratio, bool], *, highest: bool) -> tuple[Ratio, bool]:
+    """The stricter of two ends, each given with whether it is closed."""
+    if same(a[0], b[0]):
+        return a[0], a[1] and b[1]
+    return a if (real_value(a[0]) > real_value(b[0])) == highest else b
 
 
 def union(parts: list[list[Span]]) -> Region:

@@ -12,18 +12,24 @@ _SYNONYMS = {
     "millimetre": "mm", "millimeter": "mm", "inche": "inch", "in": "inch", "feet": "foot", "ft": "foot", "mile": "mi",
     "gram": "g", "kilogram": "kg", "litre": "l", "liter": "l", "hr": "hour", "h": "hour", "min": "minute", "sec": "second",
     "s": "second", "usd": "dollar", "buck": "dollar", "euro": "euro", "eur": "euro", "°": "degree", "deg": "degree",
-    "yr": "year", "pm": "pm", "am": "am", "sq": "square", "mph": "mi/hour", "people": "person", "children": "child",
+    "yr": "year", "pm": "pm", "am": "am", "lb": "pound", "oz": "ounce", "mph": "mi/hour", "people": "person", "children": "child",
 }  # fmt: skip
 # Words that make of a number something else than a number with a unit.
 _NO_UNIT_WORDS = (
     "or and not no nor but either is isn are aren to if then else than times plus minus over mod modulo divided by multiplied "
     "squared cubed factorial percent pi sqrt root power one two three four five six seven eight nine ten "
     "zero twice wrong false incorrect never except maybe about approximately between remainder below mil mln mn bn grand score gross lakh crore infinity r i e x y z n "
+    "tens ones pair pairs couple couples doubled tripled quadrupled halved less more fewer short extra missing off above "
+    "under up down higher lower greater smaller negative positive nth th permille opposite reciprocal inverse "
     "eleven twelve twenty thirty forty fifty sixty seventy eighty ninety choose"
 )
 _NO_UNIT = frozenset(_NO_UNIT_WORDS.split())
 _FRACTION_WORD = re.compile(r"hal(?:f|ves)|thirds?|quarters?|\w*(?:rth|fth|xth|nth|hth|dth|nth)s?")
 _SINGLE = frozenset("mgshlLAVWNJKCF")
+_CODES = {"USD": "§", "EUR": "€", "GBP": "£", "JPY": "¥", "INR": "₹", "Rs": "₹", "US": ""}
+_CODE = re.compile(r"^([-+]?)\s*(?:\\text\s*\{\s*)?(USD|EUR|GBP|JPY|INR|Rs\.?|US(?=§))\s*\}?\s*(?=[§\d.])")
+_ORDINAL = re.compile(r"(\d+)\s?(?:\^\s?)?(?:\{?\s?\\text\s?\{(?:st|nd|rd|th)\}\s?\}?|(?:\{\s?)?(?:st|nd|rd|th)(?:\s?\})?)")
+_QUOTIENT = re.compile(r"\\frac\s*\{\s*\\text\s*\{([^{}]*)\}\s*\}\s*\{\s*\\text\s*\{([^{}]*)\}\s*\}")
 _PREFIX = re.compile(r"^([-+]?)\s*(?:\\text\{\s*([§€£¥₹])\s*\}|([§€£¥₹]))\s*(.*)$", re.DOTALL)
 _SUFFIX = re.compile(r"^(.*\S)\s*(?:\\text\{\s*([§€£¥₹])\s*\}|([§€£¥₹]))$", re.DOTALL)
 _PERCENT = re.compile(r"^(.*\S)\s*(?:%|\\text\{\s*(?:%|percent)\s*\})$", re.DOTALL)
@@ -33,7 +39,11 @@ _PLAIN = re.compile(r"^([-+]?[\d.,/ ]*\d|.*\}|.*[π)])(\s*)((?:square |cubic )?[
 
 def split_unit(text: str) -> tuple[str, str, Fraction | int, bool]:
     """(scalar, unit in normal form or "", factor such as a million, whether a percentage)."""
-    text = text.strip()
+    text = _CODE.sub(lambda m: m[1] + _CODES[m[2].rstrip(".")], text.strip())
+    if ordinal := _ORDINAL.fullmatch(text):
+        return ordinal[1], "", 1, False
+    if "\\frac" in text:
+        text = _QUOTIENT.sub(r"\\text{\1/\2}", text)
     money = _PREFIX.match(text) or _SUFFIX.match(text)
     unit = ""
     if money:
@@ -50,7 +60,7 @@ def split_unit(text: str) -> tuple[str, str, Fraction | int, bool]:
         return (marked[1] or marked[3]), "degree " + (marked[2] or marked[4]), 1, False
     marked = _MARKED.match(text)
     if marked:
-        words = re.sub(r"\\text\s*\{([^{}]*)\}", r"\1 ", marked[2]).replace(" /", "/")
+        words = re.sub(r"\\text\s*\{([^{}]*)\}", r"\1 ", marked[2])
         return _scaled(marked[1].strip(), words, unit)
     plain = _PLAIN.match(text)
     if plain and _is_unit(plain[3], spaced=bool(plain[2]), number=plain[1]):
@@ -59,7 +69,7 @@ def split_unit(text: str) -> tuple[str, str, Fraction | int, bool]:
 
 
 def _is_unit(words: str, *, spaced: bool, number: str) -> bool:
-    if words.strip("() ") in _SINGLE:
+    if re.sub(r"\^\{?[23]\}?$", "", words).strip("() ") in _SINGLE:
         return spaced and re.fullmatch(r"[-+]?[\d.,/ ]+", number) is not None
     letters = re.sub(r"[^A-Za-z]", "", words)
     # Two letters stuck to a number are a product, unless everybody knows the unit.
@@ -67,20 +77,22 @@ def _is_unit(words: str, *, spaced: bool, number: str) -> bool:
 
 
 def _scaled(scalar: str, words: str, currency: str) -> tuple[str, str, Fraction | int, bool]:
-    parts = [part for part in re.split(r"[\s.]+", words.strip()) if part]
+    words = re.sub(r"\s*(?:/|\bper\b)\s*", "/", words)
+    words = re.sub(r"\s+(?=\^)", "", words.strip())
+    parts = [part for part in re.split(r"[\s.]+", words) if part]
     factor = 1
     while parts and parts[0].casefold().rstrip("s") in _SCALES:
         factor *= _SCALES[parts.pop(0).casefold().rstrip("s")]
     if parts and parts[0].casefold() == "of":
         parts.pop(0)
-    if len(parts) > 5:
+    if len(parts) > 5 or words.startswith("/") or words.endswith("/"):
         raise Malformed("a sentence")
     if any(_FRACTION_WORD.fullmatch(part.casefold()) for part in parts):
         raise Malformed("a fraction in words")
     if any(re.sub(r"[^a-z]", "", part.casefold()) in _NO_UNIT and part.casefold() not in ("m", "s") for part in parts):
         raise Malformed("words that are no unit")
     unit = " ".join(_normal(part) for part in parts)
-    unit = re.sub(r"^square (\w+)$", r"\1^2", unit)
+    unit = re.sub(r"^(?:square|sq) (\w+)$", r"\1^2", unit)
     unit = re.sub(r"^cubic (\w+)$", r"\1^3", unit)
     if unit == "cent" and currency:
         raise Malformed("two units")
@@ -101,6 +113,6 @@ def _normal(word: str) -> str:
     stem = word[: raised.start()] if raised else word
     stem = re.sub(r"[^\w°µ]", "", stem).casefold()
     plural = len(stem) > 3 and stem.endswith("s") and not stem.endswith("ss")
-    if plural or stem in ("cms", "kms", "kgs", "mls", "fts"):
+    if plural or stem in ("cms", "kms", "kgs", "mls", "fts", "hrs", "yrs", "lbs"):
         stem = stem[:-1]
     return _SYNONYMS.get(stem, stem) + (f"^{raised[1]}" if raised else "")

@@ -42,6 +42,15 @@ def answer(text: str, *, in_thinking: bool = False) -> str | None:
         ("The final answer is 18.", "18."),
         ("**Final Answer:** 18", "18"),
         ("Answer: 17\nAnswer: 18", "18"),
+        ("The answer is 17. Wait, the answer is 18", "18"),
+        ("The final answer is 18. I hope it is correct.", "18"),
+        ("The answer is 18. Or 19.", "18. Or 19."),
+        ("**Final Answer**\n\n$18$", "$18$"),
+        ("### Final Answer\n18\nor 19", "18\nor 19"),
+        ("The final answer is:\n\n18", "18"),
+        ("Answer\uff1a18", "18"),
+        ("The answer is 18<|im_end|>", "18"),
+        ("\\boxed{18}</s>", "18"),
         ("7", "7"),
         ("", None),
         ("no marked answer " * 100, None),
@@ -76,7 +85,7 @@ def test_any_mess_is_answered(text: str) -> None:
 
 
 def test_long_texts_take_no_long_time() -> None:
-    for piece in ("\\boxed{", "<answer>", "answer is ", "#", "```\n", "{", "\\boxed{1},"):
+    for piece in ("\\boxed{", "<answer>", "answer is ", "#", "```\n", "{", "\\boxed{1},", "<eos> ", "final ", " \t"):
         extract_answer(Completion(piece * 10_000))
         extract_code(Completion(piece * 10_000))
 

@@ -120,6 +120,15 @@ def test_a_share_is_a_share(text: str) -> None:
     assert sum(words_by_language(text, "en").values()) >= 0
 
 
+@pytest.mark.parametrize("piece", [" \t", "\n", "a", "AB", "a_", "a(", "1a", "<think>", "</think>", "</think><answer>", "`", "$", "http://"])
+def test_no_text_holds_a_rule_up(piece: str) -> None:
+    """Each of these, at 100,000 characters, takes minutes where a pattern looks at every pair of places."""
+    completion = Completion(piece * (100_000 // len(piece)) + "x")
+    assert rules.format(ENGLISH, completion) == 0.0
+    rules.language(ENGLISH, completion)
+    rules.repetition(ENGLISH, completion)
+
+
 def test_repetition() -> None:
     assert rules.repetition(ENGLISH, Completion("one two three four five six")) == 0.0
     assert rules.repetition(ENGLISH, Completion("wait no " * 100)) < -0.9

@@ -1,0 +1,70 @@
+"""How one number is spelled: separators of thousands, decimal commas, repeating decimals, scientific notation."""
+
+import re
+from fractions import Fraction
+
+_COMMAS = re.compile(r"(?<![\d.,])(\d{1,3}(?:,\d{3})+)(?![\d,])")
+_SPACED = re.compile(r"(?<![\d.,])(\d{1,3}(?: \d{3})+)(?!\s?[\d/])")
+_MARKED = re.compile(r"(?<![\d.,'’])(\d{1,3}(?:['’]\d{3})+)(?![\d'’])")
+_POINTS = re.compile(r"([-+]?[§€£¥]?\s*)(\d{1,3}(?:\.\d{3}){2,}|\d{1,3}(?:\.\d{3})+(?=,\d))(?:,(\d+))?(\s*[§€£¥%]?)")
+_DECIMAL_COMMA = re.compile(r"([-+]?[§€£¥]?\s*\d+),(\d+)(\s*[§€£¥%]?)")
+_OVERLINED = re.compile(r"(?<![\d.])(\d*)\.(\d*)\\(?:overline|bar|dot)\s*(?:\{(\d+)\}|(\d))(?:(\d*)\\dot\s*(?:\{(\d)\}|(\d)))?")
+_BRACKETED = re.compile(r"([-+]?)(\d+)\.(\d*)\((\d+)\)")
+_GOES_ON = re.compile(r"([-+]?)(\d*)\.(\d*?)((\d)\5{2,}|(\d{2,}?)\6+)…")
+_SCIENTIFIC = re.compile(r"(?<![A-Za-z\d.])(\d+(?:\.\d+)?)[eE]([+-]?\d{1,4})(?![\d.])")
+_MIXED = re.compile(r"([-+]?)\s*(\d+)\s+(\d+)\s*/\s*(\d+)")
+
+
+def variants(text: str) -> list[str]:
+    """A cleaned answer without separators of thousands, in every way that it can be meant, the likeliest first."""
+    if "…" in text and len(text) <= 60:
+        text = _GOES_ON.sub(_going_on, text) if _GOES_ON.fullmatch(text) else text
+    if "'" in text or "’" in text:
+        text = _MARKED.sub(lambda m: re.sub(r"['’]", "", m[1]), text)
+    if " " in text:
+        text = _SPACED.sub(lambda m: m[1].replace(" ", ""), text)
+    if "." in text and (pointed := _POINTS.fullmatch(text)):
+        return [pointed[1] + pointed[2].replace(".", "") + ("." + pointed[3] if pointed[3] else "") + pointed[4]]
+    if "," not in text or text[0] in "([⦃":
+        return [text]
+    if _COMMAS.search(text):
+        return [_COMMAS.sub(lambda m: m[1].replace(",", ""), text), text]
+    if decimal := _DECIMAL_COMMA.fullmatch(text):
+        return [f"{decimal[1]}.{decimal[2]}{decimal[3]}", text]
+    return [text]
+
+
+def spelled_out(text: str) -> str:
+    """A scalar with repeating decimals as fractions and 1.5e3 as a product."""
+    if "." in text:
+        text = _OVERLINED.sub(_overlined, text) if "\\" in text else text
+        text = _BRACKETED.sub(_bracketed, text) if _BRACKETED.fullmatch(text) else text
+    return _SCIENTIFIC.sub(r"(\1*10^{\2})", text)
+
+
+def mixed_number(text: str) -> Fraction | None:
+    """The value of `4 2/3`; None where the text is no such thing."""
+    match = _MIXED.fullmatch(text)
+    if match is None or int(match[3]) >= int(match[4]):
+        return None
+    value = int(match[2]) + Fraction(int(match[3]), int(match[4]))
+    return -value if match[1] == "-" else value
+
+
+def _overlined(match: re.Match[str]) -> str:
+    cycle = (match[3] or match[4]) + (match[5] or "") + (match[6] or match[7] or "")
+    return _repeating(match[1], match[2], cycle)
+
+
+def _bracketed(match: re.Match[str]) -> str:
+    return match[1] + _repeating(match[2], match[3], match[4])
+
+
+def _going_on(match: re.Match[str]) -> str:
+    """0.333… and 0.1212…: what is written three times, or twice if it is longer than a digit, goes on for ever."""
+    return match[1] + _repeating(match[2], match[3], match[5] or match[6])
+
+
+def _repeating(whole: str, fixed: str, cycle: str) -> str:
+    over = int((whole or "0") + fixed + cycle) - int((whole or "0") + fixed)
+    return f"(({over})/({(10 ** len(cycle) - 1) * 10 ** len(fixed)}))"

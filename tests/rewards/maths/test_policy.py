@@ -1,0 +1,37 @@
+"""Two tables of answers: pairs that are the same and pairs that are not, in both orders of the arguments."""
+
+from pathlib import Path
+
+import pytest
+
+from rewards.math import compare
+from rewards.types import Label
+
+HERE = Path(__file__).parent
+
+
+def pairs(name: str) -> list[tuple[str, str]]:
+    lines = (HERE / name).read_text(encoding="utf-8").splitlines()
+    return [(gold, answer) for gold, _, answer in (line.partition(" | ") for line in lines)]
+
+
+def test_what_is_the_same_is_correct_whichever_is_the_gold() -> None:
+    found = [(g, a, compare(g, a)) for pair in pairs("equal.txt") for g, a in (pair, pair[::-1])]
+    assert [row for row in found if not row[2].correct] == []
+
+
+def test_what_differs_is_wrong() -> None:
+    found = [(g, a, compare(g, a)) for g, a in pairs("different.txt")]
+    assert [row for row in found if row[2].label is not Label.WRONG] == []
+
+
+def test_what_differs_is_never_correct_the_other_way_round() -> None:
+    # A gold percentage takes the number before its sign, and a gold base or index may be left out.
+    lenient = ("%", "percent", "per cent", "_")
+    found = [(a, g, compare(a, g)) for g, a in pairs("different.txt") if not any(mark in a for mark in lenient)]
+    assert [row for row in found if row[2].correct] == []
+
+
+@pytest.mark.parametrize(("gold", "answer"), [("50\\%", "50"), ("204_5", "204"), ("5 \\text{ cm}", "5")])
+def test_what_a_gold_forgives(gold: str, answer: str) -> None:
+    assert compare(gold, answer).correct
