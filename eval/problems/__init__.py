@@ -6,7 +6,7 @@ n of a larger draw with the same seed, so that asking for more only adds.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from rewards.registry import Entry, Registry
@@ -40,7 +40,7 @@ PROBLEMS: Registry[ProblemSet] = Registry(
 def resolve(reference: str, *, base: Path | None = None) -> tuple[Entry[ProblemSet], str]:
     """The problem set and the split that "name:split" means.
 
-    The name may also be "module:attribute" or "path/to/file.py:attribute".     Relative files start from
+    The name may also be "module:attribute" or "path/to/file.py:attribute". Relative files start from
     `base`. Nothing is imported or read. Raises ProblemSetError where the split is missing, and RegistryError
     where the name is unknown.
     """
@@ -79,6 +79,13 @@ def load(reference: str, n: int | None = None, seed: int = 0, *, base: Path | No
     if not problems:
         raise ProblemSetError(f"{reference} holds no problems")
     return problems
+
+
+def set_names(references: Iterable[str]) -> dict[str, str]:
+    """What each reference is called in a report: the set's name, with its split where two of them are of one set."""
+    names = {reference: reference.rpartition(":")[0] or reference for reference in references}
+    taken = Counter(names.values())
+    return {reference: name if taken[name] == 1 else reference for reference, name in names.items()}
 
 
 def require_split(name: str, split: str, known: tuple[str, ...] = ("train", "test")) -> None:

@@ -54,6 +54,7 @@ def main(args: argparse.Namespace) -> int:
 def _measure(args: argparse.Namespace, folder: Any, label: str, sets: dict[str, Any]) -> dict[str, Any]:
     from eval.engine import engine_for
     from eval.engine.types import Sampling
+    from eval.problems import set_names
     from eval.report import reduce
     from eval.rollouts import collect, write_rows
     from pipeline import models
@@ -65,6 +66,7 @@ def _measure(args: argparse.Namespace, folder: Any, label: str, sets: dict[str, 
         raise usage_error(str(error)) from error
     engine = engine_for(model, tokenizer)
     report: dict[str, Any] = {"parameters": models.parameters(model), "problems": {}}
+    names = set_names(sets)
     for reference, problems in sets.items():
         rollouts = collect(
             engine,
@@ -78,7 +80,7 @@ def _measure(args: argparse.Namespace, folder: Any, label: str, sets: dict[str, 
             progress=_Line(reference) if sys.stderr.isatty() else None,
         )
         rows = [rollout.row() for rollout in rollouts]
-        name = reference.rpartition(":")[0] or reference
+        name = names[reference]
         report["problems"][name] = reduce(rows)
         if args.out is not None:
             args.out.mkdir(parents=True, exist_ok=True)

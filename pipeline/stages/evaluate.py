@@ -38,7 +38,8 @@ class Evaluate(Stage):
         for place, reference in enumerate(self.models):
             report = self._measure(ctx, reference, place)
             tokens += report.pop("tokens")
-            found[ctx.label(reference)] = report
+            earlier = found.get(ctx.label(reference), {"problems": {}})
+            found[ctx.label(reference)] = {**report, "problems": {**earlier["problems"], **report["problems"]}}
         for report in found.values():
             if len(report["problems"]) > 1:
                 report["mean"] = mean_of_sets(report["problems"])
@@ -48,7 +49,7 @@ class Evaluate(Stage):
     def _measure(self, ctx: Context, reference: str, place: int) -> dict[str, Any]:
         from eval.engine import engine_for
         from eval.engine.types import Sampling
-        from eval.problems import load
+        from eval.problems import load, set_names
         from eval.report import reduce
         from eval.rollouts import collect, write_rows
         from pipeline import models
@@ -58,6 +59,7 @@ class Evaluate(Stage):
         engine = engine_for(model, tokenizer)
         report: dict[str, Any] = {"parameters": models.parameters(model), "problems": {}, "tokens": 0}
         total = len(self.models) * len(self.problems)
+        names = set_names(self.problems)
         for number, problem_set in enumerate(self.problems):
             begun = place * len(self.problems) + number
 
@@ -76,7 +78,7 @@ class Evaluate(Stage):
                 progress=progress,
             )
             rows = [rollout.row() for rollout in rollouts]
-            name = problem_set.rpartition(":")[0] or problem_set
+            name = names[problem_set]
             write_rows(ctx.out / f"{label}-{name}.jsonl".replace("/", "_"), rows)
             report["problems"][name] = reduce(rows)
             report["tokens"] += sum(rollout.completion.tokens for rollout in rollouts)

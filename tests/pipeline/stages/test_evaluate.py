@@ -47,3 +47,21 @@ def test_earlier_reports_are_taken_in(answerer: Path, ask_for: Ask, context: Cal
     models = json.loads((second.out / "report.json").read_text())["models"]
     assert list(models) == ["zero", "r1"]
     assert models["zero"] == json.loads((first.out / "report.json").read_text())["models"]["zero"]
+
+
+def test_two_splits_of_one_set_and_earlier_sets_of_one_model_are_all_kept(
+    answerer: Path, ask_for: Ask, context: Callable[..., Any]
+) -> None:
+    folder = ask_for(["3", "4"])
+    common: dict[str, Any] = {"models": ["zero"], "rollouts": 1, "temperature": 0.0, "problems_each": 2}
+    first = context(zero=answerer)
+    Evaluate.model_validate({**common, "problems": ["mine.jsonl"]}, context={"base": folder}).run(first)
+    second = context(zero=answerer, score=first.out)
+    fields = {**common, "problems": ["word_problems:train", "word_problems:test"], "reports": ["score"]}
+    Evaluate.model_validate(fields, context={"base": folder}).run(second)
+    report = json.loads((second.out / "report.json").read_text())["models"]["zero"]
+    assert list(report["problems"]) == ["mine.jsonl", "word_problems:train", "word_problems:test"]
+    assert report["mean"]["sets"] == list(report["problems"])
+    assert {path.name for path in second.out.glob("*.jsonl")} == {
+        "zero-word_problems:train.jsonl", "zero-word_problems:test.jsonl"
+    }
