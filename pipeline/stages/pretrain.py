@@ -25,6 +25,9 @@ class Pretrain(Stage):
 
     The rate follows a cosine over `steps`. If the probe (the share of correct traces that the model would write itself, on
     training-side problems) is then below `probe_at_least` in some family, rounds of `more_steps` follow, `rounds` at most.
+
+    The rates are low for Muon, and have to be: a model of the quickstart's size that is shown nothing but three pairs of a verb and
+    a number, and asked for the number of a verb, learns it in 200 steps at 5e-3 and 1e-3, and not in 300 at 2e-2 and 3e-3.
     """
 
     kind: ClassVar[str] = "pretrain"
