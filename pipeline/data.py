@@ -5,12 +5,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from eval.prompts import encode_completions, encode_texts
 from pipeline.stage import StageError
 
 Row = dict[str, list[Any]]
+
+class Rows(Protocol):
+    """What can be trained on: rows by number, such as a list of them or a Stream."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int, /) -> Row: ...
+
 
 BLOCK = 512  # documents encoded at once
 
@@ -64,6 +71,23 @@ class Stream:
                 raise StageError(f"none of {len(block)} texts is at most {self.length} tokens long")
             self.made += fitting
         return self.made[index]
+
+
+class Joined:
+    """The rows of several streams one after the other; a stream is not begun before one of its rows is asked for."""
+
+    def __init__(self, streams: Sequence[Stream]) -> None:
+        self.streams = streams
+
+    def __len__(self) -> int:
+        return sum(len(stream) for stream in self.streams)
+
+    def __getitem__(self, index: int) -> Row:
+        for stream in self.streams:
+            if index < len(stream):
+                return stream[index]
+            index -= len(stream)
+        raise IndexError("no stream has such a row")
 
 
 class Collator:

@@ -19,6 +19,18 @@ def write_json(path: Path, content: Any) -> None:
     sync_folder(path.parent)
 
 
+def read_json(path: Path) -> Any:
+    """What a JSON file holds. Raises OSError and ValueError."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def sync_files(folder: Path) -> None:
+    """Put the contents of every file under a folder on disk."""
+    for file in (path for path in folder.rglob("*") if path.is_file()):
+        with file.open("rb") as stream:
+            os.fsync(stream.fileno())
+
+
 def sync_folder(folder: Path) -> None:
     """Make renames and new files inside a folder last through a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)

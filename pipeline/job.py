@@ -13,7 +13,7 @@ from pipeline.store import Artifact, Store
 
 
 def write(recipe: Recipe, step: Step, prints: Mapping[str, Fingerprint], made: Mapping[str, Artifact], store: Store,
-          run: RunFolder, token: str) -> Path:
+          run: RunFolder, token: str, *, inexact: bool = False) -> Path:
     """Write the job of a stage whose inputs are in `made`, with an empty folder to work in; returns its path."""
     fingerprint = prints[step.name]
     partial = store.partial(step.name, fingerprint).resolve()
@@ -32,6 +32,7 @@ def write(recipe: Recipe, step: Step, prints: Mapping[str, Fingerprint], made: M
         "artifact": str(store.path(step.name, fingerprint).resolve()), "events": str(events_file(run, step.name)),
         "lock": str(run.lock_file.resolve()), "token": token, "manifest": manifest,
         "sandbox_at_least": recipe.sandbox_at_least.name,
+        "checkpoints": {"folder": str(partial / "checkpoints"), "schedule": recipe.checkpoints.model_dump(), "inexact": inexact},
     })
     return partial / "job.json"
 

@@ -67,6 +67,7 @@ def model_folder(path: Path | str) -> Path | str:
 
 def save(model: Any, tokenizer: Any, out: Path) -> None:
     """Write model and tokenizer, chat template included, under `out`/model."""
+    tokenizer.init_kwargs.pop("local_files_only", None)  # how it was loaded, which transformers saves as a property of it
     model.save_pretrained(out / "model")
     tokenizer.save_pretrained(out / "model")
 

@@ -11,6 +11,7 @@ from trl import GRPOTrainer
 from eval.engine import engine_for
 from eval.engine.types import Request, Sampling, rollout_seed
 from eval.prompts import decode_completion, encode_text
+from pipeline.resumable import Resumable
 from rewards.grade import grade_many
 from rewards.rubric import Rubric
 from rewards.types import Completion, Problem
@@ -21,13 +22,16 @@ CHUNKS = 4
 EXACT = 2.0**-16
 
 
-class PolicyTrainer(GRPOTrainer):
-    """GRPOTrainer that samples with our engine and leaves out of the loss what cannot move it.
+class PolicyTrainer(Resumable, GRPOTrainer):
+    """GRPOTrainer that samples with our engine, leaves out of the loss what cannot move it, and can be resumed anywhere.
 
     - Rollouts come from `eval.engine`, whose log-probabilities of the drawn tokens equal the full forward's, so the old
       policy's are not computed a second time.
     - With beta 0 and no auxiliary terms, rows whose advantage is zero have no gradient and are not run.
     - Rows are sorted by length and run in chunks without the columns that are padding for a whole chunk.
+
+    A row of the dataset is one visit of a problem: its `prompt`, the `problem`'s id, and the `visit`, counted from 0. The rows are
+    used once and in their order. A rollout's draws come from (`seed_parts`, problem, visit, place in the group) alone.
     """
 
     def __init__(self, *args: Any, seed_parts: tuple[str | int, ...], open_thinking: bool, **kwargs: Any) -> None:
@@ -35,22 +39,35 @@ class PolicyTrainer(GRPOTrainer):
         self.seed_parts, self.open_thinking = seed_parts, open_thinking
         self.engine = engine_for(self.accelerator.unwrap_model(self.model), self.processing_class)
         self.sampled_logprobs: list[list[float]] = []
-        self.visits: Counter[str] = Counter()
+        self.seeds: list[int] = []
+
+    def own_state(self) -> dict[str, Any]:
+        """The generation buffer and the place in it, and a reference model that moves: trl saves none of them."""
+        reference = self.ref_model.state_dict() if self.args.sync_ref_model and self.ref_model is not None else None
+        return {"step": self._step, "buffer": self._buffered_inputs, "reference": reference}
+
+    def restore_own(self, state: dict[str, Any]) -> None:
+        self._step, self._buffered_inputs = state["step"], state["buffer"]
+        if state["reference"] is not None:
+            self.ref_model.load_state_dict(state["reference"])
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> Any:
+        first = self.accelerator.process_index * len(inputs)
+        self.seeds = [
+            rollout_seed(*self.seed_parts, row["problem"], row["visit"], (first + place) % self.num_generations)
+            for place, row in enumerate(inputs)
+        ]
+        return super()._generate_and_score_completions(inputs)
 
     def _generate_single_turn(self, prompt_ids: Any, *args: Any, **kwargs: Any) -> tuple[list[list[int]], None]:
         """One completion a row. Rows of one prompt arrive side by side, and become one request."""
-        groups: list[tuple[tuple[int, ...], int]] = []
-        for ids in map(tuple, prompt_ids):
-            if groups and groups[-1][0] == ids and groups[-1][1] < self.num_generations:
-                groups[-1] = (ids, groups[-1][1] + 1)
+        groups: list[tuple[tuple[int, ...], list[int]]] = []
+        for ids, seed in zip(map(tuple, prompt_ids), self.seeds, strict=True):
+            if groups and groups[-1][0] == ids:
+                groups[-1][1].append(seed)
             else:
-                groups.append((ids, 1))
-        requests = []
-        for ids, count in groups:
-            key = " ".join(map(str, ids))
-            first = self.visits[key]
-            self.visits[key] += count
-            requests.append(Request(ids, [rollout_seed(*self.seed_parts, key, first + i) for i in range(count)]))
+                groups.append((ids, [seed]))
+        requests = [Request(ids, seeds) for ids, seeds in groups]
         sampled = self.engine.sample(requests, Sampling(self.max_completion_length, self.temperature))
         rows = [one for group in sampled for one in group]
         self.sampled_logprobs = [row.logprobs for row in rows]
@@ -124,6 +141,12 @@ class RewardFunction:
         self.problems, self.rubric, self.tokenizer, self.prefix = problems, rubric, tokenizer, prefix
         self.parts: dict[str, float] = {}
         self.verdicts: dict[str, float] = {}
+
+    def state(self) -> dict[str, Any]:
+        return {"parts": self.parts, "verdicts": self.verdicts}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.parts, self.verdicts = state["parts"], state["verdicts"]
 
     def __call__(self, completion_ids: Sequence[list[int]], problem: Sequence[str], **_: Any) -> list[float | None]:
         eos = self.tokenizer.eos_token_id

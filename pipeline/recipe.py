@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline import inputs, marks, overrides, strict_yaml
+from pipeline.checkpoints import CheckpointSchedule
 from pipeline.complaints import did_you_mean, dotted, of_validation
 from pipeline.errors import RecipeError
 from pipeline.plugins import PlugInUse, registry_of, resolve_plug_in
@@ -38,6 +39,7 @@ def _stage_name(text: str) -> str:
 class Header(BaseModel):
     """The top level of a recipe file. `parallel` counts CPU slots; `accelerate` is a config for `accelerate launch`.
 
+    `checkpoints` says when stages that can go on inside leave a checkpoint; it changes no result.
     Below the level `sandbox_at_least` (see SECURITY.md) no model-written program is run, and the recipe neither.
     """
 
@@ -48,6 +50,7 @@ class Header(BaseModel):
     parallel: int = Field(default=1, ge=1)
     accelerate: str | None = None
     sandbox_at_least: Literal["L1", "L2", "L3", "L4"] = "L1"
+    checkpoints: CheckpointSchedule = CheckpointSchedule()
     stages: dict[Annotated[str, AfterValidator(_stage_name)], dict[str, Any]] = Field(min_length=1)
 
 
@@ -82,6 +85,7 @@ class Recipe:
     folder: Path
     overrides: tuple[str, ...] = ()
     sandbox_at_least: Level = Level.L1
+    checkpoints: CheckpointSchedule = field(default_factory=CheckpointSchedule)
 
     @property
     def run_name(self) -> str:
@@ -163,7 +167,7 @@ class _Reading:
         if self.complaints:
             raise RecipeError(self.complaints)
         return Recipe(header.name, header.seed, header.parallel, accelerate, steps, self.document.file, self.folder,
-                      self.sets, sandbox_at_least)
+                      self.sets, sandbox_at_least, header.checkpoints)
 
     def _complain(self, where: Sequence[Hashable], message: object) -> None:
         shown = dotted(where)
@@ -254,7 +258,7 @@ def as_dict(recipe: Recipe) -> dict[str, Any]:
     return {
         "name": recipe.name, "file": str(Path(recipe.file).resolve()), "overrides": list(recipe.overrides), "seed": recipe.seed,
         "parallel": recipe.parallel, "accelerate": str(recipe.accelerate) if recipe.accelerate else None,
-        "sandbox_at_least": recipe.sandbox_at_least.name,
+        "sandbox_at_least": recipe.sandbox_at_least.name, "checkpoints": recipe.checkpoints.model_dump(),
         "stages": {name: {"kind": step.kind, **step.config.model_dump(mode="json")}
                    for name, step in recipe.steps.items()},
     }

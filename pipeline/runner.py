@@ -19,7 +19,7 @@ from pipeline.run_folder import RunFolder, wall_seconds
 from pipeline.store import Artifact, Store
 
 _TICK = 0.1  # seconds between two looks at events
-_GRACE = 10.0  # seconds that a stage has to end after SIGTERM
+_GRACE = 120.0  # seconds that a stage has after SIGTERM to end its step and write a checkpoint
 _ASK_AGAIN = 1.0  # seconds between two looks at whether another run has made an artifact
 
 
@@ -42,9 +42,9 @@ class Runner:
     """One attempt at a run. `command` is what continues it, as a person would type it."""
 
     def __init__(self, recipe: Recipe, prints: Mapping[str, Fingerprint], store: Store, run: RunFolder, display: Display,
-                 command: str) -> None:
+                 command: str, *, inexact: bool = False) -> None:
         self.recipe, self.prints, self.store, self.run_folder = recipe, prints, store, run
-        self._display, self._command = display, command
+        self._display, self._command, self._inexact = display, command, inexact
         self._attempt = secrets.token_hex(8)
         self._made: dict[str, Artifact] = {}
         self._waiting = list(recipe.steps)
@@ -151,7 +151,8 @@ class Runner:
         log = self.run_folder.logs / f"{name}.log"
         events = job.events_file(self.run_folder, name)
         events.unlink(missing_ok=True)
-        file = job.write(self.recipe, step, self.prints, self._made, self.store, self.run_folder, self._attempt)
+        file = job.write(self.recipe, step, self.prints, self._made, self.store, self.run_folder, self._attempt,
+                         inexact=self._inexact)
         self.run_folder.record(name, event="started", fingerprint=fingerprint.digest)
         if self.recipe.accelerate:
             process = launch.accelerate(self.recipe.accelerate, file, log)

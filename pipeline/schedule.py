@@ -1,6 +1,7 @@
 """Learning rates over a stage, as factors of the peak."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -32,3 +33,23 @@ class Schedule:
 
     def _cosine(self, done: float, peak: float) -> float:
         return self.floor + (peak - self.floor) * 0.5 * (1 + math.cos(math.pi * done))
+
+
+@dataclass
+class Phased:
+    """Schedules one after the other, each from its own warm-up on; there are no further rounds."""
+
+    phases: Sequence[Schedule]
+    rounds: int = 0
+
+    @property
+    def end(self) -> int:
+        """The step that training ends at."""
+        return sum(phase.steps for phase in self.phases)
+
+    def __call__(self, step: int) -> float:
+        for phase in self.phases[:-1]:
+            if step < phase.steps:
+                return phase(step)
+            step -= phase.steps
+        return self.phases[-1](step)

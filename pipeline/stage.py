@@ -4,9 +4,12 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationInfo, model_validator
+
+if TYPE_CHECKING:
+    from pipeline.checkpoints import Checkpoints
 
 ArtifactType = Literal["model", "dataset", "report"]
 Metrics = Mapping[str, Any]
@@ -41,6 +44,7 @@ class Context(Protocol):
     seed: int  # of this stage: made from the recipe's seed and the stage's name
     out: Path
     name: str
+    checkpoints: "Checkpoints"  # for stages that can go on inside; others begin again
 
     def path(self, reference: str) -> Path:
         """Folder of the artifact that an input field names (for a hub id: its local snapshot)."""
@@ -65,6 +69,10 @@ class Context(Protocol):
 
 class StageError(Exception):
     """A stage cannot go on for a reason that its user can act on; shown as one line, without a traceback."""
+
+
+class Stopped(Exception):
+    """A stage was asked to stop before its end, and has left a checkpoint to go on from."""
 
 
 class Stage(BaseModel):

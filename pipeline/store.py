@@ -1,8 +1,6 @@
 """Artifacts on disk: RUNS/artifacts/NAME-FP10/ exists only when whole, RUNS/artifacts/.partial/NAME-FP10/ until then."""
 
-import hashlib
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +10,7 @@ from typing import Any
 
 from pipeline import durable
 from pipeline.fingerprint import SHORT, Fingerprint
+from pipeline.hashes import file_hashes
 from pipeline.locks import Lock
 
 MANIFEST = "stage.json"
@@ -59,21 +58,10 @@ class Store:
         return Lock(self.artifacts / ".partial" / f"{name}-{fingerprint.short}.lock")
 
 
-def file_hashes(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file under `folder` but its stage.json, by relative path, sorted."""
-    found: dict[str, str] = {}
-    for file in sorted(p for p in folder.rglob("*") if p.is_file() and p != folder / MANIFEST):
-        with file.open("rb") as stream:
-            found[file.relative_to(folder).as_posix()] = hashlib.file_digest(stream, "sha256").hexdigest()
-    return found
-
-
 def finish(out: Path, artifact: Path, manifest: Mapping[str, Any]) -> None:
     """Turn a finished `out` folder into the artifact: everything on disk, stage.json last, then one rename."""
-    for file in (p for p in out.rglob("*") if p.is_file()):
-        with file.open("rb") as stream:
-            os.fsync(stream.fileno())
-    durable.write_json(out / MANIFEST, {**manifest, "files": file_hashes(out)})
+    durable.sync_files(out)
+    durable.write_json(out / MANIFEST, {**manifest, "files": file_hashes(out, MANIFEST)})
     artifact.parent.mkdir(parents=True, exist_ok=True)
     if artifact.exists():  # another fingerprint with the same first digits, or a folder without a stage.json
         other = artifact / MANIFEST

@@ -10,10 +10,11 @@ from datasets import Dataset
 from transformers import TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
-from pipeline.data import Collator, Row, Stream
+from pipeline.data import Collator, Rows
 from pipeline.moe.balance import Balance
 from pipeline.optimizer import Muon
-from pipeline.schedule import Schedule
+from pipeline.resumable import Resumable
+from pipeline.schedule import Phased, Schedule
 from pipeline.stage import Context
 
 
@@ -25,19 +26,25 @@ class Plan:
     batch_size: int
     rate: float
     adam_rate: float
-    schedule: Schedule
+    schedule: Schedule | Phased
     balance_speed: float = 1e-3
     clip: float = 1.0
     chunks: int = 2
 
 
-class WeightedTrainer(SFTTrainer):
+LOG_EVERY = 10  # steps
+
+
+class WeightedTrainer(Resumable, SFTTrainer):
     """SFTTrainer whose loss is the weighted mean of the token losses, over rows in the order given."""
 
     # Trainer divides by the accumulation steps itself then, as it must for a mean over one micro-batch
     model_accepts_loss_kwargs = False
 
-    chunks = 1
+    def __init__(self, *args: Any, chunks: int = 1, losses: list[torch.Tensor] | None = None, **kwargs: Any) -> None:
+        """`losses` takes the loss of every step."""
+        super().__init__(*args, **kwargs)
+        self.chunks, self.losses = chunks, [] if losses is None else losses
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         return torch.utils.data.SequentialSampler(self.train_dataset if train_dataset is None else train_dataset)
@@ -50,21 +57,34 @@ class WeightedTrainer(SFTTrainer):
             part = {name: value[rows, : int(lengths[rows].max())] for name, value in inputs.items()}
             weights = part.pop("weights")[:, 1:]
             total = total - (model(**part, fused_lm_head=True).log_probs * weights).sum()
-        return total / inputs["weights"][:, 1:].sum().clamp(min=1.0)
+        loss = total / inputs["weights"][:, 1:].sum().clamp(min=1.0)
+        self.losses.append(loss.detach())
+        return loss
 
 
 class _Watch(TrainerCallback):
-    """Moves the routers' biases and the schedule, tells the display, and asks the probe."""
+    """Moves the routers' biases and the schedule, logs, tells the display, and asks the probe."""
 
     def __init__(self, ctx: Context, balance: Balance, plan: Plan, probe: "Probe | None") -> None:
         self.ctx, self.balance, self.plan, self.probe = ctx, balance, plan, probe
+        self.losses: list[torch.Tensor] = []  # since the last row of the log; the Trainer's own sum is in none of its checkpoints
         self.loss: float | None = None
         self.figures: dict[str, float] = {}
+
+    def state(self) -> dict[str, Any]:
+        return {"losses": self.losses, "loss": self.loss, "figures": self.figures, "rounds": self.plan.schedule.rounds}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.losses[:] = state["losses"]
+        self.loss, self.figures = state["loss"], state["figures"]
+        self.plan.schedule.rounds = state["rounds"]
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.balance.step()
         schedule = self.plan.schedule
         ended = state.global_step >= schedule.end
+        if state.global_step % LOG_EVERY == 0:
+            self._log(state.global_step)
         if self.probe and (ended or state.global_step % self.probe.every == 0):
             self.figures = self.probe.ask()
             self.ctx.log({"step": state.global_step, **{f"probe/{k}": v for k, v in self.figures.items()}})
@@ -80,11 +100,10 @@ class _Watch(TrainerCallback):
             **({} if loads is None else {"load": loads}),
         )
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
-        if logs and "loss" in logs:
-            self.loss = logs["loss"]
-            loads = self.balance.max_over_mean()
-            self.ctx.log({"step": state.global_step, "loss": logs["loss"], "load_max_over_mean": loads})
+    def _log(self, step: int) -> None:
+        self.loss = float(torch.stack(self.losses).mean())
+        self.losses.clear()
+        self.ctx.log({"step": step, "loss": self.loss, "load_max_over_mean": self.balance.max_over_mean()})
 
 
 @dataclass
@@ -97,11 +116,15 @@ class Probe:
 
 
 def train(
-    ctx: Context, model: Any, tokenizer: Any, rows: Sequence[Row] | Stream, plan: Plan, probe: Probe | None = None
+    ctx: Context, model: Any, tokenizer: Any, rows: Rows, plan: Plan, probe: Probe | None = None
 ) -> dict[str, Any]:
     """Train `model` in place on `rows`, in their order, `plan.batch_size` a step; returns metrics."""
     optimizer = Muon(model.named_parameters(), plan.rate, plan.adam_rate)
-    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, plan.schedule)
+
+    def rate(step: int) -> float:  # a plain function: of an object the scheduler would save the fields
+        return plan.schedule(step)
+
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
     balance = Balance(model, plan.balance_speed)
     watch = _Watch(ctx, balance, plan, probe)
     collate = Collator(tokenizer.pad_token_id)
@@ -117,9 +140,10 @@ def train(
         processing_class=tokenizer,
         optimizers=(optimizer, scheduler),
         callbacks=[watch],
+        chunks=plan.chunks,
+        losses=watch.losses,
     )
-    trainer.chunks = plan.chunks
-    trainer.train()
+    trainer.train_with(ctx.checkpoints, watch=watch, balance=balance)
     balance.remove()
     del model.forward  # trl's fused head is an attribute of the instance, and belongs to this trainer
     tokens = sum(len(rows[i]["input_ids"]) for i in range(trainer.state.global_step * plan.batch_size))
@@ -137,7 +161,7 @@ def config(folder: Path, plan: Plan, seed: int) -> SFTConfig:
         max_grad_norm=plan.clip,
         seed=seed,
         data_seed=seed,
-        logging_steps=10,
+        logging_strategy="no",
         save_strategy="no",
         report_to=[],
         disable_tqdm=True,

@@ -1,5 +1,6 @@
 """Versions of what a result depends on."""
 
+import platform
 import sys
 
 PACKAGES = ("retort", "torch", "transformers", "trl", "peft", "accelerate", "datasets", "numpy")
@@ -16,3 +17,14 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def hardware() -> str:
+    """What arithmetic is done on, as far as results depend on it: the vector instructions of a processor, or the GPU."""
+    if "torch" not in sys.modules:  # nothing is computed then
+        return platform.machine()
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"

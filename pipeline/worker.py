@@ -7,6 +7,7 @@ A job file says everything that the stage needs; what happens is told as JSONL e
     out, artifact, events          where it works, what `out` becomes, where events go
     lock, token                    the run's lock: when it no longer carries the token, the runner is gone
     sandbox_at_least               the level below which no model-written program is run
+    checkpoints                    {"folder", "schedule", "inexact"}: see pipeline.checkpoints
     manifest                       what is known beforehand of stage.json
 """
 
@@ -25,8 +26,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import durable, inputs, locks, store
-from pipeline.stage import Stage, StageError
-from pipeline.versions import versions
+from pipeline.checkpoints import METRICS, Checkpoints, CheckpointSchedule
+from pipeline.stage import Stage, StageError, Stopped
+from pipeline.versions import hardware, versions
 
 _EVERY = 0.2  # seconds between two progress events at least
 _HEARTBEAT = 0.5  # seconds between two looks at whether the runner lives
@@ -50,6 +52,11 @@ class WorkerContext:
         self.name: str = job["name"]
         self.seed = stage_seed(job["seed"], self.name)
         self.out = Path(job["out"])
+        wanted = job["checkpoints"]
+        self.checkpoints = Checkpoints(
+            Path(wanted["folder"]), self.out / METRICS, _facts(job), CheckpointSchedule(**wanted["schedule"]), note=self.note,
+            inexact=wanted["inexact"],
+        )
         self._sources: Mapping[str, Any] = job["sources"]
         self._events, self._main = events, main
         self._told = 0.0
@@ -76,7 +83,7 @@ class WorkerContext:
 
     def log(self, row: Mapping[str, Any]) -> None:
         if self._main:
-            durable.append_row(self.out / "metrics.jsonl", {key: _plain(value) for key, value in row.items()})
+            durable.append_row(self.out / METRICS, {key: _plain(value) for key, value in row.items()})
 
     def note(self, text: str) -> None:
         self._events.tell("note", text=text)
@@ -91,18 +98,21 @@ def run_job(job_file: Path) -> int:
         print("the run that this job is of is not running any more; start it again with `retort run`", file=sys.stderr)
         return 1
     _die_with_runner(Path(job["lock"]), job["token"])
-    began = time.monotonic()
     events.tell("started", pid=os.getpid())
     try:
         stage = _load(job)
         _seed_streams(stage_seed(job["seed"], job["name"]))
-        metrics = _plain(stage.run(WorkerContext(job, events, main=main)))
+        context = WorkerContext(job, events, main=main)
+        metrics = _plain(stage.run(context))
         _wait_for_other_processes()
-        seconds = round(time.monotonic() - began, 3)
+        seconds = round(context.checkpoints.seconds, 3)
         if main:
             store.finish(Path(job["out"]), Path(job["artifact"]),
                          {**job["manifest"], "seconds": seconds, "metrics": metrics, "versions": versions()})
         events.tell("done", seconds=seconds, metrics=metrics)
+    except Stopped as error:
+        print(error, file=sys.stderr)
+        return 128 + signal.SIGTERM
     except StageError as error:
         events.tell("failed", message=" ".join(str(error).split()), expected=True)
         return 1
@@ -112,6 +122,14 @@ def run_job(job_file: Path) -> int:
         events.tell("failed", message=message[:200], expected=False)
         return 1
     return 0
+
+
+def _facts(job: Mapping[str, Any]) -> dict[str, Any]:
+    """What two attempts at a stage have to share to end with the same bytes."""
+    return {
+        "fingerprint": job["manifest"]["fingerprint"], "threads": job["threads"],
+        "processes": int(os.environ.get("WORLD_SIZE", "1")), "hardware": hardware(), **versions(),
+    }
 
 
 def stage_seed(seed: int, name: str) -> int:

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from pipeline.checkpoints import METRICS, Checkpoints, CheckpointSchedule
+
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test may reach the hub; its client reads this once, when it is imported
 
 # Machines under load are slow now and then, which is no fault of the code; the same examples are tried every time.
@@ -92,6 +94,9 @@ class Recorder:
         self.notes: list[str] = []
         self.rows: list[Mapping[str, Any]] = []
         self.seen: list[tuple[float, float]] = []
+        self.checkpoints = Checkpoints(
+            out.parent / f"{out.name}-checkpoints", out / METRICS, {}, CheckpointSchedule(every_seconds=None), note=self.note
+        )
 
     def path(self, reference: str) -> Path:
         return self.paths[reference]

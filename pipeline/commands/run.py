@@ -10,6 +10,8 @@ from pipeline.errors import UserError
 def configure(parser: argparse.ArgumentParser) -> None:
     recipe_arguments(parser)
     parser.add_argument("--name", help="name of the run's folder (default: the recipe's name and what --set changed)")
+    parser.add_argument("--inexact", action="store_true",
+                        help="go on from checkpoints of other versions or hardware too, though the bytes will differ")
 
 
 def recipe_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,7 +53,8 @@ def main(args: argparse.Namespace) -> int:
         raise UserError(f"--name {name}: a run is named by letters, digits and . _ = , + - and not 'artifacts'")
     run = RunFolder(args.runs / name)
     shown = display(list(read.steps))
-    runner = Runner(read, fingerprint.of_recipe(read), Store(args.runs), run, shown, command(args))
+    runner = Runner(read, fingerprint.of_recipe(read), Store(args.runs), run, shown, command(args),
+                    inexact=args.inexact)
     try:
         return runner.run()
     except Held as error:

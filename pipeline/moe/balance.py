@@ -49,6 +49,13 @@ class Balance:
             return None
         return max(float(load.max() / load.mean()) for load in self.history.values())
 
+    def state(self) -> dict[str, Any]:
+        """What `max_over_mean` remembers; the biases are the model's."""
+        return {"history": self.history}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.history = state["history"]
+
     def remove(self) -> None:
         for handle in self._handles:
             handle.remove()

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.corpus import Corpus
-from pipeline.data import Document, Stream, read_rows
+from pipeline.data import Document, Joined, Stream, read_rows
 from pipeline.stage import ArtifactType, Context, DatasetInput, Metrics, ModelInput, Stage
 
 POSITION_ROWS = 32  # long documents that loss by position is measured on
@@ -35,6 +35,7 @@ class Extend(Stage):
     """
 
     kind: ClassVar[str] = "extend"
+    version: ClassVar[int] = 2
     makes: ClassVar[ArtifactType] = "model"
 
     model: ModelInput
@@ -55,39 +56,40 @@ class Extend(Stage):
 
         model, tokenizer = models.load(ctx.path(self.model))
         longest = self.phases[-1].length
-        rng = random.Random(f"extend:{ctx.seed}")
         unseen = self._documents(longest, 0.0, random.Random("positions"), ctx)
         held_out = list(Stream(tokenizer, unseen, POSITION_ROWS, longest, self.prompt_weight))
         before = loss_by_position(model, tokenizer, held_out, longest)
         model = rescaled(model, longest, self.scaling)
         tokenizer.model_max_length = longest
-        tokens = 0
-        for number, phase in enumerate(self.phases):
-            ctx.note(f"phase {number + 1} of {len(self.phases)}: up to {phase.length} tokens")
-            documents = self._documents(phase.length, self.short, rng, ctx)
-            rows = Stream(tokenizer, documents, phase.steps * self.batch_size, phase.length, self.prompt_weight)
-            metrics = train(ctx, model, tokenizer, rows, self._plan(phase))
-            tokens += metrics["tokens"]
+        streams = [self._stream(number, phase, tokenizer, ctx) for number, phase in enumerate(self.phases, 1)]
+        metrics = train(ctx, model, tokenizer, Joined(streams), self._plan())
         models.save(model, tokenizer, ctx.out)
         after = loss_by_position(model, tokenizer, held_out, longest)
         return {
             **metrics,
-            "tokens": tokens,
             "parameters": models.parameters(model),
             "length": longest,
             "loss_by_position": {"before": before, "after": after},
         }
 
-    def _plan(self, phase: Phase) -> Any:
-        from pipeline.schedule import Schedule
+    def _stream(self, number: int, phase: Phase, tokenizer: Any, ctx: Context) -> Stream:
+        def documents() -> Iterator[Document]:
+            ctx.note(f"phase {number} of {len(self.phases)}: up to {phase.length} tokens")
+            yield from self._documents(phase.length, self.short, random.Random(f"extend:{ctx.seed}:{number}"), ctx)
+
+        return Stream(tokenizer, documents(), phase.steps * self.batch_size, phase.length, self.prompt_weight)
+
+    def _plan(self) -> Any:
+        from pipeline.schedule import Phased, Schedule
         from pipeline.supervised import Plan
 
+        schedule = Phased([Schedule(phase.steps, warmup=5) for phase in self.phases])
         return Plan(
-            steps=phase.steps,
+            steps=schedule.end,
             batch_size=self.batch_size,
             rate=self.learning_rate,
             adam_rate=self.adam_learning_rate,
-            schedule=Schedule(phase.steps, warmup=5),
+            schedule=schedule,
             balance_speed=self.balance_speed,
             chunks=4,
         )

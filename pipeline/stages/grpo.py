@@ -22,6 +22,7 @@ class Grpo(Stage):
     """
 
     kind: ClassVar[str] = "grpo"
+    version: ClassVar[int] = 2
     makes: ClassVar[ArtifactType] = "model"
 
     model: ModelInput
@@ -79,13 +80,13 @@ class Grpo(Stage):
             model=model,
             args=self._config(ctx),
             reward_funcs=reward,
-            train_dataset=Dataset.from_list([{"prompt": p.prompt, "problem": p.id} for p in problems]),
+            train_dataset=Dataset.from_list(self._visits(problems, ctx.seed)),
             processing_class=tokenizer,
             callbacks=[watch],
             seed_parts=(ctx.seed, ctx.name),
             open_thinking=self.open_thinking,
         )
-        trainer.train()
+        trainer.train_with(ctx.checkpoints, reward=reward, balance=balance, watch=watch)
         balance.remove()
         del model.forward  # trl's fused head is an attribute of the instance, and belongs to this trainer
         models.save(model, tokenizer, ctx.out)
@@ -99,6 +100,16 @@ class Grpo(Stage):
             **({} if loads is None else {"expert_load_max_over_mean": loads}),
         }
 
+    def _visits(self, problems: list[Problem], seed: int) -> list[dict[str, Any]]:
+        """The rows of the whole training, every epoch of it in an order of its own."""
+        needed, visit = self.steps * self.prompts_per_step, 0
+        rows: list[dict[str, Any]] = []
+        while len(rows) < needed:
+            order = random.Random(f"grpo:{seed}:{visit}").sample(problems, len(problems))
+            rows += [{"prompt": problem.prompt, "problem": problem.id, "visit": visit} for problem in order]
+            visit += 1
+        return rows[:needed]
+
     def _config(self, ctx: Context) -> Any:
         import torch
         from trl import GRPOConfig
@@ -111,6 +122,7 @@ class Grpo(Stage):
             steps_per_generation=self.updates_per_step,
             gradient_accumulation_steps=1,
             num_generations=self.group_size,
+            shuffle_dataset=False,
             max_completion_length=self.max_completion_tokens,
             temperature=self.temperature,
             learning_rate=self.learning_rate,
@@ -174,6 +186,12 @@ def _watch(ctx: Context, stage: Grpo, reward: Any, balance: Any) -> Any:
     class Watch(TrainerCallback):
         def __init__(self) -> None:
             self.last: dict[str, float] = {}
+
+        def state(self) -> dict[str, Any]:
+            return {"last": self.last}
+
+        def restore(self, state: dict[str, Any]) -> None:
+            self.last = state["last"]
 
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             balance.step()

@@ -34,13 +34,13 @@ def trainer(model: Any, folder: Any, reward: Any = reward_at_random, **changed: 
         "gradient_accumulation_steps": 1, "num_generations": 4, "max_completion_length": 20, "beta": 0.0,
         "loss_type": "dapo", "scale_rewards": "group", "epsilon_high": 0.28, "learning_rate": 1e-3, "save_strategy": "no",
         "report_to": [], "disable_tqdm": True, "use_cpu": True, "bf16": False, "gradient_checkpointing": False,
-        "temperature": 0.8, "logging_steps": 1,
+        "temperature": 0.8, "logging_steps": 1, "shuffle_dataset": False,
     }
     return PolicyTrainer(
         model=model,
         args=GRPOConfig(**{**options, **changed}),
         reward_funcs=reward,
-        train_dataset=Dataset.from_list([{"prompt": p.prompt, "problem": p.id} for p in PROBLEMS]),
+        train_dataset=Dataset.from_list([{"prompt": p.prompt, "problem": p.id, "visit": 0} for p in reversed(PROBLEMS)]),
         processing_class=TOKENIZER,
         seed_parts=(0, "test"),
         open_thinking=False,
@@ -125,13 +125,16 @@ def test_recorded_logprobs_are_what_a_forward_gives(model: Any, tmp_path: Any, t
 
 
 def test_rollouts_of_a_group_differ_and_visits_do_not_repeat(model: Any, tmp_path: Any) -> None:
+    def completions(visit: int, made: PolicyTrainer) -> list[list[int]]:
+        rows = [{"prompt": p.prompt, "problem": p.id, "visit": visit} for p in PROBLEMS[:2] for _ in range(4)]
+        found: list[list[int]] = made._generate_and_score_completions(rows)["completion_ids"].tolist()
+        return found
+
     made = trainer(model, tmp_path)
-    prompts = [ids for ids in made._tokenize_prompts([p.prompt for p in PROBLEMS[:2]])[0] for _ in range(4)]
-    first, second = made._generate_single_turn(prompts)[0], made._generate_single_turn(prompts)[0]
+    first, second = completions(0, made), completions(1, made)
     assert len({tuple(ids) for ids in first[:4]}) > 1
     assert first != second
-    again = trainer(model, tmp_path)
-    assert again._generate_single_turn(prompts)[0] == first
+    assert completions(0, trainer(model, tmp_path)) == first
 
 
 def test_training_moves_the_model_and_is_the_same_twice(tiny: Tiny, tmp_path: Any) -> None:

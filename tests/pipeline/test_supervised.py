@@ -44,8 +44,8 @@ def loss_and_gradients(model: Any, tokenizer: Any, ctx: Any, chunks: int) -> tup
         data_collator=Collator(0),
         processing_class=tokenizer,
         optimizers=(Muon(model.named_parameters(), 0.1, 0.1), None),
+        chunks=chunks,
     )
-    trainer.chunks = chunks
     model.zero_grad()
     loss = trainer.compute_loss(model, Collator(0)(rows(8)))
     loss.backward()

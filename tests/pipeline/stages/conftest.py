@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from eval.problems import load
+from pipeline.checkpoints import METRICS, Checkpoints, CheckpointSchedule
 
 SAYS = "<think>So 3.</think><answer>3</answer>"
 PROMPTS = [problem.prompt for problem in load("word_problems:train", 16)]
@@ -43,6 +44,7 @@ class _Silent:
 
     def __init__(self, out: Path) -> None:
         self.out = out
+        self.checkpoints = Checkpoints(out / "checkpoints", out / METRICS, {}, CheckpointSchedule(), note=self.note)
 
     def progress(self, done: float, total: float, **figures: float | str) -> None: ...
 

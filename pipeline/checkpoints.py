@@ -1,0 +1,159 @@
+"""Checkpoints inside a stage: written whole or not at all, at moments that bound their cost, and checked before use."""
+
+import contextlib
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from pipeline import durable
+from pipeline.hashes import file_hashes
+from pipeline.stage import StageError
+
+MANIFEST = "checkpoint.json"
+METRICS = "metrics.jsonl"
+COST = 0.02
+"""Largest share of a stage's time that goes into checkpoints: where one takes long, they are made more rarely."""
+
+
+class CheckpointSchedule(BaseModel):
+    """When checkpoints are made: by time, by optimizer steps or both. Whether one is made cannot change a result."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    every_seconds: float | None = Field(default=60.0, gt=0)
+    every_steps: int | None = Field(default=None, ge=1)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A whole checkpoint. `seconds` is the stage's work up to it, over all attempts."""
+
+    path: Path
+    step: int
+    seconds: float
+
+
+class Checkpoints:
+    """The checkpoints of one stage: `folder`/step-N, the last one alone.
+
+    `facts` is what a continuation has to share with a checkpoint for its bytes to be those of an uninterrupted run:
+    fingerprint, versions, world size, threads, hardware. `metrics` is the stage's metrics.jsonl, which goes back to where
+    it was with the rest.
+    """
+
+    def __init__(self, folder: Path, metrics: Path, facts: Mapping[str, Any], schedule: CheckpointSchedule, *,
+                 note: Callable[[str], None], inexact: bool = False) -> None:
+        self.folder, self.metrics, self.facts, self.schedule = folder, metrics, dict(facts), schedule
+        self.stopping = False
+        self._note, self._inexact = note, inexact
+        self._began = self._last = time.monotonic()
+        self._worked = self._cost = 0.0
+        self._found: Checkpoint | None = None
+
+    @property
+    def temporary(self) -> Path:
+        """Where a checkpoint is while it is being written."""
+        return self.folder / ".writing"
+
+    @property
+    def seconds(self) -> float:
+        """The stage's work so far, over all attempts; what was done after the last checkpoint of a killed one is lost."""
+        return self._worked + time.monotonic() - self._began
+
+    def due(self, step: int) -> bool:
+        """Whether a checkpoint is to be made after this step; asked once a step."""
+        plan = self.schedule
+        if plan.every_steps and step % plan.every_steps == 0:
+            return True
+        waited = time.monotonic() - self._last
+        return plan.every_seconds is not None and waited >= max(plan.every_seconds, self._cost / COST)
+
+    @contextlib.contextmanager
+    def writing(self, step: int) -> Iterator[Path]:
+        """A folder to write the checkpoint of a step into, which becomes it when the block ends without an error."""
+        began = time.monotonic()
+        temporary = self.temporary
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        yield temporary
+        if self.metrics.exists():
+            shutil.copyfile(self.metrics, temporary / METRICS)
+        durable.sync_files(temporary)
+        durable.write_json(temporary / MANIFEST, {
+            "step": step, "seconds": round(self.seconds, 3), "facts": self.facts, "files": file_hashes(temporary, MANIFEST),
+        })
+        final = self.folder / f"step-{step}"
+        shutil.rmtree(final, ignore_errors=True)
+        temporary.rename(final)
+        durable.sync_folder(self.folder)
+        for old in self._folders():
+            if old != final:
+                shutil.rmtree(old)
+        self._last = time.monotonic()
+        self._cost = self._last - began
+
+    def latest(self) -> Checkpoint | None:
+        """The last whole checkpoint, with metrics.jsonl put back to it; a damaged one is told of and dropped.
+
+        Raises StageError for a checkpoint from which the bytes of an uninterrupted run cannot be reached, unless asked to
+        go on inexactly.
+        """
+        for folder in self._folders():
+            fault = damage(folder)
+            if fault:
+                self._note(f"the checkpoint {folder.name} is damaged ({fault}), and is not used")
+                continue
+            manifest = durable.read_json(folder / MANIFEST)
+            self._refuse_inexact(folder, manifest["facts"])
+            if (folder / METRICS).exists():
+                shutil.copyfile(folder / METRICS, self.metrics)
+            self._worked = manifest["seconds"]
+            self._note(f"goes on from its checkpoint at step {manifest['step']}")
+            return Checkpoint(folder, manifest["step"], manifest["seconds"])
+        return None
+
+    def _refuse_inexact(self, folder: Path, theirs: Mapping[str, Any]) -> None:
+        names = sorted({*theirs, *self.facts})
+        other = [f"{name} {theirs.get(name)}, now {self.facts.get(name)}" for name in names if theirs.get(name) != self.facts.get(name)]
+        if not other:
+            return
+        if self._inexact:
+            self._note(f"goes on inexactly: {folder.name} was made with {'; '.join(other)}")
+            return
+        raise StageError(f"its checkpoint {folder.name} was made with {'; '.join(other)}: going on would not give the bytes of an "
+                         f"uninterrupted run. Add --inexact to go on all the same, or remove {folder.parent} to begin again")
+
+    def _folders(self) -> list[Path]:
+        found = self.folder.glob("step-*") if self.folder.is_dir() else []
+        return sorted(found, key=lambda path: -int(path.name.removeprefix("step-")))
+
+    @contextlib.contextmanager
+    def until_stopped(self) -> Iterator[None]:
+        """While this lasts SIGTERM only sets `stopping`, for a loop that looks at it after each step."""
+
+        def stop(*_: object) -> None:
+            self.stopping = True
+
+        before = signal.signal(signal.SIGTERM, stop)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+
+def damage(folder: Path) -> str | None:
+    """What is wrong with a checkpoint's files, or None."""
+    manifest = folder / MANIFEST
+    try:
+        expected = durable.read_json(manifest)["files"]
+    except (OSError, ValueError, KeyError) as error:
+        return f"{MANIFEST} cannot be read: {error}"
+    found = file_hashes(folder, MANIFEST)
+    changed = [name for name in {*expected, *found} if expected.get(name) != found.get(name)]
+    return f"{min(changed)} is not what was written" if changed else None

@@ -1,0 +1,124 @@
+"""A transformers Trainer that is stopped anywhere and goes on to the same bytes."""
+
+import contextlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+from transformers import Trainer, TrainerCallback
+
+from pipeline.checkpoints import Checkpoints
+from pipeline.stage import Stopped
+
+
+class Stateful(Protocol):
+    """Something beside a trainer that goes on with it. A state is made of tensors, numbers, strings, and lists and dicts."""
+
+    def state(self) -> dict[str, Any]: ...
+    def restore(self, state: dict[str, Any]) -> None: ...
+
+
+class Resumable(Trainer):
+    """A mixin: put it before the trainer that it makes resumable, and call `train_with` instead of `train`.
+
+    What the Trainer saves itself (optimizer, scheduler, counters, every random stream) is left to it. Beside that:
+
+    - checkpoints are whole or not there, are made on a schedule or when asked to stop, and hold `own_state` and the states of
+      what was given to `train_with`;
+    - fused experts are loaded back. Trainer's own loading skips them without an error, since a file names each expert's
+      tensors and the model one tensor for all of them (transformers #48805);
+    - the data has to be one epoch in a fixed order, as long as the training: what a sampler has drawn for later epochs is in no
+      checkpoint (trl's RepeatSampler begins anew after a resumption).
+    """
+
+    checkpoints: Checkpoints | None = None
+    beside: Mapping[str, Stateful]
+
+    def own_state(self) -> dict[str, Any]:
+        """What the trainer has besides what Trainer saves."""
+        return {}
+
+    def restore_own(self, state: dict[str, Any]) -> None:
+        """Take back what `own_state` gave."""
+
+    def train_with(self, checkpoints: Checkpoints, **beside: Stateful) -> None:
+        """Train to the end, from the last checkpoint where there is one. Raises Stopped when asked to stop before the end."""
+        self.checkpoints, self.beside = checkpoints, beside
+        saving = _Saving(checkpoints)
+        self.add_callback(saving)
+        found = checkpoints.latest()
+        if found:
+            states = torch.load(found.path / self._states_file, weights_only=True)
+            self.restore_own(states["own"])
+            for name, part in beside.items():
+                part.restore(states["beside"][name])
+        with checkpoints.until_stopped():
+            self.train(resume_from_checkpoint=str(found.path / f"checkpoint-{found.step}") if found else None)
+        if saving.stopped:
+            raise Stopped(f"stopped at step {self.state.global_step}, with a checkpoint")
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """None is made: trl would write one with each checkpoint."""
+
+    @property
+    def _states_file(self) -> str:
+        return f"states-{self.args.process_index}.pt"
+
+    def _get_output_dir(self, trial: Any) -> str:
+        return str(self.checkpoints.temporary) if self.checkpoints else super()._get_output_dir(trial)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        assert self.checkpoints
+        with contextlib.ExitStack() as stack:
+            if self.accelerator.is_main_process:
+                stack.enter_context(self.checkpoints.writing(self.state.global_step))
+            self.accelerator.wait_for_everyone()
+            super()._save_checkpoint(model, trial)
+            states = {"own": self.own_state(), "beside": {name: part.state() for name, part in self.beside.items()}}
+            torch.save(states, self.checkpoints.temporary / self._states_file)
+            self.accelerator.wait_for_everyone()
+        self.accelerator.wait_for_everyone()
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
+        if sharded or not (Path(resume_from_checkpoint) / "config.json").exists():  # an adapter has a config of its own
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+        else:
+            load_exactly(self.model if model is None else model, resume_from_checkpoint)
+
+
+def load_exactly(model: Any, folder: str) -> None:
+    """Load every parameter and persistent buffer of a transformers model from a folder that it was saved to.
+
+    Goes through `from_pretrained`, which fuses experts as it should. Raises RuntimeError where a tensor is missing.
+    """
+    saved = type(model).from_pretrained(folder, dtype="auto")
+    model.load_state_dict(saved.state_dict(), strict=True)
+
+
+class _Saving(TrainerCallback):
+    """Asks for a checkpoint where one is due, and for an end after it where the process was asked to stop."""
+
+    def __init__(self, checkpoints: Checkpoints) -> None:
+        self.checkpoints = checkpoints
+        self.stopped = False
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if control.should_training_stop:  # the end: what follows is saved as the stage's output
+            return
+        due, stop = self._agreed(self.checkpoints.due(state.global_step), self.checkpoints.stopping)
+        control.should_save = control.should_save or due or stop
+        if stop:
+            self.stopped = control.should_training_stop = True
+
+    @staticmethod
+    def _agreed(*wishes: bool) -> list[bool]:
+        """What any process wishes: clocks and signals differ between them, and all have to save together."""
+        if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+            return list(wishes)
+        device = "cuda" if torch.distributed.get_backend() == "nccl" else "cpu"
+        votes = torch.tensor(wishes, dtype=torch.int32, device=device)
+        torch.distributed.all_reduce(votes, torch.distributed.ReduceOp.MAX)
+        return [bool(vote) for vote in votes]

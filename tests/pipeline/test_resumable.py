@@ -1,0 +1,177 @@
+"""Training that is cut off and taken up again ends with the bits of training that was not."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from datasets import Dataset
+from transformers import Trainer, TrainerCallback, TrainingArguments
+from trl import GRPOConfig
+
+from eval.problems import load
+from pipeline import models
+from pipeline.checkpoints import METRICS, Checkpoints, CheckpointSchedule
+from pipeline.data import Row
+from pipeline.moe.balance import Balance
+from pipeline.policy import PolicyTrainer, RewardFunction
+from pipeline.resumable import Resumable, load_exactly
+from pipeline.schedule import Schedule
+from pipeline.stage import Stopped
+from pipeline.supervised import Plan, Probe, train
+from pipeline.tokenizer import train_tokenizer
+from rewards.rubric import Rubric
+
+Tiny = Callable[..., Any]
+Context = Callable[..., Any]
+PROBLEMS = load("word_problems:train", 6)
+TOKENIZER = train_tokenizer([p.prompt + " <think>So 3.</think><answer>3</answer>" for p in PROBLEMS], 96)
+
+
+class PowerCut(Exception):
+    pass
+
+
+def checkpoints(folder: Path, every_steps: int | None, notes: list[str] | None = None) -> Checkpoints:
+    schedule = CheckpointSchedule(every_seconds=None, every_steps=every_steps)
+    return Checkpoints(folder / "checkpoints", folder / METRICS, {}, schedule, note=[].append if notes is None else notes.append)
+
+
+def cut(monkeypatch: pytest.MonkeyPatch, at: int | None) -> None:
+    """Training ends with PowerCut when it begins the step after `at`; None takes the cut away."""
+    step = Trainer.training_step
+
+    def training_step(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if self.state.global_step == at:
+            raise PowerCut
+        return step(self, *args, **kwargs)
+
+    monkeypatch.undo()
+    if at is not None:
+        monkeypatch.setattr(Trainer, "training_step", training_step)
+
+
+def rows(count: int) -> list[Row]:
+    generator = torch.Generator().manual_seed(3)
+    lengths = [4 + 5 * (place % 4) for place in range(count)]
+    return [{"input_ids": torch.randint(4, 48, (n,), generator=generator).tolist(), "weights": [1.0] * n} for n in lengths]
+
+
+@pytest.mark.parametrize("family", ["deepseek_v3", "qwen3_moe", "qwen3"])
+@pytest.mark.parametrize("at", [5, 23, 31])  # within the first log interval, between two, and in a further round of the probe's
+def test_supervised(tiny: Tiny, context: Context, monkeypatch: pytest.MonkeyPatch, family: str, at: int) -> None:
+    def attempt(ctx: Any) -> tuple[dict[str, torch.Tensor], Any]:
+        model = tiny(family).train()
+        plan = Plan(40, 4, 0.01, 1e-3, Schedule(24, more=8))
+        probe = Probe(lambda: {"skill": 0.1 if ctx.seen[-1][0] < 24 else 0.2}, 100, 0.15)  # one further round
+        metrics = train(ctx, model, TOKENIZER, rows(160), plan, probe)
+        state: dict[str, torch.Tensor] = model.state_dict()
+        return state, metrics
+
+    whole = context()
+    expected, metrics = attempt(whole)
+    ctx = context()
+    ctx.checkpoints = checkpoints(ctx.out, 4)
+    cut(monkeypatch, at)
+    with pytest.raises(PowerCut):
+        attempt(ctx)
+    cut(monkeypatch, None)
+    again = context()
+    again.checkpoints = checkpoints(ctx.out, None)
+    found, metrics_again = attempt(again)
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+    kept = [row for row in ctx.rows if row["step"] <= at - at % 4]  # what the checkpoint's metrics.jsonl has
+    assert [*kept, *again.rows] == whole.rows
+    assert metrics_again == metrics
+    assert metrics["steps"] == 32
+
+
+class Policy:
+    """A GRPO training of 2 updates a buffer and 6 problems, so that step 6 begins a second epoch."""
+
+    def __init__(self, tiny: Tiny, folder: Path, family: str, **changed: Any) -> None:
+        model = tiny(family, vocab_size=len(TOKENIZER), initializer_range=0.15).train()
+        with torch.no_grad():
+            model.get_input_embeddings().weight[TOKENIZER.eos_token_id] *= 4
+        model.save_pretrained(folder / "start")
+        TOKENIZER.save_pretrained(folder / "start")
+        self.model = models.load(folder / "start")[0].train()  # trl reads the reference model from where the policy came from
+        reward = RewardFunction({p.id: p for p in PROBLEMS}, Rubric(rules={"length": {"weight": 1.0, "most": 8}}), TOKENIZER, "")
+        options = {
+            "output_dir": str(folder), "max_steps": 8, "per_device_train_batch_size": 4, "steps_per_generation": 2,
+            "gradient_accumulation_steps": 1, "num_generations": 4, "max_completion_length": 20, "beta": 0.0,
+            "loss_type": "dapo", "learning_rate": 3e-3, "save_strategy": "no", "report_to": [], "disable_tqdm": True,
+            "use_cpu": True, "bf16": False, "gradient_checkpointing": False, "logging_steps": 1, "shuffle_dataset": False,
+            "temperature": 0.8,
+        }
+        visits = [{"prompt": p.prompt, "problem": p.id, "visit": visit} for visit in (0, 1) for p in PROBLEMS]
+        self.balance = Balance(self.model, 1e-3)
+        self.reward = reward
+        self.trainer = PolicyTrainer(
+            model=self.model, args=GRPOConfig(**{**options, **changed}), reward_funcs=reward, train_dataset=Dataset.from_list(visits),
+            processing_class=TOKENIZER, seed_parts=(0, "test"), open_thinking=False,
+        )
+
+    def train(self, at: Checkpoints) -> tuple[dict[str, torch.Tensor], list[dict[str, Any]]]:
+        self.trainer.train_with(at, balance=self.balance, reward=self.reward)
+        log = [{k: v for k, v in row.items() if not k.startswith(("step_time", "train_"))} for row in self.trainer.state.log_history]
+        return self.model.state_dict(), log
+
+
+@pytest.mark.parametrize(("family", "changed"), [
+    ("deepseek_v3", {}),
+    ("qwen3_moe", {}),
+    ("qwen3", {"beta": 0.1, "sync_ref_model": True, "ref_model_sync_steps": 2, "ref_model_mixup_alpha": 0.5}),
+])
+@pytest.mark.parametrize(("every", "at"), [(3, 4), (2, 4), (7, 7)])  # inside a buffer, on its edge, in the second epoch
+def test_grpo(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str, changed: Any, every: int, at: int) -> None:
+    expected, log = Policy(tiny, tmp_path / "whole", family, **changed).train(checkpoints(tmp_path / "whole", None))
+    folder = tmp_path / "cut"
+    cut(monkeypatch, at)
+    with pytest.raises(PowerCut):
+        Policy(tiny, folder, family, **changed).train(checkpoints(folder, every))
+    cut(monkeypatch, None)
+    notes: list[str] = []
+    found, log_again = Policy(tiny, folder, family, **changed).train(checkpoints(folder, None, notes))
+    assert notes == [f"goes on from its checkpoint at step {at - at % every}"]
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+    assert log_again == log
+    start = Policy(tiny, tmp_path / "other", family).model.state_dict()
+    assert any(not torch.equal(start[name], found[name]) for name in start)
+
+
+def test_asked_to_stop_it_leaves_a_checkpoint_of_its_step(tiny: Tiny, tmp_path: Path) -> None:
+    expected, _ = Policy(tiny, tmp_path / "whole", "qwen3").train(checkpoints(tmp_path / "whole", None))
+    stopped = checkpoints(tmp_path, None)
+
+    class Asks(TrainerCallback):
+        def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            stopped.stopping = state.global_step == 2
+
+    policy = Policy(tiny, tmp_path, "qwen3")
+    policy.trainer.add_callback(Asks())
+    with pytest.raises(Stopped, match="step 3"):
+        policy.train(stopped)
+    notes: list[str] = []
+    found, _ = Policy(tiny, tmp_path, "qwen3").train(checkpoints(tmp_path, None, notes))
+    assert notes == ["goes on from its checkpoint at step 3"]
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+
+
+@pytest.mark.parametrize("family", ["deepseek_v3", "qwen3_moe"])
+def test_transformers_still_leaves_fused_experts_as_they_are(tiny: Tiny, tmp_path: Path, family: str) -> None:
+    """transformers #48805. When this fails it is fixed, and Resumable._load_from_checkpoint can go."""
+    model = tiny(family)
+    model.save_pretrained(tmp_path)
+    expected = {name: value.clone() for name, value in model.state_dict().items()}
+    experts = [name for name in expected if ".experts." in name]
+    arguments = TrainingArguments(output_dir=str(tmp_path), use_cpu=True, report_to=[])
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    Trainer._load_from_checkpoint(Trainer(model, arguments), str(tmp_path))
+    assert not any(torch.equal(model.state_dict()[name], expected[name]) for name in experts)
+    load_exactly(model, str(tmp_path))
+    assert all(torch.equal(model.state_dict()[name], expected[name]) for name in expected)
+    assert issubclass(PolicyTrainer, Resumable)
