@@ -1,6 +1,7 @@
 """`retort`: finds the subcommand, imports it alone, and turns what a person did wrong into plain lines."""
 
 import argparse
+import errno
 import importlib
 import os
 import sys
@@ -14,6 +15,8 @@ SUMMARIES = {
     "run": "run a recipe, or go on with a run that was stopped",
     "plan": "show what `run` would do, and do nothing",
     "status": "show what of a run is done, and what would be made again and why",
+    "verify": "recompute the hashes of what a run made, and say what differs",
+    "clean": "remove what no run needs any more",
     "list": "list recipes, stages, rules, verifiers and problem sets",
     "grade": "grade completions of a JSONL file, without a model",
     "eval": "measure a model on problem sets",
@@ -64,9 +67,9 @@ def _command(name: str, rest: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except OSError as error:
-        if error.filename is None:
+        if error.filename is None and error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
             raise
-        print(f"retort: {error.filename}: {error.strerror}", file=sys.stderr)
+        print(f"retort: {f'{error.filename}: ' if error.filename else ''}{error.strerror}", file=sys.stderr)
         return 1
 
 

@@ -38,13 +38,18 @@ class Store:
     def artifacts(self) -> Path:
         return self.runs / "artifacts"
 
+    @property
+    def unfinished(self) -> Path:
+        """Where artifacts are made, with their checkpoints and locks."""
+        return self.artifacts / ".partial"
+
     def path(self, name: str, fingerprint: Fingerprint) -> Path:
         """Where the artifact is, or will be."""
         return self.artifacts / f"{name}-{fingerprint.short}"
 
     def partial(self, name: str, fingerprint: Fingerprint) -> Path:
         """Where the artifact is being made: `out/` becomes it, checkpoints may lie beside. Kept for the next attempt."""
-        return self.artifacts / ".partial" / f"{name}-{fingerprint.short}"
+        return self.unfinished / f"{name}-{fingerprint.short}"
 
     def find(self, name: str, fingerprint: Fingerprint) -> Artifact | None:
         """The whole artifact of this fingerprint, if it was made before."""
@@ -55,7 +60,7 @@ class Store:
 
     def lock(self, name: str, fingerprint: Fingerprint) -> Lock:
         """The right to make this artifact. Raises Held while another run makes it."""
-        return Lock(self.artifacts / ".partial" / f"{name}-{fingerprint.short}.lock")
+        return Lock(self.unfinished / f"{name}-{fingerprint.short}.lock")
 
 
 def finish(out: Path, artifact: Path, manifest: Mapping[str, Any]) -> None:

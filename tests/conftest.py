@@ -1,6 +1,9 @@
 """Settings for every test, and tiny random models of the families that Retort knows."""
 
+import fcntl
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -124,3 +127,31 @@ def context(tmp_path: Path) -> Callable[..., Recorder]:
         return Recorder(out, paths, seed)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def retort() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """retort(folder, "run", "smoke") runs the command there, and returns what it printed and its exit code."""
+
+    def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "HF_HUB_OFFLINE": "1", "COLUMNS": "120"}
+        command = [sys.executable, "-P", "-m", "pipeline.cli", *words]
+        return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def smoke(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest, retort: Callable[..., Any]) -> Path:
+    """A folder in which `retort run smoke` was run; the same one for all of a parallel test run's processes."""
+    base = tmp_path_factory.getbasetemp()
+    parallel = "workerinput" in vars(request.config)
+    folder = (base.parent if parallel else base) / "smoke"
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "printed").exists():
+            done = retort(folder, "run", "smoke")
+            assert done.returncode == 0, done.stdout + done.stderr
+            (folder / "printed").write_text(done.stdout + done.stderr)
+    return folder

@@ -1,7 +1,6 @@
 """The whole lineage by `retort run smoke`, once, and then everything that a person does with a finished run."""
 
 import contextlib
-import fcntl
 import json
 import os
 import random
@@ -9,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -27,27 +27,6 @@ MODELS = [name for name in STAGES if name not in ("cold_traces", "traces", "scor
 QUESTION = "f(x): add 3, then double. Write f."
 
 pytestmark = pytest.mark.xdist_group("smoke")
-
-
-def retort(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "HF_HUB_OFFLINE": "1", "COLUMNS": "120"}
-    return subprocess.run([*RETORT, *words], cwd=folder, env=env, capture_output=True, text=True, check=False)
-
-
-@pytest.fixture(scope="session")
-def smoke(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
-    """A folder in which `retort run smoke` was run; the same one for all of a parallel test run's processes."""
-    base = tmp_path_factory.getbasetemp()
-    parallel = "workerinput" in vars(request.config)
-    folder = (base.parent if parallel else base) / "smoke"
-    folder.mkdir(exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / "printed").exists():
-            done = retort(folder, "run", "smoke")
-            assert done.returncode == 0, done.stdout + done.stderr
-            (folder / "printed").write_text(done.stdout + done.stderr)
-    return folder
 
 
 @pytest.fixture
@@ -248,7 +227,7 @@ def test_eval_reads_the_real_gsm8k(run: Path, capsys: pytest.CaptureFixture[str]
     assert numbers["pass@1"] == 0.0
 
 
-def test_a_second_run_makes_nothing_again(smoke: Path, run: Path) -> None:
+def test_a_second_run_makes_nothing_again(retort: Callable[..., subprocess.CompletedProcess[str]], smoke: Path, run: Path) -> None:
     before = {name: found.path.stat().st_mtime_ns for name, found in RunFolder(run).artifacts().items()}
     began = time.perf_counter()
     done = retort(smoke, "run", "smoke")

@@ -1,0 +1,31 @@
+"""`retort clean`: removes what no run needs any more."""
+
+import argparse
+
+from pipeline.commands.run import runs_argument
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--delete", action="store_true", help="remove what is listed; without it nothing is touched")
+    runs_argument(parser)
+
+
+def main(args: argparse.Namespace) -> int:
+    import shutil
+
+    from pipeline.cleaning import size, unneeded
+    from pipeline.errors import UserError
+
+    if not args.runs.is_dir():
+        raise UserError(f"{args.runs}: there is no such folder")
+    total = 0
+    for path in unneeded(args.runs):
+        total += (found := size(path))
+        print(f"{found / 1e6:8.1f} MB  {path}")
+        if args.delete:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    if args.delete:
+        print(f"removed {total / 1e6:.1f} MB")
+    else:
+        print(f"{total / 1e6:.1f} MB that no run needs{'; add --delete to remove it' if total else ''}")
+    return 0

@@ -1,0 +1,27 @@
+"""`retort verify`: whether everything that a run says it made is what it was when it was made."""
+
+import argparse
+
+from pipeline.commands.run import runs_argument
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", help="a run: its folder, such as runs/quickstart, or its name")
+    runs_argument(parser)
+
+
+def main(args: argparse.Namespace) -> int:
+    from pipeline.commands.plan import table
+    from pipeline.commands.status import find_run
+    from pipeline.run_folder import RunFolder
+    from pipeline.verify import faults_of_run
+
+    rows: list[tuple[str, ...]] = []
+    faults = faults_of_run(RunFolder(find_run(args.run, args.runs)))
+    for stage, found in faults.items():
+        rows += [(stage, fault) for fault in found] or [(stage, "as it was made")]
+    print(table(("stage", "files"), rows))
+    faulty = [stage for stage, found in faults.items() if found]
+    if faulty:
+        print(f"not as made: {', '.join(faulty)}. Remove what was changed, and `retort run` makes it again")
+    return 1 if faulty else 0

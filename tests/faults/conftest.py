@@ -1,0 +1,111 @@
+"""Runs that are killed at chosen moments and started again, and what they have made in the end."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import recipes
+
+SMOKE = (Path(next(iter(recipes.__path__))) / "smoke.yaml").read_text()
+
+
+class Killed:
+    """A run in a folder of its own, to be started and killed as often as one likes."""
+
+    def __init__(self, folder: Path, recipe: str, **environment: str) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "recipe.yaml").write_text(recipe)
+        self.environment = {**os.environ, "HF_HUB_OFFLINE": "1", "COLUMNS": "200", **environment}
+
+    @property
+    def printed(self) -> str:
+        """What all attempts have printed."""
+        return (self.folder / "printed").read_text()
+
+    def start(self, *more: str) -> subprocess.Popen[bytes]:
+        """Begin an attempt in a session of its own."""
+        command = [sys.executable, "-P", "-m", "pipeline.cli", "run", "recipe.yaml", *more]
+        with (self.folder / "printed").open("ab") as stream:
+            return subprocess.Popen(command, cwd=self.folder, env=self.environment, stdout=stream, stderr=stream,
+                                    start_new_session=True)
+
+    def killed_when(self, moment: Callable[[], bool]) -> bool:
+        """An attempt that is killed as soon as `moment` says so; False where it ended before."""
+        process = self.start()
+        while not moment():
+            if process.poll() is not None:
+                return False
+            time.sleep(0.001)
+        kill_session(process)
+        return True
+
+    def killed_after(self, seconds: float) -> bool:
+        """An attempt that is killed so many seconds after its start; False where it ended before."""
+        until = time.monotonic() + seconds
+        return self.killed_when(lambda: time.monotonic() > until)
+
+    def to_the_end(self, *more: str) -> dict[str, str]:
+        """An attempt that is left alone, and what the run has made then."""
+        code = self.start(*more).wait()
+        assert code == 0, self.printed
+        return made(self.folder)
+
+
+def kill_session(process: subprocess.Popen[bytes]) -> None:
+    """SIGKILL to every process of the session, as when a machine fails; returns when all are gone."""
+    while members := list(_session(process.pid)):
+        for pid in members:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        process.poll()
+        time.sleep(0.01)
+    process.wait()
+
+
+def _session(leader: int) -> Iterator[int]:
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(fields[3]) == leader and fields[0] != "Z":
+            yield int(folder.name)
+
+
+def made(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file of every artifact under a folder of runs, by stage and file. Manifests, which tell times, are
+    left out."""
+    found: dict[str, str] = {}
+    for manifest in sorted((folder / "runs" / "artifacts").glob("*/stage.json")):
+        content: dict[str, Any] = json.loads(manifest.read_text())
+        found |= {f"{content['name']}/{file}": digest for file, digest in content["files"].items()}
+    return found
+
+
+@pytest.fixture
+def killed(tmp_path: Path) -> Callable[..., Killed]:
+    """killed("name", recipe) -> a run of that recipe in a new folder."""
+    return lambda name, recipe, **environment: Killed(tmp_path / name, recipe, **environment)
+
+
+@pytest.fixture
+def smoke_made(smoke: Path) -> dict[str, str]:
+    """What `retort run smoke` makes when it is left alone."""
+    return made(smoke)
+
+
+@pytest.fixture
+def smoke_recipe() -> str:
+    """recipes/smoke.yaml with a checkpoint each second."""
+    return SMOKE.replace("parallel: 2\n", "parallel: 2\ncheckpoints: {every_seconds: 1}\n")
