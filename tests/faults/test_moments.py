@@ -66,7 +66,7 @@ def little(killed: Killed, name: str, cuts: str = "") -> Any:
 
 
 @pytest.fixture(scope="module")
-def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
+def expected() -> dict[str, dict[str, str]]:
     """What the undisturbed run makes, filled by the first test that needs it."""
     return {}
 
