@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from eval.pieces import Pieces
 from pipeline import durable
 from pipeline.hashes import file_hashes
 from pipeline.stage import StageError
@@ -117,6 +118,17 @@ class Checkpoints:
             self._note(f"goes on from its checkpoint at step {manifest['step']}")
             return Checkpoint(folder, manifest["step"], manifest["seconds"])
         return None
+
+    def pieces(self) -> Pieces:
+        """Rollouts that the stage has finished, for stages that sample and do not train. Raises StageError as `latest` does."""
+        folder = self.folder / "rollouts"
+        facts = folder / MANIFEST
+        if facts.exists():
+            self._refuse_inexact(folder, durable.read_json(facts))
+        else:
+            folder.mkdir(parents=True, exist_ok=True)
+            durable.write_json(facts, self.facts)
+        return Pieces(folder)
 
     def _refuse_inexact(self, folder: Path, theirs: Mapping[str, Any]) -> None:
         names = sorted({*theirs, *self.facts})

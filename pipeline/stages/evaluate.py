@@ -17,6 +17,7 @@ class Evaluate(Stage):
     """
 
     kind: ClassVar[str] = "evaluate"
+    version: ClassVar[int] = 2
     makes: ClassVar[ArtifactType] = "report"
 
     models: list[ModelInput] = Field(default_factory=list)
@@ -60,8 +61,10 @@ class Evaluate(Stage):
         report: dict[str, Any] = {"parameters": models.parameters(model), "problems": {}, "tokens": 0}
         total = len(self.models) * len(self.problems)
         names = set_names(self.problems)
+        pieces = ctx.checkpoints.pieces()
         for number, problem_set in enumerate(self.problems):
             begun = place * len(self.problems) + number
+            name = names[problem_set]
 
             def progress(done: int, of: int, begun: int = begun, problem_set: str = problem_set) -> None:
                 ctx.progress(begun + done / of, total, model=label, problems=problem_set)
@@ -76,9 +79,10 @@ class Evaluate(Stage):
                 open_thinking=self.open_thinking,
                 context=models.context_length(model),
                 progress=progress,
+                pieces=pieces,
+                name=f"{label}-{name}",
             )
             rows = [rollout.row() for rollout in rollouts]
-            name = names[problem_set]
             write_rows(ctx.out / f"{label}-{name}.jsonl".replace("/", "_"), rows)
             report["problems"][name] = reduce(rows)
             report["tokens"] += sum(rollout.completion.tokens for rollout in rollouts)

@@ -22,6 +22,7 @@ class Sample(Stage):
     """
 
     kind: ClassVar[str] = "sample"
+    version: ClassVar[int] = 2
     makes: ClassVar[ArtifactType] = "dataset"
 
     model: ModelInput
@@ -54,6 +55,7 @@ class Sample(Stage):
             seed_parts=(ctx.seed, ctx.name),
             open_thinking=self.open_thinking,
             progress=ctx.progress,
+            pieces=ctx.checkpoints.pieces(),
         )
         dropped: Counter[str] = Counter()
         kept: dict[str, list[Rollout]] = {}

@@ -1,0 +1,59 @@
+"""Rollouts kept as they are finished, piece by piece, so that a stopped evaluation goes on where it was."""
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from rewards.types import Completion, Label, Verdict
+
+Graded = tuple[Completion, Verdict]
+
+
+class Pieces:
+    """Pieces of graded rollouts under a folder, a file each: there and whole, or not there.
+
+    What a piece holds is known by its name alone: whoever asks for "long-needle:test-0003" has to ask for the same thing
+    each time.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def get(self, name: str) -> list[Graded] | None:
+        """The piece of this name; None where it is not there, or not what was written."""
+        try:
+            text, _, digest = self._path(name).read_text(encoding="utf-8").rstrip("\n").rpartition("\n")
+        except FileNotFoundError:
+            return None
+        if _digest(text) != digest:
+            return None
+        return [_read(json.loads(line)) for line in text.split("\n")]
+
+    def put(self, name: str, graded: Sequence[Graded]) -> None:
+        """Keep a piece."""
+        text = "\n".join(json.dumps([asdict(completion), asdict(verdict)], ensure_ascii=False) for completion, verdict in graded)
+        path = self._path(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}")
+        with temporary.open("w", encoding="utf-8") as stream:
+            stream.write(f"{text}\n{_digest(text)}\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+
+    def _path(self, name: str) -> Path:
+        return self.folder / f"{quote(name, safe='')}.jsonl"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _read(row: list[dict[str, Any]]) -> Graded:
+    completion, verdict = row
+    return Completion(**completion), Verdict(**{**verdict, "label": Label(verdict["label"])})
