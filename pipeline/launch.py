@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from pipeline import strict_yaml
+
 
 class LaunchError(RuntimeError):
     """The process that stages are forked from is gone."""
@@ -154,10 +156,16 @@ class _Launched:
 
 
 def accelerate(config: Path, job: Path, log: Path) -> StageProcess:
-    """Start a stage through `accelerate launch` with a config of `accelerate config`."""
+    """Start a stage through `accelerate launch` with a config of `accelerate config`.
+
+    For a config of type MULTI_CPU without MPI accelerate launches one process and says nothing; its launcher for
+    several GPUs is right for CPUs too, and is asked for then.
+    """
+    written = strict_yaml.read_file(config).data
+    several = ["--multi_gpu"] if written.get("distributed_type") == "MULTI_CPU" and not written.get("mpirun_config") else []
     with log.open("ab") as stream:
         return _Launched(subprocess.Popen(
-            [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(config),
+            [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(config), *several,
              "-m", "pipeline.worker", str(job)],
             stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, env=environment(), process_group=0,
         ))

@@ -103,10 +103,14 @@ class Runner:
                 self._display.reused(name, artifact.path.name)
 
     def _open_zygote(self) -> None:
-        if self.recipe.accelerate:
+        forked = [step.config for name in self._waiting if not self._accelerated(step := self.recipe.steps[name])]
+        if not forked:
             return
-        modules = dict.fromkeys(module for name in self._waiting for module in self.recipe.steps[name].config.preload)
+        modules = dict.fromkeys(module for config in forked for module in config.preload)
         self._zygote = launch.Zygote(list(modules), self.run_folder.logs / "processes.log")
+
+    def _accelerated(self, step: Step) -> bool:
+        return self.recipe.accelerate is not None and type(step.config).distributed
 
     def _tell_sandbox(self) -> None:
         from rewards.sandbox.pool import sandbox
@@ -154,7 +158,7 @@ class Runner:
         file = job.write(self.recipe, step, self.prints, self._made, self.store, self.run_folder, self._attempt,
                          inexact=self._inexact)
         self.run_folder.record(name, event="started", fingerprint=fingerprint.digest)
-        if self.recipe.accelerate:
+        if self.recipe.accelerate and self._accelerated(step):
             process = launch.accelerate(self.recipe.accelerate, file, log)
         else:
             assert self._zygote is not None

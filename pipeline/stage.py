@@ -87,6 +87,8 @@ class Stage(BaseModel):
     kind: ClassVar[str]
     version: ClassVar[int] = 1
     makes: ClassVar[ArtifactType]
+    distributed: ClassVar[bool] = False
+    """Whether the stage is for several processes, where the recipe has an `accelerate` config; others run in one."""
     # Loaded once in the process that stages are forked from, which saves each of them these seconds.
     preload: ClassVar[tuple[str, ...]] = (
         "torch", "datasets", "peft", "transformers.trainer", "transformers.models.auto.modeling_auto",

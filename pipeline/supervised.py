@@ -13,6 +13,7 @@ from trl import SFTConfig, SFTTrainer
 from pipeline.data import Collator, Rows
 from pipeline.moe.balance import Balance
 from pipeline.optimizer import Muon
+from pipeline.processes import share_of
 from pipeline.resumable import Resumable
 from pipeline.schedule import Phased, Schedule
 from pipeline.stage import Context
@@ -157,7 +158,7 @@ def config(folder: Path, plan: Plan, seed: int) -> SFTConfig:
     return SFTConfig(
         output_dir=str(folder),
         max_steps=plan.steps,
-        per_device_train_batch_size=plan.batch_size,
+        per_device_train_batch_size=share_of(plan.batch_size),
         max_grad_norm=plan.clip,
         seed=seed,
         data_seed=seed,

@@ -25,7 +25,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline import durable, inputs, locks, store
+from pipeline import durable, inputs, locks, processes, store
 from pipeline.checkpoints import METRICS, Checkpoints, CheckpointSchedule
 from pipeline.stage import Stage, StageError, Stopped
 from pipeline.versions import hardware, versions
@@ -92,7 +92,7 @@ class WorkerContext:
 def run_job(job_file: Path) -> int:
     """Run a job to its end and return the exit code; what goes wrong is an event, and a traceback on stderr."""
     job = json.loads(job_file.read_text())
-    main = int(os.environ.get("RANK", "0")) == 0
+    main = processes.is_first()
     events = Events(Path(job["events"]), silent=not main)
     if not _runner_lives(Path(job["lock"]), job["token"]):
         print("the run that this job is of is not running any more; start it again with `retort run`", file=sys.stderr)
@@ -128,7 +128,7 @@ def _facts(job: Mapping[str, Any]) -> dict[str, Any]:
     """What two attempts at a stage have to share to end with the same bytes."""
     return {
         "fingerprint": job["manifest"]["fingerprint"], "threads": job["threads"],
-        "processes": int(os.environ.get("WORLD_SIZE", "1")), "hardware": hardware(), **versions(),
+        "processes": processes.count(), "hardware": hardware(), **versions(),
     }
 
 

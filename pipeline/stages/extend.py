@@ -37,6 +37,7 @@ class Extend(Stage):
     kind: ClassVar[str] = "extend"
     version: ClassVar[int] = 2
     makes: ClassVar[ArtifactType] = "model"
+    distributed: ClassVar[bool] = True
 
     model: ModelInput
     data: DatasetInput | None = None

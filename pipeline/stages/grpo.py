@@ -24,6 +24,7 @@ class Grpo(Stage):
     kind: ClassVar[str] = "grpo"
     version: ClassVar[int] = 2
     makes: ClassVar[ArtifactType] = "model"
+    distributed: ClassVar[bool] = True
 
     model: ModelInput
     problems: ProblemSets = Field(min_length=1, description="problem sets to train on, name:split")
@@ -114,11 +115,13 @@ class Grpo(Stage):
         import torch
         from trl import GRPOConfig
 
+        from pipeline.processes import share_of
+
         batch = self.prompts_per_step * self.group_size
         return GRPOConfig(
             output_dir=str(ctx.out / "trainer"),
             max_steps=self.steps * self.updates_per_step,
-            per_device_train_batch_size=batch // self.updates_per_step,
+            per_device_train_batch_size=share_of(batch // self.updates_per_step),
             steps_per_generation=self.updates_per_step,
             gradient_accumulation_steps=1,
             num_generations=self.group_size,

@@ -32,6 +32,7 @@ class Pretrain(Stage):
 
     kind: ClassVar[str] = "pretrain"
     makes: ClassVar[ArtifactType] = "model"
+    distributed: ClassVar[bool] = True
 
     architecture: dict[str, Any] = Field(description="model_type and fields of its transformers config")
     corpus: Corpus = Corpus()

@@ -10,6 +10,8 @@ from pipeline.stage import ArtifactType, Context, DatasetInput, Metrics, ModelIn
 class Training(Stage):
     """What `sft` and `distill` share: epochs over a dataset, with the loss on completions alone."""
 
+    distributed: ClassVar[bool] = True
+
     epochs: float = Field(default=2.0, gt=0)
     batch_size: int = Field(default=32, ge=1)
     learning_rate: float = Field(default=5e-3, gt=0, description="of matrices, by Muon")

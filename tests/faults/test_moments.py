@@ -123,3 +123,22 @@ def test_while_grading(killed: Killed, expected: Any) -> None:
     assert run.to_the_end() == undisturbed(killed, expected)
     ledger = [json.loads(line) for line in (run.folder / "runs" / "little" / "ledger.jsonl").read_text().splitlines()]
     assert [row["stage"] for row in ledger if row["event"] == "failed"] == ["zero", "run"]
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("stage", ["base", "zero"])
+def test_two_processes(killed: Killed, stage: str) -> None:
+    """Two processes of `accelerate launch` on CPUs end with the bytes of two that were not killed; their sums are not one's."""
+    config = "distributed_type: MULTI_CPU\nuse_cpu: true\nnum_processes: 2\nnum_machines: 1\nmixed_precision: 'no'\n"
+
+    def of_two(name: str) -> Any:
+        run = killed(name, textwrap.dedent(LITTLE).replace("name: little\n", "name: little\naccelerate: cpu.yaml\n"), CUTS="")
+        run.environment["CALLS"] = str(run.folder / "calls")
+        (run.folder / "power.py").write_text(POWER)
+        (run.folder / "cpu.yaml").write_text(f"compute_environment: LOCAL_MACHINE\n{config}")
+        return run
+
+    run = of_two("run")
+    assert run.killed_when(lambda: steps_done(run.folder, stage) >= 3)
+    assert run.to_the_end() == of_two("undisturbed").to_the_end()
+    assert "goes on from its checkpoint" in run.printed

@@ -237,8 +237,11 @@ def test_a_changed_recipe_moves_the_links_of_its_run(write_recipe: Write) -> Non
 def test_accelerate_launch_runs_a_stage(write_recipe: Write, tmp_path: Path) -> None:
     (tmp_path / "cpu.yaml").write_text("compute_environment: LOCAL_MACHINE\ndistributed_type: 'NO'\nnum_processes: 1\n"
                                        "num_machines: 1\nmixed_precision: 'no'\nuse_cpu: true\n")
-    path = write_recipe("accelerate: cpu.yaml\nstages:\n  base: {kind: 'tiny.py:Make', end: note}\n", "fast.yaml")
+    path = write_recipe("accelerate: cpu.yaml\nstages:\n  base: {kind: 'tiny.py:Spread', end: note}\n"
+                        "  text: {kind: 'tiny.py:Write', model: base}\n", "fast.yaml")
     done = retort("run", str(path))
     assert done.returncode == 0, Path("runs/fast/logs/base.log").read_text()
     assert "base  look here" in done.stdout
     assert (Path("runs/fast/01-base") / "number.txt").is_file()
+    assert (Path("runs/fast/02-text") / "data.jsonl").is_file()
+    assert not Path("runs/fast/logs/text.log").read_text()

@@ -71,6 +71,13 @@ class Make(Stage):
                 "omp": os.environ["OMP_NUM_THREADS"]}
 
 
+class Spread(Make):
+    """Makes the same in as many processes as there are."""
+
+    kind: ClassVar[str] = "spread"
+    distributed: ClassVar[bool] = True
+
+
 class Write(Make):
     """Makes a dataset of what its models hold."""
 

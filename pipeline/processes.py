@@ -1,0 +1,22 @@
+"""The processes that a stage runs in: one, or as many as `accelerate launch` has started."""
+
+import os
+
+from pipeline.stage import StageError
+
+
+def count() -> int:
+    """How many processes share the stage."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def is_first() -> bool:
+    """Whether this is the process that writes what all have made."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def share_of(batch: int) -> int:
+    """What each process takes of a batch, whose size in a recipe is that of all together. Raises StageError."""
+    if batch % count():
+        raise StageError(f"a batch of {batch} does not split over {count()} processes")
+    return batch // count()
