@@ -64,8 +64,8 @@ class Muon(torch.optim.Optimizer):
 
 
 def _is_matrix(name: str, parameter: Tensor) -> bool:
-    """Whether Muon is for this parameter: matrices (fused ones too), but no embeddings, heads or routers."""
-    return parameter.ndim >= 2 and not any(part in name for part in ("embed", "lm_head", ".gate.weight", "router"))
+    """Whether Muon is for this parameter: matrices (fused ones too), but no embeddings, heads, routers or adapters' halves."""
+    return parameter.ndim >= 2 and not any(part in name for part in ("embed", "lm_head", ".gate.weight", "router", ".lora_"))
 
 
 def orthogonalize(matrix: Tensor, steps: int = 5) -> Tensor:

@@ -12,6 +12,8 @@ from transformers import Trainer, TrainerCallback
 from pipeline.checkpoints import Checkpoints
 from pipeline.stage import Stopped
 
+_TRAINED = "trained.pt"  # the trained parameters of a model that is trained in part
+
 
 class Stateful(Protocol):
     """Something beside a trainer that goes on with it. A state is made of tensors, numbers, strings, and lists and dicts."""
@@ -29,6 +31,7 @@ class Resumable(Trainer):
       what was given to `train_with`;
     - fused experts are loaded back. Trainer's own loading skips them without an error, since a file names each expert's
       tensors and the model one tensor for all of them (transformers #48805);
+    - of a model that is trained in part (adapters), the checkpoint is that part: the rest is where it was loaded from;
     - the data has to be one epoch in a fixed order, as long as the training: what a sampler has drawn for later epochs is in no
       checkpoint (trl's RepeatSampler begins anew after a resumption).
     """
@@ -81,9 +84,20 @@ class Resumable(Trainer):
             self.accelerator.wait_for_everyone()
         self.accelerator.wait_for_everyone()
 
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
-        if sharded or not (Path(resume_from_checkpoint) / "config.json").exists():  # an adapter has a config of its own
+        trained = {name: parameter for name, parameter in self.model.named_parameters() if parameter.requires_grad}
+        if sharded or not _internal_call or output_dir is None or len(trained) == len(list(self.model.parameters())):
+            super().save_model(output_dir, _internal_call)
+        elif self.args.should_save:
+            Path(output_dir).mkdir(exist_ok=True)
+            torch.save(trained, Path(output_dir) / _TRAINED)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        part = Path(resume_from_checkpoint) / _TRAINED
+        if part.exists():
+            self.model.load_state_dict(torch.load(part, weights_only=True), strict=False)
+        elif self.is_fsdp_enabled or self.is_deepspeed_enabled:
             super()._load_from_checkpoint(resume_from_checkpoint, model)
         else:
             load_exactly(self.model if model is None else model, resume_from_checkpoint)

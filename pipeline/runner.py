@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import shutil
 import signal
 import time
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ from pipeline.store import Artifact, Store
 
 _TICK = 0.1  # seconds between two looks at events
 _GRACE = 120.0  # seconds that a stage has after SIGTERM to end its step and write a checkpoint
+_FULL = 2**16  # free bytes below which a stage that ended ended for that
 _ASK_AGAIN = 1.0  # seconds between two looks at whether another run has made an artifact
 
 
@@ -215,8 +217,9 @@ class Runner:
                 case "done":
                     running.done = row
 
-    @staticmethod
-    def _why(running: _Running, code: int) -> str:
+    def _why(self, running: _Running, code: int) -> str:
+        if shutil.disk_usage(self.run_folder.path).free < _FULL:  # libraries have many words for it, and an event needs room too
+            return f"No space left on device: free some for {self.run_folder.path.parent}; its last checkpoint is kept"
         if running.failure is None:
             how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
             hint = " (out of memory?)" if code == -signal.SIGKILL else ""

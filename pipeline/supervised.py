@@ -135,7 +135,7 @@ def train(
 
     trainer = WeightedTrainer(
         model=model,
-        args=config(ctx.out / "trainer", plan, ctx.seed),
+        args=config(ctx.checkpoints.folder, plan, ctx.seed),
         train_dataset=Dataset.from_dict({"row": range(len(rows))}),  # trl takes no other kind; `fetch` does the rest
         data_collator=fetch,
         processing_class=tokenizer,

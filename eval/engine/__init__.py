@@ -6,10 +6,14 @@ from eval.engine.types import Engine
 
 
 def engine_for(model: Any, tokenizer: Any) -> Engine:
-    """The fastest engine that is shown to be right for this model's family."""
+    """The fastest engine that is shown to be right for this model's family.
+
+    Models with adapters go the plain way: the native engine reads some weights itself, past what adapters add to them.
+    """
     from eval.engine.native import NativeEngine, fits
     from eval.engine.plain import PlainEngine
 
-    if fits(model.config):
+    adapted = any(".lora_" in name for name, _ in model.named_parameters())
+    if fits(model.config) and not adapted:
         return NativeEngine(model, tokenizer.eos_token_id)
     return PlainEngine(model, tokenizer.eos_token_id, tokenizer.pad_token_id)

@@ -69,8 +69,20 @@ def _rows(read: "Recipe", run: "RunFolder", ledger: list[dict[str, Any]], runs: 
             changes = fingerprint.differences(old.manifest.get("parts", {}), prints[name].parts)
             rows.append((name, "to be made again", "", "; ".join(changes) or "its artifact is gone"))
         else:
-            rows.append((name, *_unmade(last.get(name, {}))))
+            state, seconds, why = _unmade(last.get(name, {}))
+            kept = _kept(store.partial(name, prints[name]) / "checkpoints")
+            rows.append((name, state, seconds, "; ".join(filter(None, [why, kept]))))
     return rows
+
+
+def _kept(folder: Path) -> str:
+    from pipeline.cleaning import size
+
+    steps = [path for path in folder.glob("step-*")]
+    if steps:
+        return f"would go on from {steps[0].name} ({size(folder) / 1e6:.1f} MB)"
+    pieces = len(list((folder / "rollouts").glob("*.jsonl")))
+    return f"would go on after {pieces} pieces of rollouts ({size(folder) / 1e6:.1f} MB)" if pieces else ""
 
 
 def _unmade(row: Mapping[str, Any]) -> tuple[str, str, str]:

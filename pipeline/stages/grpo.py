@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from pipeline.lora import Lora
 from pipeline.stage import ArtifactType, Context, Metrics, ModelInput, PlugIn, Stage, StageError
 from rewards.rubric import Rubric
 from rewards.types import Problem
@@ -47,6 +48,7 @@ class Grpo(Stage):
     gate: int = Field(default=16, ge=0, description="rollouts a problem before training; 0 skips the check")
     gate_at_least: float = Field(default=0.2, ge=0, le=1, description="least share of problems solved once in them")
     balance_speed: float = Field(default=0.0, ge=0)
+    lora: Lora | None = Field(default=None, description="train adapters alone, and merge them at the end")
 
     @model_validator(mode="after")
     def _check_sizes(self) -> "Grpo":
@@ -62,7 +64,7 @@ class Grpo(Stage):
 
         from eval.problems import load
         from eval.prompts import THINK
-        from pipeline import models
+        from pipeline import lora, models
         from pipeline.moe.balance import Balance
         from pipeline.policy import PolicyTrainer, RewardFunction
 
@@ -75,21 +77,22 @@ class Grpo(Stage):
         reward = RewardFunction(
             {problem.id: problem for problem in problems}, self.reward, tokenizer, THINK if self.open_thinking else ""
         )
-        balance = Balance(model, self.balance_speed)
-        watch = _watch(ctx, self, reward, balance)
-        trainer = PolicyTrainer(
-            model=model,
-            args=self._config(ctx),
-            reward_funcs=reward,
-            train_dataset=Dataset.from_list(self._visits(problems, ctx.seed)),
-            processing_class=tokenizer,
-            callbacks=[watch],
-            seed_parts=(ctx.seed, ctx.name),
-            open_thinking=self.open_thinking,
-        )
-        trainer.train_with(ctx.checkpoints, reward=reward, balance=balance, watch=watch)
-        balance.remove()
-        del model.forward  # trl's fused head is an attribute of the instance, and belongs to this trainer
+        with lora.adapted(model, self.lora, ctx, self.model):
+            balance = Balance(model, self.balance_speed)
+            watch = _watch(ctx, self, reward, balance)
+            trainer = PolicyTrainer(
+                model=model,
+                args=self._config(ctx),
+                reward_funcs=reward,
+                train_dataset=Dataset.from_list(self._visits(problems, ctx.seed)),
+                processing_class=tokenizer,
+                callbacks=[watch],
+                seed_parts=(ctx.seed, ctx.name),
+                open_thinking=self.open_thinking,
+            )
+            trainer.train_with(ctx.checkpoints, reward=reward, balance=balance, watch=watch)
+            balance.remove()
+            del model.forward  # trl's fused head is an attribute of the instance, and belongs to this trainer
         models.save(model, tokenizer, ctx.out)
         loads = balance.max_over_mean()
         return {
@@ -119,7 +122,7 @@ class Grpo(Stage):
 
         batch = self.prompts_per_step * self.group_size
         return GRPOConfig(
-            output_dir=str(ctx.out / "trainer"),
+            output_dir=str(ctx.checkpoints.folder),
             max_steps=self.steps * self.updates_per_step,
             per_device_train_batch_size=share_of(batch // self.updates_per_step),
             steps_per_generation=self.updates_per_step,

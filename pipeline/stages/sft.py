@@ -4,6 +4,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
+from pipeline.lora import Lora
 from pipeline.stage import ArtifactType, Context, DatasetInput, Metrics, ModelInput, Stage, StageError
 
 
@@ -17,12 +18,13 @@ class Training(Stage):
     learning_rate: float = Field(default=5e-3, gt=0, description="of matrices, by Muon")
     adam_learning_rate: float = Field(default=1e-3, gt=0, description="of everything else, by AdamW")
     limit: int | None = Field(default=None, ge=1, description="use the first so many rows only")
+    lora: Lora | None = Field(default=None, description="train adapters alone, by AdamW, and merge them at the end")
     max_length: int = Field(default=4096, ge=8, description="longer rows are left out, and counted")
 
     def train(self, ctx: Context, model_reference: str, data_reference: str) -> Metrics:
         import random
 
-        from pipeline import models
+        from pipeline import lora, models
         from pipeline.data import Document, read_rows, rows
         from pipeline.schedule import Schedule
         from pipeline.supervised import Plan, train
@@ -48,7 +50,8 @@ class Training(Stage):
             adam_rate=self.adam_learning_rate,
             schedule=Schedule(steps, warmup=min(10, steps // 5)),
         )
-        metrics = train(ctx, model, tokenizer, order[: steps * self.batch_size], plan)
+        with lora.adapted(model, self.lora, ctx, model_reference):
+            metrics = train(ctx, model, tokenizer, order[: steps * self.batch_size], plan)
         models.save(model, tokenizer, ctx.out)
         return {**metrics, "rows": len(fitting), "parameters": models.parameters(model)}
 

@@ -53,6 +53,15 @@ class Killed:
         until = time.monotonic() + seconds
         return self.killed_when(lambda: time.monotonic() > until)
 
+    def checkpoints(self, stage: str) -> list[Path]:
+        """The checkpoints of an unfinished stage, with one that is being written."""
+        return list((self.folder / "runs" / "artifacts" / ".partial").glob(f"{stage}-*/checkpoints/*"))
+
+    def steps(self, stage: str) -> int:
+        """The step of an unfinished stage's last checkpoint."""
+        names = [path.name for path in self.checkpoints(stage) if path.name.startswith("step-")]
+        return max((int(name.removeprefix("step-")) for name in names), default=0)
+
     def to_the_end(self, *more: str) -> dict[str, str]:
         """An attempt that is left alone, and what the run has made then."""
         code = self.start(*more).wait()
@@ -93,10 +102,29 @@ def made(folder: Path) -> dict[str, str]:
     return found
 
 
+def little_run(folder: Path, cuts: str = "", head: str = "") -> Killed:
+    here = Path(__file__).parent
+    run = Killed(folder, head + (here / "little.yaml").read_text(), CUTS=cuts, CALLS=str(folder / "calls"))
+    (folder / "power.py").write_bytes((here / "power.py").read_bytes())
+    return run
+
+
 @pytest.fixture
 def killed(tmp_path: Path) -> Callable[..., Killed]:
     """killed("name", recipe) -> a run of that recipe in a new folder."""
-    return lambda name, recipe, **environment: Killed(tmp_path / name, recipe, **environment)
+    return lambda name, recipe: Killed(tmp_path / name, recipe)
+
+
+@pytest.fixture
+def little(tmp_path: Path) -> Callable[..., Killed]:
+    """little("name", cuts="40", head="accelerate: cpu.yaml") -> a run of little.yaml in a new folder."""
+    return lambda name, **more: little_run(tmp_path / name, **more)
+
+
+@pytest.fixture(scope="session")
+def little_made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What little.yaml makes when it is left alone."""
+    return little_run(tmp_path_factory.mktemp("little") / "undisturbed").to_the_end()
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from eval.problems import load
 from pipeline import models
 from pipeline.checkpoints import METRICS, Checkpoints, CheckpointSchedule
 from pipeline.data import Row
+from pipeline.lora import Lora, adapted, add
 from pipeline.moe.balance import Balance
 from pipeline.policy import PolicyTrainer, RewardFunction
 from pipeline.resumable import Resumable, load_exactly
@@ -58,14 +59,19 @@ def rows(count: int) -> list[Row]:
     return [{"input_ids": torch.randint(4, 48, (n,), generator=generator).tolist(), "weights": [1.0] * n} for n in lengths]
 
 
-@pytest.mark.parametrize("family", ["deepseek_v3", "qwen3_moe", "qwen3"])
+@pytest.mark.parametrize(("family", "lora"), [
+    ("deepseek_v3", None), ("qwen3_moe", None), ("qwen3", None), ("qwen3_moe", Lora(rank=4)), ("qwen3", Lora(rank=4)),
+])
 @pytest.mark.parametrize("at", [5, 23, 31])  # within the first log interval, between two, and in a further round of the probe's
-def test_supervised(tiny: Tiny, context: Context, monkeypatch: pytest.MonkeyPatch, family: str, at: int) -> None:
+def test_supervised(
+    tiny: Tiny, context: Context, monkeypatch: pytest.MonkeyPatch, family: str, lora: Lora | None, at: int
+) -> None:
     def attempt(ctx: Any) -> tuple[dict[str, torch.Tensor], Any]:
         model = tiny(family).train()
         plan = Plan(40, 4, 0.01, 1e-3, Schedule(24, more=8))
         probe = Probe(lambda: {"skill": 0.1 if ctx.seen[-1][0] < 24 else 0.2}, 100, 0.15)  # one further round
-        metrics = train(ctx, model, TOKENIZER, rows(160), plan, probe)
+        with adapted(model, lora, ctx, "base"):
+            metrics = train(ctx, model, TOKENIZER, rows(160), plan, probe)
         state: dict[str, torch.Tensor] = model.state_dict()
         return state, metrics
 
@@ -90,7 +96,7 @@ def test_supervised(tiny: Tiny, context: Context, monkeypatch: pytest.MonkeyPatc
 class Policy:
     """A GRPO training of 2 updates a buffer and 6 problems, so that step 6 begins a second epoch."""
 
-    def __init__(self, tiny: Tiny, folder: Path, family: str, **changed: Any) -> None:
+    def __init__(self, tiny: Tiny, folder: Path, family: str, lora: Lora | None = None, **changed: Any) -> None:
         model = tiny(family, vocab_size=len(TOKENIZER), initializer_range=0.15).train()
         with torch.no_grad():
             model.get_input_embeddings().weight[TOKENIZER.eos_token_id] *= 4
@@ -106,6 +112,8 @@ class Policy:
             "temperature": 0.8,
         }
         visits = [{"prompt": p.prompt, "problem": p.id, "visit": visit} for visit in (0, 1) for p in PROBLEMS]
+        if lora:
+            add(self.model, lora, seed=0)
         self.balance = Balance(self.model, 1e-3)
         self.reward = reward
         self.trainer = PolicyTrainer(
@@ -122,6 +130,7 @@ class Policy:
 @pytest.mark.parametrize(("family", "changed"), [
     ("deepseek_v3", {}),
     ("qwen3_moe", {}),
+    ("qwen3_moe", {"lora": Lora(rank=4)}),
     ("qwen3", {"beta": 0.1, "sync_ref_model": True, "ref_model_sync_steps": 2, "ref_model_mixup_alpha": 0.5}),
 ])
 @pytest.mark.parametrize(("every", "at"), [(3, 4), (2, 4), (7, 7)])  # inside a buffer, on its edge, in the second epoch
@@ -137,7 +146,7 @@ def test_grpo(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, famil
     assert notes == [f"goes on from its checkpoint at step {at - at % every}"]
     assert all(torch.equal(expected[name], found[name]) for name in expected)
     assert log_again == log
-    start = Policy(tiny, tmp_path / "other", family).model.state_dict()
+    start = Policy(tiny, tmp_path / "other", family, **changed).model.state_dict()
     assert any(not torch.equal(start[name], found[name]) for name in start)
 
 

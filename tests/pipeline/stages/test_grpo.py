@@ -31,7 +31,7 @@ def test_a_base_that_never_solves_its_prompts_is_not_reinforced(
     assert not (ctx.out / "model").exists()
 
 
-@pytest.mark.parametrize("changed", [{}, {"beta": 0.1, "open_thinking": True, "scale": "batch"}])
+@pytest.mark.parametrize("changed", [{}, {"beta": 0.1, "open_thinking": True, "scale": "batch"}, {"lora": {"rank": 2}}])
 def test_the_same_seed_reinforces_to_the_same_bytes(
     answerer: Path, ask_for: Ask, context: Callable[..., Any], changed: dict[str, Any]
 ) -> None:

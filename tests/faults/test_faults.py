@@ -1,0 +1,136 @@
+"""What goes wrong around a run: each ends in a clear line or in a correct continuation, and nothing finished is lost."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Little = Callable[..., Any]
+
+pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("little")]
+
+COMMAND = f"{sys.executable} -P -m pipeline.cli run recipe.yaml"
+
+
+def killed_in_zero(little: Little) -> Any:
+    run = little("run")
+    assert run.killed_when(lambda: run.steps("zero") >= 4)
+    return run
+
+
+def checkpoint(run: Any) -> Path:
+    found: Path = max(path for path in run.checkpoints("zero") if path.name.startswith("step-"))
+    return found
+
+
+def in_a_file_system_of_its_own(run: Any, script: str) -> str:
+    """Runs a shell script with a small file system mounted at runs/, and returns all that it printed."""
+    if not shutil.which("unshare"):
+        pytest.skip("needs unshare to mount a small file system")
+    words = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", f"mkdir -p runs; {script}"]
+    done = subprocess.run(words, cwd=run.folder, env=run.environment, capture_output=True, text=True, check=False)
+    if "unshare failed" in done.stderr or "permission denied" in done.stderr:
+        pytest.skip(f"no mounts here: {done.stderr.strip()}")
+    return done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("size", ["300k", "500k", "700k", "900k"])  # where it runs full differs
+def test_a_full_disk(little: Little, little_made: dict[str, str], size: str) -> None:
+    run = little("run")
+    printed = in_a_file_system_of_its_own(run, f"""
+        mount -t tmpfs -o size={size} none runs
+        {COMMAND}; echo "full: $?"
+        mount -o remount,size=100m runs
+        {COMMAND}; echo "free again: $?"
+        cp -r runs kept
+    """)
+    assert "full: 1" in printed
+    assert "No space left on device" in printed
+    assert "free again: 0" in printed
+    assert "Traceback" not in printed
+    shutil.rmtree(run.folder / "runs")
+    (run.folder / "kept").rename(run.folder / "runs")
+    assert run.to_the_end() == little_made
+
+
+def test_a_read_only_folder(little: Little) -> None:
+    run = little("run")
+    printed = in_a_file_system_of_its_own(run, f"""
+        mount -t tmpfs -o size=50m none runs; mount -o remount,ro runs
+        {COMMAND}; echo "read-only: $?"
+    """)
+    assert "read-only: 1" in printed
+    assert "Read-only file system" in printed
+    assert "Traceback" not in printed
+
+
+@pytest.mark.parametrize("file", ["checkpoint-*/optimizer.pt", "states-0.pt", "checkpoint-*/model.safetensors", "checkpoint.json"])
+@pytest.mark.parametrize("cut", [False, True])
+def test_a_damaged_checkpoint(little: Little, little_made: dict[str, str], file: str, cut: bool) -> None:
+    run = killed_in_zero(little)
+    found = next(checkpoint(run).glob(file))
+    content = bytearray(found.read_bytes())
+    content[len(content) // 2] ^= 1
+    found.write_bytes(content[: len(content) // 2] if cut else content)
+    assert run.to_the_end() == little_made
+    assert "is damaged" in run.printed
+
+
+def test_a_checkpoint_of_another_version(little: Little, little_made: dict[str, str]) -> None:
+    run = killed_in_zero(little)
+    manifest = checkpoint(run) / "checkpoint.json"
+    content = json.loads(manifest.read_text())
+    content["facts"]["torch"] = "1.0.0"
+    manifest.write_text(json.dumps(content))
+    assert run.start().wait() == 1
+    assert "torch 1.0.0, now" in run.printed
+    assert "--inexact" in run.printed
+    assert run.to_the_end("--inexact") == little_made  # it was not another version really
+    assert "goes on inexactly" in run.printed
+
+
+def test_torn_rows(little: Little, little_made: dict[str, str]) -> None:
+    run = killed_in_zero(little)
+    for file in ("ledger.jsonl", "logs/zero.events.jsonl"):
+        with (run.folder / "runs" / "little" / file).open("ab") as stream:
+            stream.write(b'{"stage": "ze')
+    assert run.to_the_end() == little_made
+    command = [sys.executable, "-P", "-m", "pipeline.cli", "report", "runs/little"]
+    assert subprocess.run(command, cwd=run.folder, env=run.environment, capture_output=True, check=False).returncode == 0
+
+
+def test_a_clock_that_jumps(little: Little, little_made: dict[str, str]) -> None:
+    """time.time() jumps by up to ten hours to and fro in every process of the run."""
+    run = little("run")
+    (run.folder / "sitecustomize.py").write_text(
+        "import random, time\nreal, rng = time.time, random.Random()\ntime.time = lambda: real() + rng.uniform(-36000, 36000)\n")
+    run.environment["PYTHONPATH"] = os.pathsep.join([str(run.folder), *filter(None, [run.environment.get("PYTHONPATH")])])
+    assert run.killed_when(lambda: run.steps("zero") >= 4)
+    assert run.to_the_end() == little_made
+
+
+def test_ctrl_c_leaves_a_checkpoint_and_a_second_one_leaves_at_once(little: Little, little_made: dict[str, str]) -> None:
+    run = little("run")
+    (run.folder / "recipe.yaml").write_text((run.folder / "recipe.yaml").read_text().replace("every_steps: 1", "every_steps: 3"))
+    process = run.start()
+    while run.steps("zero") < 3:
+        time.sleep(0.001)
+    process.send_signal(signal.SIGINT)
+    assert process.wait() == 130
+    assert run.steps("zero") > 3 or run.steps("zero") % 3
+    assert "To go on: retort run recipe.yaml" in run.printed
+    process = run.start()
+    while run.printed.count("goes on from its checkpoint") < 1:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait() in (128 + signal.SIGTERM, 128 + signal.SIGTERM - 256)
+    assert run.to_the_end() == little_made

@@ -1,0 +1,121 @@
+"""Checkpoints of a stage: whole or not there, bounded in number and cost, and refused where exactness is lost."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.checkpoints import COST, METRICS, Checkpoints, CheckpointSchedule, damage
+from pipeline.stage import StageError
+
+
+def made(folder: Path, notes: list[str] | None = None, inexact: bool = False, facts: dict[str, str] | None = None,
+         **schedule: float | None) -> Checkpoints:
+    said = [] if notes is None else notes
+    return Checkpoints(folder / "checkpoints", folder / METRICS, facts or {"torch": "2"}, CheckpointSchedule.model_validate(schedule),
+                       note=said.append, inexact=inexact)
+
+
+def write(checkpoints: Checkpoints, step: int) -> None:
+    with checkpoints.writing(step) as folder:
+        (folder / "weights").write_bytes(bytes(range(200)) * step)
+
+
+def test_the_last_one_alone_is_kept_and_found(tmp_path: Path) -> None:
+    first = made(tmp_path)
+    assert first.latest() is None
+    for step in (2, 9, 10):
+        write(first, step)
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-10"]
+    found = made(tmp_path).latest()
+    assert found is not None
+    assert found.step == 10
+    assert (found.path / "weights").read_bytes() == bytes(range(200)) * 10
+
+
+def test_a_write_that_fails_leaves_the_one_before(tmp_path: Path) -> None:
+    checkpoints = made(tmp_path)
+    write(checkpoints, 1)
+    writing = checkpoints.writing(2)
+    folder = writing.__enter__()
+    (folder / "weights").write_bytes(b"half")
+    assert not writing.__exit__(OSError, OSError("full"), None)
+    found = made(tmp_path).latest()
+    assert found is not None
+    assert found.step == 1
+
+
+def test_metrics_go_back_to_the_checkpoint(tmp_path: Path) -> None:
+    (tmp_path / METRICS).write_text('{"step": 1}\n')
+    write(made(tmp_path), 1)
+    (tmp_path / METRICS).write_text('{"step": 1}\n{"step": 2}\n')
+    made(tmp_path).latest()
+    assert (tmp_path / METRICS).read_text() == '{"step": 1}\n'
+
+
+@pytest.mark.parametrize("fault", ["flipped", "cut", "gone", "more", "no manifest"])
+def test_a_damaged_one_is_told_of_and_not_used(tmp_path: Path, fault: str) -> None:
+    write(made(tmp_path), 3)
+    weights = tmp_path / "checkpoints" / "step-3" / "weights"
+    content = weights.read_bytes()
+    match fault:
+        case "flipped":
+            weights.write_bytes(content[:100] + bytes([content[100] ^ 1]) + content[101:])
+        case "cut":
+            weights.write_bytes(content[:100])
+        case "gone":
+            weights.unlink()
+        case "more":
+            weights.with_name("other").touch()
+        case "no manifest":
+            weights.with_name("checkpoint.json").write_text("{")
+    assert damage(weights.parent)
+    notes: list[str] = []
+    assert made(tmp_path, notes).latest() is None
+    assert "step-3 is damaged" in notes[0]
+
+
+def test_another_version_is_refused_and_taken_when_asked(tmp_path: Path) -> None:
+    write(made(tmp_path), 3)
+    other = {"torch": "3", "threads": "2"}
+    with pytest.raises(StageError, match=r"threads None, now 2; torch 2, now 3.*--inexact"):
+        made(tmp_path, facts=other).latest()
+    notes: list[str] = []
+    assert made(tmp_path, notes, inexact=True, facts=other).latest()
+    assert "goes on inexactly" in notes[0]
+
+
+def test_pieces_of_another_version_are_refused_too(tmp_path: Path) -> None:
+    made(tmp_path).pieces()
+    made(tmp_path).pieces()
+    with pytest.raises(StageError, match="torch 2, now 3"):
+        made(tmp_path, facts={"torch": "3"}).pieces()
+
+
+def test_they_are_due_by_steps_and_by_time(tmp_path: Path) -> None:
+    by_steps = made(tmp_path, every_seconds=None, every_steps=3)
+    assert [step for step in range(1, 10) if by_steps.due(step)] == [3, 6, 9]
+    never = made(tmp_path, every_seconds=None)
+    assert not any(never.due(step) for step in range(1, 10))
+    by_time = made(tmp_path, every_seconds=0.05)
+    assert not by_time.due(1)
+    time.sleep(0.06)
+    assert by_time.due(2)
+
+
+def test_dear_ones_are_made_rarely(tmp_path: Path) -> None:
+    checkpoints = made(tmp_path, every_seconds=0.001)
+    with checkpoints.writing(1) as folder:
+        (folder / "weights").touch()
+        time.sleep(0.05)
+    until = time.monotonic() + 0.05 / COST * 0.5
+    assert not any(checkpoints.due(2) for _ in iter(lambda: time.monotonic() < until, False))
+
+
+def test_the_work_of_all_attempts_counts(tmp_path: Path) -> None:
+    first = made(tmp_path)
+    time.sleep(0.05)
+    write(first, 1)
+    again = made(tmp_path)
+    again.latest()
+    assert again.seconds >= 0.05

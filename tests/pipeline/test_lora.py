@@ -1,0 +1,76 @@
+"""Adapters on layers and on fused experts: trained alone, saved as peft does, merged into a model that transformers loads."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from eval.engine import engine_for
+from eval.engine.plain import PlainEngine
+from pipeline.lora import Lora, adapted
+from pipeline.optimizer import Muon
+from pipeline.tokenizer import train_tokenizer
+
+Tiny = Callable[..., Any]
+Context = Callable[..., Any]
+
+
+@pytest.mark.parametrize("family", ["deepseek_v3", "qwen3_moe", "qwen3"])
+def test_adapters_are_trained_alone_saved_and_merged(tiny: Tiny, context: Context, tmp_path: Path, family: str) -> None:
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    model, ctx = tiny(family), context()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    ids = torch.randint(4, 48, (2, 9), generator=torch.Generator().manual_seed(0))
+    with adapted(model, Lora(rank=4), ctx, "base"):
+        trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+        assert all(".lora_" in name for name in trained)
+        assert any(".experts." in name for name in trained) == (family != "qwen3")
+        optimizer = Muon(model.named_parameters(), 0.1, 0.02)
+        assert not any(group["muon"] for group in optimizer.param_groups)
+        losses = []
+        for _ in range(8):
+            loss = model(input_ids=ids, labels=ids).loss
+            losses.append(float(loss))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        assert losses[-1] < losses[0] - 0.1
+        expected = model(input_ids=ids).logits.detach()
+    after = model.state_dict()
+    assert set(after) == set(before)
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert any("proj" in name for name in changed)
+    assert not any("norm" in name or "embed" in name for name in changed)
+    assert torch.allclose(model(input_ids=ids).logits, expected, atol=1e-3)
+    model.save_pretrained(tmp_path / "merged")
+    loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")
+    assert torch.allclose(loaded(input_ids=ids).logits, expected, atol=1e-3)
+    alone = PeftModel.from_pretrained(tiny(family), ctx.out / "adapter")
+    assert torch.allclose(alone(input_ids=ids).logits, expected, atol=1e-3)
+
+
+def test_adapters_can_be_put_on_some_layers(tiny: Tiny, context: Context) -> None:
+    model, ctx = tiny("qwen3_moe"), context()
+    with adapted(model, Lora(rank=2, targets=["q_proj"], experts=False), ctx, "base"):
+        assert {name.split(".")[-4] for name, p in model.named_parameters() if p.requires_grad} == {"q_proj"}
+
+
+def test_a_model_with_adapters_is_sampled_with_them(tiny: Tiny, context: Context) -> None:
+    model, ctx = tiny("deepseek_v3"), context()
+    tokenizer = train_tokenizer(["a"], 64)
+    assert not isinstance(engine_for(model, tokenizer), PlainEngine)
+    with adapted(model, Lora(rank=2), ctx, "base"):
+        assert isinstance(engine_for(model, tokenizer), PlainEngine)
+
+
+def test_the_same_seed_gives_the_same_adapters(tiny: Tiny, context: Context) -> None:
+    def drawn() -> list[torch.Tensor]:
+        model = tiny("qwen3")
+        with adapted(model, Lora(rank=2), context(), "base"):
+            return [p.detach().clone() for p in model.parameters() if p.requires_grad]
+
+    assert all(torch.equal(one, other) for one, other in zip(drawn(), drawn(), strict=True))
