@@ -263,13 +263,13 @@ def test_the_probe_is_what_the_model_would_write(run: Path) -> None:
 
     model, tokenizer = models.load(artifact(run, "base"))
     rng = random.Random("probe")
-    traces = [probe._word_trace(rng) for _ in range(probe.PROBLEMS)][:0]
-    traces += [probe._program_trace(rng) for _ in range(probe.PROBLEMS)]
-    opening = tokenizer(probe.OPENING, add_special_tokens=False)["input_ids"]
-    requests = [Request([*encode_text(tokenizer, prompt), *opening], [0]) for prompt, _ in traces]
+    for _ in range(probe.PROBLEMS):  # the word problems' come first
+        probe._word_trace(rng)
+    traces = [probe._program_trace(rng) for _ in range(probe.PROBLEMS)]
+    pairs = [(encode_text(tokenizer, prompt), encode_completion(tokenizer, trace)) for prompt, trace in traces]
+    requests = [Request([*prompt, *trace[: probe.OPENING]], [0]) for prompt, trace in pairs]
     written = engine_for(model, tokenizer).sample(requests, Sampling(64, temperature=0))
-    same = [[*opening, *one.ids] == encode_completion(tokenizer, trace)
-            for (_, trace), (one,) in zip(traces, written, strict=True)]
+    same = [one.ids == trace[probe.OPENING :] for (_, trace), (one,) in zip(pairs, written, strict=True)]
     assert probe.trace_probe(model, tokenizer)()["programs"] == pytest.approx(sum(same) / len(same), abs=1e-6)
     assert 0 < sum(same) < len(same)
 
