@@ -7,22 +7,22 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline import processes
-from pipeline.stage import Context
+from pipeline.stage import Context, StageError
 
-EXPERTS = ("gate_up_proj", "down_proj")
-"""Parameters of a transformers MoE layer that hold the matrices of all its experts, [experts, out, in]."""
+_NAMES_OF_EXPERTS = (".gate_proj", ".up_proj", ".down_proj")
 
 
 class Lora(BaseModel):
     """An adapter of `rank` on every linear layer, or on those whose names end as in `targets`; `experts` adds the fused experts,
-    which are parameters and no layers (peft's `target_parameters`). The update is scaled by `alpha` / `rank`."""
+    which are parameters and no layers (peft's `target_parameters`), and is the default where a family has them (DBRX and dense
+    models do not). The update is scaled by `alpha` / `rank`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     rank: int = Field(default=16, ge=1)
     alpha: float = Field(default=32.0, gt=0)
     targets: list[str] | Literal["all-linear"] = "all-linear"
-    experts: bool = True
+    experts: bool | None = None
 
 
 @contextlib.contextmanager
@@ -44,16 +44,32 @@ def adapted(model: Any, lora: Lora | None, ctx: Context, base: str) -> Iterator[
 
 
 def add(model: Any, lora: Lora, seed: int) -> Any:
-    """A peft model around `model`. The half of the adapters that is not zero is drawn from `seed`."""
+    """A peft model around `model`. The half of the adapters that is not zero is drawn from `seed`.
+
+    Routers and the head get none. In families whose experts transformers fuses, peft takes `gate_proj`, `up_proj` and `down_proj` for
+    names of experts and forgets the dense and shared layers of these names (peft 0.21); there their weights are named as
+    parameters, which it leaves alone.
+    """
     import torch
     from peft import LoraConfig, get_peft_model
 
-    fused = [name for name, parameter in model.named_parameters() if parameter.ndim == 3 and name.endswith(EXPERTS)]
+    head, experts = model.get_output_embeddings(), _fused_experts(model)
+    if lora.experts and not experts:
+        raise StageError(f"lora: {model.config.model_type} models have no fused experts to adapt; leave `experts` out")
+    linear = {name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear) and module is not head}
+    wanted = {name for name in linear if (".router." not in name if lora.targets == "all-linear" else name.endswith(tuple(lora.targets)))}
+    mistaken = {name for name in wanted if experts and name.endswith(_NAMES_OF_EXPERTS)}
+    parameters = sorted(f"{name}.weight" for name in mistaken) + ([] if lora.experts is False else experts)
     torch.manual_seed(seed)
     return get_peft_model(model, LoraConfig(
         r=lora.rank,
         lora_alpha=lora.alpha,
-        target_modules=lora.targets,
-        target_parameters=fused if lora.experts and fused else None,
+        target_modules=sorted(wanted - mistaken),
+        target_parameters=parameters or None,
         task_type="CAUSAL_LM",
     ))
+
+
+def _fused_experts(model: Any) -> list[str]:
+    """Parameters that hold the matrices of all experts of a layer, [experts, out, in]."""
+    return [name for name, parameter in model.named_parameters() if ".experts." in name and parameter.ndim == 3]

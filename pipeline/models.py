@@ -41,7 +41,8 @@ def build(architecture: Mapping[str, Any], vocabulary: int, seed: int) -> Any:
 
 def prepare(model: Any) -> Any:
     """Choose the experts' implementation: `grouped_mm` is right and fast on CPUs and GPUs; dense models have none."""
-    if model.config.model_type in FAMILIES:
+    family = FAMILIES.get(model.config.model_type)
+    if family and family.grouped:
         model.set_experts_implementation("grouped_mm")
     return model
 

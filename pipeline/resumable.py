@@ -12,7 +12,7 @@ from transformers import Trainer, TrainerCallback
 from pipeline.checkpoints import Checkpoints
 from pipeline.stage import Stopped
 
-_TRAINED = "trained.pt"  # the trained parameters of a model that is trained in part
+_TRAINED = "trained.pt"  # what can change of a model that is trained in part
 
 
 class Stateful(Protocol):
@@ -86,12 +86,13 @@ class Resumable(Trainer):
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
-        trained = {name: parameter for name, parameter in self.model.named_parameters() if parameter.requires_grad}
-        if sharded or not _internal_call or output_dir is None or len(trained) == len(list(self.model.parameters())):
+        frozen = {name for name, parameter in self.model.named_parameters() if not parameter.requires_grad}
+        if sharded or not _internal_call or output_dir is None or not frozen:
             super().save_model(output_dir, _internal_call)
         elif self.args.should_save:
             Path(output_dir).mkdir(exist_ok=True)
-            torch.save(trained, Path(output_dir) / _TRAINED)
+            part = {name: value for name, value in self.model.state_dict().items() if name not in frozen}  # buffers move too
+            torch.save(part, Path(output_dir) / _TRAINED)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         part = Path(resume_from_checkpoint) / _TRAINED

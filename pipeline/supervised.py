@@ -28,7 +28,7 @@ class Plan:
     rate: float
     adam_rate: float
     schedule: Schedule | Phased
-    balance_speed: float = 1e-3
+    balance_speed: float | None = None
     clip: float = 1.0
     chunks: int = 2
 

@@ -67,6 +67,27 @@ TINY: dict[str, dict[str, Any]] = {
         "decoder_sparse_step": 1, "mlp_only_layers": [],
     },
     "llama": {**_GROUPED, "model_type": "llama"},
+    "qwen3_moe_every_second": {
+        **_GROUPED, "model_type": "qwen3_moe", "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16,
+        "decoder_sparse_step": 2, "mlp_only_layers": [],
+    },
+    "qwen2_moe": {
+        **_COMMON, "model_type": "qwen2_moe", "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16,
+        "shared_expert_intermediate_size": 16, "decoder_sparse_step": 1, "mlp_only_layers": [],
+    },
+    "mixtral": {**_GROUPED, "model_type": "mixtral", "num_local_experts": 4, "num_experts_per_tok": 2},
+    "olmoe": {**_COMMON, "model_type": "olmoe", "num_experts": 4, "num_experts_per_tok": 2},
+    "deepseek_v2": {**_LATENT, "model_type": "deepseek_v2", "topk_method": "greedy"},
+    "gpt_oss": {
+        **_GROUPED, "model_type": "gpt_oss", "num_local_experts": 4, "num_experts_per_tok": 2, "sliding_window": 8,
+        "layer_types": ["sliding_attention", "full_attention"],
+    },
+    "dbrx": {
+        "model_type": "dbrx", "vocab_size": 48, "pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3, "d_model": 32, "n_heads": 4,
+        "n_layers": 2, "max_seq_len": 64, "initializer_range": 0.4, "tie_word_embeddings": False,
+        "attn_config": {"kv_n_heads": 2, "clip_qkv": 8.0, "rope_theta": 50.0},
+        "ffn_config": {"ffn_hidden_size": 48, "moe_num_experts": 4, "moe_top_k": 2, "hidden_size": 32},
+    },
 }
 
 

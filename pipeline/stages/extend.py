@@ -48,7 +48,7 @@ class Extend(Stage):
     learning_rate: float = Field(default=5e-3, gt=0, description="of matrices, by Muon")
     adam_learning_rate: float = Field(default=7.5e-4, gt=0, description="of everything else, by AdamW")
     prompt_weight: float = Field(default=0.1, ge=0)
-    balance_speed: float = Field(default=1e-3, ge=0)
+    balance_speed: float | None = Field(default=None, ge=0)
 
     def run(self, ctx: Context) -> Metrics:
         from pipeline import models

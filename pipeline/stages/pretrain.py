@@ -45,7 +45,7 @@ class Pretrain(Stage):
     learning_rate: float = Field(default=5e-3, gt=0, description="of matrices, by Muon")
     adam_learning_rate: float = Field(default=1e-3, gt=0, description="of everything else, by AdamW")
     prompt_weight: float = Field(default=0.1, ge=0, description="weight of prompt tokens in the loss")
-    balance_speed: float = Field(default=1e-3, ge=0, description="of the routers' bias update; 0 is off")
+    balance_speed: float | None = Field(default=None, ge=0, description="of the routers' bias update; 0 is off, the default fits the family")
     probe_every: int = Field(default=100, ge=1)
     probe_at_least: float = Field(default=0.5, ge=0, le=1)
 

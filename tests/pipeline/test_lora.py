@@ -11,13 +11,17 @@ from eval.engine import engine_for
 from eval.engine.plain import PlainEngine
 from pipeline.lora import Lora, adapted
 from pipeline.optimizer import Muon
+from pipeline.stage import StageError
 from pipeline.tokenizer import train_tokenizer
 
+ROUTERS = [f"transformer.blocks.{layer}.ffn.router.layer" for layer in (0, 1)] + [
+    f"model.layers.{layer}.mlp.shared_expert_gate" for layer in (0, 1)
+]
 Tiny = Callable[..., Any]
 Context = Callable[..., Any]
 
 
-@pytest.mark.parametrize("family", ["deepseek_v3", "qwen3_moe", "qwen3"])
+@pytest.mark.parametrize("family", ["deepseek_v3", "qwen3_moe", "qwen3", "mixtral", "olmoe", "qwen2_moe", "deepseek_v2", "gpt_oss", "dbrx"])
 def test_adapters_are_trained_alone_saved_and_merged(tiny: Tiny, context: Context, tmp_path: Path, family: str) -> None:
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
@@ -28,13 +32,16 @@ def test_adapters_are_trained_alone_saved_and_merged(tiny: Tiny, context: Contex
     with adapted(model, Lora(rank=4), ctx, "base"):
         trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
         assert all(".lora_" in name for name in trained)
-        assert any(".experts." in name for name in trained) == (family != "qwen3")
+        assert any(".experts." in name for name in trained) == (family not in ("qwen3", "dbrx"))
+        assert not any(".gate." in name or ".router." in name or "head" in name for name in trained)
+        layers = [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear) and ".lora_" not in name]
+        assert {name.removesuffix(".base_layer") for name in layers if ".base_layer" not in name} <= {"lm_head", *ROUTERS}
         optimizer = Muon(model.named_parameters(), 0.1, 0.02)
         assert not any(group["muon"] for group in optimizer.param_groups)
         losses = []
         for _ in range(8):
             loss = model(input_ids=ids, labels=ids).loss
-            losses.append(float(loss))
+            losses.append(loss.item())
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -44,7 +51,7 @@ def test_adapters_are_trained_alone_saved_and_merged(tiny: Tiny, context: Contex
     assert set(after) == set(before)
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert any("proj" in name for name in changed)
-    assert not any("norm" in name or "embed" in name for name in changed)
+    assert not any("norm" in name.split(".")[-2] or "embed" in name for name in changed)
     assert torch.allclose(model(input_ids=ids).logits, expected, atol=1e-3)
     model.save_pretrained(tmp_path / "merged")
     loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")
@@ -57,6 +64,12 @@ def test_adapters_can_be_put_on_some_layers(tiny: Tiny, context: Context) -> Non
     model, ctx = tiny("qwen3_moe"), context()
     with adapted(model, Lora(rank=2, targets=["q_proj"], experts=False), ctx, "base"):
         assert {name.split(".")[-4] for name, p in model.named_parameters() if p.requires_grad} == {"q_proj"}
+
+
+@pytest.mark.parametrize("family", ["dbrx", "qwen3"])
+def test_experts_that_are_not_there_are_refused(tiny: Tiny, context: Context, family: str) -> None:
+    with pytest.raises(StageError, match="no fused experts to adapt"), adapted(tiny(family), Lora(experts=True), context(), "base"):
+        pass
 
 
 def test_a_model_with_adapters_is_sampled_with_them(tiny: Tiny, context: Context) -> None:

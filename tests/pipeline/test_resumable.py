@@ -59,10 +59,15 @@ def rows(count: int) -> list[Row]:
     return [{"input_ids": torch.randint(4, 48, (n,), generator=generator).tolist(), "weights": [1.0] * n} for n in lengths]
 
 
-@pytest.mark.parametrize(("family", "lora"), [
-    ("deepseek_v3", None), ("qwen3_moe", None), ("qwen3", None), ("qwen3_moe", Lora(rank=4)), ("qwen3", Lora(rank=4)),
+OTHERS = ("mixtral", "olmoe", "qwen2_moe", "qwen3_moe_every_second", "deepseek_v2", "gpt_oss", "dbrx")
+
+
+@pytest.mark.parametrize(("family", "lora", "at"), [
+    # within the first log interval, between two, and in a further round of the probe's
+    *((family, None, at) for family in ("deepseek_v3", "qwen3_moe", "qwen3") for at in (5, 23, 31)),
+    *((family, Lora(rank=4), 23) for family in ("deepseek_v3", "qwen3_moe", "qwen3")),
+    *((family, None, 23) for family in OTHERS),
 ])
-@pytest.mark.parametrize("at", [5, 23, 31])  # within the first log interval, between two, and in a further round of the probe's
 def test_supervised(
     tiny: Tiny, context: Context, monkeypatch: pytest.MonkeyPatch, family: str, lora: Lora | None, at: int
 ) -> None:
@@ -114,7 +119,7 @@ class Policy:
         visits = [{"prompt": p.prompt, "problem": p.id, "visit": visit} for visit in (0, 1) for p in PROBLEMS]
         if lora:
             add(self.model, lora, seed=0)
-        self.balance = Balance(self.model, 1e-3)
+        self.balance = Balance(self.model, None)
         self.reward = reward
         self.trainer = PolicyTrainer(
             model=self.model, args=GRPOConfig(**{**options, **changed}), reward_funcs=reward, train_dataset=Dataset.from_list(visits),
@@ -127,13 +132,16 @@ class Policy:
         return self.model.state_dict(), log
 
 
-@pytest.mark.parametrize(("family", "changed"), [
-    ("deepseek_v3", {}),
-    ("qwen3_moe", {}),
-    ("qwen3_moe", {"lora": Lora(rank=4)}),
-    ("qwen3", {"beta": 0.1, "sync_ref_model": True, "ref_model_sync_steps": 2, "ref_model_mixup_alpha": 0.5}),
+SYNCED = {"beta": 0.1, "sync_ref_model": True, "ref_model_sync_steps": 2, "ref_model_mixup_alpha": 0.5}
+
+
+@pytest.mark.parametrize(("family", "changed", "every", "at"), [
+    # inside a buffer, on its edge, in the second epoch
+    *((family, {}, *when) for family in ("deepseek_v3", "qwen3_moe") for when in ((3, 4), (2, 4), (7, 7))),
+    *(("qwen3", SYNCED, *when) for when in ((3, 4), (2, 4), (7, 7))),
+    *((family, {"lora": Lora(rank=4)}, 3, 4) for family in ("deepseek_v3", "qwen3_moe")),
+    *((family, {}, 3, 4) for family in OTHERS),
 ])
-@pytest.mark.parametrize(("every", "at"), [(3, 4), (2, 4), (7, 7)])  # inside a buffer, on its edge, in the second epoch
 def test_grpo(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str, changed: Any, every: int, at: int) -> None:
     expected, log = Policy(tiny, tmp_path / "whole", family, **changed).train(checkpoints(tmp_path / "whole", None))
     folder = tmp_path / "cut"

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -51,6 +52,16 @@ def test_logprobs_are_those_of_a_full_forward(tiny: Tiny, family: str, temperatu
         for one in group:
             expected = full_forward(model, request.prompt, one.ids, temperature)
             assert torch.allclose(torch.tensor(one.logprobs), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("family", ["mixtral", "olmoe", "qwen2_moe", "qwen3_moe_every_second", "deepseek_v2", "gpt_oss", "dbrx"])
+def test_the_plain_way_is_right_for_other_families(tiny: Tiny, family: str) -> None:
+    model = tiny(family)
+    asked = requests()
+    engine = engine_for(model, SimpleNamespace(eos_token_id=EOS, pad_token_id=PAD))
+    for request, group in zip(asked, engine.sample(asked, Sampling(24, 1.0)), strict=True):
+        for one in group:
+            assert torch.allclose(torch.tensor(one.logprobs), full_forward(model, request.prompt, one.ids, 1.0), atol=1e-4)
 
 
 @torch.no_grad()
