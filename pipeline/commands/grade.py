@@ -10,11 +10,12 @@ from pipeline.errors import UserError
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.description = "Grade JSONL rows of answers; verdicts go to standard output, a summary to standard error."
     parser.add_argument("file", metavar="FILE", help='rows {"verifier", "answer", "completion"}; - for standard input')
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="gradings at once (default 1)")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="grade in N processes (default 1)")
 
 
 def main(args: argparse.Namespace) -> int:
     from rewards.dump import grade_dump, open_lines
+    from rewards.workers import WorkerError
 
     if args.jobs < 1:
         raise UserError("retort grade: --jobs is 1 or more")
@@ -22,6 +23,8 @@ def main(args: argparse.Namespace) -> int:
         raise UserError(f"retort grade: there is no file {args.file}; for standard input write -")
     try:
         grade_dump(open_lines(args.file), sys.stdout, sys.stderr, jobs=args.jobs)
+    except WorkerError as error:
+        raise UserError(f"retort grade: {error}", exit_code=1) from error
     except BrokenPipeError:
         # Whoever read our output has seen enough; nothing more can be written, at exit neither.
         import os
