@@ -24,7 +24,7 @@ def main(args: argparse.Namespace) -> int:
     try:
         grade_dump(open_lines(args.file), sys.stdout, sys.stderr, jobs=args.jobs)
     except WorkerError as error:
-        raise UserError(f"retort grade: {error}", exit_code=1) from error
+        raise UserError(f"retort grade: {error}") from error
     except BrokenPipeError:
         # Whoever read our output has seen enough; nothing more can be written, at exit neither.
         import os
