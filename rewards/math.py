@@ -1,7 +1,7 @@
 """Verifier `math`: whether a short mathematical answer equals the gold one.
 
 An exact path decides nearly everything in this process (rewards/maths/). What it cannot read, such as a sine or a cube
-root of 2, goes to sympy in a process that can be killed: two seconds, one gigabyte, no signal or timer touched here.
+root of 2, goes to sympy in a process that can be killed: two seconds, less than a gigabyte, no signal or timer touched here.
 
 The policy: numbers are compared exactly, however large. A decimal stands for a number that no decimal can write only with six
 digits or more. A percentage is its hundredth, and where the gold is one, the number before the sign will do. A missing

@@ -52,8 +52,9 @@ class Worker:
         self.starts = 0
 
     def ask(self, payload: bytes, seconds: float) -> tuple[int, bytes]:
-        """(status, payload). Answers within `seconds` + GRACE (and the start-up of a fresh process, if it needs one).
+        """(status, payload). Answers within `seconds` + GRACE.
 
+        Where a process has to be started first, that time counts too, but leaves the request at least a quarter of its own.
         A process that dies while idle is replaced silently; one that dies over a request gives DIED.
         """
         return self._exchange(payload, seconds) or self._exchange(payload, seconds) or (DIED, b"")
@@ -64,10 +65,12 @@ class Worker:
 
     def _exchange(self, payload: bytes | None, seconds: float) -> tuple[int, bytes] | None:
         """The next answer, to a request where one is given; None where the process died."""
+        began = time.monotonic()
         process = self._process if payload is None or self._retired else self._running()
         if process is None or self._retired:
             self.kill()
             return None
+        seconds = max(seconds / 4, seconds - (time.monotonic() - began))
         deadline = time.monotonic() + seconds + GRACE
         try:
             if payload is not None:

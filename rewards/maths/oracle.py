@@ -19,8 +19,8 @@ import time
 
 HEADER = struct.Struct(">BI")
 OK, DIED, LATE, TOO_MUCH, FAILED = range(5)
-MEMORY = 1 << 30
-"""Bytes of address space that a child may have beyond what the imports took."""
+MEMORY = 3 << 28
+"""Bytes of address space that a child may have beyond what the imports took: below a gigabyte with them."""
 
 DIGITS = 40
 POINTS = 4
