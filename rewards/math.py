@@ -258,8 +258,13 @@ def _latex(number: Number) -> str:
     return text.translate(_SPELLING)
 
 
-def forget() -> None:
-    """Drop what is remembered and end the idle processes."""
+def forget_readings() -> None:
+    """Drop what is remembered; the idle processes stay."""
     _readings.cache_clear()
     _ask.cache_clear()
+
+
+def forget() -> None:
+    """Drop what is remembered and end the idle processes."""
+    forget_readings()
     _oracle.close()

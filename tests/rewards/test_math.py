@@ -1,6 +1,5 @@
 """The policy of mathematical answers: what is right and what is wrong. (maths/test_bombs.py: that no answer hangs it.)"""
 
-import itertools
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
@@ -198,17 +197,32 @@ def test_examples(rows: Rows) -> None:
 
 
 def test_gsm8k_and_math500_golds(rows: Rows) -> None:
-    golds = []
     for row in rows("gsm8k_test.jsonl"):
         gold = row["answer"].split("####")[1].strip()
         assert grade(Problem("", "", gold, "math", ""), Completion(row["answer"])).correct
-        golds.append(gold)
     for row in rows("math500_test.jsonl"):
         assert grade(Problem("", "", row["answer"], "math", ""), Completion(row["solution"])).correct, row["answer"]
-        golds.append(row["answer"])
-    for gold, other in itertools.pairwise(golds):
-        if gold.removeprefix("x=") != other.removeprefix("x="):
-            assert compare(gold, other).label is Label.WRONG, (gold, other)
+
+
+EQUAL_GOLDS = [
+    {"(-2,1)", "-2,1"}, {"-2,1", "1,-2"}, {"10,\\!080", "10080"}, {"120", "120^\\circ"}, {"15", "15\\mbox{ cm}^2"},
+    {"2 \\sqrt{5}", "2\\sqrt{5}"}, {"30", "30^\\circ"}, {"36", "36^\\circ"}, {"36", "\\$36"}, {"40", "40_9"}, {"5", "x=5"},
+    {"90", "90^\\circ"}, {"\\frac14", "\\frac{1}{4}"},
+]  # fmt: skip
+"""What two golds of MATH-500 have in common by the policy: a unit or a name that one leaves out, or the same number."""
+
+
+@pytest.mark.parametrize("step", [1, 2, 5, 11, 50, 101, pytest.param(0, marks=pytest.mark.faults)])
+def test_every_gold_is_wrong_for_another(rows: Rows, step: int) -> None:
+    """Each against the gold `step` places on; for 0 each against all others."""
+    gsm8k = sorted({row["answer"].split("####")[1].strip().replace(",", "") for row in rows("gsm8k_test.jsonl")})
+    math500 = sorted({row["answer"] for row in rows("math500_test.jsonl")})
+    for golds in (gsm8k, math500):
+        others = [golds[step:] + golds[:step]] if step else [golds[n:] + golds[:n] for n in range(1, len(golds))]
+        for some in others:
+            for gold, other in zip(golds, some, strict=True):
+                if {gold, other} not in EQUAL_GOLDS:
+                    assert compare(gold, other).label is Label.WRONG, (gold, other)
 
 
 numbers = st.fractions(min_value=-(10**9), max_value=10**9, max_denominator=10**4)
