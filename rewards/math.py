@@ -31,6 +31,7 @@ from rewards.maths.answers import (
 from rewards.maths.brackets import squeezed
 from rewards.maths.clean import LONGEST, clean
 from rewards.maths.decimals import decimal_digits, equal
+from rewards.maths.latex import latex
 from rewards.maths.regions import Region
 from rewards.types import Completion, Label, Problem, Verdict
 from rewards.workers import LATE, OK, Pool, Worker
@@ -243,19 +244,11 @@ def _ask(gold: str, given: str, digits: int) -> bool:
     raise _Undecided("whether they are equal could not be decided")
 
 
-_SPELLING = str.maketrans({"π": "{\\pi}", "*": "\\cdot ", "∞": "\\infty ", "°": "^{\\circ}", "⦃": "\\{", "⦄": "\\}"})
-
-
 def _latex(number: Number) -> str:
-    """LaTeX for the oracle, with the braces that its parser wants and degrees as what they are worth."""
-    value = number.value.constant if number.value is not None else None
-    if value is not None:
-        return f"\\frac{{{value.numerator}}}{{{value.denominator}}}"
-    text = re.sub(r"\\frac\s*(\d)\s*(\d)", r"\\frac{\1}{\2}", number.text)
-    text = re.sub(r"\^\s*([A-Za-z])", r"^{\1}", text)
-    text = re.sub(r"\\sqrt\s*(\d)", r"\\sqrt{\1}", text)
-    text = re.sub(r"(\d+(?:\.\d+)?)°", r"(\1\\cdot\\frac{\\pi}{180})", text)
-    return text.translate(_SPELLING)
+    if number.value is None:
+        return number.text
+    value = number.value.constant
+    return latex(number.text) if value is None else f"\\frac{{{value.numerator}}}{{{value.denominator}}}"
 
 
 def forget_readings() -> None:

@@ -18,6 +18,7 @@ from rewards.maths.algebra import (
 )
 from rewards.maths.brackets import CLOSING, WORDS, end_of_bracket, split, squeezed
 from rewards.maths.clean import clean, too_deep
+from rewards.maths.latex import latex
 from rewards.maths.numerals import variants
 from rewards.maths.parser import GREEK, parse
 from rewards.maths.regions import REALS, Region, Span, except_for, inequalities, interval, union
@@ -26,7 +27,7 @@ from rewards.maths.units import split_unit
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A scalar: a number or an expression. `value` is None where only the oracle can tell what `text` is.
+    """A scalar: a number or an expression. `value` is None where only the oracle can tell what `text`, then LaTeX for it, is.
 
     `digits` is the number of significant digits where it is written as a decimal, `unit` its unit in normal form.
     """
@@ -208,7 +209,7 @@ def number(text: str) -> Number:
         value = parse(bare)
     except Unsupported:
         _refuse_strangers(bare)
-        value = None
+        bare, value = latex(bare), None
     if value is not None and factor != 1:
         value = multiply(value, rational(factor))
     if value is not None and percent:
