@@ -145,6 +145,8 @@ def _numbers_agree(gold: Number, given: Number) -> bool:
         return False
     if gold.unit and given.unit and gold.unit != given.unit:
         return False
+    if gold.percent != given.percent and (gold.unit or given.unit):
+        return False  # 5% is no $5
     if given.unit.startswith("base ") and gold.unit != given.unit:
         return False  # 40 to the base 9 is not 40
     if gold.value is None or given.value is None:
@@ -176,9 +178,11 @@ def _groups_agree(gold: Group, given: Group) -> bool:
     )
     if kinds <= {"(", "["}:
         return len(kinds) == 1 and in_order
+    if ":" in kinds:
+        return len(kinds) == 1 and in_order
     if kinds & {"(", "["}:
-        # Written bare it may be a tuple; a set is none.
-        return "" in kinds and in_order
+        # Written bare it may be a tuple; a set is none, and the ends of a closed interval are not the interval.
+        return "" in kinds and in_order and ("[" not in kinds or len(gold.items) > 2)
     return _covers(gold.items, given.items) and _covers(given.items, gold.items)
 
 

@@ -1,10 +1,13 @@
-"""LaTeX as math-verify's parser wants it: every argument in braces, degrees as what they are worth."""
+"""LaTeX as math-verify's parser wants it: every argument in brackets, degrees as what they are worth."""
 
 import re
 
 _TOKEN = re.compile(r"\d+(?:\.\d+)?|\.\d+|\\[A-Za-z]+|\\.|\s+|.", re.DOTALL)
 _ARGUMENTS = {"\\frac": 2, "\\binom": 2, "\\sqrt": 1, "^": 1, "_": 1}
 _CLOSING = {"{": "}", "[": "]"}
+_NAMES = "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh log ln lg exp"
+_FUNCTIONS = frozenset("\\" + name for name in _NAMES.split())
+_ENDS_ARGUMENT = frozenset([*"+-*)]}|=,", *_FUNCTIONS])
 _DEGREES = re.compile(r"(\d+(?:\.\d+)?)°")
 _SPELLING = str.maketrans({"π": "\\pi ", "*": "\\cdot ", "∞": "\\infty ", "°": "^{\\circ}", "⦃": "\\{", "⦄": "\\}"})
 
@@ -28,6 +31,8 @@ def _next(tokens: list[str]) -> list[str]:
     token = tokens.pop(0)
     if token in _CLOSING and token != "[":
         return [token, *_until(tokens, _CLOSING[token])]
+    if token in _FUNCTIONS:
+        return [token, *_applied(tokens)]
     if token not in _ARGUMENTS:
         return [token]
     found = [token]
@@ -39,6 +44,19 @@ def _next(tokens: list[str]) -> list[str]:
         elif tokens:
             found += ["{", *_argument(tokens, whole=token == "^"), "}"]
     return found
+
+
+def _applied(tokens: list[str]) -> list[str]:
+    """What stands behind a function's name: its base and power, and its argument up to the next sign or function, in brackets."""
+    found: list[str] = []
+    while tokens and tokens[0] in ("^", "_"):
+        found += _next(tokens)
+    if not tokens or tokens[0] in "({[|":
+        return found
+    argument: list[str] = []
+    while tokens and tokens[0] not in _ENDS_ARGUMENT:
+        argument += _next(tokens)
+    return [*found, "(", *argument, ")"] if argument else found
 
 
 def _argument(tokens: list[str], *, whole: bool) -> list[str]:
