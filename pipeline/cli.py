@@ -23,6 +23,7 @@ SUMMARIES = {
     "ask": "put a question to a model of a run and see it think",
     "doctor": "show how isolated model-written programs run here, and what the machine and the packages are",
     "bench": "measure graders on this machine",
+    "new": "write the file of a rule of your own, with a test",
     "report": "show what a run made, as a table or as JSON",
 }
 

@@ -1,23 +1,43 @@
 """`retort grade FILE`: dumps of any model, row by row, to verdicts."""
 
+import contextlib
+import functools
+import itertools
 import json
 import sys
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, TextIO
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, NamedTuple, TextIO
 
 from rewards.code import FIELDS
 from rewards.grade import VERIFIERS, grade
 from rewards.registry import RegistryError
-from rewards.types import Completion, Problem, Verdict
+from rewards.types import Completion, Problem
+from rewards.workers import LATE, OK, Worker
 
-AHEAD = 32
-"""Rows read ahead for each job, so that a file of any length streams."""
+CHUNK = 32
+"""Rows that go to a process at once: few, so that a file of any length streams."""
+
+AHEAD = 4
+"""Chunks read ahead for each job."""
+
+SECONDS_A_ROW = 660.0
+"""When a process that grades rows is given up; verifiers of ours have deadlines of their own, at most ten minutes."""
 
 
 class RowError(ValueError):
     """A row that cannot be graded, in one line."""
+
+
+class Graded(NamedTuple):
+    """The name of the verdict, the seconds it took, and the row with both in it, as JSON."""
+
+    verdict: str
+    seconds: float
+    row: str
 
 
 def read_row(line: str) -> tuple[dict[str, Any], Problem, Completion]:
@@ -36,10 +56,7 @@ def read_row(line: str) -> tuple[dict[str, Any], Problem, Completion]:
     verifier = row.get("verifier", "code" if {"tests", "check", "asserts"}.intersection(row) else None)
     if not isinstance(verifier, str):
         raise RowError('no "verifier"; write "math" or "code"')
-    try:
-        VERIFIERS.resolve(verifier)
-    except RegistryError as error:
-        raise RowError(str(error)) from error
+    _check_verifier(verifier)
     if verifier == "code" and "answer" not in row:
         answer = _tests(row)
     elif "answer" in row:
@@ -53,6 +70,14 @@ def read_row(line: str) -> tuple[dict[str, Any], Problem, Completion]:
     return row, problem, Completion(text, finished=bool(row.get("finished", True)))
 
 
+@functools.cache  # which does not keep what raised
+def _check_verifier(name: str) -> None:
+    try:
+        VERIFIERS.resolve(name)
+    except RegistryError as error:
+        raise RowError(str(error)) from error
+
+
 def _tests(row: dict[str, Any]) -> dict[str, Any]:
     if not {"tests", "check", "asserts"}.intersection(row):
         raise RowError('no "tests" (nor "check" or "asserts")')
@@ -61,60 +86,103 @@ def _tests(row: dict[str, Any]) -> dict[str, Any]:
     return {name: row[name] for name in FIELDS if name in row}
 
 
-def grade_lines(lines: Iterable[str], *, jobs: int = 1) -> Iterator[tuple[int, dict[str, Any] | RowError]]:
-    """(line number from 1, graded row or the error) for every line that is not blank, in order, as they come."""
+def grade_line(line: str) -> Graded | RowError:
+    """The graded row of one line, or what is wrong with it."""
+    try:
+        row, problem, completion = read_row(line)
+        verdict = grade(problem, completion)
+    except RowError as error:
+        return error
+    except RegistryError as error:
+        return RowError(str(error))
+    seconds = round(verdict.seconds, 6)
+    found = {"verdict": verdict.label.value, "extracted": verdict.extracted, "reason": verdict.reason, "seconds": seconds}
+    return Graded(verdict.label.value, seconds, json.dumps({**row, **found}, ensure_ascii=False))
+
+
+def grade_lines(lines: Iterable[str], *, jobs: int = 1) -> Generator[tuple[int, Graded | RowError]]:
+    """(line number from 1, graded row or the error) for every line that is not blank, in order, as they come.
+
+    With more than one job the rows are graded in that many processes; one that dies or hangs costs the row that it was at.
+    """
+    numbered = ((number, line) for number, line in enumerate(lines, 1) if line.strip())
     if jobs <= 1:
-        for number, line in enumerate(lines, 1):
-            if line.strip():
-                yield number, _graded(line)
+        for number, line in numbered:
+            yield number, grade_line(line)
         return
-    with ThreadPoolExecutor(jobs) as threads:
-        waiting: deque[tuple[int, Future[dict[str, Any] | RowError]]] = deque()
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            waiting.append((number, threads.submit(_graded, line)))
-            if len(waiting) >= AHEAD * jobs:
-                done, future = waiting.popleft()
-                yield done, future.result()
-        while waiting:
-            done, future = waiting.popleft()
-            yield done, future.result()
+    script = Path(__file__).parent / "row_process.py"
+    workers = [Worker(script, search_path=True, trusted=True) for _ in range(jobs)]
+    idle: SimpleQueue[Worker] = SimpleQueue()
+    for worker in workers:
+        idle.put(worker)
+    waiting: deque[tuple[list[int], Future[list[Graded | RowError]]]] = deque()
+    threads = ThreadPoolExecutor(jobs)
+    try:
+        while chunk := list(itertools.islice(numbered, CHUNK)):
+            waiting.append(([n for n, _ in chunk], threads.submit(_graded_elsewhere, idle, [line.strip("\n") for _, line in chunk])))
+            if len(waiting) > AHEAD * jobs:
+                numbers, future = waiting.popleft()
+                yield from zip(numbers, future.result(), strict=True)
+        for numbers, future in waiting:
+            yield from zip(numbers, future.result(), strict=True)
+    finally:
+        # Also where somebody stopped it in the middle: nobody waits for rows that nobody will read.
+        threads.shutdown(wait=False, cancel_futures=True)
+        for worker in workers:
+            worker.retire()
+        threads.shutdown()
+        for worker in workers:
+            worker.kill()
+
+
+def _graded_elsewhere(idle: "SimpleQueue[Worker]", lines: list[str]) -> list[Graded | RowError]:
+    """The lines graded by the next worker that is idle; as many threads as workers call this, so there is one.
+
+    Where it dies or hangs, what is left goes line by line, so that the fault is found.
+    """
+    graded: list[Graded | RowError] = []
+    at_once = len(lines)
+    worker = idle.get()
+    try:
+        while len(graded) < len(lines):
+            asked = lines[len(graded) :][:at_once]
+            end = len(graded) + len(asked)
+            status, data = worker.ask("\n".join(asked).encode(errors="surrogatepass"), SECONDS_A_ROW)
+            while status == OK:
+                graded += map(_read_answer, data.decode(errors="surrogatepass").split("\n"))
+                if len(graded) == end:
+                    break
+                status, data = worker.more(SECONDS_A_ROW)
+            if status != OK and len(asked) == 1:
+                graded.append(RowError(f"the process that graded this row {'hung' if status == LATE else 'died'}"))
+            at_once = at_once if status == OK else 1
+    finally:
+        idle.put(worker)
+    return graded
+
+
+def _read_answer(line: str) -> Graded | RowError:
+    verdict, seconds, row = line.split(" ", 2)
+    return Graded(verdict, float(seconds), row) if verdict else RowError(row)
 
 
 def grade_dump(lines: Iterable[str], out: TextIO, err: TextIO, *, jobs: int = 1) -> Counter[str]:
     """Write graded rows to `out` and errors and a summary to `err`; the count of each verdict, and of "bad rows"."""
     counts: Counter[str] = Counter()
     seconds = 0.0
-    for number, graded in grade_lines(lines, jobs=jobs):
-        if isinstance(graded, RowError):
-            counts["bad rows"] += 1
-            print(f"line {number}: {graded}", file=err)
-            continue
-        counts[graded["verdict"]] += 1
-        seconds += graded["seconds"]
-        out.write(json.dumps(graded, ensure_ascii=False) + "\n")
+    with contextlib.closing(grade_lines(lines, jobs=jobs)) as rows:
+        for number, graded in rows:
+            if isinstance(graded, RowError):
+                counts["bad rows"] += 1
+                print(f"line {number}: {graded}", file=err)
+                continue
+            counts[graded.verdict] += 1
+            seconds += graded.seconds
+            out.write(graded.row + "\n")
     total = sum(counts.values()) - counts["bad rows"]
     parts = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.most_common())
     print(f"{total} graded in {seconds:.1f} s: {parts or 'nothing'}", file=err)
     return counts
-
-
-def _graded(line: str) -> dict[str, Any] | RowError:
-    try:
-        row, problem, completion = read_row(line)
-        verdict: Verdict = grade(problem, completion)
-    except RowError as error:
-        return error
-    except RegistryError as error:
-        return RowError(str(error))
-    return {
-        **row,
-        "verdict": verdict.label.value,
-        "extracted": verdict.extracted,
-        "reason": verdict.reason,
-        "seconds": round(verdict.seconds, 6),
-    }
 
 
 def open_lines(path: str) -> Iterator[str]:

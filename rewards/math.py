@@ -1,7 +1,7 @@
 """Verifier `math`: whether a short mathematical answer equals the gold one.
 
 An exact path decides nearly everything in this process (rewards/maths/). What it cannot read, such as a sine or a cube
-root of 2, goes to sympy in a process that can be killed: two seconds, one gigabyte, no signal or timer touched here.
+root of 2, goes to sympy in a process that can be killed: two seconds, less than a gigabyte, no signal or timer touched here.
 
 The policy: numbers are compared exactly, however large. A decimal stands for a number that no decimal can write only with six
 digits or more. A percentage is its hundredth, and where the gold is one, the number before the sign will do. A missing
@@ -31,6 +31,7 @@ from rewards.maths.answers import (
 from rewards.maths.brackets import squeezed
 from rewards.maths.clean import LONGEST, clean
 from rewards.maths.decimals import decimal_digits, equal
+from rewards.maths.latex import latex
 from rewards.maths.regions import Region
 from rewards.types import Completion, Label, Problem, Verdict
 from rewards.workers import LATE, OK, Pool, Worker
@@ -144,6 +145,8 @@ def _numbers_agree(gold: Number, given: Number) -> bool:
         return False
     if gold.unit and given.unit and gold.unit != given.unit:
         return False
+    if gold.percent != given.percent and (gold.unit or given.unit):
+        return False  # 5% is no $5
     if given.unit.startswith("base ") and gold.unit != given.unit:
         return False  # 40 to the base 9 is not 40
     if gold.value is None or given.value is None:
@@ -175,9 +178,11 @@ def _groups_agree(gold: Group, given: Group) -> bool:
     )
     if kinds <= {"(", "["}:
         return len(kinds) == 1 and in_order
+    if ":" in kinds:
+        return len(kinds) == 1 and in_order
     if kinds & {"(", "["}:
-        # Written bare it may be a tuple; a set is none.
-        return "" in kinds and in_order
+        # Written bare it may be a tuple; a set is none, and the ends of a closed interval are not the interval.
+        return "" in kinds and in_order and ("[" not in kinds or len(gold.items) > 2)
     return _covers(gold.items, given.items) and _covers(given.items, gold.items)
 
 
@@ -243,23 +248,20 @@ def _ask(gold: str, given: str, digits: int) -> bool:
     raise _Undecided("whether they are equal could not be decided")
 
 
-_SPELLING = str.maketrans({"π": "{\\pi}", "*": "\\cdot ", "∞": "\\infty ", "°": "^{\\circ}", "⦃": "\\{", "⦄": "\\}"})
-
-
 def _latex(number: Number) -> str:
-    """LaTeX for the oracle, with the braces that its parser wants and degrees as what they are worth."""
-    value = number.value.constant if number.value is not None else None
-    if value is not None:
-        return f"\\frac{{{value.numerator}}}{{{value.denominator}}}"
-    text = re.sub(r"\\frac\s*(\d)\s*(\d)", r"\\frac{\1}{\2}", number.text)
-    text = re.sub(r"\^\s*([A-Za-z])", r"^{\1}", text)
-    text = re.sub(r"\\sqrt\s*(\d)", r"\\sqrt{\1}", text)
-    text = re.sub(r"(\d+(?:\.\d+)?)°", r"(\1\\cdot\\frac{\\pi}{180})", text)
-    return text.translate(_SPELLING)
+    if number.value is None:
+        return number.text
+    value = number.value.constant
+    return latex(number.text) if value is None else f"\\frac{{{value.numerator}}}{{{value.denominator}}}"
+
+
+def forget_readings() -> None:
+    """Drop what is remembered; the idle processes stay."""
+    _readings.cache_clear()
+    _ask.cache_clear()
 
 
 def forget() -> None:
     """Drop what is remembered and end the idle processes."""
-    _readings.cache_clear()
-    _ask.cache_clear()
+    forget_readings()
     _oracle.close()

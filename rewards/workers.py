@@ -37,40 +37,66 @@ class WorkerError(RuntimeError):
 class Worker:
     """One exec'd child process that serves frames on its standard input and output."""
 
-    def __init__(self, script: Path, *, search_path: bool = False) -> None:
-        """`script` is a Python file; with `search_path` it may import what this process can."""
+    def __init__(self, script: Path, *, search_path: bool = False, trusted: bool = False) -> None:
+        """`script` is a Python file; with `search_path` it may import what this process can.
+
+        A `trusted` one has this process's environment and folder, others neither.
+        """
         self._script = script
         self._search_path = search_path
+        self._trusted = trusted
         self._process: subprocess.Popen[bytes] | None = None
         self._pid = 0
+        self._unread = bytearray()
+        self._retired = False
         self.starts = 0
 
     def ask(self, payload: bytes, seconds: float) -> tuple[int, bytes]:
-        """(status, payload). Answers within `seconds` + GRACE (and the start-up of a fresh process, if it needs one).
+        """(status, payload). Answers within `seconds` + GRACE.
 
+        Where a process has to be started first, that time counts too, but leaves the request at least a quarter of its own.
         A process that dies while idle is replaced silently; one that dies over a request gives DIED.
         """
-        for attempt in range(2):
-            process = self._running()
-            deadline = time.monotonic() + seconds + GRACE
-            try:
+        return self._exchange(payload, seconds) or self._exchange(payload, seconds) or (DIED, b"")
+
+    def more(self, seconds: float) -> tuple[int, bytes]:
+        """The next frame of an answer that has several; all of them are to be read before the next request."""
+        return self._exchange(None, seconds) or (DIED, b"")
+
+    def _exchange(self, payload: bytes | None, seconds: float) -> tuple[int, bytes] | None:
+        """The next answer, to a request where one is given; None where the process died."""
+        began = time.monotonic()
+        process = self._process if payload is None or self._retired else self._running()
+        if process is None or self._retired:
+            self.kill()
+            return None
+        seconds = max(seconds / 4, seconds - (time.monotonic() - began))
+        deadline = time.monotonic() + seconds + GRACE
+        try:
+            if payload is not None:
                 self._write(process, struct.pack(">d", seconds) + payload, deadline)
-                return self._read(process, deadline)
-            except TimeoutError:
-                self.kill()
-                return LATE, b""
-            except (OSError, EOFError):
-                self.kill()
-                if attempt:
-                    return DIED, b""
-            except BaseException:
-                self.kill()  # an interrupted request leaves an answer in the pipe
-                raise
-        return DIED, b""
+            return self._read(process, deadline)
+        except TimeoutError:
+            self.kill()
+            return LATE, b""
+        except (OSError, EOFError):
+            self.kill()
+            return None
+        except BaseException:
+            self.kill()  # an interrupted request leaves an answer in the pipe
+            raise
+
+    def retire(self) -> None:
+        """End the process for good, from whatever thread; who waits for an answer gets DIED."""
+        self._retired = True
+        process = self._process
+        if process is not None and self._pid == os.getpid():
+            process.kill()
 
     def kill(self) -> None:
         """End the process, if it is ours; the next request starts another."""
         process, self._process = self._process, None
+        self._unread.clear()
         if process is None:
             return
         if self._pid != os.getpid():
@@ -96,10 +122,10 @@ class Worker:
         self.starts += 1
         # The interpreter behind a venv: -I -S would not find the venv's packages anyhow.
         command = [sys.executable, "-I", "-S", "-B", str(self._script)]
-        environment = {"PATH": os.defpath, "LC_ALL": "C.UTF-8"}
+        environment = None if self._trusted else {"PATH": os.defpath, "LC_ALL": "C.UTF-8"}
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment,
-            cwd="/", bufsize=0, start_new_session=True,
+            cwd=None if self._trusted else "/", bufsize=0, start_new_session=True,
         )
         search_path = [part or os.getcwd() for part in sys.path] if self._search_path else []
         deadline = time.monotonic() + STARTUP
@@ -128,21 +154,18 @@ class Worker:
             except BlockingIOError:
                 wait_for(descriptor, select.POLLOUT, deadline)
 
-    @staticmethod
-    def _read(process: subprocess.Popen[bytes], deadline: float) -> tuple[int, bytes]:
+    def _read(self, process: subprocess.Popen[bytes], deadline: float) -> tuple[int, bytes]:
         assert process.stdout is not None
-        descriptor = process.stdout.fileno()
-        data = bytearray()
-        size = HEADER.size
-        while len(data) < size:
+        descriptor, data = process.stdout.fileno(), self._unread
+        while len(data) < (size := HEADER.size + (HEADER.unpack_from(data)[1] if len(data) >= HEADER.size else 0)):
             wait_for(descriptor, select.POLLIN, deadline)
             part = os.read(descriptor, 1 << 16)
             if not part:
                 raise EOFError
             data += part
-            if len(data) >= HEADER.size:
-                size = HEADER.size + HEADER.unpack_from(data)[1]
-        return data[0], bytes(data[HEADER.size :])
+        status, answer = data[0], bytes(data[HEADER.size : size])
+        del data[:size]
+        return status, answer
 
 
 class Killable(Protocol):

@@ -4,7 +4,7 @@ from eval.data_folder import Source
 from eval.problems.draw import draw
 from rewards.types import Problem
 
-COLUMNS = ("problem", "answer", "subject", "level", "unique_id")
+COLUMNS = ("problem", "solution", "answer", "subject", "level", "unique_id")
 SOURCE = Source("math500", "HuggingFaceH4/MATH-500", ("test",), COLUMNS)
 
 
@@ -18,7 +18,7 @@ def math500(split: str, n: int | None, seed: int) -> list[Problem]:
             verifier="math",
             family="math500",
             skeleton=row["problem"].strip(),
-            meta={"subject": row["subject"], "level": row["level"]},
+            meta={"subject": row["subject"], "level": row["level"], "solution": row["solution"]},
         )
         for row in SOURCE.rows(split)
     ]

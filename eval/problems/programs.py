@@ -69,7 +69,7 @@ class Program:
             verifier="code",
             family="programs",
             skeleton=self.skeleton,
-            meta={"steps": len(self.operations)},
+            meta={"steps": len(self.operations), "solution": self.code},
         )
 
 

@@ -1,30 +1,71 @@
-"""`retort grade FILE`: grade the answers of any model."""
+"""`retort grade FILE`: grade the answers of any model. `retort grade --audit SET`: try the grader on a problem set."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
 from pipeline.errors import UserError
+from pipeline.model_reference import usage_error
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.description = "Grade JSONL rows of answers; verdicts go to standard output, a summary to standard error."
-    parser.add_argument("file", metavar="FILE", help='rows {"verifier", "answer", "completion"}; - for standard input')
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="gradings at once (default 1)")
+    parser.description = (
+        "Grade JSONL rows of answers; verdicts go to standard output, a summary to standard error. With --audit: prove that every "
+        "gold answer of a problem set earns CORRECT against itself and that a wrong one does not."
+    )
+    parser.add_argument("file", nargs="?", metavar="FILE", help='rows {"verifier", "answer", "completion"}; - for standard input')
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="grade in N processes (default 1)")
+    parser.add_argument("--audit", metavar="SET:SPLIT", help="a problem set such as gsm8k:test, instead of a file")
+    parser.add_argument("--problems", type=int, metavar="N", help="audit N problems of the set (default: all of them)")
+    parser.add_argument("--data", type=Path, metavar="FOLDER", help="folder of benchmark files for --audit (default: $RETORT_DATA)")
 
 
 def main(args: argparse.Namespace) -> int:
-    from rewards.dump import grade_dump, open_lines
-
     if args.jobs < 1:
-        raise UserError("retort grade: --jobs is 1 or more")
-    if args.file != "-" and not Path(args.file).is_file():
-        raise UserError(f"retort grade: there is no file {args.file}; for standard input write -")
+        raise usage_error("retort grade: --jobs is 1 or more")
+    if (args.file is None) == (args.audit is None):
+        raise usage_error("retort grade: give either a FILE of rows or --audit SET:SPLIT")
     try:
-        grade_dump(open_lines(args.file), sys.stdout, sys.stderr, jobs=args.jobs)
+        return _grade(args) if args.audit is None else _audit(args)
     except BrokenPipeError:
         # Whoever read our output has seen enough; nothing more can be written, at exit neither.
-        import os
-
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
+
+
+def _grade(args: argparse.Namespace) -> int:
+    from rewards.dump import grade_dump, open_lines
+    from rewards.workers import WorkerError
+
+    if args.file != "-" and not Path(args.file).is_file():
+        raise usage_error(f"retort grade: there is no file {args.file}; for standard input write -")
+    try:
+        grade_dump(open_lines(args.file), sys.stdout, sys.stderr, jobs=args.jobs)
+    except WorkerError as error:
+        raise UserError(f"retort grade: {error}") from error
+    return 0
+
+
+def _audit(args: argparse.Namespace) -> int:
+    """1 where a check fails."""
+    from eval.audit import audit
+    from eval.data_folder import use_data_folder
+    from eval.problems import ProblemSetError, load
+    from rewards.registry import RegistryError
+
+    try:
+        if args.data is not None:
+            use_data_folder(args.data)
+        problems = load(args.audit, args.problems)
+    except (ProblemSetError, RegistryError) as error:
+        raise usage_error(f"retort grade: {error}") from error
+    right = wrong = failed = 0
+    for outcome in audit(problems, jobs=args.jobs):
+        right, wrong = right + outcome.check.right, wrong + (not outcome.check.right)
+        if outcome.fails:
+            failed += 1
+            print(outcome)
+    what = f"{failed} FAIL" if failed else "all as they should be"
+    print(f"{args.audit}: {len(problems)} problems, {right} right answers and {wrong} wrong ones graded: {what}", file=sys.stderr)
+    return int(failed > 0)

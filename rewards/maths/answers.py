@@ -18,6 +18,7 @@ from rewards.maths.algebra import (
 )
 from rewards.maths.brackets import CLOSING, WORDS, end_of_bracket, split, squeezed
 from rewards.maths.clean import clean, too_deep
+from rewards.maths.latex import latex
 from rewards.maths.numerals import variants
 from rewards.maths.parser import GREEK, parse
 from rewards.maths.regions import REALS, Region, Span, except_for, inequalities, interval, union
@@ -26,7 +27,7 @@ from rewards.maths.units import split_unit
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A scalar: a number or an expression. `value` is None where only the oracle can tell what `text` is.
+    """A scalar: a number or an expression. `value` is None where only the oracle can tell what `text`, then LaTeX for it, is.
 
     `digits` is the number of significant digits where it is written as a decimal, `unit` its unit in normal form.
     """
@@ -46,7 +47,10 @@ class Words:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Several answers. kind: "(" tuple or open interval, "[" list or closed interval, "{" set, "" written bare."""
+    """Several answers. kind: "(" tuple or open interval, "[" list or closed interval, "{" set, ":" ratio, "" written bare.
+
+    A ratio is kept by what its first part has to be multiplied with to give the others.
+    """
 
     kind: str
     items: tuple["Answer", ...]
@@ -85,8 +89,16 @@ _NAME = (
 )
 _ASSIGNED = re.compile(rf"^({_NAME})\s*(?:=|∈|:(?!\s*\d))\s*(.*)$")
 _SHORT = re.compile(rf"{_LETTER}(?:_\{{?\w+\}}?)?")
-_CHOICE = re.compile(r"\(([A-H])\) +(?![-+*/^=])(?!.*\([A-H]\)).+")
+_CHOICE = re.compile(r"(?:\(([A-H])\)|([A-H])[).:]) +(?![-+*/^=])(?!.*(?:\([A-H]\)|\b[A-H][).:])).+")
+_OPTION = re.compile(r"(?:\\text\s*\{)?(?:option|choice|answer)\s*:?\s*\}?\s*\(?([A-H])\)?\}?", re.IGNORECASE)
+_SAID = {
+    **dict.fromkeys(("all real numbers", "all reals", "all real numbers x"), "\\mathbb{R}"),
+    **dict.fromkeys(("no solution", "no solutions", "empty set", "the empty set"), "∅"),
+    "no real solutions": "\\text{no real solution}",
+}
+"""What some say in words and others write."""
 _EXCEPT = re.compile(r"([a-z]) *≠([^≠]+)")
+_BASES = {"two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8", "nine": "9", "sixteen": "16"}
 _SPOKEN = re.compile(r"(?=.*[^\W\d_]{3})[\w\s.,'’:-]+")
 
 
@@ -95,6 +107,7 @@ def readings(answer: str) -> list[Answer]:
     text = clean(answer)
     if not text or too_deep(text):
         return []
+    text = _SAID.get(re.sub(r"\\text|[{}]", "", text).strip().casefold(), text)
     found: list[Answer] = []
     for variant in variants(text):
         try:
@@ -119,8 +132,8 @@ def _read(text: str) -> Iterator[Answer]:
     if "…" in text or "≠" in text or "→" in text:
         yield Words(squeezed(text))
         return
-    if choice := _CHOICE.fullmatch(text):
-        yield number(choice[1])
+    if choice := _OPTION.fullmatch(text) or _CHOICE.fullmatch(text):
+        yield number(next(filter(None, choice.groups())))
         return
     assigned = _ASSIGNED.match(text)
     if "∪" in text or "∖" in text:
@@ -183,6 +196,9 @@ def _whole(text: str) -> Iterator[Answer]:
         unit = (clock[3] or clock[4] or "").casefold().replace(".", "").replace(" ", "")
         yield Clock(int(clock[1]), clock[2], unit)
         return
+    if ":" in text:
+        yield _ratio(split(text, ":"))
+        return
     words = re.sub(r"\\text\s*\{([^{}]*)\}", r" \1 ", text).strip(" ()\"'")
     if WORDS.fullmatch(words) and ("\\text" in text or len(words) > 2 or words.casefold() == "no"):
         yield Words(squeezed(words))
@@ -193,12 +209,20 @@ def _whole(text: str) -> Iterator[Answer]:
     yield number(text)
 
 
+def _ratio(parts: list[str]) -> Group:
+    first, *others = map(parse, parts)
+    if not others:
+        raise Malformed("a colon in brackets")
+    return Group(":", tuple(Number("", divide(other, first)) for other in others))
+
+
 def number(text: str) -> Number:
     """A scalar with its unit. Raises Malformed where it has no value at all."""
     bare, unit, factor, percent = split_unit(text)
-    base = re.fullmatch(r"(\d+)_\{?(\d+)\}?", bare)
+    base = re.fullmatch(r"\(?(\d+)\)? ?_ ?\{? ?\(?(\d+|\\text ?\{[a-z]+\})\)? ?\}?", bare)
     if base:
-        bare, unit = base[1], unit or f"base {base[2]}"
+        said = re.sub(r"\\text ?|[{}]", "", base[2])
+        bare, unit = base[1], unit or f"base {_BASES.get(said, said)}"
     if not bare:
         raise Malformed("nothing but a unit")
     decimal = re.fullmatch(r"[-+]?\s*(\d*)\.(\d+)", bare)
@@ -208,7 +232,7 @@ def number(text: str) -> Number:
         value = parse(bare)
     except Unsupported:
         _refuse_strangers(bare)
-        value = None
+        bare, value = latex(bare), None
     if value is not None and factor != 1:
         value = multiply(value, rational(factor))
     if value is not None and percent:
@@ -269,7 +293,8 @@ def _assigned(text: str, match: re.Match[str]) -> Iterator[Answer]:
         yield from _named(split(name[1:-1], ","), rest)
         return
     if re.fullmatch(r"[a-z]{2}", name):
-        raise Malformed("a product is no variable")
+        yield _equation(text)  # a product is no variable
+        return
     if not rest or "=" in rest or (":" in rest and "=" in text):
         raise Malformed("a chain of equations")
     short = name if _SHORT.fullmatch(name) else ""

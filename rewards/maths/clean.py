@@ -45,7 +45,7 @@ _COMMANDS = {
     **_each("land wedge", " and "),
     "lbrace": "⦃", "rbrace": "⦄", "lt": "<", "gt": ">", "cup": "∪", "bigcup": "∪", "cap": "∩", "infty": "∞", "in": "∈",
     "pm": "±", "div": "/", "pi": "π", "circ": "°", "degree": "°", "percent": "%", "euro": "€", "pounds": "£", "lbrack": "[",
-    "rbrack": "]", "langle": "(", "rangle": ")", "lparen": "(", "rparen": ")", "Bbb": "\\mathbb", "colon": ":", "to": "→", "rightarrow": "→",
+    "rbrack": "]", "langle": "(", "rangle": ")", "lparen": "(", "rparen": ")", "Bbb": "\\mathbb", "lg": "\\log _{10}", "colon": ":", "to": "→", "rightarrow": "→",
 }  # fmt: skip
 _ESCAPES = {"\\!": "", "\\,": " ", "\\;": " ", "\\:": " ", "\\>": " ", "\\ ": " ", "\\{": "⦃", "\\}": "⦄", "\\%": "%",
             "\\$": "§", "\\(": "", "\\)": "", "\\[": "", "\\]": "", "\\|": "|", "\\&": "&", "\\#": "#"}
@@ -56,7 +56,10 @@ _NAMES_OF_INFIX = {"over": "\\frac", "choose": "\\binom"}
 _WORDS_OF_PLAIN_TEXT = {"sqrt": "\\sqrt", "pi": "π", "infinity": "∞", "percent": "%", "degrees": "°", "degree": "°",
                         "per cent": "%"}
 _PLAIN = re.compile(r"(?<![A-Za-z\\])(?:sqrt|pi|infinity|per ?cent|degrees?)(?![A-Za-z])")
+_OUTWARD = re.compile(r"([\[\](])([^\[\]()]+,[^\[\]()]+)([\[\])])")
+"""An interval; ]0,1[ is how some write that it is open."""
 _COUNTED = re.compile(r"\\text\s*\{(\d[^{}]*)\}")
+_LETTERS_OF_UNITS = frozenset("gmslhLAVWNJK")
 _TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
 
 
@@ -76,7 +79,7 @@ def clean(answer: str) -> str:
     if "\\over " in text or "\\choose " in text:
         text = _INFIX.sub(lambda m: f"{_NAMES_OF_INFIX[m[2]]}{{{m[1]}}}{{{m[3]}}}", text)
     text = re.sub(r"\\frac (\d) *(\d)", r"\\frac {\1}{\2}", text)
-    text = re.sub(r"\^\s*\{?\s*°\s*\}?", "°", text)
+    text = re.sub(r"\^\s*(?:\{\s*°\s*\}|°)", "°", text)
     text = _PLAIN.sub(lambda m: _WORDS_OF_PLAIN_TEXT[m.group()], text)
     text = text.replace("<=", "≤").replace(">=", "≥").replace("!=", "≠").replace("...", "…").replace("~", " ")
     text = _TEXT.sub(_text, text)
@@ -86,6 +89,8 @@ def clean(answer: str) -> str:
         text = counted[1]
     if quoted := re.fullmatch(r'"([^"]*)"|([A-Z])[):]', text):
         text = quoted[1] or quoted[2]
+    if outward := _OUTWARD.fullmatch(text):
+        text = ("(" if outward[1] == "]" else outward[1]) + outward[2] + (")" if outward[3] == "[" else outward[3])
     while True:
         shorter = re.sub(r"^(?:(?:[≈=]|\\therefore)\s*)+|(?<!\d)\s*[.,;]+$|(?<=\d)[.,;]+$|\\+$", "", text).strip()
         if shorter.startswith("{") and _closes_at_end(shorter):
@@ -107,6 +112,8 @@ def too_deep(text: str) -> bool:
 
 def _command(match: re.Match[str]) -> str:
     name = match[1]
+    if name == "deg" and match.string[: match.start()].rstrip()[-1:].isdigit():
+        return "°"
     if name in _COMMANDS:
         return _COMMANDS[name]
     return "\\" + name + " "
@@ -123,7 +130,7 @@ def _text(match: re.Match[str]) -> str:
     content = match[1]
     plain = content.strip()
     unmarked = not re.search(r"[^\W\d_]", plain) or re.fullmatch(r"\(?[A-Za-z]\)?", plain)
-    after_number = re.fullmatch(r"[a-z]", plain) and re.search(r"\d\s*$", match.string[: match.start()])
+    after_number = plain in _LETTERS_OF_UNITS and re.search(r"[\d})π]\s*$", match.string[: match.start()])
     if plain in ("i", "e") or (unmarked and not after_number):
         # Digits or signs in \text, or the letter of a choice; a one-letter unit after a number keeps its mark.
         return content

@@ -19,8 +19,8 @@ import time
 
 HEADER = struct.Struct(">BI")
 OK, DIED, LATE, TOO_MUCH, FAILED = range(5)
-MEMORY = 1 << 30
-"""Bytes of address space that a child may have beyond what the imports took."""
+MEMORY = 3 << 28
+"""Bytes of address space that a child may have beyond what the imports took: below a gigabyte with them."""
 
 DIGITS = 40
 POINTS = 4
@@ -75,8 +75,6 @@ def cut(number: "object", digits: int) -> set[int]:
 
 def equal(left: str, right: str, digits: int) -> str:
     """Where `digits` is not 0 one side is a decimal of that many digits, and the other may be cut off or rounded to it."""
-    import sympy
-
     sides = []
     for name, text in (("left", left), ("right", right)):
         try:
@@ -87,6 +85,25 @@ def equal(left: str, right: str, digits: int) -> str:
     letters = sorted(a.free_symbols | b.free_symbols, key=str)  # type: ignore[attr-defined]
     if a == b:
         return "equal"
+    for real in (True, False) if letters else (False,):
+        found = at_points(a, b, letters, digits, real)
+        if found != "unknown":
+            return found
+    return "unknown"
+
+
+def is_real_within(side: "object", values: "dict[object, object]") -> bool:
+    """Whether every root, power and logarithm in it is real there: the square of the root of -2 is a detour through what is not."""
+    import sympy
+
+    parts = side.atoms(sympy.Pow, sympy.log)  # type: ignore[attr-defined]
+    return not any(part.subs(values).evalf(15).is_real is False for part in parts)
+
+
+def at_points(a: "object", b: "object", letters: "list[object]", digits: int, real: bool) -> str:
+    """Compare two sides at points; with `real` only where both are real: ln(xy) is ln x + ln y wherever that is a real number."""
+    import sympy
+
     points = 0
     for attempt in range(POINTS * 3):
         # Fixed points that no answer is written for; positive ones first, where roots and logarithms are real.
@@ -96,6 +113,8 @@ def equal(left: str, right: str, digits: int) -> str:
         }
         x, y = (side.subs(values).evalf(DIGITS) for side in (a, b))  # type: ignore[attr-defined]
         if not (x.is_number and y.is_number) or x.has(sympy.nan, sympy.zoo) or y.has(sympy.nan, sympy.zoo):
+            continue
+        if real and not (x.is_real and y.is_real and all(is_real_within(side, values) for side in (a, b))):
             continue
         if x.is_infinite or y.is_infinite:
             if x != y:

@@ -29,7 +29,9 @@ _SINGLE = frozenset("mgshlLAVWNJKCF")
 _CODES = {"USD": "§", "EUR": "€", "GBP": "£", "JPY": "¥", "INR": "₹", "Rs": "₹", "US": ""}
 _CODE = re.compile(r"^([-+]?)\s*(?:\\text\s*\{\s*)?(USD|EUR|GBP|JPY|INR|Rs\.?|US(?=§))\s*\}?\s*(?=[§\d.])")
 _ORDINAL = re.compile(r"(\d+)\s?(?:\^\s?)?(?:\{?\s?\\text\s?\{(?:st|nd|rd|th)\}\s?\}?|(?:\{\s?)?(?:st|nd|rd|th)(?:\s?\})?)")
-_QUOTIENT = re.compile(r"\\frac\s*\{\s*\\text\s*\{([^{}]*)\}\s*\}\s*\{\s*\\text\s*\{([^{}]*)\}\s*\}")
+_QUOTIENT = re.compile(r"\\frac\s*\{\s*\\text\s*\{([^{}]*)\}\s*\}\s*\{\s*\\text\s*\{([^{}]*)\}\s*(\^\{?[23]\}?)?\s*\}")
+_UNDER = re.compile(r"\\text\s*\{([^{}]*)\}\s*\^\s*\{?\s*-([123])\s*\}?")
+"""A unit to a negative power, which is what one divides by."""
 _PREFIX = re.compile(r"^([-+]?)\s*(?:\\text\{\s*([§€£¥₹])\s*\}|([§€£¥₹]))\s*(.*)$", re.DOTALL)
 _SUFFIX = re.compile(r"^(.*\S)\s*(?:\\text\{\s*([§€£¥₹])\s*\}|([§€£¥₹]))$", re.DOTALL)
 _PERCENT = re.compile(r"^(.*\S)\s*(?:%|\\text\{\s*(?:%|percent)\s*\})$", re.DOTALL)
@@ -43,7 +45,8 @@ def split_unit(text: str) -> tuple[str, str, Fraction | int, bool]:
     if ordinal := _ORDINAL.fullmatch(text):
         return ordinal[1], "", 1, False
     if "\\frac" in text:
-        text = _QUOTIENT.sub(r"\\text{\1/\2}", text)
+        text = _QUOTIENT.sub(lambda m: f"\\text{{{m[1]}}}/\\text{{{m[2]}}}{m[3] or ''}", text)
+    text = _UNDER.sub(lambda m: f"/\\text{{{m[1]}}}" + (f"^{{{m[2]}}}" if m[2] != "1" else ""), text)
     money = _PREFIX.match(text) or _SUFFIX.match(text)
     unit = ""
     if money:

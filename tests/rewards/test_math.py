@@ -1,10 +1,5 @@
-"""The policy of mathematical answers: what is right, what is wrong, and that no answer hangs the grader."""
+"""The policy of mathematical answers: what is right and what is wrong. (maths/test_bombs.py: that no answer hangs it.)"""
 
-import asyncio
-import itertools
-import signal
-import threading
-import time
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
@@ -202,17 +197,32 @@ def test_examples(rows: Rows) -> None:
 
 
 def test_gsm8k_and_math500_golds(rows: Rows) -> None:
-    golds = []
     for row in rows("gsm8k_test.jsonl"):
         gold = row["answer"].split("####")[1].strip()
         assert grade(Problem("", "", gold, "math", ""), Completion(row["answer"])).correct
-        golds.append(gold)
     for row in rows("math500_test.jsonl"):
         assert grade(Problem("", "", row["answer"], "math", ""), Completion(row["solution"])).correct, row["answer"]
-        golds.append(row["answer"])
-    for gold, other in itertools.pairwise(golds):
-        if gold.removeprefix("x=") != other.removeprefix("x="):
-            assert compare(gold, other).label is Label.WRONG, (gold, other)
+
+
+EQUAL_GOLDS = [
+    {"(-2,1)", "-2,1"}, {"-2,1", "1,-2"}, {"10,\\!080", "10080"}, {"120", "120^\\circ"}, {"15", "15\\mbox{ cm}^2"},
+    {"2 \\sqrt{5}", "2\\sqrt{5}"}, {"30", "30^\\circ"}, {"36", "36^\\circ"}, {"36", "\\$36"}, {"40", "40_9"}, {"5", "x=5"},
+    {"90", "90^\\circ"}, {"\\frac14", "\\frac{1}{4}"},
+]  # fmt: skip
+"""What two golds of MATH-500 have in common by the policy: a unit or a name that one leaves out, or the same number."""
+
+
+@pytest.mark.parametrize("step", [1, 2, 5, 11, 50, 101, pytest.param(0, marks=pytest.mark.faults)])
+def test_every_gold_is_wrong_for_another(rows: Rows, step: int) -> None:
+    """Each against the gold `step` places on; for 0 each against all others."""
+    gsm8k = sorted({row["answer"].split("####")[1].strip().replace(",", "") for row in rows("gsm8k_test.jsonl")})
+    math500 = sorted({row["answer"] for row in rows("math500_test.jsonl")})
+    for golds in (gsm8k, math500):
+        others = [golds[step:] + golds[:step]] if step else [golds[n:] + golds[:n] for n in range(1, len(golds))]
+        for some in others:
+            for gold, other in zip(golds, some, strict=True):
+                if {gold, other} not in EQUAL_GOLDS:
+                    assert compare(gold, other).label is Label.WRONG, (gold, other)
 
 
 numbers = st.fractions(min_value=-(10**9), max_value=10**9, max_denominator=10**4)
@@ -250,52 +260,6 @@ def test_two_different_numbers_never_agree(a: Fraction, b: Fraction) -> None:
 def test_any_mess_is_answered(text: str) -> None:
     compare("5", text)
     compare(text, "5")
-
-
-BOMBS = [
-    "9^{9^{9^9}}", "10^{10^{10}}", "(2^{1000})!", "100000!", "\\binom{10^{9}}{5\\cdot10^{8}}", "{" * 100_000,
-    "1" * 100_000, "(" * 900 + "1" + ")" * 900, "\\frac{" * 200 + "1" + "}{2}" * 200, "\\sqrt{" * 100 + "2" + "}" * 100,
-    "(x+y+z+w)^{60}", "(x+1)^{1000}", "1," * 900 + "1", "5" + "!" * 50, "3" + "^3" * 800, "x" + "<x" * 900, "|" * 1500,
-    "\\sqrt{" + "9" * 1500 + "}", "0." + "3" * 1500, "\\sum_{k=1}^{10^{9}} \\frac{1}{k^3}", "a" * 1900, "\\text{" * 300,
-    "2 " * 900, "1:" * 900, "-" * 1901 + "5", "x=" * 900 + "5", "\\%" * 900, "=" * 1990, "1," * 900,
-]  # fmt: skip
-SLOW_BOMBS = ["e^{e^{e^{e^{e^{e}}}}}", "\\tan(10^{10^{20}})"]
-
-
-@pytest.mark.parametrize("bomb", BOMBS, ids=range(len(BOMBS)))
-def test_bombs_are_answered_at_once(bomb: str) -> None:
-    start = time.monotonic()
-    assert not compare("5", bomb).correct
-    assert time.monotonic() - start < 3
-
-
-def test_slow_bombs_from_every_context_leave_the_caller_alone() -> None:
-    compare("\\sin 1", "\\cos 1")  # the process is up
-    fired: list[int] = []
-    before = signal.signal(signal.SIGALRM, lambda number, _: fired.append(number))
-    signal.setitimer(signal.ITIMER_REAL, 60)
-    verdicts: list[Label] = []
-
-    def timed(bomb: str) -> None:
-        start = time.monotonic()
-        verdicts.append(compare("5", bomb).label)
-        assert time.monotonic() - start < 3.5
-        assert compare("\\sin^2 x+\\cos^2 x", "1").correct
-
-    async def in_a_loop() -> None:
-        timed(SLOW_BOMBS[1])
-
-    try:
-        thread = threading.Thread(target=timed, args=(SLOW_BOMBS[0],))
-        thread.start()
-        thread.join()
-        asyncio.run(in_a_loop())
-        assert signal.getitimer(signal.ITIMER_REAL)[0] > 0
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-    assert verdicts == [Label.UNGRADABLE, Label.UNGRADABLE]
-    assert fired == []
 
 
 def test_gold_that_cannot_be_read_is_ungradable() -> None:

@@ -49,7 +49,7 @@ def test_gsm8k_without_a_marked_answer_is_an_error(folder):
 def test_math500_keeps_the_answer_as_written():
     (problem,) = load("math500:test")
     assert (problem.id, problem.answer) == ("math500-test/algebra/1", "\\frac{3}{2}")
-    assert problem.meta == {"subject": "Algebra", "level": 1}
+    assert problem.meta == {"subject": "Algebra", "level": 1, "solution": ".."}
     assert complaint("math500:train") == "problem set 'math500' has no split 'train'; write math500:test"
 
 

@@ -1,0 +1,78 @@
+"""LaTeX as math-verify's parser wants it: every argument in brackets, degrees as what they are worth."""
+
+import re
+
+_TOKEN = re.compile(r"\d+(?:\.\d+)?|\.\d+|\\[A-Za-z]+|\\.|\s+|.", re.DOTALL)
+_ARGUMENTS = {"\\frac": 2, "\\binom": 2, "\\sqrt": 1, "^": 1, "_": 1}
+_CLOSING = {"{": "}", "[": "]"}
+_NAMES = "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh log ln lg exp"
+_FUNCTIONS = frozenset("\\" + name for name in _NAMES.split())
+_ENDS_ARGUMENT = frozenset([*"+-*)]}|=,", *_FUNCTIONS])
+_DEGREES = re.compile(r"(\d+(?:\.\d+)?)°")
+_SPELLING = str.maketrans({"π": "\\pi ", "*": "\\cdot ", "∞": "\\infty ", "°": "^{\\circ}", "⦃": "\\{", "⦄": "\\}"})
+
+
+def latex(text: str) -> str:
+    """A cleaned scalar, which need not have a meaning; what is no LaTeX stays as it is."""
+    text = _DEGREES.sub(r"(\1\\cdot\\frac{\\pi}{180})", text)
+    tokens = [token for token in _TOKEN.findall(text) if not token.isspace()]
+    return " ".join(_braced(tokens)).translate(_SPELLING)
+
+
+def _braced(tokens: list[str]) -> list[str]:
+    found: list[str] = []
+    while tokens:
+        found += _next(tokens)
+    return found
+
+
+def _next(tokens: list[str]) -> list[str]:
+    """The first token, off the list, with the arguments that belong to it."""
+    token = tokens.pop(0)
+    if token in _CLOSING and token != "[":
+        return [token, *_until(tokens, _CLOSING[token])]
+    if token in _FUNCTIONS:
+        return [token, *_applied(tokens)]
+    if token not in _ARGUMENTS:
+        return [token]
+    found = [token]
+    if token == "\\sqrt" and tokens[:1] == ["["]:
+        found += [tokens.pop(0), *_until(tokens, "]")]
+    for _ in range(_ARGUMENTS[token]):
+        if tokens[:1] == ["{"]:
+            found += _next(tokens)
+        elif tokens:
+            found += ["{", *_argument(tokens, whole=token == "^"), "}"]
+    return found
+
+
+def _applied(tokens: list[str]) -> list[str]:
+    """What stands behind a function's name: its base and power, and its argument up to the next sign or function, in brackets."""
+    found: list[str] = []
+    while tokens and tokens[0] in ("^", "_"):
+        found += _next(tokens)
+    if not tokens or tokens[0] in "({[|":
+        return found
+    argument: list[str] = []
+    while tokens and tokens[0] not in _ENDS_ARGUMENT:
+        argument += _next(tokens)
+    return [*found, "(", *argument, ")"] if argument else found
+
+
+def _argument(tokens: list[str], *, whole: bool) -> list[str]:
+    """An argument without braces: one sign; of a number its first digit, but all of an exponent."""
+    token = tokens[0]
+    if whole and token in "+-":
+        return [tokens.pop(0), *(_argument(tokens, whole=True) if tokens else [])]
+    if token.isdigit() and len(token) > 1 and not whole:
+        tokens[0] = token[1:]
+        return [token[0]]
+    return _next(tokens)
+
+
+def _until(tokens: list[str], end: str) -> list[str]:
+    """Everything to the bracket that closes, that one included; to the end where there is none."""
+    found: list[str] = []
+    while tokens and tokens[0] != end:
+        found += _next(tokens)
+    return found + ([tokens.pop(0)] if tokens else [])

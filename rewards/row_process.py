@@ -1,0 +1,76 @@
+"""Grades rows for `retort grade --jobs N`. Run as a script by rewards.workers, never imported.
+
+A request is lines. The answer is a line for each, "verdict seconds row" or "  what is wrong with it", in one frame or in several where
+it takes long.
+"""
+
+import os
+import select
+import struct
+import sys
+import threading
+import time
+
+HEADER = struct.Struct(">BI")
+OK = 0
+SILENCE = 0.05
+"""Seconds after which what is done is told before the next row is begun."""
+
+
+def read_exactly(descriptor: int, size: int) -> bytes:
+    data = bytearray()
+    while len(data) < size:
+        part = os.read(descriptor, size - len(data))
+        if not part:
+            sys.exit(0)  # whoever asked has gone
+        data += part
+    return bytes(data)
+
+
+def read_frame(descriptor: int) -> bytes:
+    _, size = HEADER.unpack(read_exactly(descriptor, HEADER.size))
+    return read_exactly(descriptor, size)
+
+
+def write_frame(descriptor: int, data: bytes) -> None:
+    frame = HEADER.pack(OK, len(data)) + data
+    while frame:
+        frame = frame[os.write(descriptor, frame) :]
+
+
+def leave_with(requests: int) -> None:
+    """End this process as soon as nobody can ask any more, whatever it is at."""
+    poll = select.poll()
+    poll.register(requests, 0)  # nothing but the hang-up
+    poll.poll()
+    os._exit(0)
+
+
+def main() -> None:
+    # What a verifier prints or reads is no frame.
+    requests, answers = os.dup(0), os.dup(1)
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    os.dup2(null, 1)
+    sys.path[:] = read_frame(requests).decode().split("\0")
+    from rewards.dump import RowError, grade_line
+
+    threading.Thread(target=leave_with, args=(requests,), daemon=True).start()
+    write_frame(answers, b"ready")
+    while True:
+        lines = read_frame(requests)[8:].decode(errors="surrogatepass").split("\n")
+        done: list[str] = []
+        told = time.monotonic()
+        for left in range(len(lines) - 1, -1, -1):
+            graded = grade_line(lines[-left - 1])
+            if isinstance(graded, RowError):
+                done.append("  " + " ".join(str(graded).split("\n")))
+            else:
+                done.append(f"{graded.verdict} {graded.seconds} {graded.row}")
+            if not left or time.monotonic() - told > SILENCE:
+                write_frame(answers, "\n".join(done).encode(errors="surrogatepass"))
+                done, told = [], time.monotonic()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""Grading bombs and watching what it does to the caller: used from four contexts."""
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rewards.grade import grade
+from rewards.types import Completion, Problem
+from tests.rewards.maths.bombs import BOMBS
+
+SECONDS = 3.0
+A_FEW = ("tangent", "tower of nines", "factorial", "binomial", "sum", "integral", "open braces", "almost a number")
+SOFT = "\\sqrt[3]{2}"
+
+
+def throw(names: Sequence[str]) -> None:
+    """Grade each bomb, all of them as the gold answer too; each is answered in time and the next grading is as ever."""
+    for name in names:
+        bomb = BOMBS[name]
+        for gold, answer in [("5", bomb), (SOFT, bomb), (bomb, SOFT)] if len(names) > len(A_FEW) else [("5", bomb)]:
+            began = time.monotonic()
+            verdict = grade(Problem("", "", gold, "math", ""), Completion(f"<answer>{answer}</answer>"))
+            assert time.monotonic() - began < SECONDS, (name, gold)
+            assert not verdict.correct, (name, gold, verdict)
+        began = time.monotonic()
+        assert grade(Problem("", "", "1", "math", ""), Completion("\\boxed{\\sin^2 x+\\cos^2 x}")).correct, name
+        assert not grade(Problem("", "", "2", "math", ""), Completion("\\boxed{\\sin^2 x+\\cos^2 x}")).correct, name
+        assert time.monotonic() - began < SECONDS, name
+
+
+@contextlib.contextmanager
+def nothing_touched() -> Iterator[None]:
+    """The caller's signal handlers and its timer are afterwards what they were, and no signal came. For the main thread."""
+    fired: list[int] = []
+    before = signal.signal(signal.SIGALRM, lambda number, _: fired.append(number))
+    signal.setitimer(signal.ITIMER_REAL, 3600)
+    handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}
+    try:
+        yield
+        assert {number: signal.getsignal(number) for number in signal.valid_signals()} == handlers
+        assert 0 < signal.getitimer(signal.ITIMER_REAL)[0] < 3600
+        assert fired == []
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@contextlib.contextmanager
+def less_than(gigabytes: float) -> Iterator[None]:
+    """No process below this one, and no growth of this one, takes as much memory meanwhile (resident, by /proc)."""
+    peaks: dict[int, int] = {}
+    start = _resident(os.getpid())
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.02):
+            for process in _below(os.getpid()):
+                peaks[process] = max(peaks.get(process, 0), _resident(process))
+            peaks[0] = max(peaks.get(0, 0), _resident(os.getpid()) - start)
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
+    print(f"peak: {max(v for k, v in peaks.items() if k) >> 20} MiB in a grader's process, {peaks[0] >> 20} MiB more in this one")
+    assert max(peaks.values()) < gigabytes * 2**30
+
+
+def _resident(process: int) -> int:
+    """The most bytes that a process has had resident so far; 0 where it is gone."""
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{process}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return 0
+
+
+def _below(process: int) -> list[int]:
+    found: list[int] = []
+    for task in Path(f"/proc/{process}/task").glob("*"):
+        with contextlib.suppress(OSError):
+            for child in map(int, (task / "children").read_text().split()):
+                found += [child, *_below(child)]
+    return found
