@@ -127,7 +127,9 @@ class Worker:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment,
             cwd=None if self._trusted else "/", bufsize=0, start_new_session=True,
         )
-        search_path = [part or os.getcwd() for part in sys.path] if self._search_path else []
+        # An editable install is found by a hook of its site packages, which a child without them does not have.
+        home = str(Path(__file__).resolve().parent.parent)
+        search_path = [home, *(part or os.getcwd() for part in sys.path)] if self._search_path else []
         deadline = time.monotonic() + STARTUP
         try:
             self._write(process, "\0".join(search_path).encode(), deadline)
