@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline import processes
+from pipeline import audit, processes
 from pipeline.moe.routers import FAMILIES
 from pipeline.stage import StageError
 
@@ -68,11 +68,15 @@ def model_folder(path: Path | str) -> Path | str:
 
 
 def save(model: Any, tokenizer: Any, out: Path) -> None:
-    """Write model and tokenizer, chat template included, under `out`/model; of several processes the first does."""
+    """Write model and tokenizer, chat template included, under `out`/model; of several processes the first does.
+
+    Raises StageError where what was written is not the model.
+    """
     if not processes.is_first():
         return
     tokenizer.init_kwargs.pop("local_files_only", None)  # how it was loaded, which transformers saves as a property of it
     model.save_pretrained(out / "model")
+    audit.check(model, out / "model", "after saving")
     tokenizer.save_pretrained(out / "model")
 
 

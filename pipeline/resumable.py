@@ -9,8 +9,10 @@ import torch
 from torch import nn
 from transformers import Trainer, TrainerCallback
 
+from pipeline import audit
+from pipeline.audit import differences
 from pipeline.checkpoints import Checkpoints
-from pipeline.stage import Stopped
+from pipeline.stage import StageError, Stopped
 
 _TRAINED = "trained.pt"  # what can change of a model that is trained in part
 
@@ -89,6 +91,8 @@ class Resumable(Trainer):
         frozen = {name for name, parameter in self.model.named_parameters() if not parameter.requires_grad}
         if sharded or not _internal_call or output_dir is None or not frozen:
             super().save_model(output_dir, _internal_call)
+            if output_dir is not None and self.args.should_save and not sharded:
+                audit.check(self.model, output_dir, "after a checkpoint")
         elif self.args.should_save:
             Path(output_dir).mkdir(exist_ok=True)
             part = {name: value for name, value in self.model.state_dict().items() if name not in frozen}  # buffers move too
@@ -107,10 +111,12 @@ class Resumable(Trainer):
 def load_exactly(model: Any, folder: str) -> None:
     """Load every parameter and persistent buffer of a transformers model from a folder that it was saved to.
 
-    Goes through `from_pretrained`, which fuses experts as it should. Raises RuntimeError where a tensor is missing.
+    Goes through `from_pretrained`, which fuses experts as it should. Raises StageError where the model is not what was saved.
     """
-    saved = type(model).from_pretrained(folder, dtype="auto")
-    model.load_state_dict(saved.state_dict(), strict=True)
+    saved = type(model).from_pretrained(folder, dtype="auto").state_dict()
+    model.load_state_dict(saved, strict=True)
+    if faults := differences(saved, model.state_dict()):
+        raise StageError(f"after resuming: {folder} is not what the model holds: {'; '.join(faults)}")
 
 
 class _Saving(TrainerCallback):

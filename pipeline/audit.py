@@ -1,0 +1,38 @@
+"""Saved models held against memory, tensor by tensor: what is saved wrongly is found when it is saved, not a stage later."""
+
+from pathlib import Path
+from typing import Any
+
+from pipeline.stage import StageError
+
+SHOWN = 3
+
+
+def check(model: Any, folder: Path | str, what: str) -> None:
+    """Raise StageError where a model that is loaded from `folder` is not `model` in every bit of every parameter and buffer.
+
+    The model is loaded as anyone would load it, by `from_pretrained`, so that it is known that this gives it back. That takes
+    the model's memory a second time for a moment.
+    """
+    saved = type(model).from_pretrained(folder, dtype="auto")
+    faults = differences(model.state_dict(), saved.state_dict())
+    if faults:
+        more = f" and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
+        raise StageError(f"{what}: {folder} does not hold the model in memory: {'; '.join(faults[:SHOWN])}{more}")
+
+
+def differences(expected: dict[str, Any], found: dict[str, Any]) -> list[str]:
+    """How the tensors of two state dicts differ, one line each."""
+    import torch
+
+    faults = []
+    for name in [*expected, *(name for name in found if name not in expected)]:
+        if name not in found:
+            faults.append(f"{name} is missing")
+        elif name not in expected:
+            faults.append(f"{name} is not the model's")
+        elif (one := expected[name]).shape != (other := found[name]).shape or one.dtype != other.dtype:
+            faults.append(f"{name} is {tuple(other.shape)} {other.dtype}, not {tuple(one.shape)} {one.dtype}")
+        elif not torch.equal(one.cpu().view(torch.uint8), other.cpu().view(torch.uint8)):  # bits: NaN is NaN, and -0 is not 0
+            faults.append(f"{name} differs in {int((one.cpu() != other.cpu()).sum())} of {one.numel()} values")
+    return faults
