@@ -18,7 +18,10 @@ LATENT_YARN = {**YARN, "mscale": 1.0, "mscale_all_dim": 1.0}
 IDS = torch.randint(4, 48, (3, 40), generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize("family", ["deepseek_v3", "qwen3", "qwen3_moe"])
+OTHERS = ("mixtral", "olmoe", "qwen2_moe", "qwen3_moe_every_second", "deepseek_v2", "gpt_oss", "dbrx")
+
+
+@pytest.mark.parametrize("family", ["deepseek_v3", "qwen3", "qwen3_moe", *OTHERS])
 def test_without_scaling_nothing_changes_but_the_length(tiny: Tiny, family: str) -> None:
     model = tiny(family)
     same = rescaled(model, 64, None).eval()
@@ -29,7 +32,9 @@ def test_without_scaling_nothing_changes_but_the_length(tiny: Tiny, family: str)
     assert model.config.max_position_embeddings == 64
 
 
-@pytest.mark.parametrize(("family", "scaling"), [("deepseek_v3", LATENT_YARN), ("qwen3", YARN), ("qwen3_moe", YARN)])
+@pytest.mark.parametrize(("family", "scaling"), [
+    ("deepseek_v3", LATENT_YARN), ("qwen3", YARN), ("qwen3_moe", YARN), *((family, YARN) for family in OTHERS[:-1]),
+])
 def test_yarn_is_there_and_survives_saving(tiny: Tiny, tmp_path: Path, family: str, scaling: dict[str, Any]) -> None:
     model = tiny(family)
     longer = rescaled(model, 256, scaling).eval()
