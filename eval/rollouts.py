@@ -81,6 +81,11 @@ def collect(
     return [Rollout(*pair, verdict) for pair, verdict in zip(pairs, verdicts, strict=True)]
 
 
+def rollouts_file(label: str, problems: str) -> str:
+    """Name of the file that holds a model's rollouts on a problem set, beside its report."""
+    return f"{label}-{problems}.jsonl".replace("/", "_")
+
+
 def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
     """One JSON object a line."""
     with path.open("w") as file:

@@ -56,7 +56,7 @@ def _measure(args: argparse.Namespace, folder: Any, label: str, sets: dict[str, 
     from eval.engine.types import Sampling
     from eval.problems import set_names
     from eval.report import reduce
-    from eval.rollouts import collect, write_rows
+    from eval.rollouts import collect, rollouts_file, write_rows
     from pipeline import models
     from pipeline.stage import StageError
 
@@ -84,7 +84,7 @@ def _measure(args: argparse.Namespace, folder: Any, label: str, sets: dict[str, 
         report["problems"][name] = reduce(rows)
         if args.out is not None:
             args.out.mkdir(parents=True, exist_ok=True)
-            write_rows(args.out / f"{label}-{Path(name).name}.jsonl", rows)
+            write_rows(args.out / rollouts_file(label, name), rows)
     return report
 
 

@@ -51,7 +51,7 @@ class Evaluate(Stage):
         from eval.engine.types import Sampling
         from eval.problems import load, set_names
         from eval.report import reduce
-        from eval.rollouts import collect, write_rows
+        from eval.rollouts import collect, rollouts_file, write_rows
         from pipeline import models
 
         model, tokenizer = models.load(ctx.path(reference))
@@ -79,7 +79,7 @@ class Evaluate(Stage):
             )
             rows = [rollout.row() for rollout in rollouts]
             name = names[problem_set]
-            write_rows(ctx.out / f"{label}-{name}.jsonl".replace("/", "_"), rows)
+            write_rows(ctx.out / rollouts_file(label, name), rows)
             report["problems"][name] = reduce(rows)
             report["tokens"] += sum(rollout.completion.tokens for rollout in rollouts)
             ctx.log({"model": label, "problems": name, "pass@1": report["problems"][name]["pass@1"]})
