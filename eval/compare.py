@@ -66,7 +66,7 @@ def compare(rows_a: Iterable[Row], rows_b: Iterable[Row]) -> Comparison:
         b_better=sum(gap < 0 for gap in gaps),
         to_a=sum(exact_a[problem] > half >= exact_b[problem] for problem in shared),
         to_b=sum(exact_b[problem] > half >= exact_a[problem] for problem in shared),
-        more=_more_problems(sum(gaps), spread, len(gaps), p),
+        more=_more_problems(sum(gaps, Fraction(0)), spread, len(gaps), p),
         visible=_reach() * spread / math.sqrt(len(gaps)),
     )
 

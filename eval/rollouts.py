@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eval.engine.types import Engine, Request, Sampling, rollout_seed
-from eval.prompts import THINK, decode_completion, encode_prompt
+from eval.budget import sample_within
+from eval.engine.types import Engine, Request, Sampled, Sampling, rollout_seed
+from eval.prompts import THINK, decode_completion, encode_prompts
+from eval.protocol import Prompting
 from rewards.grade import grade_many
 from rewards.rules import format as format_rule
 from rewards.rules import readable
@@ -49,7 +51,7 @@ def collect(
     *,
     n: int,
     seed_parts: Iterable[str | int],
-    open_thinking: bool = False,
+    prompting: Prompting = Prompting(),  # noqa: B008  (it is frozen)
     context: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Rollout]:
@@ -58,27 +60,55 @@ def collect(
     The draws of a rollout come from (`seed_parts`, problem, index) alone. Prompts that leave no room in `context`
     tokens are answered with an unfinished empty completion, which counts as truncated.
     """
+    completions = complete(engine, tokenizer, problems, sampling, n=n, seed_parts=seed_parts, prompting=prompting,
+                           context=context, progress=progress)
+    pairs = [(problem, i, one) for problem, group in zip(problems, completions, strict=True) for i, one in enumerate(group)]
+    verdicts = grade_many([(problem, completion) for problem, _, completion in pairs])
+    return [Rollout(*pair, verdict) for pair, verdict in zip(pairs, verdicts, strict=True)]
+
+
+def complete(
+    engine: Engine,
+    tokenizer: Any,
+    problems: Sequence[Problem],
+    sampling: Sampling,
+    *,
+    n: int,
+    seed_parts: Iterable[str | int],
+    prompting: Prompting = Prompting(),  # noqa: B008
+    context: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[list[Completion]]:
+    """`n` completions of every problem, as `collect` grades them."""
     parts = tuple(seed_parts)
-    prompts = [encode_prompt(tokenizer, problem, open_thinking=open_thinking) for problem in problems]
+    prompts = encode_prompts(tokenizer, [problem.prompt for problem in problems], prompting)
     fits = [context is None or len(prompt) < context for prompt in prompts]
     requests = [
         Request(prompt, [rollout_seed(*parts, problem.id, i) for i in range(n)])
         for prompt, problem, fit in zip(prompts, problems, fits, strict=True)
         if fit
     ]
-    sampled = iter(engine.sample(requests, sampling, progress))
-    pairs: list[tuple[Problem, int, Completion]] = []
-    for problem, fit in zip(problems, fits, strict=True):
-        group = next(sampled) if fit else []
-        for index in range(n):
-            if not fit:
-                pairs.append((problem, index, Completion("", finished=False)))
-                continue
-            one = group[index]
-            text = (THINK if open_thinking else "") + decode_completion(tokenizer, one.ids)
-            pairs.append((problem, index, Completion(text, one.finished, len(one.ids))))
-    verdicts = grade_many([(problem, completion) for problem, _, completion in pairs])
-    return [Rollout(*pair, verdict) for pair, verdict in zip(pairs, verdicts, strict=True)]
+    if prompting.thinking_budget is None:
+        sampled = iter(engine.sample(requests, sampling, progress))
+    else:
+        sampled = iter(sample_within(engine, tokenizer, requests, sampling, prompting, progress))
+    before = THINK if prompting.open_thinking else ""
+    return [
+        [_completion(tokenizer, one, before, prompting.stop) for one in next(sampled)] if fit
+        else [Completion("", finished=False)] * n
+        for fit in fits
+    ]
+
+
+def _completion(tokenizer: Any, one: Sampled, before: str, stop: Sequence[str]) -> Completion:
+    text, ended = cut(decode_completion(tokenizer, one.ids), stop)
+    return Completion(before + text, one.finished or ended, len(one.ids))
+
+
+def cut(text: str, stop: Sequence[str]) -> tuple[str, bool]:
+    """(the text before the first of the stop texts, whether there was one)."""
+    places = [place for place in (text.find(mark) for mark in stop) if place >= 0]
+    return (text[: min(places)], True) if places else (text, False)
 
 
 def rollouts_file(label: str, problems: str) -> str:
@@ -88,6 +118,6 @@ def rollouts_file(label: str, problems: str) -> str:
 
 def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
     """One JSON object a line."""
-    with path.open("w") as file:
+    with path.open("w", encoding="utf-8") as file:
         for row in rows:
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
