@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from eval.protocol import Prompting, Shot, Template
 from rewards.types import Problem
 
 # DeepSeek-R1 (arXiv 2501.12948), table 1: the template of R1-Zero, for tokenizers without a chat template.
@@ -16,42 +17,73 @@ R1_ZERO = (
 THINK = "<think>"
 
 
+QA = "Question: {prompt}\nAnswer:"
+
+
+def encode_prompts(tokenizer: Any, prompts: Sequence[str], how: Prompting) -> list[list[int]]:
+    """Token ids of the prompts as `how` puts them, up to where the model goes on."""
+    texts = render(tokenizer, prompts, how.template, how.shots)
+    if how.open_thinking:
+        texts = [text + THINK for text in texts]
+    ids: list[list[int]] = tokenizer(texts, add_special_tokens=template_of(tokenizer, how.template) != "chat")["input_ids"]
+    return ids
+
+
 def encode_prompt(tokenizer: Any, problem: Problem, *, open_thinking: bool = False) -> list[int]:
-    """Token ids of the prompt, up to where the model goes on; with `open_thinking` the tag is already there."""
+    """Token ids of a problem's prompt, as `encode_text` puts it."""
     return encode_text(tokenizer, problem.prompt, open_thinking=open_thinking)
 
 
 def encode_text(tokenizer: Any, prompt: str, *, open_thinking: bool = False) -> list[int]:
-    """Token ids of a user's text as `encode_prompt` puts it."""
+    """Token ids of one user's text, up to where the model goes on; with `open_thinking` the tag is already there."""
     return encode_texts(tokenizer, [prompt], open_thinking=open_thinking)[0]
 
 
 def encode_texts(tokenizer: Any, prompts: Sequence[str], *, open_thinking: bool = False) -> list[list[int]]:
     """Token ids of many users' texts at once, which is much faster than one by one."""
-    texts = render(tokenizer, prompts)
-    if open_thinking:
-        texts = [text + THINK for text in texts]
-    ids: list[list[int]] = tokenizer(texts, add_special_tokens=tokenizer.chat_template is None)["input_ids"]
-    return ids
+    return encode_prompts(tokenizer, prompts, Prompting(open_thinking=open_thinking))
 
 
-def render(tokenizer: Any, prompts: Sequence[str]) -> list[str]:
-    """Prompts in the tokenizer's chat template, or in R1-Zero's where it has none."""
-    if tokenizer.chat_template is None:
-        return [R1_ZERO.format(prompt=prompt) for prompt in prompts]
+def template_of(tokenizer: Any, template: Template) -> Template:
+    """What "auto" means for this tokenizer."""
+    if template == "auto":
+        return "r1" if tokenizer.chat_template is None else "chat"
+    return template
+
+
+def render(tokenizer: Any, prompts: Sequence[str], template: Template = "auto", shots: Sequence[Shot] = ()) -> list[str]:
+    """Prompts in the tokenizer's chat template, in R1-Zero's or as questions and answers, after worked examples."""
+    template = template_of(tokenizer, template)
+    if template != "chat":
+        return [plain_text(prompt, template, shots) for prompt in prompts]
     # A template is a program and takes long; most put the text between two constants, which is checked here.
-    before, _, after = _render_one(tokenizer, _MARK).partition(_MARK)
-    if prompts and _render_one(tokenizer, prompts[0]) == before + prompts[0] + after:
+    before, _, after = _render_one(tokenizer, _MARK, shots).partition(_MARK)
+    if prompts and _render_one(tokenizer, prompts[0], shots) == before + prompts[0] + after:
         return [before + prompt + after for prompt in prompts]
-    return [_render_one(tokenizer, prompt) for prompt in prompts]
+    return [_render_one(tokenizer, prompt, shots) for prompt in prompts]
+
+
+def plain_text(prompt: str, template: Template, shots: Sequence[Shot] = ()) -> str:
+    """A prompt in R1-Zero's template ("r1") or as a question ("qa"), after worked examples in the same one."""
+    if template == "qa":
+        worked = "".join(f"{QA.format(prompt=asked)} {solution}\n\n" for asked, solution in shots)
+        return worked + QA.format(prompt=prompt)
+    turns = [*(f"{asked}. Assistant: {solution}" for asked, solution in shots), prompt]
+    return R1_ZERO.format(prompt="\nUser: ".join(turns))
+
+
+def messages(prompt: str, shots: Sequence[Shot] = ()) -> list[dict[str, str]]:
+    """A prompt as a conversation, worked examples as its earlier turns."""
+    turns = [turn for asked, solution in shots
+             for turn in ({"role": "user", "content": asked}, {"role": "assistant", "content": solution})]
+    return [*turns, {"role": "user", "content": prompt}]
 
 
 _MARK = " the-user-says-this\n"  # with white space around it, which some templates take away
 
 
-def _render_one(tokenizer: Any, prompt: str) -> str:
-    message = [{"role": "user", "content": prompt}]
-    text: str = tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
+def _render_one(tokenizer: Any, prompt: str, shots: Sequence[Shot] = ()) -> str:
+    text: str = tokenizer.apply_chat_template(messages(prompt, shots), tokenize=False, add_generation_prompt=True)
     return text
 
 

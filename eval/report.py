@@ -26,11 +26,13 @@ def reduce(rows: Iterable[Row]) -> Numbers:
 
     n, rollouts           problems; rollouts of each (the fewest that any problem has)
     pass@1, pass@1_ci95   share of correct rollouts; [low, high] clustered by problem (eval.metrics.share)
-    pass@K, maj@K         for K = rollouts > 1. Of a problem's K rollouts the ungradable ones count as not
-                          correct in pass@K and do not vote in maj@K
+    pass@K, maj@K         for K = rollouts > 1, each with its _ci95. Of a problem's K rollouts the ungradable ones
+                          count as not correct in pass@K and do not vote in maj@K (ties: see eval.metrics.maj_at_k)
     format, readable      share of all rollouts, correct or not
     readable_of_correct   share of the correct rollouts, with its _ci95; None where none is correct
     mean_length           generated tokens per rollout
+    tokens_per_correct    tokens generated for each correct answer, wrong answers' tokens included, problems of
+                          the same weight; None where none is correct
     no_answer, truncated, ungradable
                           shares of all rollouts by verdict; ungradable ones leave the denominator of pass@1
     left_out              problems with no gradable rollout, in no score; the scores are None if all are
@@ -49,6 +51,7 @@ def reduce(rows: Iterable[Row]) -> Numbers:
     numbers["readable"] = _mean(bool(row["readable"]) for row in every)
     numbers |= _readable_of_correct(gradable)
     numbers["mean_length"] = _mean(row["tokens"] for row in every)
+    numbers["tokens_per_correct"] = _tokens_per_correct(gradable)
     for label in (Label.NO_ANSWER, Label.TRUNCATED, Label.UNGRADABLE):
         numbers[label.value] = _mean(row["verdict"] == label for row in every)
     numbers["left_out"] = len(problems) - len(gradable)
@@ -143,14 +146,25 @@ def _gradable(rows: Sequence[Row]) -> list[Row]:
 
 def _scores(problems: Sequence[Sequence[Row]], k: int) -> Numbers:
     if not problems:
-        keys = ["pass@1", "pass@1_ci95", *([f"pass@{k}", f"maj@{k}"] if k > 1 else [])]
-        return dict.fromkeys(keys)
-    first = share([_correct(rows) / len(rows) for rows in problems])
-    scores: Numbers = {"pass@1": round(first.mean, DIGITS), "pass@1_ci95": _pair(first)}
+        keys = ["pass@1", *([f"pass@{k}", f"maj@{k}"] if k > 1 else [])]
+        return dict.fromkeys(name for key in keys for name in (key, f"{key}_ci95"))
+    scores = _with_interval("pass@1", [_correct(rows) / len(rows) for rows in problems])
     if k > 1:
-        scores[f"pass@{k}"] = _mean(pass_at_k(max(len(rows), k), _correct(rows), k) for rows in problems)
-        scores[f"maj@{k}"] = _mean(_majority(rows, k) for rows in problems)
+        at_k = [pass_at_k(max(len(rows), k), _correct(rows), k) for rows in problems]
+        scores |= _with_interval(f"pass@{k}", at_k)
+        scores |= _with_interval(f"maj@{k}", [_majority(rows, k) for rows in problems])
     return scores
+
+
+def _with_interval(name: str, values: Sequence[float]) -> Numbers:
+    found = share(values)
+    return {name: round(found.mean, DIGITS), f"{name}_ci95": _pair(found)}
+
+
+def _tokens_per_correct(problems: Sequence[Sequence[Row]]) -> float | None:
+    correct = sum(_correct(rows) / len(rows) for rows in problems)
+    tokens = sum(sum(row["tokens"] for row in rows) / len(rows) for rows in problems)
+    return round(tokens / correct, DIGITS) if correct else None
 
 
 def _majority(rows: Sequence[Row], k: int) -> float:

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from eval.budget import sample_within
 from eval.engine.types import Engine, Request, Sampled, Sampling, rollout_seed
 from eval.pieces import Graded, Pieces
-from eval.prompts import THINK, decode_completion, encode_prompt
+from eval.prompts import THINK, decode_completion, encode_prompts
+from eval.protocol import Prompting
 from rewards.grade import grade_many
 from rewards.rules import format as format_rule
 from rewards.rules import readable
@@ -57,7 +59,7 @@ def collect(
     *,
     n: int,
     seed_parts: Iterable[str | int],
-    open_thinking: bool = False,
+    prompting: Prompting = Prompting(),  # noqa: B008  (it is frozen)
     context: int | None = None,
     progress: Callable[[int, int], None] | None = None,
     pieces: Pieces | None = None,
@@ -71,8 +73,8 @@ def collect(
     Work goes piece by piece, whether they are kept or not, since the last bits of a sum depend on what is in a batch: with
     `pieces`, those of `name` that are there already are taken from there.
     """
-    ask = _Ask(engine, tokenizer, sampling, n, tuple(seed_parts), open_thinking, context)
     size = max(1, max(PIECE_ROLLOUTS, PIECE_TOKENS // sampling.max_tokens) // n)
+    parts = tuple(seed_parts)
     found: list[Rollout] = []
 
     def tell(done: int, _of: int) -> None:
@@ -81,55 +83,75 @@ def collect(
 
     for number, first in enumerate(range(0, len(problems), size)):
         piece = problems[first : first + size]
-        piece_name = f"{name}-{number:05d}"
-        graded = pieces.get(piece_name) if pieces else None
-        if graded is None:
-            graded = ask.of(piece, tell)
-            if pieces:
-                pieces.put(piece_name, graded)
         asked = [(problem, index) for problem in piece for index in range(n)]
+        graded = pieces.get(f"{name}-{number:05d}") if pieces else None
+        if graded is None:
+            groups = complete(engine, tokenizer, piece, sampling, n=n, seed_parts=parts, prompting=prompting, context=context,
+                              progress=tell)
+            graded = _graded(asked, [one for group in groups for one in group])
+            if pieces:
+                pieces.put(f"{name}-{number:05d}", graded)
         found += [Rollout(*one, *answer) for one, answer in zip(asked, graded, strict=True)]
         tell(0, 0)
     return found
 
 
-@dataclass(frozen=True)
-class _Ask:
-    """How problems are put to a model, and graded."""
+def _graded(asked: Sequence[tuple[Problem, int]], completions: Sequence[Completion]) -> list[Graded]:
+    verdicts = grade_many([(problem, completion) for (problem, _), completion in zip(asked, completions, strict=True)])
+    return list(zip(completions, verdicts, strict=True))
 
-    engine: Engine
-    tokenizer: Any
-    sampling: Sampling
-    n: int
-    seed_parts: tuple[str | int, ...]
-    open_thinking: bool
-    context: int | None
 
-    def of(self, problems: Sequence[Problem], progress: Callable[[int, int], None]) -> list[Graded]:
-        prompts = [encode_prompt(self.tokenizer, problem, open_thinking=self.open_thinking) for problem in problems]
-        fits = [self.context is None or len(prompt) < self.context for prompt in prompts]
-        requests = [
-            Request(prompt, [rollout_seed(*self.seed_parts, problem.id, i) for i in range(self.n)])
-            for prompt, problem, fit in zip(prompts, problems, fits, strict=True)
-            if fit
-        ]
-        sampled = iter(self.engine.sample(requests, self.sampling, progress))
-        completions: list[Completion] = []
-        for fit in fits:
-            group = next(sampled) if fit else [None] * self.n
-            completions += [self._completion(one) for one in group]
-        asked = [problem for problem in problems for _ in range(self.n)]
-        return list(zip(completions, grade_many(list(zip(asked, completions, strict=True))), strict=True))
+def complete(
+    engine: Engine,
+    tokenizer: Any,
+    problems: Sequence[Problem],
+    sampling: Sampling,
+    *,
+    n: int,
+    seed_parts: Iterable[str | int],
+    prompting: Prompting = Prompting(),  # noqa: B008
+    context: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[list[Completion]]:
+    """`n` completions of every problem, as `collect` grades them."""
+    parts = tuple(seed_parts)
+    prompts = encode_prompts(tokenizer, [problem.prompt for problem in problems], prompting)
+    fits = [context is None or len(prompt) < context for prompt in prompts]
+    requests = [
+        Request(prompt, [rollout_seed(*parts, problem.id, i) for i in range(n)])
+        for prompt, problem, fit in zip(prompts, problems, fits, strict=True)
+        if fit
+    ]
+    if prompting.thinking_budget is None:
+        sampled = iter(engine.sample(requests, sampling, progress))
+    else:
+        sampled = iter(sample_within(engine, tokenizer, requests, sampling, prompting, progress))
+    before = THINK if prompting.open_thinking else ""
+    return [
+        [_completion(tokenizer, one, before, prompting.stop) for one in next(sampled)] if fit
+        else [Completion("", finished=False)] * n
+        for fit in fits
+    ]
 
-    def _completion(self, sampled: Sampled | None) -> Completion:
-        if sampled is None:
-            return Completion("", finished=False)
-        text = (THINK if self.open_thinking else "") + decode_completion(self.tokenizer, sampled.ids)
-        return Completion(text, sampled.finished, len(sampled.ids))
+
+def _completion(tokenizer: Any, one: Sampled, before: str, stop: Sequence[str]) -> Completion:
+    text, ended = cut(decode_completion(tokenizer, one.ids), stop)
+    return Completion(before + text, one.finished or ended, len(one.ids))
+
+
+def cut(text: str, stop: Sequence[str]) -> tuple[str, bool]:
+    """(the text before the first of the stop texts, whether there was one)."""
+    places = [place for place in (text.find(mark) for mark in stop) if place >= 0]
+    return (text[: min(places)], True) if places else (text, False)
+
+
+def rollouts_file(label: str, problems: str) -> str:
+    """Name of the file that holds a model's rollouts on a problem set, beside its report."""
+    return f"{label}-{problems}.jsonl".replace("/", "_")
 
 
 def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
     """One JSON object a line."""
-    with path.open("w") as file:
+    with path.open("w", encoding="utf-8") as file:
         for row in rows:
             file.write(json.dumps(row, ensure_ascii=False) + "\n")

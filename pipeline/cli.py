@@ -20,6 +20,7 @@ SUMMARIES = {
     "list": "list recipes, stages, rules, verifiers and problem sets",
     "grade": "grade completions of a JSONL file, without a model",
     "eval": "measure a model on problem sets",
+    "compare": "tell whether one measured model is better than another",
     "ask": "put a question to a model of a run and see it think",
     "doctor": "show how isolated model-written programs run here, and what the machine and the packages are",
     "bench": "measure graders on this machine",

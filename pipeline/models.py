@@ -67,6 +67,19 @@ def model_folder(path: Path | str) -> Path | str:
     return inner if inner.is_dir() else path
 
 
+def sha256(path: Path | str) -> str:
+    """SHA-256 over the files of a local model folder (weights, config and tokenizer, by name); of a hub id its commit."""
+    from pipeline import inputs
+
+    folder = model_folder(path)
+    if isinstance(folder, Path) and folder.is_dir():
+        return inputs.fingerprint_of_path(folder)
+    try:
+        return inputs.resolve_hub(inputs.Source(str(folder), "model", "hub"))
+    except inputs.InputError as error:
+        raise StageError(str(error)) from error
+
+
 def save(model: Any, tokenizer: Any, out: Path) -> None:
     """Write model and tokenizer, chat template included, under `out`/model; of several processes the first does.
 

@@ -133,7 +133,7 @@ class _Batch:
     def _step(self) -> None:
         """Draw a token a row from the current logits, retire finished rows and run the others forward."""
         numbers = torch.tensor([row.uniforms[min(len(row.ids), self.sampling.max_tokens - 1)] for row in self.live])
-        tokens, logprobs = draw(self.logits, self.sampling.temperature, numbers.to(self.logits.device))
+        tokens, logprobs = draw(self.logits, self.sampling.temperature, numbers.to(self.logits.device), self.sampling.top_p)
         drawn, values = tokens.tolist(), logprobs.tolist()
         staying = []
         for place, row in enumerate(self.live):

@@ -54,7 +54,7 @@ class PlainEngine:
                 input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
             )
             cache = output.past_key_values
-            tokens, logprobs = draw(output.logits[:, -1], sampling.temperature, numbers[:, step])
+            tokens, logprobs = draw(output.logits[:, -1], sampling.temperature, numbers[:, step], sampling.top_p)
             for place, (token, value) in enumerate(zip(tokens.tolist(), logprobs.tolist(), strict=True)):
                 if not finished[place]:
                     drawn[place].ids.append(token)

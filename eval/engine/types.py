@@ -8,10 +8,12 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How tokens are drawn. `temperature` 0 takes the likeliest token."""
+    """How tokens are drawn. `temperature` 0 takes the likeliest token; `top_p` below 1 draws from the likeliest tokens
+    that hold so much probability together (nucleus sampling, Holtzman et al. 2020)."""
 
     max_tokens: int
     temperature: float = 1.0
+    top_p: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

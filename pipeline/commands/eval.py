@@ -1,91 +1,166 @@
-"""`retort eval`: a model asked problem sets, graded and counted, outside of any recipe."""
+"""`retort eval`: a model asked problem sets, graded and counted, outside of any recipe; resumable."""
 
 import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.model_reference import model_of, usage_error
 
+if TYPE_CHECKING:
+    from eval.protocol import Protocol
+    from eval.suites import Suite
+    from pipeline.measuring import Asked, Measured
+
+_DEFAULTS: dict[str, Any] = {"rollouts": 1, "temperature": 1.0, "top_p": 1.0, "max_tokens": 64}
+FOLDER = Path("evals")
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", help="a folder that transformers loads, an artifact, RUN:STAGE, or a hub id")
-    parser.add_argument("--problems", nargs="+", required=True, metavar="SET:SPLIT", help="such as gsm8k:test")
+    parser.add_argument("model", help="a folder that transformers loads, an artifact, RUN:STAGE, or a hub id; with --server "
+                                      "the server's name for it")
+    parser.add_argument("--problems", nargs="+", default=[], metavar="SET:SPLIT", help="such as gsm8k:test")
+    parser.add_argument("--suite", help="sets that belong together, with their own defaults: r1")
     parser.add_argument("--n", type=int, default=None, help="problems of each set (default: all of them)")
-    parser.add_argument("--rollouts", type=int, default=1, help="completions a problem (default: 1)")
-    parser.add_argument("--temperature", type=float, default=1.0, help="0 is greedy (default: 1)")
-    parser.add_argument("--max-tokens", type=int, default=64, help="longest completion (default: 64)")
+    parser.add_argument("--rollouts", type=int, help="completions a problem (default: 1)")
+    parser.add_argument("--temperature", type=float, help="0 is greedy (default: 1)")
+    parser.add_argument("--top-p", type=float, help="draw from the likeliest tokens of so much probability (default: 1)")
+    parser.add_argument("--max-tokens", type=int, help="longest completion (default: 64)")
+    parser.add_argument("--template", choices=("auto", "chat", "r1", "qa"), default="auto",
+                        help="the tokenizer's chat template, R1-Zero's plain text, or 'Question: .. Answer:' "
+                             "(default: chat where there is one, else r1)")
     parser.add_argument("--open-thinking", action="store_true", help="begin every answer with <think>")
+    parser.add_argument("--shots", type=int, default=0, help="worked examples from the set's train split (default: 0)")
+    parser.add_argument("--thinking-budget", type=int, nargs="+", default=[None], metavar="TOKENS",
+                        help="close the thinking after so many tokens; several make a curve")
+    parser.add_argument("--stop", nargs="+", default=[], metavar="TEXT", help="texts that end an answer")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--engine", choices=("auto", "plain"), default="auto", help="plain: transformers' own cache")
+    parser.add_argument("--server", metavar="URL", help="ask an OpenAI-compatible server, such as http://localhost:8000/v1")
+    parser.add_argument("--jobs", type=int, default=8, help="requests to the server at once (default: 8)")
+    parser.add_argument("--timeout", type=float, default=600.0, help="seconds for one answer of the server (default: 600)")
+    parser.add_argument("--tries", type=int, default=5, help="how often the server is asked for one answer (default: 5)")
     parser.add_argument("--data", type=Path, default=None, help="folder of benchmark files (default: $RETORT_DATA)")
-    parser.add_argument("--out", type=Path, default=None, help="folder for report.json and the rollouts")
+    parser.add_argument("--out", type=Path, default=None,
+                        help="folder for the report and the rollouts (default: one under evals/, named after all of this)")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
 
 
 def main(args: argparse.Namespace) -> int:
-    from eval.data_folder import use_data_folder
-    from eval.problems import ProblemSetError, load
-    from rewards.registry import RegistryError
+    from pipeline.measuring import measure
 
-    for option, least in (("rollouts", 1), ("max_tokens", 1), ("temperature", 0)):
-        if getattr(args, option) < least:
-            raise usage_error(f"--{option.replace('_', '-')} must be at least {least}, not {getattr(args, option)}")
-    folder, label = model_of(args.model)
-    try:
-        if args.data is not None:
-            use_data_folder(args.data)
-        sets = {reference: load(reference, args.n, args.seed) for reference in args.problems}
-    except (ProblemSetError, RegistryError) as error:
-        raise usage_error(str(error)) from error
-    report = {"models": {label: _measure(args, folder, label, sets)}}
-    if args.out is not None:
-        args.out.mkdir(parents=True, exist_ok=True)
-        (args.out / "report.json").write_text(json.dumps(report, indent=2) + "\n")
+    suite = _settle(args)
+    sets = _sets(args, suite)
+    model, asked = _served(args, sets) if args.server else _loaded(args, sets)
+    out, report = measure(model, asked, args.out, FOLDER, _progress)
     if args.json:
         print(json.dumps(report, indent=2))
     else:
         from eval.table import table
 
         print(table(report["models"]))
+        print(f"\nreport and rollouts: {out}")
     return 0
 
 
-def _measure(args: argparse.Namespace, folder: Any, label: str, sets: dict[str, Any]) -> dict[str, Any]:
-    from eval.engine import engine_for
-    from eval.engine.types import Sampling
-    from eval.problems import set_names
-    from eval.report import reduce
-    from eval.rollouts import collect, write_rows
-    from pipeline import models
-    from pipeline.stage import StageError
+def _settle(args: argparse.Namespace) -> "Suite | None":
+    """Fill in what was not given, from the suite first, and check what was."""
+    from eval.suites import SUITES
+    from pipeline.complaints import did_you_mean
+
+    suite = None
+    if args.suite is not None:
+        if args.suite not in SUITES:
+            raise usage_error(f"there is no suite {args.suite!r}{did_you_mean(args.suite, SUITES)}")
+        suite = SUITES[args.suite]
+    if not args.problems and suite is None:
+        raise usage_error("say what to ask: --problems gsm8k:test, or --suite r1; retort list problems tells what there is")
+    for option, value in {**_DEFAULTS, **(suite.options if suite else {})}.items():
+        if getattr(args, option) is None:
+            setattr(args, option, value)
+    least = {"rollouts": 1, "max_tokens": 1, "temperature": 0, "shots": 0, "jobs": 1, "tries": 1}
+    for option, bound in least.items():
+        if getattr(args, option) < bound:
+            raise usage_error(f"--{option.replace('_', '-')} must be at least {bound}, not {getattr(args, option)}")
+    if not 0 < args.top_p <= 1:
+        raise usage_error(f"--top-p must lie above 0 and at most 1, not {args.top_p}")
+    if any(budget is not None and not 0 < budget <= args.max_tokens for budget in args.thinking_budget):
+        raise usage_error(f"--thinking-budget must lie between 1 and --max-tokens, which is {args.max_tokens}")
+    return suite
+
+
+def _sets(args: argparse.Namespace, suite: "Suite | None") -> dict[str, Any]:
+    from eval.data_folder import use_data_folder
+    from eval.problems import ProblemSetError, load
+    from rewards.registry import RegistryError
 
     try:
-        model, tokenizer = models.load(folder)
+        if args.data is not None:
+            use_data_folder(args.data)
+        references = dict.fromkeys([*(suite.problems if suite else ()), *args.problems])
+        return {reference: load(reference, args.n, args.seed) for reference in references}
+    except (ProblemSetError, RegistryError) as error:
+        raise usage_error(str(error)) from error
+
+
+def _protocols(args: argparse.Namespace, sets: dict[str, Any]) -> "list[tuple[str, str, Protocol]]":
+    """(reference, name in the report, protocol) of everything that is to be asked."""
+    from eval.engine.types import Sampling
+    from eval.problems import ProblemSetError, set_names
+    from eval.protocol import Prompting, Protocol
+    from eval.shots import shots_of
+
+    names, found = set_names(sets), []
+    for reference in sets:
+        try:
+            shots = shots_of(reference, args.shots)
+        except ProblemSetError as error:
+            raise usage_error(str(error)) from error
+        for budget in args.thinking_budget:
+            name = names[reference] if len(args.thinking_budget) == 1 else f"{names[reference]} thinking {budget}"
+            prompting = Prompting(args.template, args.open_thinking, shots, budget, tuple(args.stop))
+            sampling = Sampling(args.max_tokens, args.temperature, args.top_p)
+            found.append((reference, name, Protocol(prompting, sampling, args.rollouts, args.seed)))
+    return found
+
+
+def _loaded(args: argparse.Namespace, sets: dict[str, Any]) -> "tuple[Measured, list[Asked]]":
+    from eval.answers import Local
+    from eval.engine import engine_for
+    from pipeline import models
+    from pipeline.measuring import Asked, Measured
+    from pipeline.stage import StageError
+
+    place, label = model_of(args.model)
+    try:
+        model, tokenizer = models.load(place)
     except StageError as error:
         raise usage_error(str(error)) from error
-    engine = engine_for(model, tokenizer)
-    report: dict[str, Any] = {"parameters": models.parameters(model), "problems": {}}
-    names = set_names(sets)
-    for reference, problems in sets.items():
-        rollouts = collect(
-            engine,
-            tokenizer,
-            problems,
-            Sampling(args.max_tokens, args.temperature),
-            n=args.rollouts,
-            seed_parts=(args.seed, "eval"),
-            open_thinking=args.open_thinking,
-            context=models.context_length(model),
-            progress=_Line(reference) if sys.stderr.isatty() else None,
-        )
-        rows = [rollout.row() for rollout in rollouts]
-        name = names[reference]
-        report["problems"][name] = reduce(rows)
-        if args.out is not None:
-            args.out.mkdir(parents=True, exist_ok=True)
-            write_rows(args.out / f"{label}-{Path(name).name}.jsonl", rows)
-    return report
+    if args.template == "chat" and tokenizer.chat_template is None:
+        raise usage_error(f"{args.model} has no chat template; leave --template out, or give r1 or qa")
+    engine, context = engine_for(model, tokenizer, args.engine), models.context_length(model)
+    asked = [Asked(name, sets[reference], protocol, Local(engine, tokenizer, protocol, context))
+             for reference, name, protocol in _protocols(args, sets)]
+    facts = {"sha256": models.sha256(place), "engine": type(engine).__name__, "parameters": models.parameters(model)}
+    return Measured(label, facts), asked
+
+
+def _served(args: argparse.Namespace, sets: dict[str, Any]) -> "tuple[Measured, list[Asked]]":
+    from eval.server import Server, ServerError
+    from pipeline.measuring import Asked, Measured
+
+    try:
+        asked = [Asked(name, sets[reference], protocol,
+                       Server(args.server, args.model, protocol, args.jobs, args.timeout, args.tries))
+                 for reference, name, protocol in _protocols(args, sets)]
+    except ServerError as error:
+        raise usage_error(str(error)) from error
+    return Measured(args.model.rstrip("/").rpartition("/")[2], {"server": args.server, "at_server": args.model}), asked
+
+
+def _progress(name: str) -> "_Line | None":
+    return _Line(name) if sys.stderr.isatty() else None
 
 
 class _Line:

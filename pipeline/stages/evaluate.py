@@ -1,12 +1,15 @@
 """`evaluate`: models asked held-out problems, graded and counted."""
 
 import json
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from pipeline.stage import ArtifactType, Context, Metrics, ModelInput, ReportInput, Stage
 from pipeline.stages.grpo import ProblemSets
+
+if TYPE_CHECKING:
+    from eval.protocol import Protocol
 
 
 class Evaluate(Stage):
@@ -27,7 +30,11 @@ class Evaluate(Stage):
     rollouts: int = Field(default=16, ge=1)
     temperature: float = Field(default=1.0, ge=0)
     max_completion_tokens: int = Field(default=64, ge=1)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    template: Literal["auto", "chat", "r1", "qa"] = "auto"
     open_thinking: bool = False
+    shots: int = Field(default=0, ge=0, description="worked examples before the question, from the set's train split")
+    thinking_budget: int | None = Field(default=None, ge=1, description="tokens after which thinking is closed by force")
 
     def run(self, ctx: Context) -> Metrics:
         from eval.report import mean_of_sets
@@ -39,8 +46,10 @@ class Evaluate(Stage):
         for place, reference in enumerate(self.models):
             report = self._measure(ctx, reference, place)
             tokens += report.pop("tokens")
-            earlier = found.get(ctx.label(reference), {"problems": {}})
-            found[ctx.label(reference)] = {**report, "problems": {**earlier["problems"], **report["problems"]}}
+            earlier = found.get(ctx.label(reference), {})
+            for key in ("problems", "protocol"):
+                report[key] = {**earlier.get(key, {}), **report[key]}
+            found[ctx.label(reference)] = report
         for report in found.values():
             if len(report["problems"]) > 1:
                 report["mean"] = mean_of_sets(report["problems"])
@@ -49,16 +58,16 @@ class Evaluate(Stage):
 
     def _measure(self, ctx: Context, reference: str, place: int) -> dict[str, Any]:
         from eval.engine import engine_for
-        from eval.engine.types import Sampling
         from eval.problems import load, set_names
+        from eval.prompts import encode_prompts
         from eval.report import reduce
-        from eval.rollouts import collect, write_rows
+        from eval.rollouts import collect, rollouts_file, write_rows
         from pipeline import models
 
         model, tokenizer = models.load(ctx.path(reference))
         label = ctx.label(reference)
         engine = engine_for(model, tokenizer)
-        report: dict[str, Any] = {"parameters": models.parameters(model), "problems": {}, "tokens": 0}
+        report: dict[str, Any] = {"parameters": models.parameters(model), "problems": {}, "protocol": {}, "tokens": 0}
         total = len(self.models) * len(self.problems)
         names = set_names(self.problems)
         pieces = ctx.checkpoints.pieces()
@@ -69,23 +78,35 @@ class Evaluate(Stage):
             def progress(done: int, of: int, begun: int = begun, problem_set: str = problem_set) -> None:
                 ctx.progress(begun + done / of, total, model=label, problems=problem_set)
 
+            problems = load(problem_set, self.problems_each, seed=0, base=self._folder)
+            protocol = self._protocol(problem_set, ctx.seed)
             rollouts = collect(
                 engine,
                 tokenizer,
-                load(problem_set, self.problems_each, seed=0, base=self._folder),
-                Sampling(self.max_completion_tokens, self.temperature),
+                problems,
+                protocol.sampling,
                 n=self.rollouts,
                 seed_parts=(ctx.seed, "evaluate", label),
-                open_thinking=self.open_thinking,
+                prompting=protocol.prompting,
                 context=models.context_length(model),
                 progress=progress,
                 pieces=pieces,
                 name=f"{label}-{name}",
             )
             rows = [rollout.row() for rollout in rollouts]
-            write_rows(ctx.out / f"{label}-{name}.jsonl".replace("/", "_"), rows)
+            write_rows(ctx.out / rollouts_file(label, name), rows)
             report["problems"][name] = reduce(rows)
+            prompts = encode_prompts(tokenizer, [problem.prompt for problem in problems], protocol.prompting)
+            report["protocol"][name] = protocol.describe(problems, prompts)
             report["tokens"] += sum(rollout.completion.tokens for rollout in rollouts)
             ctx.log({"model": label, "problems": name, "pass@1": report["problems"][name]["pass@1"]})
         return report
 
+    def _protocol(self, problem_set: str, seed: int) -> "Protocol":
+        from eval.engine.types import Sampling
+        from eval.protocol import Prompting, Protocol
+        from eval.shots import shots_of
+
+        shots = shots_of(problem_set, self.shots, base=self._folder)
+        prompting = Prompting(self.template, self.open_thinking, shots, self.thinking_budget)
+        return Protocol(prompting, Sampling(self.max_completion_tokens, self.temperature, self.top_p), self.rollouts, seed)

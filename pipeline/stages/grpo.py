@@ -161,6 +161,7 @@ class Grpo(Stage):
             return {}
         from eval.engine import engine_for
         from eval.engine.types import Sampling
+        from eval.protocol import Prompting
         from eval.rollouts import collect
 
         asked = problems[:32]
@@ -171,7 +172,7 @@ class Grpo(Stage):
             Sampling(self.max_completion_tokens, self.temperature),
             n=self.gate,
             seed_parts=(ctx.seed, ctx.name, "gate"),
-            open_thinking=self.open_thinking,
+            prompting=Prompting(open_thinking=self.open_thinking),
         )
         solved = {rollout.problem.id for rollout in rollouts if rollout.verdict.correct}
         once = len(solved) / len(asked)

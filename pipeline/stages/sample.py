@@ -41,6 +41,7 @@ class Sample(Stage):
         from eval.engine import engine_for
         from eval.engine.types import Sampling
         from eval.problems import load
+        from eval.protocol import Prompting
         from eval.rollouts import collect
         from pipeline import models
 
@@ -53,7 +54,7 @@ class Sample(Stage):
             Sampling(self.max_completion_tokens, self.temperature),
             n=self.rollouts,
             seed_parts=(ctx.seed, ctx.name),
-            open_thinking=self.open_thinking,
+            prompting=Prompting(open_thinking=self.open_thinking),
             progress=ctx.progress,
             pieces=ctx.checkpoints.pieces(),
         )

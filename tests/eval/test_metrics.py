@@ -144,6 +144,32 @@ def test_intervals_cover_the_truth_with_clustered_problems(mean, concentration, 
     assert 0.92 <= covered / 600 <= 0.985
 
 
+@pytest.mark.parametrize(
+    ("mean", "concentration", "n", "rollouts"),
+    [(0.5, 1e9, 100, 1), (0.5, 1.0, 100, 16), (0.3, 0.5, 100, 64), (0.3, 5.0, 200, 4), (0.8, 1.0, 500, 4), (0.8, 2.0, 200, 16)],
+)
+def test_intervals_cover_the_truth_93_to_97_times_of_100(mean, concentration, n, rollouts):
+    """2,000 experiments each: the coverage seen is within a point (two standard errors) of the real one."""
+    rng = np.random.default_rng(7)
+    covered = 0
+    for _ in range(2000):
+        chances = rng.beta(mean * concentration, (1 - mean) * concentration, n)
+        found = share(rng.binomial(rollouts, chances) / rollouts)
+        covered += found.low <= mean <= found.high
+    assert 0.93 <= covered / 2000 <= 0.97
+
+
+def test_rollouts_taken_for_problems_would_not_cover():
+    """What the clustering is for: every rollout counted as a problem of its own, the interval misses most of the time."""
+    rng = np.random.default_rng(8)
+    covered = 0
+    for _ in range(300):
+        correct = rng.binomial(16, rng.beta(0.5, 0.5, 50))
+        found = share([1.0] * int(correct.sum()) + [0.0] * int(16 * 50 - correct.sum()))
+        covered += found.low <= 0.5 <= found.high
+    assert covered / 300 < 0.6
+
+
 def test_weighted_shares_cover_the_truth():
     """Share of correct rollouts that are readable, where problems differ in both."""
     rng = np.random.default_rng(1)

@@ -1,5 +1,6 @@
 """Rows to numbers: denominators, votes, shares."""
 
+import math
 from fractions import Fraction
 
 import pytest
@@ -31,9 +32,12 @@ def test_every_number_of_a_small_report():
     low, high = numbers.pop("pass@1_ci95")
     assert 0 <= low < 0.25 < high <= 1
     assert numbers.pop("readable_of_correct_ci95") == [0.0, 1.0]
+    for key in ("pass@4", "maj@4"):
+        low, high = numbers.pop(f"{key}_ci95")
+        assert 0 <= low <= 0.5 <= high <= 1
     assert numbers == {
         "n": 2, "rollouts": 4, "pass@1": 0.25, "pass@4": 0.5, "maj@4": 0.5, "format": 0.625, "readable": 0.75,
-        "readable_of_correct": 0.5, "mean_length": 12.5, "no_answer": 0.125, "truncated": 0.125,
+        "readable_of_correct": 0.5, "mean_length": 12.5, "tokens_per_correct": 55.0, "no_answer": 0.125, "truncated": 0.125,
         "ungradable": 0.125, "left_out": 0,
     }
 
@@ -51,6 +55,8 @@ def test_a_problem_that_nobody_could_grade_is_left_out_of_the_scores():
     assert nothing["pass@1"] is None
     assert nothing["pass@1_ci95"] is None
     assert nothing["pass@2"] is None
+    assert nothing["maj@2_ci95"] is None
+    assert nothing["tokens_per_correct"] is None
     assert nothing["readable_of_correct"] is None
 
 
@@ -76,6 +82,34 @@ def test_the_score_does_not_move_with_the_number_of_rollouts(problems, times):
     assert reduce(once * times)["pass@1_ci95"] == reduce(once)["pass@1_ci95"]
     shuffled = sorted(once, key=lambda r: r["verdict"])
     assert reduce(shuffled) == reduce(once), "order does not matter"
+
+
+@given(
+    st.lists(st.floats(0, 1), min_size=2, max_size=4), st.sampled_from(["wrong", "truncated", "no_answer"]),
+    st.integers(1, 5),
+)
+def test_the_expected_score_is_the_same_for_every_number_of_rollouts(chances, failing, n):
+    """The exact expectation over all outcomes of n rollouts of a problem, the other problems at their mean."""
+    expected = 0.0
+    for p in chances:
+        for correct in range(n + 1):
+            rows = [row("p", "correct" if i < correct else failing) for i in range(n)]
+            outcome = math.comb(n, correct) * p**correct * (1 - p) ** (n - correct)
+            expected += outcome * reduce(rows)["pass@1"] / len(chances)
+    assert expected == pytest.approx(sum(chances) / len(chances), abs=1e-5)
+
+
+def test_problems_weigh_alike_however_many_rollouts_each_has():
+    """An evaluation that was stopped in the middle leaves some problems with more rollouts than others."""
+    rows = [row("p") for _ in range(9)] + [row("q", "wrong"), row("q", "wrong")]
+    assert reduce(rows)["pass@1"] == 0.5
+    assert reduce(rows)["rollouts"] == 2
+
+
+def test_tokens_per_correct_answer_count_the_wrong_ones_too():
+    rows = [row("p", tokens=10), row("p", "wrong", tokens=30), row("q", tokens=20), row("q", tokens=20)]
+    assert reduce(rows)["tokens_per_correct"] == pytest.approx((20 + 20) / (0.5 + 1), abs=1e-6)
+    assert reduce(rows)["mean_length"] == 20
 
 
 def test_votes_are_by_value_for_plain_numbers_and_know_nothing_of_the_truth():

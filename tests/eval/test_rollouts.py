@@ -10,6 +10,7 @@ import pytest
 from eval.engine import engine_for
 from eval.engine.types import Sampling
 from eval.problems import load
+from eval.protocol import Prompting
 from eval.rollouts import Rollout, collect, write_rows
 from pipeline.tokenizer import train_tokenizer
 from rewards.grade import grade
@@ -66,7 +67,7 @@ def test_a_prompt_without_room_counts_as_truncated(ask: Ask) -> None:
 
 
 def test_opened_thinking_is_part_of_the_completion(ask: Ask) -> None:
-    assert all(one.completion.text.startswith("<think>") for one in ask(open_thinking=True))
+    assert all(one.completion.text.startswith("<think>") for one in ask(prompting=Prompting(open_thinking=True)))
 
 
 def test_rows_are_read_back_as_they_were(ask: Ask, tmp_path: Path) -> None:

@@ -69,3 +69,26 @@ def test_seeds_of_different_rollouts_differ(parts: list[str | int], one: int, ot
     seeds = rollout_seed(*parts, one), rollout_seed(*parts, other)
     assert (seeds[0] == seeds[1]) == (one == other)
     assert 0 <= seeds[0] < 2**64
+
+
+@given(st.lists(st.floats(-5, 5, width=32), min_size=2, max_size=20), st.floats(0, LARGEST, width=32), st.sampled_from([0.1, 0.5, 0.95]))
+def test_a_nucleus_holds_the_fewest_likeliest_tokens(values: list[float], number: float, top_p: float) -> None:
+    row = torch.tensor([values])
+    chances = sorted(zip(torch.softmax(row, -1)[0].tolist(), range(len(values)), strict=True), key=lambda pair: (-pair[0], pair[1]))
+    reached, nucleus = 0.0, {}
+    for chance, token in chances:
+        if reached >= top_p - 1e-6:
+            break
+        nucleus[token] = chance
+        reached += chance
+    tokens, logprobs = draw(row, 1.0, torch.tensor([number]), top_p)
+    edge = {token for chance, token in chances if abs(chance - chances[len(nucleus) - 1][0]) < 1e-5}
+    assert int(tokens[0]) in {*nucleus, *edge}
+    if abs(reached - top_p) > 1e-4 and int(tokens[0]) in nucleus and len(edge) == 1:
+        assert math.isclose(math.exp(logprobs[0]), nucleus[int(tokens[0])] / reached, rel_tol=1e-3)
+
+
+@given(logits, st.floats(0, LARGEST, width=32))
+def test_a_nucleus_of_everything_is_plain_sampling(values: list[float], number: float) -> None:
+    row, numbers = torch.tensor([values]), torch.tensor([number])
+    assert [t.tolist() for t in draw(row, 0.7, numbers, 1.0)] == [t.tolist() for t in draw(row, 0.7, numbers)]

@@ -1,0 +1,109 @@
+"""Asking that can be stopped: answers are kept as they come, and a second attempt asks only for the rest."""
+
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from eval.engine.types import Engine
+from eval.prompts import encode_prompts
+from eval.protocol import Protocol as How
+from eval.rollouts import Rollout, complete, write_rows
+from rewards.grade import grade_many
+from rewards.types import Completion, Problem
+
+Row = dict[str, Any]
+Answer = tuple[Problem, int, Completion]
+
+BLOCK = 256
+"""Rollouts that an engine is asked for at once. Blocks start at the same places in every attempt, so that each rollout has the
+same neighbours in its batches whether or not an attempt was stopped before it."""
+
+
+class Unanswered(Exception):
+    """Some rollouts have no answer; the message says what came instead of the last one. Those that came are kept."""
+
+
+class Source(Protocol):
+    """Whatever answers problems: a model in this process, or a server."""
+
+    def prompts(self, problems: Sequence[Problem]) -> list[Any]:
+        """What is put to it for each problem."""
+        ...
+
+    def answers(self, problems: Sequence[Problem], have: set[tuple[str, int]]) -> Iterator[list[Answer]]:
+        """Answers to every (problem, index) that is not in `have`, in any order and grouping; others may be among them."""
+        ...
+
+
+@dataclass(frozen=True)
+class Local:
+    """A model in this process. `label` is not part of the seeds: a model is asked the same under every name."""
+
+    engine: Engine
+    tokenizer: Any
+    how: How
+    context: int | None = None
+
+    def prompts(self, problems: Sequence[Problem]) -> list[Any]:
+        return encode_prompts(self.tokenizer, [problem.prompt for problem in problems], self.how.prompting)
+
+    def answers(self, problems: Sequence[Problem], have: set[tuple[str, int]]) -> Iterator[list[Answer]]:
+        n = self.how.rollouts
+        size = max(1, BLOCK // n)
+        for start in range(0, len(problems), size):
+            block = problems[start : start + size]
+            if all((problem.id, i) in have for problem in block for i in range(n)):
+                continue
+            groups = complete(self.engine, self.tokenizer, block, self.how.sampling, n=n, context=self.context,
+                              seed_parts=(self.how.seed, "eval"), prompting=self.how.prompting)
+            yield [(p, i, one) for p, group in zip(block, groups, strict=True) for i, one in enumerate(group)]
+
+
+def rollouts(
+    source: Source, problems: Sequence[Problem], n: int, file: Path, progress: Callable[[int, int], None] | None = None
+) -> list[Row]:
+    """The rows of `n` graded rollouts of every problem, in order; `file` holds them in the end.
+
+    Until then FILE.partial holds those that are there, in the order in which they came, and an attempt that finds it goes on
+    from it. The file is the same, byte for byte, however often that happened. Raises Unanswered.
+    """
+    if file.is_file():
+        return read_rows(file)
+    partial = file.with_name(f"{file.name}.partial")
+    wanted = [(problem.id, i) for problem in problems for i in range(n)]
+    rows = {key: row for row in read_rows(partial) if (key := (row["problem"], row["index"])) in set(wanted)}
+    if progress:
+        progress(len(rows), len(wanted))
+    with partial.open("ab") as stream:
+        for answers in source.answers(problems, set(rows)):
+            verdicts = grade_many([(problem, completion) for problem, _, completion in answers])
+            new = [Rollout(*answer, verdict).row() for answer, verdict in zip(answers, verdicts, strict=True)]
+            rows |= {(row["problem"], row["index"]): row for row in new}
+            # The line break comes first: it ends a row that a killed attempt left torn.
+            stream.write("".join(f"\n{json.dumps(row, ensure_ascii=False)}" for row in new).encode())
+            stream.flush()
+            os.fsync(stream.fileno())
+            if progress:
+                progress(len(rows), len(wanted))
+    ordered = [rows[key] for key in wanted]
+    whole = file.with_name(f".{file.name}.{os.getpid()}")
+    write_rows(whole, ordered)
+    whole.replace(file)
+    partial.unlink()
+    return ordered
+
+
+def read_rows(file: Path) -> list[Row]:
+    """The whole rows of a file of rollouts; a torn one is left out, and a file that is not there has none."""
+    if not file.is_file():
+        return []
+    found: list[Row] = []
+    for line in file.read_bytes().split(b"\n"):
+        try:
+            found.append(json.loads(line))
+        except ValueError:
+            continue
+    return found

@@ -1,0 +1,54 @@
+"""A budget for thinking: what is still thinking when it is spent is told to answer."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from eval.engine.types import Engine, Request, Sampled, Sampling, rollout_seed
+from eval.prompts import THINK, decode_completion
+from eval.protocol import Prompting
+
+END = "</think>"
+
+
+def sample_within(
+    engine: Engine,
+    tokenizer: Any,
+    requests: Sequence[Request],
+    sampling: Sampling,
+    prompting: Prompting,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[list[Sampled]]:
+    """Continuations whose thinking ends after `prompting.thinking_budget` tokens at the latest, by "</think>" where the model
+    does not end it (s1's budget forcing, arXiv 2501.19393, without its "Wait" for more).
+
+    `sampling.max_tokens` bounds thinking and answer together. The tokens of a forced "</think>" are part of the
+    completion and have log-probability 0. A completion that ends or closes its thinking in time is the one that no budget
+    would have given up to there; its answer goes on from a fresh stream.
+    """
+    budget = min(prompting.thinking_budget or sampling.max_tokens, sampling.max_tokens)
+    first = engine.sample(requests, replace(sampling, max_tokens=budget), progress)
+    left = sampling.max_tokens - budget
+    close = [int(token) for token in tokenizer(END, add_special_tokens=False)["input_ids"]]
+    goes_on: list[tuple[int, int, list[int]]] = []
+    for place, group in enumerate(first):
+        for index, one in enumerate(group):
+            if not one.finished and left > 0:
+                forced = close if _thinks(tokenizer, one, prompting) else []
+                goes_on.append((place, index, forced))
+    more = engine.sample(
+        [Request([*requests[place].prompt, *first[place][index].ids, *forced],
+                 [rollout_seed("after the budget", requests[place].seeds[index])])
+         for place, index, forced in goes_on],
+        replace(sampling, max_tokens=max(left, 1)),
+    ) if goes_on else []
+    for (place, index, forced), (rest,) in zip(goes_on, more, strict=True):
+        one = first[place][index]
+        first[place][index] = Sampled([*one.ids, *forced, *rest.ids], [*one.logprobs, *[0.0] * len(forced), *rest.logprobs],
+                                      rest.finished)
+    return first
+
+
+def _thinks(tokenizer: Any, one: Sampled, prompting: Prompting) -> bool:
+    text = decode_completion(tokenizer, one.ids)
+    return END not in text and (prompting.open_thinking or THINK in text)

@@ -1,0 +1,67 @@
+"""How problems are put to a model and its answers drawn: everything that a score depends on besides the two."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from eval.engine.types import Sampling
+from rewards.types import Problem
+
+Template = Literal["auto", "chat", "r1", "qa"]
+Shot = tuple[str, str]
+"""A worked example: the prompt and its solution."""
+
+
+@dataclass(frozen=True)
+class Prompting:
+    """How a prompt is written and where an answer ends.
+
+    template         chat: the tokenizer's; r1: R1-Zero's plain text (eval.prompts.R1_ZERO); qa: "Question: ..\\nAnswer:", as
+                     lm-evaluation-harness puts GSM8K; auto: chat where the tokenizer has one, else r1
+    open_thinking    the prompt ends with <think>
+    shots            worked examples before the question
+    thinking_budget  tokens after which thinking that is still open is closed by force (Muennighoff et al. 2025, arXiv
+                     2501.19393); what is left of the completion's tokens is for the answer
+    stop             texts that end an answer; it is cut before the first of them, and then counts as finished
+    """
+
+    template: Template = "auto"
+    open_thinking: bool = False
+    shots: tuple[Shot, ...] = ()
+    thinking_budget: int | None = None
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """One way to measure: how it is asked, how it is drawn, how often, and the seed."""
+
+    prompting: Prompting
+    sampling: Sampling
+    rollouts: int
+    seed: int
+
+    def describe(self, problems: Sequence[Problem], prompts: Sequence[Any]) -> dict[str, Any]:
+        """What a report says of it. `prompts` is what was sent: token ids, texts or messages, one for each problem."""
+        return {
+            "rollouts": self.rollouts,
+            "temperature": self.sampling.temperature,
+            "top_p": self.sampling.top_p,
+            "max_completion_tokens": self.sampling.max_tokens,
+            "template": self.prompting.template,
+            "open_thinking": self.prompting.open_thinking,
+            "shots": len(self.prompting.shots),
+            "thinking_budget": self.prompting.thinking_budget,
+            "stop": list(self.prompting.stop),
+            "seed": self.seed,
+            "problems_sha256": sha256_of([[p.id, p.prompt, p.answer, p.verifier] for p in problems]),
+            "prompts_sha256": sha256_of(list(prompts)),
+        }
+
+
+def sha256_of(content: Any) -> str:
+    """SHA-256 of a JSON value, written one way."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True, default=list)
+    return hashlib.sha256(text.encode()).hexdigest()

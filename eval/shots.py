@@ -1,0 +1,34 @@
+"""Worked examples for few-shot prompts, from a problem set's own training split."""
+
+from pathlib import Path
+
+from eval.problems import ProblemSetError, load
+from eval.protocol import Shot
+from rewards.types import Problem
+
+
+def shots_of(reference: str, count: int, *, base: Path | None = None) -> tuple[Shot, ...]:
+    """The first `count` problems of the set's train split with their solutions: `meta["solution"]` where the set has one,
+    else the bare answer in <answer> tags.
+
+    Raises ProblemSetError where the set has no train split, or answers that are no text.
+    """
+    if not count:
+        return ()
+    name, _, split = reference.rpartition(":")
+    if split == "train":
+        raise ProblemSetError(f"{reference}: worked examples come from the train split, so measure another one")
+    try:
+        problems = load(f"{name}:train", count, seed=0, base=base)
+    except ProblemSetError as error:
+        raise ProblemSetError(f"{reference} has no worked examples for few-shot prompts: {error}") from error
+    return tuple((problem.prompt, _solution(problem)) for problem in problems)
+
+
+def _solution(problem: Problem) -> str:
+    told = problem.meta.get("solution")
+    if isinstance(told, str):
+        return told.strip()
+    if not isinstance(problem.answer, str):
+        raise ProblemSetError(f"problem {problem.id} has no solution that could be shown as a worked example")
+    return f"<answer>{problem.answer}</answer>"

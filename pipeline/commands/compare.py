@@ -1,0 +1,99 @@
+"""`retort compare`: is A better than B? Paired by problem, on every set that both were measured on."""
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from eval.compare import Comparison
+    from pipeline.rollout_files import Measured
+
+_WHAT = "RUN:STAGE (runs/quickstart:zero), a folder that `retort eval` wrote, or a JSONL file of rollouts"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("a", metavar="A", help=_WHAT)
+    parser.add_argument("b", metavar="B", help="the same for the other model")
+    parser.add_argument("--json", action="store_true", help="print the comparison as JSON")
+
+
+def main(args: argparse.Namespace) -> int:
+    from eval.compare import compare
+    from pipeline.model_reference import usage_error
+    from pipeline.rollout_files import measured
+
+    found: dict[str, Any] = {}
+    texts = []
+    for one, other in _pairs(args.a, args.b, measured(args.a), measured(args.b)):
+        rows_a, rows_b = one.rows(), other.rows()
+        try:
+            comparison = compare(rows_a, rows_b)
+        except ValueError as error:
+            raise usage_error(f"{one.file} and {other.file}: {error}") from error
+        differs = one.differs_from(other)
+        found[one.problems] = _as_dict(comparison, rows_a, rows_b, differs)
+        texts.append(as_text(one.problems, args.a, args.b, comparison, found[one.problems]))
+    print(json.dumps(found, indent=2) if args.json else "\n\n".join(texts))
+    return 0
+
+
+def _pairs(a: str, b: str, ours: "list[Measured]", theirs: "list[Measured]") -> "list[tuple[Measured, Measured]]":
+    """One pair a problem set; where a set was measured more than once, the last ones that were made the same way.
+
+    A single file says nothing of its set: it goes with what the other side has, if that is one set too.
+    """
+    from pipeline.model_reference import usage_error
+
+    if len(ours) == len(theirs) == 1 and (Path(a).expanduser().is_file() or Path(b).expanduser().is_file()):
+        return [(ours[0], theirs[0])]
+    pairs: dict[str, tuple[Measured, Measured]] = {}
+    for one in ours:
+        for other in theirs:
+            if one.problems != other.problems:
+                continue
+            before = pairs.get(one.problems)
+            if before is None or len(one.differs_from(other)) <= len(before[0].differs_from(before[1])):
+                pairs[one.problems] = (one, other)
+    if not pairs:
+        sets = [", ".join(dict.fromkeys(m.problems for m in side)) for side in (ours, theirs)]
+        raise usage_error(f"{a} and {b} were measured on no problem set in common: {sets[0]}; {sets[1]}")
+    return list(pairs.values())
+
+
+def _as_dict(comparison: "Comparison", rows_a: list[Any], rows_b: list[Any], differs: list[str]) -> dict[str, Any]:
+    from eval.report import reduce
+
+    beside = [{key: reduce(rows).get(key) for key in ("rollouts", "truncated", "ungradable", "mean_length")}
+              for rows in (rows_a, rows_b)]
+    return {**asdict(comparison), "a_beside": beside[0], "b_beside": beside[1], "measured_differently": differs}
+
+
+def as_text(problems: str, a: str, b: str, found: "Comparison", more: dict[str, Any]) -> str:
+    """The comparison on one problem set, for a person."""
+    width = max(len(a), len(b))
+    lines = [f"{problems}: {found.n} problems"]
+    for name, score, beside in ((a, found.a, more["a_beside"]), (b, found.b, more["b_beside"])):
+        lines.append(f"  {name:<{width}}  pass@1 {100 * score:5.1f}   of {beside['rollouts']} rollouts each: "
+                     f"{100 * beside['truncated']:.1f}% truncated, {100 * beside['ungradable']:.1f}% ungradable")
+    d = found.difference
+    lines.append(f"  difference {100 * d.mean:+.1f} points, 95% interval {100 * d.low:+.1f} to {100 * d.high:+.1f}, "
+                 f"p {'< 0.0001' if found.p < 0.0001 else f'= {found.p:.4f}'}")
+    lines.append(f"  better at {found.a_better} problems, worse at {found.b_better}, the same at {found.same}; "
+                 f"flipped to solved {found.to_a}, to unsolved {found.to_b}")
+    lines.append(f"  {_verdict(found)}")
+    if more["measured_differently"]:
+        lines.append(f"  careful, they were measured differently: {'; '.join(more['measured_differently'])}")
+    return "\n".join(lines)
+
+
+def _verdict(found: "Comparison") -> str:
+    from eval.compare import POWER
+
+    if found.p < 0.05:
+        return f"A is {'better' if found.difference.mean > 0 else 'worse'} at the 5% level"
+    small = f"these would show a difference of {100 * found.visible:.1f} points in {POWER:.0%} of tries"
+    if found.more is None:
+        return f"no difference is seen; {small}"
+    return f"that cannot be told apart from chance; about {found.more:,} more problems would tell ({small})"

@@ -1,0 +1,105 @@
+"""What `retort eval` does: a model asked problem sets, with everything written down that is needed to do it again."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from eval.answers import Source, Unanswered, read_rows, rollouts
+from eval.protocol import Protocol, sha256_of
+from eval.report import reduce
+from eval.rollouts import rollouts_file
+from eval.server import ServerError
+from pipeline import durable
+from pipeline.errors import UserError
+from pipeline.model_reference import usage_error
+from rewards.types import Problem
+
+HEADER = "evaluation.json"
+Progress = Callable[[str], Callable[[int, int], None] | None]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One problem set, what it is called in the report, and how it is asked."""
+
+    name: str
+    problems: Sequence[Problem]
+    protocol: Protocol
+    source: Source
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The model's name in the report, and what is known of it: its hash or its server, its parameters."""
+
+    label: str
+    facts: Mapping[str, Any]
+
+
+def measure(model: Measured, sets: Sequence[Asked], out: Path | None, folder: Path, progress: Progress) -> tuple[Path, dict[str, Any]]:
+    """(the folder, the report). In the folder: report.json, one file of rollouts a set, and evaluation.json, which says
+    what is measured and how before anything is asked.
+
+    With `out` None it is a folder under `folder` that is named after all of this, so that the same evaluation finds what it
+    has. Raises UserError where the folder holds another evaluation, or where a server left rollouts unanswered.
+    """
+    from pipeline.versions import versions
+
+    header = {
+        "model": {"name": model.label, **model.facts},
+        "protocol": {one.name: one.protocol.describe(one.problems, one.source.prompts(one.problems)) for one in sets},
+        "versions": versions(),
+    }
+    out = out or folder / f"{model.label}-{sha256_of(header)[:10]}"
+    _claim(out, header)
+    problems = {one.name: reduce(_rows(out, model.label, one, progress)) for one in sets}
+    parameters = {key: value for key, value in model.facts.items() if key == "parameters"}
+    about = {key: value for key, value in model.facts.items() if key != "parameters"}
+    report = {"models": {model.label: {**parameters, "problems": problems, "model": about, "protocol": header["protocol"]}},
+              "versions": header["versions"]}
+    durable.write_json(out / "report.json", report)
+    return out, report
+
+
+def _claim(out: Path, header: Mapping[str, Any]) -> None:
+    """Make the folder this evaluation's, or see that it is."""
+    file = out / HEADER
+    wanted = json.loads(json.dumps(header))
+    if file.is_file():
+        try:
+            found = json.loads(file.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise usage_error(f"{file} cannot be read; remove it and the rollouts beside it, or give another --out") from error
+        if found != wanted:
+            raise usage_error(f"{out} holds another evaluation ({_difference(found, wanted)}); give another --out")
+        return
+    if any(out.glob("*.jsonl*")):
+        raise usage_error(f"{out} holds rollouts and no {HEADER} that tells how they were made; give another --out")
+    out.mkdir(parents=True, exist_ok=True)
+    durable.write_json(file, wanted)
+
+
+def _difference(found: Any, wanted: Any, where: str = "") -> str:
+    """The first place where two JSON values differ, and how."""
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        for key in [*found, *wanted]:
+            if found.get(key) != wanted.get(key):
+                return _difference(found.get(key), wanted.get(key), f"{where}.{key}" if where else str(key))
+    return f"{where} {json.dumps(found)[:40]}, not {json.dumps(wanted)[:40]}"
+
+
+def _rows(out: Path, label: str, one: Asked, progress: Progress) -> list[dict[str, Any]]:
+    file = out / rollouts_file(label, one.name)
+    n = one.protocol.rollouts
+    try:
+        return rollouts(one.source, one.problems, n, file, progress(one.name))
+    except ServerError as error:
+        raise usage_error(f"{label} on {one.name}: {error}; what was answered before is kept in {out}") from error
+    except Unanswered as error:
+        have = len(read_rows(file.with_name(f"{file.name}.partial")))
+        raise UserError(
+            f"{label} on {one.name}: {len(one.problems) * n - have} of {len(one.problems) * n} rollouts were not answered (at last: "
+            f"{error}); the others are kept in {out}, and the same command asks only for the rest"
+        ) from error

@@ -1,0 +1,211 @@
+"""An OpenAI-compatible server that is slow, fails, hangs or says nonsense: a real one, on a local port."""
+
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eval.answers import Unanswered, read_rows, rollouts
+from eval.engine.types import Sampling
+from eval.protocol import Prompting, Protocol
+from eval.server import Server, ServerError
+from rewards.types import Problem
+
+PROBLEMS = [Problem(f"p{i}", f"What is {i} + 1?", str(i + 1), "math", "sums") for i in range(12)]
+
+
+class Asked:
+    """What the server does with the k-th request for a prompt, and what it was asked."""
+
+    def __init__(self, behave: Callable[[str, int], Any]) -> None:
+        self.behave, self.seen, self.bodies, self.lock = behave, Counter[str](), list[dict[str, Any]](), threading.Lock()
+
+    def next(self, body: dict[str, Any]) -> Any:
+        prompt = body["messages"][-1]["content"] if "messages" in body else body["prompt"]
+        with self.lock:
+            self.seen[prompt] += 1
+            self.bodies.append(body)
+            count = self.seen[prompt]
+        return self.behave(prompt, count)
+
+
+def right(prompt: str, chat: bool = True) -> dict[str, Any]:
+    """The right answer to "What is 3 + 1?", thought about."""
+    text = f"<think>So.</think><answer>{int(prompt.split('What is ')[-1].split()[0]) + 1}</answer>"
+    choice = {"message": {"content": text}} if chat else {"text": text}
+    return {"choices": [{**choice, "finish_reason": "stop"}], "usage": {"completion_tokens": 7}}
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., tuple[str, Asked]]]:
+    """serve(behave) -> (url, what was asked). `behave` gives an answer, or (status, headers), or b"bytes", or raises."""
+    servers = []
+
+    def start(behave: Callable[[str, int], Any]) -> tuple[str, Asked]:
+        asked = Asked(behave)
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                found = asked.next(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+                if found is None:  # the connection breaks
+                    self.close_connection = True
+                    return
+                status, headers, body = 200, {}, found
+                if isinstance(found, tuple):
+                    (status, headers), body = found, {"error": "no"}
+                raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(raw)
+
+            def handle(self) -> None:
+                try:
+                    super().handle()
+                except OSError:
+                    return  # nobody waited for the answer
+
+            def log_message(self, *_: Any) -> None: ...
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        servers.append(server)
+        return f"http://127.0.0.1:{server.server_address[1]}", asked
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def of(url: str, n: int = 1, prompting: Prompting | None = None, **options: Any) -> Server:
+    protocol = Protocol(prompting or Prompting(), Sampling(64, 0.6, 0.95), n, 3)
+    return Server(url, "org/some", protocol, **{"jobs": 4, "timeout": 0.4, "tries": 4, "wait": 0.01, **options})
+
+
+def verdicts(rows: list[dict[str, Any]]) -> list[str]:
+    return [row["verdict"] for row in rows]
+
+
+def test_every_problem_is_asked_as_the_protocol_says(serve: Any, tmp_path: Path) -> None:
+    url, asked = serve(lambda prompt, _: right(prompt))
+    rows = rollouts(of(url, n=2), PROBLEMS, 2, tmp_path / "rows.jsonl")
+    assert [(row["problem"], row["index"]) for row in rows] == [(p.id, i) for p in PROBLEMS for i in range(2)]
+    assert set(verdicts(rows)) == {"correct"}
+    assert {row["tokens"] for row in rows} == {7}
+    body = asked.bodies[0]
+    assert (body["model"], body["max_tokens"], body["temperature"], body["top_p"]) == ("org/some", 64, 0.6, 0.95)
+    assert len({body["seed"] for body in asked.bodies}) == 24
+    assert read_rows(tmp_path / "rows.jsonl") == rows
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_what_fails_is_tried_again(serve: Any, tmp_path: Path) -> None:
+    def behave(prompt: str, count: int) -> Any:
+        failures = [(500, {}), (429, {"Retry-After": "0"}), None, b"<html>not json", {"choices": []}]
+        return failures[(len(prompt) + hash(prompt)) % 5] if count == 1 else right(prompt)
+
+    url, asked = serve(behave)
+    assert set(verdicts(rollouts(of(url), PROBLEMS, 1, tmp_path / "rows.jsonl"))) == {"correct"}
+    assert set(asked.seen.values()) == {2}
+
+
+def test_a_slow_answer_is_given_up_and_asked_for_again(serve: Any, tmp_path: Path) -> None:
+    def behave(prompt: str, count: int) -> Any:
+        if count == 1 and "3 +" in prompt:
+            time.sleep(1.0)
+        return right(prompt)
+
+    url, asked = serve(behave)
+    assert set(verdicts(rollouts(of(url), PROBLEMS, 1, tmp_path / "rows.jsonl"))) == {"correct"}
+    assert asked.seen["What is 3 + 1?"] == 2
+
+
+def test_what_is_never_answered_is_told_and_nothing_else_is_lost(serve: Any, tmp_path: Path) -> None:
+    broken = {"What is 3 + 1?", "What is 8 + 1?"}
+    url, asked = serve(lambda prompt, _: (503, {}) if prompt in broken else right(prompt))
+    file = tmp_path / "rows.jsonl"
+    with pytest.raises(Unanswered, match="HTTP 503"):
+        rollouts(of(url), PROBLEMS, 1, file)
+    assert not file.exists()
+    assert len(read_rows(tmp_path / "rows.jsonl.partial")) == 10
+    assert asked.seen["What is 3 + 1?"] == 4
+    before = dict(asked.seen)
+    broken.clear()
+    rows = rollouts(of(url), PROBLEMS, 1, file)
+    assert verdicts(rows) == ["correct"] * 12
+    again = {prompt: count - before[prompt] for prompt, count in asked.seen.items() if count != before[prompt]}
+    assert again == {"What is 3 + 1?": 1, "What is 8 + 1?": 1}
+    whole = tmp_path / "whole.jsonl"
+    rollouts(of(url), PROBLEMS, 1, whole)
+    assert whole.read_bytes() == file.read_bytes()
+
+
+def test_a_server_that_never_answers_is_left_soon(serve: Any, tmp_path: Path) -> None:
+    answered = {p.prompt for p in PROBLEMS[:3]}
+
+    def behave(prompt: str, _: int) -> Any:
+        if prompt not in answered:
+            time.sleep(0.5)
+        return right(prompt)
+
+    url, asked = serve(behave)
+    many = [*PROBLEMS, *(Problem(f"q{i}", f"What is {i + 50} + 1?", str(i + 51), "math", "sums") for i in range(200))]
+    with pytest.raises(Unanswered, match="timed out"):
+        rollouts(of(url, tries=2, timeout=0.1), many, 1, tmp_path / "rows.jsonl")
+    assert len(asked.seen) < 40, "it does not go through all of them"
+    assert len(read_rows(tmp_path / "rows.jsonl.partial")) == 3
+
+
+def test_a_server_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(Unanswered, match="Connection refused"):
+        rollouts(of("http://127.0.0.1:9", tries=1), PROBLEMS, 1, tmp_path / "rows.jsonl")
+
+
+def test_a_refusal_is_not_tried_again(serve: Any, tmp_path: Path) -> None:
+    url, asked = serve(lambda *_: (404, {}))
+    with pytest.raises(ServerError, match=r"refuses: HTTP 404"):
+        rollouts(of(url, jobs=1), PROBLEMS, 1, tmp_path / "rows.jsonl")
+    assert max(asked.seen.values()) == 1
+
+
+def test_thinking_kept_apart_and_cut_answers(serve: Any, tmp_path: Path) -> None:
+    def behave(prompt: str, _: int) -> Any:
+        cut = "3 +" in prompt
+        message = {"content": None if cut else "<answer>1</answer>", "reasoning_content": "Well"}
+        return {"choices": [{"message": message, "finish_reason": "length" if cut else "stop"}]}
+
+    url, _ = serve(behave)
+    rows = rollouts(of(url), PROBLEMS[:4], 1, tmp_path / "rows.jsonl")
+    assert rows[0]["text"] == "<think>Well</think><answer>1</answer>"
+    assert verdicts(rows) == ["correct", "wrong", "wrong", "truncated"]
+
+
+def test_plain_templates_go_to_completions(serve: Any, tmp_path: Path) -> None:
+    url, asked = serve(lambda prompt, _: right(prompt, chat=False))
+    prompting = Prompting(template="qa", shots=(("What is 9 + 9?", "18"),), stop=("Question:",))
+    assert set(verdicts(rollouts(of(url, prompting=prompting), PROBLEMS, 1, tmp_path / "rows.jsonl"))) == {"correct"}
+    body = next(body for body in asked.bodies if "What is 4 + 1?" in body["prompt"])
+    assert body["prompt"] == "Question: What is 9 + 9?\nAnswer: 18\n\nQuestion: What is 4 + 1?\nAnswer:"
+    assert body["stop"] == ["Question:"]
+    opened = Prompting(template="r1", open_thinking=True)
+    rows = rollouts(of(url, prompting=opened), PROBLEMS[:1], 1, tmp_path / "open.jsonl")
+    assert asked.bodies[-1]["prompt"].endswith("What is 0 + 1?. Assistant:<think>")
+    assert rows[0]["text"].startswith("<think>")
+
+
+def test_what_a_server_cannot_do_is_said_at_once() -> None:
+    for url, prompting, expected in (
+        ("localhost:8000", Prompting(), "is no URL of a server"),
+        ("http://x", Prompting(open_thinking=True), "give --template r1 or qa"),
+        ("http://x", Prompting(thinking_budget=9), "leave it out with --server"),
+    ):
+        with pytest.raises(ServerError, match=expected):
+            of(url, prompting=prompting)

@@ -1,0 +1,92 @@
+"""`retort compare`, on what evaluate stages and `retort eval` leave."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from eval.report import reduce
+from eval.rollouts import rollouts_file, write_rows
+from pipeline import cli, durable
+from pipeline.run_folder import RunFolder
+
+
+def rows(correct, rollouts=4):
+    return [
+        {"problem": f"p{i}", "verdict": "correct" if j < c else "wrong", "extracted": "7", "tokens": 9, "format": True,
+         "readable": True}
+        for i, c in enumerate(correct) for j in range(rollouts)
+    ]
+
+
+GOOD, BAD, LEVEL = rows([4, 4, 3, 3, 4, 2, 4, 4, 3, 4]), rows([1, 0, 1, 0, 2, 0, 1, 1, 0, 0]), rows([4, 4, 3, 3, 4, 3, 4, 3, 3, 4])
+
+
+def report(folder: Path, models, **protocol):
+    folder.mkdir(parents=True, exist_ok=True)
+    for label, sets in models.items():
+        for name, found in sets.items():
+            write_rows(folder / rollouts_file(label, name), found)
+    made = {label: {"parameters": 1, "problems": {name: reduce(found) for name, found in sets.items()},
+                    **({"protocol": {name: protocol for name in sets}} if protocol else {})} for label, sets in models.items()}
+    durable.write_json(folder / "report.json", {"models": made})
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Two evaluate stages measured the base: with thinking forced open, and, as zero was, without."""
+    found = RunFolder(tmp_path / "runs" / "tiny")
+    found.begin("first", {"name": "tiny", "stages": {}}, "retort run tiny")
+    stages = [("score", {"base": {"sums": BAD}, "zero": {"sums": GOOD}}, False), ("length", {"base": {"sums": GOOD}}, True)]
+    for number, (name, models, forced) in enumerate(stages, 1):
+        folder = tmp_path / "runs" / "artifacts" / f"{name}-0123456789"
+        report(folder, models)
+        durable.write_json(folder / "stage.json", {"name": name, "makes": "report", "config": {"open_thinking": forced}})
+        found.link(number, name, folder)
+    return found.path
+
+
+def test_two_models_of_a_run_are_compared_as_they_were_measured_alike(run, capsys):
+    assert cli.main(["compare", f"{run}:zero", f"{run}:base"]) == 0
+    text = capsys.readouterr().out
+    assert "sums: 10 problems" in text
+    assert "difference +72.5 points" in text
+    assert "better at 10 problems, worse at 0, the same at 0; flipped to solved 9, to unsolved 0" in text
+    assert "A is better at the 5% level" in text
+    assert "careful" not in text
+
+
+def test_json_has_every_number(run, capsys):
+    assert cli.main(["compare", f"{run}:base", f"{run}:zero", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["sums"]
+    assert found["n"] == 10
+    assert found["difference"]["mean"] == pytest.approx(-0.725)
+    assert found["p"] == pytest.approx(1 / 1024)
+    assert found["more"] == 0
+    assert found["a_beside"] == {"rollouts": 4, "truncated": 0.0, "ungradable": 0.0, "mean_length": 9.0}
+
+
+def test_folders_files_and_what_was_measured_differently(tmp_path, capsys):
+    report(tmp_path / "one", {"m": {"sums": GOOD}}, temperature=1.0, top_p=1.0)
+    report(tmp_path / "two", {"m": {"sums": LEVEL}, "other": {"sums": BAD}}, temperature=0.6, top_p=1.0)
+    assert cli.main(["compare", str(tmp_path / "one"), f"{tmp_path / 'two'}:m"]) == 0
+    text = capsys.readouterr().out
+    assert "no difference is seen; these would show" in text
+    assert "careful, they were measured differently: temperature 1.0 and 0.6" in text
+    assert cli.main(["compare", str(tmp_path / "one" / "m-sums.jsonl"), str(tmp_path / "two" / "other-sums.jsonl")]) == 0
+    assert "A is better" in capsys.readouterr().out
+
+
+def test_what_cannot_be_compared_is_one_line(run, tmp_path, capsys):
+    report(tmp_path / "one", {"m": {"products": GOOD}})
+    (tmp_path / "broken.jsonl").write_text('{"problem": "p"}\n')
+    for a, b, expected in (
+        (f"{run}:zeroo", f"{run}:base", "holds no rollouts of 'zeroo'; measured were base, zero"),
+        (f"{run}:zero", str(tmp_path / "one"), "were measured on no problem set in common: sums; products"),
+        ("nowhere:zero", f"{run}:base", "there are no rollouts at 'nowhere:zero'; give RUN:STAGE"),
+        (str(tmp_path / "broken.jsonl"), str(tmp_path / "broken.jsonl"), "broken.jsonl:1 is no rollout with a problem and a verdict"),
+    ):
+        assert cli.main(["compare", a, b]) == 2
+        err = capsys.readouterr().err
+        assert expected in err
+        assert err.count("\n") == 1

@@ -1,0 +1,106 @@
+"""`retort eval` on a small random model: the same file twice, and after being killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eval.problems import load
+from pipeline import cli, models
+from pipeline.tokenizer import train_tokenizer
+
+
+@pytest.fixture
+def model(tiny: Callable[..., Any], tmp_path: Path) -> Path:
+    texts = [p.prompt + " <think>So 3.</think><answer>3</answer>" for p in load("word_problems:test", 40)]
+    tokenizer = train_tokenizer(texts, 64)
+    models.save(tiny("qwen3", vocab_size=len(tokenizer), initializer_range=0.05), tokenizer, tmp_path / "some")
+    return tmp_path / "some"
+
+
+def words(model: Path, out: Path, *more: str) -> list[str]:
+    return ["eval", str(model), "--problems", "word_problems:test", "--n", "80", "--rollouts", "8", "--out", str(out), *more]
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_the_same_evaluation_twice_is_the_same_files(model: Path, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        assert cli.main(words(model, tmp_path / name, "--top-p", "0.9", "--open-thinking")) == 0
+    assert files(tmp_path / "one") == files(tmp_path / "two")
+    assert set(files(tmp_path / "one")) == {"evaluation.json", "report.json", "some-word_problems.jsonl"}
+    report = json.loads((tmp_path / "one" / "report.json").read_text())
+    told = report["models"]["some"]
+    assert told["protocol"]["word_problems"] | {"top_p": 0.9, "open_thinking": True, "rollouts": 8} == told["protocol"]["word_problems"]
+    assert len(told["model"]["sha256"]) == 64
+    assert report["versions"]["torch"]
+
+
+def test_killed_and_started_again_is_the_same_files(model: Path, tmp_path: Path) -> None:
+    assert cli.main(words(model, tmp_path / "whole")) == 0
+    out = tmp_path / "killed"
+    process = subprocess.Popen([sys.executable, "-P", "-m", "pipeline.cli", *words(model, out)], env=os.environ,
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    partial = out / "some-word_problems.jsonl.partial"
+    deadline = time.monotonic() + 100
+    while process.poll() is None and time.monotonic() < deadline:
+        if partial.is_file() and partial.stat().st_size:
+            process.send_signal(signal.SIGKILL)
+            break
+        time.sleep(0.001)
+    assert process.wait() == -signal.SIGKILL
+    assert not (out / "report.json").exists()
+    assert cli.main(words(model, out)) == 0
+    assert files(out) == files(tmp_path / "whole")
+
+
+def test_without_a_folder_it_finds_its_own_again(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked = ["eval", str(model), "--problems", "word_problems:test", "--n", "4", "--thinking-budget", "4", "8", "--max-tokens", "16"]
+    assert cli.main(asked) == 0
+    (folder,) = (tmp_path / "evals").iterdir()
+    assert f"report and rollouts: evals/{folder.name}" in capsys.readouterr().out
+    before = files(folder)
+    assert set(before) == {"evaluation.json", "report.json", "some-word_problems thinking 4.jsonl", "some-word_problems thinking 8.jsonl"}
+    assert cli.main(asked) == 0
+    assert files(folder) == before
+    assert cli.main([*asked, "--seed", "1"]) == 0
+    assert len(list((tmp_path / "evals").iterdir())) == 2
+
+
+def test_what_was_asked_wrongly_is_one_line(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(words(model, tmp_path / "one")) == 0
+    capsys.readouterr()
+    some = ["eval", str(model), "--problems", "word_problems:test", "--n", "2"]
+    for given, expected in (
+        (words(model, tmp_path / "one", "--seed", "1"), "holds another evaluation (protocol.word_problems"),
+        (["eval", str(model)], "say what to ask"),
+        (["eval", str(model), "--suite", "r2"], "there is no suite 'r2'; did you mean 'r1'?"),
+        ([*some, "--top-p", "0"], "--top-p must lie above 0"),
+        ([*some, "--thinking-budget", "100"], "--thinking-budget must lie between 1 and --max-tokens, which is 64"),
+        (["eval", str(model), "--problems", "math500:test", "--shots", "1", "--data", str(tmp_path)], "math500"),
+        ([*some, "--server", "nowhere"], "is no URL of a server"),
+    ):
+        assert cli.main(given) == 2
+        *_, line = capsys.readouterr().err.splitlines()  # before it transformers may say that it loads the weights
+        assert expected in line
+
+
+def test_a_server_that_is_not_there_is_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["eval", "org/some", "--problems", "word_problems:test", "--n", "2", "--server", "http://127.0.0.1:9", "--tries", "1",
+             "--out", str(tmp_path / "out")]
+    assert cli.main(asked) == 1
+    err = capsys.readouterr().err
+    assert "some on word_problems: 2 of 2 rollouts were not answered (at last: " in err
+    assert err.count("\n") == 1
