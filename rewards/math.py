@@ -174,7 +174,7 @@ def _groups_agree(gold: Group, given: Group) -> bool:
         raise TooLarge("too many parts")
     kinds = {gold.kind, given.kind}
     in_order = len(gold.items) == len(given.items) and all(
-        agree(g, a) for g, a in zip(gold.items, given.items, strict=True)
+        agree(g, a) for g, a in zip(_in_order_of_names(gold), _in_order_of_names(given), strict=True)
     )
     if kinds <= {"(", "["}:
         return len(kinds) == 1 and in_order
@@ -184,6 +184,14 @@ def _groups_agree(gold: Group, given: Group) -> bool:
         # Written bare it may be a tuple; a set is none, and the ends of a closed interval are not the interval.
         return "" in kinds and in_order and ("[" not in kinds or len(gold.items) > 2)
     return _covers(gold.items, given.items) and _covers(given.items, gold.items)
+
+
+def _in_order_of_names(group: Group) -> list[Answer]:
+    """`y = 1, x = 2` is the tuple (2, 1)."""
+    names = [item.name if isinstance(item, Number) else "" for item in group.items]
+    if group.kind or "" in names:
+        return list(group.items)
+    return [item for _, item in sorted(zip(names, group.items, strict=True), key=lambda pair: pair[0])]
 
 
 def _says_once(group: Group, agrees: Callable[[Number], bool]) -> bool:
@@ -212,6 +220,9 @@ def _clocks_agree(gold: Answer, given: Answer) -> bool:
             return False
         if (gold.first, gold.second) == (given.first, given.second):
             return True
+        if {gold.unit, given.unit} == {"", "pm"}:
+            late, day = (gold, given) if gold.unit else (given, gold)
+            return (late.first % 12 + 12, late.second) == (day.first, day.second)
         timely = any(len(clock.second) == 2 or clock.unit for clock in (gold, given))
         return not timely and as_fraction(gold) == as_fraction(given)
     clock, other = (gold, given) if isinstance(gold, Clock) else (given, gold)

@@ -85,11 +85,13 @@ _MATRIX = re.compile(r"^[(\[]?\\begin\s*\{([pbBv]?)(?:matrix|array)\}(?:\{[lcr|]
 _LETTER = r"\\?[A-Za-zα-ωπ]"
 _NAME = (
     rf"{_LETTER}\w*(?:_\{{?\w+\}}?)?|\\text ?\{{[^{{}}]*\}}|[A-Za-z](?:\^\{{-1\}}|'+)?\((?:[A-Za-z]|-?\d+)\)"
-    r"|m?\\angle ?[A-Z]{1,3}|\([a-z](?: ?, ?[a-z])+\)"
+    r"|m?\\angle ?[A-Z]{1,3}|\|[A-Z]\||\\overline ?\{[A-Z]{2}\}|\([a-z](?: ?, ?[a-z])+\)"
 )
 _ASSIGNED = re.compile(rf"^({_NAME})\s*(?:=|∈|:(?!\s*\d))\s*(.*)$")
 _SHORT = re.compile(rf"{_LETTER}(?:_\{{?\w+\}}?)?")
 _CHOICE = re.compile(r"(?:\(([A-H])\)|([A-H])[).:]) +(?![-+*/^=])(?!.*(?:\([A-H]\)|\b[A-H][).:])).+")
+_ALL_SUCH = re.compile(r"⦃ ?[a-z] ?(?:∈ ?(?:\\mathbb ?(?:\{R\}|R)) ?)?[|:]((?:[^|:]|\|[^|]+\|)*[<>≤≥](?:[^|:]|\|[^|]+\|)*)⦄")
+"""{x : x < 3} is what it bounds x to."""
 _OPTION = re.compile(r"(?:\\text\s*\{)?(?:option|choice|answer)\s*:?\s*\}?\s*\(?([A-H])\)?\}?", re.IGNORECASE)
 _SAID = {
     **dict.fromkeys(("all real numbers", "all reals", "all real numbers x"), "\\mathbb{R}"),
@@ -107,6 +109,9 @@ def readings(answer: str) -> list[Answer]:
     text = clean(answer)
     if not text or too_deep(text):
         return []
+    if all_such := _ALL_SUCH.fullmatch(text):
+        text = all_such[1]
+    text = re.sub(rf"^({'|'.join(map(re.escape, REALS))}) ?- ?⦃", r"\1∖⦃", text)
     text = _SAID.get(re.sub(r"\\text|[{}]", "", text).strip().casefold(), text)
     found: list[Answer] = []
     for variant in variants(text):
@@ -128,6 +133,9 @@ def _read(text: str) -> Iterator[Answer]:
         return
     if excluded := _EXCEPT.fullmatch(text):
         yield Region(tuple(except_for(parse(excluded[2]))), excluded[1])
+        return
+    if "≠" in text and (_RELATION.search(text) or text.count("≠") > 1):
+        yield _bounded(text)
         return
     if "…" in text or "≠" in text or "→" in text:
         yield Words(squeezed(text))
@@ -191,7 +199,7 @@ def _whole(text: str) -> Iterator[Answer]:
         signs = [text.replace("±", sign) for sign in "+-"]
         yield Group("", tuple(number(sign.lstrip("+ ")) for sign in signs))
         return
-    clock = re.fullmatch(r"(\d+)\s*:\s*(\d+)\s*(?:\\text\{(.*)\}|([AaPp]\.?[Mm]\.?))?", text)
+    clock = re.fullmatch(r"(\d+)\s*(?::|\\text\{to\}|to)\s*(\d+)\s*(?:\\text\{(.*)\}|([AaPp]\.?[Mm]\.?))?", text)
     if clock:
         unit = (clock[3] or clock[4] or "").casefold().replace(".", "").replace(" ", "")
         yield Clock(int(clock[1]), clock[2], unit)

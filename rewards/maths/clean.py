@@ -5,6 +5,7 @@ Set braces are written as ⦃ ⦄, a dollar amount as §, words as \\text{..}; w
 """
 
 import re
+import unicodedata
 
 LONGEST = 2_000
 DEEPEST = 40
@@ -16,8 +17,10 @@ _SIGNS = {
     "º": "°", "…": "…", "½": "{1/2}", "⅓": "{1/3}", "⅔": "{2/3}", "¼": "{1/4}", "¾": "{3/4}", "⅕": "{1/5}", "⅛": "{1/8}",
     "√": "\\sqrt ", "𝜋": "π", "∅": "∅", "“": "", "”": "", "`": "", "，": ",", "。": ".", "：": ":", "％": "%",
 }  # fmt: skip
-_TABLE = str.maketrans(_SIGNS)
+_UNSEEN = dict.fromkeys(map(chr, (0xAD, 0x200B, 0x200C, 0x200D, 0x200E, 0x200F, 0x2060, 0xFE0F, 0xFEFF)), "")
+_TABLE = str.maketrans({**_SIGNS, **_UNSEEN, "ℝ": "\\mathbb{R}", "∼": "≈"})
 _RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
+_LOWERED = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 
 
 def _each(names: str, plain: str) -> dict[str, str]:
@@ -26,7 +29,7 @@ def _each(names: str, plain: str) -> dict[str, str]:
 
 _COMMANDS = {
     **_each("left right bigl bigr Bigl Bigr big Big bigg Bigg biggl biggr displaystyle textstyle scriptstyle "
-                    "limits mathstrut hfill noindent", ""),
+                    "limits mathstrut hfill noindent tiny small normalsize large Large LARGE huge Huge bf it rm", ""),
     **_each("quad qquad space enspace thinspace medspace", " "),
     **_each("dfrac tfrac cfrac", "\\frac"),
     **_each("dbinom tbinom", "\\binom"),
@@ -40,7 +43,8 @@ _COMMANDS = {
     **_each("lvert rvert vert mid", "|"),
     **_each("emptyset varnothing", "∅"),
     **_each("setminus backslash smallsetminus", "∖"),
-    **_each("approx simeq", "≈"),
+    **_each("approx simeq sim", "≈"),
+    **_each("textdollar mathdollar", "§"),
     **_each("lor vee", " or "),
     **_each("land wedge", " and "),
     "lbrace": "⦃", "rbrace": "⦄", "lt": "<", "gt": ">", "cup": "∪", "bigcup": "∪", "cap": "∩", "infty": "∞", "in": "∈",
@@ -54,10 +58,14 @@ _COMMAND = re.compile(r"\\([A-Za-z]+)[ \t]*")
 _INFIX = re.compile(r"\{([^{}]*)\\(over|choose) ([^{}]*)\}")
 _NAMES_OF_INFIX = {"over": "\\frac", "choose": "\\binom"}
 _WORDS_OF_PLAIN_TEXT = {"sqrt": "\\sqrt", "pi": "π", "infinity": "∞", "percent": "%", "degrees": "°", "degree": "°",
-                        "per cent": "%"}
-_PLAIN = re.compile(r"(?<![A-Za-z\\])(?:sqrt|pi|infinity|per ?cent|degrees?)(?![A-Za-z])")
+                        "per cent": "%", "inf": "∞"}
+_PLAIN = re.compile(r"(?<![A-Za-z\\])(?:sqrt|pi|inf(?:inity)?|per ?cent|degrees?)(?![A-Za-z])")
 _OUTWARD = re.compile(r"([\[\](])([^\[\]()]+,[^\[\]()]+)([\[\])])")
 """An interval; ]0,1[ is how some write that it is open."""
+_MARKUP = re.compile(r"</?(?:b|i|u|em|strong|span|code)>|\\(?:left|right)\s*\.(?!\d)|\\(?:text)?color\s*\{[a-zA-Z]+\}")
+_BEFORE = r"(?:(?:the )?(?:final )?answer ?(?:is ?:?|:)|about|approximately|approx\.?|roughly)"
+_PREFIX = re.compile(rf"(?:\\text ?\{{{_BEFORE} ?\}}|{_BEFORE}(?=[^A-Za-z.}}])) ?(?=\S)", re.IGNORECASE)
+"""What is said before an answer and is no part of it."""
 _COUNTED = re.compile(r"\\text\s*\{(\d[^{}]*)\}")
 _LETTERS_OF_UNITS = frozenset("gmslhLAVWNJK")
 _TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
@@ -66,7 +74,11 @@ _TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
 def clean(answer: str) -> str:
     """The answer in plain signs, with single spaces; "" where nothing is left. Call only for at most LONGEST characters."""
     text = re.sub(r"[⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+", lambda m: "^{" + m.group().translate(_RAISED) + "}", answer)
+    text = re.sub(r"[₀-₉]+", lambda m: "_{" + m.group().translate(_LOWERED) + "}", text)
     text = text.translate(_TABLE).strip()
+    if not text.isascii():
+        text = "".join(sign if sign in "…µ" else unicodedata.normalize("NFKC", sign) for sign in text)
+    text = _MARKUP.sub("", text).strip()
     text = re.sub(r"^(\*\*?|__)(.*)\1$", r"\2", text, flags=re.DOTALL).strip()
     text = re.sub(r"(?<=[\w)])\*\*(?=[\w(-])", "^", text).replace("**", "")
     text = re.sub(r"(?:\\\\\s*)+$", "", text)
@@ -87,8 +99,10 @@ def clean(answer: str) -> str:
     text = re.sub(r"\s+", " ", text).strip()
     if counted := _COUNTED.fullmatch(text):
         text = counted[1]
-    if quoted := re.fullmatch(r'"([^"]*)"|([A-Z])[):]', text):
-        text = quoted[1] or quoted[2]
+    if said := _PREFIX.match(text):
+        text = text[said.end() :]
+    if quoted := re.fullmatch(r'"([^"]*)"|[\'‘]([^\'’]*)[\'’]|([A-Z])[):]', text):
+        text = quoted[1] or quoted[2] or quoted[3] or ""
     if outward := _OUTWARD.fullmatch(text):
         text = ("(" if outward[1] == "]" else outward[1]) + outward[2] + (")" if outward[3] == "[" else outward[3])
     while True:

@@ -64,7 +64,7 @@ def _argument(tokens: list[str], *, whole: bool) -> list[str]:
     token = tokens[0]
     if whole and token in "+-":
         return [tokens.pop(0), *(_argument(tokens, whole=True) if tokens else [])]
-    if token.isdigit() and len(token) > 1 and not whole:
+    if token.isdecimal() and len(token) > 1 and not whole:
         tokens[0] = token[1:]
         return [token[0]]
     return _next(tokens)

@@ -89,7 +89,7 @@ class _Reader:
                 self.take()
                 value = divide(value, self.signed())
             elif token is not None and self.starts_factor(token):
-                if token[0].isdigit() or token[0] == ".":
+                if token[0].isdecimal() or token[0] == ".":
                     raise Malformed("a number stands behind a factor without a sign between them")
                 value = multiply(value, self.powered())
             else:
@@ -122,7 +122,7 @@ class _Reader:
 
     def mixed(self, value: Ratio, start: int) -> Ratio:
         """`4\\frac{2}{3}`: a whole number right before a proper fraction of whole numbers is one number."""
-        if self.at != start + 1 or not self.tokens[start].isdigit() or self.peek() not in ("\\frac", "{"):
+        if self.at != start + 1 or not self.tokens[start].isdecimal() or self.peek() not in ("\\frac", "{"):
             return value
         at, tokens = self.at, list(self.tokens)  # reading \frac12 splits a token
         fraction = self.atom()
@@ -144,7 +144,7 @@ class _Reader:
         if signed and token in ("-", "+"):
             self.take()
             return negative(self.argument()) if token == "-" else self.argument()
-        if token.isdigit() and len(token) > 1 and not signed:
+        if token.isdecimal() and len(token) > 1 and not signed:
             # LaTeX takes one digit; what is left goes back.
             self.tokens[self.at] = token[1:]
             return rational(int(token[0]))
@@ -152,7 +152,7 @@ class _Reader:
 
     def atom(self) -> Ratio:
         token = self.take()
-        if token[0].isdigit() or token[0] == ".":
+        if token[0].isdecimal() or token[0] == ".":
             if len(token) > 20_000:
                 raise Unsupported("a number of very many digits")
             return rational(Fraction(token if token[0] != "." else "0" + token))
