@@ -22,17 +22,17 @@ from rewards.maths.answers import (
     Equation,
     Group,
     Matrix,
-    Number,
     Words,
     as_fraction,
     readings,
     region_of,
 )
-from rewards.maths.brackets import squeezed
+from rewards.maths.brackets import respelled, squeezed
 from rewards.maths.clean import LONGEST, clean
 from rewards.maths.decimals import decimal_digits, equal
 from rewards.maths.latex import latex
 from rewards.maths.regions import Region
+from rewards.maths.scalars import Number
 from rewards.types import Completion, Label, Problem, Verdict
 from rewards.workers import LATE, OK, Pool, Worker
 
@@ -86,6 +86,8 @@ def compare(gold: str, answer: str) -> Verdict:
         answers = _readings(answer)
     except TooLarge as error:
         return Verdict(Label.WRONG, shown, f"too large to compute: {error}")
+    if not golds and respelled(gold_text) == respelled(answer_text):
+        return Verdict(Label.CORRECT, shown, "the same text")
     if not golds:
         # It can be compared as text alone, and as text it differs.
         return Verdict(Label.UNGRADABLE, shown, "the gold answer cannot be read")

@@ -68,6 +68,7 @@ _PREFIX = re.compile(rf"(?:\\text ?\{{{_BEFORE} ?\}}|{_BEFORE}(?=[^A-Za-z.}}])) 
 """What is said before an answer and is no part of it."""
 _COUNTED = re.compile(r"\\text\s*\{(\d[^{}]*)\}")
 _LETTERS_OF_UNITS = frozenset("gmslhLAVWNJK")
+_CHOICES = re.compile(r"\(?[A-H]\)?(?:(?:,|,? (?:and|or)) \(?[A-H]\)?)+")
 _TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
 
 
@@ -145,7 +146,7 @@ def _text(match: re.Match[str]) -> str:
     plain = content.strip()
     unmarked = not re.search(r"[^\W\d_]", plain) or re.fullmatch(r"\(?[A-Za-z]\)?", plain)
     after_number = plain in _LETTERS_OF_UNITS and re.search(r"[\d})π]\s*$", match.string[: match.start()])
-    if plain in ("i", "e") or (unmarked and not after_number):
+    if plain in ("i", "e") or (unmarked and not after_number) or _CHOICES.fullmatch(plain):
         # Digits or signs in \text, or the letter of a choice; a one-letter unit after a number keeps its mark.
         return content
     if plain in ("or", "and"):
