@@ -115,7 +115,7 @@ def readings(answer: str) -> list[Answer]:
 
 
 def _read(text: str) -> Iterator[Answer]:
-    matrix = _MATRIX.match(text)
+    matrix = _MATRIX.match(re.sub(r"^[A-Z] ?= ?", "", text))
     if matrix:
         yield _matrix(matrix)
         return

@@ -42,7 +42,7 @@ def _next(tokens: list[str]) -> list[str]:
         if tokens[:1] == ["{"]:
             found += _next(tokens)
         elif tokens:
-            found += ["{", *_argument(tokens, whole=token == "^"), "}"]
+            found += ["{", *_argument(tokens, whole=token in ("^", "\\sqrt")), "}"]
     return found
 
 
@@ -60,7 +60,7 @@ def _applied(tokens: list[str]) -> list[str]:
 
 
 def _argument(tokens: list[str], *, whole: bool) -> list[str]:
-    """An argument without braces: one sign; of a number its first digit, but all of an exponent."""
+    """An argument without braces: one sign; of a number its first digit, but all of it in an exponent and under a root."""
     token = tokens[0]
     if whole and token in "+-":
         return [tokens.pop(0), *(_argument(tokens, whole=True) if tokens else [])]

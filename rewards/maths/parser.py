@@ -134,8 +134,8 @@ class _Reader:
         self.at, self.tokens = at, tokens
         return value
 
-    def argument(self, *, signed: bool = False) -> Ratio:
-        """A braced group, or one token: \\frac12 is a half."""
+    def argument(self, *, signed: bool = False, whole: bool = False) -> Ratio:
+        """A braced group, or one token: \\frac12 is a half, but \\sqrt13 and 2^13 mean thirteen."""
         token = self.peek()
         if token is None:
             raise Malformed("the expression breaks off")
@@ -143,8 +143,9 @@ class _Reader:
             return self.atom()
         if signed and token in ("-", "+"):
             self.take()
-            return negative(self.argument()) if token == "-" else self.argument()
-        if token.isdecimal() and len(token) > 1 and not signed:
+            value = self.argument(signed=True)
+            return negative(value) if token == "-" else value
+        if token.isdecimal() and len(token) > 1 and not signed and not whole:
             # LaTeX takes one digit; what is left goes back.
             self.tokens[self.at] = token[1:]
             return rational(int(token[0]))
@@ -153,6 +154,8 @@ class _Reader:
     def atom(self) -> Ratio:
         token = self.take()
         if token[0].isdecimal() or token[0] == ".":
+            if token == ".":
+                raise Malformed("a point and no digits")
             if len(token) > 20_000:
                 raise Unsupported("a number of very many digits")
             return rational(Fraction(token if token[0] != "." else "0" + token))
@@ -200,8 +203,8 @@ class _Reader:
                 self.expect("]")
                 if degree is None or degree.denominator != 1 or degree < 2:
                     raise Unsupported("a root of no whole degree")
-                return root(self.argument(), int(degree))
-            return square_root(self.argument())
+                return root(self.argument(whole=True), int(degree))
+            return square_root(self.argument(whole=True))
         if name in GREEK:
             return letter("\\" + name)
         if name == "text":
