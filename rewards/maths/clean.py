@@ -17,11 +17,10 @@ _SIGNS = {
     "º": "°", "…": "…", "½": "{1/2}", "⅓": "{1/3}", "⅔": "{2/3}", "¼": "{1/4}", "¾": "{3/4}", "⅕": "{1/5}", "⅛": "{1/8}",
     "√": "\\sqrt ", "𝜋": "π", "∅": "∅", "“": "", "”": "", "`": "", "，": ",", "。": ".", "：": ":", "％": "%",
 }  # fmt: skip
-_GREEK = dict(zip("αβγδεζηθκλμνξρστφχψω", (
-    "alpha beta gamma delta epsilon zeta eta theta kappa lambda mu nu xi rho sigma tau phi chi psi omega".split()
-), strict=True))  # fmt: skip
+_GREEK = "alpha beta gamma delta epsilon zeta eta theta kappa lambda mu nu xi rho sigma tau phi chi psi omega"
+_LETTERS = dict(zip("αβγδεζηθκλμνξρστφχψω", (f"\\{name} " for name in _GREEK.split()), strict=True))
 _UNSEEN = dict.fromkeys(map(chr, (0xAD, 0x200B, 0x200C, 0x200D, 0x200E, 0x200F, 0x2060, 0xFE0F, 0xFEFF)), "")
-_TABLE = str.maketrans({**_SIGNS, **_UNSEEN, **{sign: f"\\{name} " for sign, name in _GREEK.items()}, "ℝ": "\\mathbb{R}", "∼": "≈"})
+_TABLE = str.maketrans({**_SIGNS, **_UNSEEN, **_LETTERS, "ℝ": "\\mathbb{R}", "∼": "≈"})
 _RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
 _LOWERED = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 

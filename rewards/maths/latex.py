@@ -1,4 +1,4 @@
-"""LaTeX as math-verify's parser wants it: every argument in brackets, degrees as what they are worth."""
+"""LaTeX as math-verify's parser wants it: every argument in brackets, decimals as fractions, degrees as what they are worth."""
 
 import re
 
@@ -31,6 +31,9 @@ def _next(tokens: list[str]) -> list[str]:
     token = tokens.pop(0)
     if token in _CLOSING and token != "[":
         return [token, *_until(tokens, _CLOSING[token])]
+    if re.fullmatch(r"\d*\.\d+", token):  # its parser would make a rounded number of it
+        whole, part = token.split(".")
+        return ["\\frac", "{", whole + part, "}", "{", f"1{'0' * len(part)}", "}"]
     if token in _FUNCTIONS:
         return [token, *_applied(tokens)]
     if token not in _ARGUMENTS:

@@ -129,7 +129,9 @@ class _Reader:
         part = fraction.constant
         inner = "".join(tokens[at : self.at])
         # {1/2} is how a Unicode fraction is cleaned.
-        if re.fullmatch(r"\\frac[\d{}]+|\{\d/\d\}", inner) and part is not None and 0 < part < 1:
+        if re.fullmatch(r"\\frac[\d{}]+|\{\d/\d\}", inner) and part is not None and part != 0:
+            if part >= 1:
+                raise Malformed("a whole number beside an improper fraction")
             return add(value, fraction)
         self.at, self.tokens = at, tokens
         return value
