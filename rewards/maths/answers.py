@@ -195,7 +195,7 @@ def _whole(text: str) -> Iterator[Answer]:
             kind = {"⦃": "{", "(": "(", "[": "["}[text[0]]
             yield Group(kind, tuple(_item(part) for part in inner))
             return
-    if re.fullmatch(r"[(\[].*,.*[)\]]", text):
+    if re.fullmatch(r"[(\[].*[,;].*[)\]]", text):
         yield union([interval(text)])
         return
     if "±" in text:

@@ -62,7 +62,7 @@ _NAMES_OF_INFIX = {"over": "\\frac", "choose": "\\binom"}
 _WORDS_OF_PLAIN_TEXT = {"sqrt": "\\sqrt", "pi": "π", "infinity": "∞", "percent": "%", "degrees": "°", "degree": "°",
                         "per cent": "%", "inf": "∞"}
 _PLAIN = re.compile(r"(?<![A-Za-z\\])(?:sqrt|pi|inf(?:inity)?|per ?cent|degrees?)(?![A-Za-z])")
-_OUTWARD = re.compile(r"([\[\](])([^\[\]()]+,[^\[\]()]+)([\[\])])")
+_OUTWARD = re.compile(r"([\[\](])([^\[\]()]+[,;][^\[\]()]+)([\[\])])")
 """An interval; ]0,1[ is how some write that it is open."""
 _MARKUP = re.compile(r"</?(?:b|i|u|em|strong|span|code)>|\\(?:left|right)\s*\.(?!\d)|\\(?:text)?color\s*\{[a-zA-Z]+\}")
 _BEFORE = r"(?:(?:the )?(?:final )?answer ?(?:is ?:?|:)|about|approximately|approx\.?|roughly)"

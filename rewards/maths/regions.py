@@ -62,7 +62,7 @@ def interval(text: str) -> list[Span]:
     if text.startswith("⦃"):
         points = [parse(part) for part in split(text[1:-1], ",")]
         return [Span(point, point, (True, True)) for point in points]
-    ends = split(text[1:-1], ",")
+    ends = split(text[1:-1], ",;")
     if len(ends) != 2 or text[0] not in "([" or text[-1] not in ")]":
         raise Malformed("no interval")
     return [Span(parse(ends[0]), parse(ends[1]), (text[0] == "[", text[-1] == "]"))]
