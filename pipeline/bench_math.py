@@ -1,6 +1,7 @@
 """How many answers a second `grade` judges on one core, and beside it math-verify in the same process."""
 
 import logging
+import resource
 import statistics
 import subprocess
 import sys
@@ -82,14 +83,15 @@ def compare_all() -> dict[str, Comparison | str]:
 
 
 def import_seconds() -> list[float]:
-    """What `import rewards` and the verifier `math` add to a bare interpreter's start, in several fresh ones."""
-    bare = [sys.executable, "-P", "-c", "pass"]
-    full = [sys.executable, "-P", "-c", "import rewards, rewards.math"]
-    return [_seconds(lambda: _run(full)) - _seconds(lambda: _run(bare)) for _ in range(ROUNDS)]
+    """Seconds of a processor that `import rewards` adds to a bare interpreter's start, in several fresh ones."""
+    return [_cost("import rewards") - _cost("pass") for _ in range(ROUNDS)]
 
 
-def _run(command: list[str]) -> None:
-    subprocess.run(command, check=True)
+def _cost(code: str) -> float:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, "-P", "-c", code], check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def _seconds(work: Callable[[], object]) -> float:

@@ -22,17 +22,17 @@ from rewards.maths.answers import (
     Equation,
     Group,
     Matrix,
-    Number,
     Words,
     as_fraction,
     readings,
     region_of,
 )
-from rewards.maths.brackets import squeezed
+from rewards.maths.brackets import respelled, squeezed
 from rewards.maths.clean import LONGEST, clean
 from rewards.maths.decimals import decimal_digits, equal
 from rewards.maths.latex import latex
 from rewards.maths.regions import Region
+from rewards.maths.scalars import Number
 from rewards.types import Completion, Label, Problem, Verdict
 from rewards.workers import LATE, OK, Pool, Worker
 
@@ -86,6 +86,8 @@ def compare(gold: str, answer: str) -> Verdict:
         answers = _readings(answer)
     except TooLarge as error:
         return Verdict(Label.WRONG, shown, f"too large to compute: {error}")
+    if not golds and respelled(gold_text) == respelled(answer_text):
+        return Verdict(Label.CORRECT, shown, "the same text")
     if not golds:
         # It can be compared as text alone, and as text it differs.
         return Verdict(Label.UNGRADABLE, shown, "the gold answer cannot be read")
@@ -174,7 +176,7 @@ def _groups_agree(gold: Group, given: Group) -> bool:
         raise TooLarge("too many parts")
     kinds = {gold.kind, given.kind}
     in_order = len(gold.items) == len(given.items) and all(
-        agree(g, a) for g, a in zip(gold.items, given.items, strict=True)
+        agree(g, a) for g, a in zip(_in_order_of_names(gold), _in_order_of_names(given), strict=True)
     )
     if kinds <= {"(", "["}:
         return len(kinds) == 1 and in_order
@@ -184,6 +186,14 @@ def _groups_agree(gold: Group, given: Group) -> bool:
         # Written bare it may be a tuple; a set is none, and the ends of a closed interval are not the interval.
         return "" in kinds and in_order and ("[" not in kinds or len(gold.items) > 2)
     return _covers(gold.items, given.items) and _covers(given.items, gold.items)
+
+
+def _in_order_of_names(group: Group) -> list[Answer]:
+    """`y = 1, x = 2` is the tuple (2, 1)."""
+    names = [item.name if isinstance(item, Number) else "" for item in group.items]
+    if group.kind or "" in names:
+        return list(group.items)
+    return [item for _, item in sorted(zip(names, group.items, strict=True), key=lambda pair: pair[0])]
 
 
 def _says_once(group: Group, agrees: Callable[[Number], bool]) -> bool:
@@ -212,6 +222,9 @@ def _clocks_agree(gold: Answer, given: Answer) -> bool:
             return False
         if (gold.first, gold.second) == (given.first, given.second):
             return True
+        if {gold.unit, given.unit} == {"", "pm"}:
+            late, day = (gold, given) if gold.unit else (given, gold)
+            return (late.first % 12 + 12, late.second) == (day.first, day.second)
         timely = any(len(clock.second) == 2 or clock.unit for clock in (gold, given))
         return not timely and as_fraction(gold) == as_fraction(given)
     clock, other = (gold, given) if isinstance(gold, Clock) else (given, gold)

@@ -65,7 +65,7 @@ def _mathematics(args: argparse.Namespace) -> int:
         print(f"  {name:<14}{one}")
         if not isinstance(one, str):
             print(f"  {'':<14}{one.answers} answers; the verdicts differ on {one.differ}")
-    print(f"import rewards: {statistics.median(starts):.3f} s more than a bare interpreter ({min(starts):.3f} to {max(starts):.3f})")
+    print(f"import rewards: {statistics.median(starts):.3f} s of a processor more than a bare interpreter ({min(starts):.3f} to {max(starts):.3f})")
     return 0
 
 

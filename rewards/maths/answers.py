@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from fractions import Fraction
 
 from rewards.maths.algebra import (
@@ -12,32 +13,15 @@ from rewards.maths.algebra import (
     Unsupported,
     add,
     divide,
-    multiply,
     negative,
-    rational,
 )
 from rewards.maths.brackets import CLOSING, WORDS, end_of_bracket, split, squeezed
 from rewards.maths.clean import clean, too_deep
-from rewards.maths.latex import latex
 from rewards.maths.numerals import variants
-from rewards.maths.parser import GREEK, parse
+from rewards.maths.parser import parse
+from rewards.maths.reals import real_value
 from rewards.maths.regions import REALS, Region, Span, except_for, inequalities, interval, union
-from rewards.maths.units import split_unit
-
-
-@dataclass(frozen=True, slots=True)
-class Number:
-    """A scalar: a number or an expression. `value` is None where only the oracle can tell what `text`, then LaTeX for it, is.
-
-    `digits` is the number of significant digits where it is written as a decimal, `unit` its unit in normal form.
-    """
-
-    text: str
-    value: Ratio | None
-    digits: int | None = None
-    percent: bool = False
-    unit: str = ""
-    name: str = ""
+from rewards.maths.scalars import Number, number
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,20 +69,26 @@ _MATRIX = re.compile(r"^[(\[]?\\begin\s*\{([pbBv]?)(?:matrix|array)\}(?:\{[lcr|]
 _LETTER = r"\\?[A-Za-zα-ωπ]"
 _NAME = (
     rf"{_LETTER}\w*(?:_\{{?\w+\}}?)?|\\text ?\{{[^{{}}]*\}}|[A-Za-z](?:\^\{{-1\}}|'+)?\((?:[A-Za-z]|-?\d+)\)"
-    r"|m?\\angle ?[A-Z]{1,3}|\([a-z](?: ?, ?[a-z])+\)"
+    r"|m?\\angle ?[A-Z]{1,3}|\\(?:vec|overrightarrow) ?\{[A-Za-z]+\}|\\frac ?\{d[a-z]\}\{d[a-z]\}|\|[A-Z]\||\\overline ?\{[A-Z]{2}\}|\([a-z](?: ?, ?[a-z])+\)"
 )
 _ASSIGNED = re.compile(rf"^({_NAME})\s*(?:=|∈|:(?!\s*\d))\s*(.*)$")
 _SHORT = re.compile(rf"{_LETTER}(?:_\{{?\w+\}}?)?")
 _CHOICE = re.compile(r"(?:\(([A-H])\)|([A-H])[).:]) +(?![-+*/^=])(?!.*(?:\([A-H]\)|\b[A-H][).:])).+")
+_ALL_SUCH = re.compile(r"⦃ ?[a-z] ?(?:∈ ?(?:\\mathbb ?(?:\{R\}|R)) ?)?[|:]((?:[^|:]|\|[^|]+\|)*[<>≤≥](?:[^|:]|\|[^|]+\|)*)⦄")
+"""{x : x < 3} is what it bounds x to."""
 _OPTION = re.compile(r"(?:\\text\s*\{)?(?:option|choice|answer)\s*:?\s*\}?\s*\(?([A-H])\)?\}?", re.IGNORECASE)
+_COUNTING = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen "
+    "nineteen twenty"
+)
 _SAID = {
     **dict.fromkeys(("all real numbers", "all reals", "all real numbers x"), "\\mathbb{R}"),
     **dict.fromkeys(("no solution", "no solutions", "empty set", "the empty set"), "∅"),
     "no real solutions": "\\text{no real solution}",
+    **{word: str(value) for value, word in enumerate(_COUNTING.split())},
 }
 """What some say in words and others write."""
 _EXCEPT = re.compile(r"([a-z]) *≠([^≠]+)")
-_BASES = {"two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8", "nine": "9", "sixteen": "16"}
 _SPOKEN = re.compile(r"(?=.*[^\W\d_]{3})[\w\s.,'’:-]+")
 
 
@@ -107,6 +97,9 @@ def readings(answer: str) -> list[Answer]:
     text = clean(answer)
     if not text or too_deep(text):
         return []
+    if all_such := _ALL_SUCH.fullmatch(text):
+        text = all_such[1]
+    text = re.sub(rf"^({'|'.join(map(re.escape, REALS))}) ?- ?⦃", r"\1∖⦃", text)
     text = _SAID.get(re.sub(r"\\text|[{}]", "", text).strip().casefold(), text)
     found: list[Answer] = []
     for variant in variants(text):
@@ -122,12 +115,15 @@ def readings(answer: str) -> list[Answer]:
 
 
 def _read(text: str) -> Iterator[Answer]:
-    matrix = _MATRIX.match(text)
+    matrix = _MATRIX.match(re.sub(r"^[A-Z] ?= ?", "", text))
     if matrix:
         yield _matrix(matrix)
         return
     if excluded := _EXCEPT.fullmatch(text):
         yield Region(tuple(except_for(parse(excluded[2]))), excluded[1])
+        return
+    if "≠" in text and (_RELATION.search(text) or text.count("≠") > 1):
+        yield _bounded(text)
         return
     if "…" in text or "≠" in text or "→" in text:
         yield Words(squeezed(text))
@@ -135,6 +131,8 @@ def _read(text: str) -> Iterator[Answer]:
     if choice := _OPTION.fullmatch(text) or _CHOICE.fullmatch(text):
         yield number(next(filter(None, choice.groups())))
         return
+    if "≈" in text:
+        text = _exact(text)
     assigned = _ASSIGNED.match(text)
     if "∪" in text or "∖" in text:
         yield union([interval(part) for part in split(assigned[2] if assigned and "∈" in text else text, "∪")])
@@ -153,6 +151,19 @@ def _read(text: str) -> Iterator[Answer]:
         yield _equation(text)
         return
     yield from _lone(_whole(text))
+
+
+def _exact(text: str) -> str:
+    """`x ≈ 2.5` says what `x = 2.5` says; 24π ≈ 75.4 says 24π, as long as that is so."""
+    left, *others = text.split("≈")
+    if len(others) != 1:
+        raise Malformed("a chain of approximations")
+    if "=" not in left and re.fullmatch(_NAME, left.strip()):
+        return f"{left} = {others[0]}"
+    exact, near = number(left.rpartition("=")[2].strip()), number(others[0].strip())
+    if exact.value is None or near.value is None or abs(real_value(exact.value) / real_value(near.value) - 1) > Decimal("0.01"):
+        raise Malformed("approximations that are none")
+    return left
 
 
 def _lone(answers: Iterator[Answer]) -> Iterator[Answer]:
@@ -184,14 +195,14 @@ def _whole(text: str) -> Iterator[Answer]:
             kind = {"⦃": "{", "(": "(", "[": "["}[text[0]]
             yield Group(kind, tuple(_item(part) for part in inner))
             return
-    if re.fullmatch(r"[(\[].*,.*[)\]]", text):
+    if re.fullmatch(r"[(\[].*[,;].*[)\]]", text):
         yield union([interval(text)])
         return
     if "±" in text:
         signs = [text.replace("±", sign) for sign in "+-"]
         yield Group("", tuple(number(sign.lstrip("+ ")) for sign in signs))
         return
-    clock = re.fullmatch(r"(\d+)\s*:\s*(\d+)\s*(?:\\text\{(.*)\}|([AaPp]\.?[Mm]\.?))?", text)
+    clock = re.fullmatch(r"(\d+)\s*(?::|\\text\{to\}|to)\s*(\d+)\s*(?:\\text\{(.*)\}|([AaPp]\.?[Mm]\.?))?", text)
     if clock:
         unit = (clock[3] or clock[4] or "").casefold().replace(".", "").replace(" ", "")
         yield Clock(int(clock[1]), clock[2], unit)
@@ -214,47 +225,6 @@ def _ratio(parts: list[str]) -> Group:
     if not others:
         raise Malformed("a colon in brackets")
     return Group(":", tuple(Number("", divide(other, first)) for other in others))
-
-
-def number(text: str) -> Number:
-    """A scalar with its unit. Raises Malformed where it has no value at all."""
-    bare, unit, factor, percent = split_unit(text)
-    base = re.fullmatch(r"\(?(\d+)\)? ?_ ?\{? ?\(?(\d+|\\text ?\{[a-z]+\})\)? ?\}?", bare)
-    if base:
-        said = re.sub(r"\\text ?|[{}]", "", base[2])
-        bare, unit = base[1], unit or f"base {_BASES.get(said, said)}"
-    if not bare:
-        raise Malformed("nothing but a unit")
-    decimal = re.fullmatch(r"[-+]?\s*(\d*)\.(\d+)", bare)
-    digits = len((decimal[1] + decimal[2]).lstrip("0")) if decimal else None
-    value: Ratio | None
-    try:
-        value = parse(bare)
-    except Unsupported:
-        _refuse_strangers(bare)
-        bare, value = latex(bare), None
-    if value is not None and factor != 1:
-        value = multiply(value, rational(factor))
-    if value is not None and percent:
-        value = divide(value, rational(100))
-    return Number(bare, value, digits, percent, unit)
-
-
-_ORACLE_COMMANDS = """frac sqrt binom sin cos tan cot sec csc log ln lg exp arcsin arccos arctan sinh cosh tanh lfloor rfloor
-lceil rceil"""
-_KNOWN_TO_ORACLE = frozenset(_ORACLE_COMMANDS.split()) | GREEK
-
-
-def _refuse_strangers(text: str) -> None:
-    """Let nothing through to the oracle whose parser might read a part of it and drop the rest."""
-    if "\\\\" in text:
-        raise Malformed("a new line")
-    for name in re.findall(r"\\([A-Za-z]+)", text):
-        if name not in _KNOWN_TO_ORACLE:
-            raise Malformed(f"\\{name}")
-    if re.search(r"[^\w\s+\-*/^_!(){}\[\]|\\.°∞]", text) or re.search(r"[A-Za-z]{4,}", re.sub(r"\\[A-Za-z]+", "", text)):
-        raise Malformed("signs that no scalar has")
-    split(text, "")
 
 
 def _item(text: str) -> Answer:
@@ -297,7 +267,7 @@ def _assigned(text: str, match: re.Match[str]) -> Iterator[Answer]:
         return
     if not rest or "=" in rest or (":" in rest and "=" in text):
         raise Malformed("a chain of equations")
-    short = name if _SHORT.fullmatch(name) else ""
+    short = re.sub(r"[{}]", "", name) if _SHORT.fullmatch(name) else ""
     for value in _lone(_whole(rest)):
         if isinstance(value, Number) and short:
             yield replace(value, name=short)

@@ -46,3 +46,9 @@ def squeezed(text: str) -> str:
     if "\\text" in text or WORDS.fullmatch(text):
         return re.sub(r"\s+", "", text.replace("\\text", "")).strip("{}").casefold()
     return re.sub(r"\s+", "", text)
+
+
+def respelled(text: str) -> str:
+    """Without the braces and spaces that change nothing: for comparing what can only be compared as text."""
+    text = re.sub(r" +", " ", re.sub(r"\{([A-Za-z0-9]+)\}", r" \1 ", text)).strip()
+    return re.sub(r"(?<![A-Za-z0-9]) | (?![A-Za-z0-9])", "", text)

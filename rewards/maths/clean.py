@@ -5,6 +5,7 @@ Set braces are written as ⦃ ⦄, a dollar amount as §, words as \\text{..}; w
 """
 
 import re
+import unicodedata
 
 LONGEST = 2_000
 DEEPEST = 40
@@ -16,8 +17,12 @@ _SIGNS = {
     "º": "°", "…": "…", "½": "{1/2}", "⅓": "{1/3}", "⅔": "{2/3}", "¼": "{1/4}", "¾": "{3/4}", "⅕": "{1/5}", "⅛": "{1/8}",
     "√": "\\sqrt ", "𝜋": "π", "∅": "∅", "“": "", "”": "", "`": "", "，": ",", "。": ".", "：": ":", "％": "%",
 }  # fmt: skip
-_TABLE = str.maketrans(_SIGNS)
+_GREEK = "alpha beta gamma delta epsilon zeta eta theta kappa lambda mu nu xi rho sigma tau phi chi psi omega"
+_LETTERS = dict(zip("αβγδεζηθκλμνξρστφχψω", (f"\\{name} " for name in _GREEK.split()), strict=True))
+_UNSEEN = dict.fromkeys(map(chr, (0xAD, 0x200B, 0x200C, 0x200D, 0x200E, 0x200F, 0x2060, 0xFE0F, 0xFEFF)), "")
+_TABLE = str.maketrans({**_SIGNS, **_UNSEEN, **_LETTERS, "ℝ": "\\mathbb{R}", "∼": "≈"})
 _RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
+_LOWERED = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 
 
 def _each(names: str, plain: str) -> dict[str, str]:
@@ -26,7 +31,7 @@ def _each(names: str, plain: str) -> dict[str, str]:
 
 _COMMANDS = {
     **_each("left right bigl bigr Bigl Bigr big Big bigg Bigg biggl biggr displaystyle textstyle scriptstyle "
-                    "limits mathstrut hfill noindent", ""),
+                    "limits mathstrut hfill noindent tiny small normalsize large Large LARGE huge Huge bf it rm", ""),
     **_each("quad qquad space enspace thinspace medspace", " "),
     **_each("dfrac tfrac cfrac", "\\frac"),
     **_each("dbinom tbinom", "\\binom"),
@@ -40,7 +45,8 @@ _COMMANDS = {
     **_each("lvert rvert vert mid", "|"),
     **_each("emptyset varnothing", "∅"),
     **_each("setminus backslash smallsetminus", "∖"),
-    **_each("approx simeq", "≈"),
+    **_each("approx simeq sim", "≈"),
+    **_each("textdollar mathdollar", "§"),
     **_each("lor vee", " or "),
     **_each("land wedge", " and "),
     "lbrace": "⦃", "rbrace": "⦄", "lt": "<", "gt": ">", "cup": "∪", "bigcup": "∪", "cap": "∩", "infty": "∞", "in": "∈",
@@ -54,19 +60,28 @@ _COMMAND = re.compile(r"\\([A-Za-z]+)[ \t]*")
 _INFIX = re.compile(r"\{([^{}]*)\\(over|choose) ([^{}]*)\}")
 _NAMES_OF_INFIX = {"over": "\\frac", "choose": "\\binom"}
 _WORDS_OF_PLAIN_TEXT = {"sqrt": "\\sqrt", "pi": "π", "infinity": "∞", "percent": "%", "degrees": "°", "degree": "°",
-                        "per cent": "%"}
-_PLAIN = re.compile(r"(?<![A-Za-z\\])(?:sqrt|pi|infinity|per ?cent|degrees?)(?![A-Za-z])")
-_OUTWARD = re.compile(r"([\[\](])([^\[\]()]+,[^\[\]()]+)([\[\])])")
+                        "per cent": "%", "inf": "∞"}
+_PLAIN = re.compile(r"(?<![A-Za-z\\])(?:sqrt|pi|inf(?:inity)?|per ?cent|degrees?)(?![A-Za-z])")
+_OUTWARD = re.compile(r"([\[\](])([^\[\]()]+[,;][^\[\]()]+)([\[\])])")
 """An interval; ]0,1[ is how some write that it is open."""
+_MARKUP = re.compile(r"</?(?:b|i|u|em|strong|span|code)>|\\(?:left|right)\s*\.(?!\d)|\\(?:text)?color\s*\{[a-zA-Z]+\}")
+_BEFORE = r"(?:(?:the )?(?:final )?answer ?(?:is ?:?|:)|about|approximately|approx\.?|roughly)"
+_PREFIX = re.compile(rf"(?:\\text ?\{{{_BEFORE} ?\}}|{_BEFORE}(?=[^A-Za-z.}}])) ?(?=\S)", re.IGNORECASE)
+"""What is said before an answer and is no part of it."""
 _COUNTED = re.compile(r"\\text\s*\{(\d[^{}]*)\}")
 _LETTERS_OF_UNITS = frozenset("gmslhLAVWNJK")
+_CHOICES = re.compile(r"\(?[A-H]\)?(?:(?:,|,? (?:and|or)) \(?[A-H]\)?)+")
 _TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
 
 
 def clean(answer: str) -> str:
     """The answer in plain signs, with single spaces; "" where nothing is left. Call only for at most LONGEST characters."""
     text = re.sub(r"[⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+", lambda m: "^{" + m.group().translate(_RAISED) + "}", answer)
+    text = re.sub(r"[₀-₉]+", lambda m: "_{" + m.group().translate(_LOWERED) + "}", text)
     text = text.translate(_TABLE).strip()
+    if not text.isascii():
+        text = "".join(sign if sign in "…µ" else unicodedata.normalize("NFKC", sign) for sign in text)
+    text = _MARKUP.sub("", text).strip()
     text = re.sub(r"^(\*\*?|__)(.*)\1$", r"\2", text, flags=re.DOTALL).strip()
     text = re.sub(r"(?<=[\w)])\*\*(?=[\w(-])", "^", text).replace("**", "")
     text = re.sub(r"(?:\\\\\s*)+$", "", text)
@@ -82,13 +97,16 @@ def clean(answer: str) -> str:
     text = re.sub(r"\^\s*(?:\{\s*°\s*\}|°)", "°", text)
     text = _PLAIN.sub(lambda m: _WORDS_OF_PLAIN_TEXT[m.group()], text)
     text = text.replace("<=", "≤").replace(">=", "≥").replace("!=", "≠").replace("...", "…").replace("~", " ")
+    text = re.sub(r"(?<=\d) ?[xX] ?(?=10 ?\^)", "*", text)
     text = _TEXT.sub(_text, text)
     text = _PLAIN.sub(lambda m: _WORDS_OF_PLAIN_TEXT[m.group()], text)
     text = re.sub(r"\s+", " ", text).strip()
     if counted := _COUNTED.fullmatch(text):
         text = counted[1]
-    if quoted := re.fullmatch(r'"([^"]*)"|([A-Z])[):]', text):
-        text = quoted[1] or quoted[2]
+    if said := _PREFIX.match(text):
+        text = text[said.end() :]
+    if quoted := re.fullmatch(r'"([^"]*)"|[\'‘]([^\'’]*)[\'’]|([A-Z])[):]', text):
+        text = quoted[1] or quoted[2] or quoted[3] or ""
     if outward := _OUTWARD.fullmatch(text):
         text = ("(" if outward[1] == "]" else outward[1]) + outward[2] + (")" if outward[3] == "[" else outward[3])
     while True:
@@ -131,7 +149,7 @@ def _text(match: re.Match[str]) -> str:
     plain = content.strip()
     unmarked = not re.search(r"[^\W\d_]", plain) or re.fullmatch(r"\(?[A-Za-z]\)?", plain)
     after_number = plain in _LETTERS_OF_UNITS and re.search(r"[\d})π]\s*$", match.string[: match.start()])
-    if plain in ("i", "e") or (unmarked and not after_number):
+    if plain in ("i", "e") or (unmarked and not after_number) or _CHOICES.fullmatch(plain):
         # Digits or signs in \text, or the letter of a choice; a one-letter unit after a number keeps its mark.
         return content
     if plain in ("or", "and"):

@@ -1,4 +1,4 @@
-"""LaTeX as math-verify's parser wants it: every argument in brackets, degrees as what they are worth."""
+"""LaTeX as math-verify's parser wants it: every argument in brackets, decimals as fractions, degrees as what they are worth."""
 
 import re
 
@@ -31,6 +31,9 @@ def _next(tokens: list[str]) -> list[str]:
     token = tokens.pop(0)
     if token in _CLOSING and token != "[":
         return [token, *_until(tokens, _CLOSING[token])]
+    if re.fullmatch(r"\d*\.\d+", token):  # its parser would make a rounded number of it
+        whole, part = token.split(".")
+        return ["\\frac", "{", whole + part, "}", "{", f"1{'0' * len(part)}", "}"]
     if token in _FUNCTIONS:
         return [token, *_applied(tokens)]
     if token not in _ARGUMENTS:
@@ -42,7 +45,7 @@ def _next(tokens: list[str]) -> list[str]:
         if tokens[:1] == ["{"]:
             found += _next(tokens)
         elif tokens:
-            found += ["{", *_argument(tokens, whole=token == "^"), "}"]
+            found += ["{", *_argument(tokens, whole=token in ("^", "\\sqrt")), "}"]
     return found
 
 
@@ -60,11 +63,11 @@ def _applied(tokens: list[str]) -> list[str]:
 
 
 def _argument(tokens: list[str], *, whole: bool) -> list[str]:
-    """An argument without braces: one sign; of a number its first digit, but all of an exponent."""
+    """An argument without braces: one sign; of a number its first digit, but all of it in an exponent and under a root."""
     token = tokens[0]
     if whole and token in "+-":
         return [tokens.pop(0), *(_argument(tokens, whole=True) if tokens else [])]
-    if token.isdigit() and len(token) > 1 and not whole:
+    if token.isdecimal() and len(token) > 1 and not whole:
         tokens[0] = token[1:]
         return [token[0]]
     return _next(tokens)

@@ -4,7 +4,7 @@ Serves frames (see rewards/workers.py): seconds (8 bytes) and JSON [left, right,
 "right" (that side cannot be read) or "unknown" out. Each request is answered by a forked child, which is kept for the
 next one and killed at its deadline or when its memory runs out, so that sympy is imported only once.
 
-Equality is decided by value: both sides are computed to 40 digits at several rational points of their letters. math-verify's
+Equality is decided by value: both sides are computed to 100 digits at several rational points of their letters. math-verify's
 own comparison is not used for that, since it forgives too much.
 """
 
@@ -22,7 +22,7 @@ OK, DIED, LATE, TOO_MUCH, FAILED = range(5)
 MEMORY = 3 << 28
 """Bytes of address space that a child may have beyond what the imports took: below a gigabyte with them."""
 
-DIGITS = 40
+DIGITS = 100
 POINTS = 4
 
 
@@ -85,6 +85,9 @@ def equal(left: str, right: str, digits: int) -> str:
     letters = sorted(a.free_symbols | b.free_symbols, key=str)  # type: ignore[attr-defined]
     if a == b:
         return "equal"
+    rest = a - b  # type: ignore[operator]
+    if rest.is_Rational:  # what cannot be computed has gone: 10^-200 beside a sine is no rounding error
+        return "equal" if rest == 0 else "different"
     for real in (True, False) if letters else (False,):
         found = at_points(a, b, letters, digits, real)
         if found != "unknown":
@@ -124,7 +127,7 @@ def at_points(a: "object", b: "object", letters: "list[object]", digits: int, re
             near, exact = (x, y) if a.is_Rational else (y, x)  # type: ignore[attr-defined]
             return "equal" if cut(near, digits) & cut(exact, digits) else "different"
         size = max(abs(x), abs(y))
-        if abs(x - y) > size * sympy.Float(10) ** -(DIGITS - 12):
+        if abs(x - y) > size * sympy.Float(10) ** -(DIGITS - 20):
             return "different"
         points += 1
         if points >= (POINTS if letters else 1):

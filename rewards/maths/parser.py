@@ -89,7 +89,7 @@ class _Reader:
                 self.take()
                 value = divide(value, self.signed())
             elif token is not None and self.starts_factor(token):
-                if token[0].isdigit() or token[0] == ".":
+                if (token[0].isdecimal() or token[0] == ".") and (self.tokens[self.at - 1], self.peek(1)) not in ((")", "^"), ("!", "!")):
                     raise Malformed("a number stands behind a factor without a sign between them")
                 value = multiply(value, self.powered())
             else:
@@ -122,20 +122,22 @@ class _Reader:
 
     def mixed(self, value: Ratio, start: int) -> Ratio:
         """`4\\frac{2}{3}`: a whole number right before a proper fraction of whole numbers is one number."""
-        if self.at != start + 1 or not self.tokens[start].isdigit() or self.peek() not in ("\\frac", "{"):
+        if self.at != start + 1 or not self.tokens[start].isdecimal() or self.peek() not in ("\\frac", "{"):
             return value
         at, tokens = self.at, list(self.tokens)  # reading \frac12 splits a token
         fraction = self.atom()
         part = fraction.constant
         inner = "".join(tokens[at : self.at])
         # {1/2} is how a Unicode fraction is cleaned.
-        if re.fullmatch(r"\\frac[\d{}]+|\{\d/\d\}", inner) and part is not None and 0 < part < 1:
+        if re.fullmatch(r"\\frac[\d{}]+|\{\d/\d\}", inner) and part is not None and part != 0:
+            if part >= 1:
+                raise Malformed("a whole number beside an improper fraction")
             return add(value, fraction)
         self.at, self.tokens = at, tokens
         return value
 
-    def argument(self, *, signed: bool = False) -> Ratio:
-        """A braced group, or one token: \\frac12 is a half."""
+    def argument(self, *, signed: bool = False, whole: bool = False) -> Ratio:
+        """A braced group, or one token: \\frac12 is a half, but \\sqrt13 and 2^13 mean thirteen."""
         token = self.peek()
         if token is None:
             raise Malformed("the expression breaks off")
@@ -143,8 +145,9 @@ class _Reader:
             return self.atom()
         if signed and token in ("-", "+"):
             self.take()
-            return negative(self.argument()) if token == "-" else self.argument()
-        if token.isdigit() and len(token) > 1 and not signed:
+            value = self.argument(signed=True)
+            return negative(value) if token == "-" else value
+        if token.isdecimal() and len(token) > 1 and not signed and not whole:
             # LaTeX takes one digit; what is left goes back.
             self.tokens[self.at] = token[1:]
             return rational(int(token[0]))
@@ -152,7 +155,9 @@ class _Reader:
 
     def atom(self) -> Ratio:
         token = self.take()
-        if token[0].isdigit() or token[0] == ".":
+        if token[0].isdecimal() or token[0] == ".":
+            if token == ".":
+                raise Malformed("a point and no digits")
             if len(token) > 20_000:
                 raise Unsupported("a number of very many digits")
             return rational(Fraction(token if token[0] != "." else "0" + token))
@@ -200,8 +205,8 @@ class _Reader:
                 self.expect("]")
                 if degree is None or degree.denominator != 1 or degree < 2:
                     raise Unsupported("a root of no whole degree")
-                return root(self.argument(), int(degree))
-            return square_root(self.argument())
+                return root(self.argument(whole=True), int(degree))
+            return square_root(self.argument(whole=True))
         if name in GREEK:
             return letter("\\" + name)
         if name == "text":

@@ -23,6 +23,7 @@ from rewards.maths.reals import real_value
 REALS = ("\\mathbb{R}", "\\mathbb {R}", "\\mathbb R", "ℝ")
 _CONSTANTS = {"π", "e", "∞"}
 _OPPOSITE = {"<": ">", ">": "<", "≤": "≥", "≥": "≤"}
+_POINT = re.compile(r"\s*([a-z])\s*([=≠])([^=≠<>≤≥]+)")
 _ABSOLUTE = re.compile(r"\s*\|([^|]*)\|\s*")
 
 
@@ -53,14 +54,15 @@ def interval(text: str) -> list[Span]:
     if text in REALS:
         return [_ALL]
     if "∖" in text:
-        whole, without = split(text, "∖")
-        if not without.strip().startswith("⦃"):
+        whole, *others = split(text, "∖")
+        without = others[0].strip() if len(others) == 1 else ""
+        if not without.startswith("⦃"):
             raise Unsupported("a difference of intervals")
         return reduce(_common, [except_for(point.low) for point in interval(without)], interval(whole))
     if text.startswith("⦃"):
         points = [parse(part) for part in split(text[1:-1], ",")]
         return [Span(point, point, (True, True)) for point in points]
-    ends = split(text[1:-1], ",")
+    ends = split(text[1:-1], ",;")
     if len(ends) != 2 or text[0] not in "([" or text[-1] not in ")]":
         raise Malformed("no interval")
     return [Span(parse(ends[0]), parse(ends[1]), (text[0] == "[", text[-1] == "]"))]
@@ -85,6 +87,10 @@ def inequalities(text: str) -> Region:
 
 def _bounds(clause: str, names: set[str]) -> list[list[Span]]:
     """The bounds that a chain of at most two relations sets; the letter goes into `names`."""
+    if point := _POINT.fullmatch(clause):
+        names.add(point[1])
+        value = parse(point[3])
+        return [except_for(value) if point[2] == "≠" else [Span(value, value, (True, True))]]
     sides = re.split(r"([<>≤≥])", clause)
     if len(sides) not in (3, 5):
         raise Unsupported("an inequality of another shape")

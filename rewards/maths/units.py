@@ -21,6 +21,7 @@ _NO_UNIT_WORDS = (
     "zero twice wrong false incorrect never except maybe about approximately between remainder below mil mln mn bn grand score gross lakh crore infinity r i e x y z n "
     "tens ones pair pairs couple couples doubled tripled quadrupled halved less more fewer short extra missing off above "
     "under up down higher lower greater smaller negative positive nth th permille opposite reciprocal inverse "
+    "dx dy dz dt du too many few enough "
     "eleven twelve twenty thirty forty fifty sixty seventy eighty ninety choose"
 )
 _NO_UNIT = frozenset(_NO_UNIT_WORDS.split())

@@ -5,7 +5,7 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rewards.grade import grade
@@ -256,10 +256,16 @@ def test_two_different_numbers_never_agree(a: Fraction, b: Fraction) -> None:
         assert not compare(first, second).correct, (first, second)
 
 
-@given(st.text(alphabet="0123456789+-*/^!(){}[],.=<>|\\$% xyπ", max_size=40))
+SIGNS = ["\\frac", "\\sqrt", "\\text{", "\\sin", "\\pi", "\\{", "\\}", "\\cup", "\\le", "\\pm", "\\%", "^\\circ", "\\overline{", " or ", " and ", "\\ne"]
+MESS = st.text(alphabet="0123456789+-*/^!(){}[],.:;=<>|\\$% xyπ", max_size=40) | st.text(max_size=12) | st.text(alphabet="⑤²₃٥½፩,.", max_size=6)
+FORMULAS = st.lists(st.sampled_from([*SIGNS, *"0123456789+-*/^_!(){}[],.:;=<>|$ xi"]), max_size=20).map("".join)
+
+
+@settings(max_examples=400)
+@given(MESS | FORMULAS)
 def test_any_mess_is_answered(text: str) -> None:
-    compare("5", text)
-    compare(text, "5")
+    for gold, answer in (("5", text), (text, "5"), ("(1,2]", text), ("\\text{yes}", text)):
+        assert compare(gold, answer).label in Label
 
 
 def test_gold_that_cannot_be_read_is_ungradable() -> None:
