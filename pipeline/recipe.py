@@ -38,7 +38,8 @@ def _stage_name(text: str) -> str:
 class Header(BaseModel):
     """The top level of a recipe file. `parallel` counts CPU slots; `accelerate` is a config for `accelerate launch`.
 
-    Below the level `sandbox_at_least` (see SECURITY.md) no model-written program is run, and the recipe neither.
+    Below the level `sandbox_at_least` (see SECURITY.md) no model-written program is run, and the recipe neither. `leaks` says
+    whether test problems that are found in the training data stop the run or are told.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -48,6 +49,7 @@ class Header(BaseModel):
     parallel: int = Field(default=1, ge=1)
     accelerate: str | None = None
     sandbox_at_least: Literal["L1", "L2", "L3", "L4"] = "L1"
+    leaks: Literal["stop", "tell"] = "stop"
     stages: dict[Annotated[str, AfterValidator(_stage_name)], dict[str, Any]] = Field(min_length=1)
 
 
@@ -82,6 +84,7 @@ class Recipe:
     folder: Path
     overrides: tuple[str, ...] = ()
     sandbox_at_least: Level = Level.L1
+    leaks: Literal["stop", "tell"] = "stop"
 
     @property
     def run_name(self) -> str:
@@ -163,7 +166,7 @@ class _Reading:
         if self.complaints:
             raise RecipeError(self.complaints)
         return Recipe(header.name, header.seed, header.parallel, accelerate, steps, self.document.file, self.folder,
-                      self.sets, sandbox_at_least)
+                      self.sets, sandbox_at_least, header.leaks)
 
     def _complain(self, where: Sequence[Hashable], message: object) -> None:
         shown = dotted(where)
@@ -254,7 +257,7 @@ def as_dict(recipe: Recipe) -> dict[str, Any]:
     return {
         "name": recipe.name, "file": str(Path(recipe.file).resolve()), "overrides": list(recipe.overrides), "seed": recipe.seed,
         "parallel": recipe.parallel, "accelerate": str(recipe.accelerate) if recipe.accelerate else None,
-        "sandbox_at_least": recipe.sandbox_at_least.name,
+        "sandbox_at_least": recipe.sandbox_at_least.name, "leaks": recipe.leaks,
         "stages": {name: {"kind": step.kind, **step.config.model_dump(mode="json")}
                    for name, step in recipe.steps.items()},
     }
