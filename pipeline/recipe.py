@@ -40,7 +40,8 @@ class Header(BaseModel):
     """The top level of a recipe file. `parallel` counts CPU slots; `accelerate` is a config for `accelerate launch`.
 
     `checkpoints` says when stages that can go on inside leave a checkpoint; it changes no result.
-    Below the level `sandbox_at_least` (see SECURITY.md) no model-written program is run, and the recipe neither.
+    Below the level `sandbox_at_least` (see SECURITY.md) no model-written program is run, and the recipe neither. `leaks` says
+    whether test problems that are found in the training data stop the run or are told.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -51,6 +52,7 @@ class Header(BaseModel):
     accelerate: str | None = None
     sandbox_at_least: Literal["L1", "L2", "L3", "L4"] = "L1"
     checkpoints: CheckpointSchedule = CheckpointSchedule()
+    leaks: Literal["stop", "tell"] = "stop"
     stages: dict[Annotated[str, AfterValidator(_stage_name)], dict[str, Any]] = Field(min_length=1)
 
 
@@ -86,6 +88,7 @@ class Recipe:
     overrides: tuple[str, ...] = ()
     sandbox_at_least: Level = Level.L1
     checkpoints: CheckpointSchedule = field(default_factory=CheckpointSchedule)
+    leaks: Literal["stop", "tell"] = "stop"
 
     @property
     def run_name(self) -> str:
@@ -167,7 +170,7 @@ class _Reading:
         if self.complaints:
             raise RecipeError(self.complaints)
         return Recipe(header.name, header.seed, header.parallel, accelerate, steps, self.document.file, self.folder,
-                      self.sets, sandbox_at_least, header.checkpoints)
+                      self.sets, sandbox_at_least, header.checkpoints, header.leaks)
 
     def _complain(self, where: Sequence[Hashable], message: object) -> None:
         shown = dotted(where)
@@ -258,7 +261,7 @@ def as_dict(recipe: Recipe) -> dict[str, Any]:
     return {
         "name": recipe.name, "file": str(Path(recipe.file).resolve()), "overrides": list(recipe.overrides), "seed": recipe.seed,
         "parallel": recipe.parallel, "accelerate": str(recipe.accelerate) if recipe.accelerate else None,
-        "sandbox_at_least": recipe.sandbox_at_least.name, "checkpoints": recipe.checkpoints.model_dump(),
+        "sandbox_at_least": recipe.sandbox_at_least.name, "checkpoints": recipe.checkpoints.model_dump(), "leaks": recipe.leaks,
         "stages": {name: {"kind": step.kind, **step.config.model_dump(mode="json")}
                    for name, step in recipe.steps.items()},
     }

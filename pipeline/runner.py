@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Any
 
 from pipeline import durable, job, launch
+from pipeline.errors import RecipeError
 from pipeline.fingerprint import Fingerprint
 from pipeline.locks import Held, Lock, describe
 from pipeline.progress import Display, duration
@@ -81,6 +82,7 @@ class Runner:
         self._reuse_ready()
         if self._waiting:
             self._open_zygote()
+            self._check_leaks()
             self._tell_sandbox()
         while self._running or (self._waiting and not self._failed and not self._stop):
             if not self._failed and not self._stop:
@@ -113,6 +115,21 @@ class Runner:
 
     def _accelerated(self, step: Step) -> bool:
         return self.recipe.accelerate is not None and type(step.config).distributed
+
+    def _check_leaks(self) -> None:
+        """Raises RecipeError where test problems are in the training data."""
+        from eval.problems import ProblemSetError
+        from pipeline.leaks import check
+        from pipeline.stage import StageError
+
+        try:
+            text = check(self.recipe)
+        except (RecipeError, ProblemSetError, StageError) as error:
+            self.run_folder.record("run", event="failed", message=str(error))
+            raise RecipeError(str(error).splitlines()) from error
+        if text:
+            self.run_folder.record("run", event="note", text=text)
+            self._display.say(text)
 
     def _tell_sandbox(self) -> None:
         from rewards.sandbox.pool import sandbox

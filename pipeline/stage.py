@@ -1,10 +1,10 @@
 """The stage contract: a validated config that turns earlier artifacts into a new one."""
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationInfo, model_validator
 
@@ -31,6 +31,15 @@ class PlugIn:
     """Marks a field that names a plug-in of this registry kind; its source is part of the fingerprint."""
 
     kind: str
+
+
+class Asks(NamedTuple):
+    """Problems that a stage loads, and whether a model learns from them or is measured on them."""
+
+    reference: str
+    n: int | None
+    seed: int
+    purpose: Literal["train", "test"]
 
 
 ModelInput = Annotated[str, Input("model")]
@@ -104,6 +113,11 @@ class Stage(BaseModel):
         if info.context and info.context.get("base"):
             self._folder = Path(info.context["base"])
         return self
+
+    def asks(self, seed: int) -> Sequence[Asks]:
+        """The problem sets that the stage will load, so that training and test problems can be held against each other before
+        the run. `seed` is the stage's. A stage of your own that asks problems says so here; by default there are none."""
+        return []
 
     @abstractmethod
     def run(self, ctx: Context) -> Metrics:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from pipeline.stage import ArtifactType, Context, Metrics, ModelInput, ReportInput, Stage
+from pipeline.stage import ArtifactType, Asks, Context, Metrics, ModelInput, ReportInput, Stage
 from pipeline.stages.grpo import ProblemSets
 
 if TYPE_CHECKING:
@@ -35,6 +35,9 @@ class Evaluate(Stage):
     open_thinking: bool = False
     shots: int = Field(default=0, ge=0, description="worked examples before the question, from the set's train split")
     thinking_budget: int | None = Field(default=None, ge=1, description="tokens after which thinking is closed by force")
+
+    def asks(self, seed: int) -> list[Asks]:
+        return [Asks(reference, self.problems_each, 0, "test") for reference in self.problems if self.models]
 
     def run(self, ctx: Context) -> Metrics:
         from eval.report import mean_of_sets

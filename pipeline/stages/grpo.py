@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from pipeline.lora import Lora
-from pipeline.stage import ArtifactType, Context, Metrics, ModelInput, PlugIn, Stage, StageError
+from pipeline.stage import ArtifactType, Asks, Context, Metrics, ModelInput, PlugIn, Stage, StageError
 from rewards.rubric import Rubric
 from rewards.types import Problem
 
@@ -58,6 +58,9 @@ class Grpo(Stage):
         if problems < self.prompts_per_step:
             raise ValueError(f"{problems} problems are too few for {self.prompts_per_step} prompts a step")
         return self
+
+    def asks(self, seed: int) -> list[Asks]:
+        return [Asks(reference, self.problems_each, seed, "train") for reference in self.problems]
 
     def run(self, ctx: Context) -> Metrics:
         from datasets import Dataset

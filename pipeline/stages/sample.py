@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from pipeline.stage import ArtifactType, Context, Metrics, ModelInput, Stage
+from pipeline.stage import ArtifactType, Asks, Context, Metrics, ModelInput, Stage
 from pipeline.stages.grpo import ProblemSets
 
 if TYPE_CHECKING:
@@ -36,6 +36,9 @@ class Sample(Stage):
     temperature: float = Field(default=1.0, ge=0)
     max_completion_tokens: int = Field(default=64, ge=1)
     open_thinking: bool = False
+
+    def asks(self, seed: int) -> list[Asks]:
+        return [Asks(reference, self.problems_each, seed, "train") for reference in self.problems]
 
     def run(self, ctx: Context) -> Metrics:
         from eval.engine import engine_for

@@ -1,0 +1,79 @@
+"""The check of a recipe's training data against its test problems, before any work is done."""
+
+from collections.abc import Iterator
+
+from eval.contamination import Leak, TestTexts, Text, text_of
+from eval.problems import load
+from pipeline.data import read_rows
+from pipeline.errors import RecipeError
+from pipeline.recipe import Recipe
+from pipeline.stage import Asks
+from pipeline.worker import stage_seed
+
+SHOWN = 5
+
+
+def check(recipe: Recipe) -> str | None:
+    """One line on what was compared; None where a recipe has no training data or no test problems that can be compared.
+
+    Compared are the problem sets that stages train on or draw traces from, and dataset files, with the sets that stages measure
+    on (see Stage.asks and eval.contamination). Not read: the generated web of `pretrain`, which is made from training skeletons
+    alone; what earlier stages make, since it comes from these same sets; datasets and models of the hub. A set's train split
+    that is measured on is meant to be what it is. Raises RecipeError, with pairs, where a test problem is in the training data
+    and the recipe does not say `leaks: tell`.
+    """
+    asked = [use for step in recipe.steps.values() for use in step.config.asks(stage_seed(recipe.seed, step.name))]
+    tests = [text for use in _different(asked, "test") if not use.reference.endswith(":train") for text in _texts(recipe, use)]
+    trains = [text for use in _different(asked, "train") for text in _texts(recipe, use)] + list(_files(recipe)) if tests else []
+    if not trains:
+        return None
+    index = TestTexts({text.name: text for text in tests}.values())
+    leaks = [leak for text in {text.name: text for text in trains}.values() for leak in index.leaks(text)]
+    grave = [leak for leak in leaks if leak.grave]
+    if grave and recipe.leaks == "stop":
+        raise RecipeError(_complaint(recipe, grave))
+    compared = f"{len(index.tests):,} test problems were looked for in {len(trains):,} training texts"
+    if grave:
+        return f"{compared}: {_problems(grave)} of them are there, such as {grave[0].test.name} (leaks: tell)"
+    if leaks:
+        return f"{compared}: none is there; {_problems(leaks)} share 13 words in a row with one, such as {leaks[0].test.name}"
+    return f"{compared}: none is there"
+
+
+def _different(asked: list[Asks], purpose: str) -> list[Asks]:
+    return list(dict.fromkeys(use for use in asked if use.purpose == purpose))
+
+
+def _texts(recipe: Recipe, use: Asks) -> Iterator[Text]:
+    return (text_of(problem, use.reference) for problem in load(use.reference, use.n, use.seed, base=recipe.folder))
+
+
+def _files(recipe: Recipe) -> Iterator[Text]:
+    """Rows of the dataset files that stages train on."""
+    paths = {reference: source.path for step in recipe.steps.values() for reference, source in step.sources.items()
+             if source.type == "dataset" and source.path is not None and step.config.makes != "report"}
+    for reference, path in paths.items():
+        for number, row in enumerate(read_rows(path), 1):
+            yield Text(f"{reference} row {number}", f"{row['prompt'] or ''}\n{row['completion']}")
+
+
+def _complaint(recipe: Recipe, grave: list[Leak]) -> list[str]:
+    lines = [f"{recipe.file}: the training data holds test problems: {_problems(grave)} of them"]
+    first: dict[str, Leak] = {}
+    for leak in grave:
+        first.setdefault(leak.test.name, leak)
+    for leak in list(first.values())[:SHOWN]:
+        lines.append(f"  {leak.test.name} is in {leak.train.name} ({leak.detector}, {leak.share:.0%})")
+        lines += [f"    test      {_short(leak.test.text)}", f"    training  {_short(leak.train.text)}"]
+    if len(first) > SHOWN:
+        lines.append(f"  and {len(first) - SHOWN} more")
+    return [*lines, "take them out of the one or the other; `leaks: tell` in the recipe runs it all the same"]
+
+
+def _problems(leaks: list[Leak]) -> int:
+    return len({leak.test.name for leak in leaks})
+
+
+def _short(text: str) -> str:
+    plain = " ".join(text.split())
+    return plain if len(plain) <= 160 else f"{plain[:157]}..."

@@ -1,0 +1,102 @@
+"""A recipe whose training data holds a test problem does not run, and says which."""
+
+import json
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from eval.contamination import TestTexts, Text, text_of
+from eval.problems import load
+from pipeline import cli, durable, recipe
+from pipeline.corpus import Corpus
+from pipeline.leaks import check
+
+Write = Callable[..., Path]
+STAGES = """
+name: leaky
+{leaks}
+stages:
+  base: {{kind: 'tiny.py:Make'}}
+  zero: {{kind: grpo, model: base, problems: [{train}], problems_each: 24, steps: 1}}
+  score: {{kind: evaluate, models: [zero], problems: [{test}], problems_each: 6}}
+"""
+NAMES = ["Ann", "Bob", "Cleo", "Dan", "Eve", "Finn"]
+
+
+def questions(count: int, start: int = 0) -> list[dict[str, str]]:
+    return [
+        {"prompt": f"{NAMES[i % 6]} the {'baker' if i % 2 else 'tailor'} from house {i * 7 + 3} sold {i + 11} cakes in April, {i * i + 5} in May, "
+                   f"and gave {i + 2} of those {'away to poor children' if i % 3 else 'back to the shop'} before June. How many are left over?",
+         "answer": str(i)} for i in range(start, start + count)
+    ]
+
+
+def write(path: Path, rows: list[dict[str, str]]) -> None:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def test_a_planted_leak_stops_the_run_with_the_pair_shown(
+    write_recipe: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_recipe(STAGES.format(leaks="", train="train.jsonl", test="test.jsonl"))
+    tests, trains = questions(6, start=100), questions(24)
+    trains[7] = {**tests[3], "prompt": tests[3]["prompt"].replace("cakes", "CAKES,")}
+    write(tmp_path / "train.jsonl", trains)
+    write(tmp_path / "test.jsonl", tests)
+    assert cli.main(["run", str(path)]) == 2
+    err = capsys.readouterr().err
+    assert "recipe.yaml: the training data holds test problems: 1 of them" in err
+    assert "test.jsonl test-4 is in train.jsonl train-8 (" in err
+    assert "Traceback" not in err
+    rows = durable.rows(tmp_path / "runs" / "leaky" / "ledger.jsonl")
+    assert [row["event"] for row in rows] == ["began", "failed"], "before any stage"
+    write(tmp_path / "train.jsonl", questions(24))
+    told = check(recipe.read(str(path)))
+    assert told is not None
+    assert told.startswith("6 test problems were looked for in 24 training texts: none is there; 6 share 13 words in a row")
+
+
+def test_told_where_the_recipe_says_so(write_recipe: Write, tmp_path: Path) -> None:
+    path = write_recipe(STAGES.format(leaks="leaks: tell", train="train.jsonl", test="test.jsonl"))
+    tests = questions(6, start=100)
+    write(tmp_path / "train.jsonl", [*questions(22), *tests[:2]])
+    write(tmp_path / "test.jsonl", tests)
+    assert "2 of them are there, such as test.jsonl test-" in (check(recipe.read(str(path))) or "")
+
+
+def test_dataset_files_are_read(write_recipe: Write, tmp_path: Path) -> None:
+    text = "name: s\nstages:\n  base: {kind: 'tiny.py:Make'}\n  tuned: {kind: sft, model: base, data: traces.jsonl}\n" \
+           "  score: {kind: evaluate, models: [tuned], problems: ['word_problems:test'], problems_each: 20}\n"
+    path = write_recipe(text)
+    leaked = load("word_problems:test", 20)[11]
+    rows = [{"prompt": problem.prompt, "completion": "<answer>1</answer>"} for problem in load("word_problems:train", 50)]
+    write(tmp_path / "traces.jsonl", rows)
+    assert "none is there" in (check(recipe.read(str(path))) or "")
+    write(tmp_path / "traces.jsonl", [*rows, {"prompt": "Read this.", "completion": f"They ask: {leaked.prompt} I say 4."}])
+    with pytest.raises(recipe.RecipeError, match=rf"word_problems:test {leaked.id} is in traces.jsonl row 51 \(8-gram, 100%\)"):
+        check(recipe.read(str(path)))
+
+
+def test_a_train_split_that_is_measured_on_is_meant(write_recipe: Write) -> None:
+    sets = "'word_problems:train', 'word_problems:test'"
+    path = write_recipe(STAGES.format(leaks="", train="'word_problems:train'", test=sets))
+    assert check(recipe.read(str(path))) == "6 test problems were looked for in 24 training texts: none is there"
+
+
+@pytest.mark.parametrize("name", sorted(recipe.shipped()))
+def test_shipped_recipes_are_clean(name: str) -> None:
+    found = check(recipe.read(name))
+    assert found is None or found.endswith("none is there")
+
+
+def test_the_synthetic_web_holds_no_test_problem() -> None:
+    """What `pretrain` reads is not part of the check: it is made of training skeletons alone."""
+    families = ("word_problems", "programs", "needle", "little_countdown")
+    tests = TestTexts(text_of(problem, family) for family in families for problem in load(f"{family}:test", 300))
+    web = Corpus(facts=0.0, words=0.4, needles=0.2, countdown=0.1, filled=0.3, length=120)
+    documents = list(islice(web.documents(Random(3)), 4000))
+    texts = [Text(f"document {i}", f"{one.prompt or ''}\n{one.text}") for i, one in enumerate(documents)]
+    assert [leak for text in texts for leak in tests.leaks(text)] == []
