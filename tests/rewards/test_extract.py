@@ -52,6 +52,8 @@ def answer(text: str, *, in_thinking: bool = False) -> str | None:
         ("The answer is 18<|im_end|>", "18"),
         ("所以最终答案：18", "18"),
         ("答案是 **18**", "18**"),
+        ("### Answer\n\n$$x = 5$$", "$$x = 5$$"),
+        ("\\boxed\n{5}", "5"),
         ("The correct option is **B**.", "B**."),
         ("\\boxed{18}</s>", "18"),
         ("7", "7"),

@@ -268,6 +268,14 @@ def test_any_mess_is_answered(text: str) -> None:
         assert compare(gold, answer).label in Label
 
 
+@pytest.mark.parametrize("gold", ["5", "$5$", "$\\boxed{5}$", "2+3=\\boxed{5}.", "2+3=5\n#### 5"])
+def test_the_gold_answer_may_be_a_whole_solution(gold: str) -> None:
+    problem = Problem("", "", gold, "math", "")
+    assert grade(problem, Completion("\\boxed{5}")).correct
+    assert grade(problem, Completion("\\boxed{6}")).label is Label.WRONG
+    assert grade(Problem("", "", "\\boxed{", "math", ""), Completion("\\boxed{5}")).label is Label.UNGRADABLE
+
+
 def test_gold_that_cannot_be_read_is_ungradable() -> None:
     assert compare("", "5").label is Label.UNGRADABLE
     assert compare("\\frac{1}{", "5").label is Label.UNGRADABLE
