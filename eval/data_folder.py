@@ -37,7 +37,7 @@ def data_folder() -> Path | None:
 class Source:
     """One data set: `name`_`split`.jsonl in the data folder, or `repository` (and `config`) on the hub.
 
-    With `whole` the folder holds one file `name`.jsonl for all splits, and `rows` returns all of it.
+    `hub_split` is what the hub calls the only split, where it calls it something else. With `whole` the folder holds one file `name`.jsonl for all splits, and `rows` returns all of it.
     """
 
     name: str
@@ -46,6 +46,7 @@ class Source:
     columns: tuple[str, ...]
     config: str | None = None
     whole: bool = False
+    hub_split: str | None = None
 
     def file(self, split: str) -> Path | None:
         """The local file of this split, or None where the data folder is not set or does not hold it."""
@@ -86,7 +87,7 @@ class Source:
         from datasets import load_dataset
 
         try:
-            return [dict(row) for row in load_dataset(self.repository, self.config, split=split)]
+            return [dict(row) for row in load_dataset(self.repository, self.config, split=self.hub_split or split)]
         except (OSError, ValueError) as error:
             raise ProblemSetError(f"{self.repository} cannot be read ({_line(error)}); {hint}") from error
 

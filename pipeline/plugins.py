@@ -47,11 +47,14 @@ def resolve_plug_in(kind: str, reference: str, folder: Path) -> PlugInUse:
 
 
 def _problem_set(reference: str, folder: Path) -> PlugInUse:
-    from eval.problems import ProblemSetError, resolve
+    from eval.problems import ProblemSetError, own_rows, resolve
 
-    file, rows, part = reference.partition(".jsonl")
-    if rows and part in ("", ":train", ":test"):
-        path = folder / Path(f"{file}.jsonl").expanduser()
+    try:
+        rows = own_rows(reference)
+    except ProblemSetError as error:
+        raise RegistryError(str(error)) from error
+    if rows:
+        path = folder / Path(rows.file).expanduser()
         if not path.is_file():
             raise RegistryError(f"there is no file {str(path)!r}")
         return PlugInUse("problem set", reference, hashlib.sha256(path.read_bytes()).hexdigest())

@@ -11,7 +11,8 @@ Verifier = Callable[[Problem, Completion], Verdict]
 
 VERIFIERS: Registry[Verifier] = Registry(
     "verifier",
-    {"math": "rewards.math:verify", "code": "rewards.code:verify", "countdown": "rewards.countdown:verify"},
+    {"math": "rewards.math:verify", "code": "rewards.code:verify", "countdown": "rewards.countdown:verify",
+     "choice": "rewards.choice:verify", "gym": "rewards.gym:verify"},
     entry_points="retort.verifiers",
 )
 

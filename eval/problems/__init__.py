@@ -5,14 +5,21 @@ holds (a generated set: as many as it sees fit). For equal arguments it returns 
 n of a larger draw with the same seed, so that asking for more only adds.
 """
 
+import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from rewards.registry import Entry, Registry
 from rewards.types import Problem
 
 ProblemSet = Callable[[str, int | None, int], list[Problem]]
+
+GYM = "gym:"
+COLUMNS = ("prompt", "answer", "id", "verifier", "family", "skeleton", "meta")
+"""What a row of a user's own file may hold."""
 
 
 class ProblemSetError(ValueError):
@@ -32,6 +39,10 @@ PROBLEMS: Registry[ProblemSet] = Registry(
         "math500": "eval.problems.math500:math500",
         "humaneval": "eval.problems.humaneval:humaneval",
         "mbpp": "eval.problems.mbpp:mbpp",
+        "aime2024": "eval.problems.aime:aime2024",
+        "aime2025": "eval.problems.aime:aime2025",
+        "gpqa_diamond": "eval.problems.gpqa:gpqa_diamond",
+        "decimals": "eval.problems.decimals:decimals",
     },
     entry_points="retort.problems",
 )
@@ -40,7 +51,7 @@ PROBLEMS: Registry[ProblemSet] = Registry(
 def resolve(reference: str, *, base: Path | None = None) -> tuple[Entry[ProblemSet], str]:
     """The problem set and the split that "name:split" means.
 
-    The name may also be "module:attribute" or "path/to/file.py:attribute". Relative files start from
+    The name may also be "gym:NAME" for a generator of reasoning-gym, "module:attribute" or "path/to/file.py:attribute". Relative files start from
     `base`. Nothing is imported or read. Raises ProblemSetError where the split is missing, and RegistryError
     where the name is unknown.
     """
@@ -50,24 +61,28 @@ def resolve(reference: str, *, base: Path | None = None) -> tuple[Entry[ProblemS
     if not name or not split.isidentifier():
         example = split if split in PROBLEMS else name if name in PROBLEMS else "gsm8k"
         raise ProblemSetError(f"problem set {reference!r} is not written name:split, such as {example}:test")
+    if name.startswith(GYM) and name.removeprefix(GYM).isidentifier():
+        from eval.problems.gym import generator
+
+        entry = PROBLEMS.resolve("eval.problems.gym:generator")
+        return replace(entry, name=name, origin="built-in", value=generator(name.removeprefix(GYM))), split
     return PROBLEMS.resolve(name, base=base), split
 
 
 def load(reference: str, n: int | None = None, seed: int = 0, *, base: Path | None = None) -> list[Problem]:
-    """The problems that a reference names: "gsm8k:test", "sets/mine.py:riddles:test", or rows of
-    "mine.jsonl".
+    """The problems that a reference names: "gsm8k:test", "gym:gsm_symbolic:test", "sets/mine.py:riddles:test", or rows of
+    "mine.jsonl" or "mine.parquet?prompt=question&answer=final".
 
-    A `.jsonl` file alone is taken whole; with ":train" or ":test" it is split by skeleton (see
-    eval.problems.files). Problem ids are unique. Raises ProblemSetError or RegistryError in one line, also
+    A file alone is taken whole; with ":train" or ":test" it is split by skeleton (see eval.problems.files). Problem ids are unique. Raises ProblemSetError or RegistryError in one line, also
     where there are fewer than n.
     """
     if n is not None and n < 1:
         raise ProblemSetError(f"{reference}: the number of problems must be at least 1, not {n}")
-    file, _, part = reference.partition(".jsonl")
-    if file != reference and part in ("", ":train", ":test"):
+    rows = own_rows(reference)
+    if rows:
         from eval.problems.files import own_file
 
-        problems = own_file((base or Path.cwd()) / Path(f"{file}.jsonl").expanduser(), part[1:], n, seed)
+        problems = own_file((base or Path.cwd()) / Path(rows.file).expanduser(), rows.columns, rows.split, n, seed)
     else:
         entry, split = resolve(reference, base=base)
         problems = entry.load()(split, n, seed)
@@ -81,9 +96,36 @@ def load(reference: str, n: int | None = None, seed: int = 0, *, base: Path | No
     return problems
 
 
+class OwnRows(NamedTuple):
+    """A user's own file of rows, what its columns are called, and the split ("" for all)."""
+
+    file: str
+    columns: Mapping[str, str]
+    split: str
+
+
+def own_rows(reference: str) -> OwnRows | None:
+    """The file that a reference like "mine.parquet?prompt=question&answer=final:test" means; None where it means none.
+
+    Raises ProblemSetError where what follows the question mark is no map of columns.
+    """
+    match = re.fullmatch(r"(.+\.(?:jsonl|parquet))(?:\?(.*?))?(?::(train|test))?", reference)
+    if match is None:
+        return None
+    file, told, split = match.groups()
+    columns: dict[str, str] = {}
+    for pair in told.split("&") if told else []:
+        ours, sign, theirs = pair.partition("=")
+        if not (sign and theirs) or ours not in COLUMNS:
+            raise ProblemSetError(f"{reference}: {pair!r} is no column; write {file}?prompt=question&answer=final, of "
+                                  f"{', '.join(COLUMNS)}")
+        columns[ours] = theirs
+    return OwnRows(file, columns, split or "")
+
+
 def set_names(references: Iterable[str]) -> dict[str, str]:
     """What each reference is called in a report: the set's name, with its split where two of them are of one set."""
-    names = {reference: reference.rpartition(":")[0] or reference for reference in references}
+    names = {reference: own.file if (own := own_rows(reference)) else reference.rpartition(":")[0] for reference in references}
     taken = Counter(names.values())
     return {reference: name if taken[name] == 1 else reference for reference, name in names.items()}
 

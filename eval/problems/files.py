@@ -1,11 +1,13 @@
-"""A user's own problems: a JSONL file with one problem a row.
+"""A user's own problems: a JSONL or Parquet file with one problem a row.
 
     {"prompt": "What is 2 + 3?", "answer": "5"}
 
 `prompt` and `answer` are required; `verifier` (math), `id` (file name and row), `family` (file name),
-`skeleton` (the prompt) and `meta` may be given.
+`skeleton` (the prompt) and `meta` may be given. A map of columns ("mine.parquet?prompt=question&answer=final") says what they
+are called in the file; with one, other columns are nobody's business.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from eval.data_folder import Row, read_jsonl, require_columns
@@ -17,17 +19,36 @@ from rewards.types import Problem
 OPTIONAL = {"id": str, "verifier": str, "family": str, "skeleton": str, "meta": dict}
 
 
-def own_file(path: Path, split: str, n: int | None, seed: int) -> list[Problem]:
-    """Problems of a JSONL file: all rows where `split` is "", else those whose skeleton is in "train" or
-    "test".
+def own_file(path: Path, columns: Mapping[str, str], split: str, n: int | None, seed: int) -> list[Problem]:
+    """Problems of a file: all rows where `split` is "", else those whose skeleton is in "train" or "test".
 
-    Raises ProblemSetError with file and row where a row is not a problem.
+    `columns` maps our names to the file's. Raises ProblemSetError with file and row where a row is not a problem.
     """
     if not path.is_file():
         raise ProblemSetError(f"there is no problem file {path}")
-    rows = enumerate(read_jsonl(path), 1)
-    problems = [_problem(row, path, number) for number, row in rows]
+    rows = read_parquet(path) if path.suffix == ".parquet" else read_jsonl(path)
+    problems = [_problem(_renamed(row, columns, f"{path}, row {number}"), path, number) for number, row in enumerate(rows, 1)]
     return draw([p for p in problems if not split or split_of(p.skeleton) == split], n, seed)
+
+
+def read_parquet(path: Path) -> list[Row]:
+    """The rows of a Parquet file. Raises ProblemSetError in one line where it is none."""
+    from pyarrow import ArrowException
+    from pyarrow.parquet import read_table
+
+    try:
+        rows: list[Row] = read_table(path).to_pylist()
+    except (ArrowException, OSError) as error:
+        raise ProblemSetError(f"{path} cannot be read as Parquet: {' '.join(str(error).split())[:160]}") from error
+    return rows
+
+
+def _renamed(row: Row, columns: Mapping[str, str], where: str) -> Row:
+    if not columns:
+        return row
+    require_columns(row, tuple(columns.values()), where)
+    named = {ours: str(row[theirs]) if ours == "id" else row[theirs] for ours, theirs in columns.items()}
+    return {**{key: row[key] for key in ("prompt", "answer") if key in row}, **named}
 
 
 def _problem(row: Row, path: Path, number: int) -> Problem:

@@ -1,0 +1,55 @@
+"""Verifier `choice`: multiple choice, answered by a letter or by the text of a choice.
+
+The gold answer is {"letter": "C", "choices": [...]}. An answer is a letter alone or in its usual clothes ("C", "(C)", "C.",
+"\\text{C}", "option C", "C) 10 eV"), or a choice's text word for word. Several letters are no answer to one question, and a
+letter beside another choice's text is none either; both are WRONG. A letter that begins a sentence ("A proton moves") is a word.
+"""
+
+import re
+
+from rewards.extract import extract_answer
+from rewards.types import Completion, Label, Problem, Verdict
+
+_CLOTHES = re.compile(r"\\(?:text|textbf|mathrm|mathbf|boxed)\s*\{([^{}]*)\}|[*_`$]+")
+_LETTER = re.compile(r"(?:(?:the\s+)?(?:answer|choice|option)\s*(?:is|:)?\s*)?[\[(]?\s*([A-Za-z])\s*(?:[\])]\s*[.:]?|[.:)]|$)\s*(.*)",
+                     re.IGNORECASE | re.DOTALL)
+
+
+def verify(problem: Problem, completion: Completion) -> Verdict:
+    """The verdict on a completion. UNGRADABLE where the gold answer is not of this verifier's form."""
+    gold = problem.answer
+    if not (isinstance(gold, dict) and isinstance(gold.get("letter"), str) and isinstance(gold.get("choices"), list)):
+        return Verdict(Label.UNGRADABLE, None, 'the gold answer is not {"letter": .., "choices": [..]}')
+    found = extract_answer(completion)
+    if found.text is None:
+        return Verdict(Label.NO_ANSWER, None, found.where)
+    letter, why = choose(found.text, [str(choice) for choice in gold["choices"]])
+    if letter is None:
+        shown = found.text if len(found.text) <= 200 else found.text[:197] + "..."
+        return Verdict(Label.WRONG, shown, why)
+    right = letter == gold["letter"].upper()
+    return Verdict(Label.CORRECT if right else Label.WRONG, letter, "equal" if right else f"not {gold['letter'].upper()}")
+
+
+def choose(answer: str, choices: list[str]) -> tuple[str | None, str]:
+    """(the letter that an answer names, "") or (None, why it names none)."""
+    texts = {_plain(text): chr(ord("A") + i) for i, text in enumerate(choices)}
+    by_text = texts.get(_plain(answer))
+    if by_text:
+        return by_text, ""
+    bare = _CLOTHES.sub(lambda match: match.group(1) or "", answer).strip()
+    match = _LETTER.fullmatch(bare)
+    letter = match.group(1).upper() if match else None
+    if match is None or letter is None or ord(letter) - ord("A") >= len(choices):
+        return None, "names none of the choices"
+    rest = _plain(match.group(2))
+    if rest and _LETTER.fullmatch(match.group(2)) and len(rest) == 1:
+        return None, "names several choices"
+    if texts.get(rest, letter) != letter:
+        return None, "a letter beside the text of another choice"
+    return letter, ""
+
+
+def _plain(text: str) -> str:
+    """Letters, digits and signs in lower case, without white space, markup and a full stop."""
+    return re.sub(r"[\s$*`]+", "", text).rstrip(".").lower()

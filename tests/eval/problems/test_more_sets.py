@@ -1,0 +1,138 @@
+"""AIME, GPQA, decimals, reasoning-gym, and files of a user's own with columns of any name."""
+
+import json
+from fractions import Fraction
+
+import pytest
+
+from eval.data_folder import VARIABLE
+from eval.problems import ProblemSetError, load, own_rows, resolve, set_names
+from pipeline.plugins import resolve_plug_in
+from rewards.grade import grade
+from rewards.registry import RegistryError
+from rewards.types import Completion, Label
+
+AIME = [{"id": 60 + i, "problem": f" Find {i}. ", "answer": f"{i:03d}", "solution": "..", "year": "2024"} for i in range(30)]
+GPQA = [{"Question": f"Which is it, {i}?", "Correct Answer": f"right {i}", "Incorrect Answer 1": "wrong", "Incorrect Answer 2": "worse",
+         "Incorrect Answer 3": "worst", "High-level domain": "Physics", "Record ID": f"rec{i}"} for i in range(40)]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    for name, rows in {"aime2024_test": AIME, "aime2025_test": AIME, "gpqa_diamond_test": GPQA}.items():
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    return tmp_path
+
+
+def complaint(reference, **options):
+    with pytest.raises((ProblemSetError, RegistryError)) as caught:
+        load(reference, **options)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("name", ["aime2024", "aime2025"])
+def test_aime(name):
+    problems = load(f"{name}:test")
+    assert [p.answer for p in problems] == [str(i) for i in range(30)]
+    assert (problems[0].id, problems[0].prompt) == (f"{name}-60", "Find 0.")
+    assert grade(problems[7], Completion("<answer>007</answer>")).correct
+    assert "has no split 'train'" in complaint(f"{name}:train")
+
+
+def test_an_answer_that_aime_cannot_have(folder):
+    (folder / "aime2024_test.jsonl").write_text(json.dumps({**AIME[0], "answer": "1000"}))
+    assert complaint("aime2024:test") == "aime2024 row 60: the answer '1000' is no whole number from 0 to 999"
+
+
+@pytest.mark.usefixtures("folder")
+def test_gpqa_is_shuffled_the_same_way_every_time():
+    problems = load("gpqa_diamond:test")
+    assert problems == load("gpqa_diamond:test")
+    assert {p.answer["letter"] for p in problems} == set("ABCD")
+    for i, problem in enumerate(problems):
+        letter = problem.answer["letter"]
+        assert f"\n{letter}) right {i}\n" in problem.prompt
+        assert grade(problem, Completion(f"<answer>{letter}</answer>")).correct
+        assert grade(problem, Completion(f"<answer>right {i}</answer>")).correct
+        assert grade(problem, Completion("<answer>wrong</answer>")).label == Label.WRONG
+    assert problems[0].meta == {"domain": "Physics"}
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_decimals_are_compared_by_value(split):
+    problems = load(f"decimals:{split}", 150)
+    for problem in problems:
+        written = [Fraction(word.rstrip("?,.")) for word in problem.prompt.split() if word[0].isdigit()]
+        best = max(written) if "larger" in problem.prompt else min(written)
+        assert Fraction(problem.answer) == best
+        assert len(set(written)) == 2
+        assert grade(problem, Completion(f"<answer>{problem.answer}</answer>")).correct
+    versions = sum(max(p.skeleton.split(), key=lambda text: int(text.partition(".")[2])) != max(p.skeleton.split(), key=Fraction) for p in problems)
+    assert versions > 30, "read as versions, many would be answered wrongly"
+    other = "train" if split == "test" else "test"
+    assert not {p.skeleton for p in problems} & {p.skeleton for p in load(f"decimals:{other}", 150, 3)}
+
+
+def test_a_file_with_a_map_of_columns(tmp_path):
+    rows = [{"question": f"{i} + 1?", "final": i + 1, "number": i, "source": "me"} for i in range(8)]
+    (tmp_path / "mine.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    problems = load("mine.jsonl?prompt=question&answer=final&id=number", base=tmp_path)
+    assert [(p.id, p.prompt, p.answer) for p in problems] == [(str(i), f"{i} + 1?", str(i + 1)) for i in range(8)]
+    assert 0 < len(load("mine.jsonl?prompt=question&answer=final:train", base=tmp_path)) <= 8
+    assert "mine.jsonl, row 1 has no column 'prompt'; it has 'question'" in complaint("mine.jsonl", base=tmp_path)
+    assert "mine.jsonl, row 1 has no column 'solution'; it has" in complaint("mine.jsonl?answer=solution", base=tmp_path)
+    assert "'promt=question' is no column" in complaint("mine.jsonl?promt=question", base=tmp_path)
+    assert resolve_plug_in("problem set", "mine.jsonl?prompt=question&answer=final", tmp_path).source_hash
+    with pytest.raises(RegistryError, match="is no column"):
+        resolve_plug_in("problem set", "mine.jsonl?x=y", tmp_path)
+
+
+def test_a_parquet_file(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    parquet.write_table(pa.table({"question": ["1 + 1?", "2 + 2?"], "answer": ["2", "4"]}), tmp_path / "mine.parquet")
+    problems = load("mine.parquet?prompt=question", base=tmp_path)
+    assert [(p.id, p.prompt, p.answer) for p in problems] == [("mine-1", "1 + 1?", "2"), ("mine-2", "2 + 2?", "4")]
+    (tmp_path / "broken.parquet").write_text("no")
+    assert "broken.parquet cannot be read as Parquet" in complaint("broken.parquet", base=tmp_path)
+    assert "there is no problem file" in complaint("none.parquet", base=tmp_path)
+
+
+def test_names_of_files_in_a_report():
+    assert own_rows("gsm8k:test") is None
+    assert set_names(["a/mine.parquet?prompt=q:test", "gym:sum:test", "gsm8k:test"]) == {
+        "a/mine.parquet?prompt=q:test": "a/mine.parquet", "gym:sum:test": "gym:sum", "gsm8k:test": "gsm8k"}
+
+
+def test_generators_of_reasoning_gym_are_found_by_name():
+    entry, split = resolve("gym:gsm_symbolic:test")
+    assert (entry.name, entry.origin, split) == ("gym:gsm_symbolic", "built-in", "test")
+    assert entry.source_hash()
+
+
+def test_reasoning_gym_with_its_own_scorers():
+    pytest.importorskip("reasoning_gym", reason="the extra gym is not installed")
+    for name, wrong in (("gsm_symbolic", "-1"), ("graph_color", "{}"), ("countdown", "1")):
+        problems = load(f"gym:{name}:test", 4)
+        assert problems == load(f"gym:{name}:test", 6)[:4]
+        assert not {p.prompt for p in load(f"gym:{name}:train", 30)} & {p.prompt for p in load(f"gym:{name}:test", 30)}
+        assert grade(problems[0], Completion(f"<answer>{wrong}</answer>")).label == Label.WRONG
+    import reasoning_gym
+
+    problem = load("gym:gsm_symbolic:train", 1)[0]
+    entry = reasoning_gym.create_dataset("gsm_symbolic", seed=0, size=100)[problem.answer["index"]]
+    assert entry["question"] == problem.prompt
+    assert grade(problem, Completion(f"<answer>{entry['answer']}</answer>")).correct
+    assert "has no generator 'gsm_symbolik'; did you mean 'gsm_symbolic'?" in complaint("gym:gsm_symbolik:test")
+    assert "cannot be made with its default options" in complaint("gym:composite:test")
+
+
+def test_without_reasoning_gym_it_says_what_to_install():
+    try:
+        import reasoning_gym  # noqa: F401
+    except ImportError:
+        assert complaint("gym:gsm_symbolic:test") == "gym:gsm_symbolic needs the package reasoning-gym: pip install 'retort[gym]'"

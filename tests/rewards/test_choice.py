@@ -1,0 +1,49 @@
+"""Multiple choice: the ways a letter is written, and what is none."""
+
+import pytest
+
+from rewards.choice import verify
+from rewards.grade import grade
+from rewards.types import Completion, Label, Problem
+
+CHOICES = ["10 eV", "A proton", "$\\frac{1}{2}$ of it", "All of them"]
+
+
+def of(answer, letter="C", tag=True):
+    problem = Problem("p", "?", {"letter": letter, "choices": CHOICES}, "choice", "quiz")
+    return grade(problem, Completion(f"<think>B or A.</think><answer>{answer}</answer>" if tag else answer))
+
+
+@pytest.mark.parametrize("answer", [
+    "C", "c", " C ", "(C)", "C.", "C)", "[C]", "**C**", "$C$", "\\text{C}", "\\boxed{C}", "\\boxed{\\text{C}}", "option C", "Answer: C",
+    "the answer is (C)", "The choice is C.", "C) $\\frac{1}{2}$ of it", "(C) 1/2 of what there is", "$\\frac{1}{2}$ of it", "C: half",
+])
+def test_the_right_choice_in_its_clothes(answer):
+    assert of(answer).label == Label.CORRECT
+
+
+@pytest.mark.parametrize("answer", [
+    "B", "(D)", "10 eV", "A proton", "a proton", "A) C", "A or C", "A, C", "C) 10 eV", "none", "E", "ABC", "A proton moves", "Certainly",
+    "half of it",
+])
+def test_what_is_not_the_right_choice(answer):
+    assert of(answer).label == Label.WRONG
+
+
+def test_a_sentence_that_begins_with_a_is_not_the_letter():
+    assert of("A proton moves", letter="A").label == Label.WRONG
+    assert of("A proton", letter="B").label == Label.CORRECT
+    assert of("A", letter="A").extracted == "A"
+
+
+def test_votes_are_by_letter():
+    assert {of(text).extracted for text in ("(C)", "C.", "$\\frac{1}{2}$ of it")} == {"C"}
+
+
+def test_markers_in_plain_prose_and_no_answer():
+    assert of("So it is half. The answer is (C)", tag=False).label == Label.CORRECT
+    assert of("", tag=True).label == Label.NO_ANSWER
+
+
+def test_a_gold_answer_of_another_form_is_not_the_models_fault():
+    assert verify(Problem("p", "?", "C", "choice", "quiz"), Completion("C")).label == Label.UNGRADABLE
