@@ -54,7 +54,7 @@ class Worker:
     def ask(self, payload: bytes, seconds: float) -> tuple[int, bytes]:
         """(status, payload). Answers within `seconds` + GRACE.
 
-        Where a process has to be started first, that time counts too, but leaves the request at least a quarter of its own.
+        Where a process has to be started first, that time counts too, but leaves the request at least half of its own.
         A process that dies while idle is replaced silently; one that dies over a request gives DIED.
         """
         return self._exchange(payload, seconds) or self._exchange(payload, seconds) or (DIED, b"")
@@ -70,7 +70,7 @@ class Worker:
         if process is None or self._retired:
             self.kill()
             return None
-        seconds = max(seconds / 4, seconds - (time.monotonic() - began))
+        seconds = max(seconds / 2, seconds - (time.monotonic() - began))
         deadline = time.monotonic() + seconds + GRACE
         try:
             if payload is not None:

@@ -4,7 +4,7 @@ import re
 
 _TOKEN = re.compile(r"\d+(?:\.\d+)?|\.\d+|\\[A-Za-z]+|\\.|\s+|.", re.DOTALL)
 _ARGUMENTS = {"\\frac": 2, "\\binom": 2, "\\sqrt": 1, "^": 1, "_": 1}
-_CLOSING = {"{": "}", "[": "]"}
+_CLOSING = {"{": "}", "[": "]", "(": ")"}
 _NAMES = "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh log ln lg exp"
 _FUNCTIONS = frozenset("\\" + name for name in _NAMES.split())
 _ENDS_ARGUMENT = frozenset([*"+-*)]}|=,", *_FUNCTIONS])
@@ -16,7 +16,9 @@ def latex(text: str) -> str:
     """A cleaned scalar, which need not have a meaning; what is no LaTeX stays as it is."""
     text = _DEGREES.sub(r"(\1\\cdot\\frac{\\pi}{180})", text)
     tokens = [token for token in _TOKEN.findall(text) if not token.isspace()]
-    return " ".join(_braced(tokens)).translate(_SPELLING)
+    spelled = " ".join(_braced(tokens))
+    # Its parser takes x(y+1) for a function of y + 1.
+    return re.sub(r"(?<![A-Za-z\\])([A-Za-zπ]) (?=\()", r"\1 * ", spelled).translate(_SPELLING)
 
 
 def _braced(tokens: list[str]) -> list[str]:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from rewards.math import forget
 from tests.rewards.maths.bombs import BOMBS
 from tests.rewards.maths.throwing import A_FEW, less_than, nothing_touched, throw
 
@@ -49,7 +48,6 @@ CONTEXTS = [in_the_main_thread, in_a_thread, in_a_loop]
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("context", CONTEXTS)
 def test_a_few(context: Context) -> None:
-    forget()  # the first grading starts a process, and is in time all the same
     with nothing_touched(), less_than(1):
         context(A_FEW)
 

@@ -19,6 +19,7 @@ SOFT = "\\sqrt[3]{2}"
 
 def throw(names: Sequence[str]) -> None:
     """Grade each bomb, all of them as the gold answer too; each is answered in time and the next grading is as ever."""
+    grade(Problem("", "", "\\sin 1", "math", ""), Completion("\\cos 1"))  # sympy is imported, which is slow on a busy machine
     for name in names:
         bomb = BOMBS[name]
         for gold, answer in [("5", bomb), (SOFT, bomb), (bomb, SOFT)] if len(names) > len(A_FEW) else [("5", bomb)]:
