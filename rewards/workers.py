@@ -23,7 +23,7 @@ HEADER = struct.Struct(">BI")
 OK, DIED, LATE, TOO_MUCH, FAILED = range(5)
 """Status of a response: an answer; the process died; its deadline passed; it wrote too much; it could not be run."""
 
-GRACE = 1.0
+GRACE = 0.8
 """Seconds that a worker has beyond the deadline, which it holds itself, before it is killed from here."""
 
 STARTUP = 60.0

@@ -210,10 +210,10 @@ def main() -> None:
     while True:
         frame = read_frame(0)
         status, data = child.ask(frame[8:], struct.unpack(">d", frame[:8])[0])
+        write_frame(1, status, data)  # first, since it takes time to give back much memory
         if status != OK:
             child.end()
             child = Child()
-        write_frame(1, status, data)
 
 
 if __name__ == "__main__":
