@@ -8,6 +8,7 @@ may be used from any thread.
 import contextlib
 import os
 import select
+import signal
 import struct
 import subprocess
 import sys
@@ -103,7 +104,8 @@ class Worker:
             # It is our parent's: close our copies of the pipes and leave the process alone.
             process.returncode = 0
         else:
-            process.kill()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # it leads a session of its own, with what it forked
             process.wait()
         for pipe in (process.stdin, process.stdout):
             if pipe is not None:
