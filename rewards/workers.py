@@ -8,6 +8,7 @@ may be used from any thread.
 import contextlib
 import os
 import select
+import signal
 import struct
 import subprocess
 import sys
@@ -23,7 +24,7 @@ HEADER = struct.Struct(">BI")
 OK, DIED, LATE, TOO_MUCH, FAILED = range(5)
 """Status of a response: an answer; the process died; its deadline passed; it wrote too much; it could not be run."""
 
-GRACE = 1.0
+GRACE = 0.8
 """Seconds that a worker has beyond the deadline, which it holds itself, before it is killed from here."""
 
 STARTUP = 60.0
@@ -103,7 +104,8 @@ class Worker:
             # It is our parent's: close our copies of the pipes and leave the process alone.
             process.returncode = 0
         else:
-            process.kill()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # it leads a session of its own, with what it forked
             process.wait()
         for pipe in (process.stdin, process.stdout):
             if pipe is not None:

@@ -22,6 +22,9 @@ OK, DIED, LATE, TOO_MUCH, FAILED = range(5)
 MEMORY = 3 << 28
 """Bytes of address space that a child may have beyond what the imports took: below a gigabyte with them."""
 
+LONGEST = 20
+"""Seconds after which a child ends of itself, where the kernel does not do so (see die_with)."""
+
 PR_SET_PDEATHSIG = 1
 
 DIGITS = 100
@@ -156,14 +159,18 @@ def work(requests: int, answers: int) -> None:
         used = int(file.read().split()[0]) * resource.getpagesize()
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
     while True:
         left, right, digits = json.loads(read_frame(requests))
+        signal.alarm(LONGEST)
         try:
-            write_frame(answers, OK, equal(left, right, digits).encode())
+            found = equal(left, right, digits)
         except MemoryError:
             os._exit(1)
         except (ArithmeticError, AttributeError, LookupError, NotImplementedError, RecursionError, TypeError, ValueError):
-            write_frame(answers, OK, b"unknown")
+            found = "unknown"
+        signal.alarm(0)
+        write_frame(answers, OK, found.encode())
 
 
 class Child:
@@ -224,10 +231,13 @@ def main() -> None:
     while True:
         frame = read_frame(0)
         status, data = child.ask(frame[8:], struct.unpack(">d", frame[:8])[0])
+        try:
+            write_frame(1, status, data)  # first, since it takes time to give back much memory
+        finally:
+            if status != OK:
+                child.end()
         if status != OK:
-            child.end()
             child = Child()
-        write_frame(1, status, data)
 
 
 if __name__ == "__main__":

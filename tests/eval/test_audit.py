@@ -12,7 +12,10 @@ from eval.problems import PROBLEMS, load
 from pipeline import cli
 from rewards.types import Label, Problem
 
-FROM_FILES = {"gsm8k": "gsm8k_test", "math500": "math500_test", "humaneval": "humaneval", "mbpp": "mbpp"}
+FROM_FILES = {
+    "gsm8k": "gsm8k_test", "math500": "math500_test", "humaneval": "humaneval", "mbpp": "mbpp", "aime2024": "aime2024_test",
+    "aime2025": "aime2025_test", "gpqa_diamond": "gpqa_diamond_test",
+}
 LENIENT = '''
 from rewards.types import Label, Verdict
 def lenient(problem, completion):

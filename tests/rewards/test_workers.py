@@ -94,3 +94,16 @@ def test_a_pool_serves_many_threads(script: Path) -> None:
         thread.join()
     assert len({data for status, data in answers if status == OK}) == 80
     pool.close()
+
+
+def test_what_a_process_forked_ends_with_it(tmp_path: Path) -> None:
+    told = tmp_path / "pid"
+    fork = f"child = os.fork()\n        if child:\n            open({str(told)!r}, 'w').write(str(child))\n        time.sleep(60)"
+    (tmp_path / "forks.py").write_text(ECHO.replace("time.sleep(60)", fork))
+    worker = Worker(tmp_path / "forks.py")
+    assert worker.ask(b"sleep", 1.0)[0] == LATE
+    child = Path(f"/proc/{told.read_text()}/stat")
+    deadline = time.monotonic() + 5
+    while child.exists() and child.read_text().split()[2] != "Z" and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not child.exists() or child.read_text().split()[2] == "Z"
