@@ -15,6 +15,7 @@ from rewards.grade import grade_many
 from rewards.types import Completion, Problem
 
 Row = dict[str, Any]
+Rule = Callable[[Problem, Completion], float]
 Answer = tuple[Problem, int, Completion]
 
 BLOCK = 256
@@ -63,11 +64,12 @@ class Local:
 
 
 def rollouts(
-    source: Source, problems: Sequence[Problem], n: int, file: Path, progress: Callable[[int, int], None] | None = None
+    source: Source, problems: Sequence[Problem], n: int, file: Path, progress: Callable[[int, int], None] | None = None,
+    best_by: Rule | None = None,
 ) -> list[Row]:
     """The rows of `n` graded rollouts of every problem, in order; `file` holds them in the end.
 
-    Until then FILE.partial holds those that are there, in the order in which they came, and an attempt that finds it goes on
+    With `best_by` a row also has the rule's value, under that name. Until then FILE.partial holds those that are there, in the order in which they came, and an attempt that finds it goes on
     from it. The file is the same, byte for byte, however often that happened. Raises Unanswered.
     """
     if file.is_file():
@@ -80,7 +82,7 @@ def rollouts(
     with partial.open("ab") as stream:
         for answers in source.answers(problems, set(rows)):
             verdicts = grade_many([(problem, completion) for problem, _, completion in answers])
-            new = [Rollout(*answer, verdict).row() for answer, verdict in zip(answers, verdicts, strict=True)]
+            new = [_row(Rollout(*answer, verdict), best_by) for answer, verdict in zip(answers, verdicts, strict=True)]
             rows |= {(row["problem"], row["index"]): row for row in new}
             # The line break comes first: it ends a row that a killed attempt left torn.
             stream.write("".join(f"\n{json.dumps(row, ensure_ascii=False)}" for row in new).encode())
@@ -94,6 +96,11 @@ def rollouts(
     whole.replace(file)
     partial.unlink()
     return ordered
+
+
+def _row(rollout: Rollout, best_by: Rule | None) -> Row:
+    value = {} if best_by is None else {"best_by": float(best_by(rollout.problem, rollout.completion))}
+    return {**rollout.row(), **value}
 
 
 def read_rows(file: Path) -> list[Row]:

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eval.answers import Source, Unanswered, read_rows, rollouts
+from eval.answers import Rule, Source, Unanswered, read_rows, rollouts
 from eval.protocol import Protocol, sha256_of
 from eval.report import reduce
 from eval.rollouts import rollouts_file
+from eval.scaling import budgets, curve
 from eval.server import ServerError
 from pipeline import durable
 from pipeline.errors import UserError
@@ -22,12 +23,21 @@ Progress = Callable[[str], Callable[[int, int], None] | None]
 
 @dataclass(frozen=True)
 class Asked:
-    """One problem set, what it is called in the report, and how it is asked."""
+    """One problem set, what it is called in the report, and how it is asked.
+
+    `best_by` is a rule to choose among rollouts by, with its name; `of` is the set where `name` is one of its thinking budgets.
+    """
 
     name: str
     problems: Sequence[Problem]
     protocol: Protocol
     source: Source
+    best_by: tuple[str, Rule] | None = None
+    of: str = ""
+
+    def described(self) -> dict[str, Any]:
+        told = self.protocol.describe(self.problems, self.source.prompts(self.problems))
+        return {**told, "best_by": self.best_by[0] if self.best_by else None}
 
 
 @dataclass(frozen=True)
@@ -49,15 +59,22 @@ def measure(model: Measured, sets: Sequence[Asked], out: Path | None, folder: Pa
 
     header = {
         "model": {"name": model.label, **model.facts},
-        "protocol": {one.name: one.protocol.describe(one.problems, one.source.prompts(one.problems)) for one in sets},
+        "protocol": {one.name: one.described() for one in sets},
         "versions": versions(),
     }
     out = out or folder / f"{model.label}-{sha256_of(header)[:10]}"
     _claim(out, header)
-    problems = {one.name: reduce(_rows(out, model.label, one, progress)) for one in sets}
+    rows = {one.name: _rows(out, model.label, one, progress) for one in sets}
+    problems = {name: reduce(found) for name, found in rows.items()}
+    curves = {name: curve(found) for name, found in rows.items() if problems[name]["rollouts"] > 1}
+    by_budget: dict[str, dict[int, Any]] = {}
+    for one in sets:
+        if one.of and one.protocol.prompting.thinking_budget is not None:
+            by_budget.setdefault(one.of, {})[one.protocol.prompting.thinking_budget] = problems[one.name]
     parameters = {key: value for key, value in model.facts.items() if key == "parameters"}
     about = {key: value for key, value in model.facts.items() if key != "parameters"}
-    report = {"models": {model.label: {**parameters, "problems": problems, "model": about, "protocol": header["protocol"]}},
+    report = {"models": {model.label: {**parameters, "problems": problems, "model": about, "protocol": header["protocol"],
+                                          "curves": curves, "budgets": {name: budgets(found) for name, found in by_budget.items()}}},
               "versions": header["versions"]}
     durable.write_json(out / "report.json", report)
     return out, report
@@ -94,7 +111,8 @@ def _rows(out: Path, label: str, one: Asked, progress: Progress) -> list[dict[st
     file = out / rollouts_file(label, one.name)
     n = one.protocol.rollouts
     try:
-        return rollouts(one.source, one.problems, n, file, progress(one.name))
+        return rollouts(one.source, one.problems, n, file, progress(one.name),
+                        one.best_by[1] if one.best_by else None)
     except ServerError as error:
         raise usage_error(f"{label} on {one.name}: {error}; what was answered before is kept in {out}") from error
     except Unanswered as error:

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 from pipeline.model_reference import model_of, usage_error
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from eval.answers import Rule, Source
     from eval.protocol import Protocol
     from eval.suites import Suite
     from pipeline.measuring import Asked, Measured
@@ -34,6 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--shots", type=int, default=0, help="worked examples from the set's train split (default: 0)")
     parser.add_argument("--thinking-budget", type=int, nargs="+", default=[None], metavar="TOKENS",
                         help="close the thinking after so many tokens; several make a curve")
+    parser.add_argument("--best-by", metavar="RULE", help="a reward rule to choose the best of k rollouts by, for the curve")
     parser.add_argument("--stop", nargs="+", default=[], metavar="TEXT", help="texts that end an answer")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--engine", choices=("auto", "plain"), default="auto", help="plain: transformers' own cache")
@@ -57,9 +61,13 @@ def main(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(report, indent=2))
     else:
+        from eval.scaling import lines
         from eval.table import table
 
         print(table(report["models"]))
+        for model in report["models"].values():
+            for name, points in [*model["curves"].items(), *model["budgets"].items()]:
+                print("", *lines(name, points), sep="\n")
         print(f"\nreport and rollouts: {out}")
     return 0
 
@@ -104,32 +112,45 @@ def _sets(args: argparse.Namespace, suite: "Suite | None") -> dict[str, Any]:
         raise usage_error(str(error)) from error
 
 
-def _protocols(args: argparse.Namespace, sets: dict[str, Any]) -> "list[tuple[str, str, Protocol]]":
-    """(reference, name in the report, protocol) of everything that is to be asked."""
+def _asked(args: argparse.Namespace, sets: dict[str, Any], source_of: "Callable[[Protocol], Source]") -> "list[Asked]":
+    """Everything that is to be asked: each set, with each thinking budget."""
     from eval.engine.types import Sampling
     from eval.problems import ProblemSetError, set_names
     from eval.protocol import Prompting, Protocol
     from eval.shots import shots_of
+    from pipeline.measuring import Asked
 
-    names, found = set_names(sets), []
+    names, found, best_by = set_names(sets), [], _best_by(args.best_by)
     for reference in sets:
         try:
             shots = shots_of(reference, args.shots)
         except ProblemSetError as error:
             raise usage_error(str(error)) from error
         for budget in args.thinking_budget:
-            name = names[reference] if len(args.thinking_budget) == 1 else f"{names[reference]} thinking {budget}"
+            several = len(args.thinking_budget) > 1
+            name = f"{names[reference]} thinking {budget}" if several else names[reference]
             prompting = Prompting(args.template, args.open_thinking, shots, budget, tuple(args.stop))
             sampling = Sampling(args.max_tokens, args.temperature, args.top_p)
-            found.append((reference, name, Protocol(prompting, sampling, args.rollouts, args.seed)))
+            protocol = Protocol(prompting, sampling, args.rollouts, args.seed)
+            found.append(Asked(name, sets[reference], protocol, source_of(protocol), best_by, names[reference] if several else ""))
     return found
+
+
+def _best_by(name: str | None) -> "tuple[str, Rule] | None":
+    from rewards.registry import RegistryError
+    from rewards.rules import RULES
+
+    try:
+        return None if name is None else (name, RULES.resolve(name).load())
+    except RegistryError as error:
+        raise usage_error(f"--best-by: {error}") from error
 
 
 def _loaded(args: argparse.Namespace, sets: dict[str, Any]) -> "tuple[Measured, list[Asked]]":
     from eval.answers import Local
     from eval.engine import engine_for
     from pipeline import models
-    from pipeline.measuring import Asked, Measured
+    from pipeline.measuring import Measured
     from pipeline.stage import StageError
 
     place, label = model_of(args.model)
@@ -140,20 +161,17 @@ def _loaded(args: argparse.Namespace, sets: dict[str, Any]) -> "tuple[Measured, 
     if args.template == "chat" and tokenizer.chat_template is None:
         raise usage_error(f"{args.model} has no chat template; leave --template out, or give r1 or qa")
     engine, context = engine_for(model, tokenizer, args.engine), models.context_length(model)
-    asked = [Asked(name, sets[reference], protocol, Local(engine, tokenizer, protocol, context))
-             for reference, name, protocol in _protocols(args, sets)]
+    asked = _asked(args, sets, lambda protocol: Local(engine, tokenizer, protocol, context))
     facts = {"sha256": models.sha256(place), "engine": type(engine).__name__, "parameters": models.parameters(model)}
     return Measured(label, facts), asked
 
 
 def _served(args: argparse.Namespace, sets: dict[str, Any]) -> "tuple[Measured, list[Asked]]":
     from eval.server import Server, ServerError
-    from pipeline.measuring import Asked, Measured
+    from pipeline.measuring import Measured
 
     try:
-        asked = [Asked(name, sets[reference], protocol,
-                       Server(args.server, args.model, protocol, args.jobs, args.timeout, args.tries))
-                 for reference, name, protocol in _protocols(args, sets)]
+        asked = _asked(args, sets, lambda protocol: Server(args.server, args.model, protocol, args.jobs, args.timeout, args.tries))
     except ServerError as error:
         raise usage_error(str(error)) from error
     return Measured(args.model.rstrip("/").rpartition("/")[2], {"server": args.server, "at_server": args.model}), asked

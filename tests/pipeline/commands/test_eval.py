@@ -35,7 +35,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 def test_the_same_evaluation_twice_is_the_same_files(model: Path, tmp_path: Path) -> None:
     for name in ("one", "two"):
-        assert cli.main(words(model, tmp_path / name, "--top-p", "0.9", "--open-thinking")) == 0
+        assert cli.main(words(model, tmp_path / name, "--top-p", "0.9", "--open-thinking", "--best-by", "format")) == 0
     assert files(tmp_path / "one") == files(tmp_path / "two")
     assert set(files(tmp_path / "one")) == {"evaluation.json", "report.json", "some-word_problems.jsonl"}
     report = json.loads((tmp_path / "one" / "report.json").read_text())
@@ -43,6 +43,8 @@ def test_the_same_evaluation_twice_is_the_same_files(model: Path, tmp_path: Path
     assert told["protocol"]["word_problems"] | {"top_p": 0.9, "open_thinking": True, "rollouts": 8} == told["protocol"]["word_problems"]
     assert len(told["model"]["sha256"]) == 64
     assert report["versions"]["torch"]
+    assert [point["k"] for point in told["curves"]["word_problems"]] == [1, 2, 4, 8]
+    assert {"vote", "best", "rule", "tokens"} <= set(told["curves"]["word_problems"][0])
 
 
 def test_killed_and_started_again_is_the_same_files(model: Path, tmp_path: Path) -> None:
@@ -70,7 +72,9 @@ def test_without_a_folder_it_finds_its_own_again(
     asked = ["eval", str(model), "--problems", "word_problems:test", "--n", "4", "--thinking-budget", "4", "8", "--max-tokens", "16"]
     assert cli.main(asked) == 0
     (folder,) = (tmp_path / "evals").iterdir()
-    assert f"report and rollouts: evals/{folder.name}" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert f"report and rollouts: evals/{folder.name}" in out
+    assert "budget  tokens" in out
     before = files(folder)
     assert set(before) == {"evaluation.json", "report.json", "some-word_problems thinking 4.jsonl", "some-word_problems thinking 8.jsonl"}
     assert cli.main(asked) == 0
@@ -90,6 +94,7 @@ def test_what_was_asked_wrongly_is_one_line(model: Path, tmp_path: Path, capsys:
         ([*some, "--top-p", "0"], "--top-p must lie above 0"),
         ([*some, "--thinking-budget", "100"], "--thinking-budget must lie between 1 and --max-tokens, which is 64"),
         (["eval", str(model), "--problems", "math500:test", "--shots", "1", "--data", str(tmp_path)], "math500"),
+        ([*some, "--best-by", "formt"], "--best-by: there is no rule called 'formt'; did you mean 'format'?"),
         ([*some, "--server", "nowhere"], "is no URL of a server"),
     ):
         assert cli.main(given) == 2

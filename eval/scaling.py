@@ -1,0 +1,93 @@
+"""What more computing at test time buys: accuracy against tokens, by ways to choose among k rollouts, and by thinking budget."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from eval.metrics import maj_at_k, pass_at_k, share
+from eval.report import DIGITS, Row, by_problem, vote_of
+from rewards.types import Label
+
+Point = dict[str, Any]
+
+
+def curve(rows: Iterable[Row]) -> list[Point]:
+    """One point for k = 1, 2, 4, ... and the number of rollouts that every problem has. Keys:
+
+    k, tokens   rollouts a problem, and the tokens that they take on average
+    vote        the majority's answer (maj@k)
+    best        the best of k by verdict: an oracle that no deployment has (pass@k)
+    rule        the rollout with the highest value of the rule in `best_by`, where the rows have one
+
+    Each is the exact expectation over draws of k of a problem's gradable rollouts, with its _ci95 clustered by problem. A
+    problem without any is left out; one with fewer than k counts with all it has.
+    """
+    every = by_problem(rows)
+    gradable = [[row for row in found if row["verdict"] != Label.UNGRADABLE] for found in every.values()]
+    problems = [found for found in gradable if found]
+    if not problems:
+        return []
+    most = min(len(found) for found in every.values())
+    return [_point(problems, k) for k in sorted({2**i for i in range(most.bit_length())} | {most}) if k <= most]
+
+
+def _point(problems: Sequence[Sequence[Row]], k: int) -> Point:
+    values: dict[str, list[float]] = {"vote": [], "best": [], "rule": []}
+    tokens = []
+    for rows in problems:
+        correct = [row["verdict"] == Label.CORRECT for row in rows]
+        drawn = min(k, len(rows))
+        values["vote"].append(maj_at_k([vote_of(row) for row in rows], correct, drawn))
+        values["best"].append(pass_at_k(len(rows), sum(correct), drawn))
+        if all("best_by" in row for row in rows):
+            values["rule"].append(best_of_k([row["best_by"] for row in rows], correct, drawn))
+        tokens.append(k * sum(row["tokens"] for row in rows) / len(rows))
+    point: Point = {"k": k, "tokens": round(math.fsum(tokens) / len(tokens), DIGITS)}
+    for name, found in values.items():
+        if found and len(found) == len(problems):
+            estimate = share(found)
+            point |= {name: round(estimate.mean, DIGITS), f"{name}_ci95": [round(estimate.low, DIGITS), round(estimate.high, DIGITS)]}
+    return point
+
+
+def best_of_k(values: Sequence[float], correct: Sequence[bool], k: int) -> float:
+    """Chance that the rollout with the highest value among k is correct, over draws of k without replacement; of several with
+    that value a fair draw takes one.
+
+    Raises ValueError unless 1 <= k <= len(values) and both lists are of one length.
+    """
+    n = len(values)
+    if len(correct) != n or not 1 <= k <= n:
+        raise ValueError(f"k must lie in [1, n={n}], not {k}, and {len(correct)} grades must be as many")
+    expected, below = 0.0, 0
+    for value in sorted(set(values)):
+        group = [right for one, right in zip(values, correct, strict=True) if one == value]
+        highest = math.comb(below + len(group), k) - math.comb(below, k)
+        expected += highest / math.comb(n, k) * sum(group) / len(group)
+        below += len(group)
+    return expected
+
+
+def budgets(measured: Mapping[int, Mapping[str, Any]]) -> list[Point]:
+    """Accuracy against tokens over thinking budgets: `measured` maps a budget to what eval.report.reduce gave for it."""
+    return [{"budget": budget, "tokens": numbers["mean_length"], "pass@1": numbers["pass@1"], "pass@1_ci95": numbers["pass@1_ci95"]}
+            for budget, numbers in sorted(measured.items())]
+
+
+def lines(name: str, points: Sequence[Point]) -> list[str]:
+    """A curve as a small table: rates in percent, ± half of the 95% interval (its longer side)."""
+    keys = [key for key in ("vote", "best", "rule", "pass@1") if any(point.get(key) is not None for point in points)]
+    first = "budget" if points and "budget" in points[0] else "k"
+    cells = [[first, "tokens", *keys]]
+    for point in points:
+        cells.append([str(point[first]), f"{point['tokens']:.0f}", *(_rate(point, key) for key in keys)])
+    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
+    table = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in cells]
+    return [f"{name}: accuracy against tokens", *table]
+
+
+def _rate(point: Point, key: str) -> str:
+    if point.get(key) is None:
+        return "-"
+    low, high = point[f"{key}_ci95"]
+    return f"{100 * point[key]:.1f} ±{100 * max(high - point[key], point[key] - low):4.1f}"
