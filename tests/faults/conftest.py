@@ -135,5 +135,5 @@ def smoke_made(smoke: Path) -> dict[str, str]:
 
 @pytest.fixture
 def smoke_recipe() -> str:
-    """recipes/smoke.yaml with a checkpoint each second."""
-    return SMOKE.replace("parallel: 2\n", "parallel: 2\ncheckpoints: {every_seconds: 1}\n")
+    """recipes/smoke.yaml with a checkpoint every other step."""
+    return SMOKE.replace("parallel: 2\n", "parallel: 2\ncheckpoints: {every_seconds: null, every_steps: 2}\n")

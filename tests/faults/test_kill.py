@@ -25,13 +25,12 @@ def begun_before(smoke: Path, to: Path, moment: float) -> None:
             shutil.copytree(smoke / "runs" / "artifacts" / row["artifact"], to / "runs" / "artifacts" / row["artifact"])
 
 
-def test_killed_three_times(killed: Killed, smoke_made: dict[str, str], smoke_recipe: str) -> None:
+def test_killed_twice(killed: Killed, smoke_made: dict[str, str], smoke_recipe: str) -> None:
     run = killed("run", smoke_recipe)
-    rng = random.Random(0)
-    kills = sum(run.killed_after(rng.uniform(8, 20)) for _ in range(3))
+    assert run.killed_when(lambda: run.steps("base") >= 20)
+    assert run.killed_when(lambda: run.steps("zero") >= 4)
     assert run.to_the_end() == smoke_made
-    assert kills >= 2
-    assert GOES_ON in run.printed
+    assert run.printed.count(GOES_ON) >= 2
 
 
 @pytest.mark.faults
@@ -51,7 +50,6 @@ def test_killed_anywhere(killed: Killed, smoke: Path, smoke_made: dict[str, str]
 def test_killed_again_and_again(killed: Killed, smoke_made: dict[str, str], smoke_recipe: str, seed: int) -> None:
     run = killed("run", smoke_recipe)
     rng = random.Random(100 + seed)
-    kills = sum(run.killed_after(rng.uniform(4, 25)) for _ in range(8))
+    for _ in range(8):
+        run.killed_after(rng.uniform(4, 25))
     assert run.to_the_end() == smoke_made
-    assert kills >= 3
-    assert GOES_ON in run.printed

@@ -31,7 +31,7 @@ stages:
 
 
 def retort(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*RETORT, *words], capture_output=True, text=True, timeout=60)
+    return subprocess.run([*RETORT, *words], capture_output=True, text=True, timeout=120)
 
 
 @contextlib.contextmanager
@@ -92,7 +92,7 @@ def test_a_run_makes_everything_once(write_recipe: Write) -> None:
 
 
 def test_stages_are_processes_of_their_own_and_run_beside_each_other(write_recipe: Write) -> None:
-    path = write_recipe(CHAIN.replace('"tiny.py:Make"', '"tiny.py:Make", wait: 0.3, threads: 1'))
+    path = write_recipe(CHAIN.replace('"tiny.py:Make"', '"tiny.py:Make", wait: 1.0, threads: 1'))
     assert retort("run", str(path)).returncode == 0
     base, other = (manifest("chain", name)["metrics"] for name in ("base", "other"))
     assert base["pid"] == base["group"] != other["pid"]
@@ -210,12 +210,12 @@ def test_a_second_run_of_the_same_name_says_who_holds_it(write_recipe: Write) ->
 
 
 def test_two_runs_never_make_one_artifact_twice(write_recipe: Write) -> None:
-    path = str(write_recipe("name: shared\nstages:\n  base: {kind: 'tiny.py:Make', wait: 0.8}\n"))
+    path = str(write_recipe("name: shared\nstages:\n  base: {kind: 'tiny.py:Make', wait: 2.0}\n"))
     with started("run", path) as first:
         wait_for(lambda: stage_pid("shared", "base"))
         second = retort("run", path, "--name", "second")
         assert second.returncode == 0
-        assert first.wait(timeout=20) == 0
+        assert first.wait(timeout=60) == 0
     assert f"waits: process {first.pid} on" in second.stdout
     assert events("second") == [("run", "began"), ("base", "reused"), ("run", "finished")]
 

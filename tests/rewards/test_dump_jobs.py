@@ -106,7 +106,7 @@ def test_nothing_outlives_a_command_that_was_stopped(tmp_path: Path, number: sig
         assert wait_until(lambda: len(children_of(process.pid)) >= 6, 60)
         below = children_of(process.pid)
         os.kill(process.pid, number)
-        _, error = process.communicate(timeout=10)
+        _, error = process.communicate(timeout=60)
     if number == signal.SIGINT:
         assert (process.returncode, error) == (130, "stopped\n")
-    assert wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in below), 10)
+    assert wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in below), 30)

@@ -13,6 +13,8 @@ from rewards.types import Completion, Problem
 from tests.rewards.maths.bombs import BOMBS
 
 SECONDS = 3.0
+A_WHILE = 10.0
+"""What a few bombs may take where the machine may be busy with other tests; alone, as `make faults` runs them, all keep SECONDS."""
 A_FEW = ("tangent", "tower of nines", "factorial", "binomial", "sum", "integral", "open braces", "almost a number")
 SOFT = "\\sqrt[3]{2}"
 
@@ -20,17 +22,18 @@ SOFT = "\\sqrt[3]{2}"
 def throw(names: Sequence[str]) -> None:
     """Grade each bomb, all of them as the gold answer too; each is answered in time and the next grading is as ever."""
     grade(Problem("", "", "\\sin 1", "math", ""), Completion("\\cos 1"))  # sympy is imported, which is slow on a busy machine
+    limit = SECONDS if len(names) > len(A_FEW) else A_WHILE
     for name in names:
         bomb = BOMBS[name]
         for gold, answer in [("5", bomb), (SOFT, bomb), (bomb, SOFT)] if len(names) > len(A_FEW) else [("5", bomb)]:
             began = time.monotonic()
             verdict = grade(Problem("", "", gold, "math", ""), Completion(f"<answer>{answer}</answer>"))
-            assert time.monotonic() - began < SECONDS, (name, gold)
+            assert time.monotonic() - began < limit, (name, gold)
             assert not verdict.correct, (name, gold, verdict)
         began = time.monotonic()
         assert grade(Problem("", "", "1", "math", ""), Completion("\\boxed{\\sin^2 x+\\cos^2 x}")).correct, name
         assert not grade(Problem("", "", "2", "math", ""), Completion("\\boxed{\\sin^2 x+\\cos^2 x}")).correct, name
-        assert time.monotonic() - began < SECONDS, name
+        assert time.monotonic() - began < limit, name
 
 
 @contextlib.contextmanager
