@@ -34,9 +34,9 @@ def run(tmp_path):
     found.begin("first", {"name": "tiny", "stages": stages}, "retort run tiny")
     models = {name: {"parameters": 1000 * (i + 1), "problems": {"sums": reduce(ROWS), "programs": reduce(ROWS[:40])}}
               for i, name in enumerate(("base", "student"))}
+    models["base"]["protocol"] = {"sums": {"temperature": 1.0}}
     found.link(1, "base", artifact(runs, "base", "pretrain", "model", {"tokens": 123456, "loss": 0.5}))
     found.link(2, "score", artifact(runs, "score", "evaluate", "report", {}, models))
-    models["base"]["protocol"] = {"sums": {"temperature": 1.0}}
     needle = {"base": {"parameters": 1000, "problems": {"needle": reduce(ROWS[:20])}, "protocol": {"needle": {"temperature": 0.0}}}}
     found.link(3, "needle", artifact(runs, "needle", "evaluate", "report", {}, needle))
     found.record("base", event="reused")
