@@ -76,7 +76,8 @@ def rollouts(
         return read_rows(file)
     partial = file.with_name(f"{file.name}.partial")
     wanted = [(problem.id, i) for problem in problems for i in range(n)]
-    rows = {key: row for row in read_rows(partial) if (key := (row["problem"], row["index"])) in set(wanted)}
+    expected = set(wanted)
+    rows = {key: row for row in read_rows(partial) if (key := (row["problem"], row["index"])) in expected}
     if progress:
         progress(len(rows), len(wanted))
     with partial.open("ab") as stream:

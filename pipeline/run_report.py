@@ -18,7 +18,7 @@ def report_of(run: RunFolder) -> Report:
     "stages"    one entry for each finished stage in the recipe's order: name, kind, seconds that making it took, tokens
                 (None where a stage counts none), whether this run found it already made, and its metrics
     "waiting"   names of the recipe's stages that are not finished
-    "models"    by name: parameters, and the numbers of each problem set (see eval.report.reduce). Where several
+    "models"    by name: parameters, the numbers of each problem set (see eval.report.reduce) and how they were measured. Where several
                 evaluate stages measured a model on one set, the last one counts
 
     Raises UserError where a report.json cannot be read.
@@ -29,8 +29,9 @@ def report_of(run: RunFolder) -> Report:
     models: dict[str, Any] = {}
     for artifact in artifacts.values():
         for name, measured in models_of(artifact).items():
-            problems = {**models.get(name, {}).get("problems", {}), **measured["problems"]}
-            models[name] = {**measured, **models.get(name, {}), "problems": problems}
+            before = models.get(name, {})
+            merged = {key: {**before.get(key, {}), **measured.get(key, {})} for key in ("problems", "protocol")}
+            models[name] = {**measured, **before, **merged}
     return {
         "seconds": round(wall_seconds(ledger), 3),
         "stages": [_stage(name, artifact, name not in made_here) for name, artifact in artifacts.items()],

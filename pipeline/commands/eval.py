@@ -149,6 +149,7 @@ def _best_by(name: str | None) -> "tuple[str, Rule] | None":
 def _loaded(args: argparse.Namespace, sets: dict[str, Any]) -> "tuple[Measured, list[Asked]]":
     from eval.answers import Local
     from eval.engine import engine_for
+    from eval.prompts import template_of
     from pipeline import models
     from pipeline.measuring import Measured
     from pipeline.stage import StageError
@@ -160,6 +161,7 @@ def _loaded(args: argparse.Namespace, sets: dict[str, Any]) -> "tuple[Measured, 
         raise usage_error(str(error)) from error
     if args.template == "chat" and tokenizer.chat_template is None:
         raise usage_error(f"{args.model} has no chat template; leave --template out, or give r1 or qa")
+    args.template = template_of(tokenizer, args.template)
     engine, context = engine_for(model, tokenizer, args.engine), models.context_length(model)
     asked = _asked(args, sets, lambda protocol: Local(engine, tokenizer, protocol, context))
     facts = {"sha256": models.sha256(place), "engine": type(engine).__name__, "parameters": models.parameters(model)}
@@ -170,6 +172,7 @@ def _served(args: argparse.Namespace, sets: dict[str, Any]) -> "tuple[Measured, 
     from eval.server import Server, ServerError
     from pipeline.measuring import Measured
 
+    args.template = "chat" if args.template == "auto" else args.template
     try:
         asked = _asked(args, sets, lambda protocol: Server(args.server, args.model, protocol, args.jobs, args.timeout, args.tries))
     except ServerError as error:

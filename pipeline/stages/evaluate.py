@@ -82,7 +82,7 @@ class Evaluate(Stage):
                 ctx.progress(begun + done / of, total, model=label, problems=problem_set)
 
             problems = load(problem_set, self.problems_each, seed=0, base=self._folder)
-            protocol = self._protocol(problem_set, ctx.seed)
+            protocol = self._protocol(problem_set, tokenizer, ctx.seed)
             rollouts = collect(
                 engine,
                 tokenizer,
@@ -105,11 +105,12 @@ class Evaluate(Stage):
             ctx.log({"model": label, "problems": name, "pass@1": report["problems"][name]["pass@1"]})
         return report
 
-    def _protocol(self, problem_set: str, seed: int) -> "Protocol":
+    def _protocol(self, problem_set: str, tokenizer: Any, seed: int) -> "Protocol":
         from eval.engine.types import Sampling
+        from eval.prompts import template_of
         from eval.protocol import Prompting, Protocol
         from eval.shots import shots_of
 
         shots = shots_of(problem_set, self.shots, base=self._folder)
-        prompting = Prompting(self.template, self.open_thinking, shots, self.thinking_budget)
+        prompting = Prompting(template_of(tokenizer, self.template), self.open_thinking, shots, self.thinking_budget)
         return Protocol(prompting, Sampling(self.max_completion_tokens, self.temperature, self.top_p), self.rollouts, seed)

@@ -87,7 +87,7 @@ def serve() -> Iterator[Callable[..., tuple[str, Asked]]]:
 
 def of(url: str, n: int = 1, prompting: Prompting | None = None, **options: Any) -> Server:
     protocol = Protocol(prompting or Prompting(), Sampling(64, 0.6, 0.95), n, 3)
-    return Server(url, "org/some", protocol, **{"jobs": 4, "timeout": 0.4, "tries": 4, "wait": 0.01, **options})
+    return Server(url, "org/some", protocol, **{"jobs": 4, "timeout": 30.0, "tries": 4, "wait": 0.01, **options})
 
 
 def verdicts(rows: list[dict[str, Any]]) -> list[str]:
@@ -110,7 +110,7 @@ def test_every_problem_is_asked_as_the_protocol_says(serve: Any, tmp_path: Path)
 def test_what_fails_is_tried_again(serve: Any, tmp_path: Path) -> None:
     def behave(prompt: str, count: int) -> Any:
         failures = [(500, {}), (429, {"Retry-After": "0"}), None, b"<html>not json", {"choices": []}]
-        return failures[(len(prompt) + hash(prompt)) % 5] if count == 1 else right(prompt)
+        return failures[int(prompt.split()[2]) % 5] if count == 1 else right(prompt)
 
     url, asked = serve(behave)
     assert set(verdicts(rollouts(of(url), PROBLEMS, 1, tmp_path / "rows.jsonl"))) == {"correct"}
@@ -120,12 +120,12 @@ def test_what_fails_is_tried_again(serve: Any, tmp_path: Path) -> None:
 def test_a_slow_answer_is_given_up_and_asked_for_again(serve: Any, tmp_path: Path) -> None:
     def behave(prompt: str, count: int) -> Any:
         if count == 1 and "3 +" in prompt:
-            time.sleep(1.0)
+            time.sleep(1.5)
         return right(prompt)
 
     url, asked = serve(behave)
-    assert set(verdicts(rollouts(of(url), PROBLEMS, 1, tmp_path / "rows.jsonl"))) == {"correct"}
-    assert asked.seen["What is 3 + 1?"] == 2
+    assert set(verdicts(rollouts(of(url, timeout=0.8), PROBLEMS, 1, tmp_path / "rows.jsonl"))) == {"correct"}
+    assert asked.seen["What is 3 + 1?"] >= 2
 
 
 def test_what_is_never_answered_is_told_and_nothing_else_is_lost(serve: Any, tmp_path: Path) -> None:
@@ -153,13 +153,13 @@ def test_a_server_that_never_answers_is_left_soon(serve: Any, tmp_path: Path) ->
 
     def behave(prompt: str, _: int) -> Any:
         if prompt not in answered:
-            time.sleep(0.5)
+            time.sleep(1.5)
         return right(prompt)
 
     url, asked = serve(behave)
     many = [*PROBLEMS, *(Problem(f"q{i}", f"What is {i + 50} + 1?", str(i + 51), "math", "sums") for i in range(200))]
     with pytest.raises(Unanswered, match="timed out"):
-        rollouts(of(url, tries=2, timeout=0.1), many, 1, tmp_path / "rows.jsonl")
+        rollouts(of(url, tries=2, timeout=0.5), many, 1, tmp_path / "rows.jsonl")
     assert len(asked.seen) < 40, "it does not go through all of them"
     assert len(read_rows(tmp_path / "rows.jsonl.partial")) == 3
 

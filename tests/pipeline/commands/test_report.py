@@ -34,9 +34,10 @@ def run(tmp_path):
     found.begin("first", {"name": "tiny", "stages": stages}, "retort run tiny")
     models = {name: {"parameters": 1000 * (i + 1), "problems": {"sums": reduce(ROWS), "programs": reduce(ROWS[:40])}}
               for i, name in enumerate(("base", "student"))}
+    models["base"]["protocol"] = {"sums": {"temperature": 1.0}}
     found.link(1, "base", artifact(runs, "base", "pretrain", "model", {"tokens": 123456, "loss": 0.5}))
     found.link(2, "score", artifact(runs, "score", "evaluate", "report", {}, models))
-    needle = {"base": {"parameters": 1000, "problems": {"needle": reduce(ROWS[:20])}}}
+    needle = {"base": {"parameters": 1000, "problems": {"needle": reduce(ROWS[:20])}, "protocol": {"needle": {"temperature": 0.0}}}}
     found.link(3, "needle", artifact(runs, "needle", "evaluate", "report", {}, needle))
     found.record("base", event="reused")
     for name in ("score", "needle"):
@@ -55,6 +56,7 @@ def test_json_holds_the_stages_and_every_model_by_name(run, capsys):
     assert set(report["models"]["base"]["problems"]) == {"sums", "programs", "needle"}
     assert report["models"]["student"]["problems"]["sums"] == reduce(ROWS)
     assert report["models"]["student"]["parameters"] == 2000
+    assert report["models"]["base"]["protocol"] == {"sums": {"temperature": 1.0}, "needle": {"temperature": 0.0}}
     assert report["seconds"] >= 0
 
 

@@ -28,7 +28,7 @@ def test_the_report_counts_the_rollouts_beside_it(answerer: Path, ask_for: Ask, 
     report = json.loads((ctx.out / "report.json").read_text())["models"]["org/zero"]
     assert set(report) == {"parameters", "problems", "protocol", "mean"}
     told = report["protocol"]["mine.jsonl"]
-    assert (told["rollouts"], told["temperature"], told["template"], told["shots"]) == (2, 0.0, "auto", 0)
+    assert (told["rollouts"], told["temperature"], told["template"], told["shots"]) == (2, 0.0, "chat", 0)
     assert len(told["problems_sha256"]) == len(told["prompts_sha256"]) == 64
     assert report["problems"]["mine.jsonl"]["pass@1"] == 0.75
     assert report["problems"]["sets.py:threes"]["pass@1"] == 1.0
