@@ -33,11 +33,10 @@ class CheckpointSchedule(BaseModel):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A whole checkpoint. `seconds` is the stage's work up to it, over all attempts."""
+    """A whole checkpoint, of the step that it was made after."""
 
     path: Path
     step: int
-    seconds: float
 
 
 class Checkpoints:
@@ -55,7 +54,6 @@ class Checkpoints:
         self._note, self._inexact = note, inexact
         self._began = self._last = time.monotonic()
         self._worked = self._cost = 0.0
-        self._found: Checkpoint | None = None
 
     @property
     def temporary(self) -> Path:
@@ -100,7 +98,7 @@ class Checkpoints:
         self._cost = self._last - began
 
     def latest(self) -> Checkpoint | None:
-        """The last whole checkpoint, with metrics.jsonl put back to it; a damaged one is told of and dropped.
+        """The last whole checkpoint, with metrics.jsonl put back to it; a damaged one is told of and not used.
 
         Raises StageError for a checkpoint from which the bytes of an uninterrupted run cannot be reached, unless asked to
         go on inexactly.
@@ -116,7 +114,7 @@ class Checkpoints:
                 shutil.copyfile(folder / METRICS, self.metrics)
             self._worked = manifest["seconds"]
             self._note(f"goes on from its checkpoint at step {manifest['step']}")
-            return Checkpoint(folder, manifest["step"], manifest["seconds"])
+            return Checkpoint(folder, manifest["step"])
         return None
 
     def pieces(self) -> Pieces:
