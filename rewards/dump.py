@@ -13,10 +13,11 @@ from queue import SimpleQueue
 from typing import Any, NamedTuple, TextIO
 
 from rewards.code import FIELDS
+from rewards.frames import LATE, OK
 from rewards.grade import VERIFIERS, grade
 from rewards.registry import RegistryError
 from rewards.types import Completion, Problem
-from rewards.workers import LATE, OK, Worker
+from rewards.workers import Worker
 
 CHUNK = 32
 """Rows that go to a process at once: few, so that a file of any length streams."""

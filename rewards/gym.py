@@ -10,8 +10,9 @@ import json
 from pathlib import Path
 
 from rewards.extract import extract_answer
+from rewards.frames import OK
 from rewards.types import Completion, Label, Problem, Verdict
-from rewards.workers import OK, Pool, Worker
+from rewards.workers import Pool, Worker
 
 SECONDS = 10.0
 

@@ -6,37 +6,17 @@ FAILED and why there is none.
 
 import json
 import os
-import struct
 import sys
+from pathlib import Path
 
-HEADER = struct.Struct(">BI")
-OK, FAILED = 0, 4
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # until the search path comes
+from rewards.frames import FAILED, OK, read_frame, write_frame
+
 SIZE = 10_000  # as eval/problems/gym.py has it
 
 
-def read_exactly(descriptor: int, size: int) -> bytes:
-    data = bytearray()
-    while len(data) < size:
-        part = os.read(descriptor, size - len(data))
-        if not part:
-            os._exit(0)
-        data += part
-    return bytes(data)
-
-
-def read_frame() -> bytes:
-    _, size = HEADER.unpack(read_exactly(0, HEADER.size))
-    return read_exactly(0, size)
-
-
-def write_frame(out: int, status: int, data: bytes) -> None:
-    frame = HEADER.pack(status, len(data)) + data
-    while frame:
-        frame = frame[os.write(out, frame) :]
-
-
 def main() -> None:
-    sys.path[:] = read_frame().decode().split("\0")
+    sys.path[:] = read_frame(0).decode().split("\0")
     out = os.dup(1)
     os.dup2(2, 1)  # generators print
     import reasoning_gym
@@ -44,7 +24,7 @@ def main() -> None:
     datasets: dict[tuple[str, int], object] = {}
     write_frame(out, OK, b"ready")
     while True:
-        asked = json.loads(read_frame()[8:])
+        asked = json.loads(read_frame(0)[8:])
         key = (asked["generator"], asked["seed"])
         try:
             if key not in datasets:

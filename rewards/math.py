@@ -15,6 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from rewards.extract import extract_answer
+from rewards.frames import LATE, OK
 from rewards.maths.algebra import TooLarge, Unsupported, multiply, proportional, rational, same
 from rewards.maths.answers import (
     Answer,
@@ -34,7 +35,7 @@ from rewards.maths.latex import latex
 from rewards.maths.regions import Region
 from rewards.maths.scalars import Number
 from rewards.types import Completion, Label, Problem, Verdict
-from rewards.workers import LATE, OK, Pool, Worker
+from rewards.workers import Pool, Worker
 
 SECONDS = 2.0
 MOST_ITEMS = 64

@@ -6,36 +6,16 @@ it takes long.
 
 import os
 import select
-import struct
 import sys
 import threading
 import time
+from pathlib import Path
 
-HEADER = struct.Struct(">BI")
-OK = 0
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # until the search path comes
+from rewards.frames import OK, read_frame, write_frame
+
 SILENCE = 0.05
 """Seconds after which what is done is told before the next row is begun."""
-
-
-def read_exactly(descriptor: int, size: int) -> bytes:
-    data = bytearray()
-    while len(data) < size:
-        part = os.read(descriptor, size - len(data))
-        if not part:
-            sys.exit(0)  # whoever asked has gone
-        data += part
-    return bytes(data)
-
-
-def read_frame(descriptor: int) -> bytes:
-    _, size = HEADER.unpack(read_exactly(descriptor, HEADER.size))
-    return read_exactly(descriptor, size)
-
-
-def write_frame(descriptor: int, data: bytes) -> None:
-    frame = HEADER.pack(OK, len(data)) + data
-    while frame:
-        frame = frame[os.write(descriptor, frame) :]
 
 
 def leave_with(requests: int) -> None:
@@ -56,7 +36,7 @@ def main() -> None:
     from rewards.dump import RowError, grade_line
 
     threading.Thread(target=leave_with, args=(requests,), daemon=True).start()
-    write_frame(answers, b"ready")
+    write_frame(answers, OK, b"ready")
     while True:
         lines = read_frame(requests)[8:].decode(errors="surrogatepass").split("\n")
         done: list[str] = []
@@ -68,7 +48,7 @@ def main() -> None:
             else:
                 done.append(f"{graded.verdict} {graded.seconds} {graded.row}")
             if not left or time.monotonic() - told > SILENCE:
-                write_frame(answers, "\n".join(done).encode(errors="surrogatepass"))
+                write_frame(answers, OK, "\n".join(done).encode(errors="surrogatepass"))
                 done, told = [], time.monotonic()
 
 

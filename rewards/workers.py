@@ -18,11 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
-HEADER = struct.Struct(">BI")
-"""A frame: one byte (a kind in requests, a status in responses), the length of the payload, the payload."""
-
-OK, DIED, LATE, TOO_MUCH, FAILED = range(5)
-"""Status of a response: an answer; the process died; its deadline passed; it wrote too much; it could not be run."""
+from rewards.frames import DIED, HEADER, LATE, OK
 
 GRACE = 0.8
 """Seconds that a worker has beyond the deadline, which it holds itself, before it is killed from here."""

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from rewards.workers import DIED, LATE, OK, Pool, Worker, WorkerError
+from rewards.frames import DIED, LATE, OK
+from rewards.workers import Pool, Worker, WorkerError
 
 ECHO = '''
 import os, struct, time
