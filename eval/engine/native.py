@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from eval.engine.attention import CachedAttention, GroupedQueryAttention, LatentAttention
+from eval.engine.experts import ExpertRecorder
 from eval.engine.sampling import draw, uniforms
 from eval.engine.types import Request, Sampled, Sampling
 
@@ -44,6 +45,11 @@ class _Row:
     uniforms: np.ndarray
     ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
+    experts: list[Tensor] = field(default_factory=list)
+
+    def sampled(self, eos: int) -> Sampled:
+        experts = torch.cat(self.experts).cpu() if self.experts else None
+        return Sampled(self.ids, self.logprobs, self.ids[-1] == eos, experts)
 
 
 class NativeEngine:
@@ -52,8 +58,9 @@ class NativeEngine:
     `eos` is the end-of-text id. The weights are read afresh at each call, so the model may be in training.
     """
 
-    def __init__(self, model: Any, eos: int, rows: int = ROWS) -> None:
+    def __init__(self, model: Any, eos: int, rows: int = ROWS, experts: Sequence[Any] = ()) -> None:
         self.model, self.eos, self.rows = model, eos, rows
+        self.recorder = ExpertRecorder(experts)
 
     def sample(
         self,
@@ -64,8 +71,8 @@ class NativeEngine:
         training = self.model.training
         self.model.eval()
         try:
-            with torch.no_grad():
-                return _Batch(self.model, self.eos, self.rows, requests, sampling).run(progress)
+            with torch.no_grad(), self.recorder:
+                return _Batch(self.model, self.eos, self.rows, requests, sampling, self.recorder).run(progress)
         finally:
             self.model.train(training)
 
@@ -73,7 +80,10 @@ class NativeEngine:
 class _Batch:
     """The state of one call: caches, the rows being decoded and those that wait."""
 
-    def __init__(self, model: Any, eos: int, rows: int, requests: Sequence[Request], sampling: Sampling) -> None:
+    def __init__(
+        self, model: Any, eos: int, rows: int, requests: Sequence[Request], sampling: Sampling, recorder: ExpertRecorder
+    ) -> None:
+        self.recorder = recorder
         self.body, self.head, self.eos, self.sampling = model.model, model.lm_head, eos, sampling
         self.requests = requests
         attention = ATTENTION[model.config.model_type]
@@ -127,8 +137,12 @@ class _Batch:
 
         self.lengths[span] = lengths[which]
         self.logits = torch.cat([self.logits, logits])
-        for r, i in rows:
-            self.live.append(_Row(r, i, uniforms(self.requests[r].seeds[i], self.sampling.max_tokens)))
+        experts = self.recorder.take(*ids.shape) if self.recorder.modules else None
+        for (r, i), place in zip(rows, which.tolist(), strict=True):
+            row = _Row(r, i, uniforms(self.requests[r].seeds[i], self.sampling.max_tokens))
+            if experts is not None:
+                row.experts.append(experts[place, : lengths[place]])
+            self.live.append(row)
 
     def _step(self) -> None:
         """Draw a token a row from the current logits, retire finished rows and run the others forward."""
@@ -142,7 +156,7 @@ class _Batch:
             row.ids.append(drawn[place])
             row.logprobs.append(values[place])
             if self._finished(row):
-                self.done[row.request, row.index] = Sampled(row.ids, row.logprobs, row.ids[-1] == self.eos)
+                self.done[row.request, row.index] = row.sampled(self.eos)
             else:
                 staying.append(place)
         if len(staying) <= (1 - COMPACT_SHARE) * len(self.live):
@@ -179,3 +193,6 @@ class _Batch:
             hidden = hidden + layer.mlp(layer.post_attention_layernorm(hidden).unsqueeze(1)).squeeze(1)
         self.logits = self.head(self.body.norm(hidden))
         self.lengths[:rows] = lengths + 1
+        if self.recorder.modules:
+            for row, taken in zip(self.live, self.recorder.take(rows, 1), strict=True):
+                row.experts.append(taken)

@@ -4,7 +4,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from eval.engine.experts import ExpertRecorder
 from eval.engine.sampling import draw, uniforms
 from eval.engine.types import Request, Sampled, Sampling
 
@@ -15,8 +17,9 @@ class PlainEngine:
     """Samples from any transformers causal language model. Rows are padded on the left; the batch ends with its
     longest row."""
 
-    def __init__(self, model: Any, eos: int, pad: int | None) -> None:
+    def __init__(self, model: Any, eos: int, pad: int | None, experts: Sequence[Any] = ()) -> None:
         self.model, self.eos, self.pad = model, eos, eos if pad is None else pad
+        self.recorder = ExpertRecorder(experts)
 
     def sample(
         self,
@@ -29,7 +32,7 @@ class PlainEngine:
         training = self.model.training
         self.model.eval()
         try:
-            with torch.no_grad():
+            with torch.no_grad(), self.recorder:
                 for start in range(0, len(rows), ROWS):
                     sampled += self._batch(rows[start : start + ROWS], sampling)
                     if progress:
@@ -47,6 +50,7 @@ class PlainEngine:
         numbers = torch.stack([torch.from_numpy(uniforms(seed, sampling.max_tokens)) for _, seed in rows]).to(device)
         drawn: list[Sampled] = [Sampled([], [], False) for _ in rows]
         finished = [False] * len(rows)
+        experts: list[Tensor] = []
         cache = None
         positions = (mask.cumsum(-1) - 1).clamp(min=0)
         for step in range(sampling.max_tokens):
@@ -54,6 +58,8 @@ class PlainEngine:
                 input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
             )
             cache = output.past_key_values
+            if self.recorder.modules:
+                experts.append(self.recorder.take(*ids.shape))
             tokens, logprobs = draw(output.logits[:, -1], sampling.temperature, numbers[:, step], sampling.top_p)
             for place, (token, value) in enumerate(zip(tokens.tolist(), logprobs.tolist(), strict=True)):
                 if not finished[place]:
@@ -65,4 +71,13 @@ class PlainEngine:
             ids = tokens.unsqueeze(-1)
             mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
             positions = positions[:, -1:] + 1
-        return [Sampled(s.ids, s.logprobs, done) for s, done in zip(drawn, finished, strict=True)]
+        taken = [self._taken(experts, place, longest, *row) for place, row in enumerate(zip(rows, drawn, strict=True))]
+        return [Sampled(s.ids, s.logprobs, done, found) for s, done, found in zip(drawn, finished, taken, strict=True)]
+
+    @staticmethod
+    def _taken(experts: list[Tensor], place: int, longest: int, row: tuple[list[int], int], drawn: Sampled) -> Tensor | None:
+        """The experts of one row's tokens, of what was recorded [rows, seq, layers, top_k] a forward."""
+        if not experts:
+            return None
+        length = len(row[0])
+        return torch.cat([part[place] for part in experts])[longest - length : longest + len(drawn.ids) - 1].cpu()
