@@ -10,7 +10,7 @@ from torch import Tensor
 MEMORY = 0.98  # of the load, a step: the figures are over about the last 50 steps
 DEAD = 0.01  # of an even share
 START = 8  # steps over which the load at the start is taken
-SETTLED = 20  # steps before there is a warning: a few batches say little
+LASTING = 60  # steps in a row before a collapse is told: a new model's routers take a while to find their balance
 FEW_LEFT = 0.75  # of the most that one expert can get, or of the experts alive
 
 
@@ -27,7 +27,7 @@ class Watch:
         self.steps = 0
         self.loss = 0.0
         self.first: float | None = None
-        self.warned: list[int] = []
+        self.collapsed = [0] * len(self.layers)
 
     def see(self, load: Tensor, dropped: float, loss: float) -> None:
         """One optimizer step: load [layers, experts] in tokens, how many of the choices were dropped, and the auxiliary loss."""
@@ -37,6 +37,8 @@ class Watch:
         self.steps, self.loss = self.steps + 1, loss
         if self.steps == START:
             self.first = self.max_over_mean()
+        for place, row in enumerate(self._relative()):
+            self.collapsed[place] = self.collapsed[place] + 1 if self._is_collapsed(row) else 0
 
     def max_over_mean(self) -> float | None:
         """The load of the busiest expert over the mean, for the worst layer (MaxVio of arXiv 2408.15664, plus 1); None before any."""
@@ -80,28 +82,25 @@ class Watch:
         return {"load": worst, **({"dead": dead} if dead else {})}
 
     def warnings(self) -> list[str]:
-        """A line for every layer whose experts have collapsed; each layer is told once."""
-        told: list[str] = []
-        if self.steps < SETTLED:
-            return told
-        for layer, row in zip(self.layers, self._relative(), strict=True):
-            dead, busiest = int((row < DEAD).sum()), float(row.max())
-            most = self.experts / self.top_k
-            collapsed = self.experts - dead < FEW_LEFT * self.experts or (most > 1 and busiest - 1 > FEW_LEFT * (most - 1))
-            if collapsed and layer not in self.warned:
-                self.warned.append(layer)
-                told.append(
-                    f"experts collapse in layer {layer}: the busiest has {busiest:.1f} times an even share "
-                    f"(at most {most:.1f} is possible), {dead} of {self.experts} have next to none"
-                )
-        return told
+        """A line for every layer whose experts have been collapsed for so long, when they have; not again before they recover."""
+        return [
+            f"experts collapse in layer {layer}: the busiest has {float(row.max()):.1f} times an even share (at most "
+            f"{self.experts / self.top_k:.1f} is possible), {int((row < DEAD).sum())} of {self.experts} have next to none"
+            for layer, row, steps in zip(self.layers, self._relative(), self.collapsed, strict=True)
+            if steps == LASTING
+        ]
+
+    def _is_collapsed(self, row: Tensor) -> bool:
+        most = self.experts / self.top_k
+        alive = self.experts - int((row < DEAD).sum())
+        return alive < FEW_LEFT * self.experts or (most > 1 and float(row.max()) - 1 > FEW_LEFT * (most - 1))
 
     def _relative(self) -> Tensor:
         """The load over an even one, [layers, experts]; an expert's even share is 1."""
         return self.load / self.load.mean(dim=1, keepdim=True).clamp(min=1e-12)
 
     def state(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in ("load", "choices", "dropped", "steps", "loss", "first", "warned")}
+        return {name: getattr(self, name) for name in ("load", "choices", "dropped", "steps", "loss", "first", "collapsed")}
 
     def restore(self, state: dict[str, Any]) -> None:
         for name, value in state.items():
