@@ -91,15 +91,15 @@ def test_sft_learns_and_reaches_every_router(taught: Path, start: Any) -> None:
 
 
 def test_extend_learns_longer_texts(taught: Path, context: Context, folder: Path) -> None:
-    ctx = context(base=taught, rows=folder / "longer.jsonl")
+    ctx = context(base=taught / "start", rows=folder / "longer.jsonl")
     stage = Extend.model_validate({
         "model": "base", "data": "rows", "phases": [{"length": 128, "steps": 8}, {"length": 160, "steps": 8}], "batch_size": 4,
-        "learning_rate": 1e-3, "adam_learning_rate": 3e-4,
+        "learning_rate": 0.01, "adam_learning_rate": 5e-3,
     })
     metrics = stage.run(ctx)
     spans = [metrics["loss_by_position"][when] for when in ("before", "after")]
     before, after = (sum(loss for loss in found if loss is not None) for found in spans)
-    assert after < before
+    assert after < 0.8 * before
     assert metrics["length"] == 160
     assert metrics["expert_load_max_over_mean"] >= 1
     assert models.context_length(models.load(ctx.out)[0]) in (None, 160)
