@@ -10,10 +10,12 @@ def engine_for(model: Any, tokenizer: Any, name: str = "auto") -> Engine:
 
     Models with adapters go the plain way: the native engine reads some weights itself, past what adapters add to them.
     """
-    from eval.engine.native import NativeEngine, fits
+    from eval.engine.families import why_not
+    from eval.engine.native import NativeEngine
     from eval.engine.plain import PlainEngine
+    from eval.prompts import decode_completion
 
     adapted = any(".lora_" in parameter for parameter, _ in model.named_parameters())
-    if name == "auto" and fits(model.config) and not adapted:
-        return NativeEngine(model, tokenizer.eos_token_id)
+    if name == "auto" and why_not(model.config) is None and not adapted:
+        return NativeEngine(model, tokenizer.eos_token_id, decode=lambda ids: decode_completion(tokenizer, ids))
     return PlainEngine(model, tokenizer.eos_token_id, tokenizer.pad_token_id)

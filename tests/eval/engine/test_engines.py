@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +14,7 @@ from eval.engine.types import Request, Sampled, Sampling, rollout_seed
 
 Tiny = Callable[..., Any]
 FAMILIES = ("deepseek_v3", "deepseek_v3_plain_queries", "deepseek_v3_yarn", "qwen3", "qwen3_moe")
+MORE = ("llama", "mistral", "qwen2", "qwen2_moe", "mixtral", "olmoe", "deepseek_v2", "gpt_oss", "qwen3_moe_every_second")
 EOS, PAD = 3, 0
 SAMPLING = Sampling(max_tokens=16)
 
@@ -44,7 +44,7 @@ def full_forward(model: Any, prompt: Any, ids: list[int], temperature: float) ->
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.6])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", [*FAMILIES, *MORE])
 def test_logprobs_are_those_of_a_full_forward(tiny: Tiny, family: str, temperature: float) -> None:
     model = tiny(family)
     asked = requests()
@@ -54,12 +54,11 @@ def test_logprobs_are_those_of_a_full_forward(tiny: Tiny, family: str, temperatu
             assert torch.allclose(torch.tensor(one.logprobs), expected, atol=1e-4)
 
 
-@pytest.mark.parametrize("family", ["mixtral", "olmoe", "qwen2_moe", "qwen3_moe_every_second", "deepseek_v2", "gpt_oss", "dbrx"])
-def test_the_plain_way_is_right_for_other_families(tiny: Tiny, family: str) -> None:
+@pytest.mark.parametrize("family", ["mixtral", "gpt_oss", "deepseek_v2", "dbrx"])
+def test_the_plain_way_is_right_for_every_family(tiny: Tiny, family: str) -> None:
     model = tiny(family)
     asked = requests()
-    engine = engine_for(model, SimpleNamespace(eos_token_id=EOS, pad_token_id=PAD))
-    for request, group in zip(asked, engine.sample(asked, Sampling(24, 1.0)), strict=True):
+    for request, group in zip(asked, plain(model).sample(asked, Sampling(24, 1.0)), strict=True):
         for one in group:
             assert torch.allclose(torch.tensor(one.logprobs), full_forward(model, request.prompt, one.ids, 1.0), atol=1e-4)
 
@@ -188,9 +187,15 @@ class Tokenizer:
     [
         ("deepseek_v3", {}, NativeEngine),
         ("qwen3", {}, NativeEngine),
-        ("llama", {}, PlainEngine),
-        ("qwen3", {"use_sliding_window": True, "sliding_window": 4, "max_window_layers": 0}, PlainEngine),
-        ("qwen3_moe", {"use_sliding_window": True, "sliding_window": 4, "max_window_layers": 0}, PlainEngine),
+        ("qwen3", {"use_sliding_window": True, "sliding_window": 4, "max_window_layers": 1}, NativeEngine),
+        ("qwen3_moe", {"use_sliding_window": True, "sliding_window": 4, "max_window_layers": 0}, NativeEngine),
+        ("qwen2_moe", {"use_sliding_window": True, "sliding_window": 4, "max_window_layers": 2}, NativeEngine),
+        ("olmoe", {"clip_qkv": 0.5}, NativeEngine),
+        ("llama", {"attention_bias": True, "rope_parameters": {"rope_type": "linear", "rope_theta": 50.0, "factor": 2.0}}, NativeEngine),
+        ("llama", {"rope_parameters": {"rope_type": "dynamic", "rope_theta": 50.0, "factor": 2.0}}, PlainEngine),
+        ("deepseek_v2", {"topk_method": "group_limited_greedy", "n_group": 2, "topk_group": 1, "q_lora_rank": None}, NativeEngine),
+        ("deepseek_v3", {"rope_interleave": False}, NativeEngine),
+        ("dbrx", {}, PlainEngine),
     ],
 )
 def test_the_chosen_engine_is_right_for_the_model(tiny: Tiny, family: str, changed: dict[str, Any], engine: type) -> None:
