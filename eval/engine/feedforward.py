@@ -7,8 +7,12 @@ from torch import Tensor
 
 from eval.engine.weights import Projection
 
+
+FEW = 2
+"""Where choices are at most this part of the experts, they are run one by one: most weights are then not read at all."""
+
 ALL = 12
-"""Tokens up to which every expert is run on all of them: their weights are read anyway, and it is two multiplications."""
+"""Else, tokens up to which every expert is run on all of them: their weights are read anyway, and it is two multiplications."""
 
 PADDED = 256
 """Tokens up to which experts are run side by side, each on as many as the busiest has; beyond, transformers' own way is as fast."""
@@ -69,12 +73,31 @@ class Experts:
         if self.gated is not None:
             block, gate = self.gated
             residual = residual + torch.sigmoid(gate(normed)) * block(torch.zeros_like(residual), normed)
+        if chosen.numel() * FEW <= self.count:
+            return self._few(residual, normed, chosen, weights)
         if len(normed) <= ALL:
             return self._all(residual, normed, chosen, weights)
         if len(normed) <= PADDED:
             return self._padded(residual, normed, chosen, weights)
         output: Tensor = self.module(normed, chosen, weights.to(normed.dtype))
         return residual + output
+
+    def _few(self, residual: Tensor, normed: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
+        """One choice after the other: only the weights of what was chosen are read."""
+        top_k = chosen.shape[1]
+        pairs = list(enumerate(chosen.flatten().tolist()))
+        gate_up, rows = self.gate_up, normed.split(1)
+        every = torch.cat([torch.mm(rows[place // top_k], gate_up[expert]) for place, expert in pairs])
+        if self.gate_up_bias is not None:
+            every = every.add_(self.gate_up_bias[chosen.flatten()])
+        hidden = self.module._apply_gate(every).mul_(weights.to(normed.dtype).view(-1, 1)).split(1)
+        output = residual.clone()
+        sums = output.split(1)
+        for place, expert in pairs:
+            sums[place // top_k].addmm_(hidden[place], self.down[expert])
+        if self.down_bias is not None:
+            output.unsqueeze(1).baddbmm_(weights.to(normed.dtype).unsqueeze(1), self.down_bias[chosen])
+        return output
 
     def _all(self, residual: Tensor, normed: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
         """Every expert on every token, what was not chosen weighted by zero."""
