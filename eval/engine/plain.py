@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from eval.engine.sampling import draw, uniforms
+from eval.engine.stopping import Stopping
 from eval.engine.types import Request, Sampled, Sampling
 
 ROWS = 64
@@ -13,10 +14,12 @@ ROWS = 64
 
 class PlainEngine:
     """Samples from any transformers causal language model. Rows are padded on the left; the batch ends with its
-    longest row."""
+    longest row. Raises ValueError where texts may stop a rollout and `decode` is None."""
 
-    def __init__(self, model: Any, eos: int, pad: int | None) -> None:
-        self.model, self.eos, self.pad = model, eos, eos if pad is None else pad
+    def __init__(
+        self, model: Any, eos: int, pad: int | None, decode: Callable[[list[int]], str] | None = None
+    ) -> None:
+        self.model, self.eos, self.pad, self.decode = model, eos, eos if pad is None else pad, decode
 
     def sample(
         self,
@@ -46,7 +49,8 @@ class PlainEngine:
         mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p, _ in rows], device=device)
         numbers = torch.stack([torch.from_numpy(uniforms(seed, sampling.max_tokens)) for _, seed in rows]).to(device)
         drawn: list[Sampled] = [Sampled([], [], False) for _ in rows]
-        finished = [False] * len(rows)
+        ended = [False] * len(rows)
+        stopping = Stopping(sampling.stop, self.decode) if sampling.stop else None
         cache = None
         positions = (mask.cumsum(-1) - 1).clamp(min=0)
         for step in range(sampling.max_tokens):
@@ -54,15 +58,17 @@ class PlainEngine:
                 input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
             )
             cache = output.past_key_values
-            tokens, logprobs = draw(output.logits[:, -1], sampling.temperature, numbers[:, step], sampling.top_p)
+            tokens, logprobs = draw(
+                output.logits[:, -1], sampling.temperature, numbers[:, step], sampling.top_p, sampling.top_k, sampling.min_p
+            )
             for place, (token, value) in enumerate(zip(tokens.tolist(), logprobs.tolist(), strict=True)):
-                if not finished[place]:
+                if not ended[place]:
                     drawn[place].ids.append(token)
                     drawn[place].logprobs.append(value)
-                    finished[place] = token == self.eos
-            if all(finished):
+                    ended[place] = token == self.eos or (stopping is not None and stopping.ends(drawn[place].ids))
+            if all(ended):
                 break
             ids = tokens.unsqueeze(-1)
             mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
             positions = positions[:, -1:] + 1
-        return [Sampled(s.ids, s.logprobs, done) for s, done in zip(drawn, finished, strict=True)]
+        return [Sampled(s.ids, s.logprobs, done) for s, done in zip(drawn, ended, strict=True)]
