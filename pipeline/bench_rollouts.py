@@ -42,7 +42,7 @@ _COMMON: dict[str, Any] = {
 }
 _QWEN3_MOE = {
     **_COMMON, "model_type": "qwen3_moe", "num_key_value_heads": 2, "head_dim": 32, "num_experts": 16, "num_experts_per_tok": 2,
-    "moe_intermediate_size": 128, "decoder_sparse_step": 1, "norm_topk_prob": True,
+    "moe_intermediate_size": 128, "decoder_sparse_step": 1, "norm_topk_prob": True, "router_aux_loss_coef": 0.0,
 }
 _DEEPSEEK_V3 = {
     **_COMMON, "model_type": "deepseek_v3", "num_key_value_heads": 8, "first_k_dense_replace": 1, "intermediate_size": 640,
@@ -106,7 +106,7 @@ class DrivenEngine(NativeEngine):
         return logits
 
 
-class _Driven(LogitsProcessor):  # type: ignore[misc]
+class DrivenProcessor(LogitsProcessor):  # type: ignore[misc]
     """The same for `generate`, whose rows stay in their order and in step."""
 
     def __init__(self, ends: Ends) -> None:
@@ -158,7 +158,7 @@ def generate(model: Any, asked: Sequence[Request], ends: Ends) -> int:
     mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts])
     written = model.generate(
         ids, attention_mask=mask, do_sample=True, temperature=1.0, top_k=0, top_p=1.0, max_new_tokens=MOST, use_cache=True,
-        eos_token_id=EOS, pad_token_id=PAD, logits_processor=LogitsProcessorList([_Driven(ends)]),
+        eos_token_id=EOS, pad_token_id=PAD, logits_processor=LogitsProcessorList([DrivenProcessor(ends)]),
     )[:, longest:]
     # the end is written once in each row, and padding after it
     return int((written == EOS).int().argmax(dim=1).add(1).sum())
@@ -182,7 +182,7 @@ def logprob_error(model: Any, asked: Sequence[Request], ends: Ends, drawn: Seque
 def peak(size: int = 2048) -> float:
     """Floating point operations a second of this machine's fastest fp32 multiplication, the best of several."""
     one = torch.randn(size, size)
-    return max(2 * size**3 / _seconds(lambda: one @ one) for _ in range(8))
+    return max(2 * size**3 / seconds(lambda: one @ one) for _ in range(8))
 
 
 def operations(model: Any, asked: Sequence[Request], ends: Ends) -> float:
@@ -220,10 +220,10 @@ def measure(case: Case, rounds: int = ROUNDS, tell: Callable[[str], None] = lamb
         asked = requests(case.rollouts, case.architecture["vocab_size"], seed=number)
         ends = Ends(lengths(case.rollouts, seed=number, uniform=case.uniform))
         engine, drawn = DrivenEngine(model, ends), []
-        mine = _seconds(lambda: drawn.extend(engine.sample(asked, Sampling(MOST))))  # noqa: B023
+        mine = seconds(lambda: drawn.extend(engine.sample(asked, Sampling(MOST))))  # noqa: B023
         tokens = sum(len(one.ids) for group in drawn for one in group)
         written: list[int] = []
-        other = _seconds(lambda: written.append(generate(model, asked, ends)))  # noqa: B023
+        other = seconds(lambda: written.append(generate(model, asked, ends)))  # noqa: B023
         if not tokens == written[0] == sum(ends.lengths):
             raise RuntimeError(f"{tokens} and {written[0]} tokens were written, not {sum(ends.lengths)}")
         if number == 0:
@@ -255,10 +255,11 @@ def _ours(case: Case, length: int, rounds: int) -> float:
     asked, ends = requests(case.rollouts, case.architecture["vocab_size"], seed=0), Ends([length] * case.rollouts)
     engine = DrivenEngine(model, ends)
     engine.sample(asked, Sampling(min(length, 8)))
-    return statistics.median(case.rollouts * length / _seconds(lambda: engine.sample(asked, Sampling(length))) for _ in range(rounds))
+    return statistics.median(case.rollouts * length / seconds(lambda: engine.sample(asked, Sampling(length))) for _ in range(rounds))
 
 
-def _seconds(work: Callable[[], object]) -> float:
+def seconds(work: Callable[[], object]) -> float:
+    """How long `work` takes."""
     began = time.perf_counter()
     work()
     return time.perf_counter() - began

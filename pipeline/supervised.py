@@ -10,6 +10,7 @@ from datasets import Dataset
 from transformers import TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
+from pipeline.chunks import chunks
 from pipeline.data import Collator, Rows
 from pipeline.moe.balance import Balance
 from pipeline.optimizer import Muon
@@ -30,7 +31,6 @@ class Plan:
     schedule: Schedule | Phased
     balance_speed: float | None = None
     clip: float = 1.0
-    chunks: int = 2
 
 
 LOG_EVERY = 10  # steps
@@ -42,10 +42,10 @@ class WeightedTrainer(Resumable, SFTTrainer):
     # Trainer divides by the accumulation steps itself then, as it must for a mean over one micro-batch
     model_accepts_loss_kwargs = False
 
-    def __init__(self, *args: Any, chunks: int = 1, losses: list[torch.Tensor] | None = None, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, losses: list[torch.Tensor] | None = None, **kwargs: Any) -> None:
         """`losses` takes the loss of every step."""
         super().__init__(*args, **kwargs)
-        self.chunks, self.losses = chunks, [] if losses is None else losses
+        self.losses = [] if losses is None else losses
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         return torch.utils.data.SequentialSampler(self.train_dataset if train_dataset is None else train_dataset)
@@ -54,7 +54,7 @@ class WeightedTrainer(Resumable, SFTTrainer):
         """The loss of a batch [batch, seq], run in chunks of similar length without the columns that are padding in each."""
         lengths = inputs["attention_mask"].sum(dim=1)
         total = torch.zeros((), device=lengths.device)
-        for rows in lengths.argsort().chunk(self.chunks):
+        for rows in chunks(lengths.tolist()):
             part = {name: value[rows, : int(lengths[rows].max())] for name, value in inputs.items()}
             weights = part.pop("weights")[:, 1:]
             total = total - (model(**part, fused_lm_head=True).log_probs * weights).sum()
@@ -141,7 +141,6 @@ def train(
         processing_class=tokenizer,
         optimizers=(optimizer, scheduler),
         callbacks=[watch],
-        chunks=plan.chunks,
         losses=watch.losses,
     )
     trainer.train_with(ctx.checkpoints, watch=watch, balance=balance)
