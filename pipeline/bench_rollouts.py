@@ -18,7 +18,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -157,7 +157,7 @@ def generate(model: Any, asked: Sequence[Request], ends: Ends) -> int:
     ids = torch.tensor([[PAD] * (longest - len(p)) + p for p in prompts])
     mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts])
     written = model.generate(
-        ids, attention_mask=mask, do_sample=True, temperature=1.0, top_k=0, top_p=1.0, max_new_tokens=MOST, use_cache=True,
+        ids, attention_mask=mask, do_sample=True, temperature=1.0, top_k=0, top_p=1.0, max_new_tokens=ends.table.shape[1], use_cache=True,
         eos_token_id=EOS, pad_token_id=PAD, logits_processor=LogitsProcessorList([DrivenProcessor(ends)]),
     )[:, longest:]
     # the end is written once in each row, and padding after it
@@ -216,7 +216,8 @@ def measure(case: Case, rounds: int = ROUNDS, tell: Callable[[str], None] = lamb
     model = build(case.architecture)
     fastest = peak()
     ours, theirs, share, error = [], [], [], 0.0
-    for number in range(rounds + 1):  # the first one warms up
+    _warm_up(model)
+    for number in range(rounds):
         asked = requests(case.rollouts, case.architecture["vocab_size"], seed=number)
         ends = Ends(lengths(case.rollouts, seed=number, uniform=case.uniform))
         engine, drawn = DrivenEngine(model, ends), []
@@ -228,7 +229,6 @@ def measure(case: Case, rounds: int = ROUNDS, tell: Callable[[str], None] = lamb
             raise RuntimeError(f"{tokens} and {written[0]} tokens were written, not {sum(ends.lengths)}")
         if number == 0:
             error = logprob_error(model, asked, ends, drawn)
-            continue
         ours.append(tokens / mine)
         theirs.append(tokens / other)
         share.append(operations(model, asked, ends) / mine / fastest)
@@ -236,6 +236,12 @@ def measure(case: Case, rounds: int = ROUNDS, tell: Callable[[str], None] = lamb
     ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
     return Measured(statistics.median(ratios), min(ratios), max(ratios), statistics.median(ours), statistics.median(theirs),
                     statistics.median(share), error)
+
+
+def _warm_up(model: Any) -> None:
+    asked, ends = requests(GROUP, model.config.vocab_size, seed=0), Ends([4] * GROUP)
+    DrivenEngine(model, ends).sample(asked, Sampling(4))
+    generate(model, asked, ends)
 
 
 def growth(rounds: int = 3) -> dict[str, dict[int, float]]:

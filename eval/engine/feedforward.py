@@ -7,7 +7,6 @@ from torch import Tensor
 
 from eval.engine.weights import Projection
 
-
 FEW = 2
 """Where choices are at most this part of the experts, they are run one by one: most weights are then not read at all."""
 

@@ -1,6 +1,6 @@
 """Chunks hold every row once, shortest first, at the least cost of all splits."""
 
-from itertools import combinations
+from itertools import combinations, pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,7 +22,7 @@ def test_chunks_are_the_cheapest_split(lengths: list[int], overhead: int) -> Non
     for count in range(len(lengths)):
         for cuts in combinations(range(1, len(lengths)), count):
             edges = [0, *cuts, len(lengths)]
-            split = [every[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+            split = [every[a:b] for a, b in pairwise(edges)]
             assert cost(lengths, found, overhead) <= cost(lengths, split, overhead)
 
 
