@@ -12,6 +12,7 @@ from trl import GRPOTrainer
 from eval.engine import engine_for
 from eval.engine.types import Request, Sampled, Sampling, rollout_seed
 from eval.prompts import decode_completion, encode_text
+from pipeline.chunks import chunks
 from pipeline.moe.balance import Balance
 from pipeline.moe.routers import routers
 from pipeline.resumable import Resumable
@@ -22,7 +23,6 @@ from rewards.rubric import Rubric
 from rewards.types import Completion, Problem
 
 ADDITIVE_LOSSES = ("dapo", "cispo", "vespo")  # sums over tokens with a divisor of the whole batch: they may be split
-CHUNKS = 4
 # Rewards are multiples of this: the mean of a group of equal ones is then exact, and no advantage is made of rounding errors.
 EXACT = 2.0**-16
 
@@ -133,10 +133,10 @@ class PolicyTrainer(Resumable, GRPOTrainer):
         if self.beta == 0.0:
             moving = (inputs["advantages"] != 0).nonzero().flatten()
             rows = moving if len(moving) else rows[:1]
-        rows = rows[lengths[rows].argsort()]
+        read = lengths + inputs["prompt_mask"].sum(dim=1)
         total = torch.zeros((), device=lengths.device)
-        for chunk in rows.chunk(CHUNKS):
-            total = total + self._part_of_loss(model, trim(inputs, chunk))
+        for places in chunks(read[rows].tolist()):
+            total = total + self._part_of_loss(model, trim(inputs, rows[places]))
         return total
 
     def _part_of_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:

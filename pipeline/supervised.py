@@ -10,6 +10,7 @@ from datasets import Dataset
 from transformers import TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
+from pipeline.chunks import chunks
 from pipeline.data import Collator, Rows
 from pipeline.moe.balance import Balance
 from pipeline.moe.balancing import Balancing
@@ -31,7 +32,6 @@ class Plan:
     schedule: Schedule | Phased
     balance: Balancing = field(default_factory=Balancing)
     clip: float = 1.0
-    chunks: int = 2
 
 
 LOG_EVERY = 10  # steps
@@ -44,15 +44,13 @@ class WeightedTrainer(Resumable, SFTTrainer):
     # Trainer divides by the accumulation steps itself then, as it must for a mean over one micro-batch
     model_accepts_loss_kwargs = False
 
-    def __init__(
-        self, *args: Any, model: Any, balance: Balance, chunks: int = 1, losses: list[torch.Tensor] | None = None, **kwargs: Any
-    ) -> None:
+    def __init__(self, *args: Any, model: Any, balance: Balance, losses: list[torch.Tensor] | None = None, **kwargs: Any) -> None:
         """`losses` takes the loss of every step, without the auxiliary ones."""
         before = model.config.to_dict()
         super().__init__(*args, model=model, **kwargs)
         if "router_aux_loss_coef" in before:  # trl writes its own there, and the config is saved with the model
             model.config.router_aux_loss_coef = before["router_aux_loss_coef"]
-        self.balance, self.chunks, self.losses = balance, chunks, [] if losses is None else losses
+        self.balance, self.losses = balance, [] if losses is None else losses
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         return torch.utils.data.SequentialSampler(self.train_dataset if train_dataset is None else train_dataset)
@@ -61,7 +59,7 @@ class WeightedTrainer(Resumable, SFTTrainer):
         """The loss of a batch [batch, seq], run in chunks of similar length without the columns that are padding in each."""
         lengths = inputs["attention_mask"].sum(dim=1)
         total = torch.zeros((), device=lengths.device)
-        for rows in lengths.argsort().chunk(self.chunks):
+        for rows in chunks(lengths.tolist()):
             part = {name: value[rows, : int(lengths[rows].max())] for name, value in inputs.items()}
             weights = part.pop("weights")[:, 1:]
             total = total - (model(**part, fused_lm_head=True).log_probs * weights).sum()
@@ -150,7 +148,6 @@ def train(
         optimizers=(optimizer, scheduler),
         callbacks=[watch],
         balance=balance,
-        chunks=plan.chunks,
         losses=watch.losses,
     )
     trainer.train_with(ctx.checkpoints, watch=watch, balance=balance)

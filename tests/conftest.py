@@ -67,6 +67,8 @@ TINY: dict[str, dict[str, Any]] = {
         "decoder_sparse_step": 1, "mlp_only_layers": [],
     },
     "llama": {**_GROUPED, "model_type": "llama"},
+    "mistral": {**_GROUPED, "model_type": "mistral", "sliding_window": 8},
+    "qwen2": {**_COMMON, "num_key_value_heads": 2, "model_type": "qwen2"},
     "qwen3_moe_every_second": {
         **_GROUPED, "model_type": "qwen3_moe", "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16,
         "decoder_sparse_step": 2, "mlp_only_layers": [],

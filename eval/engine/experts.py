@@ -1,33 +1,29 @@
 """The experts that a Mixture of Experts took while rolling out, for training to take them again."""
 
-from collections.abc import Sequence
-from typing import Any
+import contextlib
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 
 
 class ExpertRecorder:
-    """Sees what the experts' modules of a model, one a MoE layer, are given: hidden states, chosen experts and their weights.
+    """Is shown the experts chosen in each MoE layer of a forward, in their order, and gives them as one tensor."""
 
-    Use it as a context, around forwards, and `take` after each.
-    """
-
-    def __init__(self, modules: Sequence[nn.Module]) -> None:
-        self.modules = modules
+    def __init__(self) -> None:
         self._seen: list[Tensor] = []
-        self._handles: list[Any] = []
 
-    def __enter__(self) -> "ExpertRecorder":
-        self._handles = [module.register_forward_pre_hook(self._see) for module in self.modules]
-        return self
+    def see(self, chosen: Tensor) -> None:
+        """The choices of the next layer, [tokens, top_k]."""
+        self._seen.append(chosen)
 
-    def __exit__(self, *_: object) -> None:
-        for handle in self._handles:
+    @contextlib.contextmanager
+    def watching(self, experts: Sequence[nn.Module]) -> Iterator[None]:
+        """See what these modules are given, of hidden states, chosen experts and their weights, as long as this lasts."""
+        handles = [module.register_forward_pre_hook(lambda _module, inputs: self.see(inputs[1])) for module in experts]
+        yield
+        for handle in handles:
             handle.remove()
-
-    def _see(self, _module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        self._seen.append(inputs[1])
 
     def take(self, rows: int, length: int) -> Tensor:
         """The experts of the last forward's tokens [rows, length], as int16 [rows, length, layers, top_k]."""

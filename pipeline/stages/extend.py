@@ -93,7 +93,6 @@ class Extend(Stage):
             adam_rate=self.adam_learning_rate,
             schedule=schedule,
             balance=self.balance,
-            chunks=4,
         )
 
     def _documents(self, length: int, short: float, rng: random.Random, ctx: Context) -> Iterator[Document]:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from datasets import Dataset
 
+from pipeline import supervised
 from pipeline.data import Collator, Row
 from pipeline.moe.balance import Balance
 from pipeline.moe.balancing import Balancing
@@ -42,7 +43,7 @@ def plan(steps: int, **changed: Any) -> Plan:
 
 
 def loss_and_gradients(
-    model: Any, tokenizer: Any, ctx: Any, chunks: int, balancing: Balancing = NONE
+    model: Any, tokenizer: Any, ctx: Any, balancing: Balancing = NONE
 ) -> tuple[torch.Tensor, list[torch.Tensor]]:
     trainer = WeightedTrainer(
         model=model,
@@ -52,7 +53,6 @@ def loss_and_gradients(
         processing_class=tokenizer,
         optimizers=(Muon(model.named_parameters(), 0.1, 0.1), None),
         balance=Balance(model, balancing),
-        chunks=chunks,
     )
     model.zero_grad()
     loss = trainer.compute_loss(model, Collator(0)(rows(8)))
@@ -64,11 +64,14 @@ def loss_and_gradients(
 @pytest.mark.parametrize(("family", "balancing"), [
     ("deepseek_v3", Balancing(importance=0.5, sequence=0.5)), ("qwen3_moe", Balancing(load=0.5, z=0.1)), ("qwen3", NONE),
 ])
-def test_chunks_change_nothing(tiny: Tiny, tokenizer: Any, context: Context, family: str, balancing: Balancing) -> None:
+def test_chunks_change_nothing(
+    tiny: Tiny, tokenizer: Any, context: Context, family: str, balancing: Balancing, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = tiny(family).train()
-    loss, gradients = loss_and_gradients(model, tokenizer, context(), 1, balancing)
-    for chunks in (2, 4, 8):
-        other, others = loss_and_gradients(model, tokenizer, context(), chunks, balancing)
+    loss, gradients = loss_and_gradients(model, tokenizer, context(), balancing)
+    for count in (2, 4, 8):
+        monkeypatch.setattr(supervised, "chunks", lambda lengths, n=count: torch.tensor(lengths).argsort().chunk(n))
+        other, others = loss_and_gradients(model, tokenizer, context(), balancing)
         assert torch.allclose(loss, other, rtol=1e-5)
         assert all(torch.allclose(a, b, rtol=1e-3, atol=1e-5) for a, b in zip(gradients, others, strict=True))
 
@@ -76,14 +79,14 @@ def test_chunks_change_nothing(tiny: Tiny, tokenizer: Any, context: Context, fam
 def test_the_familys_coefficient_is_still_in_the_config(tiny: Tiny, tokenizer: Any, context: Context) -> None:
     """trl 1.16 writes the coefficient that it uses itself, none here, over the model's own."""
     model = tiny("olmoe").train()
-    loss_and_gradients(model, tokenizer, context(), 2)
+    loss_and_gradients(model, tokenizer, context())
     assert model.config.router_aux_loss_coef == 0.01
     assert not model.config.output_router_logits
 
 
 def test_the_loss_is_the_weighted_mean_over_tokens(tiny: Tiny, tokenizer: Any, context: Context) -> None:
     model = tiny("qwen3").train()
-    loss, _ = loss_and_gradients(model, tokenizer, context(), chunks=2)
+    loss, _ = loss_and_gradients(model, tokenizer, context())
     total, weight = torch.zeros(()), 0.0
     for row in rows(8):
         ids = torch.tensor(row["input_ids"])
