@@ -59,11 +59,11 @@ class Decoder:
         hidden = self.embedding(ids).flatten(0, 1)
         for before, attention, after, feed in self.layers:
             queries, entries = attention.project(before(hidden), turns)
-            entries = entries.unflatten(0, (prompts, seq))
+            entries = entries.view(prompts, seq, -1)
             mask = None
             if attention.window is not None and seq > attention.window:
                 mask = _band(seq, attention.window, hidden)
-            mixed = attention.over_prompts(queries.unflatten(0, (prompts, seq)), entries, mask)
+            mixed = attention.over_prompts(queries.view(prompts, seq, *queries.shape[1:]), entries, mask)
             attention.fill(places, entries, which, lengths)
             hidden = attention.output(hidden, mixed)
             hidden = feed(hidden, after(hidden))

@@ -85,13 +85,13 @@ class Experts:
         """One choice after the other: only the weights of what was chosen are read."""
         top_k = chosen.shape[1]
         pairs = list(enumerate(chosen.flatten().tolist()))
-        gate_up, rows = self.gate_up, normed.split(1)
+        gate_up, rows = self.gate_up, normed.unsqueeze(1).unbind()
         every = torch.cat([torch.mm(rows[place // top_k], gate_up[expert]) for place, expert in pairs])
         if self.gate_up_bias is not None:
             every = every.add_(self.gate_up_bias[chosen.flatten()])
-        hidden = self.module._apply_gate(every).mul_(weights.to(normed.dtype).view(-1, 1)).split(1)
+        hidden = self.module._apply_gate(every).mul_(weights.to(normed.dtype).view(-1, 1)).unsqueeze(1).unbind()
         output = residual.clone()
-        sums = output.split(1)
+        sums = output.unsqueeze(1).unbind()
         for place, expert in pairs:
             sums[place // top_k].addmm_(hidden[place], self.down[expert])
         if self.down_bias is not None:
@@ -101,7 +101,7 @@ class Experts:
     def _all(self, residual: Tensor, normed: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
         """Every expert on every token, what was not chosen weighted by zero."""
         share = normed.new_zeros(len(normed), self.count).scatter_(1, chosen, weights.to(normed.dtype))
-        every = torch.mm(normed, self.all_up).unflatten(1, (self.count, -1))
+        every = torch.mm(normed, self.all_up).view(len(normed), self.count, -1)
         if self.gate_up_bias is not None:
             every = every.add_(self.gate_up_bias)
         hidden = self.module._apply_gate(every).mul_(share.unsqueeze(-1))
