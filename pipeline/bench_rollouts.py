@@ -96,8 +96,8 @@ class Ends:
 class DrivenEngine(NativeEngine):
     """The engine, with its rollouts driven to their ends. Rollout i is the i-th in the order asked."""
 
-    def __init__(self, model: Any, ends: Ends) -> None:
-        super().__init__(model, EOS)
+    def __init__(self, model: Any, ends: Ends, experts: Sequence[Any] = ()) -> None:
+        super().__init__(model, EOS, experts=experts)
         self.ends = ends
 
     def shape(self, logits: Tensor, rows: Sequence[Row]) -> Tensor:

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from datasets import Dataset
@@ -22,10 +22,13 @@ from trl import GRPOConfig, GRPOTrainer, SFTTrainer
 
 from pipeline import bench_rollouts as rollouts
 from pipeline.data import Collator
+from pipeline.moe.balance import Balance
+from pipeline.moe.balancing import Balancing
 from pipeline.policy import PolicyTrainer
 from pipeline.schedule import Schedule
 from pipeline.supervised import Plan, WeightedTrainer, config
 
+NOT_BALANCED = Balancing(bias_speed=0, load=0, sequence=0)
 ROUNDS = 5
 ROLLOUTS = 64
 UPDATES = 2
@@ -63,10 +66,10 @@ def _compare(case: Callable[[int, bool], float], rounds: int, tell: Callable[[st
     return Measured(statistics.median(ratios), min(ratios), max(ratios), *(statistics.median(side) for side in zip(*pairs, strict=True)))
 
 
-def grpo_seconds(case: str, number: int, ours: bool) -> float:
-    """One generation and its updates."""
-    model, tokenizer = rollouts.build(rollouts.CASES[case].architecture), _tokenizer()
-    asked = rollouts.requests(ROLLOUTS, len(tokenizer), seed=number)
+def grpo_seconds(case: str, number: int, ours: bool, replay: Literal["rollout"] | None = None) -> float:
+    """One generation and its updates, by the wall; ours may replay experts."""
+    model, words = rollouts.build(rollouts.CASES[case].architecture), tokenizer()
+    asked = rollouts.requests(ROLLOUTS, len(words), seed=number)
     ends = rollouts.Ends(rollouts.lengths(ROLLOUTS, seed=number))
     prompts = [" ".join(f"t{token}" for token in request.prompt) for request in asked]
 
@@ -75,12 +78,13 @@ def grpo_seconds(case: str, number: int, ours: bool) -> float:
 
     with tempfile.TemporaryDirectory() as folder:
         options: dict[str, Any] = {
-            "model": model, "args": _grpo(folder), "reward_funcs": reward, "processing_class": tokenizer,
+            "model": model, "args": _grpo(folder), "reward_funcs": reward, "processing_class": words,
             "train_dataset": Dataset.from_list([{"prompt": p, "problem": str(i), "visit": 0} for i, p in enumerate(prompts)]),
         }
         if ours:
-            trainer = PolicyTrainer(**options, seed_parts=(number,), open_thinking=False)
-            trainer.engine = rollouts.DrivenEngine(model, ends)
+            balance = Balance(model, NOT_BALANCED)
+            trainer = PolicyTrainer(**options, seed_parts=(number,), open_thinking=False, balance=balance, replay=replay)
+            trainer.engine = rollouts.DrivenEngine(model, ends, experts=[router.users for router in balance.routers] if replay else [])
         else:
             trainer = GRPOTrainer(**options)
             plain = model.generate
@@ -106,23 +110,24 @@ def _grpo(folder: str) -> GRPOConfig:
 
 def sft_seconds(number: int, ours: bool) -> float:
     """`STEPS` steps of `BATCH` rows each, in the same order on both sides."""
-    model, tokenizer = rollouts.build(rollouts.CASES["qwen3_moe_64"].architecture).train(), _tokenizer()
+    model, words = rollouts.build(rollouts.CASES["qwen3_moe_64"].architecture).train(), tokenizer()
     generator = torch.Generator().manual_seed(number)
     lengths = rollouts.lengths(BATCH * STEPS, seed=number)
-    rows = [torch.randint(3, len(tokenizer), (max(2, length),), generator=generator).tolist() for length in lengths]
+    rows = [torch.randint(3, len(words), (max(2, length),), generator=generator).tolist() for length in lengths]
     plan = Plan(STEPS, BATCH, 1e-4, 1e-4, Schedule(STEPS))
     with tempfile.TemporaryDirectory() as folder:
-        options: dict[str, Any] = {"model": model, "args": config(Path(folder), plan, 0), "processing_class": tokenizer}
+        options: dict[str, Any] = {"model": model, "args": config(Path(folder), plan, 0), "processing_class": words}
         if ours:
             weighted = Dataset.from_list([{"input_ids": ids, "weights": [1.0] * len(ids)} for ids in rows])
-            trainer = WeightedTrainer(**options, train_dataset=weighted, data_collator=Collator(rollouts.PAD))
+            trainer = WeightedTrainer(**options, train_dataset=weighted, data_collator=Collator(rollouts.PAD),
+                                      balance=Balance(model, NOT_BALANCED))
         else:
             trainer = SFTTrainer(**options, train_dataset=Dataset.from_list([{"input_ids": ids, "labels": ids} for ids in rows]))
         trainer.remove_callback(PrinterCallback)
         return rollouts.seconds(trainer.train) / STEPS
 
 
-def _tokenizer() -> PreTrainedTokenizerFast:
+def tokenizer() -> PreTrainedTokenizerFast:
     """One word a token of the models' vocabulary, so that a prompt's text has the length that was drawn."""
     size = rollouts.CASES["qwen3_moe_64"].architecture["vocab_size"]
     inner = Tokenizer(models.WordLevel({f"t{token}": token for token in range(size)}, unk_token="t3"))

@@ -1,16 +1,18 @@
 """Rollout engines: one way to draw completions from a model, for training, sampling and evaluation alike."""
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 from eval.engine.types import Engine
 
 
-def engine_for(model: Any, tokenizer: Any, name: str = "auto") -> Engine:
+def engine_for(model: Any, tokenizer: Any, name: str = "auto", experts: Sequence[Any] = ()) -> Engine:
     """The fastest engine that is shown to be right for this model's family, or "plain", which is right for every one.
 
     Models with adapters go the plain way: the native engine reads weights itself, past what adapters add to them. Where "auto"
-    takes the plain way, a warning says why, once a process for each reason.
+    takes the plain way, a warning says why, once a process for each reason. `experts` are the experts' modules of all MoE layers, in
+    their order, where each rollout is to have the experts that it took.
     """
     from eval.engine.families import why_not
     from eval.engine.native import NativeEngine
@@ -24,6 +26,6 @@ def engine_for(model: Any, tokenizer: Any, name: str = "auto") -> Engine:
         adapted = any(".lora_" in parameter for parameter, _ in model.named_parameters())
         reason = "it has adapters" if adapted else why_not(model.config)
         if reason is None:
-            return NativeEngine(model, tokenizer.eos_token_id, decode=decode)
+            return NativeEngine(model, tokenizer.eos_token_id, decode=decode, experts=experts)
         warnings.warn(f"rollouts of this model go through transformers' own cache, which is slower: {reason}", stacklevel=2)
-    return PlainEngine(model, tokenizer.eos_token_id, tokenizer.pad_token_id, decode)
+    return PlainEngine(model, tokenizer.eos_token_id, tokenizer.pad_token_id, decode, experts)

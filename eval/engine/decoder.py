@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from eval.engine.attention import CachedAttention
+from eval.engine.experts import ExpertRecorder
 from eval.engine.families import FAMILIES, windows
 from eval.engine.feedforward import Experts, FeedForward, Gated
 from eval.engine.weights import Norm, Projection
@@ -18,13 +19,13 @@ class Decoder:
     of the model's layers again. Rows live at places 0, 1, ..; each has a cache of `capacity` tokens.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, recorder: ExpertRecorder | None = None) -> None:
         body = model.model
         family = FAMILIES[model.config.model_type]
         self.embedding, self.rotary = body.embed_tokens, body.rotary_emb
         self.layers: list[tuple[Norm, CachedAttention, Norm, FeedForward]] = [
             (Norm.of(layer.input_layernorm), family.attention(layer.self_attn, window),
-             Norm.of(layer.post_attention_layernorm), _feed_forward(layer.mlp, family.router))
+             Norm.of(layer.post_attention_layernorm), _feed_forward(layer.mlp, family.router, recorder))
             for layer, window in zip(body.layers, windows(model.config), strict=True)
         ]
         self.norm, self.head = Norm.of(body.norm), Projection.of(model.lm_head)
@@ -94,9 +95,9 @@ class Decoder:
             attention.move(to, of)
 
 
-def _feed_forward(module: Any, router: str) -> FeedForward:
+def _feed_forward(module: Any, router: str, recorder: ExpertRecorder | None) -> FeedForward:
     children = dict(module.named_children())
-    return Experts(module, router) if "experts" in children else Gated(module)
+    return Experts(module, router, recorder) if "experts" in children else Gated(module)
 
 
 def _band(seq: int, window: int, like: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from eval.engine.experts import ExpertRecorder
 from eval.engine.weights import Projection
 
 FEW = 2
@@ -43,7 +44,8 @@ class Experts:
     and the module's own way is taken.
     """
 
-    def __init__(self, module: Any, router: str) -> None:
+    def __init__(self, module: Any, router: str, recorder: ExpertRecorder | None = None) -> None:
+        self.recorder = recorder
         children = dict(module.named_children())
         self.router, self.module = children[router], children["experts"]
         self.shared = Gated(children["shared_experts"]) if "shared_experts" in children else None
@@ -70,6 +72,8 @@ class Experts:
     def route(self, normed: Tensor) -> tuple[Tensor, Tensor]:
         """The experts chosen for every token and their weights, both [n, top_k]."""
         _logits, weights, chosen = self.router(normed)
+        if self.recorder:
+            self.recorder.see(chosen)
         return chosen, weights
 
     def __call__(self, residual: Tensor, normed: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from eval.engine.decoder import Decoder
+from eval.engine.experts import ExpertRecorder
 from eval.engine.sampling import draw, stream
 from eval.engine.stopping import Stopping
 from eval.engine.types import Request, Sampled, Sampling
@@ -30,6 +31,10 @@ class Row:
         self.numbers = stream(seed)
         self.ids: list[int] = []
         self.logprobs: list[float] = []
+        self.experts: list[Tensor] = []
+
+    def sampled(self, ended: bool) -> Sampled:
+        return Sampled(self.ids, self.logprobs, ended, torch.cat(self.experts).cpu() if self.experts else None)
 
     @property
     def text(self) -> tuple[int, ...]:
@@ -40,15 +45,17 @@ class Row:
 class NativeEngine:
     """Samples from a transformers causal language model of a family in `families.py`.
 
-    `eos` is the end-of-text id, `decode` makes a text of ids where texts may stop a rollout, `rows` and `tokens` bound what is in the
+    `eos` is the end-of-text id, `decode` makes a text of ids where texts may stop a rollout, `experts` asks for those that tokens took, `rows` and `tokens` bound what is in the
     batch: its rows, and the tokens that their caches hold. The weights are read afresh at each call, so the model may be in
     training. One row goes on whatever its length. Raises ValueError where texts may stop a rollout and `decode` is None.
     """
 
     def __init__(
-        self, model: Any, eos: int, rows: int = ROWS, tokens: int = TOKENS, decode: Callable[[list[int]], str] | None = None
+        self, model: Any, eos: int, rows: int = ROWS, tokens: int = TOKENS, decode: Callable[[list[int]], str] | None = None,
+        experts: Sequence[Any] = (),
     ) -> None:
         self.model, self.eos, self.rows, self.tokens, self.decode = model, eos, rows, tokens, decode
+        self.recorder = ExpertRecorder() if experts else None
 
     def sample(
         self,
@@ -76,7 +83,8 @@ class _Batch:
 
     def __init__(self, engine: NativeEngine, requests: Sequence[Request], sampling: Sampling) -> None:
         self.engine, self.requests, self.sampling = engine, requests, sampling
-        self.decoder = Decoder(engine.model)
+        self.recorder = engine.recorder
+        self.decoder = Decoder(engine.model, self.recorder)
         self.stopping = Stopping(sampling.stop, engine.decode) if sampling.stop else None
         self.waiting = deque(
             Row(r, i, request.prompt, seed) for r, request in enumerate(requests) for i, seed in enumerate(request.seeds)
@@ -132,6 +140,10 @@ class _Batch:
             ids[place, : len(text)] = torch.tensor(text)
         which = torch.arange(len(groups), device=device).repeat_interleave(torch.tensor(counts, device=device))
         logits = self.decoder.read(ids.to(device), lengths, which, len(self.live))[which]
+        if self.recorder:
+            for taken, (text, rows) in zip(self.recorder.take(*ids.shape), groups.items(), strict=True):
+                for row in rows:
+                    row.experts = [taken[: len(text)]]
         self.logits = torch.cat([self.logits, logits]) if self.live else logits
         self.lengths = torch.cat([self.lengths, lengths[which]])
         self.live += [row for rows in groups.values() for row in rows]
@@ -147,7 +159,7 @@ class _Batch:
             row.logprobs.append(value)
             ended = token == self.engine.eos or (self.stopping is not None and self.stopping.ends(row.ids))
             if ended or len(row.ids) >= self.sampling.max_tokens:
-                self.done[row.request, row.index] = Sampled(row.ids, row.logprobs, ended)
+                self.done[row.request, row.index] = row.sampled(ended)
                 finished.append(place)
         if finished:
             tokens = self._leave(finished, tokens)
@@ -176,6 +188,9 @@ class _Batch:
             tokens = self._grow(tokens)
             longest = int(self.lengths.max())
         self.logits = self.decoder.step(tokens, self.lengths, longest)
+        if self.recorder:
+            for row, taken in zip(self.live, self.recorder.take(len(tokens), 1), strict=True):
+                row.experts.append(taken)
         self.lengths = self.lengths + 1
 
     def _grow(self, tokens: Tensor) -> Tensor:

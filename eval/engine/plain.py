@@ -1,10 +1,13 @@
 """The engine for families without a fast path: transformers' own forward and cache, one batch at a time."""
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from eval.engine.experts import ExpertRecorder
 from eval.engine.sampling import draw, uniforms
 from eval.engine.stopping import Stopping
 from eval.engine.types import Request, Sampled, Sampling
@@ -17,9 +20,11 @@ class PlainEngine:
     longest row. Raises ValueError where texts may stop a rollout and `decode` is None."""
 
     def __init__(
-        self, model: Any, eos: int, pad: int | None, decode: Callable[[list[int]], str] | None = None
+        self, model: Any, eos: int, pad: int | None, decode: Callable[[list[int]], str] | None = None, experts: Sequence[Any] = ()
     ) -> None:
         self.model, self.eos, self.pad, self.decode = model, eos, eos if pad is None else pad, decode
+        self.recorder = ExpertRecorder() if experts else None
+        self.experts = experts
 
     def sample(
         self,
@@ -32,7 +37,9 @@ class PlainEngine:
         training = self.model.training
         self.model.eval()
         try:
-            with torch.no_grad():
+            with torch.no_grad(), contextlib.ExitStack() as stack:
+                if self.recorder:
+                    stack.enter_context(self.recorder.watching(self.experts))
                 for start in range(0, len(rows), ROWS):
                     sampled += self._batch(rows[start : start + ROWS], sampling)
                     if progress:
@@ -51,6 +58,7 @@ class PlainEngine:
         drawn: list[Sampled] = [Sampled([], [], False) for _ in rows]
         ended = [False] * len(rows)
         stopping = Stopping(sampling.stop, self.decode) if sampling.stop else None
+        experts: list[Tensor] = []
         cache = None
         positions = (mask.cumsum(-1) - 1).clamp(min=0)
         for step in range(sampling.max_tokens):
@@ -58,6 +66,8 @@ class PlainEngine:
                 input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
             )
             cache = output.past_key_values
+            if self.recorder:
+                experts.append(self.recorder.take(*ids.shape))
             tokens, logprobs = draw(
                 output.logits[:, -1], sampling.temperature, numbers[:, step], sampling.top_p, sampling.top_k, sampling.min_p
             )
@@ -71,4 +81,13 @@ class PlainEngine:
             ids = tokens.unsqueeze(-1)
             mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
             positions = positions[:, -1:] + 1
-        return [Sampled(s.ids, s.logprobs, done) for s, done in zip(drawn, ended, strict=True)]
+        taken = [_taken(experts, place, longest - len(prompt)) for place, (prompt, _) in enumerate(rows)]
+        return [
+            Sampled(s.ids, s.logprobs, done, None if tokens is None else tokens[: len(prompt) + len(s.ids) - 1])
+            for s, done, tokens, (prompt, _) in zip(drawn, ended, taken, rows, strict=True)
+        ]
+
+
+def _taken(experts: Sequence[Tensor], place: int, padding: int) -> Tensor | None:
+    """The experts of one row's tokens [tokens, layers, top_k], of what each forward recorded [rows, seq, layers, top_k]."""
+    return torch.cat([part[place] for part in experts])[padding:].cpu() if experts else None

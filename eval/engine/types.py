@@ -3,7 +3,10 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +41,16 @@ class Request:
 @dataclass(frozen=True, slots=True)
 class Sampled:
     """One sampled continuation: its token ids (the end-of-text id included), their log-probabilities under the
-    tempered distribution they were drawn from, and whether it ended by itself."""
+    tempered distribution they were drawn from, and whether it ended by itself.
+
+    `experts` [tokens, layers, top_k] are those that the tokens took, of prompt and continuation but for the last token, which is
+    never read back; None where they are not recorded.
+    """
 
     ids: list[int]
     logprobs: list[float]
     finished: bool
+    experts: "Tensor | None" = None
 
 
 class Engine(Protocol):
