@@ -106,7 +106,7 @@ class DrivenEngine(NativeEngine):
         return logits
 
 
-class DrivenProcessor(LogitsProcessor):  # type: ignore[misc]
+class DrivenProcessor(LogitsProcessor):
     """The same for `generate`, whose rows stay in their order and in step."""
 
     def __init__(self, ends: Ends) -> None:

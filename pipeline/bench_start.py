@@ -32,10 +32,13 @@ def measure(rounds: int = ROUNDS) -> dict[str, Start]:
             subprocess.run([sys.executable, "-P", "-m", "pipeline.cli", *command.split()], check=True, capture_output=True)
             times.append((time.perf_counter() - began, _processor() - before))
     return {
-        command: Start(*(pick([wall for wall, _ in times]) for pick in (statistics.median, min, max)),
-                       statistics.median(spent for _, spent in times), COMMANDS[command])
+        command: _summary([wall for wall, _ in times], [spent for _, spent in times], COMMANDS[command])
         for command, times in found.items()
     }
+
+
+def _summary(walls: list[float], spent: list[float], allowed: float) -> Start:
+    return Start(statistics.median(walls), min(walls), max(walls), statistics.median(spent), allowed)
 
 
 def _processor() -> float:

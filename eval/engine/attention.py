@@ -115,18 +115,18 @@ class GroupedQueryAttention(CachedAttention):
         every, queries = self.projection(hidden), self.heads * self.width
         turned = every[:, : queries + self.groups * self.width]
         if self.norm is not None:
-            self.norm.inplace(turned.unflatten(1, (-1, self.width)))
+            self.norm.inplace(turned.view(len(turned), -1, self.width))
         elif self.norms is not None:
             self.norms[0].inplace(turned[:, :queries])
             self.norms[1].inplace(turned[:, queries:])
         if self.clip is not None:
             every.clamp_(-self.clip, self.clip)
-        rotate(turned.unflatten(1, (-1, self.width)), turns)
+        rotate(turned.view(len(turned), -1, self.width), turns)
         return every[:, :queries], every[:, queries:]
 
     def _split(self, entries: Tensor) -> tuple[Tensor, Tensor]:
         """[.., tokens, entry] -> keys, values, both [.., groups, tokens, width]."""
-        keys, values = entries.unflatten(-1, (2, self.groups, self.width)).unbind(-3)
+        keys, values = entries.view(*entries.shape[:-1], 2, self.groups, self.width).unbind(-3)
         return keys.transpose(-2, -3), values.transpose(-2, -3)
 
     def over_prompts(self, queries: Tensor, entries: Tensor, mask: Tensor | None) -> Tensor:
@@ -140,7 +140,7 @@ class GroupedQueryAttention(CachedAttention):
         else:
             if mask is None:
                 mask = split.new_full((seq, seq), -torch.inf).triu_(1)
-            mixed = self._with_sinks(split.unflatten(1, (self.groups, -1)), keys, values, mask, self.sinks.unsqueeze(-1))
+            mixed = self._with_sinks(split.reshape(prompts, self.groups, -1, seq, self.width), keys, values, mask, self.sinks.unsqueeze(-1))
             mixed = mixed.flatten(1, 2)
         return mixed.transpose(1, 2).reshape(prompts * seq, -1)
 
@@ -154,7 +154,7 @@ class GroupedQueryAttention(CachedAttention):
 
     def over_cache(self, queries: Tensor, kept: Tensor, mask: Tensor) -> Tensor:
         keys, values = self._split(kept)
-        split = queries.unflatten(1, (self.groups, -1, self.width))
+        split = queries.view(len(queries), self.groups, -1, self.width)
         if self.sinks is not None:
             return self._with_sinks(split, keys, values, mask, self.sinks).flatten(1)
         # the query heads of a group stand where tokens usually do: a key is read once for all of them

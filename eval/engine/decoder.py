@@ -15,8 +15,8 @@ from eval.engine.weights import Norm, Projection
 class Decoder:
     """The forward of a model of `FAMILIES`, for prompts and for one token a row.
 
-    Projections are copies made when this is built, so it serves one call of the engine; until then they take as much memory again
-    as the model. Rows live at places 0, 1, ..; each has a cache of `capacity` tokens.
+    Projections are copies made when this is built, so it serves one call of the engine, in which they take once to twice the memory
+    of the model's layers again. Rows live at places 0, 1, ..; each has a cache of `capacity` tokens.
     """
 
     def __init__(self, model: Any, recorder: ExpertRecorder | None = None) -> None:
@@ -60,11 +60,11 @@ class Decoder:
         hidden = self.embedding(ids).flatten(0, 1)
         for before, attention, after, feed in self.layers:
             queries, entries = attention.project(before(hidden), turns)
-            entries = entries.unflatten(0, (prompts, seq))
+            entries = entries.view(prompts, seq, -1)
             mask = None
             if attention.window is not None and seq > attention.window:
                 mask = _band(seq, attention.window, hidden)
-            mixed = attention.over_prompts(queries.unflatten(0, (prompts, seq)), entries, mask)
+            mixed = attention.over_prompts(queries.view(prompts, seq, *queries.shape[1:]), entries, mask)
             attention.fill(places, entries, which, lengths)
             hidden = attention.output(hidden, mixed)
             hidden = feed(hidden, after(hidden))

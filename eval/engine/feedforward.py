@@ -40,7 +40,8 @@ class Experts:
     """A mixture of experts. The router is the model's own module; `route` is the one place where experts are chosen.
 
     Which way experts are run depends on the number of tokens alone, so that a run gives the same bytes on a busy machine; the
-    bounds were measured on two cores at hidden size 256, with 8 to 32 experts.
+    bounds were measured on two cores at hidden size 256, with 8 to 32 experts. On other devices than CPUs nothing was measured,
+    and the module's own way is taken.
     """
 
     def __init__(self, module: Any, router: str, recorder: ExpertRecorder | None = None) -> None:
@@ -51,6 +52,12 @@ class Experts:
         self.gated = None
         if "shared_expert" in children:
             self.gated = Gated(children["shared_expert"]), Projection.of(children["shared_expert_gate"])
+        self.here = next(self.module.parameters()).device.type == "cpu"
+        if self.here:
+            self._lay_out()
+
+    def _lay_out(self) -> None:
+        """Copies of the experts' weights in the order that few tokens want them in."""
         own = dict(self.module.named_parameters(recurse=False))
         transposed = bool(self.module.is_transposed)
         gate_up, down = own["gate_up_proj"], own["down_proj"]
@@ -76,26 +83,26 @@ class Experts:
         if self.gated is not None:
             block, gate = self.gated
             residual = residual + torch.sigmoid(gate(normed)) * block(torch.zeros_like(residual), normed)
+        if not self.here or len(normed) > PADDED:
+            output: Tensor = self.module(normed, chosen, weights.to(normed.dtype))
+            return residual + output
         if chosen.numel() * FEW <= self.count:
             return self._few(residual, normed, chosen, weights)
         if len(normed) <= ALL:
             return self._all(residual, normed, chosen, weights)
-        if len(normed) <= PADDED:
-            return self._padded(residual, normed, chosen, weights)
-        output: Tensor = self.module(normed, chosen, weights.to(normed.dtype))
-        return residual + output
+        return self._padded(residual, normed, chosen, weights)
 
     def _few(self, residual: Tensor, normed: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
         """One choice after the other: only the weights of what was chosen are read."""
         top_k = chosen.shape[1]
         pairs = list(enumerate(chosen.flatten().tolist()))
-        gate_up, rows = self.gate_up, normed.split(1)
+        gate_up, rows = self.gate_up, normed.unsqueeze(1).unbind()
         every = torch.cat([torch.mm(rows[place // top_k], gate_up[expert]) for place, expert in pairs])
         if self.gate_up_bias is not None:
             every = every.add_(self.gate_up_bias[chosen.flatten()])
-        hidden = self.module._apply_gate(every).mul_(weights.to(normed.dtype).view(-1, 1)).split(1)
+        hidden = self.module._apply_gate(every).mul_(weights.to(normed.dtype).view(-1, 1)).unsqueeze(1).unbind()
         output = residual.clone()
-        sums = output.split(1)
+        sums = output.unsqueeze(1).unbind()
         for place, expert in pairs:
             sums[place // top_k].addmm_(hidden[place], self.down[expert])
         if self.down_bias is not None:
@@ -105,7 +112,7 @@ class Experts:
     def _all(self, residual: Tensor, normed: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
         """Every expert on every token, what was not chosen weighted by zero."""
         share = normed.new_zeros(len(normed), self.count).scatter_(1, chosen, weights.to(normed.dtype))
-        every = torch.mm(normed, self.all_up).unflatten(1, (self.count, -1))
+        every = torch.mm(normed, self.all_up).view(len(normed), self.count, -1)
         if self.gate_up_bias is not None:
             every = every.add_(self.gate_up_bias)
         hidden = self.module._apply_gate(every).mul_(share.unsqueeze(-1))

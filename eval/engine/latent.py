@@ -35,7 +35,7 @@ class LatentAttention(CachedAttention):
             self.query_norm, self.up = Norm.of(module.q_a_layernorm), Projection([queries[0]], [queries[1]])
         self.latent_norm = Norm.of(module.kv_a_layernorm)
         expand = module.kv_b_proj.weight.view(self.heads, -1, self.rank)
-        self.key_up, self.value_up = expand.split([self.nope, module.v_head_dim], dim=1)
+        self.key_up, self.value_up = expand[:, : self.nope], expand[:, self.nope :]
         self.out = Projection.of(module.o_proj)
         super().__init__(latent.weight, window)
 
@@ -43,9 +43,9 @@ class LatentAttention(CachedAttention):
         """Rows of a projection [heads * (before + rope), ..] with the rotary ones side by side."""
         if part is None or self.paired:
             return part
-        plain, rotary = part.unflatten(0, (heads, -1)).split([before, self.rope], dim=1)
-        rotary = side_by_side(rotary.flatten(0, 1), heads).unflatten(0, (heads, -1))
-        return torch.cat([plain, rotary], dim=1).flatten(0, 1)
+        every = part.view(heads, before + self.rope, *part.shape[1:])
+        rotary = side_by_side(every[:, before:].flatten(0, 1), heads).view_as(every[:, before:])
+        return torch.cat([every[:, :before], rotary], dim=1).flatten(0, 1)
 
     def project(self, hidden: Tensor, turns: Tensor) -> tuple[Tensor, Tensor]:
         every = self.down(hidden)
@@ -54,13 +54,13 @@ class LatentAttention(CachedAttention):
         rotate(entries[:, self.rank :].unsqueeze(1), turns)
         if self.up is not None and self.query_norm is not None:
             queries = self.up(self.query_norm(queries))
-        queries = queries.unflatten(1, (self.heads, -1))
+        queries = queries.view(len(queries), self.heads, -1)
         rotate(queries[..., self.nope :], turns)
         return queries, entries
 
     def over_prompts(self, queries: Tensor, entries: Tensor, mask: Tensor | None) -> Tensor:
         """Over the expanded cache, which is cheaper where every token is a query."""
-        latent, rope = entries.split([self.rank, self.rope], dim=-1)
+        latent, rope = entries[..., : self.rank], entries[..., self.rank :]
         keys = torch.einsum("bsr,hdr->bhsd", latent, self.key_up)
         keys = torch.cat([keys, rope.unsqueeze(1).expand(-1, self.heads, -1, -1)], dim=-1)
         values = torch.einsum("bsr,hdr->bhsd", latent, self.value_up)
@@ -70,7 +70,7 @@ class LatentAttention(CachedAttention):
         return mixed.transpose(1, 2).flatten(0, 1).flatten(1)
 
     def over_cache(self, queries: Tensor, kept: Tensor, mask: Tensor) -> Tensor:
-        nope, rope = queries.split([self.nope, self.rope], dim=-1)
+        nope, rope = queries[..., : self.nope], queries[..., self.nope :]
         absorbed = torch.bmm(nope.transpose(0, 1), self.key_up).transpose(0, 1)
         entries = kept.unsqueeze(1)
         # the values are the entries without their rotary part: computing that too spares a copy of the cache

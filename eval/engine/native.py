@@ -114,8 +114,7 @@ class _Batch:
     def _admit(self, free: int) -> None:
         """Read the texts of the next rows, each text once, and give its cache to every row of its group."""
         rows = [self.waiting.popleft() for _ in range(min(free, len(self.waiting)))]
-        needed = max(len(row.text) for row in rows)
-        longest = max([needed, *(int(self.lengths.max()) for _ in self.live[:1])])
+        longest = max(len(row.prompt) + len(row.ids) for row in (*rows, *self.live))
         capacity = min(max(longest + ROOM, self.decoder.capacity), self.most)
         fitting = max(1, self.engine.tokens // capacity) - len(self.live)
         while len(rows) > max(fitting, 0 if self.live else 1):

@@ -70,7 +70,7 @@ class Norm:
 def rotate(rows: Tensor, turns: Tensor) -> None:
     """Rotary embedding where `rows` [n, heads, width] lie, pairs side by side, by complex `turns` [n, 1, width / 2]."""
     wide = rows.float()
-    torch.view_as_complex(wide.unflatten(-1, (-1, 2))).mul_(turns)
+    torch.view_as_complex(wide.view(*wide.shape[:-1], -1, 2)).mul_(turns)
     if rows.dtype is not torch.float32:
         rows.copy_(wide)
 
@@ -81,5 +81,5 @@ def side_by_side(part: Tensor, heads: int) -> Tensor:
     transformers pairs dimension i of a head with i + width / 2; the product of queries and keys does not see an order that
     both share.
     """
-    halves = part.unflatten(0, (heads, 2, -1))
-    return halves.transpose(1, 2).flatten(0, 2)
+    halves = part.view(heads, 2, -1, *part.shape[1:])
+    return halves.transpose(1, 2).reshape(part.shape)

@@ -1,0 +1,86 @@
+"""`retort bench rollouts`, `train` and `start`: both sides write the lengths that were drawn, and what is printed is complete."""
+
+import json
+from typing import Any
+
+import pytest
+import torch
+
+from pipeline import bench_rollouts, bench_start, bench_train, cli
+from pipeline.bench_rollouts import Case, Ends
+
+SMALL = {
+    "hidden_size": 32, "num_hidden_layers": 2, "vocab_size": 48, "num_attention_heads": 4, "initializer_range": 0.3, "moe_intermediate_size": 16,
+    "intermediate_size": 32,
+}
+MEASURED = {"ratio", "ratio_min", "ratio_max", "tokens_per_s", "baseline_tokens_per_s", "share_of_peak", "max_logprob_error"}
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Models and lengths that take milliseconds."""
+    torch.set_num_threads(1)
+    for name, value in (("MOST", 12), ("MEAN", 5.0), ("PROMPTS", (3, 6)), ("peak", lambda: 1e9)):
+        monkeypatch.setattr(bench_rollouts, name, value)
+    cases = {name: Case({**case.architecture, **SMALL}, 16, case.uniform) for name, case in bench_rollouts.CASES.items()}
+    monkeypatch.setattr(bench_rollouts, "CASES", cases)
+    monkeypatch.setattr(bench_rollouts, "growth", lambda: {"layers": {1: 30.0, 2: 15.0}})
+    monkeypatch.setattr(bench_train, "ROLLOUTS", 16)
+    monkeypatch.setattr(bench_train, "BATCH", 4)
+
+
+def printed(capsys: pytest.CaptureFixture[str], *words: str) -> Any:
+    assert cli.main(["bench", *words, "--rounds", "1", "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.usefixtures("small")
+def test_rollouts_are_compared_at_the_same_lengths(capsys: pytest.CaptureFixture[str]) -> None:
+    found = printed(capsys, "rollouts")
+    assert list(found["rollouts"]) == ["qwen3_moe_64", "qwen3_moe_256", "deepseek_v3_64", "dense_64", "uniform_64"]
+    for row in found["rollouts"].values():
+        assert set(row) == MEASURED
+        assert row["ratio_min"] <= row["ratio"] <= row["ratio_max"]
+        assert row["max_logprob_error"] < 1e-4
+        assert row["share_of_peak"] > 0
+
+
+@pytest.mark.usefixtures("small")
+def test_growth_is_drawn(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["bench", "rollouts", "--rounds", "1"]) == 0
+    assert f"      1       30  {'#' * 50}\n      2       15  {'#' * 25}\n" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("small")
+def test_training_is_compared(capsys: pytest.CaptureFixture[str]) -> None:
+    found = printed(capsys, "train")
+    assert list(found["train"]) == ["grpo_qwen3_moe", "grpo_deepseek_v3", "sft_long_tail"]
+    assert all(row["seconds"] > 0 and row["baseline_seconds"] > 0 for row in found["train"].values())
+
+
+@pytest.mark.usefixtures("small")
+def test_a_wrong_log_probability_would_be_seen() -> None:
+    model = bench_rollouts.build(bench_rollouts.CASES["dense_64"].architecture)
+    asked, ends = bench_rollouts.requests(8, 48, 0), Ends([5] * 8)
+    drawn = bench_rollouts.DrivenEngine(model, ends).sample(asked, bench_rollouts.Sampling(12))
+    assert bench_rollouts.logprob_error(model, asked, ends, drawn) < 1e-4
+    drawn[0][3].logprobs[2] += 0.01
+    assert bench_rollouts.logprob_error(model, asked, ends, drawn) > 0.009
+
+
+def test_lengths_are_long_tailed() -> None:
+    drawn = bench_rollouts.lengths(4000, seed=0)
+    assert 55 < sum(drawn) / len(drawn) < 62
+    assert (min(drawn) >= 1, max(drawn)) == (True, 256)
+    assert sorted(drawn)[2000] < 50
+
+
+def test_starts_are_timed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench_start, "COMMANDS", {"--help": 0.3})
+    row = printed(capsys, "start")["start"]["--help"]
+    assert set(row) == {"median", "least", "most", "processor", "allowed"}
+
+
+def test_no_rounds_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["bench", "rollouts", "--rounds", "0"]) == 2
+    assert "--rounds" in capsys.readouterr().err
