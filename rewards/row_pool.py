@@ -86,7 +86,7 @@ class RowPool:
                         if self._closed:
                             return
                         asked.put(self._threads.submit(self._graded, some))
-        except OSError as error:  # told where the rows are waited for
+        except (OSError, MemoryError) as error:  # told where the rows are waited for; a file without line ends is one line
             failed: Future[list[Batch]] = Future()
             failed.set_exception(error)
             asked.put(failed)
