@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +122,7 @@ def complete(
         for prompt, problem, fit in zip(prompts, problems, fits, strict=True)
         if fit
     ]
+    sampling = replace(sampling, stop=prompting.stop)
     if prompting.thinking_budget is None:
         sampled = iter(engine.sample(requests, sampling, progress))
     else:

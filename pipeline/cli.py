@@ -22,8 +22,9 @@ SUMMARIES = {
     "eval": "measure a model on problem sets",
     "compare": "tell whether one measured model is better than another",
     "ask": "put a question to a model of a run and see it think",
+    "experts": "show what the experts of a model do with texts of different domains",
     "doctor": "show how isolated model-written programs run here, and what the machine and the packages are",
-    "bench": "measure graders on this machine",
+    "bench": "measure graders, rollouts, training and starts on this machine",
     "new": "write the file of a rule of your own, with a test",
     "report": "show what a run made, as a table or as JSON",
 }

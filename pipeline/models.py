@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import audit, processes
-from pipeline.moe.routers import FAMILIES
+from pipeline.moe.families import FAMILIES
 from pipeline.stage import StageError
 
 

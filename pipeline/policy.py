@@ -1,23 +1,28 @@
 """GRPO through trl's GRPOTrainer, with our rollout engine in it and no padding carried through the loss."""
 
+import contextlib
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from trl import GRPOTrainer
 
 from eval.engine import engine_for
-from eval.engine.types import Request, Sampling, rollout_seed
+from eval.engine.types import Request, Sampled, Sampling, rollout_seed
 from eval.prompts import decode_completion, encode_text
+from pipeline.chunks import chunks
+from pipeline.moe.balance import Balance
+from pipeline.moe.routers import routers
 from pipeline.resumable import Resumable
+from pipeline.rollout_model import RolloutModel
+from pipeline.rollout_replay import RolloutReplay
 from rewards.grade import grade_many
 from rewards.rubric import Rubric
 from rewards.types import Completion, Problem
 
 ADDITIVE_LOSSES = ("dapo", "cispo", "vespo")  # sums over tokens with a divisor of the whole batch: they may be split
-CHUNKS = 4
 # Rewards are multiples of this: the mean of a group of equal ones is then exact, and no advantage is made of rounding errors.
 EXACT = 2.0**-16
 
@@ -29,25 +34,45 @@ class PolicyTrainer(Resumable, GRPOTrainer):
       policy's are not computed a second time.
     - With beta 0 and no auxiliary terms, rows whose advantage is zero have no gradient and are not run.
     - Rows are sorted by length and run in chunks without the columns that are padding for a whole chunk.
+    - The auxiliary losses are those of `balance`; trl's own, which some families' configs switch on, is off.
+    - With `replay` "rollout", training takes the experts that the rollout took; with "policy", those that the policy took in a
+      forward before the first update (R3 and R2 of arXiv 2510.11370).
+    - With a `rollout_dtype`, rollouts come from a copy of the model in that precision.
 
     A row of the dataset is one visit of a problem: its `prompt`, the `problem`'s id, and the `visit`, counted from 0. The rows are
     used once and in their order. A rollout's draws come from (`seed_parts`, problem, visit, place in the group) alone.
     """
 
-    def __init__(self, *args: Any, seed_parts: tuple[str | int, ...], open_thinking: bool, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        seed_parts: tuple[str | int, ...],
+        open_thinking: bool,
+        balance: Balance,
+        replay: Literal["rollout", "policy"] | None = None,
+        rollout_dtype: torch.dtype | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
-        self.seed_parts, self.open_thinking = seed_parts, open_thinking
-        self.engine = engine_for(self.accelerator.unwrap_model(self.model), self.processing_class)
-        self.sampled_logprobs: list[list[float]] = []
+        self.seed_parts, self.open_thinking, self.balance = seed_parts, open_thinking, balance
+        policy = self.accelerator.unwrap_model(self.model)
+        self.replay = RolloutReplay(self, policy, replay) if replay and routers(policy) else None
+        self.rollouts = RolloutModel(policy, rollout_dtype)
+        recorded = [router.users for router in routers(self.rollouts.model)] if self.replay and replay == "rollout" else []
+        self.engine = engine_for(self.rollouts.model, self.processing_class, experts=recorded)
+        self.sampled: list[Sampled] = []
         self.seeds: list[int] = []
 
     def own_state(self) -> dict[str, Any]:
         """The generation buffer and the place in it, and a reference model that moves: trl saves none of them."""
         reference = self.ref_model.state_dict() if self.args.sync_ref_model and self.ref_model is not None else None
-        return {"step": self._step, "buffer": self._buffered_inputs, "reference": reference}
+        gap = self.replay.gap if self.replay else {}
+        return {"step": self._step, "buffer": self._buffered_inputs, "reference": reference, "gap": gap}
 
     def restore_own(self, state: dict[str, Any]) -> None:
         self._step, self._buffered_inputs = state["step"], state["buffer"]
+        if self.replay:
+            self.replay.gap = state["gap"]
         if state["reference"] is not None:
             self.ref_model.load_state_dict(state["reference"])
 
@@ -57,7 +82,8 @@ class PolicyTrainer(Resumable, GRPOTrainer):
             rollout_seed(*self.seed_parts, row["problem"], row["visit"], (first + place) % self.num_generations)
             for place, row in enumerate(inputs)
         ]
-        return super()._generate_and_score_completions(inputs)
+        batch = super()._generate_and_score_completions(inputs)
+        return batch if self.replay is None else self.replay.record(batch, self.sampled)
 
     def _generate_single_turn(self, prompt_ids: Any, *args: Any, **kwargs: Any) -> tuple[list[list[int]], None]:
         """One completion a row. Rows of one prompt arrive side by side, and become one request."""
@@ -68,10 +94,10 @@ class PolicyTrainer(Resumable, GRPOTrainer):
             else:
                 groups.append((ids, [seed]))
         requests = [Request(ids, seeds) for ids, seeds in groups]
+        self.rollouts.refresh()
         sampled = self.engine.sample(requests, Sampling(self.max_completion_length, self.temperature))
-        rows = [one for group in sampled for one in group]
-        self.sampled_logprobs = [row.logprobs for row in rows]
-        return [row.ids for row in rows], None
+        self.sampled = [one for group in sampled for one in group]
+        return [one.ids for one in self.sampled], None
 
     def _tokenize_prompts(self, prompts: list[str]) -> tuple[list[list[int]], None, dict[str, Any]]:
         encode = {text: encode_text(self.processing_class, text, open_thinking=self.open_thinking) for text in set(prompts)}
@@ -88,25 +114,35 @@ class PolicyTrainer(Resumable, GRPOTrainer):
                 model, input_ids, attention_mask, logits_to_keep, *args, **kwargs
             )
         recorded = torch.zeros(len(input_ids), logits_to_keep, device=input_ids.device)
-        for place, values in enumerate(self.sampled_logprobs):
-            recorded[place, : len(values)] = torch.tensor(values)
+        for place, one in enumerate(self.sampled):
+            recorded[place, : len(one.logprobs)] = torch.tensor(one.logprobs)
         return recorded, None, None
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
-        """trl's loss of a batch, summed over chunks of rows of similar length; rows that cannot move it are left out."""
-        if self.loss_type not in ADDITIVE_LOSSES or self.aux_loss_enabled or self._entropy_bonus_enabled:
-            loss: Tensor = super()._compute_loss(model, inputs)
-            return loss
+        """trl's loss of a batch, with the auxiliary losses of the tokens that were run."""
+        loss: Tensor = self._policy_loss(model, inputs)
+        steps: int = self.current_gradient_accumulation_steps
+        return loss + self.balance.loss() / steps
+
+    def _policy_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
+        """trl's loss, summed over chunks of rows of similar length; rows that cannot move it are left out."""
+        if self.loss_type not in ADDITIVE_LOSSES or self._entropy_bonus_enabled:
+            return self._part_of_loss(model, inputs)
         lengths = inputs["completion_mask"].sum(dim=1)
         rows = torch.arange(len(lengths), device=lengths.device)
         if self.beta == 0.0:
             moving = (inputs["advantages"] != 0).nonzero().flatten()
             rows = moving if len(moving) else rows[:1]
-        rows = rows[lengths[rows].argsort()]
+        read = lengths + inputs["prompt_mask"].sum(dim=1)
         total = torch.zeros((), device=lengths.device)
-        for chunk in rows.chunk(CHUNKS):
-            total = total + super()._compute_loss(model, trim(inputs, chunk))
+        for places in chunks(read[rows].tolist()):
+            total = total + self._part_of_loss(model, trim(inputs, rows[places]))
         return total
+
+    def _part_of_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
+        with self.replay.of(inputs) if self.replay else contextlib.nullcontext():
+            loss: Tensor = super()._compute_loss(model, inputs)
+        return loss
 
 
 def trim(inputs: Mapping[str, Any], rows: Tensor) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Supervised training through trl's SFTTrainer, with a weight for each token."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,10 @@ from datasets import Dataset
 from transformers import TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
+from pipeline.chunks import chunks
 from pipeline.data import Collator, Rows
 from pipeline.moe.balance import Balance
+from pipeline.moe.balancing import Balancing
 from pipeline.optimizer import Muon
 from pipeline.processes import share_of
 from pipeline.resumable import Resumable
@@ -28,24 +30,27 @@ class Plan:
     rate: float
     adam_rate: float
     schedule: Schedule | Phased
-    balance_speed: float | None = None
+    balance: Balancing = field(default_factory=Balancing)
     clip: float = 1.0
-    chunks: int = 2
 
 
 LOG_EVERY = 10  # steps
 
 
 class WeightedTrainer(Resumable, SFTTrainer):
-    """SFTTrainer whose loss is the weighted mean of the token losses, over rows in the order given."""
+    """SFTTrainer whose loss is the weighted mean of the token losses, over rows in the order given, and the auxiliary losses of
+    `balance`; trl's own, which some families' configs switch on, is off."""
 
     # Trainer divides by the accumulation steps itself then, as it must for a mean over one micro-batch
     model_accepts_loss_kwargs = False
 
-    def __init__(self, *args: Any, chunks: int = 1, losses: list[torch.Tensor] | None = None, **kwargs: Any) -> None:
-        """`losses` takes the loss of every step."""
-        super().__init__(*args, **kwargs)
-        self.chunks, self.losses = chunks, [] if losses is None else losses
+    def __init__(self, *args: Any, model: Any, balance: Balance, losses: list[torch.Tensor] | None = None, **kwargs: Any) -> None:
+        """`losses` takes the loss of every step, without the auxiliary ones."""
+        before = model.config.to_dict()
+        super().__init__(*args, model=model, **kwargs)
+        if "router_aux_loss_coef" in before:  # trl writes its own there, and the config is saved with the model
+            model.config.router_aux_loss_coef = before["router_aux_loss_coef"]
+        self.balance, self.losses = balance, [] if losses is None else losses
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         return torch.utils.data.SequentialSampler(self.train_dataset if train_dataset is None else train_dataset)
@@ -54,13 +59,13 @@ class WeightedTrainer(Resumable, SFTTrainer):
         """The loss of a batch [batch, seq], run in chunks of similar length without the columns that are padding in each."""
         lengths = inputs["attention_mask"].sum(dim=1)
         total = torch.zeros((), device=lengths.device)
-        for rows in lengths.argsort().chunk(self.chunks):
+        for rows in chunks(lengths.tolist()):
             part = {name: value[rows, : int(lengths[rows].max())] for name, value in inputs.items()}
             weights = part.pop("weights")[:, 1:]
             total = total - (model(**part, fused_lm_head=True).log_probs * weights).sum()
         loss = total / inputs["weights"][:, 1:].sum().clamp(min=1.0)
         self.losses.append(loss.detach())
-        return loss
+        return loss + self.balance.loss()
 
 
 class _Watch(TrainerCallback):
@@ -92,19 +97,20 @@ class _Watch(TrainerCallback):
         if self.probe and ended and min(self.figures.values()) < self.probe.at_least:
             schedule.rounds += 1
         control.should_training_stop = state.global_step >= min(schedule.end, self.plan.steps)
-        loads = self.balance.max_over_mean()
+        for warning in self.balance.watch.warnings():
+            self.ctx.note(warning)
         self.ctx.progress(
             state.global_step,
             min(schedule.end, self.plan.steps),
             **({} if self.loss is None else {"loss": self.loss}),
             **self.figures,
-            **({} if loads is None else {"load": loads}),
+            **self.balance.watch.shown(),
         )
 
     def _log(self, step: int) -> None:
         self.loss = float(torch.stack(self.losses).mean())
         self.losses.clear()
-        self.ctx.log({"step": step, "loss": self.loss, "load_max_over_mean": self.balance.max_over_mean()})
+        self.ctx.log({"step": step, "loss": self.loss, **self.balance.watch.figures()})
 
 
 @dataclass
@@ -126,7 +132,7 @@ def train(
         return plan.schedule(step)
 
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
-    balance = Balance(model, plan.balance_speed)
+    balance = Balance(model, plan.balance)
     watch = _Watch(ctx, balance, plan, probe)
     collate = Collator(tokenizer.pad_token_id)
 
@@ -141,7 +147,7 @@ def train(
         processing_class=tokenizer,
         optimizers=(optimizer, scheduler),
         callbacks=[watch],
-        chunks=plan.chunks,
+        balance=balance,
         losses=watch.losses,
     )
     trainer.train_with(ctx.checkpoints, watch=watch, balance=balance)
@@ -149,8 +155,7 @@ def train(
     del model.forward  # trl's fused head is an attribute of the instance, and belongs to this trainer
     tokens = sum(len(rows[i]["input_ids"]) for i in range(trainer.state.global_step * plan.batch_size))
     metrics = {"steps": trainer.state.global_step, "tokens": tokens, "loss": watch.loss}
-    loads = balance.max_over_mean()
-    return metrics if loads is None else {**metrics, "expert_load_max_over_mean": loads}
+    return {**metrics, **balance.watch.summary()}
 
 
 def config(folder: Path, plan: Plan, seed: int) -> SFTConfig:
@@ -174,4 +179,5 @@ def config(folder: Path, plan: Plan, seed: int) -> SFTConfig:
         dataset_kwargs={"skip_prepare_dataset": True},
         dataloader_num_workers=0,
         average_tokens_across_devices=False,
+        router_aux_loss_coef=0.0,
     )

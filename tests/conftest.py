@@ -67,6 +67,8 @@ TINY: dict[str, dict[str, Any]] = {
         "decoder_sparse_step": 1, "mlp_only_layers": [],
     },
     "llama": {**_GROUPED, "model_type": "llama"},
+    "mistral": {**_GROUPED, "model_type": "mistral", "sliding_window": 8},
+    "qwen2": {**_COMMON, "num_key_value_heads": 2, "model_type": "qwen2"},
     "qwen3_moe_every_second": {
         **_GROUPED, "model_type": "qwen3_moe", "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16,
         "decoder_sparse_step": 2, "mlp_only_layers": [],
@@ -163,16 +165,31 @@ def retort() -> Callable[..., subprocess.CompletedProcess[str]]:
 
 
 @pytest.fixture(scope="session")
-def smoke(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest, retort: Callable[..., Any]) -> Path:
-    """A folder in which `retort run smoke` was run; the same one for all of a parallel test run's processes."""
-    base = tmp_path_factory.getbasetemp()
-    parallel = "workerinput" in vars(request.config)
-    folder = (base.parent if parallel else base) / "smoke"
-    folder.mkdir(exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / "printed").exists():
-            done = retort(folder, "run", "smoke")
-            assert done.returncode == 0, done.stdout + done.stderr
-            (folder / "printed").write_text(done.stdout + done.stderr)
-    return folder
+def made_once(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Callable[[str, Callable[[Path], None]], Path]:
+    """made_once("name", make) is a folder that `make` has filled; the same one for all of a parallel test run's processes."""
+
+    def folder_of(name: str, make: Callable[[Path], None]) -> Path:
+        base = tmp_path_factory.getbasetemp()
+        parallel = "workerinput" in vars(request.config)
+        folder = (base.parent if parallel else base) / name
+        folder.mkdir(exist_ok=True)
+        with (folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (folder / "whole").exists():
+                make(folder)
+                (folder / "whole").touch()
+        return folder
+
+    return folder_of
+
+
+@pytest.fixture(scope="session")
+def smoke(made_once: Callable[..., Path], retort: Callable[..., Any]) -> Path:
+    """A folder in which `retort run smoke` was run."""
+
+    def run(folder: Path) -> None:
+        done = retort(folder, "run", "smoke")
+        assert done.returncode == 0, done.stdout + done.stderr
+        (folder / "printed").write_text(done.stdout + done.stderr)
+
+    return made_once("smoke", run)

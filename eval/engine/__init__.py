@@ -1,19 +1,31 @@
 """Rollout engines: one way to draw completions from a model, for training, sampling and evaluation alike."""
 
+import warnings
+from collections.abc import Sequence
 from typing import Any
 
 from eval.engine.types import Engine
 
 
-def engine_for(model: Any, tokenizer: Any, name: str = "auto") -> Engine:
+def engine_for(model: Any, tokenizer: Any, name: str = "auto", experts: Sequence[Any] = ()) -> Engine:
     """The fastest engine that is shown to be right for this model's family, or "plain", which is right for every one.
 
-    Models with adapters go the plain way: the native engine reads some weights itself, past what adapters add to them.
+    Models with adapters go the plain way: the native engine reads weights itself, past what adapters add to them. Where "auto"
+    takes the plain way, a warning says why, once a process for each reason. `experts` are the experts' modules of all MoE layers, in
+    their order, where each rollout is to have the experts that it took.
     """
-    from eval.engine.native import NativeEngine, fits
+    from eval.engine.families import why_not
+    from eval.engine.native import NativeEngine
     from eval.engine.plain import PlainEngine
+    from eval.prompts import decode_completion
 
-    adapted = any(".lora_" in parameter for parameter, _ in model.named_parameters())
-    if name == "auto" and fits(model.config) and not adapted:
-        return NativeEngine(model, tokenizer.eos_token_id)
-    return PlainEngine(model, tokenizer.eos_token_id, tokenizer.pad_token_id)
+    def decode(ids: list[int]) -> str:
+        return decode_completion(tokenizer, ids)
+
+    if name == "auto":
+        adapted = any(".lora_" in parameter for parameter, _ in model.named_parameters())
+        reason = "it has adapters" if adapted else why_not(model.config)
+        if reason is None:
+            return NativeEngine(model, tokenizer.eos_token_id, decode=decode, experts=experts)
+        warnings.warn(f"rollouts of this model go through transformers' own cache, which is slower: {reason}", stacklevel=2)
+    return PlainEngine(model, tokenizer.eos_token_id, tokenizer.pad_token_id, decode, experts)

@@ -1,8 +1,4 @@
-"""Cached attention for decoding, over the weights of transformers' own attention modules.
-
-Each class holds one layer's cache and computes what the module would. Keys are stored with their length last,
-[rows, heads, width, capacity]: the product with one query a row then runs along memory, about three times as fast on CPUs.
-"""
+"""Cached attention for decoding, over the weights of transformers' own attention modules."""
 
 from abc import ABC, abstractmethod
 from typing import Any
@@ -11,155 +7,158 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from eval.engine.weights import Norm, Projection, rotate, side_by_side
+
 
 class CachedAttention(ABC):
-    """One layer's attention with its cache of `rows` rows and `capacity` tokens.
+    """One layer's attention and its cache [rows, capacity, entry]: one entry a token, whatever the kind of attention.
 
-    Subclasses give the projections; `heads` is the number of key heads, of which each serves a group of query heads.
+    With a `window` a row keeps its last `window` entries alone, that of position p at p modulo window: where an entry lies does
+    not matter, since keys are turned by their position before they are kept.
     """
 
-    def __init__(self, module: Any, rows: int, capacity: int) -> None:
-        self.module = module
-        heads, key, value = self.sizes()
-        weight = module.o_proj.weight
-        self.keys = weight.new_zeros(rows, heads, key, capacity)
-        self.values = weight.new_zeros(rows, heads, capacity, value)
+    entry: int
+    """Numbers kept of a token."""
+
+    def __init__(self, weight: Tensor, window: int | None) -> None:
+        self.window = window
+        self.cache = weight.new_empty(0, 0, self.entry)
 
     @abstractmethod
-    def sizes(self) -> tuple[int, int, int]:
-        """Key heads, width of a key, width of a value, as they are cached."""
+    def project(self, hidden: Tensor, turns: Tensor) -> tuple[Tensor, Tensor]:
+        """hidden [n, width], turns [n, 1, ..] -> queries [n, ..], entries [n, entry]."""
 
     @abstractmethod
-    def prefill(self, hidden: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Causal attention over whole prompts: hidden [prompts, seq, width] -> (output, keys, values as cached)."""
+    def over_prompts(self, queries: Tensor, entries: Tensor, mask: Tensor | None) -> Tensor:
+        """Attention within prompts: queries [prompts, seq, ..], entries [prompts, seq, entry], mask [seq, seq] or None where it
+        is causal alone -> mixed values [prompts * seq, ..]."""
 
     @abstractmethod
-    def project(self, hidden: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """One token a row: hidden [rows, width] -> queries [rows, heads, group, key], keys, values [rows, heads, ..]."""
+    def over_cache(self, queries: Tensor, kept: Tensor, mask: Tensor) -> Tensor:
+        """One token a row: queries [rows, ..], kept [rows, seen, entry], mask [rows, 1, 1, seen], which is added to the
+        scores -> mixed values [rows, ..]."""
 
     @abstractmethod
-    def output(self, mixed: Tensor) -> Tensor:
-        """Mixed values [rows, heads, group, value] -> the module's output [rows, width]."""
+    def output(self, residual: Tensor, mixed: Tensor) -> Tensor:
+        """`residual` [n, width] plus what the module makes of mixed values."""
 
-    def fill(self, rows: slice, keys: Tensor, values: Tensor) -> None:
-        """Put what `prefill` gave into the cache of these rows."""
-        self.keys[rows, :, :, : keys.shape[-1]] = keys
-        self.values[rows, :, : values.shape[2]] = values
+    def resize(self, rows: int, capacity: int, live: int) -> None:
+        """Make room for `rows` of `capacity` tokens, and keep what the first `live` rows hold."""
+        if self.window is not None:
+            capacity = min(capacity, self.window)
+        old, shared = self.cache, min(capacity, self.cache.shape[1])
+        # what was never written is masked, but must be finite: 0 times NaN is NaN
+        self.cache = old.new_zeros(rows, capacity, self.entry)
+        self.cache[:live, :shared] = old[:live, :shared]
 
-    def keep(self, rows: Tensor, reach: int) -> None:
-        """Move these rows to the front, as far as `reach` tokens."""
-        self.keys[: len(rows), :, :, :reach] = self.keys[rows, :, :, :reach]
-        self.values[: len(rows), :, :reach] = self.values[rows, :, :reach]
+    def fill(self, rows: slice, entries: Tensor, which: Tensor, lengths: Tensor) -> None:
+        """Give rows the entries [prompts, seq, entry] of the prompt at `which` [rows]; prompts are `lengths` [prompts] long."""
+        capacity, seq = self.cache.shape[1], entries.shape[1]
+        if seq > capacity:  # a window: the newest position that belongs at each place
+            places = torch.arange(capacity, device=entries.device)
+            last = lengths.unsqueeze(1) - 1
+            positions = (last - (last - places) % capacity).clamp_(min=0)
+            entries = entries.gather(1, positions.unsqueeze(-1).expand(-1, -1, self.entry))
+            seq = capacity
+        self.cache[rows, :seq] = entries[which]
 
-    def decode(self, hidden: Tensor, cos: Tensor, sin: Tensor, lengths: Tensor, mask: Tensor) -> Tensor:
-        """One token a row, hidden [rows, width]; its cache entry is written at `lengths` [rows], mask is [rows, seen]."""
-        queries, keys, values = self.project(hidden, cos, sin)
-        rows, seen = mask.shape
-        every = torch.arange(rows, device=hidden.device)
-        self.keys[every, :, :, lengths] = keys
-        self.values[every, :, lengths] = values
-        scores = torch.matmul(queries, self.keys[:rows, :, :, :seen]).mul_(self.module.scaling)
-        weights = scores.masked_fill_(~mask[:, None, None], float("-inf")).softmax(dim=-1)
-        return self.output(torch.matmul(weights, self.values[:rows, :, :seen]))
+    def move(self, places: Tensor, sources: Tensor) -> None:
+        """Copy rows `sources` to `places`."""
+        self.cache[places] = self.cache[sources]
 
-
-class LatentAttention(CachedAttention):
-    """DeepSeek's multi-head latent attention with the up-projection absorbed (DeepSeek-V2, section 2.1.2).
-
-    The cache holds the compressed latent and the shared rotary key, kv_lora_rank + qk_rope_head_dim a token (the latent
-    twice, as key and as value). Folding kv_b_proj into query and output spares expanding the cache at every step.
-    """
-
-    def __init__(self, module: Any, rows: int, capacity: int) -> None:
-        self.rank, self.rope = module.kv_lora_rank, module.qk_rope_head_dim
-        up = module.kv_b_proj.weight.view(module.num_heads, -1, self.rank)
-        self.key_up, self.value_up = up.split([module.qk_nope_head_dim, module.v_head_dim], dim=1)
-        self.interleaved = module.config.rope_interleave
-        super().__init__(module, rows, capacity)
-
-    def sizes(self) -> tuple[int, int, int]:
-        return 1, self.rank + self.rope, self.rank
-
-    def _queries(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        module = self.module
-        if module.q_lora_rank is None:
-            queries = module.q_proj(hidden)
-        else:
-            queries = module.q_b_proj(module.q_a_layernorm(module.q_a_proj(hidden)))
-        queries = queries.view(*hidden.shape[:-1], module.num_heads, -1)
-        nope, rope = queries.split([module.qk_nope_head_dim, self.rope], dim=-1)
-        return nope, rope
-
-    def _latents(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        latent, rope = self.module.kv_a_proj_with_mqa(hidden).split([self.rank, self.rope], dim=-1)
-        return self.module.kv_a_layernorm(latent), rope
-
-    def prefill(self, hidden: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        module = self.module
-        nope, rope = self._queries(hidden)
-        latent, key_rope = self._latents(hidden)
-        rope = rotate(rope.transpose(1, 2), cos, sin, self.interleaved)
-        key_rope = rotate(key_rope.unsqueeze(1), cos, sin, self.interleaved)
-        keys = torch.einsum("bsr,hdr->bhsd", latent, self.key_up)
-        keys = torch.cat([keys, key_rope.expand(-1, module.num_heads, -1, -1)], dim=-1)
-        values = torch.einsum("bsr,hdr->bhsd", latent, self.value_up)
-        queries = torch.cat([nope.transpose(1, 2), rope], dim=-1)
-        mixed = F.scaled_dot_product_attention(queries, keys, values, is_causal=True, scale=module.scaling)
-        cached = torch.cat([latent, key_rope.squeeze(1)], dim=-1).transpose(1, 2).unsqueeze(1)
-        return module.o_proj(mixed.transpose(1, 2).flatten(2)), cached, latent.unsqueeze(1)
-
-    def project(self, hidden: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        nope, rope = self._queries(hidden)
-        latent, key_rope = self._latents(hidden)
-        rope = rotate(rope, cos.unsqueeze(1), sin.unsqueeze(1), self.interleaved)
-        key_rope = rotate(key_rope, cos, sin, self.interleaved)
-        queries = torch.cat([torch.einsum("bhd,hdr->bhr", nope, self.key_up), rope], dim=-1)
-        return queries.unsqueeze(1), torch.cat([latent, key_rope], dim=-1).unsqueeze(1), latent.unsqueeze(1)
-
-    def output(self, mixed: Tensor) -> Tensor:
-        output: Tensor = self.module.o_proj(torch.einsum("bhr,hdr->bhd", mixed.squeeze(1), self.value_up).flatten(1))
-        return output
+    def decode(self, residual: Tensor, normed: Tensor, turns: Tensor, slots: Tensor, mask: Tensor) -> Tensor:
+        """One token a row, [rows, width]; its entry goes to `slots` [rows] of the cache seen as [rows * capacity, entry]."""
+        queries, entries = self.project(normed, turns)
+        self.cache.view(-1, self.entry).index_copy_(0, slots, entries)
+        kept = self.cache[: len(normed), : mask.shape[-1]]
+        return self.output(residual, self.over_cache(queries, kept, mask))
 
 
 class GroupedQueryAttention(CachedAttention):
-    """Grouped-query attention with norms on queries and keys (Qwen3, Qwen3-MoE)."""
+    """Attention whose key heads each serve a group of query heads: Llama and what descends from it.
 
-    def sizes(self) -> tuple[int, int, int]:
-        width = self.module.head_dim
-        return self.module.k_proj.out_features // width, width, width
+    Biases, norms on queries and keys (over a head or over all of them), clipping and attention sinks are as the module has
+    them. The cache holds keys and values side by side.
+    """
 
-    def _project(self, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        module, shape = self.module, (*hidden.shape[:-1], -1, self.module.head_dim)
-        queries = module.q_norm(module.q_proj(hidden).view(shape))
-        keys = module.k_norm(module.k_proj(hidden).view(shape))
-        return queries, keys, module.v_proj(hidden).view(shape)
-
-    def prefill(self, hidden: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        queries, keys, values = (part.transpose(1, 2) for part in self._project(hidden))
-        queries = rotate(queries, cos, sin, interleaved=False)
-        keys = rotate(keys, cos, sin, interleaved=False)
-        mixed = F.scaled_dot_product_attention(
-            queries, keys, values, is_causal=True, scale=self.module.scaling, enable_gqa=True
+    def __init__(self, module: Any, window: int | None) -> None:
+        self.width, self.scale = module.head_dim, module.scaling
+        self.heads = module.q_proj.out_features // self.width
+        self.groups = module.k_proj.out_features // self.width
+        self.entry = 2 * self.groups * self.width
+        parts = ((module.q_proj, self.heads), (module.k_proj, self.groups))
+        self.projection = Projection(
+            [*(side_by_side(part.weight, heads) for part, heads in parts), module.v_proj.weight],
+            [*(None if part.bias is None else side_by_side(part.bias, heads) for part, heads in parts), module.v_proj.bias],
         )
-        return self.module.o_proj(mixed.transpose(1, 2).flatten(2)), keys.transpose(2, 3), values
+        self.out = Projection.of(module.o_proj)
+        self.norm, self.norms = self._norms(module)
+        self.clip = module.config.to_dict().get("clip_qkv")
+        sinks = dict(module.named_parameters(recurse=False)).get("sinks")
+        self.sinks = None if sinks is None else sinks.view(1, self.groups, -1, 1)
+        super().__init__(module.q_proj.weight, window)
 
-    def project(self, hidden: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        queries, keys, values = self._project(hidden)
-        queries = rotate(queries, cos.unsqueeze(1), sin.unsqueeze(1), interleaved=False)
-        keys = rotate(keys, cos.unsqueeze(1), sin.unsqueeze(1), interleaved=False)
-        return queries.view(len(hidden), keys.shape[1], -1, keys.shape[2]), keys, values
+    def _norms(self, module: Any) -> tuple[Norm | None, tuple[Norm, Norm] | None]:
+        """The norm of every head, or those of all queries and of all keys."""
+        children = dict(module.named_children())
+        if "q_norm" not in children:
+            return None, None
+        eps = module.q_norm.variance_epsilon
+        if module.q_norm.weight.numel() == self.width:
+            heads = [side_by_side(norm.weight, 1).expand(count, -1)
+                     for norm, count in ((module.q_norm, self.heads), (module.k_norm, self.groups))]
+            return Norm(torch.cat(heads), eps), None
+        return None, (Norm(side_by_side(module.q_norm.weight, self.heads), eps),
+                      Norm(side_by_side(module.k_norm.weight, self.groups), eps))
 
-    def output(self, mixed: Tensor) -> Tensor:
-        output: Tensor = self.module.o_proj(mixed.flatten(1))
-        return output
+    def project(self, hidden: Tensor, turns: Tensor) -> tuple[Tensor, Tensor]:
+        every, queries = self.projection(hidden), self.heads * self.width
+        turned = every[:, : queries + self.groups * self.width]
+        if self.norm is not None:
+            self.norm.inplace(turned.unflatten(1, (-1, self.width)))
+        elif self.norms is not None:
+            self.norms[0].inplace(turned[:, :queries])
+            self.norms[1].inplace(turned[:, queries:])
+        if self.clip is not None:
+            every.clamp_(-self.clip, self.clip)
+        rotate(turned.unflatten(1, (-1, self.width)), turns)
+        return every[:, :queries], every[:, queries:]
 
+    def _split(self, entries: Tensor) -> tuple[Tensor, Tensor]:
+        """[.., tokens, entry] -> keys, values, both [.., groups, tokens, width]."""
+        keys, values = entries.unflatten(-1, (2, self.groups, self.width)).unbind(-3)
+        return keys.transpose(-2, -3), values.transpose(-2, -3)
 
-def rotate(vectors: Tensor, cos: Tensor, sin: Tensor, interleaved: bool) -> Tensor:
-    """Rotary embedding of vectors [.., seq, width] by cos and sin [seq, width], as transformers lays them out."""
-    half = vectors.shape[-1] // 2
-    if interleaved:
-        first, second = vectors[..., 0::2], vectors[..., 1::2]
-    else:
-        first, second = vectors[..., :half], vectors[..., half:]
-    cos, sin = cos[..., :half], sin[..., :half]
-    return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
+    def over_prompts(self, queries: Tensor, entries: Tensor, mask: Tensor | None) -> Tensor:
+        prompts, seq, _ = queries.shape
+        keys, values = self._split(entries)
+        split = queries.view(prompts, seq, self.heads, self.width).transpose(1, 2)
+        if self.sinks is None:
+            mixed = F.scaled_dot_product_attention(
+                split, keys, values, attn_mask=mask, is_causal=mask is None, scale=self.scale, enable_gqa=True
+            )
+        else:
+            if mask is None:
+                mask = split.new_full((seq, seq), -torch.inf).triu_(1)
+            mixed = self._with_sinks(split.unflatten(1, (self.groups, -1)), keys, values, mask, self.sinks.unsqueeze(-1))
+            mixed = mixed.flatten(1, 2)
+        return mixed.transpose(1, 2).reshape(prompts * seq, -1)
+
+    def _with_sinks(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor, sinks: Tensor) -> Tensor:
+        """gpt-oss: a logit a head takes part in the softmax and has no value. Queries [.., groups, (group,) n, width]."""
+        if queries.dim() == 5:
+            keys, values = keys.unsqueeze(2), values.unsqueeze(2)
+        scores = torch.matmul(queries, keys.transpose(-1, -2)).mul_(self.scale).add_(mask)
+        weights = torch.cat([scores, sinks.expand(*scores.shape[:-1], 1)], dim=-1).softmax(dim=-1)
+        return torch.matmul(weights[..., :-1], values)
+
+    def over_cache(self, queries: Tensor, kept: Tensor, mask: Tensor) -> Tensor:
+        keys, values = self._split(kept)
+        split = queries.unflatten(1, (self.groups, -1, self.width))
+        if self.sinks is not None:
+            return self._with_sinks(split, keys, values, mask, self.sinks).flatten(1)
+        # the query heads of a group stand where tokens usually do: a key is read once for all of them
+        return F.scaled_dot_product_attention(split, keys, values, attn_mask=mask, scale=self.scale).reshape(len(queries), -1)
+
+    def output(self, residual: Tensor, mixed: Tensor) -> Tensor:
+        return self.out.onto(residual, mixed)

@@ -1,59 +1,61 @@
-"""Continuous decoding over the modules of a transformers model.
+"""Continuous decoding of a transformers model: finished rows leave the batch, waiting ones enter.
 
-Finished rows leave the batch and waiting ones enter; a prompt is read once for its whole group. The forward
-is the model's own (its norms, projections, experts and head); only attention is computed here, on caches that
-fit it (`attention.py`). Models of other families go through `plain.py`.
+A prompt is read once for its whole group. Models of other families go through `plain.py`.
 """
 
+from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from eval.engine.attention import CachedAttention, GroupedQueryAttention, LatentAttention
-from eval.engine.sampling import draw, uniforms
+from eval.engine.decoder import Decoder
+from eval.engine.experts import ExpertRecorder
+from eval.engine.sampling import draw, stream
+from eval.engine.stopping import Stopping
 from eval.engine.types import Request, Sampled, Sampling
 
-ATTENTION: dict[str, type[CachedAttention]] = {
-    "deepseek_v3": LatentAttention,
-    "qwen3": GroupedQueryAttention,
-    "qwen3_moe": GroupedQueryAttention,
-}
-
 ROWS = 256  # rows decoded at once: past this a step costs as much a token on two CPU cores
-COMPACT_SHARE = 0.12  # finished rows are carried until they are this share: moving caches has a price too
+TOKENS = 2**17
+"""Tokens that the cache holds at most, over all rows: what bounds the memory of a call."""
+ROOM = 64  # tokens that a row's cache grows by
+PROMPT_TOKENS = 2**13  # tokens of prompts, padding included, that are read at once
 
 
-def fits(config: Any) -> bool:
-    """Whether this engine computes what a model of this config does: full attention in a known family, at rotary
-    frequencies that stay the same as a text grows."""
-    fields = config.to_dict()
-    rope = (fields.get("rope_parameters") or {}).get("rope_type", "default")
-    return config.model_type in ATTENTION and not fields.get("sliding_window") and rope not in ("dynamic", "longrope")
-
-
-@dataclass
-class _Row:
+class Row:
     """One rollout in the making."""
 
-    request: int
-    index: int
-    uniforms: np.ndarray
-    ids: list[int] = field(default_factory=list)
-    logprobs: list[float] = field(default_factory=list)
+    def __init__(self, request: int, index: int, prompt: Sequence[int], seed: int) -> None:
+        self.request, self.index, self.prompt = request, index, tuple(prompt)
+        self.numbers = stream(seed)
+        self.ids: list[int] = []
+        self.logprobs: list[float] = []
+        self.experts: list[Tensor] = []
+
+    def sampled(self, ended: bool) -> Sampled:
+        return Sampled(self.ids, self.logprobs, ended, torch.cat(self.experts).cpu() if self.experts else None)
+
+    @property
+    def text(self) -> tuple[int, ...]:
+        """Everything that was written so far, the prompt included."""
+        return (*self.prompt, *self.ids) if self.ids else self.prompt
 
 
 class NativeEngine:
-    """Samples from a transformers causal language model of a family in `ATTENTION`.
+    """Samples from a transformers causal language model of a family in `families.py`.
 
-    `eos` is the end-of-text id. The weights are read afresh at each call, so the model may be in training.
+    `eos` is the end-of-text id, `decode` makes a text of ids where texts may stop a rollout, `experts` asks for those that tokens took, `rows` and `tokens` bound what is in the
+    batch: its rows, and the tokens that their caches hold. The weights are read afresh at each call, so the model may be in
+    training. One row goes on whatever its length. Raises ValueError where texts may stop a rollout and `decode` is None.
     """
 
-    def __init__(self, model: Any, eos: int, rows: int = ROWS) -> None:
-        self.model, self.eos, self.rows = model, eos, rows
+    def __init__(
+        self, model: Any, eos: int, rows: int = ROWS, tokens: int = TOKENS, decode: Callable[[list[int]], str] | None = None,
+        experts: Sequence[Any] = (),
+    ) -> None:
+        self.model, self.eos, self.rows, self.tokens, self.decode = model, eos, rows, tokens, decode
+        self.recorder = ExpertRecorder() if experts else None
 
     def sample(
         self,
@@ -61,121 +63,147 @@ class NativeEngine:
         sampling: Sampling,
         progress: Callable[[int, int], None] | None = None,
     ) -> list[list[Sampled]]:
+        if not requests:
+            return []
         training = self.model.training
         self.model.eval()
         try:
             with torch.no_grad():
-                return _Batch(self.model, self.eos, self.rows, requests, sampling).run(progress)
+                return _Batch(self, requests, sampling).run(progress)
         finally:
             self.model.train(training)
 
+    def shape(self, logits: Tensor, rows: Sequence[Row]) -> Tensor:
+        """What is drawn from, [rows, vocabulary]: the model's logits. A subclass may change them."""
+        return logits
+
 
 class _Batch:
-    """The state of one call: caches, the rows being decoded and those that wait."""
+    """The state of one call: the rows being decoded and those that wait."""
 
-    def __init__(self, model: Any, eos: int, rows: int, requests: Sequence[Request], sampling: Sampling) -> None:
-        self.body, self.head, self.eos, self.sampling = model.model, model.lm_head, eos, sampling
-        self.requests = requests
-        attention = ATTENTION[model.config.model_type]
-        self.waiting = [(r, i) for r, request in enumerate(requests) for i in range(len(request.seeds))][::-1]
-        self.capacity = max((len(request.prompt) for request in requests), default=0) + sampling.max_tokens
-        self.limit = min(rows, len(self.waiting))
-        weight = self.head.weight
-        self.layers: list[tuple[Any, CachedAttention]] = [
-            (layer, attention(layer.self_attn, self.limit, self.capacity)) for layer in self.body.layers
-        ]
-        self.lengths = torch.zeros(self.limit, dtype=torch.long, device=weight.device)
-        positions = torch.arange(self.capacity, device=weight.device).unsqueeze(0)
-        cos, sin = self.body.rotary_emb(weight[:1], positions)
-        self.cos, self.sin = cos[0], sin[0]
-        self.live: list[_Row] = []
+    def __init__(self, engine: NativeEngine, requests: Sequence[Request], sampling: Sampling) -> None:
+        self.engine, self.requests, self.sampling = engine, requests, sampling
+        self.recorder = engine.recorder
+        self.decoder = Decoder(engine.model, self.recorder)
+        self.stopping = Stopping(sampling.stop, engine.decode) if sampling.stop else None
+        self.waiting = deque(
+            Row(r, i, request.prompt, seed) for r, request in enumerate(requests) for i, seed in enumerate(request.seeds)
+        )
+        self.most = max(len(request.prompt) for request in requests) + sampling.max_tokens
+        self.live: list[Row] = []
+        self.lengths = torch.zeros(0, dtype=torch.long, device=self.decoder.device)
+        self.logits = torch.zeros(0)
         self.done: dict[tuple[int, int], Sampled] = {}
-        self.logits = weight.new_zeros(0, weight.shape[0])
 
     def run(self, progress: Callable[[int, int], None] | None) -> list[list[Sampled]]:
         total = len(self.waiting)
         while self.waiting or self.live:
-            free = self.limit - len(self.live)
-            if self.waiting and (not self.live or free >= min(len(self.waiting), max(1, self.limit // 4))):
-                self._admit(free)
+            free = self._limit() - len(self.live)
+            if self.waiting and (not self.live or free >= min(len(self.waiting), max(1, self._limit() // 4))):
+                self._admit(max(free, 1))
             self._step()
             if progress:
                 progress(len(self.done), total)
         return [[self.done[r, i] for i in range(len(q.seeds))] for r, q in enumerate(self.requests)]
 
+    def _limit(self) -> int:
+        """How many rows there is room for, at the capacity that they have now."""
+        capacity = max(self.decoder.capacity, 1)
+        return min(self.engine.rows, max(1, self.engine.tokens // capacity))
+
     def _admit(self, free: int) -> None:
-        """Read the prompts of the next rows, each prompt once, and copy its cache to every row of its group."""
-        rows = [self.waiting.pop() for _ in range(min(free, len(self.waiting)))]
-        prompts = list(dict.fromkeys(r for r, _ in rows))
-        longest = max(len(self.requests[r].prompt) for r in prompts)
-        ids = torch.zeros(len(prompts), longest, dtype=torch.long, device=self.lengths.device)
-        lengths = torch.tensor([len(self.requests[r].prompt) for r in prompts], device=ids.device)
-        for place, r in enumerate(prompts):
-            ids[place, : lengths[place]] = torch.as_tensor(self.requests[r].prompt)
-        which = torch.tensor([prompts.index(r) for r, _ in rows], device=ids.device)
-        span = slice(len(self.live), len(self.live) + len(rows))
+        """Read the texts of the next rows, each text once, and give its cache to every row of its group."""
+        rows = [self.waiting.popleft() for _ in range(min(free, len(self.waiting)))]
+        needed = max(len(row.text) for row in rows)
+        longest = max([needed, *(int(self.lengths.max()) for _ in self.live[:1])])
+        capacity = min(max(longest + ROOM, self.decoder.capacity), self.most)
+        fitting = max(1, self.engine.tokens // capacity) - len(self.live)
+        while len(rows) > max(fitting, 0 if self.live else 1):
+            self.waiting.appendleft(rows.pop())
+        if not rows:
+            return
+        self.decoder.resize(len(self.live) + len(rows), capacity, len(self.live))
+        groups: dict[tuple[int, ...], list[Row]] = {}
+        for row in rows:
+            groups.setdefault(row.text, []).append(row)
+        texts = sorted(groups, key=len)
+        while texts:
+            # the longest are read first, as many as fit
+            size = max(1, PROMPT_TOKENS // len(texts[-1]))
+            self._read({text: groups[text] for text in texts[-size:]})
+            del texts[-size:]
 
-        hidden = self.body.embed_tokens(ids)
-        for layer, attention in self.layers:
-            normed = layer.input_layernorm(hidden)
-            mixed, keys, values = attention.prefill(normed, self.cos[:longest], self.sin[:longest])
-            attention.fill(span, keys[which], values[which])
-            hidden = hidden + mixed
-            hidden = hidden + layer.mlp(layer.post_attention_layernorm(hidden))
-        last = hidden[torch.arange(len(prompts)), lengths - 1]
-        logits = self.head(self.body.norm(last))[which]
-
-        self.lengths[span] = lengths[which]
-        self.logits = torch.cat([self.logits, logits])
-        for r, i in rows:
-            self.live.append(_Row(r, i, uniforms(self.requests[r].seeds[i], self.sampling.max_tokens)))
+    def _read(self, groups: dict[tuple[int, ...], list[Row]]) -> None:
+        device, counts = self.decoder.device, [len(rows) for rows in groups.values()]
+        lengths = torch.tensor([len(text) for text in groups], device=device)
+        ids = torch.zeros(len(groups), int(lengths.max()), dtype=torch.long)
+        for place, text in enumerate(groups):
+            ids[place, : len(text)] = torch.tensor(text)
+        which = torch.arange(len(groups), device=device).repeat_interleave(torch.tensor(counts, device=device))
+        logits = self.decoder.read(ids.to(device), lengths, which, len(self.live))[which]
+        if self.recorder:
+            for taken, (text, rows) in zip(self.recorder.take(*ids.shape), groups.items(), strict=True):
+                for row in rows:
+                    row.experts = [taken[: len(text)]]
+        self.logits = torch.cat([self.logits, logits]) if self.live else logits
+        self.lengths = torch.cat([self.lengths, lengths[which]])
+        self.live += [row for rows in groups.values() for row in rows]
 
     def _step(self) -> None:
-        """Draw a token a row from the current logits, retire finished rows and run the others forward."""
-        numbers = torch.tensor([row.uniforms[min(len(row.ids), self.sampling.max_tokens - 1)] for row in self.live])
-        tokens, logprobs = draw(self.logits, self.sampling.temperature, numbers.to(self.logits.device), self.sampling.top_p)
-        drawn, values = tokens.tolist(), logprobs.tolist()
-        staying = []
-        for place, row in enumerate(self.live):
-            if self._finished(row):
-                continue
-            row.ids.append(drawn[place])
-            row.logprobs.append(values[place])
-            if self._finished(row):
-                self.done[row.request, row.index] = Sampled(row.ids, row.logprobs, row.ids[-1] == self.eos)
-            else:
-                staying.append(place)
-        if len(staying) <= (1 - COMPACT_SHARE) * len(self.live):
-            tokens = self._compact(staying, tokens)
-        self._forward(tokens)
+        """Draw a token a row from the current logits, let finished rows go and run the others forward."""
+        numbers = torch.tensor([next(row.numbers) for row in self.live], device=self.decoder.device)
+        logits = self.engine.shape(self.logits, self.live)
+        tokens, logprobs = draw(logits, self.sampling.temperature, numbers, self.sampling.top_p, self.sampling.top_k, self.sampling.min_p)
+        finished = []
+        for place, (row, token, value) in enumerate(zip(self.live, tokens.tolist(), logprobs.tolist(), strict=True)):
+            row.ids.append(token)
+            row.logprobs.append(value)
+            ended = token == self.engine.eos or (self.stopping is not None and self.stopping.ends(row.ids))
+            if ended or len(row.ids) >= self.sampling.max_tokens:
+                self.done[row.request, row.index] = row.sampled(ended)
+                finished.append(place)
+        if finished:
+            tokens = self._leave(finished, tokens)
+        if self.live:
+            self._forward(tokens)
 
-    def _finished(self, row: _Row) -> bool:
-        return bool(row.ids) and (row.ids[-1] == self.eos or len(row.ids) >= self.sampling.max_tokens)
-
-    def _compact(self, staying: list[int], tokens: Tensor) -> Tensor:
-        """Drop all rows but these from the batch."""
-        keep = torch.tensor(staying, dtype=torch.long, device=tokens.device)
-        if staying:
-            reach = int(self.lengths[: len(self.live)].max())
-            for _, attention in self.layers:
-                attention.keep(keep, reach)
-        self.lengths[: len(staying)] = self.lengths[keep]
-        self.live = [self.live[place] for place in staying]
-        return tokens[keep]
+    def _leave(self, places: list[int], tokens: Tensor) -> Tensor:
+        """Rows at these places are done or put off: rows from the end take their places. Returns the tokens of who is left."""
+        left = len(self.live) - len(places)
+        gone = set(places)
+        holes = [place for place in places if place < left]
+        movers = [place for place in range(left, len(self.live)) if place not in gone]
+        if holes:
+            self.decoder.move(holes, movers)
+            self.lengths[holes] = self.lengths[movers]
+            tokens[holes] = tokens[movers]
+            for hole, mover in zip(holes, movers, strict=True):
+                self.live[hole] = self.live[mover]
+        del self.live[left:]
+        self.lengths = self.lengths[:left]
+        return tokens[:left]
 
     def _forward(self, tokens: Tensor) -> None:
-        """One token a row through the model, [rows] -> self.logits [rows, vocabulary]."""
-        if not self.live:
-            self.logits = self.logits[:0]
-            return
-        rows = len(self.live)
-        lengths = self.lengths[:rows].clamp(max=self.capacity - 1)
-        cos, sin = self.cos[lengths], self.sin[lengths]
-        mask = torch.arange(int(lengths.max()) + 1, device=tokens.device) <= lengths.unsqueeze(1)
-        hidden = self.body.embed_tokens(tokens)
-        for layer, attention in self.layers:
-            normed = layer.input_layernorm(hidden)
-            hidden = hidden + attention.decode(normed, cos, sin, lengths, mask)
-            hidden = hidden + layer.mlp(layer.post_attention_layernorm(hidden).unsqueeze(1)).squeeze(1)
-        self.logits = self.head(self.body.norm(hidden))
-        self.lengths[:rows] = lengths + 1
+        longest = int(self.lengths.max())
+        if longest >= self.decoder.capacity:
+            tokens = self._grow(tokens)
+            longest = int(self.lengths.max())
+        self.logits = self.decoder.step(tokens, self.lengths, longest)
+        if self.recorder:
+            for row, taken in zip(self.live, self.recorder.take(len(tokens), 1), strict=True):
+                row.experts.append(taken)
+        self.lengths = self.lengths + 1
+
+    def _grow(self, tokens: Tensor) -> Tensor:
+        """Longer caches; the rows that there is no more room for wait, and are read again later. Returns the tokens left."""
+        capacity = min(self.decoder.capacity + max(ROOM, self.decoder.capacity // 4), self.most)
+        fitting = max(1, self.engine.tokens // capacity)
+        if len(self.live) > fitting:
+            # those that have written least lose least
+            order = sorted(range(len(self.live)), key=lambda place: len(self.live[place].ids))
+            put_off = sorted(order[: len(self.live) - fitting])
+            for place in reversed(put_off):
+                self.waiting.appendleft(self.live[place])
+            tokens = self._leave(put_off, tokens)
+        self.decoder.resize(len(self.live), capacity, len(self.live))
+        return tokens

@@ -1,11 +1,15 @@
 """The engine for families without a fast path: transformers' own forward and cache, one batch at a time."""
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from eval.engine.experts import ExpertRecorder
 from eval.engine.sampling import draw, uniforms
+from eval.engine.stopping import Stopping
 from eval.engine.types import Request, Sampled, Sampling
 
 ROWS = 64
@@ -13,10 +17,14 @@ ROWS = 64
 
 class PlainEngine:
     """Samples from any transformers causal language model. Rows are padded on the left; the batch ends with its
-    longest row."""
+    longest row. Raises ValueError where texts may stop a rollout and `decode` is None."""
 
-    def __init__(self, model: Any, eos: int, pad: int | None) -> None:
-        self.model, self.eos, self.pad = model, eos, eos if pad is None else pad
+    def __init__(
+        self, model: Any, eos: int, pad: int | None, decode: Callable[[list[int]], str] | None = None, experts: Sequence[Any] = ()
+    ) -> None:
+        self.model, self.eos, self.pad, self.decode = model, eos, eos if pad is None else pad, decode
+        self.recorder = ExpertRecorder() if experts else None
+        self.experts = experts
 
     def sample(
         self,
@@ -29,7 +37,9 @@ class PlainEngine:
         training = self.model.training
         self.model.eval()
         try:
-            with torch.no_grad():
+            with torch.no_grad(), contextlib.ExitStack() as stack:
+                if self.recorder:
+                    stack.enter_context(self.recorder.watching(self.experts))
                 for start in range(0, len(rows), ROWS):
                     sampled += self._batch(rows[start : start + ROWS], sampling)
                     if progress:
@@ -46,7 +56,9 @@ class PlainEngine:
         mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p, _ in rows], device=device)
         numbers = torch.stack([torch.from_numpy(uniforms(seed, sampling.max_tokens)) for _, seed in rows]).to(device)
         drawn: list[Sampled] = [Sampled([], [], False) for _ in rows]
-        finished = [False] * len(rows)
+        ended = [False] * len(rows)
+        stopping = Stopping(sampling.stop, self.decode) if sampling.stop else None
+        experts: list[Tensor] = []
         cache = None
         positions = (mask.cumsum(-1) - 1).clamp(min=0)
         for step in range(sampling.max_tokens):
@@ -54,15 +66,28 @@ class PlainEngine:
                 input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
             )
             cache = output.past_key_values
-            tokens, logprobs = draw(output.logits[:, -1], sampling.temperature, numbers[:, step], sampling.top_p)
+            if self.recorder:
+                experts.append(self.recorder.take(*ids.shape))
+            tokens, logprobs = draw(
+                output.logits[:, -1], sampling.temperature, numbers[:, step], sampling.top_p, sampling.top_k, sampling.min_p
+            )
             for place, (token, value) in enumerate(zip(tokens.tolist(), logprobs.tolist(), strict=True)):
-                if not finished[place]:
+                if not ended[place]:
                     drawn[place].ids.append(token)
                     drawn[place].logprobs.append(value)
-                    finished[place] = token == self.eos
-            if all(finished):
+                    ended[place] = token == self.eos or (stopping is not None and stopping.ends(drawn[place].ids))
+            if all(ended):
                 break
             ids = tokens.unsqueeze(-1)
             mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
             positions = positions[:, -1:] + 1
-        return [Sampled(s.ids, s.logprobs, done) for s, done in zip(drawn, finished, strict=True)]
+        taken = [_taken(experts, place, longest - len(prompt)) for place, (prompt, _) in enumerate(rows)]
+        return [
+            Sampled(s.ids, s.logprobs, done, None if tokens is None else tokens[: len(prompt) + len(s.ids) - 1])
+            for s, done, tokens, (prompt, _) in zip(drawn, ended, taken, rows, strict=True)
+        ]
+
+
+def _taken(experts: Sequence[Tensor], place: int, padding: int) -> Tensor | None:
+    """The experts of one row's tokens [tokens, layers, top_k], of what each forward recorded [rows, seq, layers, top_k]."""
+    return torch.cat([part[place] for part in experts])[padding:].cpu() if experts else None

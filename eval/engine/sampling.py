@@ -1,8 +1,13 @@
 """Inverse-CDF sampling from per-rollout streams of uniform numbers."""
 
+import math
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from torch import Tensor
+
+BLOCK = 256  # numbers made at once
 
 
 def uniforms(seed: int, count: int) -> np.ndarray:
@@ -10,10 +15,19 @@ def uniforms(seed: int, count: int) -> np.ndarray:
     return np.random.Generator(np.random.Philox(key=seed)).random(count, dtype=np.float32)
 
 
-def draw(logits: Tensor, temperature: float, uniform: Tensor, top_p: float = 1.0) -> tuple[Tensor, Tensor]:
+def stream(seed: int) -> Iterator[float]:
+    """The same stream without an end, made as it is used."""
+    generator = np.random.Generator(np.random.Philox(key=seed))
+    while True:
+        yield from generator.random(BLOCK, dtype=np.float32).tolist()
+
+
+def draw(
+    logits: Tensor, temperature: float, uniform: Tensor, top_p: float = 1.0, top_k: int = 0, min_p: float = 0.0
+) -> tuple[Tensor, Tensor]:
     """One token a row and its log-probability, from logits [rows, vocabulary] and uniform numbers [rows].
 
-    With `top_p` below 1 both are of the distribution over the nucleus alone.
+    With `top_p`, `top_k` or `min_p` (see `Sampling`) both are of the distribution over the tokens they leave alone.
 
     The token is the first whose cumulative probability exceeds the row's number: one pass where
     `torch.multinomial` sorts, and the same token whatever else is in the batch.
@@ -22,14 +36,24 @@ def draw(logits: Tensor, temperature: float, uniform: Tensor, top_p: float = 1.0
         logprobs = torch.log_softmax(logits.float(), dim=-1)
         tokens = logprobs.argmax(dim=-1)
     else:
-        logprobs = torch.log_softmax(logits.float() / temperature, dim=-1)
+        logprobs = torch.log_softmax(logits.float() if temperature == 1 else logits.float() / temperature, dim=-1)
+        if 0 < top_k < logits.shape[-1]:
+            least = logprobs.topk(top_k, dim=-1).values[:, -1:]
+            logprobs = _only(logprobs, logprobs >= least)
         if top_p < 1:
             logprobs = _nucleus(logprobs, top_p)
+        if min_p > 0:
+            logprobs = _only(logprobs, logprobs >= logprobs.amax(dim=-1, keepdim=True) + math.log(min_p))
         cumulative = logprobs.exp().cumsum(dim=-1)
         target = (uniform * cumulative[:, -1]).unsqueeze(-1)
         tokens = torch.searchsorted(cumulative, target, right=True).squeeze(-1)
         tokens = tokens.clamp_(max=logits.shape[-1] - 1)
     return tokens, logprobs.gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
+
+
+def _only(logprobs: Tensor, kept: Tensor) -> Tensor:
+    """The distribution over the tokens that are kept, [rows, vocabulary]."""
+    return torch.log_softmax(logprobs.masked_fill(~kept, -torch.inf), dim=-1)
 
 
 def _nucleus(logprobs: Tensor, top_p: float) -> Tensor:

@@ -3,17 +3,31 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How tokens are drawn. `temperature` 0 takes the likeliest token; `top_p` below 1 draws from the likeliest tokens
-    that hold so much probability together (nucleus sampling, Holtzman et al. 2020)."""
+    """How tokens are drawn, and where a rollout ends besides its end-of-text id and its `max_tokens`.
+
+    temperature  divides the logits; 0 takes the likeliest token
+    top_p        below 1, the likeliest tokens that hold so much probability together (nucleus, Holtzman et al. 2020)
+    top_k        above 0, the so many likeliest tokens (Fan et al. 2018)
+    min_p        tokens at least so likely, as a share of the likeliest one's probability (Nguyen et al. 2024)
+    stop         texts; a rollout ends with the token that completes one, and counts as finished
+
+    Each narrows what the ones before it left, in transformers' order: temperature, top_k, top_p, min_p.
+    """
 
     max_tokens: int
     temperature: float = 1.0
     top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
+    stop: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +41,16 @@ class Request:
 @dataclass(frozen=True, slots=True)
 class Sampled:
     """One sampled continuation: its token ids (the end-of-text id included), their log-probabilities under the
-    tempered distribution they were drawn from, and whether it ended by itself."""
+    tempered distribution they were drawn from, and whether it ended by itself.
+
+    `experts` [tokens, layers, top_k] are those that the tokens took, of prompt and continuation but for the last token, which is
+    never read back; None where they are not recorded.
+    """
 
     ids: list[int]
     logprobs: list[float]
     finished: bool
+    experts: "Tensor | None" = None
 
 
 class Engine(Protocol):

@@ -1,8 +1,10 @@
-"""`retort bench`: how fast graders are on this machine."""
+"""`retort bench`: how fast graders, rollouts, training and starts are on this machine."""
 
 import argparse
 import json
 import statistics
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +15,22 @@ LEVELS = ("L1", "L2", "L3", "L4")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("what", choices=("grade", "math"),
-                        help="grade: programs put to three tests each, in the sandbox; math: answers of GSM8K and MATH-500, beside math-verify")
+    parser.add_argument("what", choices=("grade", "math", "rollouts", "train", "start"),
+                        help="grade: programs put to three tests each, in the sandbox; math: answers of GSM8K and MATH-500, beside math-verify; "
+                             "rollouts: tokens a second, beside model.generate; train: steps of GRPO and SFT, beside trl; start: commands "
+                             "that should answer at once")
     parser.add_argument("--level", choices=LEVELS, default="L3", help="grade: highest level of the sandbox that is used (default L3)")
     parser.add_argument("--seconds", type=float, default=2.0, metavar="S", help="grade: time for each way (default 2)")
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="math: folder of benchmark files (default: $RETORT_DATA)")
+    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="rollouts, train, start: times that each side is measured (default 5)")
     parser.add_argument("--json", action="store_true", help="print what was measured as JSON")
 
 
 def main(args: argparse.Namespace) -> int:
-    return _programs(args) if args.what == "grade" else _mathematics(args)
+    if args.rounds < 1:
+        raise usage_error(f"--rounds must be at least 1, not {args.rounds}")
+    ways = {"grade": _programs, "math": _mathematics, "rollouts": _rollouts, "train": _training, "start": _start}
+    return ways[args.what](args)
 
 
 def _programs(args: argparse.Namespace) -> int:
@@ -73,3 +81,64 @@ def _row(one: Any) -> Any:
     if isinstance(one, str):
         return one
     return {**vars(one), "ratio": {"median": statistics.median(one.ratios), "least": min(one.ratios), "most": max(one.ratios)}}
+
+
+def _rollouts(args: argparse.Namespace) -> int:
+    from pipeline import bench_rollouts
+
+    found = {name: bench_rollouts.measure(case, args.rounds, _tell(name, args)) for name, case in bench_rollouts.CASES.items()}
+    if args.json:
+        print(json.dumps({"rollouts": {name: vars(one) for name, one in found.items()}}, indent=2))
+        return 0
+    print(f"rollouts at temperature 1, by us and by model.generate in turn ({args.rounds} rounds each), {_machine()}:")
+    for name, one in found.items():
+        print(f"  {name:<15}{one.ratio:6.2f} times as fast ({one.ratio_min:.2f} to {one.ratio_max:.2f})   {one.tokens_per_s:7.0f} tokens/s, "
+              f"generate {one.baseline_tokens_per_s:6.0f}   {one.share_of_peak:5.1%} of peak   log-probabilities within {one.max_logprob_error:.0e}")
+    for name, points in bench_rollouts.growth().items():
+        print(f"\ntokens/s by {name}")
+        most = max(points.values())
+        for value, rate in points.items():
+            print(f"  {value:>5}  {rate:7.0f}  {'#' * round(50 * rate / most)}")
+    return 0
+
+
+def _training(args: argparse.Namespace) -> int:
+    from pipeline import bench_train
+
+    found = bench_train.measure(args.rounds, _tell("", args))
+    if args.json:
+        print(json.dumps({"train": {name: vars(one) for name, one in found.items()}}, indent=2))
+        return 0
+    print(f"training steps, by us and by trl in turn ({args.rounds} rounds each), {_machine()}:")
+    for name, one in found.items():
+        print(f"  {name:<18}{one.ratio:6.2f} times as fast ({one.ratio_min:.2f} to {one.ratio_max:.2f})   {one.seconds:.2f} s a step, "
+              f"trl {one.baseline_seconds:.2f} s")
+    return 0
+
+
+def _start(args: argparse.Namespace) -> int:
+    from pipeline import bench_start
+
+    found = bench_start.measure(args.rounds)
+    if args.json:
+        print(json.dumps({"start": {name: vars(one) for name, one in found.items()}}, indent=2))
+        return 0
+    for name, one in found.items():
+        print(f"  retort {name:<16}{one.median:.2f} s ({one.least:.2f} to {one.most:.2f}), {one.processor:.2f} s of a processor; "
+              f"at most {one.allowed:.1f} s wanted")
+    return 0
+
+
+def _machine() -> str:
+    import torch
+
+    return f"fp32, {torch.get_num_threads()} threads"
+
+
+def _tell(name: str, args: argparse.Namespace) -> Callable[[str], None]:
+    """Says every round's ratio on the standard error, where a person waits."""
+    def tell(text: str) -> None:
+        if not args.json:
+            print(f"  {name} {text}", file=sys.stderr, flush=True)
+
+    return tell

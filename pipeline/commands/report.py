@@ -58,7 +58,19 @@ def _stages(report: dict[str, Any]) -> str:
 
     rows = [
         (stage["name"], stage["kind"], duration(stage["seconds"]), "" if stage["tokens"] is None else f"{stage['tokens']:,}",
-         "made by an earlier run" if stage["reused"] else "")
+         _load(stage["metrics"]), "made by an earlier run" if stage["reused"] else "")
         for stage in report["stages"]
     ]
-    return table(("stage", "kind", "time", "tokens", ""), rows) if rows else ""
+    if not any(row[4] for row in rows):
+        return table(("stage", "kind", "time", "tokens", ""), [(*row[:4], row[5]) for row in rows]) if rows else ""
+    return table(("stage", "kind", "time", "tokens", "expert load", ""), rows) + "\n\n" + LOAD
+
+
+LOAD = "expert load: of the busiest expert over the mean, in the worst layer, at the start of training and at its end"
+
+
+def _load(metrics: dict[str, Any]) -> str:
+    """How the load of experts went, for a stage that trained a Mixture of Experts."""
+    end = metrics.get("expert_load_max_over_mean")
+    start = metrics.get("expert_load_max_over_mean_at_start", end)
+    return "" if end is None else f"{start:.2f} to {end:.2f}"

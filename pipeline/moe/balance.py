@@ -1,74 +1,179 @@
-"""Keeping the load of experts even without an auxiliary loss, and telling how even it is."""
+"""Keeping the load of experts even while a model is trained: losses, DeepSeek-V3's bias, capacity."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from pipeline.moe import losses
+from pipeline.moe.balancing import Balancing
+from pipeline.moe.capacity import fitting
+from pipeline.moe.families import FAMILIES
+from pipeline.moe.losses import Routed
 from pipeline.moe.routers import Router, Routing, routers
+from pipeline.moe.watch import Watch
 from pipeline.stage import StageError
 
-SPEED = 1e-3
-"""DeepSeek-V3's gamma, for the families whose routers have a bias to move."""
+LOSSES: dict[str, Callable[[Routed], Tensor]] = {
+    "importance": losses.importance, "load": losses.load, "z": losses.z, "sequence": losses.sequence,
+}
 
 
 class Balance:
-    """Counts tokens per expert, and moves DeepSeek-V3's selection bias against the load.
+    """Balances the routers of a model in training, as `balancing` says, and as its family's makers did where it says nothing.
 
-    After each optimizer step (DeepSeek-V3, arXiv 2412.19437, section 2.1.2): b_i += speed * sign(mean load - load_i), with the
-    load of all processes. transformers holds the bias (`e_score_correction_bias`) but never moves it. Only forwards in training
-    mode count, so that rollouts and probes do not; a model without routers is left alone.
+    Call `loss` after the forwards of a micro-batch, add what it returns to the loss, and `step` after each optimizer step, which
+    moves the selection bias (DeepSeek-V3, arXiv 2412.19437, section 2.1.2): b_i += speed * sign(mean load - load_i), with the load
+    of all processes. transformers holds that bias (`e_score_correction_bias`) but never moves it.
 
-    `speed` None is SPEED where there is a bias and 0 elsewhere. Raises StageError for a speed that has no bias to move.
+    Only forwards in training mode with gradients count, and of these no padding. Capacity holds in all full forwards; rollouts are
+    decoded without, since which tokens are dropped would depend on what else is in the batch. The losses are those of one
+    process's micro-batch. A model without routers is left alone.
+
+    Raises StageError for a setting that the model cannot honour.
     """
 
-    def __init__(self, model: Any, speed: float | None) -> None:
+    def __init__(self, model: Any, balancing: Balancing | None = None) -> None:
         self.routers = routers(model)
-        movable = [router for router in self.routers if router.bias is not None]
-        if speed and self.routers and not movable:
-            family = model.config.model_type
-            raise StageError(f"balance_speed: {family} routers have no selection bias to move; leave it out, or set it to 0")
-        self.speed = (SPEED if movable else 0.0) if speed is None else speed
-        self.loads: dict[int, Tensor] = {}
-        self.history: dict[int, Tensor] = {}
-        self._handles = [handle for router in self.routers for handle in router.watch(self._counter(router))]
+        self.balancing = _settled(model.config, self.routers, balancing or Balancing())
+        self.watch = Watch([router.layer for router in self.routers], *_sizes(self.routers))
+        self._forward: _Forward | None = None
+        self._seen: list[_Forward] = []
+        self._load: Tensor | None = None
+        self._dropped = self._loss = 0.0
+        self._weights = {name: weight for name in LOSSES if (weight := getattr(self.balancing, name))}
+        self._needs_logits = bool(self._weights or self.balancing.device)
+        self._handles: list[Any] = []
+        if self.routers:
+            self._handles = [
+                model.register_forward_pre_hook(self._begin, with_kwargs=True),
+                model.register_forward_hook(self._end, always_call=True),
+            ]
+        if self.balancing.capacity:
+            self._handles += [handle for router in self.routers for handle in router.reroute(self._within_capacity(router))]
+        self._handles += [handle for router in self.routers for handle in router.watch(self._keep)]
 
-    def _counter(self, router: Router) -> Any:
-        def count(routing: Routing) -> None:
-            if router.module.training and torch.is_grad_enabled():
-                load = torch.bincount(routing.chosen.flatten(), minlength=router.experts)
-                self.loads[router.layer] = self.loads.get(router.layer, torch.zeros_like(load)) + load
+    def _begin(self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        ids = kwargs["input_ids"] if "input_ids" in kwargs else args[0]
+        decoding = bool(kwargs.get("use_cache"))
+        mask = kwargs.get("attention_mask")
+        self._forward = None if decoding else _Forward(ids, mask, model.training, torch.is_grad_enabled())
 
-        return count
+    def _end(self, *_: Any) -> None:
+        if self._forward and self._forward.counts and self._forward.routings:
+            self._seen.append(self._forward)
+        self._forward = None
+
+    def _keep(self, routing: Routing) -> None:
+        if self._forward and self._forward.counts:
+            self._forward.routings.append(routing if self._needs_logits else Routing(routing.logits.detach(), routing.chosen, routing.weights.detach()))
+
+    def _within_capacity(self, router: Router) -> Callable[[Routing], Routing | None]:
+        def drop(routing: Routing) -> Routing | None:
+            if self._forward is None:
+                return None
+            factor = self.balancing.capacity if self._forward.training else self.balancing.capacity_evaluation
+            if not factor:
+                return None
+            fits = fitting(routing.chosen, routing.weights.detach(), router.experts, factor, self._forward.real)
+            if self._forward.counts:
+                self._dropped += float((~fits).sum())
+            return Routing(routing.logits, routing.chosen, routing.weights * fits)
+
+        return drop
+
+    def loss(self) -> Tensor:
+        """The auxiliary losses of the forwards since it was last called, weighted; a number without a gradient where there are none."""
+        total = torch.zeros(())
+        if self._seen:
+            routed = self._taken()
+            load = routed.load()
+            self._load = load if self._load is None else self._load + load
+            total = sum((weight * LOSSES[name](routed).mean() for name, weight in self._weights.items()), total.to(load.device))
+            if self.balancing.device and self.balancing.devices:
+                total = total + self.balancing.device * losses.device(routed, self.balancing.devices).mean()
+            self._loss = float(total.detach())
+        return total
+
+    def _taken(self) -> Routed:
+        """What was seen since, without padding, and forgotten here."""
+        seen, self._seen = self._seen, []
+        layers = [
+            Routing(*(torch.cat([forward.tokens(getattr(forward.routings[place], part)) for forward in seen]) for part in _PARTS))
+            for place in range(len(self.routers))
+        ]
+        first, sequences = 0, []
+        for forward in seen:
+            sequences.append(forward.tokens(forward.sequence) + first)
+            first += forward.rows
+        logits, chosen, weights = (torch.stack([getattr(layer, part) for layer in layers]) for part in _PARTS)
+        return Routed(logits, chosen, weights, torch.cat(sequences), self.routers[0].gating)
 
     @torch.no_grad()
     def step(self) -> None:
         """Move the biases by the load since the last step, and start counting anew."""
-        distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
-        for router in self.routers:
-            if router.layer not in self.loads:
-                continue
-            load = self.loads.pop(router.layer).float()
-            if distributed:
-                torch.distributed.all_reduce(load)
-            self.history[router.layer] = self.history.get(router.layer, torch.zeros_like(load)).mul_(0.98).add_(load)
-            bias = router.bias
-            if bias is not None and self.speed > 0:
-                bias += self.speed * torch.sign(load.mean() - load)
-
-    def max_over_mean(self) -> float | None:
-        """The load of the busiest expert over the mean, for the worst layer, over about the last 50 steps."""
-        if not self.history:
-            return None
-        return max(float(load.max() / load.mean()) for load in self.history.values())
+        self.loss()
+        if self._load is None:
+            return
+        load, self._load = self._load, None
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.all_reduce(load)
+        self.watch.see(load, self._dropped, self._loss)
+        self._dropped = 0.0
+        for router, counted in zip(self.routers, load, strict=True):
+            if router.bias is not None and self.balancing.bias_speed:
+                router.bias.add_(self.balancing.bias_speed * torch.sign(counted.mean() - counted))
 
     def state(self) -> dict[str, Any]:
-        """What `max_over_mean` remembers; the biases are the model's."""
-        return {"history": self.history}
+        """What the watch remembers; the biases are the model's."""
+        return self.watch.state()
 
     def restore(self, state: dict[str, Any]) -> None:
-        self.history = state["history"]
+        self.watch.restore(state)
 
     def remove(self) -> None:
         for handle in self._handles:
             handle.remove()
+
+
+_PARTS = ("logits", "chosen", "weights")
+
+
+class _Forward:
+    """One forward: the shape and padding of its tokens [rows, seq], and what its routers did, a routing a layer."""
+
+    def __init__(self, ids: Tensor, mask: Tensor | None, training: bool, gradients: bool) -> None:
+        self.rows, length = ids.shape
+        self.training, self.counts = training, training and gradients
+        self.real = None if mask is None or bool(mask.all()) else mask.flatten().bool()
+        self.sequence = torch.arange(self.rows, device=ids.device).repeat_interleave(length)
+        self.routings: list[Routing] = []
+
+    def tokens(self, values: Tensor) -> Tensor:
+        """The entries of values [rows * seq, ..] that are no padding."""
+        return values if self.real is None else values[self.real]
+
+
+def _sizes(found: list[Router]) -> tuple[int, int]:
+    return (found[0].experts, found[0].top_k) if found else (0, 0)
+
+
+def _settled(config: Any, found: list[Router], wanted: Balancing) -> Balancing:
+    """The settings of a model: what is wanted, over what its family's makers did. Raises StageError where it cannot be."""
+    family = config.model_type
+    explicit = [name for name in ("bias_speed", *LOSSES, "device", "capacity") if getattr(wanted, name)]
+    if not found:
+        if explicit:
+            raise StageError(f"balance.{explicit[0]}: {family} models have no routers to balance; leave it out")
+        return Balancing()
+    if found[0].top_k == found[0].experts:
+        idle = [name for name in explicit if name not in ("importance", "z")]
+        if idle:
+            raise StageError(f"balance.{idle[0]}: every token takes all {found[0].experts} experts of this model; leave it out")
+        return wanted
+    if wanted.bias_speed and found[0].bias is None:
+        raise StageError(f"balance.bias_speed: {family} routers have no selection bias to move; leave it out, or set it to 0")
+    if wanted.devices and found[0].experts % wanted.devices:
+        raise StageError(f"balance.devices: {found[0].experts} experts do not split evenly over {wanted.devices} devices")
+    return wanted.over(FAMILIES[family].balance(config))

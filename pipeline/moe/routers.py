@@ -1,4 +1,4 @@
-"""Finding the routers of a model, and reading what they do, in the families that Retort knows."""
+"""Finding the routers of a model, reading what they do, and choosing in their stead, in the families that Retort knows."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,32 +7,8 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-
-@dataclass(frozen=True)
-class Family:
-    """Where a family of transformers keeps its MoE: the `block` inside each of `layers`, and the `router` inside that block.
-
-    Beside the router every block has `experts`, a module called with hidden states, chosen experts and their weights. `grouped`
-    says whether transformers can run them all in one grouped multiplication.
-    """
-
-    block: str = "mlp"
-    router: str = "gate"
-    layers: str = "model.layers"
-    grouped: bool = True
-
-
-FAMILIES = {
-    "mixtral": Family(),
-    "qwen2_moe": Family(),
-    "qwen3_moe": Family(),  # with decoder_sparse_step k also OpenMoE's style: a MoE layer every k-th layer
-    "olmoe": Family(),
-    "deepseek_v2": Family(),
-    "deepseek_v3": Family(),
-    "gpt_oss": Family(router="router"),
-    "dbrx": Family("ffn", "router", "transformer.blocks", grouped=False),
-}
-"""By `model_type`. Switch itself is left out: it is an encoder and decoder, which no stage trains."""
+from pipeline.moe.families import FAMILIES
+from pipeline.moe.gating import Gating
 
 
 class UnknownFamilyError(Exception):
@@ -51,12 +27,17 @@ class Routing:
 
 @dataclass(frozen=True)
 class Router:
-    """The router of one layer. `module` computes the logits, `users` are the experts that take what was chosen."""
+    """The router of one layer. `module` computes the logits, `users` are the experts that take what was chosen.
+
+    A layer whose every expert is used (top_k = experts, a dense-gated layer) is the simplest case of one that chooses.
+    """
 
     layer: int
     module: nn.Module
     users: nn.Module
     experts: int
+    top_k: int
+    gating: Gating
 
     @property
     def bias(self) -> Tensor | None:
@@ -65,16 +46,27 @@ class Router:
 
     def watch(self, seen: Callable[[Routing], None]) -> list[RemovableHandle]:
         """Call `seen` with the routing of every forward until the handles are removed."""
+        return self._hook(seen, first=False)
+
+    def reroute(self, choose: Callable[[Routing], Routing | None]) -> list[RemovableHandle]:
+        """Let the experts take the routing that `choose` returns for the router's own, where it is not None.
+
+        Who watches sees what was taken.
+        """
+        return self._hook(choose, first=True)
+
+    def _hook(self, choose: Callable[[Routing], Routing | None], first: bool) -> list[RemovableHandle]:
         logits: list[Tensor] = []
 
         def keep(_module: nn.Module, _inputs: Any, output: Any) -> None:
             logits[:] = [output if isinstance(output, Tensor) else output[0]]
 
-        def tell(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            _hidden, chosen, weights = inputs
-            seen(Routing(logits.pop(), chosen, weights))
+        def tell(_module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
+            hidden, chosen, weights = inputs
+            taken = choose(Routing(logits.pop(), chosen, weights))
+            return None if taken is None else (hidden, taken.chosen, taken.weights)
 
-        return [self.module.register_forward_hook(keep), self.users.register_forward_pre_hook(tell)]
+        return [self.module.register_forward_hook(keep), self.users.register_forward_pre_hook(tell, prepend=first)]
 
 
 def routers(model: Any) -> list[Router]:
@@ -88,8 +80,9 @@ def routers(model: Any) -> list[Router]:
     for index, layer in enumerate(model.get_submodule(family.layers)):
         parts = dict(layer.get_submodule(family.block).named_children())
         if "experts" in parts:
-            weight = next(parts[family.router].parameters())
-            found.append(Router(index, parts[family.router], parts["experts"], weight.shape[0]))
+            experts = next(parts[family.router].parameters()).shape[0]
+            top_k, gating = family.top_k(model.config), family.gating(model.config)
+            found.append(Router(index, parts[family.router], parts["experts"], experts, top_k, gating))
     return found
 
 

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.corpus import Corpus
 from pipeline.data import Document, Joined, Stream, read_rows
+from pipeline.moe.balancing import Balancing
 from pipeline.stage import ArtifactType, Context, DatasetInput, Metrics, ModelInput, Stage
 
 POSITION_ROWS = 32  # long documents that loss by position is measured on
@@ -48,7 +49,7 @@ class Extend(Stage):
     learning_rate: float = Field(default=5e-3, gt=0, description="of matrices, by Muon")
     adam_learning_rate: float = Field(default=7.5e-4, gt=0, description="of everything else, by AdamW")
     prompt_weight: float = Field(default=0.1, ge=0)
-    balance_speed: float | None = Field(default=None, ge=0)
+    balance: Balancing = Balancing()
 
     def run(self, ctx: Context) -> Metrics:
         from pipeline import models
@@ -91,8 +92,7 @@ class Extend(Stage):
             rate=self.learning_rate,
             adam_rate=self.adam_learning_rate,
             schedule=schedule,
-            balance_speed=self.balance_speed,
-            chunks=4,
+            balance=self.balance,
         )
 
     def _documents(self, length: int, short: float, rng: random.Random, ctx: Context) -> Iterator[Document]:

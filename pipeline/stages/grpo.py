@@ -6,9 +6,12 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from pipeline.lora import Lora
+from pipeline.moe.balancing import Balancing
 from pipeline.stage import ArtifactType, Asks, Context, Metrics, ModelInput, PlugIn, Stage, StageError
 from rewards.rubric import Rubric
 from rewards.types import Problem
+
+CLIPS = {"token": (0.2, 0.28), "sequence": (3e-4, 4e-4)}  # DAPO; GSPO, section 5.1
 
 ProblemSets = Annotated[list[str], PlugIn("problem set")]
 
@@ -23,7 +26,7 @@ class Grpo(Stage):
     """
 
     kind: ClassVar[str] = "grpo"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     makes: ClassVar[ArtifactType] = "model"
     distributed: ClassVar[bool] = True
 
@@ -38,16 +41,22 @@ class Grpo(Stage):
     learning_rate: float = Field(default=3e-4, gt=0)
     warmup_steps: int = Field(default=4, ge=0, description="optimizer steps")
     beta: float = Field(default=0.0, ge=0, description="weight of the KL divergence from the start")
-    clip: float = Field(default=0.2, gt=0)
-    clip_high: float = Field(default=0.28, gt=0, description="DAPO's upper clip (arXiv 2503.14476)")
+    clip: float | None = Field(default=None, gt=0, description="0.2 for ratios of tokens, 3e-4 for those of sequences")
+    clip_high: float | None = Field(default=None, gt=0, description="DAPO's 0.28 (arXiv 2503.14476), GSPO's 4e-4")
     scale: Literal["group", "batch", "none"] = "group"
-    importance: Literal["token", "sequence"] = "token"
+    importance: Literal["token", "sequence"] | None = Field(
+        default=None, description="ratios of tokens, the default for dense models, or of sequences (GSPO, arXiv 2507.18071)"
+    )
     temperature: float = Field(default=1.0, gt=0)
     max_completion_tokens: int = Field(default=64, ge=1)
     open_thinking: bool = Field(default=False, description="whether the prompt already opens the thinking")
     gate: int = Field(default=16, ge=0, description="rollouts a problem before training; 0 skips the check")
     gate_at_least: float = Field(default=0.2, ge=0, le=1, description="least share of problems solved once in them")
-    balance_speed: float = Field(default=0.0, ge=0)
+    balance: Balancing = Balancing()
+    replay: Literal["rollout", "policy", "off"] = Field(
+        default="rollout", description="whose experts training takes: the rollouts' (R3), the old policy's (R2), or the router's"
+    )
+    rollout_dtype: Literal["float32", "bfloat16"] | None = Field(default=None, description="precision of rollouts; the policy's")
     lora: Lora | None = Field(default=None, description="train adapters alone, and merge them at the end")
 
     @model_validator(mode="after")
@@ -57,12 +66,15 @@ class Grpo(Stage):
             raise ValueError(f"{batch} rollouts a step do not split into {self.updates_per_step} updates")
         if problems < self.prompts_per_step:
             raise ValueError(f"{problems} problems are too few for {self.prompts_per_step} prompts a step")
+        if self.lora and self.rollout_dtype:
+            raise ValueError("rollout_dtype is for full weights; leave it or lora out")
         return self
 
     def asks(self, seed: int) -> list[Asks]:
         return [Asks(reference, self.problems_each, seed, "train") for reference in self.problems]
 
     def run(self, ctx: Context) -> Metrics:
+        import torch
         from datasets import Dataset
 
         from eval.problems import load
@@ -81,30 +93,33 @@ class Grpo(Stage):
             {problem.id: problem for problem in problems}, self.reward, tokenizer, THINK if self.open_thinking else ""
         )
         with lora.adapted(model, self.lora, ctx, self.model):
-            balance = Balance(model, self.balance_speed)
+            balance = Balance(model, self.balance)
             watch = _watch(ctx, self, reward, balance)
             trainer = PolicyTrainer(
                 model=model,
-                args=self._config(ctx),
+                args=self._config(ctx, mixture=bool(balance.routers)),
                 reward_funcs=reward,
                 train_dataset=Dataset.from_list(self._visits(problems, ctx.seed)),
                 processing_class=tokenizer,
                 callbacks=[watch],
                 seed_parts=(ctx.seed, ctx.name),
                 open_thinking=self.open_thinking,
+                balance=balance,
+                replay=None if self.replay == "off" else self.replay,
+                rollout_dtype=getattr(torch, self.rollout_dtype) if self.rollout_dtype else None,
             )
+            watch.replay = trainer.replay
             trainer.train_with(ctx.checkpoints, reward=reward, balance=balance, watch=watch)
             balance.remove()
             del model.forward  # trl's fused head is an attribute of the instance, and belongs to this trainer
         models.save(model, tokenizer, ctx.out)
-        loads = balance.max_over_mean()
         return {
             "parameters": models.parameters(model),
             "steps": self.steps,
             "tokens": int(trainer.state.num_input_tokens_seen),
             **{f"before/{name}": value for name, value in before.items()},
             **watch.last,
-            **({} if loads is None else {"expert_load_max_over_mean": loads}),
+            **balance.watch.summary(),
         }
 
     def _visits(self, problems: list[Problem], seed: int) -> list[dict[str, Any]]:
@@ -117,13 +132,15 @@ class Grpo(Stage):
             visit += 1
         return rows[:needed]
 
-    def _config(self, ctx: Context) -> Any:
+    def _config(self, ctx: Context, mixture: bool) -> Any:
         import torch
         from trl import GRPOConfig
 
         from pipeline.processes import share_of
 
         batch = self.prompts_per_step * self.group_size
+        importance = self.importance or ("sequence" if mixture else "token")
+        low, high = CLIPS[importance]
         return GRPOConfig(
             output_dir=str(ctx.checkpoints.folder),
             max_steps=self.steps * self.updates_per_step,
@@ -140,11 +157,12 @@ class Grpo(Stage):
             weight_decay=0.0,
             max_grad_norm=1.0,
             beta=self.beta,
-            epsilon=self.clip,
-            epsilon_high=self.clip_high,
+            epsilon=self.clip or low,
+            epsilon_high=self.clip_high or high,
             loss_type="dapo",
             scale_rewards=self.scale,
-            importance_sampling_level=self.importance,
+            importance_sampling_level=importance,
+            router_aux_loss_coef=0.0,
             mask_truncated_completions=False,
             seed=ctx.seed,
             data_seed=ctx.seed,
@@ -196,6 +214,7 @@ def _watch(ctx: Context, stage: Grpo, reward: Any, balance: Any) -> Any:
     class Watch(TrainerCallback):
         def __init__(self) -> None:
             self.last: dict[str, float] = {}
+            self.replay: Any = None
 
         def state(self) -> dict[str, Any]:
             return {"last": self.last}
@@ -215,7 +234,8 @@ def _watch(ctx: Context, stage: Grpo, reward: Any, balance: Any) -> Any:
                 "length": logs["completions/mean_length"],
                 "entropy": logs["entropy"],
             }
-            loads = balance.max_over_mean()
+            for warning in balance.watch.warnings():
+                ctx.note(warning)
             row = {
                 "step": (state.global_step - 1) // stage.updates_per_step + 1,
                 **self.last,
@@ -223,9 +243,10 @@ def _watch(ctx: Context, stage: Grpo, reward: Any, balance: Any) -> Any:
                 **{f"verdict/{name}": value for name, value in reward.verdicts.items()},
                 "groups_without_signal": logs["frac_reward_zero_std"],
                 "gradient_norm": logs.get("grad_norm"),
-                "load_max_over_mean": loads,
+                **balance.watch.figures(),
+                **(self.replay.figures() if self.replay else {}),
             }
             ctx.log(row)
-            ctx.progress(state.global_step, stage.steps * stage.updates_per_step, **self.last)
+            ctx.progress(state.global_step, stage.steps * stage.updates_per_step, **self.last, **balance.watch.shown())
 
     return Watch()

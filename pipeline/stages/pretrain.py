@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.corpus import Corpus
 from pipeline.data import Stream
+from pipeline.moe.balancing import Balancing
 from pipeline.stage import ArtifactType, Context, Metrics, Stage
 
 
@@ -45,7 +46,7 @@ class Pretrain(Stage):
     learning_rate: float = Field(default=5e-3, gt=0, description="of matrices, by Muon")
     adam_learning_rate: float = Field(default=1e-3, gt=0, description="of everything else, by AdamW")
     prompt_weight: float = Field(default=0.1, ge=0, description="weight of prompt tokens in the loss")
-    balance_speed: float | None = Field(default=None, ge=0, description="of the routers' bias update; 0 is off, the default fits the family")
+    balance: Balancing = Balancing()
     probe_every: int = Field(default=100, ge=1)
     probe_at_least: float = Field(default=0.5, ge=0, le=1)
 
@@ -70,7 +71,7 @@ class Pretrain(Stage):
             self.learning_rate,
             self.adam_learning_rate,
             Schedule(self.steps, self.more_steps),
-            self.balance_speed,
+            self.balance,
         )
         ask = trace_probe(model, tokenizer)
         probe = Probe(ask, self.probe_every, self.probe_at_least)

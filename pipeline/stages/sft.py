@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from pipeline.lora import Lora
+from pipeline.moe.balancing import Balancing
 from pipeline.stage import ArtifactType, Context, DatasetInput, Metrics, ModelInput, Stage, StageError
 
 
@@ -19,6 +20,7 @@ class Training(Stage):
     adam_learning_rate: float = Field(default=1e-3, gt=0, description="of everything else, by AdamW")
     limit: int | None = Field(default=None, ge=1, description="use the first so many rows only")
     lora: Lora | None = Field(default=None, description="train adapters alone, by AdamW, and merge them at the end")
+    balance: Balancing = Balancing()
     max_length: int = Field(default=4096, ge=8, description="longer rows are left out, and counted")
 
     def train(self, ctx: Context, model_reference: str, data_reference: str) -> Metrics:
@@ -49,6 +51,7 @@ class Training(Stage):
             rate=self.learning_rate,
             adam_rate=self.adam_learning_rate,
             schedule=Schedule(steps, warmup=min(10, steps // 5)),
+            balance=self.balance,
         )
         with lora.adapted(model, self.lora, ctx, model_reference):
             metrics = train(ctx, model, tokenizer, order[: steps * self.batch_size], plan)

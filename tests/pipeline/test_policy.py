@@ -12,6 +12,8 @@ from trl import GRPOConfig, GRPOTrainer
 
 from eval.problems import load
 from pipeline import models
+from pipeline.moe.balance import Balance
+from pipeline.moe.balancing import Balancing
 from pipeline.policy import PolicyTrainer, RewardFunction, trim
 from pipeline.tokenizer import train_tokenizer
 from rewards.rubric import Rubric
@@ -28,7 +30,13 @@ def reward_at_random(completion_ids: list[list[int]], problem: list[str], **_: A
     return [float(sum(ids) % 2 * matters) for ids, matters in zip(completion_ids, odd, strict=True)]
 
 
-def trainer(model: Any, folder: Any, reward: Any = reward_at_random, **changed: Any) -> PolicyTrainer:
+NO_LOSSES = Balancing(importance=0, load=0, z=0, sequence=0)
+
+
+def trainer(
+    model: Any, folder: Any, reward: Any = reward_at_random, balancing: Balancing = NO_LOSSES, replay: Any = None, dtype: Any = None,
+    **changed: Any,
+) -> PolicyTrainer:
     options = {
         "output_dir": str(folder), "max_steps": 2, "per_device_train_batch_size": 8, "steps_per_generation": 2,
         "gradient_accumulation_steps": 1, "num_generations": 4, "max_completion_length": 20, "beta": 0.0,
@@ -44,6 +52,9 @@ def trainer(model: Any, folder: Any, reward: Any = reward_at_random, **changed: 
         processing_class=TOKENIZER,
         seed_parts=(0, "test"),
         open_thinking=False,
+        balance=Balance(model, balancing),
+        replay=replay,
+        rollout_dtype=dtype,
     )
 
 
@@ -54,9 +65,9 @@ def model(request: pytest.FixtureRequest, tiny: Tiny, tmp_path: Any) -> Any:
     return models.load(tmp_path / "start")[0].train()  # trl reads the reference model from where the policy came from
 
 
-def policy(tiny: Tiny, family: str) -> Any:
+def policy(tiny: Tiny, family: str, **changed: Any) -> Any:
     """A random model that ends now and then, so that completions have many lengths."""
-    model = tiny(family, vocab_size=len(TOKENIZER), initializer_range=0.15).train()
+    model = tiny(family, vocab_size=len(TOKENIZER), initializer_range=0.15, **changed).train()
     with torch.no_grad():
         model.get_input_embeddings().weight[TOKENIZER.eos_token_id] *= 4
     return model

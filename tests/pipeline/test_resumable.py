@@ -119,11 +119,11 @@ class Policy:
         visits = [{"prompt": p.prompt, "problem": p.id, "visit": visit} for visit in (0, 1) for p in PROBLEMS]
         if lora:
             add(self.model, lora, seed=0)
-        self.balance = Balance(self.model, None)
+        self.balance = Balance(self.model)
         self.reward = reward
         self.trainer = PolicyTrainer(
             model=self.model, args=GRPOConfig(**{**options, **changed}), reward_funcs=reward, train_dataset=Dataset.from_list(visits),
-            processing_class=TOKENIZER, seed_parts=(0, "test"), open_thinking=False,
+            processing_class=TOKENIZER, seed_parts=(0, "test"), open_thinking=False, balance=self.balance, replay="rollout",
         )
 
     def train(self, at: Checkpoints) -> tuple[dict[str, torch.Tensor], list[dict[str, Any]]]:

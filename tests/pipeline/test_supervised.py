@@ -7,7 +7,10 @@ import pytest
 import torch
 from datasets import Dataset
 
+from pipeline import supervised
 from pipeline.data import Collator, Row
+from pipeline.moe.balance import Balance
+from pipeline.moe.balancing import Balancing
 from pipeline.optimizer import Muon
 from pipeline.schedule import Schedule
 from pipeline.supervised import Plan, Probe, WeightedTrainer, config, train
@@ -32,11 +35,16 @@ def tokenizer() -> Any:
     return train_tokenizer(["a"], 64)
 
 
+NONE = Balancing(load=0, sequence=0)
+
+
 def plan(steps: int, **changed: Any) -> Plan:
     return Plan(**{"steps": steps, "batch_size": 4, "rate": 0.01, "adam_rate": 1e-3, "schedule": Schedule(steps), **changed})
 
 
-def loss_and_gradients(model: Any, tokenizer: Any, ctx: Any, chunks: int) -> tuple[torch.Tensor, list[torch.Tensor]]:
+def loss_and_gradients(
+    model: Any, tokenizer: Any, ctx: Any, balancing: Balancing = NONE
+) -> tuple[torch.Tensor, list[torch.Tensor]]:
     trainer = WeightedTrainer(
         model=model,
         args=config(ctx.out, plan(1), 0),
@@ -44,7 +52,7 @@ def loss_and_gradients(model: Any, tokenizer: Any, ctx: Any, chunks: int) -> tup
         data_collator=Collator(0),
         processing_class=tokenizer,
         optimizers=(Muon(model.named_parameters(), 0.1, 0.1), None),
-        chunks=chunks,
+        balance=Balance(model, balancing),
     )
     model.zero_grad()
     loss = trainer.compute_loss(model, Collator(0)(rows(8)))
@@ -53,19 +61,32 @@ def loss_and_gradients(model: Any, tokenizer: Any, ctx: Any, chunks: int) -> tup
     return loss.detach(), [p.grad.clone() for p in model.parameters() if p.grad is not None]
 
 
-@pytest.mark.parametrize("family", ["deepseek_v3", "qwen3"])
-def test_chunks_change_nothing(tiny: Tiny, tokenizer: Any, context: Context, family: str) -> None:
+@pytest.mark.parametrize(("family", "balancing"), [
+    ("deepseek_v3", Balancing(importance=0.5, sequence=0.5)), ("qwen3_moe", Balancing(load=0.5, z=0.1)), ("qwen3", NONE),
+])
+def test_chunks_change_nothing(
+    tiny: Tiny, tokenizer: Any, context: Context, family: str, balancing: Balancing, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = tiny(family).train()
-    loss, gradients = loss_and_gradients(model, tokenizer, context(), chunks=1)
-    for chunks in (2, 4, 8):
-        other, others = loss_and_gradients(model, tokenizer, context(), chunks)
+    loss, gradients = loss_and_gradients(model, tokenizer, context(), balancing)
+    for count in (2, 4, 8):
+        monkeypatch.setattr(supervised, "chunks", lambda lengths, n=count: torch.tensor(lengths).argsort().chunk(n))
+        other, others = loss_and_gradients(model, tokenizer, context(), balancing)
         assert torch.allclose(loss, other, rtol=1e-5)
         assert all(torch.allclose(a, b, rtol=1e-3, atol=1e-5) for a, b in zip(gradients, others, strict=True))
 
 
+def test_the_familys_coefficient_is_still_in_the_config(tiny: Tiny, tokenizer: Any, context: Context) -> None:
+    """trl 1.16 writes the coefficient that it uses itself, none here, over the model's own."""
+    model = tiny("olmoe").train()
+    loss_and_gradients(model, tokenizer, context())
+    assert model.config.router_aux_loss_coef == 0.01
+    assert not model.config.output_router_logits
+
+
 def test_the_loss_is_the_weighted_mean_over_tokens(tiny: Tiny, tokenizer: Any, context: Context) -> None:
     model = tiny("qwen3").train()
-    loss, _ = loss_and_gradients(model, tokenizer, context(), chunks=2)
+    loss, _ = loss_and_gradients(model, tokenizer, context())
     total, weight = torch.zeros(()), 0.0
     for row in rows(8):
         ids = torch.tensor(row["input_ids"])

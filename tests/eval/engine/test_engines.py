@@ -1,20 +1,24 @@
 """Both engines draw from exactly what a full forward of the model says, whatever shares the batch."""
 
+import warnings
 from collections import Counter
 from collections.abc import Callable
-from types import SimpleNamespace
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
 from eval.engine import engine_for
+from eval.engine import native as native_engine
+from eval.engine.decoder import Decoder
 from eval.engine.native import NativeEngine
 from eval.engine.plain import PlainEngine
 from eval.engine.types import Request, Sampled, Sampling, rollout_seed
 
 Tiny = Callable[..., Any]
 FAMILIES = ("deepseek_v3", "deepseek_v3_plain_queries", "deepseek_v3_yarn", "qwen3", "qwen3_moe")
+MORE = ("llama", "mistral", "qwen2", "qwen2_moe", "mixtral", "olmoe", "deepseek_v2", "gpt_oss", "qwen3_moe_every_second")
 EOS, PAD = 3, 0
 SAMPLING = Sampling(max_tokens=16)
 
@@ -44,7 +48,7 @@ def full_forward(model: Any, prompt: Any, ids: list[int], temperature: float) ->
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.6])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", [*FAMILIES, *MORE])
 def test_logprobs_are_those_of_a_full_forward(tiny: Tiny, family: str, temperature: float) -> None:
     model = tiny(family)
     asked = requests()
@@ -54,12 +58,11 @@ def test_logprobs_are_those_of_a_full_forward(tiny: Tiny, family: str, temperatu
             assert torch.allclose(torch.tensor(one.logprobs), expected, atol=1e-4)
 
 
-@pytest.mark.parametrize("family", ["mixtral", "olmoe", "qwen2_moe", "qwen3_moe_every_second", "deepseek_v2", "gpt_oss", "dbrx"])
-def test_the_plain_way_is_right_for_other_families(tiny: Tiny, family: str) -> None:
+@pytest.mark.parametrize("family", ["mixtral", "gpt_oss", "deepseek_v2", "dbrx"])
+def test_the_plain_way_is_right_for_every_family(tiny: Tiny, family: str) -> None:
     model = tiny(family)
     asked = requests()
-    engine = engine_for(model, SimpleNamespace(eos_token_id=EOS, pad_token_id=PAD))
-    for request, group in zip(asked, engine.sample(asked, Sampling(24, 1.0)), strict=True):
+    for request, group in zip(asked, plain(model).sample(asked, Sampling(24, 1.0)), strict=True):
         for one in group:
             assert torch.allclose(torch.tensor(one.logprobs), full_forward(model, request.prompt, one.ids, 1.0), atol=1e-4)
 
@@ -188,9 +191,15 @@ class Tokenizer:
     [
         ("deepseek_v3", {}, NativeEngine),
         ("qwen3", {}, NativeEngine),
-        ("llama", {}, PlainEngine),
-        ("qwen3", {"use_sliding_window": True, "sliding_window": 4, "max_window_layers": 0}, PlainEngine),
-        ("qwen3_moe", {"use_sliding_window": True, "sliding_window": 4, "max_window_layers": 0}, PlainEngine),
+        ("qwen3", {"use_sliding_window": True, "sliding_window": 4, "max_window_layers": 1}, NativeEngine),
+        ("qwen3_moe", {"use_sliding_window": True, "sliding_window": 4, "max_window_layers": 0}, NativeEngine),
+        ("qwen2_moe", {"use_sliding_window": True, "sliding_window": 4, "max_window_layers": 2}, NativeEngine),
+        ("olmoe", {"clip_qkv": 0.5}, NativeEngine),
+        ("llama", {"attention_bias": True, "rope_parameters": {"rope_type": "linear", "rope_theta": 50.0, "factor": 2.0}}, NativeEngine),
+        ("llama", {"rope_parameters": {"rope_type": "dynamic", "rope_theta": 50.0, "factor": 2.0}}, PlainEngine),
+        ("deepseek_v2", {"topk_method": "group_limited_greedy", "n_group": 2, "topk_group": 1, "q_lora_rank": None}, NativeEngine),
+        ("deepseek_v3", {"rope_interleave": False}, NativeEngine),
+        ("dbrx", {}, PlainEngine),
     ],
 )
 def test_the_chosen_engine_is_right_for_the_model(tiny: Tiny, family: str, changed: dict[str, Any], engine: type) -> None:
@@ -201,6 +210,74 @@ def test_the_chosen_engine_is_right_for_the_model(tiny: Tiny, family: str, chang
         for one in group:
             expected = full_forward(model, request.prompt, one.ids, 1.0)
             assert torch.allclose(torch.tensor(one.logprobs), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("tokens", [1, 90, 150])
+@pytest.mark.parametrize("family", ["deepseek_v3", "qwen3_moe", "gpt_oss"])
+def test_a_small_cache_changes_no_token(tiny: Tiny, family: str, tokens: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native_engine, "ROOM", 4)
+    model, held = tiny(family), []
+    whole = native(model).sample(requests(), Sampling(30))
+    resize = Decoder.resize
+
+    def watched(self: Decoder, rows: int, capacity: int, live: int) -> None:
+        held.append((rows, rows * capacity))
+        resize(self, rows, capacity, live)
+
+    monkeypatch.setattr(Decoder, "resize", watched)
+    assert ids(NativeEngine(model, EOS, tokens=tokens).sample(requests(), Sampling(30))) == ids(whole)
+    assert all(rows == 1 or count <= tokens for rows, count in held)
+    assert tokens == 1 or max(rows for rows, _ in held) > 1
+
+
+def test_prompts_are_read_in_parts_where_they_are_many(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny("deepseek_v3")
+    whole = native(model).sample(requests(), SAMPLING)
+    monkeypatch.setattr(native_engine, "PROMPT_TOKENS", 14)
+    assert ids(native(model).sample(requests(), SAMPLING)) == ids(whole)
+
+
+@pytest.mark.parametrize("make", [native, plain])
+def test_a_stop_text_ends_a_rollout_with_the_token_that_completes_it(tiny: Tiny, make: Callable[[Any], Any]) -> None:
+    def decode(some: list[int]) -> str:
+        return "".join(f"{token:02d}." for token in some)
+
+    engine = make(tiny("qwen3"))
+    free = flat(engine.sample(requests(), SAMPLING))
+    text = decode(next(one.ids for one in free if len(one.ids) > 9)[4:6])
+    engine.decode = decode
+    stopped = flat(engine.sample(requests(), replace(SAMPLING, stop=("never", text))))
+    assert any(one != other for one, other in zip(free, stopped, strict=True))
+    for one, other in zip(free, stopped, strict=True):
+        place = decode(one.ids).find(text)
+        if place < 0:
+            assert other == one
+        else:
+            assert other.ids == one.ids[: (place + len(text)) // 3]
+            assert other.finished
+
+
+@pytest.mark.parametrize("make", [native, plain])
+def test_stop_texts_need_a_way_to_decode(tiny: Tiny, make: Callable[[Any], Any]) -> None:
+    with pytest.raises(ValueError, match="decode"):
+        make(tiny("qwen3")).sample(requests(), Sampling(4, stop=("x",)))
+
+
+@pytest.mark.parametrize("make", [native, plain])
+def test_both_engines_narrow_what_is_drawn_from(tiny: Tiny, make: Callable[[Any], Any]) -> None:
+    model = tiny("qwen3_moe")
+    narrow = make(model).sample(requests(), Sampling(12, 0.9, top_k=3, min_p=0.1))
+    assert ids(narrow) == ids(plain(model).sample(requests(), Sampling(12, 0.9, top_k=3, min_p=0.1)))
+    likeliest = make(model).sample(requests(), Sampling(12, top_k=1))
+    assert ids(likeliest) == ids(make(model).sample(requests(), Sampling(12, temperature=0)))
+
+
+def test_the_plain_way_is_told_with_its_reason(tiny: Tiny) -> None:
+    with pytest.warns(UserWarning, match="dbrx models are not among"):
+        engine_for(tiny("dbrx"), Tokenizer())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        engine_for(tiny("qwen3"), Tokenizer())
 
 
 def flat(groups: list[list[Sampled]]) -> list[Sampled]:

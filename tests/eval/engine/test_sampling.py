@@ -1,13 +1,21 @@
 """Drawing by inverse CDF: the likeliest at temperature 0, never the impossible, in proportion otherwise."""
 
+import itertools
 import math
 
 import numpy as np
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
+from transformers import (
+    LogitsProcessor,
+    MinPLogitsWarper,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
 
-from eval.engine.sampling import draw, uniforms
+from eval.engine.sampling import draw, stream, uniforms
 from eval.engine.types import rollout_seed
 
 LARGEST = float(np.nextafter(np.float32(1), np.float32(0)))
@@ -92,3 +100,49 @@ def test_a_nucleus_holds_the_fewest_likeliest_tokens(values: list[float], number
 def test_a_nucleus_of_everything_is_plain_sampling(values: list[float], number: float) -> None:
     row, numbers = torch.tensor([values]), torch.tensor([number])
     assert [t.tolist() for t in draw(row, 0.7, numbers, 1.0)] == [t.tolist() for t in draw(row, 0.7, numbers)]
+
+
+@given(st.integers(0, 2**64 - 1), st.integers(1, 700))
+def test_a_stream_is_the_same_numbers(seed: int, count: int) -> None:
+    assert list(itertools.islice(stream(seed), count)) == uniforms(seed, count).tolist()
+
+
+@given(
+    st.lists(st.floats(-8, 8, width=32), min_size=3, max_size=30, unique=True),
+    st.sampled_from([0.5, 1.0, 1.7]),
+    st.sampled_from([1.0, 0.9, 0.5]),
+    st.sampled_from([0, 1, 2, 5, 100]),
+    st.sampled_from([0.0, 0.05, 0.3, 1.0]),
+)
+def test_what_is_left_to_draw_is_what_transformers_leaves(
+    values: list[float], temperature: float, top_p: float, top_k: int, min_p: float
+) -> None:
+    scores = torch.tensor([values])
+    warpers: list[LogitsProcessor] = [TemperatureLogitsWarper(temperature)]
+    if top_k:
+        warpers.append(TopKLogitsWarper(top_k))
+    if top_p < 1:
+        warpers.append(TopPLogitsWarper(top_p))
+    if min_p:
+        warpers.append(MinPLogitsWarper(min_p))
+    expected = scores
+    for warper in warpers:
+        expected = warper(None, expected)
+    chances = torch.softmax(expected, -1)[0]
+    numbers = torch.linspace(0, LARGEST, 200)
+    tokens, logprobs = draw(scores.expand(200, -1), temperature, numbers, top_p, top_k, min_p)
+    # where a sum of chances is top_p but for its last bits, either side may keep one token more
+    sums = torch.softmax(scores[0] / temperature, -1).sort(descending=True).values.cumsum(0)
+    assume(top_k > 0 or float((sums - top_p).abs().min()) > 1e-5)
+    assume(top_p == 1 or top_k == 0)
+    assert torch.allclose(chances[tokens], logprobs.exp(), atol=1e-5)
+    widest = chances > 1 / 150
+    assert set(widest.nonzero().flatten().tolist()) <= set(tokens.tolist())
+
+
+def test_top_k_and_a_nucleus_come_in_transformers_order() -> None:
+    scores = torch.log(torch.tensor([[0.4, 0.3, 0.2, 0.1]]))
+    expected = torch.softmax(TopPLogitsWarper(0.7)(None, TopKLogitsWarper(3)(None, scores)), -1)[0]
+    tokens, logprobs = draw(scores.expand(50, -1), 1.0, torch.linspace(0, LARGEST, 50), top_p=0.7, top_k=3)
+    assert set(tokens.tolist()) == set(expected.nonzero().flatten().tolist())
+    assert torch.allclose(expected[tokens], logprobs.exp())

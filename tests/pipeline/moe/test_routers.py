@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from pipeline.moe.routers import FAMILIES, Routing, UnknownFamilyError, routers
+from pipeline.moe.families import FAMILIES
+from pipeline.moe.routers import Routing, UnknownFamilyError, routers
 
 Tiny = Callable[..., Any]
 LAYERS = {
@@ -54,6 +55,43 @@ def test_what_is_read_is_what_was_done(tiny: Tiny, family: str) -> None:
             chances = torch.exp(routing.logits)
         share = chances.gather(1, routing.chosen)
         assert torch.allclose(routing.weights / routing.weights.sum(-1, keepdim=True), share / share.sum(-1, keepdim=True), atol=1e-5)
+
+
+@pytest.mark.parametrize(("family", "changed"), [
+    *((family, {}) for family in LAYERS),
+    ("qwen3_moe", {"norm_topk_prob": True}), ("deepseek_v3", {"norm_topk_prob": False, "routed_scaling_factor": 2.5}),
+    ("deepseek_v2", {"routed_scaling_factor": 16.0}),
+])
+def test_weights_are_what_the_family_computes(tiny: Tiny, family: str, changed: dict[str, Any]) -> None:
+    model = tiny(family, **changed)
+    routing = read(model)
+    for router in routers(model):
+        found = routing[router.layer]
+        assert torch.allclose(router.gating.weights(found.logits, found.chosen), found.weights, rtol=1e-5, atol=0)
+        assert torch.allclose(router.gating.affinities(found.logits).sum(dim=-1), torch.ones(8 * 24))
+
+
+@pytest.mark.parametrize("family", LAYERS)
+def test_experts_take_what_is_chosen_in_the_routers_stead(tiny: Tiny, family: str) -> None:
+    model = tiny(family)
+    before = model(tokens()).logits
+    (router, *_) = routers(model)
+    seen: list[Routing] = []
+    handles = router.watch(seen.append)
+    handles += router.reroute(lambda own: Routing(own.logits, (own.chosen + 1) % 4, own.weights))
+    after = model(tokens()).logits
+    handles += router.reroute(lambda _own: None)
+    for handle in handles:
+        handle.remove()
+    assert (after - before).abs().max() > 1e-3
+    assert not torch.equal(seen[0].chosen.sort().values, seen[0].logits.topk(2).indices.sort().values)
+    assert torch.equal(model(tokens()).logits, before)
+
+
+def test_a_layer_that_takes_every_expert_is_read_like_any(tiny: Tiny) -> None:
+    for routing in read(tiny("mixtral", num_experts_per_tok=4)).values():
+        assert routing.chosen.sort().values.tolist() == [[0, 1, 2, 3]] * 8 * 24
+        assert torch.allclose(routing.weights.sum(dim=-1), torch.ones(8 * 24))
 
 
 @pytest.mark.parametrize("family", LAYERS)

@@ -1,0 +1,107 @@
+"""A transformers model laid out for decoding: its weights, a cache of many rows, one token a row at a time."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from eval.engine.attention import CachedAttention
+from eval.engine.experts import ExpertRecorder
+from eval.engine.families import FAMILIES, windows
+from eval.engine.feedforward import Experts, FeedForward, Gated
+from eval.engine.weights import Norm, Projection
+
+
+class Decoder:
+    """The forward of a model of `FAMILIES`, for prompts and for one token a row.
+
+    Projections are copies made when this is built, so it serves one call of the engine; until then they take as much memory again
+    as the model. Rows live at places 0, 1, ..; each has a cache of `capacity` tokens.
+    """
+
+    def __init__(self, model: Any, recorder: ExpertRecorder | None = None) -> None:
+        body = model.model
+        family = FAMILIES[model.config.model_type]
+        self.embedding, self.rotary = body.embed_tokens, body.rotary_emb
+        self.layers: list[tuple[Norm, CachedAttention, Norm, FeedForward]] = [
+            (Norm.of(layer.input_layernorm), family.attention(layer.self_attn, window),
+             Norm.of(layer.post_attention_layernorm), _feed_forward(layer.mlp, family.router, recorder))
+            for layer, window in zip(body.layers, windows(model.config), strict=True)
+        ]
+        self.norm, self.head = Norm.of(body.norm), Projection.of(model.lm_head)
+        self.device = model.lm_head.weight.device
+        self.rows = self.capacity = 0
+        self.turns = torch.empty(0, 1, 0)
+
+    def resize(self, rows: int, capacity: int, live: int) -> None:
+        """Room for `rows` of `capacity` tokens; the first `live` rows keep what they hold."""
+        for _, attention, _, _ in self.layers:
+            attention.resize(rows, capacity, live)
+        if capacity > len(self.turns):
+            self.turns = self._turns(capacity)
+        self.rows, self.capacity = rows, capacity
+
+    def _turns(self, capacity: int) -> Tensor:
+        """Rotary embedding of every position as complex numbers [capacity, 1, width / 2]."""
+        positions = torch.arange(capacity, device=self.device).unsqueeze(0)
+        found = self.rotary(torch.empty(1, device=self.device), positions)
+        if isinstance(found, Tensor):  # DeepSeek-V2 has them so
+            return found[0].unsqueeze(1)
+        cos, sin = found
+        pairs = len(self.rotary.inv_freq)
+        return torch.complex(cos[0, :, :pairs], sin[0, :, :pairs]).unsqueeze(1)
+
+    def read(self, ids: Tensor, lengths: Tensor, which: Tensor, first: int) -> Tensor:
+        """Read prompts ids [prompts, seq] of `lengths` [prompts], padded on the right, and give the rows from `first` on the cache
+        of the prompt at `which` [rows]. Returns the logits after each prompt, [prompts, vocabulary]."""
+        prompts, seq = ids.shape
+        places = slice(first, first + len(which))
+        turns = self.turns[:seq].repeat(prompts, 1, 1)
+        hidden = self.embedding(ids).flatten(0, 1)
+        for before, attention, after, feed in self.layers:
+            queries, entries = attention.project(before(hidden), turns)
+            entries = entries.unflatten(0, (prompts, seq))
+            mask = None
+            if attention.window is not None and seq > attention.window:
+                mask = _band(seq, attention.window, hidden)
+            mixed = attention.over_prompts(queries.unflatten(0, (prompts, seq)), entries, mask)
+            attention.fill(places, entries, which, lengths)
+            hidden = attention.output(hidden, mixed)
+            hidden = feed(hidden, after(hidden))
+        last = torch.arange(prompts, device=self.device) * seq + lengths - 1
+        return self.head(self.norm(hidden[last]))
+
+    def step(self, tokens: Tensor, lengths: Tensor, longest: int) -> Tensor:
+        """One token [rows] at positions `lengths` [rows], of which `longest` is the largest -> logits [rows, vocabulary]."""
+        rows = len(tokens)
+        turns, start = self.turns[lengths], torch.arange(rows, device=self.device)
+        hidden = self.embedding(tokens)
+        seen: dict[int, tuple[Tensor, Tensor]] = {}
+        for before, attention, after, feed in self.layers:
+            capacity = attention.cache.shape[1]
+            if capacity not in seen:
+                reach = min(longest + 1, capacity)
+                mask = hidden.new_zeros(rows, reach)
+                mask.masked_fill_(torch.arange(reach, device=self.device) > lengths.unsqueeze(1), -torch.inf)
+                seen[capacity] = start * capacity + lengths % capacity, mask[:, None, None]
+            hidden = attention.decode(hidden, before(hidden), turns, *seen[capacity])
+            hidden = feed(hidden, after(hidden))
+        return self.head(self.norm(hidden))
+
+    def move(self, places: list[int], sources: list[int]) -> None:
+        """Rows `sources` to `places`, in every layer's cache."""
+        to, of = (torch.tensor(some, device=self.device) for some in (places, sources))
+        for _, attention, _, _ in self.layers:
+            attention.move(to, of)
+
+
+def _feed_forward(module: Any, router: str, recorder: ExpertRecorder | None) -> FeedForward:
+    children = dict(module.named_children())
+    return Experts(module, router, recorder) if "experts" in children else Gated(module)
+
+
+def _band(seq: int, window: int, like: Tensor) -> Tensor:
+    """What is added to scores [seq, seq] so that a token sees itself and the window - 1 before it."""
+    places = torch.arange(seq, device=like.device)
+    back = places.unsqueeze(1) - places
+    return like.new_zeros(seq, seq).masked_fill_((back < 0) | (back >= window), -torch.inf)

@@ -1,0 +1,83 @@
+"""DeepSeek's multi-head latent attention for decoding, with the up-projection absorbed."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from eval.engine.attention import CachedAttention
+from eval.engine.weights import Norm, Projection, rotate, side_by_side
+
+
+class LatentAttention(CachedAttention):
+    """Multi-head latent attention on its compressed cache (DeepSeek-V2, arXiv 2405.04434, section 2.1.2).
+
+    The cache holds the latent and the shared rotary key, kv_lora_rank + qk_rope_head_dim numbers a token. Folding kv_b_proj into
+    queries and output spares expanding the cache at every step, as transformers does.
+    """
+
+    def __init__(self, module: Any, window: int | None) -> None:
+        self.heads, self.rank, self.rope = module.num_heads, module.kv_lora_rank, module.qk_rope_head_dim
+        self.nope, self.scale = module.qk_nope_head_dim, module.scaling
+        self.entry = self.rank + self.rope
+        # DeepSeek-V2 always pairs neighbours; V3 says so
+        self.paired = module.config.to_dict().get("rope_interleave", True)
+        latent = module.kv_a_proj_with_mqa
+        below = (self._ordered(latent.weight, 1, self.rank), self._ordered(latent.bias, 1, self.rank))
+        direct = module.q_lora_rank is None
+        above = module.q_proj if direct else module.q_b_proj
+        queries = (self._ordered(above.weight, self.heads, self.nope), self._ordered(above.bias, self.heads, self.nope))
+        if direct:
+            self.down, self.query_norm, self.up = Projection([queries[0], below[0]], [queries[1], below[1]]), None, None
+        else:
+            self.down = Projection([module.q_a_proj.weight, below[0]], [module.q_a_proj.bias, below[1]])
+            self.query_norm, self.up = Norm.of(module.q_a_layernorm), Projection([queries[0]], [queries[1]])
+        self.latent_norm = Norm.of(module.kv_a_layernorm)
+        expand = module.kv_b_proj.weight.view(self.heads, -1, self.rank)
+        self.key_up, self.value_up = expand.split([self.nope, module.v_head_dim], dim=1)
+        self.out = Projection.of(module.o_proj)
+        super().__init__(latent.weight, window)
+
+    def _ordered(self, part: Tensor | None, heads: int, before: int) -> Any:
+        """Rows of a projection [heads * (before + rope), ..] with the rotary ones side by side."""
+        if part is None or self.paired:
+            return part
+        plain, rotary = part.unflatten(0, (heads, -1)).split([before, self.rope], dim=1)
+        rotary = side_by_side(rotary.flatten(0, 1), heads).unflatten(0, (heads, -1))
+        return torch.cat([plain, rotary], dim=1).flatten(0, 1)
+
+    def project(self, hidden: Tensor, turns: Tensor) -> tuple[Tensor, Tensor]:
+        every = self.down(hidden)
+        queries, entries = every[:, : -self.entry], every[:, -self.entry :]
+        self.latent_norm.inplace(entries[:, : self.rank])
+        rotate(entries[:, self.rank :].unsqueeze(1), turns)
+        if self.up is not None and self.query_norm is not None:
+            queries = self.up(self.query_norm(queries))
+        queries = queries.unflatten(1, (self.heads, -1))
+        rotate(queries[..., self.nope :], turns)
+        return queries, entries
+
+    def over_prompts(self, queries: Tensor, entries: Tensor, mask: Tensor | None) -> Tensor:
+        """Over the expanded cache, which is cheaper where every token is a query."""
+        latent, rope = entries.split([self.rank, self.rope], dim=-1)
+        keys = torch.einsum("bsr,hdr->bhsd", latent, self.key_up)
+        keys = torch.cat([keys, rope.unsqueeze(1).expand(-1, self.heads, -1, -1)], dim=-1)
+        values = torch.einsum("bsr,hdr->bhsd", latent, self.value_up)
+        mixed = F.scaled_dot_product_attention(
+            queries.transpose(1, 2), keys, values, attn_mask=mask, is_causal=mask is None, scale=self.scale
+        )
+        return mixed.transpose(1, 2).flatten(0, 1).flatten(1)
+
+    def over_cache(self, queries: Tensor, kept: Tensor, mask: Tensor) -> Tensor:
+        nope, rope = queries.split([self.nope, self.rope], dim=-1)
+        absorbed = torch.bmm(nope.transpose(0, 1), self.key_up).transpose(0, 1)
+        entries = kept.unsqueeze(1)
+        # the values are the entries without their rotary part: computing that too spares a copy of the cache
+        mixed = F.scaled_dot_product_attention(
+            torch.cat([absorbed, rope], dim=-1).unsqueeze(1), entries, entries, attn_mask=mask, scale=self.scale
+        )[:, 0, :, : self.rank]
+        return torch.bmm(mixed.transpose(0, 1), self.value_up.transpose(1, 2)).transpose(0, 1).flatten(1)
+
+    def output(self, residual: Tensor, mixed: Tensor) -> Tensor:
+        return self.out.onto(residual, mixed)

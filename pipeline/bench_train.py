@@ -1,0 +1,138 @@
+"""Seconds of a training step of ours, and beside it plain trl on the same model, data, lengths and settings.
+
+GRPO: one generation of 64 rollouts (8 prompts, groups of 8; lengths as in `bench_rollouts`, driven there in the same way on both sides) and the
+two updates made of it, with the settings of `kind: grpo`. The reward is fixed, and no group's rewards are all the same: where they are, ours is
+faster still, since it leaves such groups out. Qwen3-MoE's auxiliary loss is off on both sides; with it a batch is not split.
+
+SFT: rows of log-normal length (mean 60, at most 256), 32 a step, every token learned.
+"""
+
+import statistics
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from datasets import Dataset
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import LogitsProcessorList, PreTrainedTokenizerFast, PrinterCallback
+from trl import GRPOConfig, GRPOTrainer, SFTTrainer
+
+from pipeline import bench_rollouts as rollouts
+from pipeline.data import Collator
+from pipeline.moe.balance import Balance
+from pipeline.moe.balancing import Balancing
+from pipeline.policy import PolicyTrainer
+from pipeline.schedule import Schedule
+from pipeline.supervised import Plan, WeightedTrainer, config
+
+NOT_BALANCED = Balancing(bias_speed=0, load=0, sequence=0)
+ROUNDS = 5
+ROLLOUTS = 64
+UPDATES = 2
+BATCH, STEPS = 32, 4
+
+
+@dataclass(frozen=True)
+class Measured:
+    """How many times as fast ours is, over rounds that took turns, and seconds a step of both (medians)."""
+
+    ratio: float
+    ratio_min: float
+    ratio_max: float
+    seconds: float
+    baseline_seconds: float
+
+
+def measure(rounds: int = ROUNDS, tell: Callable[[str], None] = lambda _: None) -> dict[str, Measured]:
+    """Every case, by name."""
+    cases: dict[str, Callable[[int, bool], float]] = {
+        "grpo_qwen3_moe": lambda number, ours: grpo_seconds("qwen3_moe_64", number, ours),
+        "grpo_deepseek_v3": lambda number, ours: grpo_seconds("deepseek_v3_64", number, ours),
+        "sft_long_tail": sft_seconds,
+    }
+    return {name: _compare(case, rounds, lambda text, name=name: tell(f"{name} {text}"))  # type: ignore[misc]
+            for name, case in cases.items()}
+
+
+def _compare(case: Callable[[int, bool], float], rounds: int, tell: Callable[[str], None]) -> Measured:
+    pairs = []
+    for number in range(rounds):
+        pairs.append((case(number, True), case(number, False)))
+        tell(f"{pairs[-1][1] / pairs[-1][0]:.2f}")
+    ratios = [theirs / ours for ours, theirs in pairs]
+    return Measured(statistics.median(ratios), min(ratios), max(ratios), *(statistics.median(side) for side in zip(*pairs, strict=True)))
+
+
+def grpo_seconds(case: str, number: int, ours: bool, replay: Literal["rollout"] | None = None) -> float:
+    """One generation and its updates, by the wall; ours may replay experts."""
+    model, words = rollouts.build(rollouts.CASES[case].architecture), tokenizer()
+    asked = rollouts.requests(ROLLOUTS, len(words), seed=number)
+    ends = rollouts.Ends(rollouts.lengths(ROLLOUTS, seed=number))
+    prompts = [" ".join(f"t{token}" for token in request.prompt) for request in asked]
+
+    def reward(completion_ids: Sequence[list[int]], **_: Any) -> list[float]:
+        return [float(place % 2) for place, _ in enumerate(completion_ids)]
+
+    with tempfile.TemporaryDirectory() as folder:
+        options: dict[str, Any] = {
+            "model": model, "args": _grpo(folder), "reward_funcs": reward, "processing_class": words,
+            "train_dataset": Dataset.from_list([{"prompt": p, "problem": str(i), "visit": 0} for i, p in enumerate(prompts)]),
+        }
+        if ours:
+            balance = Balance(model, NOT_BALANCED)
+            trainer = PolicyTrainer(**options, seed_parts=(number,), open_thinking=False, balance=balance, replay=replay)
+            trainer.engine = rollouts.DrivenEngine(model, ends, experts=[router.users for router in balance.routers] if replay else [])
+        else:
+            trainer = GRPOTrainer(**options)
+            plain = model.generate
+            model.generate = lambda *args, **given: plain(
+                *args, **given, logits_processor=LogitsProcessorList([rollouts.DrivenProcessor(ends)])
+            )
+        trainer.remove_callback(PrinterCallback)
+        seconds = rollouts.seconds(trainer.train)
+    if trainer.state.num_input_tokens_seen < sum(ends.lengths):
+        raise RuntimeError(f"{trainer.state.num_input_tokens_seen} tokens were seen, fewer than were asked for")
+    return seconds
+
+
+def _grpo(folder: str) -> GRPOConfig:
+    return GRPOConfig(
+        output_dir=folder, max_steps=UPDATES, per_device_train_batch_size=ROLLOUTS // UPDATES, steps_per_generation=UPDATES,
+        gradient_accumulation_steps=1, num_generations=rollouts.GROUP, shuffle_dataset=False, max_completion_length=rollouts.MOST,
+        temperature=1.0, top_k=0, learning_rate=1e-4, beta=0.0, epsilon=0.2, epsilon_high=0.28, loss_type="dapo", scale_rewards="group",
+        save_strategy="no", report_to=[], disable_tqdm=True, logging_strategy="no", use_cpu=True, bf16=False,
+        gradient_checkpointing=False,
+    )
+
+
+def sft_seconds(number: int, ours: bool) -> float:
+    """`STEPS` steps of `BATCH` rows each, in the same order on both sides."""
+    model, words = rollouts.build(rollouts.CASES["qwen3_moe_64"].architecture).train(), tokenizer()
+    generator = torch.Generator().manual_seed(number)
+    lengths = rollouts.lengths(BATCH * STEPS, seed=number)
+    rows = [torch.randint(3, len(words), (max(2, length),), generator=generator).tolist() for length in lengths]
+    plan = Plan(STEPS, BATCH, 1e-4, 1e-4, Schedule(STEPS))
+    with tempfile.TemporaryDirectory() as folder:
+        options: dict[str, Any] = {"model": model, "args": config(Path(folder), plan, 0), "processing_class": words}
+        if ours:
+            weighted = Dataset.from_list([{"input_ids": ids, "weights": [1.0] * len(ids)} for ids in rows])
+            trainer = WeightedTrainer(**options, train_dataset=weighted, data_collator=Collator(rollouts.PAD),
+                                      balance=Balance(model, NOT_BALANCED))
+        else:
+            trainer = SFTTrainer(**options, train_dataset=Dataset.from_list([{"input_ids": ids, "labels": ids} for ids in rows]))
+        trainer.remove_callback(PrinterCallback)
+        return rollouts.seconds(trainer.train) / STEPS
+
+
+def tokenizer() -> PreTrainedTokenizerFast:
+    """One word a token of the models' vocabulary, so that a prompt's text has the length that was drawn."""
+    size = rollouts.CASES["qwen3_moe_64"].architecture["vocab_size"]
+    inner = Tokenizer(models.WordLevel({f"t{token}": token for token in range(size)}, unk_token="t3"))
+    inner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=inner, pad_token=f"t{rollouts.PAD}", eos_token=f"t{rollouts.EOS}", unk_token="t3",
+        chat_template="{% for message in messages %}{{ message['content'] }}{% endfor %}",
+    )

@@ -1,0 +1,85 @@
+"""`retort experts`: what the experts of a model do with texts of different domains."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", help="RUN:STAGE such as runs/quickstart:zero, a folder or a hub id")
+    parser.add_argument("texts", nargs="+", metavar="TEXTS",
+                        help="a domain each: a .jsonl of texts or prompts and completions, a .txt with a text a line, or RUN:STAGE of a dataset")
+    parser.add_argument("--most", type=int, default=256, metavar="N", help="texts of each domain (default 256)")
+    parser.add_argument("--length", type=int, default=1024, metavar="N", help="tokens of each text that are read (default 1024)")
+    parser.add_argument("--capacity", type=float, default=1.25, metavar="FACTOR", help="capacity factor for what would be dropped (default 1.25)")
+    parser.add_argument("--json", action="store_true", help="everything as JSON")
+
+
+def main(args: argparse.Namespace) -> int:
+    from pipeline import models
+    from pipeline.model_reference import model_of, usage_error
+    from pipeline.moe.analysis import analyse
+    from pipeline.moe.routers import UnknownFamilyError
+    from pipeline.stage import StageError
+
+    if min(args.most, args.length) < 1 or args.capacity <= 0:
+        raise usage_error("--most and --length must be at least 1, and --capacity above 0")
+    folder, label = model_of(args.model)
+    try:
+        model, tokenizer = models.load(folder)
+        domains = {name: _ids(tokenizer, path, args.most, args.length) for name, path in map(_domain, args.texts)}
+        layers = analyse(model, domains, args.capacity)
+    except (StageError, UnknownFamilyError) as error:
+        raise usage_error(f"retort experts: {error}") from error
+    if not layers:
+        raise usage_error(f"retort experts: {label} is a dense model: it has no experts")
+    tokens = {name: sum(map(len, texts)) for name, texts in domains.items()}
+    print(json.dumps({"model": label, "tokens": tokens, "layers": layers}, indent=2) if args.json else as_text(label, tokens, layers))
+    return 0
+
+
+def _domain(text: str) -> tuple[str, Path]:
+    """(name, path) of what is meant by a domain."""
+    from pipeline.model_reference import usage_error
+    from pipeline.run_folder import RunFolder
+
+    path = Path(text)
+    if path.exists():
+        return path.stem, path
+    run, _, stage = text.rpartition(":")
+    artifact = RunFolder(Path(run)).artifacts().get(stage) if run else None
+    if artifact is None or not (artifact.path / "data.jsonl").is_file():
+        raise usage_error(f"there is no text at {text!r}; give a .jsonl or .txt file, or RUN:STAGE of a dataset (runs/quickstart:traces)")
+    return stage, artifact.path
+
+
+def _ids(tokenizer: Any, path: Path, most: int, length: int) -> list[list[int]]:
+    from pipeline.data import Document, read_rows, rows
+
+    if path.suffix == ".txt":
+        found = [Document(None, line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    else:
+        found = [Document(record["prompt"], record["completion"]) for record in read_rows(path)]
+    return [row["input_ids"][:length] for row in rows(tokenizer, found[:most])]
+
+
+def as_text(label: str, tokens: dict[str, int], layers: list[dict[str, Any]]) -> str:
+    """A block of lines a layer."""
+    read = ", ".join(f"{name} {count:,} tokens" for name, count in tokens.items())
+    return "\n\n".join([f"{label}: {read}", *(_layer(layer) for layer in layers)])
+
+
+def _layer(layer: dict[str, Any]) -> str:
+    told, repeats = layer["token_decides"], layer["repeats"]
+    width = max(map(len, layer["load"]))
+    loads = [f"    {domain:<{width}}  {' '.join(f'{value:5.2f}' for value in load)}" for domain, load in layer["load"].items()]
+    return "\n".join([
+        f"layer {layer['layer']}, {layer['top_k']} of {layer['experts']} experts a token",
+        "  load of each expert over an even one",
+        *loads,
+        f"  the token alone tells its first expert {told['share']:.0%} of the time ({told['without']:.0%} without knowing the token)",
+        f"  consecutive tokens share the first expert {repeats['first']:.0%} of the time (chance {repeats['first_by_chance']:.0%}), "
+        f"any {repeats['any']:.0%} ({repeats['any_by_chance']:.0%})",
+        f"  beyond capacity, by quarter of the text: {', '.join(f'{share:.1%}' for share in layer['dropped'])}",
+    ])

@@ -1,0 +1,90 @@
+"""Routing replay: training takes the experts that the rollout took (arXiv 2510.11370)."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pipeline.moe.routers import Router, Routing, routers
+
+OWN = -1  # where nothing was recorded: padding, and the last token, which no rollout feeds back
+
+
+class Replay:
+    """Replays recorded experts in the forwards of a model, and counts the tokens whose experts would have been others.
+
+    The scores stay live: the weights of the replayed experts come from the logits of the moment, so that gradients reach the
+    router (section 3 of the paper). A token whose experts are the router's own keeps its weights bit for bit.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self.routers = routers(model)
+        self._recorded: list[Tensor] | None = None
+        self._differing: Tensor | None = None
+        self._tokens = self._others = 0
+        self._handles = [
+            handle for place, router in enumerate(self.routers) for handle in router.reroute(self._replay(place, router))
+        ]
+
+    @property
+    def modules(self) -> list[Any]:
+        """The experts' modules, whose choices an engine is to record."""
+        return [router.users for router in self.routers]
+
+    @contextlib.contextmanager
+    def of(self, recorded: Tensor) -> Iterator[None]:
+        """Forwards of a batch [rows, seq] take `recorded` [rows, seq, layers, top_k] as long as this lasts; OWN leaves the choice."""
+        flat = recorded.flatten(0, 1)
+        self._recorded = [flat[:, place].long() for place in range(len(self.routers))]
+        self._differing = torch.zeros(len(flat), dtype=torch.bool, device=flat.device)
+        yield
+        if torch.is_grad_enabled():
+            self._tokens += int((flat[:, 0, 0] != OWN).sum())
+            self._others += int(self._differing.sum())
+        self._recorded = self._differing = None
+
+    def _replay(self, place: int, router: Router) -> Callable[[Routing], Routing | None]:
+        def replay(own: Routing) -> Routing | None:
+            if self._recorded is None or self._differing is None:
+                return None
+            wanted = self._recorded[place]
+            same = (wanted.unsqueeze(-1) == own.chosen.unsqueeze(-2)).any(dim=-1).all(dim=-1)
+            other = ~same & (wanted[:, 0] != OWN)
+            if not other.any():
+                return None
+            self._differing |= other
+            chosen = torch.where(other[:, None], wanted, own.chosen)
+            weights = router.gating.weights(own.logits, chosen).to(own.weights.dtype)
+            return Routing(own.logits, chosen, torch.where(other[:, None], weights, own.weights))
+
+        return replay
+
+    def differing(self) -> float:
+        """The share of tokens, since it was last asked, with other experts in some layer than their router would have taken."""
+        share = self._others / max(1, self._tokens)
+        self._tokens = self._others = 0
+        return share
+
+    def remove(self) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+
+def padded(recorded: Sequence[Tensor], prompts: Sequence[int], prompt: int, completion: int) -> tuple[Tensor, Tensor]:
+    """Recorded experts [tokens, layers, top_k] of rows with prompts of these lengths, as a GRPO batch has its tokens: prompts
+    padded on the left to `prompt` tokens and completions on the right to `completion`. Both are [rows, tokens, layers, top_k]."""
+    before = torch.full((len(recorded), prompt, *recorded[0].shape[1:]), OWN, dtype=torch.int16)
+    after = torch.full((len(recorded), completion, *recorded[0].shape[1:]), OWN, dtype=torch.int16)
+    for row, (experts, length) in enumerate(zip(recorded, prompts, strict=True)):
+        before[row, prompt - length :] = experts[:length]
+        after[row, : len(experts) - length] = experts[length:]
+    return before, after
+
+
+def divergence(trained: Tensor, sampled: Tensor, mask: Tensor) -> float:
+    """The KL divergence of the trained model from the one that sampled, a token: the mean of exp(r) - 1 - r, with r the first's
+    log-probability less the second's, over tokens where mask is set; all [rows, tokens] (Schulman 2020, estimator k3)."""
+    ratio = (trained - sampled)[mask.bool()]
+    return float((ratio.exp() - 1 - ratio).mean())

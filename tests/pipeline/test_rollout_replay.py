@@ -1,0 +1,141 @@
+"""Replay: with rollouts in another precision, training takes their experts, and is nearer to what was sampled."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from pipeline import rollout_replay
+from pipeline.moe.replay import OWN
+from pipeline.moe.routers import Routing, routers
+from tests.pipeline.test_policy import inputs_of, loss_and_gradients, policy, trainer
+
+Tiny = Callable[..., Any]
+FAMILIES = ("deepseek_v3", "qwen3_moe", "mixtral", "gpt_oss", "dbrx")
+EXPERTS = {"qwen3_moe": {"num_experts": 16, "norm_topk_prob": True}, "deepseek_v3": {"n_routed_experts": 16}}
+DEEP: dict[str, dict[str, Any]] = {
+    **{family: {"num_hidden_layers": 4, **EXPERTS.get(family, {"num_local_experts": 16})} for family in FAMILIES},
+    "dbrx": {"n_layers": 4, "ffn_config": {"ffn_hidden_size": 48, "moe_num_experts": 16, "moe_top_k": 2, "hidden_size": 32}},
+}
+DEEP["gpt_oss"]["layer_types"] = ["sliding_attention", "full_attention"] * 2
+
+
+def deep(tiny: Tiny, family: str) -> Any:
+    """A model in which near ties are common and experts matter: 16 of them, routers that hardly prefer any, four layers."""
+    model = policy(tiny, family, **DEEP[family])
+    with torch.no_grad():
+        for router in routers(model):
+            for parameter in router.module.parameters():
+                parameter *= 0.3
+    return model
+
+
+def chosen_in(model: Any, compute: Callable[[], Any]) -> list[torch.Tensor]:
+    """The experts that training forwards take in `compute`, a layer after the other."""
+    seen: list[Routing] = []
+    handles = [handle for router in routers(model) for handle in router.watch(seen.append)]
+    compute()
+    for handle in handles:
+        handle.remove()
+    return [routing.chosen for routing in seen]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_experts_are_recorded_for_every_token_but_the_last(tiny: Tiny, tmp_path: Any, family: str) -> None:
+    model = policy(tiny, family)
+    made = trainer(model, tmp_path, replay="rollout")
+    inputs = inputs_of(made)
+    ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1)
+    mask = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], dim=1)
+    recorded = torch.cat([inputs["prompt_experts"], inputs["completion_experts"]], dim=1)
+    layers = len(routers(model))
+    assert recorded.shape == (*ids.shape, layers, 2)
+    last = mask.shape[1] - 1 - mask.flip(1).argmax(dim=1)
+    held = mask.bool().clone()
+    held[torch.arange(len(ids)), last] = False
+    assert torch.equal(recorded[..., 0, 0] != OWN, held)
+    with torch.no_grad():
+        own = chosen_in(model.eval(), lambda: model(input_ids=ids, attention_mask=mask))
+    for place, chosen in enumerate(own):
+        again = chosen.view(*ids.shape, 2)[held].sort().values
+        assert (again == recorded[:, :, place][held].sort().values).float().mean() > 0.995  # a tie may fall otherwise
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_replay_of_rollouts_in_bf16(tiny: Tiny, tmp_path: Any, family: str) -> None:
+    """They disagree on purpose; replay takes disagreement to nothing and halves the gap at least; gradients reach routers."""
+    def gap(replayed: bool) -> tuple[float, float]:
+        context = made.replay.of(inputs) if replayed and made.replay else torch.enable_grad()
+        with context:
+            ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1)
+            mask = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], dim=1)
+            taken = chosen_in(model, lambda: found.append(made._get_per_token_logps_and_entropies(
+                model, ids, mask, inputs["completion_ids"].shape[1])[0]))
+        recorded = torch.cat([inputs["prompt_experts"], inputs["completion_experts"]], dim=1)
+        other = torch.zeros(ids.shape, dtype=torch.bool)
+        for place, chosen in enumerate(taken):
+            other |= (chosen.view(*ids.shape, 2).sort().values != recorded[:, :, place].sort().values).any(dim=-1)
+        held = recorded[..., 0, 0] != OWN
+        kept = inputs["completion_mask"].bool()
+        return float(other[held].float().mean()), float((found[-1] - inputs["old_per_token_logps"])[kept].detach().abs().mean())
+
+    found: list[torch.Tensor] = []
+    model = deep(tiny, family)
+    made = trainer(model, tmp_path, replay="rollout", dtype=torch.bfloat16)
+    inputs = inputs_of(made)
+    assert made.replay
+    made.replay.figures()
+    disagree, distance = gap(replayed=False)
+    disagree_replayed, distance_replayed = gap(replayed=True)
+    assert disagree > 0.02
+    assert disagree_replayed == 0
+    assert distance_replayed < 0.5 * distance
+    figures = made.replay.figures()
+    assert 0 < figures["replay/tokens_differing"] <= disagree  # in layers that follow replayed ones fewer would differ
+    loss, _ = loss_and_gradients(made._compute_loss, model, inputs)
+    assert loss.isfinite()
+    for router in routers(model):
+        assert all(parameter.grad is not None and parameter.grad.abs().max() > 0 for parameter in router.module.parameters())
+
+
+def test_kl_tells_what_replay_takes_away(tiny: Tiny, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rollout_replay, "MEASURED", 1)
+    made = trainer(deep(tiny, "qwen3_moe"), tmp_path, replay="rollout", dtype=torch.bfloat16)
+    inputs_of(made)
+    assert made.replay
+    figures = made.replay.figures()
+    assert figures["replay/kl_removed"] > figures["replay/kl"] > 0
+
+
+@pytest.mark.parametrize("source", ["rollout", "policy"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_with_equal_precision_the_result_is_the_same_as_without(tiny: Tiny, tmp_path: Any, family: str, source: str) -> None:
+    def result(replay: str | None) -> tuple[Any, Any]:
+        model = policy(tiny, family)
+        made = trainer(model, tmp_path, replay=replay)
+        return loss_and_gradients(made._compute_loss, model, inputs_of(made))
+
+    loss, gradients = result(source)
+    expected, expected_gradients = result(None)
+    assert torch.allclose(loss, expected, rtol=1e-4, atol=1e-6)
+    for a, b in zip(gradients, expected_gradients, strict=True):
+        assert torch.allclose(a, b, rtol=1e-3, atol=1e-5)
+
+
+def test_the_policys_own_experts_are_replayed_after_an_update(tiny: Tiny, tmp_path: Any) -> None:
+    model = policy(tiny, "qwen3_moe")
+    made = trainer(model, tmp_path, replay="policy")
+    inputs = inputs_of(made)
+    with torch.no_grad():
+        for router in routers(model):
+            router.module.weight += 0.3 * torch.randn_like(router.module.weight)
+    made._compute_loss(model, inputs)
+    assert made.replay
+    assert made.replay.figures()["replay/tokens_differing"] > 0.2
+
+
+def test_a_dense_policy_has_nothing_to_replay(tiny: Tiny, tmp_path: Any) -> None:
+    made = trainer(policy(tiny, "qwen3"), tmp_path, replay="rollout")
+    assert made.replay is None
+    assert "prompt_experts" not in inputs_of(made)
