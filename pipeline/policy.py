@@ -66,13 +66,13 @@ class PolicyTrainer(Resumable, GRPOTrainer):
     def own_state(self) -> dict[str, Any]:
         """The generation buffer and the place in it, and a reference model that moves: trl saves none of them."""
         reference = self.ref_model.state_dict() if self.args.sync_ref_model and self.ref_model is not None else None
-        gap = self.replay.gap if self.replay else {}
-        return {"step": self._step, "buffer": self._buffered_inputs, "reference": reference, "gap": gap}
+        replay = self.replay.state() if self.replay else None
+        return {"step": self._step, "buffer": self._buffered_inputs, "reference": reference, "replay": replay}
 
     def restore_own(self, state: dict[str, Any]) -> None:
         self._step, self._buffered_inputs = state["step"], state["buffer"]
         if self.replay:
-            self.replay.gap = state["gap"]
+            self.replay.restore(state["replay"])
         if state["reference"] is not None:
             self.ref_model.load_state_dict(state["reference"])
 

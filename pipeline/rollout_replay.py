@@ -52,6 +52,12 @@ class RolloutReplay:
         what sampled, at the sampling's weights, and how much of it replay takes away."""
         return {"replay/tokens_differing": self.replay.differing(), **self.gap}
 
+    def state(self) -> dict[str, Any]:
+        return {"gap": self.gap, "tokens": self.replay.tokens, "others": self.replay.others}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.gap, self.replay.tokens, self.replay.others = state["gap"], state["tokens"], state["others"]
+
     @torch.no_grad()
     def _policy_forward(self, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
         chosen: list[Tensor] = []

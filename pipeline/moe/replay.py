@@ -23,7 +23,7 @@ class Replay:
         self.routers = routers(model)
         self._recorded: list[Tensor] | None = None
         self._differing: Tensor | None = None
-        self._tokens = self._others = 0
+        self.tokens = self.others = 0  # since `differing` was last asked: all, and those with other experts than replayed
         self._handles = [
             handle for place, router in enumerate(self.routers) for handle in router.reroute(self._replay(place, router))
         ]
@@ -41,8 +41,8 @@ class Replay:
         self._differing = torch.zeros(len(flat), dtype=torch.bool, device=flat.device)
         yield
         if torch.is_grad_enabled():
-            self._tokens += int((flat[:, 0, 0] != OWN).sum())
-            self._others += int(self._differing.sum())
+            self.tokens += int((flat[:, 0, 0] != OWN).sum())
+            self.others += int(self._differing.sum())
         self._recorded = self._differing = None
 
     def _replay(self, place: int, router: Router) -> Callable[[Routing], Routing | None]:
@@ -63,8 +63,8 @@ class Replay:
 
     def differing(self) -> float:
         """The share of tokens, since it was last asked, with other experts in some layer than their router would have taken."""
-        share = self._others / max(1, self._tokens)
-        self._tokens = self._others = 0
+        share = self.others / max(1, self.tokens)
+        self.tokens = self.others = 0
         return share
 
     def remove(self) -> None:

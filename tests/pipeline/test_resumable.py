@@ -129,7 +129,7 @@ class Policy:
     def train(self, at: Checkpoints) -> tuple[dict[str, torch.Tensor], list[dict[str, Any]]]:
         self.trainer.train_with(at, balance=self.balance, reward=self.reward)
         log = [{k: v for k, v in row.items() if not k.startswith(("step_time", "train_"))} for row in self.trainer.state.log_history]
-        return self.model.state_dict(), log
+        return self.model.state_dict(), [*log, self.trainer.replay.state() if self.trainer.replay else {}]
 
 
 SYNCED = {"beta": 0.1, "sync_ref_model": True, "ref_model_sync_steps": 2, "ref_model_mixup_alpha": 0.5}

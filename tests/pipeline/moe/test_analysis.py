@@ -1,7 +1,6 @@
 """What is told of experts, on routings made by hand and on models of every family."""
 
 import json
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import models
+from pipeline import cli, models
 from pipeline.moe.analysis import Text, analyse, dropped, relative_load, repeats, token_decides
 from pipeline.moe.families import FAMILIES
 from pipeline.moe.routers import Routing, routers
@@ -85,20 +84,21 @@ def test_texts_are_routed_as_one_by_one(tiny: Tiny, family: str) -> None:
         assert layers[place]["load"]["a"] == pytest.approx((counts / counts.mean()).tolist())
 
 
-def test_the_command(tiny: Tiny, tmp_path: Path, retort: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+def test_the_command(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
     tokenizer = train_tokenizer(["some words here and other words there"], 64)
     models.save(tiny("qwen3_moe", vocab_size=len(tokenizer)), tokenizer, tmp_path / "moe")
     models.save(tiny("qwen3", vocab_size=len(tokenizer)), tokenizer, tmp_path / "dense")
     (tmp_path / "prose.txt").write_text("some words here\nother words there\n")
     (tmp_path / "asked.jsonl").write_text(json.dumps({"prompt": "some words", "completion": "other words"}) + "\n")
-    done = retort(tmp_path, "experts", "moe", "prose.txt", "asked.jsonl")
-    assert done.returncode == 0, done.stderr
-    assert "layer 0, 2 of 4 experts a token" in done.stdout
-    assert "  prose" in done.stdout
-    found = json.loads(retort(tmp_path, "experts", "moe", "prose.txt", "--json").stdout)
+    assert cli.main(["experts", "moe", "prose.txt", "asked.jsonl"]) == 0
+    told = capsys.readouterr().out
+    assert "layer 0, 2 of 4 experts a token" in told
+    assert "  prose" in told
+    assert cli.main(["experts", "moe", "prose.txt", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
     assert set(found) == {"model", "tokens", "layers"}
     assert len(found["layers"]) == 2
     for words, said in ((("dense", "prose.txt"), "dense is a dense model"), (("moe", "nowhere"), "there is no text at 'nowhere'")):
-        done = retort(tmp_path, "experts", *words)
-        assert done.returncode == 2
-        assert said in done.stderr
+        assert cli.main(["experts", *words]) == 2
+        assert said in capsys.readouterr().err

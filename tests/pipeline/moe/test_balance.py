@@ -30,8 +30,10 @@ def tokens(seed: int = 0) -> torch.Tensor:
 
 
 EIGHT: dict[str, dict[str, Any]] = {
-    **dict.fromkeys(("mixtral", "gpt_oss"), {"num_local_experts": 8}),
-    **dict.fromkeys(("deepseek_v2", "deepseek_v3"), {"n_routed_experts": 8}),
+    "mixtral": {"num_local_experts": 8},
+    "gpt_oss": {"num_local_experts": 8},
+    "deepseek_v2": {"n_routed_experts": 8},
+    "deepseek_v3": {"n_routed_experts": 8},
     "dbrx": {"ffn_config": {"ffn_hidden_size": 48, "moe_num_experts": 8, "moe_top_k": 2, "hidden_size": 32}},
 }
 
