@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 INSTALL := $(PIP) install --no-compile --prefer-binary -c constraints.txt
 ARGS ?=
 
-.PHONY: quickstart test faults lint clean-venv
+.PHONY: quickstart test faults families lint clean-venv
 
 quickstart: $(VENV)/.runtime
 	$(BIN)/retort run quickstart $(ARGS)
@@ -18,6 +18,12 @@ test: $(VENV)/.dev
 
 faults: $(VENV)/.dev
 	$(BIN)/python -m pytest -m faults $(ARGS)
+
+# The README's table of MoE families by stages.
+families: $(VENV)/.dev
+	$(BIN)/python -m pytest -n 2 tests/pipeline/moe/test_families.py tests/pipeline/test_resumable.py tests/pipeline/test_lora.py \
+		--junit-xml $(VENV)/families.xml
+	$(BIN)/python -m tests.pipeline.moe.table $(VENV)/families.xml
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

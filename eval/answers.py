@@ -69,8 +69,9 @@ def rollouts(
 ) -> list[Row]:
     """The rows of `n` graded rollouts of every problem, in order; `file` holds them in the end.
 
-    With `best_by` a row also has the rule's value, under that name. Until then FILE.partial holds those that are there, in the order in which they came, and an attempt that finds it goes on
-    from it. The file is the same, byte for byte, however often that happened. Raises Unanswered.
+    Until then FILE.partial holds those that are there, in the order in which they came, and an attempt that finds it goes on
+    from it. The file is the same, byte for byte, however often that happened. With `best_by` a row also has the rule's value,
+    under that name. Raises Unanswered.
     """
     if file.is_file():
         return read_rows(file)

@@ -5,6 +5,7 @@ rollouts of sixteen problems do, so every interval here is made from one value a
 make that value sharper.
 """
 
+import functools
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -75,6 +76,11 @@ def maj_at_k(answers: Sequence[Hashable | None], correct: Sequence[bool], k: int
         most = max(votes for votes, _ in candidates)
         tied = [value for votes, value in candidates if votes == most]
         return sum(tied) / len(tied)
+    return _expected_vote(tuple(candidates), n, k)
+
+
+@functools.cache  # many problems of a set are alike: all right, or all but one
+def _expected_vote(candidates: tuple[tuple[int, float], ...], n: int, k: int) -> float:
     abstain = n - sum(votes for votes, _ in candidates)
     return sum(_won_with(m, candidates, abstain, k) for m in range(1, k + 1)) / math.comb(n, k)
 

@@ -9,6 +9,7 @@ SFT: rows of log-normal length (mean 60, at most 256), 32 a step, every token le
 
 import statistics
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,8 +67,10 @@ def _compare(case: Callable[[int, bool], float], rounds: int, tell: Callable[[st
     return Measured(statistics.median(ratios), min(ratios), max(ratios), *(statistics.median(side) for side in zip(*pairs, strict=True)))
 
 
-def grpo_seconds(case: str, number: int, ours: bool, replay: Literal["rollout"] | None = None) -> float:
-    """One generation and its updates, by the wall; ours may replay experts."""
+def grpo_seconds(
+    case: str, number: int, ours: bool, replay: Literal["rollout"] | None = None, clock: Callable[[], float] = time.perf_counter
+) -> float:
+    """One generation and its updates; ours may replay experts."""
     model, words = rollouts.build(rollouts.CASES[case].architecture), tokenizer()
     asked = rollouts.requests(ROLLOUTS, len(words), seed=number)
     ends = rollouts.Ends(rollouts.lengths(ROLLOUTS, seed=number))
@@ -92,7 +95,7 @@ def grpo_seconds(case: str, number: int, ours: bool, replay: Literal["rollout"] 
                 *args, **given, logits_processor=LogitsProcessorList([rollouts.DrivenProcessor(ends)])
             )
         trainer.remove_callback(PrinterCallback)
-        seconds = rollouts.seconds(trainer.train)
+        seconds = rollouts.seconds(trainer.train, clock)
     if trainer.state.num_input_tokens_seen < sum(ends.lengths):
         raise RuntimeError(f"{trainer.state.num_input_tokens_seen} tokens were seen, fewer than were asked for")
     return seconds

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from eval.contamination import Leak, TestTexts, Text, text_of
 from eval.problems import load
+from pipeline import inputs
 from pipeline.data import read_rows
 from pipeline.errors import RecipeError
 from pipeline.recipe import Recipe
@@ -16,11 +17,11 @@ SHOWN = 5
 def check(recipe: Recipe) -> str | None:
     """One line on what was compared; None where a recipe has no training data or no test problems that can be compared.
 
-    Compared are the problem sets that stages train on or draw traces from, and dataset files, with the sets that stages measure
-    on (see Stage.asks and eval.contamination). Not read: the generated web of `pretrain`, which is made from training skeletons
-    alone; what earlier stages make, since it comes from these same sets; datasets and models of the hub. A set's train split
-    that is measured on is meant to be what it is. Raises RecipeError, with pairs, where a test problem is in the training data
-    and the recipe does not say `leaks: tell`.
+    Compared are the problem sets that stages train on or draw traces from, and dataset files and datasets of the hub, with the
+    sets that stages measure on (see Stage.asks and eval.contamination). Not read: the generated web of `pretrain`, which is made
+    from training skeletons alone; what earlier stages make, since it comes from these same sets; what a model of the hub was
+    trained on. A set's train split that is measured on is meant to be what it is. Raises RecipeError, with pairs, where a test
+    problem is in the training data and the recipe does not say `leaks: tell`; InputError where a dataset cannot be downloaded.
     """
     asked = [use for step in recipe.steps.values() for use in step.config.asks(stage_seed(recipe.seed, step.name))]
     tests = [text for use in _different(asked, "test") if not use.reference.endswith(":train") for text in _texts(recipe, use)]
@@ -49,10 +50,11 @@ def _texts(recipe: Recipe, use: Asks) -> Iterator[Text]:
 
 
 def _files(recipe: Recipe) -> Iterator[Text]:
-    """Rows of the dataset files that stages train on."""
-    paths = {reference: source.path for step in recipe.steps.values() for reference, source in step.sources.items()
-             if source.type == "dataset" and source.path is not None and step.config.makes != "report"}
-    for reference, path in paths.items():
+    """Rows of the datasets, files or the hub's, that stages train on."""
+    sources = {reference: source for step in recipe.steps.values() for reference, source in step.sources.items()
+               if source.type == "dataset" and source.origin != "stage" and step.config.makes != "report"}
+    for reference, source in sources.items():
+        path = source.path or inputs.download(source.repository, source.type, source.commit)
         for number, row in enumerate(read_rows(path), 1):
             yield Text(f"{reference} row {number}", f"{row['prompt'] or ''}\n{row['completion']}")
 

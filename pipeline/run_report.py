@@ -2,8 +2,12 @@
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from eval.answers import read_rows
+from eval.rollouts import rollouts_file
+from eval.scaling import Point, curve
 from pipeline.errors import UserError
 from pipeline.run_folder import RunFolder, wall_seconds
 from pipeline.store import Artifact
@@ -38,6 +42,25 @@ def report_of(run: RunFolder) -> Report:
         "waiting": [name for name in run.recipe().get("stages", {}) if name not in artifacts],
         "models": models,
     }
+
+
+def curves_of(run: RunFolder, models: Mapping[str, Any]) -> dict[str, dict[str, list[Point]]]:
+    """Accuracy against tokens (see eval.scaling.curve), by model and problem set, where a problem has several rollouts.
+
+    It is counted from the rollouts that an evaluate stage kept beside the numbers that `models` of `report_of` has.
+    """
+    files: dict[tuple[str, str], Path] = {}
+    for artifact in run.artifacts().values():
+        for name, measured in models_of(artifact).items():
+            for problems, numbers in measured["problems"].items():
+                file = artifact.path / rollouts_file(name, problems)
+                # A report that took in another one has its numbers alone.
+                if numbers["rollouts"] > 1 and numbers == models[name]["problems"][problems] and file.is_file():
+                    files[name, problems] = file
+    curves: dict[str, dict[str, list[Point]]] = {}
+    for (name, problems), file in files.items():
+        curves.setdefault(name, {})[problems] = curve(read_rows(file))
+    return curves
 
 
 def models_of(artifact: Artifact) -> Mapping[str, Any]:

@@ -119,12 +119,13 @@ class Runner:
     def _check_leaks(self) -> None:
         """Raises RecipeError where test problems are in the training data."""
         from eval.problems import ProblemSetError
+        from pipeline.inputs import InputError
         from pipeline.leaks import check
         from pipeline.stage import StageError
 
         try:
             text = check(self.recipe)
-        except (RecipeError, ProblemSetError, StageError) as error:
+        except (RecipeError, ProblemSetError, StageError, InputError) as error:
             self.run_folder.record("run", event="failed", message=str(error))
             raise RecipeError(str(error).splitlines()) from error
         if text:

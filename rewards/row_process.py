@@ -1,7 +1,6 @@
-"""Grades rows for `retort grade --jobs N`. Run as a script by rewards.workers, never imported.
+"""Grades rows for `retort grade`. Run as a script by rewards.row_pool, never imported.
 
-A request is lines. The answer is a line for each, "verdict seconds row" or "  what is wrong with it", in one frame or in several where
-it takes long.
+A request is lines. The answer is a rewards.rows.Batch of them, in one frame or in several where it takes long.
 """
 
 import os
@@ -33,23 +32,19 @@ def main() -> None:
     os.dup2(null, 0)
     os.dup2(null, 1)
     sys.path[:] = read_frame(requests).decode().split("\0")
-    from rewards.dump import RowError, grade_line
+    from rewards.rows import Batch, grade_line
 
     threading.Thread(target=leave_with, args=(requests,), daemon=True).start()
     write_frame(answers, OK, b"ready")
     while True:
-        lines = read_frame(requests)[8:].decode(errors="surrogatepass").split("\n")
-        done: list[str] = []
+        lines = read_frame(requests)[8:].split(b"\n")
+        batch = Batch()
         told = time.monotonic()
         for left in range(len(lines) - 1, -1, -1):
-            graded = grade_line(lines[-left - 1])
-            if isinstance(graded, RowError):
-                done.append("  " + " ".join(str(graded).split("\n")))
-            else:
-                done.append(f"{graded.verdict} {graded.seconds} {graded.row}")
+            batch.add(grade_line(lines[-left - 1]))
             if not left or time.monotonic() - told > SILENCE:
-                write_frame(answers, OK, "\n".join(done).encode(errors="surrogatepass"))
-                done, told = [], time.monotonic()
+                write_frame(answers, OK, batch.packed())
+                batch, told = Batch(), time.monotonic()
 
 
 if __name__ == "__main__":

@@ -27,6 +27,11 @@ STARTUP = 60.0
 """Seconds that a worker may take until it says that it is ready (math imports sympy, on a busy machine)."""
 
 
+def cores() -> int:
+    """How many processors this process may use, and so how many workers can be at work at once."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
 class WorkerError(RuntimeError):
     """A worker could not be started."""
 
@@ -118,8 +123,9 @@ class Worker:
     def _start(self) -> subprocess.Popen[bytes]:
         self._pid = os.getpid()
         self.starts += 1
-        # The interpreter behind a venv: -I -S would not find the venv's packages anyhow.
-        command = [sys.executable, "-I", "-S", "-B", str(self._script)]
+        # The interpreter behind a venv: -I -S would not find the venv's packages anyhow. Bytecode is kept: pip may not have written
+        # any, and to compile all of sympy takes three times as long as to import it.
+        command = [sys.executable, "-I", "-S", *(["-B"] if sys.dont_write_bytecode else []), str(self._script)]
         environment = None if self._trusted else {"PATH": os.defpath, "LC_ALL": "C.UTF-8"}
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment,

@@ -15,21 +15,21 @@ LEVELS = ("L1", "L2", "L3", "L4")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("what", choices=("grade", "math", "rollouts", "train", "start"),
+    parser.add_argument("what", choices=("grade", "math", "rollouts", "train", "moe", "start"),
                         help="grade: programs put to three tests each, in the sandbox; math: answers of GSM8K and MATH-500, beside math-verify; "
-                             "rollouts: tokens a second, beside model.generate; train: steps of GRPO and SFT, beside trl; start: commands "
+                             "rollouts: tokens a second, beside model.generate; train: steps of GRPO and SFT, beside trl; moe: what watching, balancing and replay add to them; start: commands "
                              "that should answer at once")
     parser.add_argument("--level", choices=LEVELS, default="L3", help="grade: highest level of the sandbox that is used (default L3)")
     parser.add_argument("--seconds", type=float, default=2.0, metavar="S", help="grade: time for each way (default 2)")
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="math: folder of benchmark files (default: $RETORT_DATA)")
-    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="rollouts, train, start: times that each side is measured (default 5)")
+    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="rollouts, train, moe, start: times that each side is measured (default 5)")
     parser.add_argument("--json", action="store_true", help="print what was measured as JSON")
 
 
 def main(args: argparse.Namespace) -> int:
     if args.rounds < 1:
         raise usage_error(f"--rounds must be at least 1, not {args.rounds}")
-    ways = {"grade": _programs, "math": _mathematics, "rollouts": _rollouts, "train": _training, "start": _start}
+    ways = {"grade": _programs, "math": _mathematics, "rollouts": _rollouts, "train": _training, "moe": _routers, "start": _start}
     return ways[args.what](args)
 
 
@@ -113,6 +113,19 @@ def _training(args: argparse.Namespace) -> int:
     for name, one in found.items():
         print(f"  {name:<18}{one.ratio:6.2f} times as fast ({one.ratio_min:.2f} to {one.ratio_max:.2f})   {one.seconds:.2f} s a step, "
               f"trl {one.baseline_seconds:.2f} s")
+    return 0
+
+
+def _routers(args: argparse.Namespace) -> int:
+    from pipeline import bench_moe
+
+    found = bench_moe.measure(args.rounds, _tell("", args))
+    if args.json:
+        print(json.dumps({"moe": {name: vars(one) for name, one in found.items()}}, indent=2))
+        return 0
+    print(f"what is added to a training step, with it and without in turn ({args.rounds} rounds), processor time of one thread:")
+    for name, one in found.items():
+        print(f"  {name:<22}{one.share:+6.1%} ({one.least:+.1%} to {one.most:+.1%}) of {one.seconds:.2f} s")
     return 0
 
 

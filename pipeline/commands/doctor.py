@@ -1,7 +1,6 @@
 """`retort doctor`: how isolated model-written programs run here, and what the machine and the packages are."""
 
 import argparse
-import os
 import platform
 
 
@@ -11,11 +10,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def main(_: argparse.Namespace) -> int:
     from pipeline.versions import versions
+    from rewards.workers import cores
 
     found = versions()
     rows = [
         *_sandbox(),
-        ("machine", f"{platform.system()} {platform.release()}, {platform.machine()}, {_cores()} cores"),
+        ("machine", f"{platform.system()} {platform.release()}, {platform.machine()}, {cores()} cores"),
         ("python", found.pop("python")),
         ("packages", ", ".join(f"{name} {version}" for name, version in found.items()) or "none of them is installed"),
         ("devices", _devices()),
@@ -41,10 +41,6 @@ def _sandbox() -> list[tuple[str, str]]:
         *(("", f"{name:<{width}}{text}") for name, text in layers),
         ("", f"  tried in a program: {tried}"),
     ]
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if platform.system() == "Linux" else os.cpu_count() or 1
 
 
 def _devices() -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pipeline.errors import UserError
 from pipeline.model_reference import usage_error
+from rewards.workers import cores
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -15,13 +16,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "gold answer of a problem set earns CORRECT against itself and that a wrong one does not."
     )
     parser.add_argument("file", nargs="?", metavar="FILE", help='rows {"verifier", "answer", "completion"}; - for standard input')
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="grade in N processes (default 1)")
+    parser.add_argument("--jobs", type=int, metavar="N", help="grade in N processes (default: as many as there are cores)")
     parser.add_argument("--audit", metavar="SET:SPLIT", help="a problem set such as gsm8k:test, instead of a file")
     parser.add_argument("--problems", type=int, metavar="N", help="audit N problems of the set (default: all of them)")
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="folder of benchmark files for --audit (default: $RETORT_DATA)")
 
 
 def main(args: argparse.Namespace) -> int:
+    if args.jobs is None:
+        args.jobs = cores()
     if args.jobs < 1:
         raise usage_error("retort grade: --jobs is 1 or more")
     if (args.file is None) == (args.audit is None):
@@ -35,13 +38,13 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _grade(args: argparse.Namespace) -> int:
-    from rewards.dump import grade_dump, open_lines
+    from rewards.dump import grade_dump, open_dump
     from rewards.workers import WorkerError
 
     if args.file != "-" and not Path(args.file).is_file():
         raise usage_error(f"retort grade: there is no file {args.file}; for standard input write -")
     try:
-        grade_dump(open_lines(args.file), sys.stdout, sys.stderr, jobs=args.jobs)
+        grade_dump(open_dump(args.file), sys.stdout.buffer, sys.stderr, jobs=args.jobs)
     except WorkerError as error:
         raise UserError(f"retort grade: {error}") from error
     return 0

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", help="a run: its folder, such as runs/quickstart, or its name")
-    parser.add_argument("--json", action="store_true", help="everything as one JSON object")
+    parser.add_argument("--json", action="store_true", help="everything as one JSON object, with curves of accuracy against tokens")
     runs_argument(parser)
 
 
@@ -21,11 +21,13 @@ def main(args: argparse.Namespace) -> int:
 
     from pipeline.commands.status import find_run
     from pipeline.run_folder import RunFolder
-    from pipeline.run_report import report_of
+    from pipeline.run_report import curves_of, report_of
 
     run = RunFolder(find_run(args.run, args.runs))
     report = report_of(run)
     if args.json:
+        for name, curves in curves_of(run, report["models"]).items():
+            report["models"][name]["curves"] = curves
         print(json.dumps(report, indent=2, ensure_ascii=False))
     else:
         print(as_text(run, report, shutil.get_terminal_size((120, 24)).columns))

@@ -162,7 +162,7 @@ def _sizes(found: list[Router]) -> tuple[int, int]:
 def _settled(config: Any, found: list[Router], wanted: Balancing) -> Balancing:
     """The settings of a model: what is wanted, over what its family's makers did. Raises StageError where it cannot be."""
     family = config.model_type
-    explicit = [name for name in ("bias_speed", *LOSSES, "device", "capacity") if getattr(wanted, name)]
+    explicit = wanted.wanted()
     if not found:
         if explicit:
             raise StageError(f"balance.{explicit[0]}: {family} models have no routers to balance; leave it out")

@@ -28,6 +28,11 @@ class Balancing(BaseModel):
             raise ValueError("`device` and `devices` need each other: a weight, and how many devices hold the experts")
         return self
 
+    def wanted(self) -> list[str]:
+        """The ways of balancing that are asked for by name, in the order of the fields."""
+        names = ("bias_speed", "importance", "load", "z", "sequence", "device", "capacity")
+        return [name for name in names if getattr(self, name)]
+
     def over(self, other: "Balancing") -> "Balancing":
         """What is set here, and `other` where nothing is."""
         return other.model_copy(update={name: getattr(self, name) for name in self.model_fields_set if getattr(self, name) is not None})

@@ -1,9 +1,10 @@
 """From router logits to the weights of chosen experts, as each family computes them."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from torch import Tensor
+if TYPE_CHECKING:  # recipes are read without torch
+    from torch import Tensor
 
 Score = Literal["softmax", "sigmoid", "softmax of the chosen"]
 SOFTMAX: Score = "softmax"
@@ -20,7 +21,7 @@ class Gating:
     norm: float | None
     scale: float
 
-    def affinities(self, logits: Tensor) -> Tensor:
+    def affinities(self, logits: "Tensor") -> "Tensor":
         """How much every token wants every expert, [.., tokens, experts]; sums to 1 over the experts.
 
         Sigmoid scores are divided by their sum, as DeepSeek-V3 does for its sequence-wise loss (eq. 19).
@@ -30,7 +31,7 @@ class Gating:
             return scores / scores.sum(dim=-1, keepdim=True)
         return logits.float().softmax(dim=-1)
 
-    def weights(self, logits: Tensor, chosen: Tensor) -> Tensor:
+    def weights(self, logits: "Tensor", chosen: "Tensor") -> "Tensor":
         """The weights that the family gives to `chosen` [tokens, top_k] at `logits` [tokens, experts]."""
         if self.score == CHOSEN:
             return logits.gather(-1, chosen).softmax(dim=-1)

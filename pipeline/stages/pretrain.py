@@ -4,11 +4,12 @@ import random
 from itertools import chain, islice
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pipeline.corpus import Corpus
 from pipeline.data import Stream
 from pipeline.moe.balancing import Balancing
+from pipeline.moe.families import FAMILIES
 from pipeline.stage import ArtifactType, Context, Metrics, Stage
 
 
@@ -49,6 +50,13 @@ class Pretrain(Stage):
     balance: Balancing = Balancing()
     probe_every: int = Field(default=100, ge=1)
     probe_at_least: float = Field(default=0.5, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _check_balance(self) -> "Pretrain":
+        family = self.architecture.get("model_type")
+        if self.balance.wanted() and family not in FAMILIES:
+            raise ValueError(f"balance.{self.balance.wanted()[0]}: {family} models have no experts to balance; leave it out")
+        return self
 
     def run(self, ctx: Context) -> Metrics:
         from pipeline import models

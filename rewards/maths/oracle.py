@@ -24,10 +24,18 @@ from rewards.frames import DIED, HEADER, LATE, OK, read_frame, write_frame
 MEMORY = 3 << 28
 """Bytes of address space that a child may have beyond what the imports took: below a gigabyte with them."""
 
-LONGEST = 20
-"""Seconds after which a child ends of itself, where the kernel does not do so (see die_with)."""
+AFTERWARDS = 1.0
+"""Seconds after its deadline at which a child ends of itself. That is when nobody is left to end it: at a bomb it would see no pipe close."""
 
-PR_SET_PDEATHSIG = 1
+UNCOMPUTABLE = (
+    ArithmeticError,  # a float that overflows, a division by zero
+    TypeError,  # the truth of an inequality about an integral that stays one
+    ValueError,  # the gamma function at a pole
+    NotImplementedError,  # said where no algorithm is known
+    RecursionError,  # nested deeper than the interpreter goes
+    AttributeError, LookupError,  # an operand of a kind that sympy did not expect there
+)
+"""What sympy raises over what reads as an expression and has no value that it can compute."""
 
 DIGITS = 100
 POINTS = 4
@@ -121,18 +129,8 @@ def at_points(a: "object", b: "object", letters: "list[object]", digits: int, re
     return "unknown"
 
 
-def die_with(parent: int) -> None:
-    """Have the kernel end this process with its parent, which is one thread: busy with a bomb it would see no pipe close."""
-    import ctypes
-
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
-        os._exit(1)
-
-
 def work(requests: int, answers: int) -> None:
-    """The child: answers one request after another until it is killed."""
+    """The child: answers one request after another until it is killed, or nobody asks any more."""
     import json
 
     used = 1 << 30
@@ -142,15 +140,16 @@ def work(requests: int, answers: int) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     while True:
-        left, right, digits = json.loads(read_frame(requests))
-        signal.alarm(LONGEST)
+        frame = read_frame(requests)
+        left, right, digits = json.loads(frame[8:])
+        signal.setitimer(signal.ITIMER_REAL, struct.unpack(">d", frame[:8])[0] + AFTERWARDS)
         try:
             found = equal(left, right, digits)
         except MemoryError:
             os._exit(1)
-        except (ArithmeticError, AttributeError, LookupError, NotImplementedError, RecursionError, TypeError, ValueError):
+        except UNCOMPUTABLE:
             found = "unknown"
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_REAL, 0)
         write_frame(answers, OK, found.encode())
 
 
@@ -158,11 +157,9 @@ class Child:
     def __init__(self) -> None:
         request_end, self.requests = os.pipe()
         self.answers, answer_end = os.pipe()
-        parent = os.getpid()
         self.pid = os.fork()
         if self.pid == 0:
             try:
-                die_with(parent)
                 os.close(self.requests)
                 os.close(self.answers)
                 null = os.open(os.devnull, os.O_RDWR)
@@ -174,8 +171,9 @@ class Child:
         os.close(request_end)
         os.close(answer_end)
 
-    def ask(self, request: bytes, seconds: float) -> tuple[int, bytes]:
-        deadline = time.monotonic() + seconds
+    def ask(self, request: bytes) -> tuple[int, bytes]:
+        """(status, answer) within the seconds that the request begins with."""
+        deadline = time.monotonic() + struct.unpack(">d", request[:8])[0]
         try:
             write_frame(self.requests, 0, request)
         except BrokenPipeError:
@@ -210,8 +208,7 @@ def main() -> None:
     write_frame(1, OK, b"ready")
     child = Child()
     while True:
-        frame = read_frame(0)
-        status, data = child.ask(frame[8:], struct.unpack(">d", frame[:8])[0])
+        status, data = child.ask(read_frame(0))
         try:
             write_frame(1, status, data)  # first, since it takes time to give back much memory
         finally:

@@ -129,34 +129,24 @@ def test_edges_of_a_share():
         share([0.5, 1.5])
 
 
-@pytest.mark.parametrize(
-    ("mean", "concentration"), [(0.02, 1.0), (0.1, 0.3), (0.1, 5.0), (0.5, 1.0), (0.9, 1.0)]
-)
-@pytest.mark.parametrize(("n", "rollouts"), [(30, 4), (200, 16)])
-def test_intervals_cover_the_truth_with_clustered_problems(mean, concentration, n, rollouts):
-    """Problem difficulties from a beta distribution: rollouts of a problem agree. 600 experiments: ±1.8 points."""
-    rng = np.random.default_rng(0)
-    covered = 0
-    for _ in range(600):
-        chances = rng.beta(mean * concentration, (1 - mean) * concentration, n)
-        found = share(rng.binomial(rollouts, chances) / rollouts)
-        covered += found.low <= mean <= found.high
-    assert 0.92 <= covered / 600 <= 0.985
+SKEWED = [(0.02, 1.0), (0.1, 0.3), (0.1, 5.0), (0.5, 1.0), (0.9, 1.0)]
 
 
 @pytest.mark.parametrize(
     ("mean", "concentration", "n", "rollouts"),
-    [(0.5, 1e9, 100, 1), (0.5, 1.0, 100, 16), (0.3, 0.5, 100, 64), (0.3, 5.0, 200, 4), (0.8, 1.0, 500, 4), (0.8, 2.0, 200, 16)],
+    [*((*one, 30, 4) for one in SKEWED), *((*one, 200, 16) for one in SKEWED), (0.5, 1e9, 100, 1), (0.5, 1.0, 100, 16),
+     (0.3, 0.5, 100, 64), (0.3, 5.0, 200, 4), (0.8, 1.0, 500, 4), (0.8, 2.0, 200, 16)],
 )
 def test_intervals_cover_the_truth_93_to_97_times_of_100(mean, concentration, n, rollouts):
-    """2,000 experiments each: the coverage seen is within a point (two standard errors) of the real one."""
+    """Difficulties from a beta distribution: rollouts of a problem agree. 2,000 experiments: within a point (two standard errors)."""
     rng = np.random.default_rng(7)
     covered = 0
     for _ in range(2000):
         chances = rng.beta(mean * concentration, (1 - mean) * concentration, n)
         found = share(rng.binomial(rollouts, chances) / rollouts)
         covered += found.low <= mean <= found.high
-    assert 0.93 <= covered / 2000 <= 0.97
+    most = 0.97 if n >= 100 else 0.98  # few problems: wider than it has to be
+    assert 0.93 <= covered / 2000 <= most
 
 
 def test_rollouts_taken_for_problems_would_not_cover():

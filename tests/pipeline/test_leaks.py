@@ -7,6 +7,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from huggingface_hub import constants
 
 from eval.contamination import TestTexts, Text, text_of
 from eval.problems import load
@@ -77,6 +78,25 @@ def test_dataset_files_are_read(write_recipe: Write, tmp_path: Path) -> None:
     assert "none is there" in (check(recipe.read(str(path))) or "")
     write(tmp_path / "traces.jsonl", [*rows, {"prompt": "Read this.", "completion": f"They ask: {leaked.prompt} I say 4."}])
     with pytest.raises(recipe.RecipeError, match=rf"word_problems:test {leaked.id} is in traces.jsonl row 51 \(8-gram, 100%\)"):
+        check(recipe.read(str(path)))
+
+
+def test_datasets_of_the_hub_are_read(write_recipe: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    commit = "c0ffee" * 6 + "cafe"
+    cached = tmp_path / "hub" / "datasets--org--traces"
+    (cached / "snapshots" / commit).mkdir(parents=True)
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text(commit)
+    path = write_recipe("name: s\nstages:\n  base: {kind: 'tiny.py:Make'}\n  tuned: {kind: sft, model: base, data: org/traces}\n"
+                        "  score: {kind: evaluate, models: [tuned], problems: ['word_problems:test'], problems_each: 20}\n")
+    rows = [{"prompt": problem.prompt, "completion": "<answer>1</answer>"} for problem in load("word_problems:train", 50)]
+    write(cached / "snapshots" / commit / "data.jsonl", rows)
+    assert "in 50 training texts: none is there" in (check(recipe.read(str(path))) or "")
+    leaked = load("word_problems:test", 20)[4]
+    write(cached / "snapshots" / commit / "data.jsonl", [*rows, {"text": leaked.prompt}])
+    with pytest.raises(recipe.RecipeError, match=rf"word_problems:test {leaked.id} is in org/traces row 51"):
         check(recipe.read(str(path)))
 
 

@@ -11,7 +11,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from trl import GRPOConfig
 
 from eval.problems import load
-from pipeline import models
+from pipeline import audit, models
 from pipeline.checkpoints import METRICS, Checkpoints, CheckpointSchedule
 from pipeline.data import Row
 from pipeline.lora import Lora, adapted, add
@@ -19,7 +19,7 @@ from pipeline.moe.balance import Balance
 from pipeline.policy import PolicyTrainer, RewardFunction
 from pipeline.resumable import Resumable, load_exactly
 from pipeline.schedule import Schedule
-from pipeline.stage import Stopped
+from pipeline.stage import StageError, Stopped
 from pipeline.supervised import Plan, Probe, train
 from pipeline.tokenizer import train_tokenizer
 from rewards.rubric import Rubric
@@ -176,7 +176,7 @@ def test_asked_to_stop_it_leaves_a_checkpoint_of_its_step(tiny: Tiny, tmp_path: 
     assert all(torch.equal(expected[name], found[name]) for name in expected)
 
 
-@pytest.mark.parametrize("family", ["deepseek_v3", "qwen3_moe"])
+@pytest.mark.parametrize("family", ["deepseek_v3", "qwen3_moe", "mixtral"])
 def test_transformers_still_leaves_fused_experts_as_they_are(tiny: Tiny, tmp_path: Path, family: str) -> None:
     """transformers #48805. When this fails it is fixed, and Resumable._load_from_checkpoint can go."""
     model = tiny(family)
@@ -189,6 +189,8 @@ def test_transformers_still_leaves_fused_experts_as_they_are(tiny: Tiny, tmp_pat
             parameter.zero_()
     Trainer._load_from_checkpoint(Trainer(model, arguments), str(tmp_path))
     assert not any(torch.equal(model.state_dict()[name], expected[name]) for name in experts)
+    with pytest.raises(StageError, match=r"experts\.\w+ differs in"):
+        audit.check(model, tmp_path, "test")
     load_exactly(model, str(tmp_path))
     assert all(torch.equal(model.state_dict()[name], expected[name]) for name in expected)
     assert issubclass(PolicyTrainer, Resumable)

@@ -92,7 +92,7 @@ def test_replay_of_rollouts_in_bf16(tiny: Tiny, tmp_path: Any, family: str) -> N
     assert disagree_replayed == 0
     assert distance_replayed < 0.5 * distance
     figures = made.replay.figures()
-    assert 0 < figures["replay/tokens_differing"] <= disagree  # in layers that follow replayed ones fewer would differ
+    assert 0 < figures["replay/tokens_differing"] < 4 * disagree  # not the same: layers follow replayed ones here
     loss, _ = loss_and_gradients(made._compute_loss, model, inputs)
     assert loss.isfinite()
     for router in routers(model):

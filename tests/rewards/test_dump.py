@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.commands import grade as command
 from pipeline.errors import UserError
-from rewards.dump import grade_dump, open_lines
+from rewards.dump import grade_dump
 
 LINES = [
     json.dumps({"verifier": "math", "answer": "5", "completion": "<think>5</think><answer>5</answer>", "mine": 1}),
@@ -28,8 +28,8 @@ LINES = [
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_rows_errors_and_summary(jobs: int) -> None:
-    out, err = io.StringIO(), io.StringIO()
-    counts = grade_dump(LINES, out, err, jobs=jobs)
+    out, err = io.BytesIO(), io.StringIO()
+    counts = grade_dump(io.BytesIO("\n".join(LINES).encode()), out, err, jobs=jobs)
     rows = [json.loads(line) for line in out.getvalue().splitlines()]
     assert [row["verdict"] for row in rows] == ["correct", "wrong", "correct", "truncated"]
     assert rows[0]["mine"] == 1
@@ -43,6 +43,13 @@ def test_rows_errors_and_summary(jobs: int) -> None:
     assert "6 bad rows" in lines[-1]
 
 
+def test_half_of_a_surrogate_pair_is_written_as_it_came() -> None:
+    line = json.dumps({"verifier": "math", "answer": "5", "response": "\ud800", "mine": "\ud800é"}).encode()
+    out = io.BytesIO()
+    assert grade_dump(io.BytesIO(line), out, io.StringIO()) == {"wrong": 1}
+    assert json.loads(out.getvalue().decode())["mine"] == "\ud800é"
+
+
 def test_rows_of_every_kind_of_test() -> None:
     lines = [
         {"tests": [{"stdin": "2", "stdout": "4"}], "completion": "print(int(input()) ** 2)"},
@@ -50,8 +57,8 @@ def test_rows_of_every_kind_of_test() -> None:
         {"names": ["f"], "asserts": ["assert f(2) == 4"], "completion": "def f(x): return x + 3"},
         {"verifier": "code", "completion": "def f(x): return x + 3"},
     ]
-    out, err = io.StringIO(), io.StringIO()
-    counts = grade_dump([json.dumps(line) for line in lines], out, err)
+    file = io.BytesIO("\n".join(map(json.dumps, lines)).encode())
+    counts = grade_dump(file, io.BytesIO(), io.StringIO())
     assert counts == {"correct": 2, "wrong": 1, "bad rows": 1}
 
 
@@ -64,4 +71,3 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert len(capsys.readouterr().out.splitlines()) == 3
     with pytest.raises(UserError, match="there is no file"):
         command.main(parser.parse_args([str(tmp_path / "none.jsonl")]))
-    assert len(list(open_lines(str(file)))) == 3

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import threading
 import time
 from pathlib import Path
@@ -108,3 +109,14 @@ def test_what_a_process_forked_ends_with_it(tmp_path: Path) -> None:
     while child.exists() and child.read_text().split()[2] != "Z" and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not child.exists() or child.read_text().split()[2] == "Z"
+
+
+def test_bytecode_of_what_it_imports_is_kept_unless_we_keep_none(script: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script.with_name("echoed.py").write_text(ECHO)
+    script.write_text(f"import sys\nsys.path.append({str(script.parent)!r})\nimport echoed\n")
+    for none, kept in ((True, False), (False, True)):
+        monkeypatch.setattr(sys, "dont_write_bytecode", none)
+        worker = Worker(script)
+        assert worker.ask(b"hello", 5) == (OK, b"hello")
+        worker.kill()
+        assert script.with_name("__pycache__").exists() == kept

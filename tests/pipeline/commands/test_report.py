@@ -5,6 +5,8 @@ import json
 import pytest
 
 from eval.report import reduce
+from eval.rollouts import write_rows
+from eval.scaling import curve
 from pipeline import cli, durable
 from pipeline.run_folder import RunFolder
 
@@ -58,6 +60,16 @@ def test_json_holds_the_stages_and_every_model_by_name(run, capsys):
     assert report["models"]["student"]["parameters"] == 2000
     assert report["models"]["base"]["protocol"] == {"sums": {"temperature": 1.0}, "needle": {"temperature": 0.0}}
     assert report["seconds"] >= 0
+
+
+def test_json_has_curves_of_the_rollouts_that_are_kept(run, capsys):
+    write_rows(run.artifacts()["score"].path / "student-sums.jsonl", ROWS)
+    durable.write_json(run.artifacts()["needle"].path / "report.json", {"models": {"student": {"problems": {"sums": reduce(ROWS)}}}})
+    assert cli.main(["report", str(run.path), "--json"]) == 0
+    models = json.loads(capsys.readouterr().out)["models"]
+    assert models["student"]["curves"] == {"sums": curve(ROWS)}
+    assert [point["k"] for point in models["student"]["curves"]["sums"]] == [1, 2]
+    assert "curves" not in models["base"]
 
 
 def test_text_has_the_stages_and_a_table_for_each_evaluate_stage(run, capsys):

@@ -5,12 +5,14 @@ from typing import Any
 
 import pytest
 import torch
+from pydantic import ValidationError
 
 from pipeline.moe.balance import Balance
 from pipeline.moe.balancing import Balancing
 from pipeline.moe.families import FAMILIES
 from pipeline.moe.routers import routers
 from pipeline.stage import StageError
+from pipeline.stages.pretrain import Pretrain
 
 Tiny = Callable[..., Any]
 SPEED = 0.02
@@ -235,3 +237,10 @@ def test_a_layer_that_takes_every_expert_has_no_load_to_balance(tiny: Tiny) -> N
     with pytest.raises(StageError, match=r"balance\.load: every token takes all 4 experts"):
         Balance(model, Balancing(load=0.1))
     Balance(model, Balancing(importance=0.1, z=0.1))
+
+
+def test_a_recipe_that_balances_a_dense_model_is_refused_when_it_is_read() -> None:
+    with pytest.raises(ValidationError, match=r"balance\.load: qwen3 models have no experts to balance"):
+        Pretrain.model_validate({"steps": 1, "architecture": {"model_type": "qwen3"}, "balance": {"load": 0.1}})
+    with pytest.raises(ValidationError, match="`device` and `devices` need each other"):
+        Balancing(device=0.1)

@@ -1,5 +1,6 @@
-"""`retort grade --jobs N`: processes that share the rows, and what happens to them when something dies."""
+"""The processes of `retort grade`: that share the rows, and what happens to them when something dies."""
 
+import contextlib
 import io
 import json
 import os
@@ -12,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from rewards import dump
-from rewards.dump import grade_dump, grade_lines
+from rewards import row_pool
+from rewards.dump import grade_dump
+from rewards.row_pool import RowPool, whole_lines
 
 FRAGILE = '''
 import os, time
@@ -31,12 +33,12 @@ BOMB = json.dumps({"verifier": "math", "answer": "5", "response": "\\tan(10^{10^
 
 def test_what_dies_or_hangs_costs_its_own_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "fragile.py").write_text(FRAGILE)
-    monkeypatch.setattr(dump, "SECONDS_A_ROW", 0.5)
+    monkeypatch.setattr(row_pool, "SECONDS_A_ROW", 0.5)
     texts = [{7: "die", 40: "hang", 41: "die"}.get(number, f"row {number}") for number in range(1, 101)]
     verifier = f"{tmp_path / 'fragile.py'}:fragile"
     lines = [json.dumps({"verifier": verifier, "answer": "", "completion": text}) for text in texts]
-    out, err = io.StringIO(), io.StringIO()
-    counts = grade_dump(lines, out, err, jobs=2)
+    out, err = io.BytesIO(), io.StringIO()
+    counts = grade_dump(io.BytesIO("\n".join(lines).encode()), out, err, jobs=2)
     assert counts == {"correct": 97, "bad rows": 3}
     graded = [json.loads(line)["completion"] for line in out.getvalue().splitlines()]
     assert graded == [text for text in texts if text not in ("die", "hang")]
@@ -47,27 +49,62 @@ def test_what_dies_or_hangs_costs_its_own_row(tmp_path: Path, monkeypatch: pytes
     ]
 
 
-def test_rows_come_before_the_last_is_read() -> None:
+def test_a_row_is_graded_before_the_next_one_comes() -> None:
+    read_end, write_end = os.pipe()
+    with contextlib.closing(RowPool(2)) as pool, open(read_end, "rb", buffering=0) as file, open(write_end, "wb", buffering=0) as rows:
+        batches = pool.grade(file)
+        for number in range(3):
+            rows.write(f'{{"verifier": "math", "answer": "5", "response": "{number}"}}\n'.encode())
+            assert json.loads(next(batches).rows[0])["response"] == str(number)
+        rows.write(b'{"torn')
+        rows.close()
+        assert [batch.bad[0][0] for batch in batches] == [0]
+
+
+def test_no_more_is_read_ahead_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(row_pool, "AHEAD", 2)
+    monkeypatch.setattr(row_pool, "MOST", row_pool.FIRST)
     read = 0
 
-    def lines() -> "object":
-        nonlocal read
-        for _ in range(5_000):
+    class Endless(io.RawIOBase):
+        def read(self, size: int = -1) -> bytes:
+            nonlocal read
             read += 1
-            yield json.dumps({"verifier": "math", "answer": "5", "response": "5"})
+            return b'{"verifier": "math", "answer": "5", "response": "5"}\n'
 
-    rows = grade_lines(lines(), jobs=2)  # type: ignore[arg-type]
-    assert next(rows)[0] == 1
-    assert read < 1_000
-    rows.close()
+    with contextlib.closing(RowPool(2)) as pool:
+        batches = pool.grade(Endless())
+        assert next(batches).lines == 1
+        assert next(batches).lines == 1
+        time.sleep(0.2)
+        assert read <= 2 + 2 * 2 + 1
+
+
+def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    with contextlib.closing(RowPool(1)) as pool, (tmp_path / "new").open("wb", buffering=0) as file:
+        batches = pool.grade(file)
+        with pytest.raises(OSError, match="not open for reading"):
+            next(batches)
+
+
+def test_lines_come_whole_however_they_are_read() -> None:
+    class Drips(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            return super().read(3)
+
+    for text in (b"", b"\n", b"a", b"a\n", b"one\n\ntwo three\nfour"):
+        lines = [line for some in whole_lines(Drips(text)) for line in some]
+        assert lines == text.removesuffix(b"\n").split(b"\n") if text else lines == []
 
 
 def test_what_stands_in_a_row_survives_the_way_to_a_process_and_back() -> None:
     texts = ["é \u2028 \x85 \r \\n", "\ud800", "１２", "\x00"]
-    lines = [json.dumps({"verifier": "math", "answer": "5", "response": text}) for text in texts] + ['{"a": "\u2028"']
-    out, err = io.StringIO(), io.StringIO()
-    assert grade_dump(lines, out, err, jobs=2)["bad rows"] == 1
-    assert [json.loads(line)["response"] for line in out.getvalue().split("\n") if line] == texts
+    lines = [json.dumps({"verifier": "math", "answer": "5", "response": text}) for text in texts]
+    lines.append(json.dumps({"verifier": "math", "answer": "5", "response": "\u2028 \x85"}, ensure_ascii=False))
+    out, err = io.BytesIO(), io.StringIO()
+    file = io.BytesIO("\n".join([*lines, '{"a": "\u2028"']).encode())
+    assert grade_dump(file, out, err, jobs=2)["bad rows"] == 1
+    assert [json.loads(line)["response"] for line in out.getvalue().split(b"\n") if line] == [*texts, "\u2028 \x85"]
 
 
 def children_of(process: int) -> set[int]:

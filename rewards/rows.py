@@ -1,0 +1,127 @@
+"""Rows of `retort grade`: a line of JSON in, the same row with its verdict out."""
+
+import functools
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from rewards.code import FIELDS
+from rewards.grade import VERIFIERS, grade
+from rewards.registry import RegistryError
+from rewards.types import Completion, Problem
+
+_as_json = json.JSONEncoder(ensure_ascii=False).encode
+
+
+class RowError(ValueError):
+    """A row that cannot be graded, in one line."""
+
+
+class Graded(NamedTuple):
+    """The name of the verdict, the seconds it took, and the row with both in it, as JSON."""
+
+    verdict: str
+    seconds: float
+    row: bytes
+
+
+@dataclass
+class Batch:
+    """What became of `lines` lines in a row: the count of each verdict, the rows as lines of JSON, and what is wrong with others.
+
+    `bad` has the place of each such line among these, from 0.
+    """
+
+    lines: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
+    seconds: float = 0.0
+    bad: list[tuple[int, str]] = field(default_factory=list)
+    rows: list[bytes] = field(default_factory=list)
+
+    def add(self, graded: "Graded | RowError | None") -> None:
+        """What became of the next line; None where it is blank."""
+        if isinstance(graded, RowError):
+            self.bad.append((self.lines, str(graded)))
+        elif graded is not None:
+            self.counts[graded.verdict] += 1
+            self.seconds += graded.seconds
+            self.rows.append(graded.row + b"\n")
+        self.lines += 1
+
+    def packed(self) -> bytes:
+        """As one payload of a frame."""
+        return json.dumps([self.lines, self.counts, self.seconds, self.bad]).encode() + b"\n" + b"".join(self.rows)
+
+    @classmethod
+    def unpacked(cls, payload: bytes) -> "Batch":
+        head, _, rows = payload.partition(b"\n")
+        lines, counts, seconds, bad = json.loads(head)
+        return cls(lines, Counter(counts), seconds, bad, [rows])
+
+
+def read_row(line: str) -> tuple[dict[str, Any], Problem, Completion]:
+    """The row, its problem and its completion. Raises RowError for a torn line or a row that lacks something.
+
+    Rows are {"verifier": "math", "answer": "..", "completion": ".."}, or for code {"entry", "tests"} or what else
+    rewards.code describes in place of "answer";
+    "response" is read as a bare answer where "completion" is absent. "verifier" may be left out of a row that has tests.
+    """
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        raise RowError(f"not JSON ({error})") from error
+    if not isinstance(row, dict):
+        raise RowError("not a JSON object")
+    verifier = row.get("verifier", "code" if {"tests", "check", "asserts"}.intersection(row) else None)
+    if not isinstance(verifier, str):
+        raise RowError('no "verifier"; write "math" or "code"')
+    _check_verifier(verifier)
+    if verifier == "code" and "answer" not in row:
+        answer = _tests(row)
+    elif "answer" in row:
+        answer = row["answer"]
+    else:
+        raise RowError('no "answer"')
+    text = row.get("completion", row.get("response"))
+    if not isinstance(text, str):
+        raise RowError('no "completion" (or "response") with text')
+    problem = Problem(str(row.get("id", "")), str(row.get("prompt", "")), answer, verifier, str(row.get("family", "")))
+    return row, problem, Completion(text, finished=bool(row.get("finished", True)))
+
+
+@functools.cache  # which does not keep what raised
+def _check_verifier(name: str) -> None:
+    try:
+        VERIFIERS.resolve(name)
+    except RegistryError as error:
+        raise RowError(str(error)) from error
+
+
+def _tests(row: dict[str, Any]) -> dict[str, Any]:
+    if not {"tests", "check", "asserts"}.intersection(row):
+        raise RowError('no "tests" (nor "check" or "asserts")')
+    if "entry" not in row and "asserts" not in row and "stdin" not in str(row.get("tests")):
+        raise RowError('no "entry"')
+    return {name: row[name] for name in FIELDS if name in row}
+
+
+def grade_line(line: bytes) -> Graded | RowError | None:
+    """The graded row of one line, or what is wrong with it; None for a blank one. Bytes that are no UTF-8 are replaced."""
+    text = line.decode(errors="replace")
+    if not text.strip():
+        return None
+    try:
+        row, problem, completion = read_row(text)
+        verdict = grade(problem, completion)
+    except RowError as error:
+        return error
+    except RegistryError as error:
+        return RowError(str(error))
+    seconds = round(verdict.seconds, 6)
+    row |= {"verdict": verdict.label.value, "extracted": verdict.extracted, "reason": verdict.reason, "seconds": seconds}
+    try:
+        written = _as_json(row).encode()
+    except UnicodeEncodeError:  # half of a surrogate pair, which JSON can say and UTF-8 cannot
+        written = json.dumps(row).encode()
+    return Graded(verdict.label.value, seconds, written)
