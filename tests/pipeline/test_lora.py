@@ -21,7 +21,9 @@ Tiny = Callable[..., Any]
 Context = Callable[..., Any]
 
 
-@pytest.mark.parametrize("family", ["deepseek_v3", "qwen3_moe", "qwen3", "mixtral", "olmoe", "qwen2_moe", "deepseek_v2", "gpt_oss", "dbrx"])
+@pytest.mark.parametrize("family", [
+    "deepseek_v3", "qwen3_moe", "qwen3", "mixtral", "olmoe", "qwen2_moe", "deepseek_v2", "gpt_oss", "dbrx", "qwen3_moe_every_second",
+])
 def test_adapters_are_trained_alone_saved_and_merged(tiny: Tiny, context: Context, tmp_path: Path, family: str) -> None:
     from peft import PeftModel
     from transformers import AutoModelForCausalLM

@@ -20,6 +20,7 @@ STAGES = {
     "sample": ("test_families", "test_sampled_traces_are_what_was_taught"),
     "teacher": ("test_families", "test_a_student_learns_from_its_traces"),
     "evaluate": ("test_families", "test_evaluation_counts_them"),
+    "balance": ("test_balance", "test_a_skewed_router_is_evened_out"),
     "resume sft": ("test_resumable", "test_supervised"),
     "resume grpo": ("test_resumable", "test_grpo"),
     "LoRA": ("test_lora", "test_adapters_are_trained_alone_saved_and_merged"),
