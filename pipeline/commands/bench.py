@@ -145,7 +145,8 @@ def _start(args: argparse.Namespace) -> int:
 def _machine() -> str:
     import torch
 
-    return f"fp32, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    return "fp32, one thread, seconds of a processor" if threads == 1 else f"fp32, {threads} threads"
 
 
 def _tell(name: str, args: argparse.Namespace) -> Callable[[str], None]:
