@@ -138,7 +138,12 @@ def test_nothing_outlives_a_command_that_was_stopped(tmp_path: Path, number: sig
     code = {"entry": "f", "tests": [{"input": [1], "expected": 2}], "completion": "def f(x):\n    while True: pass"}
     (tmp_path / "rows.jsonl").write_text("\n".join([BOMB, json.dumps(code)] * 40) + "\n")
     command = [sys.executable, "-P", "-m", "pipeline.cli", "grade", str(tmp_path / "rows.jsonl"), "--jobs", "2"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+    def heeds_interrupts() -> None:  # which tests that were started in the background hand down ignored
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, preexec_fn=heeds_interrupts
+    ) as process:
         # Two that grade rows, and below them sympy's and the sandbox's.
         assert wait_until(lambda: len(children_of(process.pid)) >= 6, 60)
         below = children_of(process.pid)
