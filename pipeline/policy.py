@@ -12,7 +12,7 @@ from trl import GRPOTrainer
 from eval.engine import engine_for
 from eval.engine.types import Request, Sampled, Sampling, rollout_seed
 from eval.prompts import decode_completion, encode_text
-from pipeline.chunks import chunks
+from pipeline.chunks import chunks, trim
 from pipeline.moe.balance import Balance
 from pipeline.moe.routers import routers
 from pipeline.resumable import Resumable
@@ -143,26 +143,6 @@ class PolicyTrainer(Resumable, GRPOTrainer):
         with self.replay.of(inputs) if self.replay else contextlib.nullcontext():
             loss: Tensor = super()._compute_loss(model, inputs)
         return loss
-
-
-def trim(inputs: Mapping[str, Any], rows: Tensor) -> dict[str, Any]:
-    """The given rows of a GRPO batch, without columns that are padding in all of them.
-
-    Prompts are padded on the left and completions on the right; [rows] and scalar entries keep their shape.
-    """
-    prompt = int(inputs["prompt_mask"][rows].sum(dim=1).max())
-    completion = int(inputs["completion_mask"][rows].sum(dim=1).max())
-    trimmed: dict[str, Any] = {}
-    for name, value in inputs.items():
-        if not isinstance(value, Tensor) or value.dim() == 0:
-            trimmed[name] = value
-        elif value.dim() == 1:
-            trimmed[name] = value[rows]
-        elif name.startswith("prompt_"):
-            trimmed[name] = value[rows][:, value.shape[1] - prompt :]
-        else:
-            trimmed[name] = value[rows][:, :completion]
-    return trimmed
 
 
 class RewardFunction:

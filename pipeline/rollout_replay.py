@@ -9,6 +9,7 @@ from torch import Tensor
 from trl import GRPOTrainer
 
 from eval.engine.types import Sampled
+from pipeline.chunks import trim
 from pipeline.moe.replay import OWN, Replay, divergence, padded
 
 MEASURED = 32  # one row in so many is run twice more, with and without replay, to tell what it is worth
@@ -74,7 +75,7 @@ class RolloutReplay:
     @torch.no_grad()
     def _measure(self, batch: Mapping[str, Any], sampled: Sequence[Sampled]) -> None:
         rows = torch.arange(0, len(batch["prompt_ids"]), MEASURED)
-        part = {name: value[rows] for name, value in batch.items() if isinstance(value, Tensor) and value.dim() > 1}
+        part = trim(batch, rows)
         mask = part["completion_mask"]
         drawn = torch.zeros(mask.shape, device=mask.device)
         for place, row in enumerate(rows.tolist()):

@@ -12,9 +12,10 @@ from trl import GRPOConfig, GRPOTrainer
 
 from eval.problems import load
 from pipeline import models
+from pipeline.chunks import trim
 from pipeline.moe.balance import Balance
 from pipeline.moe.balancing import Balancing
-from pipeline.policy import PolicyTrainer, RewardFunction, trim
+from pipeline.policy import PolicyTrainer, RewardFunction
 from pipeline.tokenizer import train_tokenizer
 from rewards.rubric import Rubric
 from rewards.types import Problem
