@@ -4,7 +4,7 @@ import argparse
 import json
 import statistics
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -106,39 +106,38 @@ def _training(args: argparse.Namespace) -> int:
     from pipeline import bench_train
 
     found = bench_train.measure(args.rounds, _tell("", args))
-    if args.json:
-        print(json.dumps({"train": {name: vars(one) for name, one in found.items()}}, indent=2))
-        return 0
-    print(f"training steps, by us and by trl in turn ({args.rounds} rounds each), {_machine()}:")
-    for name, one in found.items():
-        print(f"  {name:<18}{one.ratio:6.2f} times as fast ({one.ratio_min:.2f} to {one.ratio_max:.2f})   {one.seconds:.2f} s a step, "
-              f"trl {one.baseline_seconds:.2f} s")
-    return 0
+    return _show(args, found, f"training steps, by us and by trl in turn ({args.rounds} rounds each), {_machine()}", lambda one: (
+        f"{one.ratio:6.2f} times as fast ({one.ratio_min:.2f} to {one.ratio_max:.2f})   {one.seconds:.2f} s a step, "
+        f"trl {one.baseline_seconds:.2f} s"
+    ))
 
 
 def _routers(args: argparse.Namespace) -> int:
     from pipeline import bench_moe
 
     found = bench_moe.measure(args.rounds, _tell("", args))
-    if args.json:
-        print(json.dumps({"moe": {name: vars(one) for name, one in found.items()}}, indent=2))
-        return 0
-    print(f"what is added to a training step, with it and without in turn ({args.rounds} rounds), processor time of one thread:")
-    for name, one in found.items():
-        print(f"  {name:<22}{one.share:+6.1%} ({one.least:+.1%} to {one.most:+.1%}) of {one.seconds:.2f} s")
-    return 0
+    title = f"what is added to a training step, with it and without in turn ({args.rounds} rounds), processor time of one thread"
+    return _show(args, found, title, lambda one: f"{one.share:+6.1%} ({one.least:+.1%} to {one.most:+.1%}) of {one.seconds:.2f} s")
 
 
 def _start(args: argparse.Namespace) -> int:
     from pipeline import bench_start
 
     found = bench_start.measure(args.rounds)
+    return _show(args, found, f"starts of retort ({args.rounds} rounds)", lambda one: (
+        f"{one.median:.2f} s ({one.least:.2f} to {one.most:.2f}), {one.processor:.2f} s of a processor; at most {one.allowed:.1f} s wanted"
+    ))
+
+
+def _show(args: argparse.Namespace, found: Mapping[str, Any], title: str, line: Callable[[Any], str]) -> int:
+    """What was measured, by name: as JSON, or a line each under a title."""
     if args.json:
-        print(json.dumps({"start": {name: vars(one) for name, one in found.items()}}, indent=2))
+        print(json.dumps({args.what: {name: vars(one) for name, one in found.items()}}, indent=2))
         return 0
+    print(f"{title}:")
+    width = max(map(len, found))
     for name, one in found.items():
-        print(f"  retort {name:<16}{one.median:.2f} s ({one.least:.2f} to {one.most:.2f}), {one.processor:.2f} s of a processor; "
-              f"at most {one.allowed:.1f} s wanted")
+        print(f"  {name:<{width}}  {line(one)}")
     return 0
 
 
