@@ -16,7 +16,7 @@ FAMILIES = {
 STAGES = {
     "extend": ("test_families", "test_extend_learns_longer_texts"),
     "sft": ("test_families", "test_sft_learns_and_reaches_every_router"),
-    "grpo": ("test_families", "test_grpo_moves_towards_the_reward"),
+    "grpo": ("test_families", "test_grpo_replays_and_reaches_every_router"),
     "sample": ("test_families", "test_sampled_traces_are_what_was_taught"),
     "teacher": ("test_families", "test_a_student_learns_from_its_traces"),
     "evaluate": ("test_families", "test_evaluation_counts_them"),
