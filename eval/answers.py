@@ -10,13 +10,11 @@ from typing import Any, Protocol
 from eval.engine.types import Engine
 from eval.prompts import encode_prompts
 from eval.protocol import Protocol as How
-from eval.rollouts import Rollout, complete, write_rows
-from rewards.grade import grade_many
+from eval.rollouts import Rollout, roll_out, write_rows
 from rewards.types import Completion, Problem
 
 Row = dict[str, Any]
 Rule = Callable[[Problem, Completion], float]
-Answer = tuple[Problem, int, Completion]
 
 BLOCK = 256
 """Rollouts that an engine is asked for at once. Blocks start at the same places in every attempt, so that each rollout has the
@@ -34,8 +32,8 @@ class Source(Protocol):
         """What is put to it for each problem."""
         ...
 
-    def answers(self, problems: Sequence[Problem], have: set[tuple[str, int]]) -> Iterator[list[Answer]]:
-        """Answers to every (problem, index) that is not in `have`, in any order and grouping; others may be among them."""
+    def answers(self, problems: Sequence[Problem], have: set[tuple[str, int]]) -> Iterator[list[Rollout]]:
+        """Graded answers to every (problem, index) that is not in `have`, in any order and grouping; others may be among them."""
         ...
 
 
@@ -51,16 +49,15 @@ class Local:
     def prompts(self, problems: Sequence[Problem]) -> list[Any]:
         return encode_prompts(self.tokenizer, [problem.prompt for problem in problems], self.how.prompting)
 
-    def answers(self, problems: Sequence[Problem], have: set[tuple[str, int]]) -> Iterator[list[Answer]]:
+    def answers(self, problems: Sequence[Problem], have: set[tuple[str, int]]) -> Iterator[list[Rollout]]:
         n = self.how.rollouts
         size = max(1, BLOCK // n)
         for start in range(0, len(problems), size):
             block = problems[start : start + size]
             if all((problem.id, i) in have for problem in block for i in range(n)):
                 continue
-            groups = complete(self.engine, self.tokenizer, block, self.how.sampling, n=n, context=self.context,
-                              seed_parts=(self.how.seed, "eval"), prompting=self.how.prompting)
-            yield [(p, i, one) for p, group in zip(block, groups, strict=True) for i, one in enumerate(group)]
+            yield roll_out(self.engine, self.tokenizer, block, self.how.sampling, n=n, context=self.context,
+                           seed_parts=(self.how.seed, "eval"), prompting=self.how.prompting)
 
 
 def rollouts(
@@ -83,8 +80,7 @@ def rollouts(
         progress(len(rows), len(wanted))
     with partial.open("ab") as stream:
         for answers in source.answers(problems, set(rows)):
-            verdicts = grade_many([(problem, completion) for problem, _, completion in answers])
-            new = [_row(Rollout(*answer, verdict), best_by) for answer, verdict in zip(answers, verdicts, strict=True)]
+            new = [_row(rollout, best_by) for rollout in answers]
             rows |= {(row["problem"], row["index"]): row for row in new}
             # The line break comes first: it ends a row that a killed attempt left torn.
             stream.write("".join(f"\n{json.dumps(row, ensure_ascii=False)}" for row in new).encode())

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from eval.engine.types import Engine, Request, Sampled, Sampling, rollout_seed
+from eval.engine.types import Engine, Request, Sampled, Sampling, Written, rollout_seed
 from eval.prompts import THINK, decode_completion
 from eval.protocol import Prompting
 
@@ -18,6 +18,7 @@ def sample_within(
     sampling: Sampling,
     prompting: Prompting,
     progress: Callable[[int, int], None] | None = None,
+    written: Written | None = None,
 ) -> list[list[Sampled]]:
     """Continuations whose thinking ends after `prompting.thinking_budget` tokens at the latest, by "</think>" where the model
     does not end it (s1's budget forcing, arXiv 2501.19393, without its "Wait" for more).
@@ -27,26 +28,34 @@ def sample_within(
     would have given up to there; its answer goes on from a fresh stream.
     """
     budget = min(prompting.thinking_budget or sampling.max_tokens, sampling.max_tokens)
-    first = engine.sample(requests, replace(sampling, max_tokens=budget), progress)
     left = sampling.max_tokens - budget
+
+    def in_time(place: int, index: int, one: Sampled) -> None:
+        if written and (one.finished or not left):
+            written(place, index, one)
+
+    found = engine.sample(requests, replace(sampling, max_tokens=budget), progress, in_time)
     close = [int(token) for token in tokenizer(END, add_special_tokens=False)["input_ids"]]
     goes_on: list[tuple[int, int, list[int]]] = []
-    for place, group in enumerate(first):
+    for place, group in enumerate(found):
         for index, one in enumerate(group):
-            if not one.finished and left > 0:
+            if not one.finished and left:
                 forced = close if _thinks(tokenizer, one, prompting) else []
                 goes_on.append((place, index, forced))
-    more = engine.sample(
-        [Request([*requests[place].prompt, *first[place][index].ids, *forced],
-                 [rollout_seed("after the budget", requests[place].seeds[index])])
-         for place, index, forced in goes_on],
-        replace(sampling, max_tokens=max(left, 1)),
-    ) if goes_on else []
-    for (place, index, forced), (rest,) in zip(goes_on, more, strict=True):
-        one = first[place][index]
-        first[place][index] = Sampled([*one.ids, *forced, *rest.ids], [*one.logprobs, *[0.0] * len(forced), *rest.logprobs],
-                                      rest.finished)
-    return first
+
+    def later(number: int, _: int, rest: Sampled) -> None:
+        place, index, forced = goes_on[number]
+        one = found[place][index]
+        whole = Sampled([*one.ids, *forced, *rest.ids], [*one.logprobs, *[0.0] * len(forced), *rest.logprobs], rest.finished)
+        found[place][index] = whole
+        if written:
+            written(place, index, whole)
+
+    again = [Request([*requests[place].prompt, *found[place][index].ids, *forced],
+                     [rollout_seed("after the budget", requests[place].seeds[index])])
+             for place, index, forced in goes_on]
+    engine.sample(again, replace(sampling, max_tokens=max(left, 1)), written=later)
+    return found
 
 
 def _thinks(tokenizer: Any, one: Sampled, prompting: Prompting) -> bool:

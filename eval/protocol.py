@@ -49,6 +49,8 @@ class Protocol:
             "rollouts": self.rollouts,
             "temperature": self.sampling.temperature,
             "top_p": self.sampling.top_p,
+            "top_k": self.sampling.top_k,
+            "min_p": self.sampling.min_p,
             "max_completion_tokens": self.sampling.max_tokens,
             "template": self.prompting.template,
             "open_thinking": self.prompting.open_thinking,

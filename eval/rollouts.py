@@ -2,16 +2,18 @@
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from eval.budget import sample_within
 from eval.engine.types import Engine, Request, Sampled, Sampling, rollout_seed
-from eval.pieces import Graded, Pieces
+from eval.pieces import Pieces
 from eval.prompts import THINK, decode_completion, encode_prompts
 from eval.protocol import Prompting
-from rewards.grade import grade_many
+from rewards.background import Background
+from rewards.grade import grade
 from rewards.rules import format as format_rule
 from rewards.rules import readable
 from rewards.types import Completion, Problem, Verdict
@@ -65,10 +67,7 @@ def collect(
     pieces: Pieces | None = None,
     name: str = "rollouts",
 ) -> list[Rollout]:
-    """`n` graded rollouts of every problem, in order.
-
-    The draws of a rollout come from (`seed_parts`, problem, index) alone. Prompts that leave no room in `context`
-    tokens are answered with an unfinished empty completion, which counts as truncated.
+    """`n` graded rollouts of every problem, in order, as `roll_out` makes them.
 
     Work goes piece by piece, whether they are kept or not, since the last bits of a sum depend on what is in a batch: with
     `pieces`, those of `name` that are there already are taken from there.
@@ -83,22 +82,48 @@ def collect(
 
     for number, first in enumerate(range(0, len(problems), size)):
         piece = problems[first : first + size]
-        asked = [(problem, index) for problem in piece for index in range(n)]
         graded = pieces.get(f"{name}-{number:05d}") if pieces else None
         if graded is None:
-            groups = complete(engine, tokenizer, piece, sampling, n=n, seed_parts=parts, prompting=prompting, context=context,
-                              progress=tell)
-            graded = _graded(asked, [one for group in groups for one in group])
+            new = roll_out(engine, tokenizer, piece, sampling, n=n, seed_parts=parts, prompting=prompting, context=context, progress=tell)
             if pieces:
-                pieces.put(f"{name}-{number:05d}", graded)
-        found += [Rollout(*one, *answer) for one, answer in zip(asked, graded, strict=True)]
+                pieces.put(f"{name}-{number:05d}", [(one.completion, one.verdict) for one in new])
+        else:
+            asked = [(problem, index) for problem in piece for index in range(n)]
+            new = [Rollout(*one, *answer) for one, answer in zip(asked, graded, strict=True)]
+        found += new
         tell(0, 0)
     return found
 
 
-def _graded(asked: Sequence[tuple[Problem, int]], completions: Sequence[Completion]) -> list[Graded]:
-    verdicts = grade_many([(problem, completion) for (problem, _), completion in zip(asked, completions, strict=True)])
-    return list(zip(completions, verdicts, strict=True))
+def roll_out(
+    engine: Engine,
+    tokenizer: Any,
+    problems: Sequence[Problem],
+    sampling: Sampling,
+    *,
+    n: int,
+    seed_parts: Iterable[str | int],
+    prompting: Prompting = Prompting(),  # noqa: B008
+    context: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Rollout]:
+    """`n` rollouts of every problem, in order, each graded while others are still written.
+
+    The draws of a rollout come from (`seed_parts`, problem, index) alone. Prompts that leave no room in `context`
+    tokens are answered with an unfinished empty completion, which counts as truncated.
+    """
+    with Background() as background:
+        verdicts: dict[tuple[int, int], Future[Verdict]] = {}
+
+        def written(place: int, index: int, completion: Completion) -> None:
+            verdicts[place, index] = background.submit(grade, problems[place], completion)
+
+        groups = complete(engine, tokenizer, problems, sampling, n=n, seed_parts=seed_parts, prompting=prompting, context=context,
+                          progress=progress, written=written)
+        return [
+            Rollout(problems[place], index, completion, verdicts[place, index].result())
+            for place, group in enumerate(groups) for index, completion in enumerate(group)
+        ]
 
 
 def complete(
@@ -112,27 +137,32 @@ def complete(
     prompting: Prompting = Prompting(),  # noqa: B008
     context: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    written: Callable[[int, int, Completion], None] = lambda *_: None,
 ) -> list[list[Completion]]:
-    """`n` completions of every problem, as `collect` grades them."""
+    """`n` completions of every problem, as `roll_out` grades them. `written` hears of each as soon as it is there."""
     parts = tuple(seed_parts)
     prompts = encode_prompts(tokenizer, [problem.prompt for problem in problems], prompting)
-    fits = [context is None or len(prompt) < context for prompt in prompts]
+    fitting = [place for place, prompt in enumerate(prompts) if context is None or len(prompt) < context]
     requests = [
-        Request(prompt, [rollout_seed(*parts, problem.id, i) for i in range(n)])
-        for prompt, problem, fit in zip(prompts, problems, fits, strict=True)
-        if fit
+        Request(prompts[place], [rollout_seed(*parts, problems[place].id, index) for index in range(n)]) for place in fitting
     ]
+    found = [[Completion("", finished=False)] * n for _ in problems]
+    before = THINK if prompting.open_thinking else ""
+
+    def done(request: int, index: int, one: Sampled) -> None:
+        place = fitting[request]
+        found[place][index] = _completion(tokenizer, one, before, prompting.stop)
+        written(place, index, found[place][index])
+
+    for place in set(range(len(problems))).difference(fitting):
+        for index in range(n):
+            written(place, index, found[place][index])
     sampling = replace(sampling, stop=prompting.stop)
     if prompting.thinking_budget is None:
-        sampled = iter(engine.sample(requests, sampling, progress))
+        engine.sample(requests, sampling, progress, done)
     else:
-        sampled = iter(sample_within(engine, tokenizer, requests, sampling, prompting, progress))
-    before = THINK if prompting.open_thinking else ""
-    return [
-        [_completion(tokenizer, one, before, prompting.stop) for one in next(sampled)] if fit
-        else [Completion("", finished=False)] * n
-        for fit in fits
-    ]
+        sample_within(engine, tokenizer, requests, sampling, prompting, progress, done)
+    return found
 
 
 def _completion(tokenizer: Any, one: Sampled, before: str, stop: Sequence[str]) -> Completion:

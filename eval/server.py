@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from eval.answers import Answer, Unanswered
+from eval.answers import Unanswered
 from eval.engine.types import rollout_seed
 from eval.prompts import THINK, messages, plain_text
 from eval.protocol import Protocol
+from eval.rollouts import Rollout
+from rewards.grade import grade
 from rewards.types import Completion, Problem
 
 RETRIED = frozenset({408, 409, 425, 429, *range(500, 600)})
@@ -66,7 +68,7 @@ class Server:
         after = THINK if how.open_thinking else ""
         return [plain_text(problem.prompt, how.template, how.shots) + after for problem in problems]
 
-    def answers(self, problems: Sequence[Problem], have: set[tuple[str, int]]) -> Iterator[list[Answer]]:
+    def answers(self, problems: Sequence[Problem], have: set[tuple[str, int]]) -> Iterator[list[Rollout]]:
         """Each answer as it comes; those in `have` are not asked for. Raises Unanswered at the end where some did not come, and
         ServerError where the server refuses."""
         prompts = dict(zip((p.id for p in problems), self.prompts(problems), strict=True))
@@ -86,7 +88,7 @@ class Server:
                             break
                         continue
                     in_a_row = 0
-                    yield [(*asked.pop(future), answer)]
+                    yield [_graded(*asked.pop(future), answer)]
             finally:
                 self._given_up.set()  # nobody goes on trying
                 threads.shutdown(cancel_futures=True)
@@ -94,7 +96,7 @@ class Server:
         # Answers that came while the others were being given up are answers too.
         for future, (problem, index) in asked.items():
             if not future.cancelled() and not future.exception():
-                yield [(problem, index, future.result())]
+                yield [_graded(problem, index, future.result())]
         if silent:
             raise Unanswered(reason)
 
@@ -106,6 +108,8 @@ class Server:
         body = {
             "model": self.model, "max_tokens": sampling.max_tokens, "temperature": sampling.temperature,
             "top_p": sampling.top_p, "seed": seed, **({"stop": list(how.stop)} if how.stop else {}),
+            # not OpenAI's own, but vLLM's, SGLang's and llama.cpp's
+            **({"top_k": sampling.top_k} if sampling.top_k else {}), **({"min_p": sampling.min_p} if sampling.min_p else {}),
             **({"messages": prompt} if self.chat else {"prompt": prompt}),
         }
         for attempt in range(self.tries):
@@ -137,6 +141,10 @@ class Server:
                 if time.monotonic() > deadline:
                     raise TimeoutError(f"no whole answer in {self.timeout:g} seconds")
         return json.loads(b"".join(parts))
+
+
+def _graded(problem: Problem, index: int, completion: Completion) -> Rollout:
+    return Rollout(problem, index, completion, grade(problem, completion))
 
 
 def _completion(answer: Any, before: str) -> Completion:

@@ -1,8 +1,12 @@
 """The processes that a stage runs in: one, or as many as `accelerate launch` has started."""
 
 import os
+from collections.abc import Sequence
+from typing import TypeVar
 
 from pipeline.stage import StageError
+
+Row = TypeVar("Row")
 
 
 def count() -> int:
@@ -20,3 +24,8 @@ def share_of(batch: int) -> int:
     if batch % count():
         raise StageError(f"a batch of {batch} does not split over {count()} processes")
     return batch // count()
+
+
+def own(rows: Sequence[Row]) -> Sequence[Row]:
+    """This process's part of rows that are dealt out in turn."""
+    return rows[int(os.environ.get("RANK", "0")) :: count()]

@@ -10,7 +10,7 @@ from eval.rollouts import rollouts_file
 from pipeline.model_reference import usage_error
 
 # What makes two measurements of one set comparable; the number of problems and of rollouts may differ.
-PROTOCOL = ("temperature", "top_p", "max_completion_tokens", "open_thinking", "template", "shots", "thinking_budget", "stop")
+PROTOCOL = ("temperature", "top_p", "top_k", "min_p", "max_completion_tokens", "open_thinking", "template", "shots", "thinking_budget", "stop")
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from trl import GRPOTrainer
 
 from eval.engine.types import Sampled
 from pipeline.chunks import trim
+from pipeline.completion_logprobs import completion_logprobs
 from pipeline.moe.replay import OWN, Replay, divergence, padded
 
 MEASURED = 32  # one row in so many is run twice more, with and without replay, to tell what it is worth
@@ -89,7 +89,4 @@ class RolloutReplay:
         """Log-probabilities of the completions' tokens under the policy, [rows, tokens]."""
         ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
         mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
-        found: Tensor = GRPOTrainer._get_per_token_logps_and_entropies(
-            self.trainer, self.trainer.model, ids, mask, batch["completion_ids"].shape[1]
-        )[0]
-        return found
+        return completion_logprobs(self.trainer, self.trainer.model, ids, mask, batch["completion_ids"].shape[1])[0]

@@ -15,8 +15,8 @@ from eval.engine.weights import Norm, Projection
 class Decoder:
     """The forward of a model of `FAMILIES`, for prompts and for one token a row.
 
-    Projections are copies made when this is built, so it serves one call of the engine, in which they take once to twice the memory
-    of the model's layers again. Rows live at places 0, 1, ..; each has a cache of `capacity` tokens.
+    On CPUs projections are copies made when this is built, so it serves one call of the engine, in which they take once to twice the
+    memory of the model's layers again; on GPUs those of queries and keys alone are. Rows live at places 0, 1, ..; each has a cache of `capacity` tokens.
     """
 
     def __init__(self, model: Any, recorder: ExpertRecorder | None = None) -> None:

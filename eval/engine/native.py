@@ -14,7 +14,7 @@ from eval.engine.decoder import Decoder
 from eval.engine.experts import ExpertRecorder
 from eval.engine.sampling import draw, stream
 from eval.engine.stopping import Stopping
-from eval.engine.types import Request, Sampled, Sampling
+from eval.engine.types import Request, Sampled, Sampling, Written
 
 ROWS = 256  # rows decoded at once: past this a step costs as much a token on two CPU cores
 TOKENS = 2**17
@@ -62,6 +62,7 @@ class NativeEngine:
         requests: Sequence[Request],
         sampling: Sampling,
         progress: Callable[[int, int], None] | None = None,
+        written: Written | None = None,
     ) -> list[list[Sampled]]:
         if not requests:
             return []
@@ -69,7 +70,7 @@ class NativeEngine:
         self.model.eval()
         try:
             with torch.no_grad():
-                return _Batch(self, requests, sampling).run(progress)
+                return _Batch(self, requests, sampling, written).run(progress)
         finally:
             self.model.train(training)
 
@@ -81,8 +82,8 @@ class NativeEngine:
 class _Batch:
     """The state of one call: the rows being decoded and those that wait."""
 
-    def __init__(self, engine: NativeEngine, requests: Sequence[Request], sampling: Sampling) -> None:
-        self.engine, self.requests, self.sampling = engine, requests, sampling
+    def __init__(self, engine: NativeEngine, requests: Sequence[Request], sampling: Sampling, written: Written | None) -> None:
+        self.engine, self.requests, self.sampling, self.written = engine, requests, sampling, written
         self.recorder = engine.recorder
         self.decoder = Decoder(engine.model, self.recorder)
         self.stopping = Stopping(sampling.stop, engine.decode) if sampling.stop else None
@@ -159,12 +160,17 @@ class _Batch:
             row.logprobs.append(value)
             ended = token == self.engine.eos or (self.stopping is not None and self.stopping.ends(row.ids))
             if ended or len(row.ids) >= self.sampling.max_tokens:
-                self.done[row.request, row.index] = row.sampled(ended)
+                self._done(row, ended)
                 finished.append(place)
         if finished:
             tokens = self._leave(finished, tokens)
         if self.live:
             self._forward(tokens)
+
+    def _done(self, row: Row, ended: bool) -> None:
+        one = self.done[row.request, row.index] = row.sampled(ended)
+        if self.written:
+            self.written(row.request, row.index, one)
 
     def _leave(self, places: list[int], tokens: Tensor) -> Tensor:
         """Rows at these places are done or put off: rows from the end take their places. Returns the tokens of who is left."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from eval.engine.experts import ExpertRecorder
 from eval.engine.sampling import draw, uniforms
 from eval.engine.stopping import Stopping
-from eval.engine.types import Request, Sampled, Sampling
+from eval.engine.types import Request, Sampled, Sampling, Written
 
 ROWS = 64
 
@@ -31,8 +31,10 @@ class PlainEngine:
         requests: Sequence[Request],
         sampling: Sampling,
         progress: Callable[[int, int], None] | None = None,
+        written: Written | None = None,
     ) -> list[list[Sampled]]:
         rows = [(list(request.prompt), seed) for request in requests for seed in request.seeds]
+        places = [(place, index) for place, request in enumerate(requests) for index in range(len(request.seeds))]
         sampled: list[Sampled] = []
         training = self.model.training
         self.model.eval()
@@ -42,6 +44,9 @@ class PlainEngine:
                     stack.enter_context(self.recorder.watching(self.experts))
                 for start in range(0, len(rows), ROWS):
                     sampled += self._batch(rows[start : start + ROWS], sampling)
+                    if written:
+                        for place, one in zip(places[start:], sampled[start:], strict=False):
+                            written(*place, one)
                     if progress:
                         progress(len(sampled), len(rows))
         finally:

@@ -36,10 +36,11 @@ def draw(
         logprobs = torch.log_softmax(logits.float(), dim=-1)
         tokens = logprobs.argmax(dim=-1)
     else:
-        logprobs = torch.log_softmax(logits.float() if temperature == 1 else logits.float() / temperature, dim=-1)
+        scores = logits.float() if temperature == 1 else logits.float() / temperature
+        logprobs = torch.log_softmax(scores, dim=-1)
         if 0 < top_k < logits.shape[-1]:
-            least = logprobs.topk(top_k, dim=-1).values[:, -1:]
-            logprobs = _only(logprobs, logprobs >= least)
+            # of scores, not of log-probabilities: two that differ may round to the same one
+            logprobs = _only(logprobs, scores >= scores.topk(top_k, dim=-1).values[:, -1:])
         if top_p < 1:
             logprobs = _nucleus(logprobs, top_p)
         if min_p > 0:

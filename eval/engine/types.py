@@ -53,14 +53,19 @@ class Sampled:
     experts: "Tensor | None" = None
 
 
+Written = Callable[[int, int, Sampled], None]
+"""Is told of a rollout as soon as it is done: the place of its request, that of its seed, and the rollout."""
+
+
 class Engine(Protocol):
-    """Draws continuations for requests: one list of `Sampled` a request, both in the order asked."""
+    """Draws continuations for requests: one list of `Sampled` a request, both in the order asked. `written` hears of each before."""
 
     def sample(
         self,
         requests: Sequence[Request],
         sampling: Sampling,
         progress: Callable[[int, int], None] | None = None,
+        written: Written | None = None,
     ) -> list[list[Sampled]]: ...
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from eval.suites import Suite
     from pipeline.measuring import Asked, Measured
 
-_DEFAULTS: dict[str, Any] = {"rollouts": 1, "temperature": 1.0, "top_p": 1.0, "max_tokens": 64}
+_DEFAULTS: dict[str, Any] = {"rollouts": 1, "temperature": 1.0, "top_p": 1.0, "top_k": 0, "min_p": 0.0, "max_tokens": 64}
 FOLDER = Path("evals")
 
 
@@ -29,6 +29,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rollouts", type=int, help="completions a problem (default: 1)")
     parser.add_argument("--temperature", type=float, help="0 is greedy (default: 1)")
     parser.add_argument("--top-p", type=float, help="draw from the likeliest tokens of so much probability (default: 1)")
+    parser.add_argument("--top-k", type=int, help="draw from so many of the likeliest tokens (default: 0, all of them)")
+    parser.add_argument("--min-p", type=float, help="draw from tokens with this share of the likeliest one's probability (default: 0)")
     parser.add_argument("--max-tokens", type=int, help="longest completion (default: 64)")
     parser.add_argument("--template", choices=("auto", "chat", "r1", "qa"), default="auto",
                         help="the tokenizer's chat template, R1-Zero's plain text, or 'Question: .. Answer:' "
@@ -87,12 +89,14 @@ def _settle(args: argparse.Namespace) -> "Suite | None":
     for option, value in {**_DEFAULTS, **(suite.options if suite else {})}.items():
         if getattr(args, option) is None:
             setattr(args, option, value)
-    least = {"rollouts": 1, "max_tokens": 1, "temperature": 0, "shots": 0, "jobs": 1, "tries": 1}
+    least = {"rollouts": 1, "max_tokens": 1, "temperature": 0, "top_k": 0, "shots": 0, "jobs": 1, "tries": 1}
     for option, bound in least.items():
         if getattr(args, option) < bound:
             raise usage_error(f"--{option.replace('_', '-')} must be at least {bound}, not {getattr(args, option)}")
     if not 0 < args.top_p <= 1:
         raise usage_error(f"--top-p must lie above 0 and at most 1, not {args.top_p}")
+    if not 0 <= args.min_p < 1:
+        raise usage_error(f"--min-p must be at least 0 and below 1, not {args.min_p}")
     if any(budget is not None and not 0 < budget <= args.max_tokens for budget in args.thinking_budget):
         raise usage_error(f"--thinking-budget must lie between 1 and --max-tokens, which is {args.max_tokens}")
     return suite
@@ -130,7 +134,7 @@ def _asked(args: argparse.Namespace, sets: dict[str, Any], source_of: "Callable[
             several = len(args.thinking_budget) > 1
             name = f"{names[reference]} thinking {budget}" if several else names[reference]
             prompting = Prompting(args.template, args.open_thinking, shots, budget, tuple(args.stop))
-            sampling = Sampling(args.max_tokens, args.temperature, args.top_p)
+            sampling = Sampling(args.max_tokens, args.temperature, args.top_p, args.top_k, args.min_p)
             protocol = Protocol(prompting, sampling, args.rollouts, args.seed)
             found.append(Asked(name, sets[reference], protocol, source_of(protocol), best_by, names[reference] if several else ""))
     return found

@@ -30,7 +30,9 @@ class Evaluate(Stage):
     rollouts: int = Field(default=16, ge=1)
     temperature: float = Field(default=1.0, ge=0)
     max_completion_tokens: int = Field(default=64, ge=1)
-    top_p: float = Field(default=1.0, gt=0, le=1)
+    top_p: float = Field(default=1.0, gt=0, le=1, description="draw from the likeliest tokens of so much probability")
+    top_k: int = Field(default=0, ge=0, description="draw from so many of the likeliest tokens; 0 is all of them")
+    min_p: float = Field(default=0.0, ge=0, lt=1, description="draw from tokens with this share of the likeliest one's probability")
     template: Literal["auto", "chat", "r1", "qa"] = "auto"
     open_thinking: bool = False
     shots: int = Field(default=0, ge=0, description="worked examples before the question, from the set's train split")
@@ -113,4 +115,5 @@ class Evaluate(Stage):
 
         shots = shots_of(problem_set, self.shots, base=self._folder)
         prompting = Prompting(template_of(tokenizer, self.template), self.open_thinking, shots, self.thinking_budget)
-        return Protocol(prompting, Sampling(self.max_completion_tokens, self.temperature, self.top_p), self.rollouts, seed)
+        sampling = Sampling(self.max_completion_tokens, self.temperature, self.top_p, self.top_k, self.min_p)
+        return Protocol(prompting, sampling, self.rollouts, seed)

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from pipeline.lora import Lora
 from pipeline.moe.balancing import Balancing
 from pipeline.stage import ArtifactType, Asks, Context, Metrics, ModelInput, PlugIn, Stage, StageError
+from pipeline.vllm_engine import Vllm, missing
 from rewards.rubric import Rubric
 from rewards.types import Problem
 
@@ -52,10 +53,16 @@ class Grpo(Stage):
     open_thinking: bool = Field(default=False, description="whether the prompt already opens the thinking")
     gate: int = Field(default=16, ge=0, description="rollouts a problem before training; 0 skips the check")
     gate_at_least: float = Field(default=0.2, ge=0, le=1, description="least share of problems solved once in them")
-    balance: Balancing = Balancing()
-    replay: Literal["rollout", "policy", "off"] = Field(
-        default="rollout", description="whose experts training takes: the rollouts' (R3), the old policy's (R2), or the router's"
+    dynamic_sampling: int = Field(
+        default=0, ge=0, description="times in a step that groups without signal give way to other problems (DAPO, arXiv 2503.14476)"
     )
+    balance: Balancing = Balancing()
+    replay: Literal["rollout", "policy", "off"] | None = Field(
+        default=None, description="whose experts training takes: the rollouts' (R3, the default), the old policy's (R2, with vLLM), or the "
+                                  "router's"
+    )
+    engine: Literal["native", "vllm"] = Field(default="native", description="what makes rollouts; vllm is trl's, and not resumed exactly")
+    vllm: Vllm = Vllm()
     rollout_dtype: Literal["float32", "bfloat16"] | None = Field(default=None, description="precision of rollouts; the policy's")
     lora: Lora | None = Field(default=None, description="train adapters alone, and merge them at the end")
 
@@ -70,6 +77,20 @@ class Grpo(Stage):
             raise ValueError("rollout_dtype is for full weights; leave it or lora out")
         return self
 
+    @model_validator(mode="after")
+    def _check_engine(self) -> "Grpo":
+        if self.engine == "native":
+            if self.vllm != Vllm():
+                raise ValueError("a vllm section is for engine: vllm")
+            return self
+        if self.replay == "rollout":
+            raise ValueError("vLLM does not tell which experts it took: replay: policy, or leave it out")
+        if self.rollout_dtype:
+            raise ValueError("vLLM chooses the precision of its rollouts; leave rollout_dtype out")
+        if reason := missing():
+            raise ValueError(reason)
+        return self
+
     def asks(self, seed: int) -> list[Asks]:
         return [Asks(reference, self.problems_each, seed, "train") for reference in self.problems]
 
@@ -80,8 +101,12 @@ class Grpo(Stage):
         from eval.problems import load
         from eval.prompts import THINK
         from pipeline import lora, models
+        from pipeline.dynamic_sampling import DynamicSampling
+        from pipeline.grpo_watch import Watch
         from pipeline.moe.balance import Balance
-        from pipeline.policy import PolicyTrainer, RewardFunction
+        from pipeline.policy import PolicyTrainer
+        from pipeline.processes import own
+        from pipeline.reward_function import RewardFunction
 
         model, tokenizer = models.load(ctx.path(self.model))
         sets = [load(reference, self.problems_each, ctx.seed, base=self._folder) for reference in self.problems]
@@ -89,26 +114,31 @@ class Grpo(Stage):
         random.Random(f"grpo:{ctx.seed}").shuffle(problems)
         before = self._check_gate(ctx, model, tokenizer, problems)
 
-        reward = RewardFunction(
-            {problem.id: problem for problem in problems}, self.reward, tokenizer, THINK if self.open_thinking else ""
-        )
-        with lora.adapted(model, self.lora, ctx, self.model):
+        known = {problem.id: problem for problem in problems}
+        visits = self._visits(problems, ctx.seed, self.steps * (1 + self.dynamic_sampling))
+        planned = self.steps * self.prompts_per_step
+        dynamic = DynamicSampling(self.dynamic_sampling, own(visits[planned:]), self.group_size) if self.dynamic_sampling else None
+        with (
+            RewardFunction(known, self.reward, tokenizer, THINK if self.open_thinking else "") as reward,
+            lora.adapted(model, self.lora, ctx, self.model),
+        ):
             balance = Balance(model, self.balance)
-            watch = _watch(ctx, self, reward, balance)
+            watch = Watch(ctx, self.steps, self.updates_per_step, reward, balance)
             trainer = PolicyTrainer(
                 model=model,
                 args=self._config(ctx, mixture=bool(balance.routers)),
                 reward_funcs=reward,
-                train_dataset=Dataset.from_list(self._visits(problems, ctx.seed)),
+                train_dataset=Dataset.from_list(visits[:planned]),
                 processing_class=tokenizer,
                 callbacks=[watch],
                 seed_parts=(ctx.seed, ctx.name),
                 open_thinking=self.open_thinking,
                 balance=balance,
-                replay=None if self.replay == "off" else self.replay,
+                replay=self._replay,
                 rollout_dtype=getattr(torch, self.rollout_dtype) if self.rollout_dtype else None,
+                dynamic=dynamic,
             )
-            watch.replay = trainer.replay
+            watch.parts = [part for part in (trainer.replay, dynamic) if part]
             trainer.train_with(ctx.checkpoints, reward=reward, balance=balance, watch=watch)
             balance.remove()
             del model.forward  # trl's fused head is an attribute of the instance, and belongs to this trainer
@@ -122,9 +152,15 @@ class Grpo(Stage):
             **balance.watch.summary(),
         }
 
-    def _visits(self, problems: list[Problem], seed: int) -> list[dict[str, Any]]:
-        """The rows of the whole training, every epoch of it in an order of its own."""
-        needed, visit = self.steps * self.prompts_per_step, 0
+    @property
+    def _replay(self) -> Literal["rollout", "policy"] | None:
+        if self.replay is None:
+            return "policy" if self.engine == "vllm" else "rollout"
+        return None if self.replay == "off" else self.replay
+
+    def _visits(self, problems: list[Problem], seed: int, rounds: int) -> list[dict[str, Any]]:
+        """The rows of so many rounds of rollouts, every epoch of them in an order of its own."""
+        needed, visit = rounds * self.prompts_per_step, 0
         rows: list[dict[str, Any]] = []
         while len(rows) < needed:
             order = random.Random(f"grpo:{seed}:{visit}").sample(problems, len(problems))
@@ -174,6 +210,7 @@ class Grpo(Stage):
             bf16=torch.cuda.is_available(),
             gradient_checkpointing=False,
             dataloader_num_workers=0,
+            **(self.vllm.options() if self.engine == "vllm" else {}),
         )
 
     def _check_gate(self, ctx: Context, model: Any, tokenizer: Any, problems: list[Problem]) -> dict[str, float]:
@@ -205,48 +242,3 @@ class Grpo(Stage):
                 f"(at least {self.gate_at_least:.0%} needed); train the base longer, or lower gate_at_least"
             )
         return {"pass@1": mean, f"pass@{self.gate}": once}
-
-
-def _watch(ctx: Context, stage: Grpo, reward: Any, balance: Any) -> Any:
-    """The trainer's callback: moves routers' biases, logs a row a step, tells the display."""
-    from transformers import TrainerCallback
-
-    class Watch(TrainerCallback):
-        def __init__(self) -> None:
-            self.last: dict[str, float] = {}
-            self.replay: Any = None
-
-        def state(self) -> dict[str, Any]:
-            return {"last": self.last}
-
-        def restore(self, state: dict[str, Any]) -> None:
-            self.last = state["last"]
-
-        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            balance.step()
-
-        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-            if not logs or "reward" not in logs:
-                return
-            self.last = {
-                "reward": logs["reward"],
-                "accuracy": reward.parts.get("correct", 0.0),
-                "length": logs["completions/mean_length"],
-                "entropy": logs["entropy"],
-            }
-            for warning in balance.watch.warnings():
-                ctx.note(warning)
-            row = {
-                "step": (state.global_step - 1) // stage.updates_per_step + 1,
-                **self.last,
-                **{f"reward/{name}": value for name, value in reward.parts.items()},
-                **{f"verdict/{name}": value for name, value in reward.verdicts.items()},
-                "groups_without_signal": logs["frac_reward_zero_std"],
-                "gradient_norm": logs.get("grad_norm"),
-                **balance.watch.figures(),
-                **(self.replay.figures() if self.replay else {}),
-            }
-            ctx.log(row)
-            ctx.progress(state.global_step, stage.steps * stage.updates_per_step, **self.last, **balance.watch.shown())
-
-    return Watch()

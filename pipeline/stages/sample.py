@@ -34,6 +34,9 @@ class Sample(Stage):
     format: bool = True
     repetition: float | None = Field(default=0.5, ge=0, le=1, description="most repeated share of a completion")
     temperature: float = Field(default=1.0, ge=0)
+    top_p: float = Field(default=1.0, gt=0, le=1, description="draw from the likeliest tokens of so much probability")
+    top_k: int = Field(default=0, ge=0, description="draw from so many of the likeliest tokens; 0 is all of them")
+    min_p: float = Field(default=0.0, ge=0, lt=1, description="draw from tokens with this share of the likeliest one's probability")
     max_completion_tokens: int = Field(default=64, ge=1)
     open_thinking: bool = False
 
@@ -54,7 +57,7 @@ class Sample(Stage):
             engine_for(model, tokenizer),
             tokenizer,
             problems,
-            Sampling(self.max_completion_tokens, self.temperature),
+            Sampling(self.max_completion_tokens, self.temperature, self.top_p, self.top_k, self.min_p),
             n=self.rollouts,
             seed_parts=(ctx.seed, ctx.name),
             prompting=Prompting(open_thinking=self.open_thinking),

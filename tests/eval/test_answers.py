@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from eval import answers
-from eval.answers import Answer, Local, read_rows, rollouts
+from eval.answers import Local, read_rows, rollouts
 from eval.engine import engine_for
 from eval.engine.native import NativeEngine
 from eval.engine.plain import PlainEngine
@@ -16,6 +16,7 @@ from eval.engine.types import Sampling
 from eval.problems import load
 from eval.protocol import Prompting, Protocol
 from eval.report import reduce
+from eval.rollouts import Rollout
 from pipeline.tokenizer import train_tokenizer
 from rewards.types import Problem
 
@@ -35,7 +36,7 @@ class Dying:
     def prompts(self, problems: Any) -> list[Any]:
         return self.source.prompts(problems)
 
-    def answers(self, problems: Any, have: Any) -> Iterator[list[Answer]]:
+    def answers(self, problems: Any, have: Any) -> Iterator[list[Rollout]]:
         for count, group in enumerate(self.source.answers(problems, have)):
             if count == self.after:
                 raise Killed

@@ -27,11 +27,13 @@ class Counted:
     def __init__(self, engine: Engine, fails_at: int | None = None) -> None:
         self.engine, self.fails_at, self.asked = engine, fails_at, 0
 
-    def sample(self, requests: Sequence[Request], sampling: Sampling, progress: Any = None) -> list[list[Sampled]]:
+    def sample(
+        self, requests: Sequence[Request], sampling: Sampling, progress: Any = None, written: Any = None
+    ) -> list[list[Sampled]]:
         if self.asked == self.fails_at:
             raise KeyboardInterrupt
         self.asked += 1
-        return self.engine.sample(requests, sampling, progress)
+        return self.engine.sample(requests, sampling, progress, written)
 
 
 @pytest.fixture

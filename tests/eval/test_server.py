@@ -86,7 +86,7 @@ def serve() -> Iterator[Callable[..., tuple[str, Asked]]]:
 
 
 def of(url: str, n: int = 1, prompting: Prompting | None = None, **options: Any) -> Server:
-    protocol = Protocol(prompting or Prompting(), Sampling(64, 0.6, 0.95), n, 3)
+    protocol = Protocol(prompting or Prompting(), Sampling(64, 0.6, 0.95, top_k=20), n, 3)
     return Server(url, "org/some", protocol, **{"jobs": 4, "timeout": 30.0, "tries": 4, "wait": 0.01, **options})
 
 
@@ -102,6 +102,8 @@ def test_every_problem_is_asked_as_the_protocol_says(serve: Any, tmp_path: Path)
     assert {row["tokens"] for row in rows} == {7}
     body = asked.bodies[0]
     assert (body["model"], body["max_tokens"], body["temperature"], body["top_p"]) == ("org/some", 64, 0.6, 0.95)
+    assert body["top_k"] == 20
+    assert "min_p" not in body  # not every server knows it
     assert len({body["seed"] for body in asked.bodies}) == 24
     assert read_rows(tmp_path / "rows.jsonl") == rows
     assert not list(tmp_path.glob("*.partial"))

@@ -13,12 +13,14 @@ from trl import GRPOConfig, GRPOTrainer
 from eval.problems import load
 from pipeline import models
 from pipeline.chunks import trim
+from pipeline.dynamic_sampling import DynamicSampling
 from pipeline.moe.balance import Balance
 from pipeline.moe.balancing import Balancing
-from pipeline.policy import PolicyTrainer, RewardFunction
+from pipeline.policy import PolicyTrainer
+from pipeline.reward_function import RewardFunction
 from pipeline.tokenizer import train_tokenizer
-from rewards.rubric import Rubric
-from rewards.types import Problem
+from rewards.rubric import Reward, Rubric
+from rewards.types import Completion, Label, Problem, Verdict
 
 Tiny = Callable[..., Any]
 PROBLEMS = load("word_problems:train", 8)
@@ -36,7 +38,7 @@ NO_LOSSES = Balancing(importance=0, load=0, z=0, sequence=0)
 
 def trainer(
     model: Any, folder: Any, reward: Any = reward_at_random, balancing: Balancing = NO_LOSSES, replay: Any = None, dtype: Any = None,
-    **changed: Any,
+    dynamic: DynamicSampling | None = None, **changed: Any,
 ) -> PolicyTrainer:
     options = {
         "output_dir": str(folder), "max_steps": 2, "per_device_train_batch_size": 8, "steps_per_generation": 2,
@@ -56,6 +58,7 @@ def trainer(
         balance=Balance(model, balancing),
         replay=replay,
         rollout_dtype=dtype,
+        dynamic=dynamic,
     )
 
 
@@ -96,7 +99,9 @@ def loss_and_gradients(compute: Callable[[Any, Any], torch.Tensor], model: Any, 
     {"loss_type": "cispo", "epsilon_high": 5.0},
     {"loss_type": "dr_grpo"},
 ])
-def test_loss_and_gradients_are_trls_own(model: Any, tmp_path: Any, changed: dict[str, Any]) -> None:
+def test_loss_and_gradients_are_trls_own(
+    model: Any, tmp_path: Any, changed: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     made = trainer(model, tmp_path, **changed)
     inputs = inputs_of(made)
     assert (inputs["advantages"] == 0).any()
@@ -106,6 +111,8 @@ def test_loss_and_gradients_are_trls_own(model: Any, tmp_path: Any, changed: dic
         for parameter in model.parameters():
             parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(5)), alpha=0.02)
     ours, our_gradients = loss_and_gradients(made._compute_loss, model, inputs)
+    its_own = GRPOTrainer._get_per_token_logps_and_entropies
+    monkeypatch.setattr(PolicyTrainer, "_get_per_token_logps_and_entropies", its_own)
     theirs, their_gradients = loss_and_gradients(lambda m, i: GRPOTrainer._compute_loss(made, m, i), model, inputs)
     assert torch.allclose(ours, theirs, rtol=1e-4, atol=1e-6)
     assert max(float(g.abs().max()) for g in their_gradients) > 1e-3
@@ -162,6 +169,33 @@ def test_training_moves_the_model_and_is_the_same_twice(tiny: Tiny, tmp_path: An
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+class OddProblemsTeach(RewardFunction):
+    """1 or 0 by what was drawn where a problem's number is odd; every other problem gives 1."""
+
+    def _score(self, problem: Problem, completion: Completion) -> tuple[Verdict, Reward]:
+        odd = int(problem.id.rpartition("-")[2]) % 2
+        return Verdict(Label.CORRECT), Reward(float(completion.tokens % 2) if odd else 1.0, {})
+
+
+def test_groups_without_signal_give_way_to_others(model: Any, tmp_path: Any) -> None:
+    reward = OddProblemsTeach({p.id: p for p in PROBLEMS}, Rubric(), TOKENIZER, "")
+    reserve = [{"prompt": p.prompt, "problem": p.id, "visit": visit} for visit in (1, 2, 3) for p in PROBLEMS]
+    dynamic = DynamicSampling(12, reserve, size=4)
+    made = trainer(model, tmp_path, reward=reward, dynamic=dynamic)
+    batch = inputs_of(made)
+    assert dynamic.without >= 2  # problems of even numbers are among any four
+    assert dynamic.drawn == 4 + dynamic.used
+    buffered = made._buffered_inputs
+    advantages = torch.cat([part["advantages"] for part in buffered])
+    assert (advantages != 0).sum() == 16  # four whole groups, each with a gradient
+    assert batch["num_items_in_batch"] == sum(part["completion_mask"].sum() for part in buffered)
+    recorded, again = batch["old_per_token_logps"], GRPOTrainer._get_per_token_logps_and_entropies(
+        made, model, torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1),
+        torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1), batch["completion_ids"].shape[1])[0]
+    kept = batch["completion_mask"].bool()
+    assert torch.allclose(recorded[kept], again[kept], atol=1e-4)
+
+
 def test_the_ungradable_leave_the_group_and_nothing_turns_nan(model: Any, tmp_path: Any) -> None:
     def reward(completion_ids: list[list[int]], **_: Any) -> list[float | None]:
         return [None if place % 4 == 1 else float(place % 4) for place in range(len(completion_ids))]
@@ -179,22 +213,6 @@ def encode(text: str) -> list[int]:
     return ids
 
 
-def test_the_reward_is_the_rubrics_total_or_nothing() -> None:
-    right = PROBLEMS[0]
-    broken = Problem("broken", "?", "\\frac{1}{", "math", "broken")
-    reward = RewardFunction({right.id: right, "broken": broken}, Rubric(rules={"format": 0.5}), TOKENIZER, "")
-    eos = TOKENIZER.eos_token_id
-    good = [*encode(f"<think>So 3.</think><answer>{right.answer}</answer>"), eos]
-    bare = [*encode(right.answer), eos]
-    cut = encode("<think>So")
-    assert reward([good, bare, cut], [right.id] * 3) == [1.5, 1.0, 0.0]  # halves are kept exactly
-    assert reward.verdicts == {"correct": pytest.approx(2 / 3), "truncated": pytest.approx(1 / 3)}
-    assert reward.parts == {"correct": pytest.approx(2 / 3), "format": pytest.approx(1 / 3)}
-    assert reward([good, good], [right.id, "broken"]) == [1.5, None]
-    assert reward.verdicts["ungradable"] == 0.5
-    assert reward.parts == {"correct": 1.0, "format": 1.0}
-
-
 def test_equal_rewards_are_no_advantage_at_all(model: Any, tmp_path: Any) -> None:
     """1.2 is no binary fraction: the mean of four of them is not 1.2 again, and trl divides what is left by its deviation."""
     threes = {problem.id: Problem(problem.id, problem.prompt, "3", "math", "threes") for problem in PROBLEMS}
@@ -205,13 +223,6 @@ def test_equal_rewards_are_no_advantage_at_all(model: Any, tmp_path: Any) -> Non
     assert torch.tensor(totals).std() == 0
     made = trainer(model, tmp_path, reward=lambda completion_ids, **_: reward([said], [PROBLEMS[0].id]) * len(completion_ids))
     assert (inputs_of(made)["advantages"] == 0).all()
-
-
-def test_an_opened_thinking_is_graded_as_part_of_the_text() -> None:
-    right = PROBLEMS[0]
-    reward = RewardFunction({right.id: right}, Rubric(rules={"format": 0.5}), TOKENIZER, "<think>")
-    rest = [*encode(f"So 3.</think><answer>{right.answer}</answer>"), TOKENIZER.eos_token_id]
-    assert reward([rest], [right.id]) == [1.5]
 
 
 sizes = st.lists(st.tuples(st.integers(1, 9), st.integers(1, 12)), min_size=1, max_size=6)

@@ -14,15 +14,18 @@ from eval.problems import load
 from pipeline import audit, models
 from pipeline.checkpoints import METRICS, Checkpoints, CheckpointSchedule
 from pipeline.data import Row
+from pipeline.dynamic_sampling import DynamicSampling
 from pipeline.lora import Lora, adapted, add
 from pipeline.moe.balance import Balance
-from pipeline.policy import PolicyTrainer, RewardFunction
+from pipeline.policy import PolicyTrainer
 from pipeline.resumable import Resumable, load_exactly
+from pipeline.reward_function import RewardFunction
 from pipeline.schedule import Schedule
 from pipeline.stage import StageError, Stopped
 from pipeline.supervised import Plan, Probe, train
 from pipeline.tokenizer import train_tokenizer
-from rewards.rubric import Rubric
+from rewards.rubric import Reward, Rubric
+from rewards.types import Completion, Label, Problem, Verdict
 
 Tiny = Callable[..., Any]
 Context = Callable[..., Any]
@@ -98,17 +101,26 @@ def test_supervised(
     assert metrics["steps"] == 32
 
 
+class EveryThirdLength(RewardFunction):
+    """1 for completions of 3, 6, 9, .. tokens, so that many groups have no signal."""
+
+    def _score(self, problem: Problem, completion: Completion) -> tuple[Verdict, Reward]:
+        return Verdict(Label.CORRECT), Reward(float(completion.tokens % 3 == 0), {})
+
+
 class Policy:
     """A GRPO training of 2 updates a buffer and 6 problems, so that step 6 begins a second epoch."""
 
-    def __init__(self, tiny: Tiny, folder: Path, family: str, lora: Lora | None = None, **changed: Any) -> None:
+    def __init__(
+        self, tiny: Tiny, folder: Path, family: str, lora: Lora | None = None, dynamic: bool = False, **changed: Any
+    ) -> None:
         model = tiny(family, vocab_size=len(TOKENIZER), initializer_range=0.15).train()
         with torch.no_grad():
             model.get_input_embeddings().weight[TOKENIZER.eos_token_id] *= 4
         model.save_pretrained(folder / "start")
         TOKENIZER.save_pretrained(folder / "start")
         self.model = models.load(folder / "start")[0].train()  # trl reads the reference model from where the policy came from
-        reward = RewardFunction({p.id: p for p in PROBLEMS}, Rubric(rules={"length": {"weight": 1.0, "most": 8}}), TOKENIZER, "")
+        reward = (EveryThirdLength if dynamic else RewardFunction)({p.id: p for p in PROBLEMS}, Rubric(rules={"length": {"weight": 1.0, "most": 8}}), TOKENIZER, "")
         options = {
             "output_dir": str(folder), "max_steps": 8, "per_device_train_batch_size": 4, "steps_per_generation": 2,
             "gradient_accumulation_steps": 1, "num_generations": 4, "max_completion_length": 20, "beta": 0.0,
@@ -124,12 +136,14 @@ class Policy:
         self.trainer = PolicyTrainer(
             model=self.model, args=GRPOConfig(**{**options, **changed}), reward_funcs=reward, train_dataset=Dataset.from_list(visits),
             processing_class=TOKENIZER, seed_parts=(0, "test"), open_thinking=False, balance=self.balance, replay="rollout",
+            dynamic=DynamicSampling(2, [{**row, "visit": row["visit"] + 2} for row in visits], size=4) if dynamic else None,
         )
 
     def train(self, at: Checkpoints) -> tuple[dict[str, torch.Tensor], list[dict[str, Any]]]:
         self.trainer.train_with(at, balance=self.balance, reward=self.reward)
         log = [{k: v for k, v in row.items() if not k.startswith(("step_time", "train_"))} for row in self.trainer.state.log_history]
-        return self.model.state_dict(), [*log, self.trainer.replay.state() if self.trainer.replay else {}]
+        parts = [part.state() for part in (self.trainer.replay, self.trainer.dynamic) if part]
+        return self.model.state_dict(), [*log, *parts]
 
 
 SYNCED = {"beta": 0.1, "sync_ref_model": True, "ref_model_sync_steps": 2, "ref_model_mixup_alpha": 0.5}
@@ -141,6 +155,7 @@ SYNCED = {"beta": 0.1, "sync_ref_model": True, "ref_model_sync_steps": 2, "ref_m
     *(("qwen3", SYNCED, *when) for when in ((3, 4), (2, 4), (7, 7))),
     *((family, {"lora": Lora(rank=4)}, 3, 4) for family in ("deepseek_v3", "qwen3_moe")),
     *((family, {}, 3, 4) for family in OTHERS),
+    *(("qwen3", {"dynamic": True}, *when) for when in ((3, 4), (2, 4))),
 ])
 def test_grpo(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str, changed: Any, every: int, at: int) -> None:
     expected, log = Policy(tiny, tmp_path / "whole", family, **changed).train(checkpoints(tmp_path / "whole", None))
@@ -154,6 +169,8 @@ def test_grpo(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, famil
     assert notes == [f"goes on from its checkpoint at step {at - at % every}"]
     assert all(torch.equal(expected[name], found[name]) for name in expected)
     assert log_again == log
+    if changed.get("dynamic"):
+        assert log[-1]["used"] > 0
     start = Policy(tiny, tmp_path / "other", family, **changed).model.state_dict()
     assert any(not torch.equal(start[name], found[name]) for name in start)
 

@@ -110,6 +110,33 @@ def test_four_now_and_four_later_are_eight(tiny: Tiny, make: Callable[[Any], Any
     assert ids([a + b for a, b in zip(first, second, strict=True)]) == ids(engine.sample(eight, SAMPLING))
 
 
+@pytest.mark.parametrize("family", FAMILIES + MORE)
+def test_weights_where_they_lie_write_the_same(tiny: Tiny, family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on GPUs, where copies of them are not made."""
+    model = tiny(family)
+    copied = native(model).sample(requests(), SAMPLING)
+    monkeypatch.setattr("eval.engine.weights.laid_out", lambda _: False)
+    decoder = Decoder(model)
+    assert decoder.head.parts[0].data_ptr() == model.lm_head.weight.data_ptr()
+    assert ids(native(model).sample(requests(), SAMPLING)) == ids(copied)
+
+
+@pytest.mark.parametrize("make", [native, plain])
+def test_each_rollout_is_told_once_and_as_soon_as_it_is_done(tiny: Tiny, make: Callable[[Any], Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eval.engine.plain.ROWS", 5)
+    told: dict[tuple[int, int], Sampled] = {}
+    before: list[int] = []
+    asked = [*requests(prompts=3, each=3), Request([4, 5], [1])]
+
+    def written(request: int, index: int, one: Sampled) -> None:
+        assert (request, index) not in told
+        told[request, index] = one
+
+    drawn = make(tiny("qwen3_moe")).sample(asked, SAMPLING, lambda done, _: before.append(len(told) - done), written)
+    assert told == {(request, index): one for request, group in enumerate(drawn) for index, one in enumerate(group)}
+    assert set(before) == {0}  # never later than it is counted as done
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_both_engines_write_the_same(tiny: Tiny, family: str) -> None:
     model = tiny(family)

@@ -35,12 +35,14 @@ def files(folder: Path) -> dict[str, bytes]:
 
 def test_the_same_evaluation_twice_is_the_same_files(model: Path, tmp_path: Path) -> None:
     for name in ("one", "two"):
-        assert cli.main(words(model, tmp_path / name, "--top-p", "0.9", "--open-thinking", "--best-by", "format")) == 0
+        drawn = ["--top-p", "0.9", "--top-k", "40", "--min-p", "0.01"]
+        assert cli.main(words(model, tmp_path / name, *drawn, "--open-thinking", "--best-by", "format")) == 0
     assert files(tmp_path / "one") == files(tmp_path / "two")
     assert set(files(tmp_path / "one")) == {"evaluation.json", "report.json", "some-word_problems.jsonl"}
     report = json.loads((tmp_path / "one" / "report.json").read_text())
     told = report["models"]["some"]
-    assert told["protocol"]["word_problems"] | {"top_p": 0.9, "open_thinking": True, "rollouts": 8} == told["protocol"]["word_problems"]
+    asked = {"top_p": 0.9, "top_k": 40, "min_p": 0.01, "open_thinking": True, "rollouts": 8}
+    assert told["protocol"]["word_problems"] | asked == told["protocol"]["word_problems"]
     assert len(told["model"]["sha256"]) == 64
     assert report["versions"]["torch"]
     assert [point["k"] for point in told["curves"]["word_problems"]] == [1, 2, 4, 8]
@@ -92,6 +94,8 @@ def test_what_was_asked_wrongly_is_one_line(model: Path, tmp_path: Path, capsys:
         (["eval", str(model)], "say what to ask"),
         (["eval", str(model), "--suite", "r2"], "there is no suite 'r2'; did you mean 'r1'?"),
         ([*some, "--top-p", "0"], "--top-p must lie above 0"),
+        ([*some, "--top-k", "-1"], "--top-k must be at least 0"),
+        ([*some, "--min-p", "1"], "--min-p must be at least 0 and below 1"),
         ([*some, "--thinking-budget", "100"], "--thinking-budget must lie between 1 and --max-tokens, which is 64"),
         (["eval", str(model), "--problems", "math500:test", "--shots", "1", "--data", str(tmp_path)], "math500"),
         ([*some, "--best-by", "formt"], "--best-by: there is no rule called 'formt'; did you mean 'format'?"),

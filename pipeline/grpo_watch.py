@@ -1,0 +1,54 @@
+"""What a GRPO training tells while it runs: a row a step for metrics.jsonl, and the figures of the display."""
+
+from typing import Any
+
+from transformers import TrainerCallback
+
+from pipeline.dynamic_sampling import DynamicSampling
+from pipeline.moe.balance import Balance
+from pipeline.reward_function import RewardFunction
+from pipeline.rollout_replay import RolloutReplay
+from pipeline.stage import Context
+
+
+class Watch(TrainerCallback):
+    """Logs a row for each round of rollouts, of which `updates` optimizer steps are made, `steps` times; and moves routers' biases."""
+
+    def __init__(self, ctx: Context, steps: int, updates: int, reward: RewardFunction, balance: Balance) -> None:
+        self.ctx, self.steps, self.updates, self.reward, self.balance = ctx, steps, updates, reward, balance
+        self.last: dict[str, float] = {}
+        self.parts: list[RolloutReplay | DynamicSampling] = []
+
+    def state(self) -> dict[str, Any]:
+        return {"last": self.last}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.last = state["last"]
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.balance.step()
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        if not logs or "reward" not in logs:
+            return
+        self.last = {
+            "reward": logs["reward"],
+            "accuracy": self.reward.parts.get("correct", 0.0),
+            "length": logs["completions/mean_length"],
+            "entropy": logs["entropy"],
+        }
+        for warning in self.balance.watch.warnings():
+            self.ctx.note(warning)
+        row = {
+            "step": (state.global_step - 1) // self.updates + 1,
+            **self.last,
+            **{f"reward/{name}": value for name, value in self.reward.parts.items()},
+            **{f"verdict/{name}": value for name, value in self.reward.verdicts.items()},
+            "groups_without_signal": logs["frac_reward_zero_std"],
+            "gradient_norm": logs.get("grad_norm"),
+            **self.balance.watch.figures(),
+        }
+        for part in self.parts:
+            row |= part.figures()
+        self.ctx.log(row)
+        self.ctx.progress(state.global_step, self.steps * self.updates, **self.last, **self.balance.watch.shown())

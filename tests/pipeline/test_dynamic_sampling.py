@@ -1,0 +1,66 @@
+"""Dynamic sampling: groups without signal give way, each further problem is used once, and a resumption goes on where it was."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eval.engine.types import Sampled
+from pipeline.dynamic_sampling import DynamicSampling, Row
+
+SIZE = 2
+
+
+def draw(rows: Sequence[Row]) -> list[Sampled]:
+    """Rollouts that say which problem they are of."""
+    return [Sampled([row["problem"]], [0.0], True) for row in rows]
+
+
+def rewards_where(teaches: Sequence[bool]) -> Any:
+    """Rewards of groups: 0 and 1 where a problem teaches something, else equal ones, or nobody can tell."""
+    def rewards(rows: Sequence[Row], sampled: Sequence[Sampled]) -> list[float | None]:
+        assert [one.ids[0] for one in sampled] == [row["problem"] for row in rows]
+        return [float(place % SIZE) if teaches[row["problem"]] else (None, 1.0)[row["problem"] % 2] for place, row in enumerate(rows)]
+    return rewards
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=30), st.integers(1, 4), st.integers(1, 3), st.integers(1, 3))
+def test_a_step_is_filled_as_far_as_rounds_and_problems_go(teaches: list[bool], groups: int, rounds: int, steps: int) -> None:
+    groups = min(groups, len(teaches))
+    first, reserve = range(groups), list(range(groups, len(teaches)))
+    dynamic = DynamicSampling(rounds, [{"problem": problem} for problem in reserve], SIZE)
+    seen: list[int] = []
+    for _ in range(steps):
+        used = dynamic.used
+        rows, sampled = dynamic.fill([{"problem": p} for p in first for _ in range(SIZE)], draw, rewards_where(teaches))
+        problems = [row["problem"] for row in rows[::SIZE]]
+        assert [row["problem"] for row in rows] == [p for p in problems for _ in range(SIZE)]
+        assert [one.ids[0] for one in sampled] == [row["problem"] for row in rows]
+        taken = reserve[used : dynamic.used]
+        seen += taken
+        assert dynamic.drawn == groups + len(taken)
+        assert dynamic.without == sum(not teaches[p] for p in [*first, *taken])
+        for place, problem in enumerate(problems):
+            # who teaches stays, and who gives way does so to what was drawn for it
+            assert problem == place if teaches[place] else problem in (place, *taken)
+        without = sum(not teaches[p] for p in problems)
+        expected, left = sum(not teaches[p] for p in first), list(taken)
+        for _ in range(rounds):
+            now, left = left[:expected], left[expected:]
+            expected -= sum(teaches[p] for p in now)
+        assert without == expected
+        assert without == 0 or dynamic.used == len(reserve) or len(taken) >= rounds
+    assert seen == reserve[: dynamic.used]  # once each, in their order
+
+
+def test_what_is_resumed_goes_on_with_the_next_problem() -> None:
+    reserve = [{"problem": problem} for problem in range(2, 20)]
+    rewards, rows = rewards_where([False] * 20), [{"problem": p} for p in (0, 1) for _ in range(SIZE)]
+    whole, cut = (DynamicSampling(2, reserve, SIZE) for _ in range(2))
+    whole.fill(rows, draw, rewards)
+    cut.fill(rows, draw, rewards)
+    again = DynamicSampling(2, reserve, SIZE)
+    again.restore(cut.state())
+    assert again.figures() == whole.figures() == {"dynamic/groups_drawn": 6, "dynamic/groups_without_signal": 6}
+    assert again.fill(rows, draw, rewards) == whole.fill(rows, draw, rewards)

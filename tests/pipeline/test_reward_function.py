@@ -1,0 +1,77 @@
+"""The reward of GRPO: what the rubric gives, found in the background or when it is asked."""
+
+import contextlib
+import threading
+
+import pytest
+
+from eval.problems import load
+from pipeline.reward_function import RewardFunction
+from pipeline.tokenizer import train_tokenizer
+from rewards.rubric import Rubric
+from rewards.types import Problem
+
+PROBLEMS = load("word_problems:train", 8)
+TOKENIZER = train_tokenizer([p.prompt + " <think>So 3.</think><answer>3</answer>" for p in PROBLEMS], 96)
+
+
+def encode(text: str) -> list[int]:
+    ids: list[int] = TOKENIZER(text)["input_ids"]
+    return ids
+
+
+def test_the_reward_is_the_rubrics_total_or_nothing() -> None:
+    right = PROBLEMS[0]
+    broken = Problem("broken", "?", "\\frac{1}{", "math", "broken")
+    reward = RewardFunction({right.id: right, "broken": broken}, Rubric(rules={"format": 0.5}), TOKENIZER, "")
+    eos = TOKENIZER.eos_token_id
+    good = [*encode(f"<think>So 3.</think><answer>{right.answer}</answer>"), eos]
+    bare = [*encode(right.answer), eos]
+    cut = encode("<think>So")
+    assert reward([good, bare, cut], [right.id] * 3) == [1.5, 1.0, 0.0]  # halves are kept exactly
+    assert reward.verdicts == {"correct": pytest.approx(2 / 3), "truncated": pytest.approx(1 / 3)}
+    assert reward.parts == {"correct": pytest.approx(2 / 3), "format": pytest.approx(1 / 3)}
+    assert reward([good, good], [right.id, "broken"]) == [1.5, None]
+    assert reward.verdicts["ungradable"] == 0.5
+    assert reward.parts == {"correct": 1.0, "format": 1.0}
+
+
+def test_an_opened_thinking_is_graded_as_part_of_the_text() -> None:
+    right = PROBLEMS[0]
+    reward = RewardFunction({right.id: right}, Rubric(rules={"format": 0.5}), TOKENIZER, "<think>")
+    rest = [*encode(f"So 3.</think><answer>{right.answer}</answer>"), TOKENIZER.eos_token_id]
+    assert reward([rest], [right.id]) == [1.5]
+
+
+def test_what_was_begun_is_counted_whether_or_not_it_is_asked_for() -> None:
+    right = PROBLEMS[0]
+    reward = RewardFunction({right.id: right}, Rubric(rules={"format": 0.5}), TOKENIZER, "")
+    good = [*encode(f"<think>So 3.</think><answer>{right.answer}</answer>"), TOKENIZER.eos_token_id]
+    cut = encode("<think>So")
+    for ids in (good, good, cut, cut):
+        reward.begin(right.id, ids)
+    assert reward.totals([right.id] * 2, [cut, good]) == [0.0, 1.5]
+    assert reward([good], [right.id]) == [1.5]
+    assert reward.verdicts == {"correct": 0.5, "truncated": 0.5}  # as often as they were begun
+    assert reward([cut], [right.id]) == [0.0]
+    assert reward.verdicts == {"truncated": 1.0}
+
+
+def test_what_was_not_graded_is_dropped_when_its_owner_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    right, go_on, begun = PROBLEMS[0], threading.Event(), threading.Event()
+    reward = RewardFunction({right.id: right}, Rubric(), TOKENIZER, "")
+    graded: list[str] = []
+
+    def slow(_self: Rubric, problem: Problem, *_: object) -> None:
+        begun.set()
+        go_on.wait(10)
+        graded.append(problem.id)
+
+    monkeypatch.setattr(Rubric, "score", slow)
+    with contextlib.suppress(KeyboardInterrupt), reward:
+        for number in range(1, 50):
+            reward.begin(right.id, encode("3 " * number))
+        assert begun.wait(10)
+        threading.Timer(0.2, go_on.set).start()
+        raise KeyboardInterrupt
+    assert graded == [right.id]
