@@ -12,8 +12,8 @@ from eval.engine import engine_for
 from eval.engine.types import Engine, Request, Sampled, Sampling, rollout_seed
 from eval.prompts import encode_text
 from pipeline.chunks import chunks, trim
-from pipeline.completion_logprobs import completion_logprobs
 from pipeline.dynamic_sampling import DynamicSampling
+from pipeline.logprobs import completion_logprobs
 from pipeline.moe.balance import Balance
 from pipeline.moe.routers import routers
 from pipeline.resumable import Resumable

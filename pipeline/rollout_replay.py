@@ -9,7 +9,7 @@ from torch import Tensor
 
 from eval.engine.types import Sampled
 from pipeline.chunks import trim
-from pipeline.completion_logprobs import completion_logprobs
+from pipeline.logprobs import completion_logprobs
 from pipeline.moe.replay import OWN, Replay, divergence, padded
 
 MEASURED = 32  # one row in so many is run twice more, with and without replay, to tell what it is worth

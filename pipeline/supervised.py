@@ -12,6 +12,7 @@ from trl import SFTConfig, SFTTrainer
 
 from pipeline.chunks import chunks
 from pipeline.data import Collator, Rows
+from pipeline.logprobs import token_logprobs
 from pipeline.moe.balance import Balance
 from pipeline.moe.balancing import Balancing
 from pipeline.optimizer import Muon
@@ -62,7 +63,7 @@ class WeightedTrainer(Resumable, SFTTrainer):
         for rows in chunks(lengths.tolist()):
             part = {name: value[rows, : int(lengths[rows].max())] for name, value in inputs.items()}
             weights = part.pop("weights")[:, 1:]
-            total = total - (model(**part, fused_lm_head=True).log_probs * weights).sum()
+            total = total - (token_logprobs(self, model, part) * weights).sum()
         loss = total / inputs["weights"][:, 1:].sum().clamp(min=1.0)
         self.losses.append(loss.detach())
         return loss + self.balance.loss()

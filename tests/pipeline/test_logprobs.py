@@ -1,0 +1,84 @@
+"""Log-probabilities are trl's, from logits held at once or through its tiles, and so are their gradients."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from datasets import Dataset
+from torch import Tensor
+from trl import GRPOConfig, GRPOTrainer
+
+from pipeline import logprobs
+from pipeline.logprobs import completion_logprobs, token_logprobs
+from pipeline.tokenizer import train_tokenizer
+
+TOKENIZER = train_tokenizer(["<think>So 3.</think><answer>3</answer>"], 64)
+FAMILIES = ["qwen3", "deepseek_v3", "gpt_oss"]
+COUNT = 7
+IDS = torch.randint(4, len(TOKENIZER), (5, 12), generator=torch.Generator().manual_seed(0))
+MASK = torch.ones_like(IDS)
+for row in range(5):  # prompts are padded on the left, completions on the right
+    MASK[row, :row] = 0
+    MASK[row, 12 - row :] = 0
+
+
+def made(tiny: Callable[..., Any], family: str, temperature: float, folder: Path) -> tuple[GRPOTrainer, Any]:
+    """A trainer of trl and its model, which trl gave its fused head."""
+    model = tiny(family, vocab_size=len(TOKENIZER), initializer_range=0.1)
+    args = GRPOConfig(
+        str(folder), temperature=temperature, num_generations=2, per_device_train_batch_size=2, use_cpu=True, bf16=False,
+        gradient_checkpointing=False, report_to=[],
+    )
+    return GRPOTrainer(model, lambda completion_ids, **_: [0.0] * len(completion_ids), args=args, processing_class=TOKENIZER,
+                       train_dataset=Dataset.from_list([{"prompt": "3"}])), model
+
+
+def gradients(model: Any, values: Tensor) -> list[Tensor]:
+    model.zero_grad()
+    (values * torch.arange(float(values.numel())).view_as(values)).sum().backward()
+    found = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    assert any(gradient.abs().max() > 1 for gradient in found)
+    return [gradient.clone() for gradient in found]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_those_of_completions(tiny: Callable[..., Any], tmp_path: Path, family: str) -> None:
+    trainer, model = made(tiny, family, 0.7, tmp_path)
+    ours, entropies = completion_logprobs(trainer, model, IDS, MASK, COUNT)
+    theirs, their_entropies, _ = trainer._get_per_token_logps_and_entropies(model, IDS, MASK, COUNT, compute_entropy=True)
+    kept = MASK[:, -COUNT:].bool()
+    assert (ours[~kept] == 0).all()
+    assert (entropies[~kept] == 0).all()
+    assert torch.allclose(ours, theirs, atol=1e-5)
+    assert torch.allclose(entropies[kept], their_entropies[kept], atol=1e-5)
+    for one, other in zip(gradients(model, ours), gradients(model, theirs), strict=True):
+        assert torch.allclose(one, other, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_those_of_tokens(tiny: Callable[..., Any], tmp_path: Path, family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer, model = made(tiny, family, 1.0, tmp_path)
+    batch = {"input_ids": IDS, "attention_mask": MASK, "labels": IDS.masked_fill(MASK == 0, -100)}
+    ours = token_logprobs(trainer, model, batch)
+    monkeypatch.setattr(logprobs, "LOGITS", 0)
+    theirs = token_logprobs(trainer, model, batch)
+    assert (ours[MASK[:, 1:] == 0] == 0).all()
+    assert torch.allclose(ours, theirs, atol=1e-5)
+    for one, other in zip(gradients(model, ours), gradients(model, theirs), strict=True):
+        assert torch.allclose(one, other, rtol=1e-4, atol=1e-4)
+
+
+def test_what_is_too_large_to_hold_goes_trls_way(tiny: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer, model = made(tiny, "qwen3", 0.7, tmp_path)
+    calls: list[int] = []
+    own = GRPOTrainer._get_per_token_logps_and_entropies
+    monkeypatch.setattr(GRPOTrainer, "_get_per_token_logps_and_entropies", lambda *a, **k: (calls.append(1), own(*a, **k))[1])
+    monkeypatch.setattr(logprobs, "LOGITS", 5 * COUNT * model.config.vocab_size)
+    small = completion_logprobs(trainer, model, IDS, MASK, COUNT)
+    assert calls == []
+    monkeypatch.setattr(logprobs, "LOGITS", logprobs.LOGITS - 1)
+    large = completion_logprobs(trainer, model, IDS, MASK, COUNT)
+    assert calls == [1]
+    assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(small, large, strict=True))
