@@ -14,6 +14,7 @@ from eval.prompts import encode_text
 from pipeline.chunks import chunks, trim
 from pipeline.dynamic_sampling import DynamicSampling
 from pipeline.logprobs import completion_logprobs
+from pipeline.master_weights import with_masters
 from pipeline.moe.balance import Balance
 from pipeline.moe.routers import routers
 from pipeline.resumable import Resumable
@@ -62,13 +63,25 @@ class PolicyTrainer(Resumable, GRPOTrainer):
         self.replay = RolloutReplay(self, policy, replay) if replay and routers(policy) else None
         self.rollouts = RolloutModel(policy, rollout_dtype)
         recorded = [router.users for router in routers(self.rollouts.model)] if self.replay and replay == "rollout" else []
-        self.engine: Engine = engine_for(self.rollouts.model, self.processing_class, experts=recorded)
-        if self.use_vllm:
-            self.engine = VllmEngine(self)
+        self.engine: Engine = (
+            VllmEngine(self) if self.use_vllm else engine_for(self.rollouts.model, self.processing_class, experts=recorded)
+        )
         self.dynamic = dynamic
-        if dynamic and self.args.per_device_train_batch_size * self.args.steps_per_generation % self.num_generations:
-            raise StageError("dynamic sampling needs whole groups in every process: prompts_per_step is no multiple of their number")
+        if dynamic:
+            self._check_dynamic()
         self.sampled: list[Sampled] = []
+
+    def create_optimizer(self, *args: Any, **kwargs: Any) -> Any:
+        """trl's, with fp32 copies of weights that are in half precision."""
+        self.optimizer = with_masters(super().create_optimizer(*args, **kwargs))
+        return self.optimizer
+
+    def _check_dynamic(self) -> None:
+        if self.args.per_device_train_batch_size * self.args.steps_per_generation % self.num_generations:
+            raise StageError("dynamic sampling needs whole groups in every process: prompts_per_step is no multiple of their number")
+        if self.use_vllm and self.accelerator.num_processes > 1:
+            # trl's generate is a collective of all processes, which need not have as many groups without signal
+            raise StageError("dynamic sampling with engine vllm is for one process")
 
     def own_state(self) -> dict[str, Any]:
         """The generation buffer and the place in it, and a reference model that moves: trl saves none of them."""

@@ -13,6 +13,7 @@ from trl import SFTConfig, SFTTrainer
 from pipeline.chunks import chunks
 from pipeline.data import Collator, Rows
 from pipeline.logprobs import token_logprobs
+from pipeline.master_weights import with_masters
 from pipeline.moe.balance import Balance
 from pipeline.moe.balancing import Balancing
 from pipeline.optimizer import Muon
@@ -127,7 +128,7 @@ def train(
     ctx: Context, model: Any, tokenizer: Any, rows: Rows, plan: Plan, probe: Probe | None = None
 ) -> dict[str, Any]:
     """Train `model` in place on `rows`, in their order, `plan.batch_size` a step; returns metrics."""
-    optimizer = Muon(model.named_parameters(), plan.rate, plan.adam_rate)
+    optimizer = with_masters(Muon(model.named_parameters(), plan.rate, plan.adam_rate))
 
     def rate(step: int) -> float:  # a plain function: of an object the scheduler would save the fields
         return plan.schedule(step)

@@ -65,17 +65,18 @@ def rows(count: int) -> list[Row]:
 OTHERS = ("mixtral", "olmoe", "qwen2_moe", "qwen3_moe_every_second", "deepseek_v2", "gpt_oss", "dbrx")
 
 
-@pytest.mark.parametrize(("family", "lora", "at"), [
+@pytest.mark.parametrize(("family", "changed", "at"), [
     # within the first log interval, between two, and in a further round of the probe's
-    *((family, None, at) for family in ("deepseek_v3", "qwen3_moe", "qwen3") for at in (5, 23, 31)),
-    *((family, Lora(rank=4), 23) for family in ("deepseek_v3", "qwen3_moe", "qwen3")),
-    *((family, None, 23) for family in OTHERS),
+    *((family, {}, at) for family in ("deepseek_v3", "qwen3_moe", "qwen3") for at in (5, 23, 31)),
+    *((family, {"lora": Lora(rank=4)}, 23) for family in ("deepseek_v3", "qwen3_moe", "qwen3")),
+    *((family, {}, 23) for family in OTHERS),
+    *((family, {"dtype": torch.bfloat16}, 23) for family in ("qwen3_moe", "qwen3")),
 ])
 def test_supervised(
-    tiny: Tiny, context: Context, monkeypatch: pytest.MonkeyPatch, family: str, lora: Lora | None, at: int
+    tiny: Tiny, context: Context, monkeypatch: pytest.MonkeyPatch, family: str, changed: dict[str, Any], at: int
 ) -> None:
     def attempt(ctx: Any) -> tuple[dict[str, torch.Tensor], Any]:
-        model = tiny(family).train()
+        model, lora = tiny(family).train().to(changed.get("dtype", torch.float32)), changed.get("lora")
         plan = Plan(40, 4, 0.01, 1e-3, Schedule(24, more=8))
         probe = Probe(lambda: {"skill": 0.1 if ctx.seen[-1][0] < 24 else 0.2}, 100, 0.15)  # one further round
         with adapted(model, lora, ctx, "base"):
@@ -112,12 +113,13 @@ class Policy:
     """A GRPO training of 2 updates a buffer and 6 problems, so that step 6 begins a second epoch."""
 
     def __init__(
-        self, tiny: Tiny, folder: Path, family: str, lora: Lora | None = None, dynamic: bool = False, **changed: Any
+        self, tiny: Tiny, folder: Path, family: str, lora: Lora | None = None, dynamic: bool = False,
+        dtype: torch.dtype = torch.float32, **changed: Any
     ) -> None:
         model = tiny(family, vocab_size=len(TOKENIZER), initializer_range=0.15).train()
         with torch.no_grad():
             model.get_input_embeddings().weight[TOKENIZER.eos_token_id] *= 4
-        model.save_pretrained(folder / "start")
+        model.to(dtype).save_pretrained(folder / "start")
         TOKENIZER.save_pretrained(folder / "start")
         self.model = models.load(folder / "start")[0].train()  # trl reads the reference model from where the policy came from
         reward = (EveryThirdLength if dynamic else RewardFunction)({p.id: p for p in PROBLEMS}, Rubric(rules={"length": {"weight": 1.0, "most": 8}}), TOKENIZER, "")
@@ -156,6 +158,7 @@ SYNCED = {"beta": 0.1, "sync_ref_model": True, "ref_model_sync_steps": 2, "ref_m
     *((family, {"lora": Lora(rank=4)}, 3, 4) for family in ("deepseek_v3", "qwen3_moe")),
     *((family, {}, 3, 4) for family in OTHERS),
     *(("qwen3", {"dynamic": True}, *when) for when in ((3, 4), (2, 4))),
+    *((family, {"dtype": torch.bfloat16}, 3, 4) for family in ("qwen3_moe", "qwen3")),
 ])
 def test_grpo(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str, changed: Any, every: int, at: int) -> None:
     expected, log = Policy(tiny, tmp_path / "whole", family, **changed).train(checkpoints(tmp_path / "whole", None))

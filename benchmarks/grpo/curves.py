@@ -1,0 +1,101 @@
+"""Reinforcement of one model by trl's GRPOTrainer and by ours, with the same settings, prompts and reward: accuracy by round, and seconds.
+
+python benchmarks/grpo/curves.py MODEL [SEED ...] [--rounds N]
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from transformers import PrinterCallback, TrainerCallback
+from trl import GRPOConfig, GRPOTrainer
+
+from eval.problems import load
+from eval.prompts import encode_text
+from pipeline import models
+from pipeline.moe.balance import Balance
+from pipeline.moe.balancing import Balancing
+from pipeline.policy import PolicyTrainer
+from pipeline.reward_function import RewardFunction
+from rewards.rubric import Rubric
+
+PROMPTS, GROUP, UPDATES = 16, 16, 2
+SETS = ("word_problems:train", "programs:train")
+OFF = Balancing(bias_speed=0, load=0, sequence=0)
+MEANED = 8  # rounds of which a mean is told
+
+
+class Plain(GRPOTrainer):
+    """trl's own, but for the prompts, which are ours."""
+
+    def _tokenize_prompts(self, prompts: list[str]) -> tuple[list[list[int]], None, dict[str, Any]]:
+        return [encode_text(self.processing_class, text, open_thinking=False) for text in prompts], None, {}
+
+
+class Curve(TrainerCallback):
+    """Share of right answers of each round."""
+
+    def __init__(self, reward: RewardFunction) -> None:
+        self.reward, self.points = reward, []
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        if logs and "reward" in logs and state.global_step % UPDATES == 0:
+            self.points.append(self.reward.parts["correct"])
+
+
+def train(model_path: str, seed: int, rounds: int, ours: bool) -> tuple[list[float], float]:
+    """(accuracy of each round, seconds)."""
+    model, tokenizer = models.load(model_path)
+    problems = [p for group in zip(*(load(name, 512, seed) for name in SETS), strict=True) for p in group][: rounds * PROMPTS]
+    with RewardFunction({p.id: p for p in problems}, Rubric(rules={"format": 0.2}), tokenizer, "") as reward, \
+            tempfile.TemporaryDirectory() as folder:
+        curve = Curve(reward)
+        options: dict[str, Any] = {
+            "model": model, "args": _config(folder, seed, rounds), "reward_funcs": reward, "processing_class": tokenizer,
+            "train_dataset": Dataset.from_list([{"prompt": p.prompt, "problem": p.id, "visit": 0} for p in problems]), "callbacks": [curve],
+        }
+        trainer = PolicyTrainer(**options, seed_parts=(seed,), open_thinking=False, balance=Balance(model, OFF)) if ours else Plain(**options)
+        trainer.remove_callback(PrinterCallback)
+        began = time.perf_counter()
+        trainer.train()
+        return curve.points, time.perf_counter() - began
+
+
+def _config(folder: str, seed: int, rounds: int) -> GRPOConfig:
+    return GRPOConfig(
+        output_dir=folder, max_steps=rounds * UPDATES, per_device_train_batch_size=PROMPTS * GROUP // UPDATES, steps_per_generation=UPDATES,
+        gradient_accumulation_steps=1, num_generations=GROUP, shuffle_dataset=False, max_completion_length=64, temperature=1.0, top_k=0,
+        learning_rate=1.5e-4, lr_scheduler_type="constant_with_warmup", warmup_steps=4, weight_decay=0.0, max_grad_norm=1.0, beta=0.0,
+        epsilon=0.2, epsilon_high=0.28, loss_type="dapo", scale_rewards="group", importance_sampling_level="token",
+        router_aux_loss_coef=0.0, seed=seed, data_seed=seed, logging_steps=1, save_strategy="no", report_to=[], disable_tqdm=True,
+        use_cpu=True, bf16=False, gradient_checkpointing=False,
+    )
+
+
+def means(points: Sequence[float]) -> list[float]:
+    """Of every `MEANED` rounds."""
+    return [statistics.mean(points[place : place + MEANED]) for place in range(0, len(points), MEANED)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model", help="a folder that transformers loads, such as runs/quickstart/01-base")
+    parser.add_argument("seeds", type=int, nargs="*", default=[0, 1])
+    parser.add_argument("--rounds", type=int, default=40)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    for seed in args.seeds:
+        for ours in (True, False):
+            points, seconds = train(str(Path(args.model)), seed, args.rounds, ours)
+            shown = "  ".join(f"{mean:.3f}" for mean in means(points))
+            print(f"seed {seed}  {'ours' if ours else 'trl ':4}  {seconds:6.1f} s   accuracy of each {MEANED} rounds: {shown}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""Training of weights in half precision through copies in full precision (Micikevicius et al. 2018, arXiv 1710.03740, section 3.1)."""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+HALVES = (torch.bfloat16, torch.float16)
+
+
+class MasterWeights(Optimizer):
+    """An optimizer whose parameters in half precision are moved through fp32 copies, which are part of its state.
+
+    A learning rate of 1e-6 moves a weight by less than bfloat16 resolves, so without copies nothing is learned and nothing complains.
+    Gradients are made fp32 at each step; parameters that are fp32 are left to `inner`. Loss scaling for float16 is left out: models are
+    trained in bfloat16, whose range is that of fp32.
+    """
+
+    def __init__(self, inner: Optimizer) -> None:
+        self.inner = inner
+        self.trained: list[list[Tensor]] = [list(group["params"]) for group in inner.param_groups]
+        super().__init__([{**group} for group in inner.param_groups], dict(inner.defaults))
+        # the same dicts, so that a schedule of either is one of both
+        self.param_groups, self.state = inner.param_groups, inner.state
+        self._copied = False
+
+    def copies(self) -> list[tuple[Tensor, Tensor]]:
+        """(parameter, its copy) of every one in half precision. They are made when first needed: by then models are on their device."""
+        if not self._copied:
+            for group, trained in zip(self.param_groups, self.trained, strict=True):
+                group["params"] = [_copy(one) if one.dtype in HALVES else one for one in trained]
+            self._copied = True
+        return [
+            (one, copy) for group, trained in zip(self.param_groups, self.trained, strict=True)
+            for one, copy in zip(trained, group["params"], strict=True) if copy is not one
+        ]
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        copies = self.copies()
+        for one, copy in copies:
+            copy.grad = None if one.grad is None else one.grad.float()
+        loss = self.inner.step(closure)
+        for one, copy in copies:
+            one.copy_(copy)
+            copy.grad = None
+        return loss
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        for trained in self.trained:
+            for one in trained:
+                if set_to_none:
+                    one.grad = None
+                elif one.grad is not None:
+                    one.grad.zero_()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"inner": self.inner.state_dict(), "copies": [copy.detach() for _, copy in self.copies()]}
+
+    @torch.no_grad()
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        copies = self.copies()
+        self.inner.load_state_dict(state_dict["inner"])
+        self.param_groups, self.state = self.inner.param_groups, self.inner.state
+        for (_, copy), saved in zip(copies, state_dict["copies"], strict=True):
+            copy.copy_(saved)
+
+
+def with_masters(optimizer: Optimizer) -> Optimizer:
+    """`optimizer`, with fp32 copies of what it trains in half precision; itself where that is nothing, and under DeepSpeed and FSDP,
+    which keep copies of their own."""
+    sharded = any(os.environ.get(f"ACCELERATE_USE_{name}") == "true" for name in ("DEEPSPEED", "FSDP"))
+    halves = any(one.dtype in HALVES for group in optimizer.param_groups for one in group["params"])
+    return MasterWeights(optimizer) if halves and not sharded else optimizer
+
+
+def _copy(one: Tensor) -> Tensor:
+    return one.detach().float().requires_grad_()
