@@ -31,7 +31,9 @@ def test_a_base_that_never_solves_its_prompts_is_not_reinforced(
     assert not (ctx.out / "model").exists()
 
 
-@pytest.mark.parametrize("changed", [{}, {"beta": 0.1, "open_thinking": True, "scale": "batch"}, {"lora": {"rank": 2}}])
+@pytest.mark.parametrize("changed", [
+    {}, {"beta": 0.1, "open_thinking": True, "scale": "batch"}, {"lora": {"rank": 2}}, {"dynamic_sampling": 2},
+])
 def test_the_same_seed_reinforces_to_the_same_bytes(
     answerer: Path, ask_for: Ask, context: Callable[..., Any], changed: dict[str, Any]
 ) -> None:
@@ -50,6 +52,8 @@ def test_the_same_seed_reinforces_to_the_same_bytes(
     assert [row["step"] for row in rows] == [1, 2]
     assert {"reward/correct", "reward/format", "length", "entropy", "groups_without_signal"} <= set(rows[0])
     assert sum(value for name, value in rows[0].items() if name.startswith("verdict/")) == pytest.approx(1.0)
+    if "dynamic_sampling" in changed:
+        assert all(2 <= row["dynamic/groups_drawn"] <= 6 for row in rows)
 
 
 @pytest.mark.parametrize(("changed", "said"), [
