@@ -1,7 +1,7 @@
 """Log-probabilities of tokens under a model in training: from logits held at once where these are few, else trl's way.
 
-trl 1.x computes them in tiles of the vocabulary, whose logits it makes once more in the backward. That saves memory. Without Triton, on
-CPUs, it is torch operations over every position, prompts and padding too, and took a quarter of a GRPO step.
+trl 1.x (#7077) computes them in tiles of the vocabulary, whose logits it makes once more in the backward. That saves memory. Without
+Triton, on CPUs, it is torch operations over every position, prompts and padding too, and took a quarter of a GRPO step.
 """
 
 from collections.abc import Mapping

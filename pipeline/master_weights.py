@@ -14,7 +14,8 @@ HALVES = (torch.bfloat16, torch.float16)
 class MasterWeights(Optimizer):
     """An optimizer whose parameters in half precision are moved through fp32 copies, which are part of its state.
 
-    A learning rate of 1e-6 moves a weight by less than bfloat16 resolves, so without copies nothing is learned and nothing complains.
+    A learning rate of 1e-6 moves a weight by less than bfloat16 resolves, so without copies nothing is learned and nothing complains:
+    Trainer's `bf16` is autocast alone and makes none (trl #6005).
     Gradients are made fp32 at each step; parameters that are fp32 are left to `inner`. Loss scaling for float16 is left out: models are
     trained in bfloat16, whose range is that of fp32.
     """

@@ -9,6 +9,7 @@ import torch
 from datasets import Dataset
 from torch import Tensor
 from trl import GRPOConfig, GRPOTrainer
+from trl.kernels import ChunkedLogProbFunction
 
 from pipeline import logprobs
 from pipeline.logprobs import completion_logprobs, token_logprobs
@@ -82,3 +83,20 @@ def test_what_is_too_large_to_hold_goes_trls_way(tiny: Callable[..., Any], tmp_p
     large = completion_logprobs(trainer, model, IDS, MASK, COUNT)
     assert calls == [1]
     assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(small, large, strict=True))
+
+
+def test_trl_still_scores_prompts_and_padding_on_cpus(tiny: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it does not any more, `completion_logprobs` may be no faster: measure it by `retort bench train`, and take it out."""
+    trainer, model = made(tiny, "qwen3", 1.0, tmp_path)
+    scored: list[int] = []
+
+    class Counted:
+        @staticmethod
+        def apply(hidden: Tensor, *rest: Any) -> Any:
+            scored.append(len(hidden))
+            return ChunkedLogProbFunction.apply(hidden, *rest)
+
+    monkeypatch.setattr("trl.trainer.utils._ChunkedLogProbFunction", Counted)
+    trainer._get_per_token_logps_and_entropies(model, IDS, MASK, COUNT)
+    assert scored == [IDS.shape[0] * (IDS.shape[1] - 1)]
+    assert scored[0] > int(MASK[:, -COUNT:].sum())
