@@ -36,7 +36,7 @@ class Extend(Stage):
     """
 
     kind: ClassVar[str] = "extend"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     makes: ClassVar[ArtifactType] = "model"
     distributed: ClassVar[bool] = True
 

@@ -27,7 +27,7 @@ class Grpo(Stage):
     """
 
     kind: ClassVar[str] = "grpo"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     makes: ClassVar[ArtifactType] = "model"
     distributed: ClassVar[bool] = True
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import recipe
+from pipeline import fingerprint, recipe
 from pipeline.errors import RecipeError
 from pipeline.inputs import InputError, Source
 
@@ -169,3 +169,8 @@ def test_a_recipe_is_found_by_path_or_shipped_name(write_recipe: Write) -> None:
         recipe.locate("myne.yaml")
     with pytest.raises(RecipeError, match="there is no recipe of that name"):
         recipe.locate("quickstrat")
+
+
+def test_the_context_recipe_finds_the_quickstarts_base() -> None:
+    quickstart, context = (fingerprint.of_recipe(recipe.read(name))["base"].digest for name in ("quickstart", "context"))
+    assert quickstart == context
