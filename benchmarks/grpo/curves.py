@@ -45,7 +45,7 @@ class Curve(TrainerCallback):
         self.reward, self.points = reward, []
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        if logs and "reward" in logs and state.global_step % UPDATES == 0:
+        if logs and "reward" in logs:  # once a round: trl logs it where it has drawn
             self.points.append(self.reward.parts["correct"])
 
 
