@@ -100,6 +100,7 @@ class PolicyTrainer(Resumable, GRPOTrainer):
             self.ref_model.load_state_dict(state["reference"])
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> Any:
+        self.rollouts.refresh()
         if self.dynamic:
             inputs, self.sampled = self.dynamic.fill(inputs, self._draw, self._rewards)
         else:
@@ -125,7 +126,6 @@ class PolicyTrainer(Resumable, GRPOTrainer):
             if self.reward:
                 self.reward.begin(rows[begins[request] + index]["problem"], one.ids)
 
-        self.rollouts.refresh()
         sampling = Sampling(self.max_completion_length, self.temperature)
         return [one for group in self.engine.sample(requests, sampling, written=written) for one in group]
 
