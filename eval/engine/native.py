@@ -69,7 +69,7 @@ class NativeEngine:
         training = self.model.training
         self.model.eval()
         try:
-            with torch.inference_mode():  # no_grad still counts versions and views, a twentieth of the time
+            with torch.inference_mode():  # no_grad still counts versions and views
                 return _Batch(self, requests, sampling, written).run(progress)
         finally:
             self.model.train(training)
