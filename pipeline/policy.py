@@ -21,6 +21,7 @@ from pipeline.resumable import Resumable
 from pipeline.reward_function import RewardFunction
 from pipeline.rollout_model import RolloutModel
 from pipeline.rollout_replay import RolloutReplay
+from pipeline.shared_prompts import SharedPrompts
 from pipeline.stage import StageError
 from pipeline.vllm_engine import VllmEngine
 
@@ -34,7 +35,8 @@ class PolicyTrainer(Resumable, GRPOTrainer):
       policy's are not computed a second time. A `RewardFunction` grades each while others are written.
     - With `dynamic`, groups without signal give way to others before trl sees them; it needs a `RewardFunction`.
     - With beta 0 and no auxiliary terms, rows whose advantage is zero have no gradient and are not run.
-    - Rows are sorted by length and run in chunks without the columns that are padding for a whole chunk.
+    - Rows are sorted by length and run in chunks without the columns that are padding for a whole chunk; a prompt is read once for
+      its whole group (`shared_prompts`).
     - The auxiliary losses are those of `balance`; trl's own, which some families' configs switch on, is off.
     - With `replay` "rollout", training takes the experts that the rollout took; with "policy", those that the policy took in a
       forward before the first update (R3 and R2 of arXiv 2510.11370).
@@ -70,6 +72,7 @@ class PolicyTrainer(Resumable, GRPOTrainer):
         if dynamic:
             self._check_dynamic()
         self.sampled: list[Sampled] = []
+        self.prompts: SharedPrompts | None = None  # of the batch whose loss is being computed
 
     def create_optimizer(self, *args: Any, **kwargs: Any) -> Any:
         """trl's, with fp32 copies of weights that are in half precision."""
@@ -153,6 +156,9 @@ class PolicyTrainer(Resumable, GRPOTrainer):
             for place, one in enumerate(self.sampled):
                 recorded[place, : len(one.logprobs)] = torch.tensor(one.logprobs)
             return recorded, None, None
+        if self.prompts:
+            count = logits_to_keep
+            return *self.prompts.completion_logprobs(input_ids[:, -count:], attention_mask[:, -count:], self.temperature), None
         if self._entropy_bonus_enabled or self.aux_loss_enabled:
             return super()._get_per_token_logps_and_entropies(model, input_ids, attention_mask, logits_to_keep, *args, **kwargs)
         return *completion_logprobs(self, model, input_ids, attention_mask, logits_to_keep), None
@@ -166,19 +172,29 @@ class PolicyTrainer(Resumable, GRPOTrainer):
     def _policy_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
         """trl's loss, summed over chunks of rows of similar length; rows that cannot move it are left out."""
         if self.loss_type not in ADDITIVE_LOSSES or self._entropy_bonus_enabled:
-            return self._part_of_loss(model, inputs)
-        lengths = inputs["completion_mask"].sum(dim=1)
-        rows = torch.arange(len(lengths), device=lengths.device)
+            return self._part_of_loss(model, inputs, torch.arange(len(inputs["completion_ids"])))
         if self.beta == 0.0:
             moving = (inputs["advantages"] != 0).nonzero().flatten()
-            rows = moving if len(moving) else rows[:1]
-        read = lengths + inputs["prompt_mask"].sum(dim=1)
+            inputs = trim(inputs, moving if len(moving) else torch.zeros(1, dtype=torch.long))
+        lengths = inputs["completion_mask"].sum(dim=1)
+        if SharedPrompts.fit(self, model, inputs, self.balance):
+            self.prompts = SharedPrompts(model, inputs, self.balance, self.replay)
+        else:
+            lengths = lengths + inputs["prompt_mask"].sum(dim=1)
         total = torch.zeros((), device=lengths.device)
-        for places in chunks(read[rows].tolist()):
-            total = total + self._part_of_loss(model, trim(inputs, rows[places]))
+        for places in chunks(lengths.tolist()):
+            total = total + self._part_of_loss(model, inputs, torch.tensor(places))
+        self.prompts = None
         return total
 
-    def _part_of_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
-        with self.replay.of(inputs) if self.replay else contextlib.nullcontext():
-            loss: Tensor = super()._compute_loss(model, inputs)
+    def _part_of_loss(self, model: Any, inputs: dict[str, Any], rows: Tensor) -> Tensor:
+        part = trim(inputs, rows)
+        with self._reading(rows, part):
+            loss: Tensor = super()._compute_loss(model, part)
         return loss
+
+    def _reading(self, rows: Tensor, part: dict[str, Any]) -> contextlib.AbstractContextManager[None]:
+        """What forwards of these rows of a batch need besides their tokens."""
+        if self.prompts:
+            return self.prompts.answered(rows, part)
+        return self.replay.of(part) if self.replay else contextlib.nullcontext()

@@ -44,9 +44,9 @@ class RolloutReplay:
         self._measure(batch, sampled)
         return batch
 
-    def of(self, batch: Mapping[str, Any]) -> contextlib.AbstractContextManager[None]:
-        """The training's forwards of this batch take its experts."""
-        return self.replay.of(torch.cat([batch["prompt_experts"], batch["completion_experts"]], dim=1))
+    def of(self, batch: Mapping[str, Any], *parts: str) -> contextlib.AbstractContextManager[None]:
+        """The training's forwards of this batch take its experts; `parts` are of "prompt" and "completion" what they read, or both."""
+        return self.replay.of(torch.cat([batch[f"{part}_experts"] for part in parts or ("prompt", "completion")], dim=1))
 
     def figures(self) -> dict[str, float]:
         """For metrics.jsonl: the share of tokens whose experts would have been others, the KL divergence a token of the policy from

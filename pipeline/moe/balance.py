@@ -1,6 +1,7 @@
 """Keeping the load of experts even while a model is trained: losses, DeepSeek-V3's bias, capacity."""
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -83,6 +84,15 @@ class Balance:
 
         return drop
 
+    def withdraw(self) -> "_Forward | None":
+        """The last forward, which is not counted by itself: prompts that `goes_on` counts. None for a model without routers."""
+        return self._seen.pop() if self.routers else None
+
+    def goes_on(self, prompts: "_Forward | None", which: Tensor) -> None:
+        """The rows of the last forward went on from the prompts at `which` [rows], and count as if they had read them, too."""
+        if prompts:
+            self._seen.append(self._seen.pop().after(prompts, which))
+
     def loss(self) -> Tensor:
         """The auxiliary losses of the forwards since it was last called, weighted; a number without a gradient where there are none."""
         total = torch.zeros(())
@@ -106,7 +116,7 @@ class Balance:
         first, sequences = 0, []
         for forward in seen:
             sequences.append(forward.tokens(forward.sequence) + first)
-            first += forward.rows
+            first += forward.shape[0]
         logits, chosen, weights = (torch.stack([getattr(layer, part) for layer in layers]) for part in _PARTS)
         return Routed(logits, chosen, weights, torch.cat(sequences), self.routers[0].gating)
 
@@ -141,18 +151,42 @@ _PARTS = ("logits", "chosen", "weights")
 
 
 class _Forward:
-    """One forward: the shape and padding of its tokens [rows, seq], and what its routers did, a routing a layer."""
+    """One forward: the shape and padding of its tokens [rows, seq], and what its routers did, a routing a layer.
+
+    `mask` may begin with columns of what was read before."""
 
     def __init__(self, ids: Tensor, mask: Tensor | None, training: bool, gradients: bool) -> None:
-        self.rows, length = ids.shape
+        self.shape = ids.shape
         self.training, self.counts = training, training and gradients
-        self.real = None if mask is None or bool(mask.all()) else mask.flatten().bool()
-        self.sequence = torch.arange(self.rows, device=ids.device).repeat_interleave(length)
+        self.mask = torch.ones_like(ids) if mask is None else mask[:, -ids.shape[1] :]
         self.routings: list[Routing] = []
+
+    @cached_property
+    def real(self) -> Tensor | None:
+        """Which tokens [rows * seq] are no padding; None where all are."""
+        return None if bool(self.mask.all()) else self.mask.flatten().bool()
+
+    @property
+    def sequence(self) -> Tensor:
+        """The row of every token, [rows * seq]."""
+        return torch.arange(self.shape[0], device=self.mask.device).repeat_interleave(self.shape[1])
 
     def tokens(self, values: Tensor) -> Tensor:
         """The entries of values [rows * seq, ..] that are no padding."""
         return values if self.real is None else values[self.real]
+
+    def after(self, prompts: "_Forward", which: Tensor) -> "_Forward":
+        """The forward that reads, in every row, one of `prompts` and then this one's tokens."""
+        mask = torch.cat([prompts.mask[which], self.mask], dim=1)
+        found = _Forward(mask, mask, self.training, self.counts)
+        for before, after in zip(prompts.routings, self.routings, strict=True):
+            parts = ((_rows(getattr(before, part), prompts)[which], _rows(getattr(after, part), self)) for part in _PARTS)
+            found.routings.append(Routing(*(torch.cat(both, dim=1).flatten(0, 1) for both in parts)))
+        return found
+
+
+def _rows(values: Tensor, forward: _Forward) -> Tensor:
+    return values.view(*forward.shape, -1)
 
 
 def _sizes(found: list[Router]) -> tuple[int, int]:

@@ -1,0 +1,112 @@
+"""Prompts that are read once for their group: the same loss, gradients and routing as where each row reads its own."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from pipeline import logprobs
+from pipeline.moe.balancing import Balancing
+from pipeline.moe.routers import routers
+from pipeline.policy import PolicyTrainer
+from pipeline.shared_prompts import SharedPrompts
+from tests.conftest import TINY
+from tests.pipeline.test_policy import inputs_of, loss_and_gradients, policy, trainer
+
+Tiny = Callable[..., Any]
+LOSSES = Balancing(importance=0.1, load=0.1, z=0.1, sequence=0.1)
+
+
+def moved(model: Any) -> Any:
+    """As in a later update: not the policy that sampled any more."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(5)), alpha=0.02)
+    return model
+
+
+def reads(model: Any, compute: Callable[[], Any]) -> list[torch.Size]:
+    """The shapes [rows, seq] of what forwards in `compute` read."""
+    read: list[torch.Size] = []
+    handle = model.get_input_embeddings().register_forward_hook(lambda _, inputs, __: read.append(inputs[0].shape))
+    compute()
+    handle.remove()
+    return read
+
+
+def both_ways(made: PolicyTrainer, inputs: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, Any, Any]]:
+    """Loss, gradients and the load of experts, with prompts shared and without."""
+    model, found = made.model, []
+    for shared in (True, False):
+        with monkeypatch.context() as patched:
+            if not shared:
+                patched.setattr(SharedPrompts, "fit", lambda *_: False)
+            loss, gradients = loss_and_gradients(made._compute_loss, model, inputs)
+            load = made.balance._load
+            made.balance._load = None
+            found.append((loss, gradients, load))
+    return found
+
+
+@pytest.mark.parametrize("family", sorted(TINY))
+def test_loss_gradients_and_load_are_those_of_whole_rows(
+    tiny: Tiny, tmp_path: Any, family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = policy(tiny, family)
+    mixture = bool(routers(model))
+    made = trainer(model, tmp_path, balancing=LOSSES if mixture else Balancing(), router_aux_loss_coef=0.0)
+    inputs = inputs_of(made)
+    moved(model)
+    (loss, gradients, load), (whole_loss, whole_gradients, whole_load) = both_ways(made, inputs, monkeypatch)
+    assert torch.allclose(loss, whole_loss, rtol=1e-4, atol=1e-6)
+    assert max(float(g.abs().max()) for g in whole_gradients) > 1e-3
+    for one, other in zip(gradients, whole_gradients, strict=True):
+        assert torch.allclose(one, other, rtol=1e-3, atol=2e-5)
+    if mixture:
+        assert whole_load.sum() > 0
+        assert torch.equal(load, whole_load)
+
+
+def test_a_prompt_is_read_once(tiny: Tiny, tmp_path: Any) -> None:
+    model = policy(tiny, "deepseek_v3")
+    made = trainer(model, tmp_path, reward=lambda completion_ids, **_: [float(place % 2) for place, _ in enumerate(completion_ids)])
+    inputs = inputs_of(made)
+    rows, longest = inputs["completion_mask"].shape
+    prompts, *completions = reads(model, lambda: made._compute_loss(model, dict(inputs)))
+    assert prompts == (4, inputs["prompt_ids"].shape[1])  # trl shuffles four groups into two batches of eight rows
+    assert sum(shape[0] for shape in completions) == rows
+    assert all(shape[1] <= longest for shape in completions)
+
+
+@pytest.mark.parametrize("source", ["rollout", "policy"])
+def test_replayed_experts_are_those_of_whole_rows(tiny: Tiny, tmp_path: Any, source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = trainer(policy(tiny, "qwen3_moe"), tmp_path, replay=source, balancing=LOSSES, router_aux_loss_coef=0.0)
+    inputs = inputs_of(made)
+    moved(made.model)
+    assert made.replay
+    made.replay.replay.differing()
+    (loss, gradients, load), (whole_loss, whole_gradients, whole_load) = both_ways(made, inputs, monkeypatch)
+    assert made.replay.replay.others > 0  # the policy has moved, so that replay has something to do
+    assert torch.allclose(loss, whole_loss, rtol=1e-4, atol=1e-6)
+    assert torch.equal(load, whole_load)
+    for one, other in zip(gradients, whole_gradients, strict=True):
+        assert torch.allclose(one, other, rtol=1e-3, atol=2e-5)
+
+
+def test_what_does_not_fit_is_read_whole(tiny: Tiny, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = policy(tiny, "qwen3_moe")
+    made = trainer(model, tmp_path, router_aux_loss_coef=0.0)
+    inputs = inputs_of(made)
+
+    def fits(made: PolicyTrainer, inputs: dict[str, Any]) -> bool:
+        return SharedPrompts.fit(made, model, inputs, made.balance)
+
+    assert fits(made, inputs)
+    one_each = {name: value[::4] for name, value in inputs.items() if isinstance(value, torch.Tensor) and value.dim()}
+    assert not fits(made, one_each)
+    made.balance.remove()
+    assert not fits(trainer(model, tmp_path, balancing=Balancing(capacity=1.25), router_aux_loss_coef=0.0), inputs)
+    assert not fits(trainer(model, tmp_path), inputs)  # trl's own auxiliary loss
+    monkeypatch.setattr(logprobs, "LOGITS", inputs["completion_ids"].numel() * model.config.vocab_size - 1)
+    assert not fits(made, inputs)
