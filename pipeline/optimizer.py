@@ -69,13 +69,14 @@ def _is_matrix(name: str, parameter: Tensor) -> bool:
 
 
 def orthogonalize(matrix: Tensor, steps: int = 5) -> Tensor:
-    """The nearest matrix with singular values around 1, for [.., rows, columns], by Newton-Schulz iteration."""
+    """The nearest matrix with singular values around 1, for [rows, columns] or [matrices, rows, columns], by Newton-Schulz iteration."""
     a, b, c = NEWTON_SCHULZ
-    matrix = matrix / (matrix.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     tall = matrix.shape[-2] > matrix.shape[-1]
     if tall:
         matrix = matrix.mT
+    matrix = (matrix / (matrix.norm(dim=(-2, -1), keepdim=True) + 1e-7)).contiguous()
+    add = torch.baddbmm if matrix.dim() == 3 else torch.addmm  # sum and product in one pass
     for _ in range(steps):
         gram = matrix @ matrix.mT
-        matrix = a * matrix + (b * gram + c * gram @ gram) @ matrix
+        matrix = add(matrix, add(gram, gram, gram, beta=b, alpha=c), matrix, beta=a)
     return matrix.mT if tall else matrix

@@ -20,7 +20,7 @@ class Evaluate(Stage):
     """
 
     kind: ClassVar[str] = "evaluate"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     makes: ClassVar[ArtifactType] = "report"
 
     models: list[ModelInput] = Field(default_factory=list)

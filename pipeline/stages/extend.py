@@ -36,7 +36,7 @@ class Extend(Stage):
     """
 
     kind: ClassVar[str] = "extend"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     makes: ClassVar[ArtifactType] = "model"
     distributed: ClassVar[bool] = True
 

@@ -27,7 +27,7 @@ class Grpo(Stage):
     """
 
     kind: ClassVar[str] = "grpo"
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     makes: ClassVar[ArtifactType] = "model"
     distributed: ClassVar[bool] = True
 

@@ -33,7 +33,7 @@ class Pretrain(Stage):
     """
 
     kind: ClassVar[str] = "pretrain"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     makes: ClassVar[ArtifactType] = "model"
     distributed: ClassVar[bool] = True
 

@@ -22,7 +22,7 @@ class Sample(Stage):
     """
 
     kind: ClassVar[str] = "sample"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     makes: ClassVar[ArtifactType] = "dataset"
 
     model: ModelInput

@@ -12,7 +12,7 @@ from pipeline.stage import ArtifactType, Context, DatasetInput, Metrics, ModelIn
 class Training(Stage):
     """What `sft` and `distill` share: epochs over a dataset, with the loss on completions alone."""
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     distributed: ClassVar[bool] = True
 
     epochs: float = Field(default=2.0, gt=0)
