@@ -171,7 +171,7 @@ class PolicyTrainer(Resumable, GRPOTrainer):
 
     def _policy_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
         """trl's loss, summed over chunks of rows of similar length; rows that cannot move it are left out."""
-        if self.loss_type not in ADDITIVE_LOSSES or self._entropy_bonus_enabled:
+        if self.loss_type not in ADDITIVE_LOSSES or self._entropy_bonus_enabled or self.sharded:
             return self._part_of_loss(model, inputs, torch.arange(len(inputs["completion_ids"])))
         if self.beta == 0.0:
             moving = (inputs["advantages"] != 0).nonzero().flatten()

@@ -86,12 +86,16 @@ class Resumable(Trainer):
             self.accelerator.wait_for_everyone()
         self.accelerator.wait_for_everyone()
 
+    @property
+    def sharded(self) -> bool:
+        """Whether weights or their optimizer may lie in parts on several processes, which then run forwards together: as many each."""
+        return bool(self.is_fsdp_enabled or self.is_deepspeed_enabled)
+
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
         frozen = {name for name, parameter in self.model.named_parameters() if not parameter.requires_grad}
-        if sharded or not _internal_call or output_dir is None or not frozen:
+        if self.sharded or not _internal_call or output_dir is None or not frozen:
             super().save_model(output_dir, _internal_call)
-            if output_dir is not None and self.args.should_save and not sharded:
+            if output_dir is not None and self.args.should_save and not self.sharded:
                 audit.check(self.model, output_dir, "after a checkpoint")
         elif self.args.should_save:
             Path(output_dir).mkdir(exist_ok=True)
@@ -102,7 +106,7 @@ class Resumable(Trainer):
         part = Path(resume_from_checkpoint) / _TRAINED
         if part.exists():
             self.model.load_state_dict(torch.load(part, weights_only=True), strict=False)
-        elif self.is_fsdp_enabled or self.is_deepspeed_enabled:
+        elif self.sharded:
             super()._load_from_checkpoint(resume_from_checkpoint, model)
         else:
             load_exactly(self.model if model is None else model, resume_from_checkpoint)

@@ -58,10 +58,11 @@ class WeightedTrainer(Resumable, SFTTrainer):
         return torch.utils.data.SequentialSampler(self.train_dataset if train_dataset is None else train_dataset)
 
     def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
-        """The loss of a batch [batch, seq], run in chunks of similar length without the columns that are padding in each."""
+        """The loss of a batch [batch, seq], run in chunks of similar length without the columns that are padding in each;
+        as a whole where the model is sharded, since processes would have unequal numbers of chunks."""
         lengths = inputs["attention_mask"].sum(dim=1)
         total = torch.zeros((), device=lengths.device)
-        for rows in chunks(lengths.tolist()):
+        for rows in [list(range(len(lengths)))] if self.sharded else chunks(lengths.tolist()):
             part = {name: value[rows, : int(lengths[rows].max())] for name, value in inputs.items()}
             weights = part.pop("weights")[:, 1:]
             total = total - (token_logprobs(self, model, part) * weights).sum()

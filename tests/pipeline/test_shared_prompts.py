@@ -110,3 +110,13 @@ def test_what_does_not_fit_is_read_whole(tiny: Tiny, tmp_path: Any, monkeypatch:
     assert not fits(trainer(model, tmp_path), inputs)  # trl's own auxiliary loss
     monkeypatch.setattr(logprobs, "LOGITS", inputs["completion_ids"].numel() * model.config.vocab_size - 1)
     assert not fits(made, inputs)
+
+
+def test_a_sharded_model_is_run_once_a_batch(tiny: Tiny, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each forward is one of all processes, so that each must make as many."""
+    model = policy(tiny, "qwen3")
+    made = trainer(model, tmp_path)
+    inputs = inputs_of(made)
+    assert len(reads(model, lambda: made._compute_loss(model, dict(inputs)))) > 1
+    monkeypatch.setattr(made, "is_fsdp_enabled", True)
+    assert len(reads(model, lambda: made._compute_loss(model, dict(inputs)))) == 1

@@ -76,6 +76,19 @@ def test_chunks_change_nothing(
         assert all(torch.allclose(a, b, rtol=1e-3, atol=1e-5) for a, b in zip(gradients, others, strict=True))
 
 
+def test_a_sharded_model_is_run_once_a_batch(tiny: Tiny, tokenizer: Any, context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each forward is one of all processes, so that each must make as many."""
+    model, forwards = tiny("qwen3"), []
+    model.get_input_embeddings().register_forward_hook(lambda *_: forwards.append(1))
+    monkeypatch.setattr(supervised, "chunks", lambda lengths: [[place] for place in range(len(lengths))])
+    whole = loss_and_gradients(model, tokenizer, context())
+    assert len(forwards) == 8
+    monkeypatch.setattr(WeightedTrainer, "sharded", True)
+    sharded = loss_and_gradients(model, tokenizer, context())
+    assert len(forwards) == 9
+    assert torch.allclose(whole[0], sharded[0], rtol=1e-5)
+
+
 def test_the_familys_coefficient_is_still_in_the_config(tiny: Tiny, tokenizer: Any, context: Context) -> None:
     """trl 1.16 writes the coefficient that it uses itself, none here, over the model's own."""
     model = tiny("olmoe").train()
