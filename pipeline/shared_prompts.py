@@ -1,7 +1,8 @@
 """Prompts of a GRPO batch, read once for the whole group that answers them, with gradients.
 
-Keys and values of a prompt do not depend on what follows it, so the completions of a group can go on from one forward of it. With
-groups of 8 to 16 and short problems that halves the tokens that are trained. trl reads the prompt again in every row.
+Keys and values of a prompt do not depend on what follows it, so the completions of a group can go on from one forward of it. trl
+reads the prompt again in every row. Of the steps of `retort bench train` (prompts of 48 to 80 tokens, completions of 60 on the mean,
+groups of 8) that takes 39% of the tokens away.
 """
 
 import contextlib

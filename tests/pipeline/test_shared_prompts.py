@@ -79,6 +79,18 @@ def test_a_prompt_is_read_once(tiny: Tiny, tmp_path: Any) -> None:
     assert all(shape[1] <= longest for shape in completions)
 
 
+def test_completions_of_one_token(tiny: Tiny, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = trainer(policy(tiny, "qwen3_moe"), tmp_path, balancing=LOSSES, router_aux_loss_coef=0.0)
+    inputs = {name: value[:, :1] if value is not None and value.dim() == 2 and not name.startswith("prompt") else value
+              for name, value in inputs_of(made).items()}
+    assert inputs["completion_ids"].shape[1] == 1
+    (loss, gradients, load), (whole_loss, whole_gradients, whole_load) = both_ways(made, inputs, monkeypatch)
+    assert torch.allclose(loss, whole_loss, rtol=1e-4, atol=1e-6)
+    assert torch.equal(load, whole_load)
+    for one, other in zip(gradients, whole_gradients, strict=True):
+        assert torch.allclose(one, other, rtol=1e-3, atol=2e-5)
+
+
 @pytest.mark.parametrize("source", ["rollout", "policy"])
 def test_replayed_experts_are_those_of_whole_rows(tiny: Tiny, tmp_path: Any, source: str, monkeypatch: pytest.MonkeyPatch) -> None:
     made = trainer(policy(tiny, "qwen3_moe"), tmp_path, replay=source, balancing=LOSSES, router_aux_loss_coef=0.0)
