@@ -35,8 +35,8 @@ class PolicyTrainer(Resumable, GRPOTrainer):
       policy's are not computed a second time. A `RewardFunction` grades each while others are written.
     - With `dynamic`, groups without signal give way to others before trl sees them; it needs a `RewardFunction`.
     - With beta 0 and no auxiliary terms, rows whose advantage is zero have no gradient and are not run.
-    - Rows are sorted by length and run in chunks without the columns that are padding for a whole chunk; a prompt is read once for
-      its whole group (`shared_prompts`).
+    - Rows are sorted by length and run in chunks without the columns that are padding for a whole chunk; on CPUs a prompt is
+      read once for the rows that answer it (`shared_prompts`).
     - The auxiliary losses are those of `balance`; trl's own, which some families' configs switch on, is off.
     - With `replay` "rollout", training takes the experts that the rollout took; with "policy", those that the policy took in a
       forward before the first update (R3 and R2 of arXiv 2510.11370).
