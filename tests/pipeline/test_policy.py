@@ -77,6 +77,13 @@ def policy(tiny: Tiny, family: str, **changed: Any) -> Any:
     return model
 
 
+def move(model: Any) -> None:
+    """As in a later update: not the policy that sampled any more."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(5)), alpha=0.02)
+
+
 def inputs_of(made: PolicyTrainer) -> dict[str, Any]:
     """The first micro-batch, generated and scored by trl, as a step would get it."""
     made.current_gradient_accumulation_steps = 1
@@ -107,9 +114,7 @@ def test_loss_and_gradients_are_trls_own(
     assert (inputs["advantages"] == 0).any()
     assert (inputs["advantages"] != 0).any()
     assert inputs["completion_mask"].sum(1).unique().numel() > 2
-    with torch.no_grad():  # as in a later update: the policy is not the one that sampled any more
-        for parameter in model.parameters():
-            parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(5)), alpha=0.02)
+    move(model)
     ours, our_gradients = loss_and_gradients(made._compute_loss, model, inputs)
     its_own = GRPOTrainer._get_per_token_logps_and_entropies
     monkeypatch.setattr(PolicyTrainer, "_get_per_token_logps_and_entropies", its_own)

@@ -12,18 +12,10 @@ from pipeline.moe.routers import routers
 from pipeline.policy import PolicyTrainer
 from pipeline.shared_prompts import SharedPrompts
 from tests.conftest import TINY
-from tests.pipeline.test_policy import inputs_of, loss_and_gradients, policy, trainer
+from tests.pipeline.test_policy import inputs_of, loss_and_gradients, move, policy, trainer
 
 Tiny = Callable[..., Any]
 LOSSES = Balancing(importance=0.1, load=0.1, z=0.1, sequence=0.1)
-
-
-def moved(model: Any) -> Any:
-    """As in a later update: not the policy that sampled any more."""
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(5)), alpha=0.02)
-    return model
 
 
 def reads(model: Any, compute: Callable[[], Any]) -> list[torch.Size]:
@@ -57,7 +49,7 @@ def test_loss_gradients_and_load_are_those_of_whole_rows(
     mixture = bool(routers(model))
     made = trainer(model, tmp_path, balancing=LOSSES if mixture else Balancing(), router_aux_loss_coef=0.0)
     inputs = inputs_of(made)
-    moved(model)
+    move(model)
     (loss, gradients, load), (whole_loss, whole_gradients, whole_load) = both_ways(made, inputs, monkeypatch)
     assert torch.allclose(loss, whole_loss, rtol=1e-4, atol=1e-6)
     assert max(float(g.abs().max()) for g in whole_gradients) > 1e-3
@@ -95,7 +87,7 @@ def test_completions_of_one_token(tiny: Tiny, tmp_path: Any, monkeypatch: pytest
 def test_replayed_experts_are_those_of_whole_rows(tiny: Tiny, tmp_path: Any, source: str, monkeypatch: pytest.MonkeyPatch) -> None:
     made = trainer(policy(tiny, "qwen3_moe"), tmp_path, replay=source, balancing=LOSSES, router_aux_loss_coef=0.0)
     inputs = inputs_of(made)
-    moved(made.model)
+    move(made.model)
     assert made.replay
     made.replay.replay.differing()
     (loss, gradients, load), (whole_loss, whole_gradients, whole_load) = both_ways(made, inputs, monkeypatch)
