@@ -44,9 +44,10 @@ class SharedPrompts:
         where experts have a capacity, since whom they drop depends on who else is read; nor where logits cannot be held at once, or
         trl's own auxiliary loss is on."""
         ids = inputs["completion_ids"]
+        if balance.balancing.capacity or trainer.aux_loss_enabled or not few(trainer, model, ids, ids.shape[1]):
+            return False  # before prompts are compared, for which a GPU would be waited for
         first, _ = _different(inputs["prompt_ids"], inputs["prompt_mask"])
-        told_apart = balance.balancing.capacity or trainer.aux_loss_enabled
-        return len(first) < len(ids) and not told_apart and few(trainer, model, ids, ids.shape[1])
+        return len(first) < len(ids)
 
     @contextlib.contextmanager
     def answered(self, rows: Tensor, inputs: Mapping[str, Any]) -> Iterator[None]:
