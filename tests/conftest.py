@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from pipeline.checkpoints import METRICS, Checkpoints, CheckpointSchedule
+from pipeline.contract.checkpoints import METRICS, Checkpoints, CheckpointSchedule
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test may reach the hub; its client reads this once, when it is imported
 
@@ -101,7 +101,7 @@ def tiny() -> Callable[..., Any]:
         import torch
         from transformers import AutoConfig, AutoModelForCausalLM
 
-        from pipeline.models import prepare
+        from pipeline.models.pretrained import prepare
 
         fields = {**TINY[name], **changed}
         torch.set_num_threads(1)  # two threads a matrix of this size only wait for each other
@@ -158,7 +158,7 @@ def retort() -> Callable[..., subprocess.CompletedProcess[str]]:
 
     def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "HF_HUB_OFFLINE": "1", "COLUMNS": "120"}
-        command = [sys.executable, "-P", "-m", "pipeline.cli", *words]
+        command = [sys.executable, "-P", "-m", "pipeline.commands.cli", *words]
         return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
     return run

@@ -18,11 +18,11 @@ from trl import GRPOConfig, GRPOTrainer
 
 from eval.problems import load
 from eval.prompts import encode_text
-from pipeline import models
+from pipeline.models import pretrained
 from pipeline.moe.balance import Balance
 from pipeline.moe.balancing import Balancing
-from pipeline.policy import PolicyTrainer
-from pipeline.reward_function import RewardFunction
+from pipeline.rl.policy import PolicyTrainer
+from pipeline.rl.reward_function import RewardFunction
 from rewards.rubric import Rubric
 
 PROMPTS, GROUP, UPDATES = 16, 16, 2
@@ -51,7 +51,7 @@ class Curve(TrainerCallback):
 
 def train(model_path: str, seed: int, rounds: int, ours: bool) -> tuple[list[float], float]:
     """(accuracy of each round, seconds)."""
-    model, tokenizer = models.load(model_path)
+    model, tokenizer = pretrained.load(model_path)
     problems = [p for group in zip(*(load(name, 512, seed) for name in SETS), strict=True) for p in group][: rounds * PROMPTS]
     with RewardFunction({p.id: p for p in problems}, Rubric(rules={"format": 0.2}), tokenizer, "") as reward, \
             tempfile.TemporaryDirectory() as folder:

@@ -11,7 +11,7 @@ from eval.problems import load
 from eval.prompts import render
 from eval.protocol import Prompting
 from eval.rollouts import collect
-from pipeline import models
+from pipeline.models import pretrained
 from rewards.grade import grade
 from rewards.types import Completion, Problem
 
@@ -76,10 +76,10 @@ def main() -> None:
     out, reference = Path(sys.argv[1]), Path(sys.argv[2])
     out.mkdir(parents=True, exist_ok=True)
     styles(out)
-    model, tokenizer = models.load(reference)
+    model, tokenizer = pretrained.load(reference)
     greedy(out, model, tokenizer, "word_problems", load("word_problems:test", 200), Prompting())
     greedy(out, model, tokenizer, "gsm8k", load("gsm8k:test", 120), Prompting(template="qa", stop=STOP))
-    (out / "model.txt").write_text(str(Path(models.model_folder(reference)).resolve()))
+    (out / "model.txt").write_text(str(Path(pretrained.model_folder(reference)).resolve()))
 
 
 if __name__ == "__main__":

@@ -18,13 +18,13 @@ import torch
 from datasets import Dataset
 from torch import nn
 
-from pipeline import bench_rollouts as rollouts
-from pipeline import bench_train as training
-from pipeline.data import Collator
+from pipeline.bench import rollouts
+from pipeline.bench import train as training
+from pipeline.data.rows import Collator
 from pipeline.moe.balance import Balance
-from pipeline.optimizer import Muon
-from pipeline.schedule import Schedule
-from pipeline.supervised import LOG_EVERY, Plan, WeightedTrainer, config
+from pipeline.training.optimizer import Muon
+from pipeline.training.schedule import Schedule
+from pipeline.training.supervised import LOG_EVERY, Plan, WeightedTrainer, config
 
 STEPS = 12  # a round
 FAMILIES = ("qwen3_moe_64", "deepseek_v3_64")

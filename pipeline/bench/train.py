@@ -20,13 +20,13 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LogitsProcessorList, PreTrainedTokenizerFast, PrinterCallback
 from trl import GRPOConfig, GRPOTrainer, SFTTrainer
 
-from pipeline import bench_rollouts as rollouts
-from pipeline.data import Collator
+from pipeline.bench import rollouts
+from pipeline.data.rows import Collator
 from pipeline.moe.balance import Balance
 from pipeline.moe.balancing import Balancing
-from pipeline.policy import PolicyTrainer
-from pipeline.schedule import Schedule
-from pipeline.supervised import Plan, WeightedTrainer, config
+from pipeline.rl.policy import PolicyTrainer
+from pipeline.training.schedule import Schedule
+from pipeline.training.supervised import Plan, WeightedTrainer, config
 
 NOT_BALANCED = Balancing(bias_speed=0, load=0, sequence=0)
 ROUNDS = 5

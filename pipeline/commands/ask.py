@@ -17,19 +17,19 @@ def main(args: argparse.Namespace) -> int:
     from eval.engine import engine_for
     from eval.engine.types import Request, Sampling, rollout_seed
     from eval.prompts import decode_completion, encode_text
-    from pipeline import models
-    from pipeline.model_reference import model_of, usage_error
-    from pipeline.stage import StageError
+    from pipeline.contract.errors import CommandError, StageError
+    from pipeline.models import pretrained
+    from pipeline.store.model_reference import model_of
     from rewards.extract import split_thinking
     from rewards.types import Completion
 
     if args.max_tokens < 1 or args.temperature < 0:
-        raise usage_error("--max-tokens must be at least 1, and --temperature at least 0")
+        raise CommandError("--max-tokens must be at least 1, and --temperature at least 0")
     folder, label = model_of(f"{args.run}:{args.stage}")
     try:
-        model, tokenizer = models.load(folder)
+        model, tokenizer = pretrained.load(folder)
     except StageError as error:
-        raise usage_error(str(error)) from error
+        raise CommandError(str(error)) from error
     prompt = encode_text(tokenizer, args.question)
     request = Request(prompt, [rollout_seed(args.seed, "ask", args.question)])
     sampled = engine_for(model, tokenizer).sample([request], Sampling(args.max_tokens, args.temperature))[0][0]

@@ -8,8 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import UserError
-from pipeline.model_reference import usage_error
+from pipeline.contract.errors import CommandError, RunError
 
 LEVELS = ("L1", "L2", "L3", "L4")
 
@@ -28,22 +27,22 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     if args.rounds < 1:
-        raise usage_error(f"--rounds must be at least 1, not {args.rounds}")
+        raise CommandError(f"--rounds must be at least 1, not {args.rounds}")
     ways = {"grade": _programs, "math": _mathematics, "rollouts": _rollouts, "train": _training, "moe": _routers, "start": _start}
     return ways[args.what](args)
 
 
 def _programs(args: argparse.Namespace) -> int:
-    from pipeline import bench_code
+    from pipeline.bench import code
     from rewards.sandbox.levels import Level
     from rewards.sandbox.processes import SandboxError
 
     if not 0 < args.seconds <= 600:
-        raise usage_error(f"--seconds must be above 0 and at most 600, not {args.seconds:g}")
+        raise CommandError(f"--seconds must be above 0 and at most 600, not {args.seconds:g}")
     try:
-        reached, rates = bench_code.measure(Level[args.level], args.seconds)
+        reached, rates = code.measure(Level[args.level], args.seconds)
     except SandboxError as error:
-        raise UserError(f"retort bench: {error}") from error
+        raise RunError(f"retort bench: {error}") from error
     if args.json:
         print(json.dumps({"level": reached.name, "runs_per_second": {name: vars(rate) for name, rate in rates.items()}}, indent=2))
         return 0
@@ -57,18 +56,18 @@ def _programs(args: argparse.Namespace) -> int:
 def _mathematics(args: argparse.Namespace) -> int:
     from eval.data_folder import use_data_folder
     from eval.problems import ProblemSetError
-    from pipeline import bench_math
+    from pipeline.bench import math
 
     try:
         if args.data is not None:
             use_data_folder(args.data)
     except ProblemSetError as error:
-        raise usage_error(f"retort bench: {error}") from error
-    found, starts = bench_math.compare_all(), bench_math.import_seconds()
+        raise CommandError(f"retort bench: {error}") from error
+    found, starts = math.compare_all(), math.import_seconds()
     if args.json:
         print(json.dumps({"sets": {name: _row(one) for name, one in found.items()}, "import_seconds": starts}, indent=2))
         return 0
-    print(f"answers graded one after the other in one process, by us and by math-verify in turn ({bench_math.ROUNDS} rounds each):")
+    print(f"answers graded one after the other in one process, by us and by math-verify in turn ({math.ROUNDS} rounds each):")
     for name, one in found.items():
         print(f"  {name:<14}{one}")
         if not isinstance(one, str):
@@ -84,9 +83,9 @@ def _row(one: Any) -> Any:
 
 
 def _rollouts(args: argparse.Namespace) -> int:
-    from pipeline import bench_rollouts
+    from pipeline.bench import rollouts
 
-    found = {name: bench_rollouts.measure(case, args.rounds, _tell(name, args)) for name, case in bench_rollouts.CASES.items()}
+    found = {name: rollouts.measure(case, args.rounds, _tell(name, args)) for name, case in rollouts.CASES.items()}
     if args.json:
         print(json.dumps({"rollouts": {name: vars(one) for name, one in found.items()}}, indent=2))
         return 0
@@ -94,7 +93,7 @@ def _rollouts(args: argparse.Namespace) -> int:
     for name, one in found.items():
         print(f"  {name:<15}{one.ratio:6.2f} times as fast ({one.ratio_min:.2f} to {one.ratio_max:.2f})   {one.tokens_per_s:7.0f} tokens/s, "
               f"generate {one.baseline_tokens_per_s:6.0f}   {one.share_of_peak:5.1%} of peak   log-probabilities within {one.max_logprob_error:.0e}")
-    for name, points in bench_rollouts.growth().items():
+    for name, points in rollouts.growth().items():
         print(f"\ntokens/s by {name}")
         most = max(points.values())
         for value, rate in points.items():
@@ -103,9 +102,9 @@ def _rollouts(args: argparse.Namespace) -> int:
 
 
 def _training(args: argparse.Namespace) -> int:
-    from pipeline import bench_train
+    from pipeline.bench import train
 
-    found = bench_train.measure(args.rounds, _tell("", args))
+    found = train.measure(args.rounds, _tell("", args))
     return _show(args, found, f"training steps, by us and by trl in turn ({args.rounds} rounds each), {_machine()}", lambda one: (
         f"{one.ratio:6.2f} times as fast ({one.ratio_min:.2f} to {one.ratio_max:.2f})   {one.seconds:.2f} s a step, "
         f"trl {one.baseline_seconds:.2f} s"
@@ -113,17 +112,17 @@ def _training(args: argparse.Namespace) -> int:
 
 
 def _routers(args: argparse.Namespace) -> int:
-    from pipeline import bench_moe
+    from pipeline.bench import moe
 
-    found = bench_moe.measure(args.rounds, _tell("", args))
+    found = moe.measure(args.rounds, _tell("", args))
     title = f"what is added to a training step, with it and without in turn ({args.rounds} rounds), processor time of one thread"
     return _show(args, found, title, lambda one: f"{one.share:+6.1%} ({one.least:+.1%} to {one.most:+.1%}) of {one.seconds:.2f} s")
 
 
 def _start(args: argparse.Namespace) -> int:
-    from pipeline import bench_start
+    from pipeline.bench import start
 
-    found = bench_start.measure(args.rounds)
+    found = start.measure(args.rounds)
     return _show(args, found, f"starts of retort ({args.rounds} rounds)", lambda one: (
         f"{one.median:.2f} s ({one.least:.2f} to {one.most:.2f}), {one.processor:.2f} s of a processor; at most {one.allowed:.1f} s wanted"
     ))

@@ -13,11 +13,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     import shutil
 
-    from pipeline.cleaning import size, unneeded
-    from pipeline.errors import UserError
+    from pipeline.contract.errors import CommandError
+    from pipeline.store.cleaning import size, unneeded
 
     if not args.runs.is_dir():
-        raise UserError(f"{args.runs}: there is no such folder")
+        raise CommandError(f"{args.runs}: there is no such folder")
     total = 0
     for path in unneeded(args.runs):
         total += (found := size(path))

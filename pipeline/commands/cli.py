@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
 
-from pipeline import guard
-from pipeline.errors import UserError
+from pipeline.commands import guard
+from rewards.errors import RetortError
 
 SUMMARIES = {
     "run": "run a recipe, or go on with a run that was stopped",
@@ -59,7 +59,7 @@ def _command(name: str, rest: Sequence[str]) -> int:
     module.configure(parser)
     try:
         return int(module.main(parser.parse_args(rest)))
-    except UserError as error:
+    except RetortError as error:
         for line in error.lines:
             print(line, file=sys.stderr)
         return error.exit_code

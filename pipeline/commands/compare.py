@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from eval.compare import Comparison
-    from pipeline.rollout_files import Measured
+    from pipeline.results.rollout_files import Measured
 
 _WHAT = "RUN:STAGE (runs/quickstart:zero), a folder that `retort eval` wrote, or a JSONL file of rollouts"
 
@@ -21,8 +21,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     from eval.compare import compare
-    from pipeline.model_reference import usage_error
-    from pipeline.rollout_files import measured
+    from pipeline.contract.errors import CommandError
+    from pipeline.results.rollout_files import measured
 
     found: dict[str, Any] = {}
     texts = []
@@ -31,7 +31,7 @@ def main(args: argparse.Namespace) -> int:
         try:
             comparison = compare(rows_a, rows_b)
         except ValueError as error:
-            raise usage_error(f"{one.file} and {other.file}: {error}") from error
+            raise CommandError(f"{one.file} and {other.file}: {error}") from error
         differs = one.differs_from(other)
         found[one.problems] = _as_dict(comparison, rows_a, rows_b, differs)
         texts.append(as_text(one.problems, args.a, args.b, comparison, found[one.problems]))
@@ -44,7 +44,7 @@ def _pairs(a: str, b: str, ours: "list[Measured]", theirs: "list[Measured]") -> 
 
     A single file says nothing of its set: it goes with what the other side has, if that is one set too.
     """
-    from pipeline.model_reference import usage_error
+    from pipeline.contract.errors import CommandError
 
     if len(ours) == len(theirs) == 1 and (Path(a).expanduser().is_file() or Path(b).expanduser().is_file()):
         return [(ours[0], theirs[0])]
@@ -58,7 +58,7 @@ def _pairs(a: str, b: str, ours: "list[Measured]", theirs: "list[Measured]") -> 
                 pairs[one.problems] = (one, other)
     if not pairs:
         sets = [", ".join(dict.fromkeys(m.problems for m in side)) for side in (ours, theirs)]
-        raise usage_error(f"{a} and {b} were measured on no problem set in common: {sets[0]}; {sets[1]}")
+        raise CommandError(f"{a} and {b} were measured on no problem set in common: {sets[0]}; {sets[1]}")
     return list(pairs.values())
 
 

@@ -9,7 +9,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def main(_: argparse.Namespace) -> int:
-    from pipeline.versions import versions
+    from pipeline.run.versions import versions
     from rewards.workers import cores
 
     found = versions()

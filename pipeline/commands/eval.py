@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.model_reference import model_of, usage_error
+from pipeline.contract.errors import CommandError
+from pipeline.store.model_reference import model_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from eval.answers import Rule, Source
     from eval.protocol import Protocol
     from eval.suites import Suite
-    from pipeline.measuring import Asked, Measured
+    from pipeline.results.measure import Asked, Measured
 
 _DEFAULTS: dict[str, Any] = {"rollouts": 1, "temperature": 1.0, "top_p": 1.0, "top_k": 0, "min_p": 0.0, "max_tokens": 64}
 FOLDER = Path("evals")
@@ -54,7 +55,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    from pipeline.measuring import measure
+    from pipeline.results.measure import measure
 
     suite = _settle(args)
     sets = _sets(args, suite)
@@ -77,28 +78,28 @@ def main(args: argparse.Namespace) -> int:
 def _settle(args: argparse.Namespace) -> "Suite | None":
     """Fill in what was not given, from the suite first, and check what was."""
     from eval.suites import SUITES
-    from pipeline.complaints import did_you_mean
+    from pipeline.recipe.complaints import did_you_mean
 
     suite = None
     if args.suite is not None:
         if args.suite not in SUITES:
-            raise usage_error(f"there is no suite {args.suite!r}{did_you_mean(args.suite, SUITES)}")
+            raise CommandError(f"there is no suite {args.suite!r}{did_you_mean(args.suite, SUITES)}")
         suite = SUITES[args.suite]
     if not args.problems and suite is None:
-        raise usage_error("say what to ask: --problems gsm8k:test, or --suite r1; retort list problems tells what there is")
+        raise CommandError("say what to ask: --problems gsm8k:test, or --suite r1; retort list problems tells what there is")
     for option, value in {**_DEFAULTS, **(suite.options if suite else {})}.items():
         if getattr(args, option) is None:
             setattr(args, option, value)
     least = {"rollouts": 1, "max_tokens": 1, "temperature": 0, "top_k": 0, "shots": 0, "jobs": 1, "tries": 1}
     for option, bound in least.items():
         if getattr(args, option) < bound:
-            raise usage_error(f"--{option.replace('_', '-')} must be at least {bound}, not {getattr(args, option)}")
+            raise CommandError(f"--{option.replace('_', '-')} must be at least {bound}, not {getattr(args, option)}")
     if not 0 < args.top_p <= 1:
-        raise usage_error(f"--top-p must lie above 0 and at most 1, not {args.top_p}")
+        raise CommandError(f"--top-p must lie above 0 and at most 1, not {args.top_p}")
     if not 0 <= args.min_p < 1:
-        raise usage_error(f"--min-p must be at least 0 and below 1, not {args.min_p}")
+        raise CommandError(f"--min-p must be at least 0 and below 1, not {args.min_p}")
     if any(budget is not None and not 0 < budget <= args.max_tokens for budget in args.thinking_budget):
-        raise usage_error(f"--thinking-budget must lie between 1 and --max-tokens, which is {args.max_tokens}")
+        raise CommandError(f"--thinking-budget must lie between 1 and --max-tokens, which is {args.max_tokens}")
     return suite
 
 
@@ -113,7 +114,7 @@ def _sets(args: argparse.Namespace, suite: "Suite | None") -> dict[str, Any]:
         references = dict.fromkeys([*(suite.problems if suite else ()), *args.problems])
         return {reference: load(reference, args.n, args.seed) for reference in references}
     except (ProblemSetError, RegistryError) as error:
-        raise usage_error(str(error)) from error
+        raise CommandError(str(error)) from error
 
 
 def _asked(args: argparse.Namespace, sets: dict[str, Any], source_of: "Callable[[Protocol], Source]") -> "list[Asked]":
@@ -122,14 +123,14 @@ def _asked(args: argparse.Namespace, sets: dict[str, Any], source_of: "Callable[
     from eval.problems import ProblemSetError, set_names
     from eval.protocol import Prompting, Protocol
     from eval.shots import shots_of
-    from pipeline.measuring import Asked
+    from pipeline.results.measure import Asked
 
     names, found, best_by = set_names(sets), [], _best_by(args.best_by)
     for reference in sets:
         try:
             shots = shots_of(reference, args.shots)
         except ProblemSetError as error:
-            raise usage_error(str(error)) from error
+            raise CommandError(str(error)) from error
         for budget in args.thinking_budget:
             several = len(args.thinking_budget) > 1
             name = f"{names[reference]} thinking {budget}" if several else names[reference]
@@ -147,40 +148,40 @@ def _best_by(name: str | None) -> "tuple[str, Rule] | None":
     try:
         return None if name is None else (name, RULES.resolve(name).load())
     except RegistryError as error:
-        raise usage_error(f"--best-by: {error}") from error
+        raise CommandError(f"--best-by: {error}") from error
 
 
 def _loaded(args: argparse.Namespace, sets: dict[str, Any]) -> "tuple[Measured, list[Asked]]":
     from eval.answers import Local
     from eval.engine import engine_for
     from eval.prompts import template_of
-    from pipeline import models
-    from pipeline.measuring import Measured
-    from pipeline.stage import StageError
+    from pipeline.contract.errors import StageError
+    from pipeline.models import pretrained
+    from pipeline.results.measure import Measured
 
     place, label = model_of(args.model)
     try:
-        model, tokenizer = models.load(place)
+        model, tokenizer = pretrained.load(place)
     except StageError as error:
-        raise usage_error(str(error)) from error
+        raise CommandError(str(error)) from error
     if args.template == "chat" and tokenizer.chat_template is None:
-        raise usage_error(f"{args.model} has no chat template; leave --template out, or give r1 or qa")
+        raise CommandError(f"{args.model} has no chat template; leave --template out, or give r1 or qa")
     args.template = template_of(tokenizer, args.template)
-    engine, context = engine_for(model, tokenizer, args.engine), models.context_length(model)
+    engine, context = engine_for(model, tokenizer, args.engine), pretrained.context_length(model)
     asked = _asked(args, sets, lambda protocol: Local(engine, tokenizer, protocol, context))
-    facts = {"sha256": models.sha256(place), "engine": type(engine).__name__, "parameters": models.parameters(model)}
+    facts = {"sha256": pretrained.sha256(place), "engine": type(engine).__name__, "parameters": pretrained.parameters(model)}
     return Measured(label, facts), asked
 
 
 def _served(args: argparse.Namespace, sets: dict[str, Any]) -> "tuple[Measured, list[Asked]]":
     from eval.server import Server, ServerError
-    from pipeline.measuring import Measured
+    from pipeline.results.measure import Measured
 
     args.template = "chat" if args.template == "auto" else args.template
     try:
         asked = _asked(args, sets, lambda protocol: Server(args.server, args.model, protocol, args.jobs, args.timeout, args.tries))
     except ServerError as error:
-        raise usage_error(str(error)) from error
+        raise CommandError(str(error)) from error
     return Measured(args.model.rstrip("/").rpartition("/")[2], {"server": args.server, "at_server": args.model}), asked
 
 

@@ -17,23 +17,23 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    from pipeline import models
-    from pipeline.model_reference import model_of, usage_error
+    from pipeline.contract.errors import CommandError, StageError
+    from pipeline.models import pretrained
     from pipeline.moe.analysis import analyse
     from pipeline.moe.routers import UnknownFamilyError
-    from pipeline.stage import StageError
+    from pipeline.store.model_reference import model_of
 
     if min(args.most, args.length) < 1 or args.capacity <= 0:
-        raise usage_error("--most and --length must be at least 1, and --capacity above 0")
+        raise CommandError("--most and --length must be at least 1, and --capacity above 0")
     folder, label = model_of(args.model)
     try:
-        model, tokenizer = models.load(folder)
+        model, tokenizer = pretrained.load(folder)
         domains = {name: _ids(tokenizer, path, args.most, args.length) for name, path in map(_domain, args.texts)}
         layers = analyse(model, domains, args.capacity)
     except (StageError, UnknownFamilyError) as error:
-        raise usage_error(f"retort experts: {error}") from error
+        raise CommandError(f"retort experts: {error}") from error
     if not layers:
-        raise usage_error(f"retort experts: {label} is a dense model: it has no experts")
+        raise CommandError(f"retort experts: {label} is a dense model: it has no experts")
     tokens = {name: sum(map(len, texts)) for name, texts in domains.items()}
     print(json.dumps({"model": label, "tokens": tokens, "layers": layers}, indent=2) if args.json else as_text(label, tokens, layers))
     return 0
@@ -41,8 +41,8 @@ def main(args: argparse.Namespace) -> int:
 
 def _domain(text: str) -> tuple[str, Path]:
     """(name, path) of what is meant by a domain."""
-    from pipeline.model_reference import usage_error
-    from pipeline.run_folder import RunFolder
+    from pipeline.contract.errors import CommandError
+    from pipeline.store.run_folder import RunFolder
 
     path = Path(text)
     if path.exists():
@@ -50,12 +50,12 @@ def _domain(text: str) -> tuple[str, Path]:
     run, _, stage = text.rpartition(":")
     artifact = RunFolder(Path(run)).artifacts().get(stage) if run else None
     if artifact is None or not (artifact.path / "data.jsonl").is_file():
-        raise usage_error(f"there is no text at {text!r}; give a .jsonl or .txt file, or RUN:STAGE of a dataset (runs/quickstart:traces)")
+        raise CommandError(f"there is no text at {text!r}; give a .jsonl or .txt file, or RUN:STAGE of a dataset (runs/quickstart:traces)")
     return stage, artifact.path
 
 
 def _ids(tokenizer: Any, path: Path, most: int, length: int) -> list[list[int]]:
-    from pipeline.data import Document, read_rows, rows
+    from pipeline.data.rows import Document, read_rows, rows
 
     if path.suffix == ".txt":
         found = [Document(None, line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]

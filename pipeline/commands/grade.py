@@ -5,8 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from pipeline.errors import UserError
-from pipeline.model_reference import usage_error
+from pipeline.contract.errors import CommandError, RunError
 from rewards.workers import cores
 
 
@@ -26,9 +25,9 @@ def main(args: argparse.Namespace) -> int:
     if args.jobs is None:
         args.jobs = cores()
     if args.jobs < 1:
-        raise usage_error("retort grade: --jobs is 1 or more")
+        raise CommandError("retort grade: --jobs is 1 or more")
     if (args.file is None) == (args.audit is None):
-        raise usage_error("retort grade: give either a FILE of rows or --audit SET:SPLIT")
+        raise CommandError("retort grade: give either a FILE of rows or --audit SET:SPLIT")
     try:
         return _grade(args) if args.audit is None else _audit(args)
     except BrokenPipeError:
@@ -42,11 +41,11 @@ def _grade(args: argparse.Namespace) -> int:
     from rewards.workers import WorkerError
 
     if args.file != "-" and not Path(args.file).is_file():
-        raise usage_error(f"retort grade: there is no file {args.file}; for standard input write -")
+        raise CommandError(f"retort grade: there is no file {args.file}; for standard input write -")
     try:
         grade_dump(open_dump(args.file), sys.stdout.buffer, sys.stderr, jobs=args.jobs)
     except WorkerError as error:
-        raise UserError(f"retort grade: {error}") from error
+        raise RunError(f"retort grade: {error}") from error
     return 0
 
 
@@ -62,7 +61,7 @@ def _audit(args: argparse.Namespace) -> int:
             use_data_folder(args.data)
         problems = load(args.audit, args.problems)
     except (ProblemSetError, RegistryError) as error:
-        raise usage_error(f"retort grade: {error}") from error
+        raise CommandError(f"retort grade: {error}") from error
     right = wrong = failed = 0
     for outcome in audit(problems, jobs=args.jobs):
         right, wrong = right + outcome.check.right, wrong + (not outcome.check.right)

@@ -8,7 +8,7 @@ PACKAGES = ("rewards", "eval", "pipeline", "recipes")
 
 def complaint() -> str:
     """One line on the packages that hide ours, or "". Nothing is imported."""
-    home = Path(__file__).resolve().parent.parent
+    home = Path(__file__).resolve().parents[2]
     foreign = []
     for name in PACKAGES:
         spec = importlib.util.find_spec(name)

@@ -7,7 +7,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import UserError
+from pipeline.contract.errors import CommandError
 
 _KINDS = {"recipes": "", "stages": "stage", "rules": "rule", "verifiers": "verifier", "problems": "problem set"}
 
@@ -19,9 +19,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     if args.what is not None and args.what not in _KINDS:
-        from pipeline.complaints import did_you_mean
+        from pipeline.recipe.complaints import did_you_mean
 
-        raise UserError(f"retort list: there is no list of {args.what!r}{did_you_mean(args.what, _KINDS)}")
+        raise CommandError(f"retort list: there is no list of {args.what!r}{did_you_mean(args.what, _KINDS)}")
     for what in [args.what] if args.what else _KINDS:
         print(f"{what}:")
         for line in _recipes() if what == "recipes" else _plug_ins(_KINDS[what]):
@@ -30,7 +30,7 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _recipes() -> list[str]:
-    from pipeline.recipe import shipped
+    from pipeline.recipe.recipe import shipped
 
     return [f"{name:<18} {_first_comment(file)}".rstrip() for name, file in shipped().items()]
 
@@ -41,7 +41,7 @@ def _first_comment(file: Path) -> str:
 
 
 def _plug_ins(kind: str) -> list[str]:
-    from pipeline.plugins import registry_of
+    from pipeline.recipe.plugins import registry_of
     from rewards.registry import RegistryError
 
     registry, lines = registry_of(kind), []

@@ -5,7 +5,7 @@ import importlib.util
 import keyword
 from pathlib import Path
 
-from pipeline.model_reference import usage_error
+from pipeline.contract.errors import CommandError
 
 RULE = '''"""A rule for rewards. In a recipe, beside its file:
 
@@ -59,11 +59,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     _check_name(args.name)
     if not args.folder.is_dir():
-        raise usage_error(f"retort new: there is no folder {args.folder}")
+        raise CommandError(f"retort new: there is no folder {args.folder}")
     files = {args.folder / f"{args.name}.py": RULE, args.folder / f"test_{args.name}.py": TEST}
     for file in files:
         if file.exists():
-            raise usage_error(f"retort new: {file} exists; choose another name, or --folder")
+            raise CommandError(f"retort new: {file} exists; choose another name, or --folder")
     for file, text in files.items():
         with file.open("x", encoding="utf-8") as out:
             out.write(text.format(name=args.name))
@@ -79,12 +79,12 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _check_name(name: str) -> None:
-    """Raise UserError unless a file and a function may be called so without hiding anything."""
+    """Raise CommandError unless a file and a function may be called so without hiding anything."""
     from rewards.rules import RULES
 
     if not name.isidentifier() or keyword.iskeyword(name) or not name.isascii():
-        raise usage_error(f"retort new: a rule's name is a Python name such as my_rule, not {name!r}")
+        raise CommandError(f"retort new: a rule's name is a Python name such as my_rule, not {name!r}")
     if name in RULES:
-        raise usage_error(f"retort new: there is a rule called {name!r} already; retort list rules shows them")
+        raise CommandError(f"retort new: there is a rule called {name!r} already; retort list rules shows them")
     if importlib.util.find_spec(name) is not None:
-        raise usage_error(f"retort new: a file {name}.py would hide the Python module {name!r}; choose another name")
+        raise CommandError(f"retort new: a file {name}.py would hide the Python module {name!r}; choose another name")

@@ -11,8 +11,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    from pipeline import fingerprint, recipe
-    from pipeline.store import Store
+    from pipeline.recipe import fingerprint, recipe
+    from pipeline.store.store import Store
 
     read = recipe.read(args.recipe, args.sets)
     prints = fingerprint.of_recipe(read)

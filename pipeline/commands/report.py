@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.commands.run import runs_argument
 
 if TYPE_CHECKING:
-    from pipeline.run_folder import RunFolder
+    from pipeline.store.run_folder import RunFolder
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -20,8 +20,8 @@ def main(args: argparse.Namespace) -> int:
     import json
 
     from pipeline.commands.status import find_run
-    from pipeline.run_folder import RunFolder
-    from pipeline.run_report import curves_of, report_of
+    from pipeline.results.report import curves_of, report_of
+    from pipeline.store.run_folder import RunFolder
 
     run = RunFolder(find_run(args.run, args.runs))
     report = report_of(run)
@@ -37,8 +37,8 @@ def main(args: argparse.Namespace) -> int:
 def as_text(run: "RunFolder", report: dict[str, Any], width: int) -> str:
     """The stages, then one table of models for each evaluate stage."""
     from eval.table import table as table_of_models
-    from pipeline.progress import duration
-    from pipeline.run_report import models_of
+    from pipeline.results.report import models_of
+    from pipeline.run.progress import duration
 
     parts = [f"{run.path}: {len(report['stages'])} stages, {duration(report['seconds'])} of work", _stages(report)]
     for name, artifact in run.artifacts().items():
@@ -54,7 +54,7 @@ def as_text(run: "RunFolder", report: dict[str, Any], width: int) -> str:
 
 def _stages(report: dict[str, Any]) -> str:
     from pipeline.commands.plan import table
-    from pipeline.progress import duration
+    from pipeline.run.progress import duration
 
     rows = [
         (stage["name"], stage["kind"], duration(stage["seconds"]), "" if stage["tokens"] is None else f"{stage['tokens']:,}",

@@ -4,7 +4,7 @@ import argparse
 import shlex
 from pathlib import Path
 
-from pipeline.errors import UserError
+from pipeline.contract.errors import RunError
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -40,17 +40,17 @@ def command(args: argparse.Namespace) -> str:
 
 
 def main(args: argparse.Namespace) -> int:
-    from pipeline import fingerprint, recipe
-    from pipeline.locks import Held, describe
-    from pipeline.progress import display
-    from pipeline.run_folder import RunFolder
-    from pipeline.runner import Runner
-    from pipeline.store import Store
+    from pipeline.disk.locks import Held, describe
+    from pipeline.recipe import fingerprint, recipe
+    from pipeline.run.progress import display
+    from pipeline.run.runner import Runner
+    from pipeline.store.run_folder import RunFolder
+    from pipeline.store.store import Store
 
     read = recipe.read(args.recipe, args.sets)
     name = args.name or read.run_name
     if not recipe.is_name(name):
-        raise UserError(f"--name {name}: a run is named by letters, digits and . _ = , + - and not 'artifacts'")
+        raise RunError(f"--name {name}: a run is named by letters, digits and . _ = , + - and not 'artifacts'")
     run = RunFolder(args.runs / name)
     shown = display(list(read.steps))
     runner = Runner(read, fingerprint.of_recipe(read), Store(args.runs), run, shown, command(args),
@@ -58,7 +58,7 @@ def main(args: argparse.Namespace) -> int:
     try:
         return runner.run()
     except Held as error:
-        raise UserError(f"run {name!r} is worked on by {describe(error.holder)}; wait for it, or give another "
+        raise RunError(f"run {name!r} is worked on by {describe(error.holder)}; wait for it, or give another "
                         "--name") from error
     finally:
         shown.close()

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.commands.plan import table
 from pipeline.commands.run import runs_argument
-from pipeline.errors import RecipeError, UserError
+from pipeline.contract.errors import CommandError, RecipeError
 
 if TYPE_CHECKING:
-    from pipeline.recipe import Recipe
-    from pipeline.run_folder import RunFolder
+    from pipeline.recipe.recipe import Recipe
+    from pipeline.store.run_folder import RunFolder
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -20,9 +20,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    from pipeline import locks, recipe
-    from pipeline.progress import duration
-    from pipeline.run_folder import RunFolder, wall_seconds
+    from pipeline.disk import locks
+    from pipeline.recipe import recipe
+    from pipeline.run.progress import duration
+    from pipeline.store.run_folder import RunFolder, wall_seconds
 
     folder = find_run(args.run, args.runs)
     run = RunFolder(folder)
@@ -42,20 +43,20 @@ def main(args: argparse.Namespace) -> int:
 
 
 def find_run(reference: str, runs: Path) -> Path:
-    """The folder of a run given as a path or as a name under `runs`. Raises UserError."""
-    from pipeline.complaints import did_you_mean
+    """The folder of a run given as a path or as a name under `runs`. Raises CommandError."""
+    from pipeline.recipe.complaints import did_you_mean
 
     for folder in (Path(reference), runs / reference):
         if (folder / "recipe.json").is_file():
             return folder
     known = [path.parent.name for path in runs.glob("*/recipe.json")]
-    raise UserError(f"{reference}: there is no such run in {runs}{did_you_mean(Path(reference).name, known)}")
+    raise CommandError(f"{reference}: there is no such run in {runs}{did_you_mean(Path(reference).name, known)}")
 
 
 def _rows(read: "Recipe", run: "RunFolder", ledger: list[dict[str, Any]], runs: Path) -> list[tuple[str, ...]]:
-    from pipeline import fingerprint
-    from pipeline.progress import duration
-    from pipeline.store import Store
+    from pipeline.recipe import fingerprint
+    from pipeline.run.progress import duration
+    from pipeline.store.store import Store
 
     prints, store, linked = fingerprint.of_recipe(read), Store(runs), run.artifacts()
     last = {str(row.get("stage")): row for row in ledger if row.get("event") != "note"}
@@ -76,7 +77,7 @@ def _rows(read: "Recipe", run: "RunFolder", ledger: list[dict[str, Any]], runs: 
 
 
 def _kept(folder: Path) -> str:
-    from pipeline.cleaning import size
+    from pipeline.store.cleaning import size
 
     steps = [path for path in folder.glob("step-*")]
     if steps:

@@ -13,8 +13,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     from pipeline.commands.plan import table
     from pipeline.commands.status import find_run
-    from pipeline.run_folder import RunFolder
-    from pipeline.verify import faults_of_run
+    from pipeline.store.run_folder import RunFolder
+    from pipeline.store.verify import faults_of_run
 
     rows: list[tuple[str, ...]] = []
     faults = faults_of_run(RunFolder(find_run(args.run, args.runs)))

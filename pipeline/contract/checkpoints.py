@@ -12,9 +12,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from eval.pieces import Pieces
-from pipeline import durable
-from pipeline.hashes import file_hashes
-from pipeline.stage import StageError
+from pipeline.contract.errors import StageError
+from pipeline.disk import durable
+from pipeline.disk.hashes import file_hashes
 
 MANIFEST = "checkpoint.json"
 METRICS = "metrics.jsonl"

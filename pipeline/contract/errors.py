@@ -1,19 +1,35 @@
-"""Errors that a person caused and can mend. The command line prints their lines and no traceback."""
+"""Errors of the pipeline, named for the boundary at which something went wrong; the root is `rewards.errors.RetortError`."""
 
-from collections.abc import Sequence
+import signal
+from typing import ClassVar
 
-
-class UserError(Exception):
-    """Each of `lines` is one complaint with a suggestion; `exit_code` is the command's."""
-
-    exit_code = 1
-
-    def __init__(self, lines: str | Sequence[str]) -> None:
-        self.lines = [lines] if isinstance(lines, str) else list(lines)
-        super().__init__("\n".join(self.lines))
+from rewards.errors import RetortError
 
 
-class RecipeError(UserError):
+class RecipeError(RetortError):
     """A recipe cannot be run: "file:line: message; did you mean ..?" for everything that is wrong with it."""
 
-    exit_code = 2
+    exit_code: ClassVar[int] = 2
+
+
+class CommandError(RetortError):
+    """A command was asked for what cannot be done: a wrong argument, a name that leads nowhere."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class RunError(RetortError):
+    """A run cannot be worked on, or what it made cannot be read."""
+
+
+class StageError(RetortError):
+    """A stage cannot go on for a reason that its user can act on; shown as one line, without a traceback."""
+
+
+class StageStopped(RetortError):
+    """A stage was asked to stop before its end, and has left a checkpoint to go on from."""
+
+    exit_code: ClassVar[int] = 128 + signal.SIGTERM
+
+
+Stopped = StageStopped  # as plug-ins know it

@@ -1,14 +1,39 @@
-"""Finding the marked fields of a stage's config: inputs and plug-ins, however deep they are."""
+"""The marks on fields of a stage's config (inputs, plug-ins), and finding the marked values however deep they are."""
 
 import dataclasses
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from types import UnionType
-from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel
 
-from pipeline.stage import Input, NotInFingerprint, PlugIn, Stage
 from rewards.rubric import Rubric
+
+ArtifactType = Literal["model", "dataset", "report"]
+
+
+@dataclass(frozen=True)
+class Input:
+    """Marks a field as an input: the name of an earlier stage, a hub id or a path of an artifact of this type."""
+
+    type: ArtifactType
+
+
+class NotInFingerprint:
+    """Marks a field that cannot change the result, such as how often progress is logged."""
+
+
+@dataclass(frozen=True)
+class PlugIn:
+    """Marks a field that names a plug-in of this registry kind; its source is part of the fingerprint."""
+
+    kind: str
+
+
+ModelInput = Annotated[str, Input("model")]
+DatasetInput = Annotated[str, Input("dataset")]
+ReportInput = Annotated[str, Input("report")]
 
 
 class Marked(NamedTuple):
@@ -24,7 +49,7 @@ def marked(config: BaseModel) -> Iterator[Marked]:
     yield from _of_model(config, ())
 
 
-def outside_fingerprint(stage: type[Stage]) -> set[str]:
+def outside_fingerprint(stage: type[BaseModel]) -> set[str]:
     """Names of the fields that cannot change what the stage makes."""
     return {
         name for name, info in stage.model_fields.items()

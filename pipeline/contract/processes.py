@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from typing import TypeVar
 
-from pipeline.stage import StageError
+from pipeline.contract.errors import StageError
 
 Row = TypeVar("Row")
 

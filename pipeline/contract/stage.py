@@ -2,35 +2,15 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Protocol
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationInfo, model_validator
 
-if TYPE_CHECKING:
-    from pipeline.checkpoints import Checkpoints
+from pipeline.contract.checkpoints import Checkpoints
+from pipeline.contract.fields import ArtifactType
 
-ArtifactType = Literal["model", "dataset", "report"]
 Metrics = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Input:
-    """Marks a field as an input: the name of an earlier stage, a hub id or a path of an artifact of this type."""
-
-    type: ArtifactType
-
-
-class NotInFingerprint:
-    """Marks a field that cannot change the result, such as how often progress is logged."""
-
-
-@dataclass(frozen=True)
-class PlugIn:
-    """Marks a field that names a plug-in of this registry kind; its source is part of the fingerprint."""
-
-    kind: str
 
 
 class Asks(NamedTuple):
@@ -42,18 +22,13 @@ class Asks(NamedTuple):
     purpose: Literal["train", "test"]
 
 
-ModelInput = Annotated[str, Input("model")]
-DatasetInput = Annotated[str, Input("dataset")]
-ReportInput = Annotated[str, Input("report")]
-
-
 class Context(Protocol):
     """What a running stage is given. `out` is a private folder that becomes the artifact when `run` returns."""
 
     seed: int  # of this stage: made from the recipe's seed and the stage's name
     out: Path
     name: str
-    checkpoints: "Checkpoints"  # for stages that can go on inside; others begin again
+    checkpoints: Checkpoints  # for stages that can go on inside; others begin again
 
     def path(self, reference: str) -> Path:
         """Folder of the artifact that an input field names (for a hub id: its local snapshot)."""
@@ -74,14 +49,6 @@ class Context(Protocol):
     def note(self, text: str) -> None:
         """One plain line for the person who watches: a warning, or why a stage ended early."""
         ...
-
-
-class StageError(Exception):
-    """A stage cannot go on for a reason that its user can act on; shown as one line, without a traceback."""
-
-
-class Stopped(Exception):
-    """A stage was asked to stop before its end, and has left a checkpoint to go on from."""
 
 
 class Stage(BaseModel):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from eval.prompts import encode_completions, encode_texts
-from pipeline.stage import StageError
+from pipeline.contract.errors import StageError
 
 Row = dict[str, list[Any]]
 

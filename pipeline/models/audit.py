@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from pipeline.stage import StageError
+from pipeline.contract.errors import StageError
 
 SHOWN = 3
 

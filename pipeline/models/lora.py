@@ -6,8 +6,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pipeline import processes
-from pipeline.stage import Context, StageError
+from pipeline.contract import processes
+from pipeline.contract.errors import StageError
+from pipeline.contract.stage import Context
 
 _NAMES_OF_EXPERTS = (".gate_proj", ".up_proj", ".down_proj")
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from pipeline.data import Collator, Row
+from pipeline.data.rows import Collator, Row
 
 BUCKETS = 8
 
@@ -18,7 +18,7 @@ def rescaled(model: Any, length: int, scaling: dict[str, Any] | None) -> Any:
     """
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    from pipeline.models import prepare
+    from pipeline.models.pretrained import prepare
 
     config = AutoConfig.for_model(**model.config.to_dict())
     original = config.max_position_embeddings

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline import audit, processes
+from pipeline.contract import processes
+from pipeline.contract.errors import StageError
+from pipeline.models import audit
 from pipeline.moe.families import FAMILIES
-from pipeline.stage import StageError
 
 
 def build(architecture: Mapping[str, Any], vocabulary: int, seed: int) -> Any:
@@ -19,7 +20,7 @@ def build(architecture: Mapping[str, Any], vocabulary: int, seed: int) -> Any:
     from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoConfig, AutoModelForCausalLM, set_seed
 
-    from pipeline.tokenizer import SPECIALS
+    from pipeline.models.tokenizer import SPECIALS
 
     special = {f"{name}_token_id": SPECIALS.index(f"<{name}>") for name in ("pad", "bos", "eos")}
     fields = {"vocab_size": vocabulary, "tie_word_embeddings": True, **special, **architecture}
@@ -69,7 +70,7 @@ def model_folder(path: Path | str) -> Path | str:
 
 def sha256(path: Path | str) -> str:
     """SHA-256 over the files of a local model folder (weights, config and tokenizer, by name); of a hub id its commit."""
-    from pipeline import inputs
+    from pipeline.recipe import inputs
 
     folder = model_folder(path)
     if isinstance(folder, Path) and folder.is_dir():

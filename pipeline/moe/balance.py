@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pipeline.contract.errors import StageError
 from pipeline.moe import losses
 from pipeline.moe.balancing import Balancing
 from pipeline.moe.capacity import fitting
@@ -14,7 +15,6 @@ from pipeline.moe.families import FAMILIES
 from pipeline.moe.losses import Routed
 from pipeline.moe.routers import Router, Routing, routers
 from pipeline.moe.watch import Watch
-from pipeline.stage import StageError
 
 LOSSES: dict[str, Callable[[Routed], Tensor]] = {
     "importance": losses.importance, "load": losses.load, "z": losses.z, "sequence": losses.sequence,

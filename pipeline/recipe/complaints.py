@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from pipeline.strict_yaml import Document
+from pipeline.recipe.strict_yaml import Document
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline import inputs, marks
-from pipeline.recipe import Recipe, Step
+from pipeline.contract import fields
+from pipeline.recipe import inputs
+from pipeline.recipe.recipe import Recipe, Step
 
 SHORT = 10  # characters of a fingerprint that a folder's name shows
 
@@ -46,7 +47,7 @@ def of_recipe(recipe: Recipe) -> dict[str, Fingerprint]:
 
 
 def _parts(recipe: Recipe, step: Step, read: Mapping[str, str]) -> dict[str, Any]:
-    config = step.config.model_dump(mode="json", exclude=marks.outside_fingerprint(type(step.config)))
+    config = step.config.model_dump(mode="json", exclude=fields.outside_fingerprint(type(step.config)))
     plug_ins = {f"{use.kind} {use.reference}": use.source_hash for use in step.plug_ins}
     if step.entry.origin != "built-in":  # a built-in stage says through its version when its result changes
         plug_ins[f"stage {step.kind}"] = step.entry.source_hash()

@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
-from pipeline.stage import ArtifactType
+from pipeline.contract.fields import ArtifactType
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?")
 _FILE_ENDINGS = (".json", ".jsonl", ".parquet", ".csv", ".txt", ".safetensors", ".py", ".yaml", ".yml")

@@ -4,9 +4,9 @@ from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline import strict_yaml
-from pipeline.complaints import did_you_mean
-from pipeline.errors import RecipeError
+from pipeline.contract.errors import RecipeError
+from pipeline.recipe import strict_yaml
+from pipeline.recipe.complaints import did_you_mean
 
 TOP_LEVEL = ("name", "seed", "parallel", "accelerate")
 

@@ -9,12 +9,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from pipeline import inputs, marks, overrides, strict_yaml
-from pipeline.checkpoints import CheckpointSchedule
-from pipeline.complaints import did_you_mean, dotted, of_validation
-from pipeline.errors import RecipeError
-from pipeline.plugins import PlugInUse, registry_of, resolve_plug_in
-from pipeline.stage import ArtifactType, Input, Stage
+from pipeline.contract import fields
+from pipeline.contract.checkpoints import CheckpointSchedule
+from pipeline.contract.errors import RecipeError
+from pipeline.contract.fields import ArtifactType, Input
+from pipeline.contract.stage import Stage
+from pipeline.recipe import inputs, overrides, strict_yaml
+from pipeline.recipe.complaints import did_you_mean, dotted, of_validation
+from pipeline.recipe.plugins import PlugInUse, registry_of, resolve_plug_in
 from rewards.registry import Entry, RegistryError
 from rewards.sandbox.levels import Level
 
@@ -210,7 +212,7 @@ class _Reading:
             self._complain((*where, "kind"), error)
             return None
         if not (isinstance(stage, type) and issubclass(stage, Stage)):
-            self._complain((*where, "kind"), f"{kind!r} is not a Stage (a class derived from pipeline.stage.Stage)")
+            self._complain((*where, "kind"), f"{kind!r} is not a Stage (a class derived from pipeline.contract.stage.Stage)")
             return None
         if inspect.isabstract(stage):
             self._complain((*where, "kind"), f"{kind!r} has no `run` method")
@@ -229,7 +231,7 @@ class _Reading:
                  if name not in made}
         sources: dict[str, inputs.Source] = {}
         uses: list[PlugInUse] = []
-        for mark, text, where in marks.marked(step.config):
+        for mark, text, where in fields.marked(step.config):
             try:
                 if isinstance(mark, Input):
                     source = inputs.find(text, mark.type, earlier=made, later=later, folder=self.folder)
@@ -252,7 +254,7 @@ class _Reading:
         return replace(step, sources=sources)
 
     def _place_of(self, step: Step, reference: str) -> tuple[Hashable, ...]:
-        where = next(where for _, text, where in marks.marked(step.config) if text == reference)
+        where = next(where for _, text, where in fields.marked(step.config) if text == reference)
         return ("stages", step.name, *where)
 
 

@@ -12,9 +12,8 @@ from eval.report import reduce
 from eval.rollouts import rollouts_file
 from eval.scaling import budgets, curve
 from eval.server import ServerError
-from pipeline import durable
-from pipeline.errors import UserError
-from pipeline.model_reference import usage_error
+from pipeline.contract.errors import CommandError, RunError
+from pipeline.disk import durable
 from rewards.types import Problem
 
 HEADER = "evaluation.json"
@@ -53,9 +52,9 @@ def measure(model: Measured, sets: Sequence[Asked], out: Path | None, folder: Pa
     what is measured and how before anything is asked.
 
     With `out` None it is a folder under `folder` that is named after all of this, so that the same evaluation finds what it
-    has. Raises UserError where the folder holds another evaluation, or where a server left rollouts unanswered.
+    has. Raises RunError where the folder holds another evaluation, or where a server left rollouts unanswered.
     """
-    from pipeline.versions import versions
+    from pipeline.run.versions import versions
 
     header = {
         "model": {"name": model.label, **model.facts},
@@ -88,12 +87,12 @@ def _claim(out: Path, header: Mapping[str, Any]) -> None:
         try:
             found = json.loads(file.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise usage_error(f"{file} cannot be read; remove it and the rollouts beside it, or give another --out") from error
+            raise CommandError(f"{file} cannot be read; remove it and the rollouts beside it, or give another --out") from error
         if found != wanted:
-            raise usage_error(f"{out} holds another evaluation ({_difference(found, wanted)}); give another --out")
+            raise CommandError(f"{out} holds another evaluation ({_difference(found, wanted)}); give another --out")
         return
     if any(out.glob("*.jsonl*")):
-        raise usage_error(f"{out} holds rollouts and no {HEADER} that tells how they were made; give another --out")
+        raise CommandError(f"{out} holds rollouts and no {HEADER} that tells how they were made; give another --out")
     out.mkdir(parents=True, exist_ok=True)
     durable.write_json(file, wanted)
 
@@ -114,10 +113,10 @@ def _rows(out: Path, label: str, one: Asked, progress: Progress) -> list[dict[st
         return rollouts(one.source, one.problems, n, file, progress(one.name),
                         one.best_by[1] if one.best_by else None)
     except ServerError as error:
-        raise usage_error(f"{label} on {one.name}: {error}; what was answered before is kept in {out}") from error
+        raise CommandError(f"{label} on {one.name}: {error}; what was answered before is kept in {out}") from error
     except Unanswered as error:
         have = len(read_rows(file.with_name(f"{file.name}.partial")))
-        raise UserError(
+        raise RunError(
             f"{label} on {one.name}: {len(one.problems) * n - have} of {len(one.problems) * n} rollouts were not answered (at last: "
             f"{error}); the others are kept in {out}, and the same command asks only for the rest"
         ) from error

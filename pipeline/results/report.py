@@ -8,9 +8,9 @@ from typing import Any
 from eval.answers import read_rows
 from eval.rollouts import rollouts_file
 from eval.scaling import Point, curve
-from pipeline.errors import UserError
-from pipeline.run_folder import RunFolder, wall_seconds
-from pipeline.store import Artifact
+from pipeline.contract.errors import RunError
+from pipeline.store.run_folder import RunFolder, wall_seconds
+from pipeline.store.store import Artifact
 
 Report = dict[str, Any]
 
@@ -25,7 +25,7 @@ def report_of(run: RunFolder) -> Report:
     "models"    by name: parameters, the numbers of each problem set (see eval.report.reduce) and how they were measured. Where several
                 evaluate stages measured a model on one set, the last one counts
 
-    Raises UserError where a report.json cannot be read.
+    Raises RunError where a report.json cannot be read.
     """
     ledger = run.ledger()
     artifacts = run.artifacts()
@@ -71,7 +71,7 @@ def models_of(artifact: Artifact) -> Mapping[str, Any]:
     try:
         models: Mapping[str, Any] = json.loads(file.read_text(encoding="utf-8"))["models"]
     except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{file}: cannot be read as a report ({type(error).__name__})") from error
+        raise RunError(f"{file}: cannot be read as a report ({type(error).__name__})") from error
     return models
 
 

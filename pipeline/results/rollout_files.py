@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from eval.rollouts import rollouts_file
-from pipeline.model_reference import usage_error
+from pipeline.contract.errors import CommandError
 
 # What makes two measurements of one set comparable; the number of problems and of rollouts may differ.
 PROTOCOL = ("temperature", "top_p", "top_k", "min_p", "max_completion_tokens", "open_thinking", "template", "shots", "thinking_budget", "stop")
@@ -22,16 +22,16 @@ class Measured:
     protocol: Mapping[str, Any]
 
     def rows(self) -> list[dict[str, Any]]:
-        """One row a rollout. Raises UserError (exit code 2) where the file holds something else."""
+        """One row a rollout. Raises CommandError where the file holds something else."""
         rows: list[dict[str, Any]] = []
         for number, line in enumerate(self.file.read_text(encoding="utf-8").splitlines(), 1):
             try:
                 row = json.loads(line)
                 rows.append({**row, "problem": row["problem"], "verdict": row["verdict"]})
             except (ValueError, TypeError, KeyError) as error:
-                raise usage_error(f"{self.file}:{number} is no rollout with a problem and a verdict") from error
+                raise CommandError(f"{self.file}:{number} is no rollout with a problem and a verdict") from error
         if not rows:
-            raise usage_error(f"{self.file} holds no rollouts")
+            raise CommandError(f"{self.file} holds no rollouts")
         return rows
 
     def differs_from(self, other: "Measured") -> list[str]:
@@ -44,7 +44,7 @@ def measured(reference: str) -> list[Measured]:
     """Everything measured of RUN:STAGE, of a folder that `retort eval` wrote (FOLDER:MODEL where it holds several), or one
     JSONL file of rollouts.
 
-    Raises UserError (exit code 2) in one line where nothing is found.
+    Raises CommandError in one line where nothing is found.
     """
     path = Path(reference).expanduser()
     if path.is_file():
@@ -54,16 +54,16 @@ def measured(reference: str) -> list[Measured]:
         before, _, label = reference.rpartition(":")
         path = Path(before).expanduser()
     if not path.is_dir() or not (label or (path / "report.json").is_file()):
-        raise usage_error(f"there are no rollouts at {reference!r}; give RUN:STAGE (runs/quickstart:zero), a folder that "
+        raise CommandError(f"there are no rollouts at {reference!r}; give RUN:STAGE (runs/quickstart:zero), a folder that "
                           "`retort eval` wrote, or a JSONL file of rollouts")
     found = _of_run(path, label) if (path / "recipe.json").is_file() else _of_folder(path, label, {})
     if found:
         return found
-    raise usage_error(f"{path} holds no rollouts of {label or 'any model'!r}; {_hint(path)}")
+    raise CommandError(f"{path} holds no rollouts of {label or 'any model'!r}; {_hint(path)}")
 
 
 def _of_run(run: Path, label: str) -> list[Measured]:
-    from pipeline.run_folder import RunFolder
+    from pipeline.store.run_folder import RunFolder
 
     reports = [artifact for artifact in RunFolder(run).artifacts().values() if artifact.manifest["makes"] == "report"]
     return [one for artifact in reports for one in _of_folder(artifact.path, label, artifact.manifest["config"])]
@@ -74,9 +74,9 @@ def _of_folder(folder: Path, label: str, config: Mapping[str, Any]) -> list[Meas
     try:
         models = json.loads((folder / "report.json").read_text(encoding="utf-8"))["models"]
     except (OSError, ValueError, KeyError) as error:
-        raise usage_error(f"{folder / 'report.json'}: cannot be read as a report ({type(error).__name__})") from error
+        raise CommandError(f"{folder / 'report.json'}: cannot be read as a report ({type(error).__name__})") from error
     if not label and len(models) > 1:
-        raise usage_error(f"{folder} holds {', '.join(models)}; name one, such as {folder}:{next(iter(models))}")
+        raise CommandError(f"{folder} holds {', '.join(models)}; name one, such as {folder}:{next(iter(models))}")
     label = label or next(iter(models), "")
     if label not in models:
         return []
@@ -86,8 +86,8 @@ def _of_folder(folder: Path, label: str, config: Mapping[str, Any]) -> list[Meas
 
 
 def _hint(path: Path) -> str:
-    from pipeline.run_folder import RunFolder
-    from pipeline.run_report import models_of
+    from pipeline.results.report import models_of
+    from pipeline.store.run_folder import RunFolder
 
     if not (path / "recipe.json").is_file():
         return "its report.json names what it has"

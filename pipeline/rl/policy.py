@@ -11,19 +11,19 @@ from trl import GRPOTrainer
 from eval.engine import engine_for
 from eval.engine.types import Engine, Request, Sampled, Sampling, rollout_seed
 from eval.prompts import encode_text
-from pipeline.chunks import chunks, trim
-from pipeline.dynamic_sampling import DynamicSampling
-from pipeline.logprobs import completion_logprobs
-from pipeline.master_weights import with_masters
+from pipeline.contract.errors import StageError
 from pipeline.moe.balance import Balance
 from pipeline.moe.routers import routers
-from pipeline.resumable import Resumable
-from pipeline.reward_function import RewardFunction
-from pipeline.rollout_model import RolloutModel
-from pipeline.rollout_replay import RolloutReplay
-from pipeline.shared_prompts import SharedPrompts
-from pipeline.stage import StageError
-from pipeline.vllm_engine import VllmEngine
+from pipeline.rl.dynamic_sampling import DynamicSampling
+from pipeline.rl.reward_function import RewardFunction
+from pipeline.rl.rollout_model import RolloutModel
+from pipeline.rl.rollout_replay import RolloutReplay
+from pipeline.rl.shared_prompts import SharedPrompts
+from pipeline.rl.vllm_engine import VllmEngine
+from pipeline.training.chunks import chunks, trim
+from pipeline.training.logprobs import completion_logprobs
+from pipeline.training.master_weights import with_masters
+from pipeline.training.resumable import Resumable
 
 ADDITIVE_LOSSES = ("dapo", "cispo", "vespo")  # sums over tokens with a divisor of the whole batch: they may be split
 

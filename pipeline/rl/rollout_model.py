@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from pipeline.models import prepare
+from pipeline.models.pretrained import prepare
 
 
 class RolloutModel:

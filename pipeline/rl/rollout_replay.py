@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from eval.engine.types import Sampled
-from pipeline.chunks import trim
-from pipeline.logprobs import completion_logprobs
 from pipeline.moe.replay import OWN, Replay, divergence, padded
+from pipeline.training.chunks import trim
+from pipeline.training.logprobs import completion_logprobs
 
 MEASURED = 32  # one row in so many is run twice more, with and without replay, to tell what it is worth
 

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from pipeline.chunks import trim
-from pipeline.logprobs import few, of_logits
 from pipeline.moe.balance import Balance
-from pipeline.rollout_replay import RolloutReplay
+from pipeline.rl.rollout_replay import RolloutReplay
+from pipeline.training.chunks import trim
+from pipeline.training.logprobs import few, of_logits
 
 
 class SharedPrompts:

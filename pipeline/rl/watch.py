@@ -4,11 +4,11 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from pipeline.dynamic_sampling import DynamicSampling
+from pipeline.contract.stage import Context
 from pipeline.moe.balance import Balance
-from pipeline.reward_function import RewardFunction
-from pipeline.rollout_replay import RolloutReplay
-from pipeline.stage import Context
+from pipeline.rl.dynamic_sampling import DynamicSampling
+from pipeline.rl.reward_function import RewardFunction
+from pipeline.rl.rollout_replay import RolloutReplay
 
 
 class Watch(TrainerCallback):

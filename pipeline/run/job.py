@@ -1,15 +1,16 @@
-"""The file that tells a worker what to do; see `pipeline.worker` for what is in it."""
+"""The file that tells a worker what to do; see `pipeline.run.worker` for what is in it."""
 
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline import durable, marks
-from pipeline.fingerprint import Fingerprint
-from pipeline.recipe import Recipe, Step
-from pipeline.run_folder import RunFolder
-from pipeline.store import Artifact, Store
+from pipeline.contract import fields
+from pipeline.disk import durable
+from pipeline.recipe.fingerprint import Fingerprint
+from pipeline.recipe.recipe import Recipe, Step
+from pipeline.store.run_folder import RunFolder
+from pipeline.store.store import Artifact, Store
 
 
 def write(recipe: Recipe, step: Step, prints: Mapping[str, Fingerprint], made: Mapping[str, Artifact], store: Store,
@@ -24,7 +25,7 @@ def write(recipe: Recipe, step: Step, prints: Mapping[str, Fingerprint], made: M
     manifest = {
         "name": step.name, "kind": step.kind, "makes": type(step.config).makes, "fingerprint": fingerprint.digest,
         "seed": recipe.seed, "config": step.config.model_dump(mode="json"), "inputs": sources,
-        "not_in_fingerprint": sorted(marks.outside_fingerprint(type(step.config))), "parts": dict(fingerprint.parts),
+        "not_in_fingerprint": sorted(fields.outside_fingerprint(type(step.config))), "parts": dict(fingerprint.parts),
     }
     durable.write_json(partial / "job.json", {
         "name": step.name, "kind": step.kind, "folder": str(recipe.folder), "config": dict(step.written),

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from pipeline import strict_yaml
+from pipeline.recipe import strict_yaml
 
 
 class LaunchError(RuntimeError):
@@ -77,7 +77,7 @@ class Zygote:
     def __init__(self, modules: Sequence[str], log: Path) -> None:
         with log.open("ab") as stream:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "pipeline.zygote", *modules], stdin=subprocess.PIPE,
+                [sys.executable, "-P", "-m", "pipeline.run.zygote", *modules], stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE, stderr=stream, env=environment(), bufsize=0,
             )
         self._log = log
@@ -166,7 +166,7 @@ def accelerate(config: Path, job: Path, log: Path) -> StageProcess:
     with log.open("ab") as stream:
         return _Launched(subprocess.Popen(
             [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(config), *several,
-             "-m", "pipeline.worker", str(job)],
+             "-m", "pipeline.run.worker", str(job)],
             stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, env=environment(), process_group=0,
         ))
 

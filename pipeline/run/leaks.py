@@ -4,12 +4,12 @@ from collections.abc import Iterator
 
 from eval.contamination import Leak, TestTexts, Text, text_of
 from eval.problems import load
-from pipeline import inputs
-from pipeline.data import read_rows
-from pipeline.errors import RecipeError
-from pipeline.recipe import Recipe
-from pipeline.stage import Asks
-from pipeline.worker import stage_seed
+from pipeline.contract.errors import RecipeError
+from pipeline.contract.stage import Asks
+from pipeline.data.rows import read_rows
+from pipeline.recipe import inputs
+from pipeline.recipe.recipe import Recipe
+from pipeline.run.worker import stage_seed
 
 SHOWN = 5
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from pipeline.progress import amount, duration, key_figures, time_left
+from pipeline.run.progress import amount, duration, key_figures, time_left
 
 _REFRESHES = 4  # a second
 

@@ -26,7 +26,7 @@ class Display(Protocol):
 def display(names: list[str]) -> Display:
     """The display that fits standard output, for a run of the stages in `names`."""
     if sys.stdout.isatty():
-        from pipeline.live import LiveDisplay
+        from pipeline.run.live import LiveDisplay
 
         return LiveDisplay(names)
     return PlainDisplay(names)

@@ -11,14 +11,15 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from pipeline import durable, job, launch
-from pipeline.errors import RecipeError
-from pipeline.fingerprint import Fingerprint
-from pipeline.locks import Held, Lock, describe
-from pipeline.progress import Display, duration
-from pipeline.recipe import Recipe, Step, as_dict
-from pipeline.run_folder import RunFolder, wall_seconds
-from pipeline.store import Artifact, Store
+from pipeline.contract.errors import RecipeError
+from pipeline.disk import durable
+from pipeline.disk.locks import Held, Lock, describe
+from pipeline.recipe.fingerprint import Fingerprint
+from pipeline.recipe.recipe import Recipe, Step, as_dict
+from pipeline.run import job, launch
+from pipeline.run.progress import Display, duration
+from pipeline.store.run_folder import RunFolder, wall_seconds
+from pipeline.store.store import Artifact, Store
 
 _TICK = 0.1  # seconds between two looks at events
 _GRACE = 120.0  # seconds that a stage has after SIGTERM to end its step and write a checkpoint
@@ -119,9 +120,9 @@ class Runner:
     def _check_leaks(self) -> None:
         """Raises RecipeError where test problems are in the training data."""
         from eval.problems import ProblemSetError
-        from pipeline.inputs import InputError
-        from pipeline.leaks import check
-        from pipeline.stage import StageError
+        from pipeline.contract.errors import StageError
+        from pipeline.recipe.inputs import InputError
+        from pipeline.run.leaks import check
 
         try:
             text = check(self.recipe)

@@ -1,4 +1,4 @@
-"""The process that runs one stage: `python -m pipeline.worker JOB.json`, also under `accelerate launch`.
+"""The process that runs one stage: `python -m pipeline.run.worker JOB.json`, also under `accelerate launch`.
 
 A job file says everything that the stage needs; what happens is told as JSONL events. The job:
     name, kind, folder, config     the stage, and where its relative paths start
@@ -7,7 +7,7 @@ A job file says everything that the stage needs; what happens is told as JSONL e
     out, artifact, events          where it works, what `out` becomes, where events go
     lock, token                    the run's lock: when it no longer carries the token, the runner is gone
     sandbox_at_least               the level below which no model-written program is run
-    checkpoints                    {"folder", "schedule", "inexact"}: see pipeline.checkpoints
+    checkpoints                    {"folder", "schedule", "inexact"}: see pipeline.contract.checkpoints
     manifest                       what is known beforehand of stage.json
 """
 
@@ -25,10 +25,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline import durable, inputs, locks, processes, store
-from pipeline.checkpoints import METRICS, Checkpoints, CheckpointSchedule
-from pipeline.stage import Stage, StageError, Stopped
-from pipeline.versions import hardware, versions
+from pipeline.contract import processes
+from pipeline.contract.checkpoints import METRICS, Checkpoints, CheckpointSchedule
+from pipeline.contract.errors import StageError, StageStopped
+from pipeline.contract.stage import Stage
+from pipeline.disk import durable, locks
+from pipeline.recipe import inputs
+from pipeline.run.versions import hardware, versions
+from pipeline.store import store
 
 _EVERY = 0.2  # seconds between two progress events at least
 _HEARTBEAT = 0.5  # seconds between two looks at whether the runner lives
@@ -110,7 +114,7 @@ def run_job(job_file: Path) -> int:
             store.finish(Path(job["out"]), Path(job["artifact"]),
                          {**job["manifest"], "seconds": seconds, "metrics": metrics, "versions": versions()})
         events.tell("done", seconds=seconds, metrics=metrics)
-    except Stopped as error:
+    except StageStopped as error:
         print(error, file=sys.stderr)
         return 128 + signal.SIGTERM
     except StageError as error:
@@ -138,7 +142,7 @@ def stage_seed(seed: int, name: str) -> int:
 
 
 def _load(job: Mapping[str, Any]) -> Stage:
-    from pipeline.plugins import registry_of
+    from pipeline.recipe.plugins import registry_of
 
     os.environ["OMP_NUM_THREADS"] = str(job["threads"])  # for what is not loaded yet, and for children
     folder = Path(job["folder"])
@@ -208,7 +212,7 @@ def _plain(value: Any) -> Any:
 
 def main(arguments: list[str]) -> int:
     if len(arguments) != 1:
-        print("usage: python -m pipeline.worker JOB.json", file=sys.stderr)
+        print("usage: python -m pipeline.run.worker JOB.json", file=sys.stderr)
         return 2
     return run_job(Path(arguments[0]))
 

@@ -116,7 +116,7 @@ def _become_stage(job: dict[str, str], close: Iterable[int]) -> None:
         log = os.open(job["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         for source, target in ((nothing, 0), (log, 1), (log, 2)):
             os.dup2(source, target)
-        from pipeline.worker import run_job
+        from pipeline.run.worker import run_job
 
         code = run_job(Path(job["job"]))
     except BaseException:  # nothing of the child may reach the loop above

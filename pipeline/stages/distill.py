@@ -4,7 +4,8 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from pipeline.stage import ArtifactType, Context, DatasetInput, Metrics, ModelInput
+from pipeline.contract.fields import ArtifactType, DatasetInput, ModelInput
+from pipeline.contract.stage import Context, Metrics
 from pipeline.stages.sft import Training
 
 

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from pipeline.stage import ArtifactType, Asks, Context, Metrics, ModelInput, ReportInput, Stage
+from pipeline.contract.fields import ArtifactType, ModelInput, ReportInput
+from pipeline.contract.stage import Asks, Context, Metrics, Stage
 from pipeline.stages.grpo import ProblemSets
 
 if TYPE_CHECKING:
@@ -67,12 +68,12 @@ class Evaluate(Stage):
         from eval.prompts import encode_prompts
         from eval.report import reduce
         from eval.rollouts import collect, rollouts_file, write_rows
-        from pipeline import models
+        from pipeline.models import pretrained
 
-        model, tokenizer = models.load(ctx.path(reference))
+        model, tokenizer = pretrained.load(ctx.path(reference))
         label = ctx.label(reference)
         engine = engine_for(model, tokenizer)
-        report: dict[str, Any] = {"parameters": models.parameters(model), "problems": {}, "protocol": {}, "tokens": 0}
+        report: dict[str, Any] = {"parameters": pretrained.parameters(model), "problems": {}, "protocol": {}, "tokens": 0}
         total = len(self.models) * len(self.problems)
         names = set_names(self.problems)
         pieces = ctx.checkpoints.pieces()
@@ -93,7 +94,7 @@ class Evaluate(Stage):
                 n=self.rollouts,
                 seed_parts=(ctx.seed, "evaluate", label),
                 prompting=protocol.prompting,
-                context=models.context_length(model),
+                context=pretrained.context_length(model),
                 progress=progress,
                 pieces=pieces,
                 name=f"{label}-{name}",

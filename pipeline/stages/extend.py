@@ -6,10 +6,11 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pipeline.corpus import Corpus
-from pipeline.data import Document, Joined, Stream, read_rows
+from pipeline.contract.fields import ArtifactType, DatasetInput, ModelInput
+from pipeline.contract.stage import Context, Metrics, Stage
+from pipeline.data.corpus import Corpus
+from pipeline.data.rows import Document, Joined, Stream, read_rows
 from pipeline.moe.balancing import Balancing
-from pipeline.stage import ArtifactType, Context, DatasetInput, Metrics, ModelInput, Stage
 
 POSITION_ROWS = 32  # long documents that loss by position is measured on
 ANSWER_ROOM = 48  # tokens kept free after a long prompt for its answer
@@ -52,11 +53,11 @@ class Extend(Stage):
     balance: Balancing = Balancing()
 
     def run(self, ctx: Context) -> Metrics:
-        from pipeline import models
-        from pipeline.positions import loss_by_position, rescaled
-        from pipeline.supervised import train
+        from pipeline.models import pretrained
+        from pipeline.models.positions import loss_by_position, rescaled
+        from pipeline.training.supervised import train
 
-        model, tokenizer = models.load(ctx.path(self.model))
+        model, tokenizer = pretrained.load(ctx.path(self.model))
         longest = self.phases[-1].length
         unseen = self._documents(longest, 0.0, random.Random("positions"), ctx)
         held_out = list(Stream(tokenizer, unseen, POSITION_ROWS, longest, self.prompt_weight))
@@ -65,11 +66,11 @@ class Extend(Stage):
         tokenizer.model_max_length = longest
         streams = [self._stream(number, phase, tokenizer, ctx) for number, phase in enumerate(self.phases, 1)]
         metrics = train(ctx, model, tokenizer, Joined(streams), self._plan())
-        models.save(model, tokenizer, ctx.out)
+        pretrained.save(model, tokenizer, ctx.out)
         after = loss_by_position(model, tokenizer, held_out, longest)
         return {
             **metrics,
-            "parameters": models.parameters(model),
+            "parameters": pretrained.parameters(model),
             "length": longest,
             "loss_by_position": {"before": before, "after": after},
         }
@@ -82,8 +83,8 @@ class Extend(Stage):
         return Stream(tokenizer, documents(), phase.steps * self.batch_size, phase.length, self.prompt_weight)
 
     def _plan(self) -> Any:
-        from pipeline.schedule import Phased, Schedule
-        from pipeline.supervised import Plan
+        from pipeline.training.schedule import Phased, Schedule
+        from pipeline.training.supervised import Plan
 
         schedule = Phased([Schedule(phase.steps, warmup=5) for phase in self.phases])
         return Plan(

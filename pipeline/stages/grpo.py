@@ -5,10 +5,12 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline.lora import Lora
+from pipeline.contract.errors import StageError
+from pipeline.contract.fields import ArtifactType, ModelInput, PlugIn
+from pipeline.contract.stage import Asks, Context, Metrics, Stage
+from pipeline.models.lora import Lora
 from pipeline.moe.balancing import Balancing
-from pipeline.stage import ArtifactType, Asks, Context, Metrics, ModelInput, PlugIn, Stage, StageError
-from pipeline.vllm_engine import Vllm, missing
+from pipeline.rl.vllm_engine import Vllm, missing
 from rewards.rubric import Rubric
 from rewards.types import Problem
 
@@ -100,15 +102,15 @@ class Grpo(Stage):
 
         from eval.problems import load
         from eval.prompts import THINK
-        from pipeline import lora, models
-        from pipeline.dynamic_sampling import DynamicSampling
-        from pipeline.grpo_watch import Watch
+        from pipeline.contract.processes import own
+        from pipeline.models import lora, pretrained
         from pipeline.moe.balance import Balance
-        from pipeline.policy import PolicyTrainer
-        from pipeline.processes import own
-        from pipeline.reward_function import RewardFunction
+        from pipeline.rl.dynamic_sampling import DynamicSampling
+        from pipeline.rl.policy import PolicyTrainer
+        from pipeline.rl.reward_function import RewardFunction
+        from pipeline.rl.watch import Watch
 
-        model, tokenizer = models.load(ctx.path(self.model))
+        model, tokenizer = pretrained.load(ctx.path(self.model))
         sets = [load(reference, self.problems_each, ctx.seed, base=self._folder) for reference in self.problems]
         problems = [problem for group in zip(*sets, strict=True) for problem in group]
         random.Random(f"grpo:{ctx.seed}").shuffle(problems)
@@ -142,9 +144,9 @@ class Grpo(Stage):
             trainer.train_with(ctx.checkpoints, reward=reward, balance=balance, watch=watch)
             balance.remove()
             del model.forward  # trl's fused head is an attribute of the instance, and belongs to this trainer
-        models.save(model, tokenizer, ctx.out)
+        pretrained.save(model, tokenizer, ctx.out)
         return {
-            "parameters": models.parameters(model),
+            "parameters": pretrained.parameters(model),
             "steps": self.steps,
             "tokens": int(trainer.state.num_input_tokens_seen),
             **{f"before/{name}": value for name, value in before.items()},
@@ -172,7 +174,7 @@ class Grpo(Stage):
         import torch
         from trl import GRPOConfig
 
-        from pipeline.processes import share_of
+        from pipeline.contract.processes import share_of
 
         batch = self.prompts_per_step * self.group_size
         importance = self.importance or ("sequence" if mixture else "token")

@@ -6,11 +6,12 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from pipeline.corpus import Corpus
-from pipeline.data import Stream
+from pipeline.contract.fields import ArtifactType
+from pipeline.contract.stage import Context, Metrics, Stage
+from pipeline.data.corpus import Corpus
+from pipeline.data.rows import Stream
 from pipeline.moe.balancing import Balancing
 from pipeline.moe.families import FAMILIES
-from pipeline.stage import ArtifactType, Context, Metrics, Stage
 
 
 class Lesson(BaseModel):
@@ -60,19 +61,19 @@ class Pretrain(Stage):
         return self
 
     def run(self, ctx: Context) -> Metrics:
-        from pipeline import models
-        from pipeline.probe import trace_probe
-        from pipeline.schedule import Schedule
-        from pipeline.supervised import Plan, Probe, train
-        from pipeline.tokenizer import train_tokenizer
+        from pipeline.models import pretrained
+        from pipeline.models.tokenizer import train_tokenizer
+        from pipeline.training.probe import trace_probe
+        from pipeline.training.schedule import Schedule
+        from pipeline.training.supervised import Plan, Probe, train
 
         rng = random.Random(f"pretrain:{ctx.seed}")
         known = islice(self.corpus.documents(random.Random("vocabulary")), 20_000)
         tokenizer = train_tokenizer((f"{d.prompt or ''}\n{d.text}" for d in known), self.length)
-        model = models.build(
+        model = pretrained.build(
             {"max_position_embeddings": self.length, **self.architecture}, len(tokenizer), ctx.seed
         )
-        ctx.note(f"{models.parameters(model):,} parameters, {len(tokenizer)} tokens")
+        ctx.note(f"{pretrained.parameters(model):,} parameters, {len(tokenizer)} tokens")
         most = self.steps + self.rounds * self.more_steps
         plan = Plan(
             most,
@@ -94,6 +95,6 @@ class Pretrain(Stage):
                 f"the base ends below its probe ({min(skill.values()):.2f} of {self.probe_at_least}): "
                 "give it more steps before reinforcing it"
             )
-        models.save(model, tokenizer, ctx.out)
-        return {**metrics, "parameters": models.parameters(model), **{f"skill/{k}": v for k, v in skill.items()}}
+        pretrained.save(model, tokenizer, ctx.out)
+        return {**metrics, "parameters": pretrained.parameters(model), **{f"skill/{k}": v for k, v in skill.items()}}
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from pipeline.stage import ArtifactType, Asks, Context, Metrics, ModelInput, Stage
+from pipeline.contract.fields import ArtifactType, ModelInput
+from pipeline.contract.stage import Asks, Context, Metrics, Stage
 from pipeline.stages.grpo import ProblemSets
 
 if TYPE_CHECKING:
@@ -49,9 +50,9 @@ class Sample(Stage):
         from eval.problems import load
         from eval.protocol import Prompting
         from eval.rollouts import collect
-        from pipeline import models
+        from pipeline.models import pretrained
 
-        model, tokenizer = models.load(ctx.path(self.model))
+        model, tokenizer = pretrained.load(ctx.path(self.model))
         problems = [p for reference in self.problems for p in load(reference, self.problems_each, ctx.seed, base=self._folder)]
         rollouts = collect(
             engine_for(model, tokenizer),

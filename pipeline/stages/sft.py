@@ -4,9 +4,11 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from pipeline.lora import Lora
+from pipeline.contract.errors import StageError
+from pipeline.contract.fields import ArtifactType, DatasetInput, ModelInput
+from pipeline.contract.stage import Context, Metrics, Stage
+from pipeline.models.lora import Lora
 from pipeline.moe.balancing import Balancing
-from pipeline.stage import ArtifactType, Context, DatasetInput, Metrics, ModelInput, Stage, StageError
 
 
 class Training(Stage):
@@ -27,12 +29,12 @@ class Training(Stage):
     def train(self, ctx: Context, model_reference: str, data_reference: str) -> Metrics:
         import random
 
-        from pipeline import lora, models
-        from pipeline.data import Document, read_rows, rows
-        from pipeline.schedule import Schedule
-        from pipeline.supervised import Plan, train
+        from pipeline.data.rows import Document, read_rows, rows
+        from pipeline.models import lora, pretrained
+        from pipeline.training.schedule import Schedule
+        from pipeline.training.supervised import Plan, train
 
-        model, tokenizer = models.load(ctx.path(model_reference))
+        model, tokenizer = pretrained.load(ctx.path(model_reference))
         records = read_rows(ctx.path(data_reference))[: self.limit]
         encoded = rows(tokenizer, [Document(record["prompt"], record["completion"]) for record in records])
         fitting = [row for row in encoded if len(row["input_ids"]) <= self.max_length]
@@ -56,8 +58,8 @@ class Training(Stage):
         )
         with lora.adapted(model, self.lora, ctx, model_reference):
             metrics = train(ctx, model, tokenizer, order[: steps * self.batch_size], plan)
-        models.save(model, tokenizer, ctx.out)
-        return {**metrics, "rows": len(fitting), "parameters": models.parameters(model)}
+        pretrained.save(model, tokenizer, ctx.out)
+        return {**metrics, "rows": len(fitting), "parameters": pretrained.parameters(model)}
 
 
 class Sft(Training):

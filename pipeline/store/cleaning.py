@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline import fingerprint, locks, recipe
-from pipeline.errors import RecipeError
-from pipeline.run_folder import RunFolder
-from pipeline.store import Store
+from pipeline.contract.errors import RecipeError
+from pipeline.disk import locks
+from pipeline.recipe import fingerprint, recipe
+from pipeline.store.run_folder import RunFolder
+from pipeline.store.store import Store
 
 
 def unneeded(runs: Path) -> list[Path]:

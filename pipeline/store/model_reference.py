@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from pipeline.errors import UserError
+from pipeline.contract.errors import CommandError
 
 
 def model_of(reference: str) -> tuple[Path | str, str]:
     """(where it loads from, a short name) of RUN:STAGE, a folder, an artifact or a hub id 'org/name'.
 
-    Raises UserError (exit code 2) in one line where nothing is found.
+    Raises CommandError in one line where nothing is found.
     """
     run, _, stage = reference.rpartition(":")
     if run:
@@ -18,27 +18,20 @@ def model_of(reference: str) -> tuple[Path | str, str]:
         return path, path.name
     if reference.count("/") == 1 and not reference.startswith((".", "/", "~")):
         return reference, reference.rpartition("/")[2]
-    raise usage_error(f"there is no model at {reference!r}; give a folder, RUN:STAGE (runs/quickstart:student) or a hub id")
+    raise CommandError(f"there is no model at {reference!r}; give a folder, RUN:STAGE (runs/quickstart:student) or a hub id")
 
 
 def _of_run(run: Path, stage: str) -> tuple[Path, str]:
     from difflib import get_close_matches
 
-    from pipeline.run_folder import RunFolder
+    from pipeline.store.run_folder import RunFolder
 
     artifacts = RunFolder(run).artifacts()
     if not artifacts:
-        raise usage_error(f"{run} is no run with finished stages; retort status tells what there is")
+        raise CommandError(f"{run} is no run with finished stages; retort status tells what there is")
     models = {name: artifact.path for name, artifact in artifacts.items() if (artifact.path / "model").is_dir()}
     if stage not in models:
         near = get_close_matches(stage, models, n=1, cutoff=0.4)
         hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(models)}"
-        raise usage_error(f"{run} has no finished model {stage!r}; {hint}")
+        raise CommandError(f"{run} has no finished model {stage!r}; {hint}")
     return models[stage], stage
-
-
-def usage_error(line: str) -> UserError:
-    """An error of what was asked for: one line, exit code 2."""
-    error = UserError(line)
-    error.exit_code = 2
-    return error

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline import durable
-from pipeline.locks import Lock
-from pipeline.store import Artifact
+from pipeline.disk import durable
+from pipeline.disk.locks import Lock
+from pipeline.store.store import Artifact
 
 
 class RunFolder:

@@ -8,10 +8,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pipeline import durable
-from pipeline.fingerprint import SHORT, Fingerprint
-from pipeline.hashes import file_hashes
-from pipeline.locks import Lock
+from pipeline.disk import durable
+from pipeline.disk.hashes import file_hashes
+from pipeline.disk.locks import Lock
+from pipeline.recipe.fingerprint import SHORT, Fingerprint
 
 MANIFEST = "stage.json"
 

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from pipeline.durable import read_json
-from pipeline.hashes import file_hashes
-from pipeline.run_folder import RunFolder
-from pipeline.store import MANIFEST
+from pipeline.disk.durable import read_json
+from pipeline.disk.hashes import file_hashes
+from pipeline.store.run_folder import RunFolder
+from pipeline.store.store import MANIFEST
 
 
 def faults_of_run(run: RunFolder) -> dict[str, list[str]]:

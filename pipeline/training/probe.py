@@ -7,9 +7,9 @@ from typing import Any
 from eval.problems.programs import draw_program_of
 from eval.problems.words import draw_story_of
 from eval.prompts import encode_completion, encode_text
-from pipeline.corpus.programs import tell_program
-from pipeline.corpus.stories import story_trace
-from pipeline.corpus.telling import ENGLISH, tagged
+from pipeline.data.corpus.programs import tell_program
+from pipeline.data.corpus.stories import story_trace
+from pipeline.data.corpus.telling import ENGLISH, tagged
 
 PROBLEMS = 96
 OPENING = len(("<think>", "Has"))  # tokens of a trace that are given: who says "Zuerst" has a trace of its own
@@ -20,7 +20,7 @@ def trace_probe(model: Any, tokenizer: Any) -> Callable[[], dict[str, float]]:
     the model's own greedy continuation of its first word: one forward pass, no sampling."""
     import torch
 
-    from pipeline.data import Collator, Row
+    from pipeline.data.rows import Collator, Row
 
     rng = random.Random("probe")
     collate = Collator(tokenizer.pad_token_id)

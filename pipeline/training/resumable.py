@@ -9,10 +9,10 @@ import torch
 from torch import nn
 from transformers import Trainer, TrainerCallback
 
-from pipeline import audit
-from pipeline.audit import differences
-from pipeline.checkpoints import Checkpoints
-from pipeline.stage import StageError, Stopped
+from pipeline.contract.checkpoints import Checkpoints
+from pipeline.contract.errors import StageError, StageStopped
+from pipeline.models import audit
+from pipeline.models.audit import differences
 
 _TRAINED = "trained.pt"  # what can change of a model that is trained in part
 
@@ -49,7 +49,7 @@ class Resumable(Trainer):
         """Take back what `own_state` gave."""
 
     def train_with(self, checkpoints: Checkpoints, **beside: Stateful) -> None:
-        """Train to the end, from the last checkpoint where there is one. Raises Stopped when asked to stop before the end."""
+        """Train to the end, from the last checkpoint where there is one. Raises StageStopped when asked to stop before the end."""
         self.checkpoints, self.beside = checkpoints, beside
         saving = _Saving(checkpoints)
         self.add_callback(saving)
@@ -62,7 +62,7 @@ class Resumable(Trainer):
         with checkpoints.until_stopped():
             self.train(resume_from_checkpoint=str(found.path / f"checkpoint-{found.step}") if found else None)
         if saving.stopped:
-            raise Stopped(f"stopped at step {self.state.global_step}, with a checkpoint")
+            raise StageStopped(f"stopped at step {self.state.global_step}, with a checkpoint")
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """None is made: trl would write one with each checkpoint."""

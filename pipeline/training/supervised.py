@@ -10,17 +10,17 @@ from datasets import Dataset
 from transformers import TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
-from pipeline.chunks import chunks
-from pipeline.data import Collator, Rows
-from pipeline.logprobs import token_logprobs
-from pipeline.master_weights import with_masters
+from pipeline.contract.processes import share_of
+from pipeline.contract.stage import Context
+from pipeline.data.rows import Collator, Rows
 from pipeline.moe.balance import Balance
 from pipeline.moe.balancing import Balancing
-from pipeline.optimizer import Muon
-from pipeline.processes import share_of
-from pipeline.resumable import Resumable
-from pipeline.schedule import Phased, Schedule
-from pipeline.stage import Context
+from pipeline.training.chunks import chunks
+from pipeline.training.logprobs import token_logprobs
+from pipeline.training.master_weights import with_masters
+from pipeline.training.optimizer import Muon
+from pipeline.training.resumable import Resumable
+from pipeline.training.schedule import Phased, Schedule
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from eval.problems import load
 from eval.protocol import Prompting, Protocol
 from eval.report import reduce
 from eval.rollouts import Rollout
-from pipeline.tokenizer import train_tokenizer
+from pipeline.models.tokenizer import train_tokenizer
 from rewards.types import Problem
 
 PROBLEMS = load("word_problems:test", 10)

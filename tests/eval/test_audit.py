@@ -9,7 +9,7 @@ import pytest
 from eval.audit import _certainly_differ, audit
 from eval.data_folder import VARIABLE
 from eval.problems import PROBLEMS, load
-from pipeline import cli
+from pipeline.commands import cli
 from rewards.types import Label, Problem
 
 FROM_FILES = {

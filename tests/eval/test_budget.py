@@ -10,7 +10,7 @@ from eval.engine.types import Sampling
 from eval.problems import load
 from eval.protocol import Prompting
 from eval.rollouts import complete, cut
-from pipeline.tokenizer import train_tokenizer
+from pipeline.models.tokenizer import train_tokenizer
 from rewards.types import Completion
 
 Ask = Callable[..., list[Completion]]

@@ -14,7 +14,7 @@ from eval.engine.types import Engine, Request, Sampled, Sampling
 from eval.pieces import Pieces
 from eval.problems import load
 from eval.rollouts import collect
-from pipeline.tokenizer import train_tokenizer
+from pipeline.models.tokenizer import train_tokenizer
 from rewards.types import Completion, Label, Verdict
 
 PROBLEMS = load("word_problems:test", 6)

@@ -17,7 +17,7 @@ from eval.prompts import (
     plain_text,
     render,
 )
-from pipeline.tokenizer import train_tokenizer
+from pipeline.models.tokenizer import train_tokenizer
 
 PLAIN = "{{ bos_token }}{% for m in messages %}<user>{{ m['content'] }}{% endfor %}<assistant>"
 STRIPPING = "{% for m in messages %}<user>{{ m['content'] | trim }}{% endfor %}<assistant>"

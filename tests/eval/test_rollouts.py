@@ -12,7 +12,7 @@ from eval.engine.types import Sampling
 from eval.problems import load
 from eval.protocol import Prompting
 from eval.rollouts import Rollout, collect, write_rows
-from pipeline.tokenizer import train_tokenizer
+from pipeline.models.tokenizer import train_tokenizer
 from rewards.grade import grade
 from rewards.types import Label
 

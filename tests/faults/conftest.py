@@ -33,7 +33,7 @@ class Killed:
 
     def start(self, *more: str) -> subprocess.Popen[bytes]:
         """Begin an attempt in a session of its own."""
-        command = [sys.executable, "-P", "-m", "pipeline.cli", "run", "recipe.yaml", *more]
+        command = [sys.executable, "-P", "-m", "pipeline.commands.cli", "run", "recipe.yaml", *more]
         with (self.folder / "printed").open("ab") as stream:
             return subprocess.Popen(command, cwd=self.folder, env=self.environment, stdout=stream, stderr=stream,
                                     start_new_session=True)

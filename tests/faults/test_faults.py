@@ -17,7 +17,7 @@ Little = Callable[..., Any]
 
 pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("little")]
 
-COMMAND = f"{sys.executable} -P -m pipeline.cli run recipe.yaml"
+COMMAND = f"{sys.executable} -P -m pipeline.commands.cli run recipe.yaml"
 
 
 def killed_in_zero(little: Little) -> Any:
@@ -103,7 +103,7 @@ def test_torn_rows(little: Little, little_made: dict[str, str]) -> None:
         with (run.folder / "runs" / "little" / file).open("ab") as stream:
             stream.write(b'{"stage": "ze')
     assert run.to_the_end() == little_made
-    command = [sys.executable, "-P", "-m", "pipeline.cli", "report", "runs/little"]
+    command = [sys.executable, "-P", "-m", "pipeline.commands.cli", "report", "runs/little"]
     assert subprocess.run(command, cwd=run.folder, env=run.environment, capture_output=True, check=False).returncode == 0
 
 

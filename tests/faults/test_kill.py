@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.run_folder import RunFolder
+from pipeline.store.run_folder import RunFolder
 
 Killed = Callable[..., Any]
 

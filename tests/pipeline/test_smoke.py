@@ -17,11 +17,12 @@ from eval.engine import engine_for
 from eval.engine.types import Request, Sampling
 from eval.prompts import encode_completion, encode_text
 from eval.report import reduce
-from pipeline import cli, recipe
-from pipeline.data import read_rows
-from pipeline.run_folder import RunFolder
+from pipeline.commands import cli
+from pipeline.data.rows import read_rows
+from pipeline.recipe import recipe
+from pipeline.store.run_folder import RunFolder
 
-RETORT = [sys.executable, "-P", "-m", "pipeline.cli"]
+RETORT = [sys.executable, "-P", "-m", "pipeline.commands.cli"]
 STAGES = ("base", "long", "zero", "student_base", "cold_traces", "cold", "r1", "traces", "r1_sft", "student_rl", "student", "score")
 MODELS = [name for name in STAGES if name not in ("cold_traces", "traces", "score")]
 QUESTION = "f(x): add 3, then double. Write f."
@@ -109,10 +110,10 @@ def test_models_load_by_transformers_alone(run: Path, stage: str) -> None:
 
 
 def test_an_extended_model_kept_its_positions(run: Path) -> None:
-    from pipeline import models
+    from pipeline.models import pretrained
 
-    long, tokenizer = models.load(artifact(run, "long"))
-    base, _ = models.load(artifact(run, "base"))
+    long, tokenizer = pretrained.load(artifact(run, "long"))
+    base, _ = pretrained.load(artifact(run, "base"))
     assert (base.config.max_position_embeddings, long.config.max_position_embeddings) == (72, 144)
     assert tokenizer.model_max_length == 144
     rope = long.config.rope_parameters
@@ -249,9 +250,9 @@ def test_plan_says_that_all_is_done(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_model_of_the_run_samples_what_it_sampled(run: Path) -> None:
     """Native and plain engine agree on a trained model as they do on random ones."""
     from eval.engine.plain import PlainEngine
-    from pipeline import models
+    from pipeline.models import pretrained
 
-    model, tokenizer = models.load(artifact(run, "long"))
+    model, tokenizer = pretrained.load(artifact(run, "long"))
     requests = [Request(encode_text(tokenizer, QUESTION), list(range(4)))]
     native = engine_for(model, tokenizer).sample(requests, Sampling(24))
     plain = PlainEngine(model, tokenizer.eos_token_id, tokenizer.pad_token_id).sample(requests, Sampling(24))
@@ -259,9 +260,10 @@ def test_a_model_of_the_run_samples_what_it_sampled(run: Path) -> None:
 
 
 def test_the_probe_is_what_the_model_would_write(run: Path) -> None:
-    from pipeline import models, probe
+    from pipeline.models import pretrained
+    from pipeline.training import probe
 
-    model, tokenizer = models.load(artifact(run, "base"))
+    model, tokenizer = pretrained.load(artifact(run, "base"))
     rng = random.Random("probe")
     for _ in range(probe.PROBLEMS):  # the word problems' come first
         probe._word_trace(rng)

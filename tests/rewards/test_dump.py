@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.commands import grade as command
-from pipeline.errors import UserError
+from pipeline.contract.errors import UserError
 from rewards.dump import grade_dump
 
 LINES = [

@@ -137,7 +137,7 @@ def wait_until(true: Callable[[], bool], seconds: float) -> bool:
 def test_nothing_outlives_a_command_that_was_stopped(tmp_path: Path, number: signal.Signals) -> None:
     code = {"entry": "f", "tests": [{"input": [1], "expected": 2}], "completion": "def f(x):\n    while True: pass"}
     (tmp_path / "rows.jsonl").write_text("\n".join([BOMB, json.dumps(code)] * 40) + "\n")
-    command = [sys.executable, "-P", "-m", "pipeline.cli", "grade", str(tmp_path / "rows.jsonl"), "--jobs", "2"]
+    command = [sys.executable, "-P", "-m", "pipeline.commands.cli", "grade", str(tmp_path / "rows.jsonl"), "--jobs", "2"]
     def heeds_interrupts() -> None:  # which tests that were started in the background hand down ignored
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -14,12 +14,12 @@ from eval.problems.filler import hide
 from eval.problems.needle import draw_needle, haystack
 from eval.problems.programs import draw_program_of
 from eval.problems.words import Story, draw_story_of
-from pipeline.corpus.basics import fact, list_steps
-from pipeline.corpus.countdown import draw_training_countdown, tell_countdown
-from pipeline.corpus.programs import tell_program
-from pipeline.corpus.stories import tell_story
-from pipeline.corpus.telling import ENGLISH, GERMAN, tagged
-from pipeline.data import Document
+from pipeline.data.corpus.basics import fact, list_steps
+from pipeline.data.corpus.countdown import draw_training_countdown, tell_countdown
+from pipeline.data.corpus.programs import tell_program
+from pipeline.data.corpus.stories import tell_story
+from pipeline.data.corpus.telling import ENGLISH, GERMAN, tagged
+from pipeline.data.rows import Document
 
 __all__ = ["BEHAVIOURS", "Corpus", "Document"]
 

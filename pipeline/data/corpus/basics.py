@@ -4,7 +4,7 @@ import random
 
 from eval.problems.programs import Program
 from eval.problems.words import LARGEST_NUMBER, LARGEST_TOTAL, Story
-from pipeline.corpus.telling import Connectives
+from pipeline.data.corpus.telling import Connectives
 
 
 def fact(rng: random.Random) -> str:

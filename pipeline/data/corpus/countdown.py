@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from eval.problems.countdown import LITTLE, draw_countdown
 from eval.problems.split import split_of
-from pipeline.corpus.telling import Connectives, tagged
+from pipeline.data.corpus.telling import Connectives, tagged
 from rewards.types import Problem
 
 MOST_TRIES = 2  # that fail before the one that works

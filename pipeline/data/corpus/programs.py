@@ -3,7 +3,7 @@
 import random
 
 from eval.problems.programs import Operation, Program
-from pipeline.corpus.telling import Connectives, near, tagged
+from pipeline.data.corpus.telling import Connectives, near, tagged
 
 
 def tell_program(program: Program, behaviour: str, connectives: Connectives, rng: random.Random) -> str:

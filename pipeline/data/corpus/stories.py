@@ -3,7 +3,7 @@
 import random
 
 from eval.problems.words import LARGEST_TOTAL, Step, Story
-from pipeline.corpus.telling import Connectives, near, tagged
+from pipeline.data.corpus.telling import Connectives, near, tagged
 
 
 def tell_story(story: Story, behaviour: str, connectives: Connectives, rng: random.Random) -> str:

@@ -7,7 +7,7 @@ import pytest
 
 from eval.data_folder import VARIABLE
 from eval.problems import ProblemSetError, load, own_rows, resolve, set_names
-from pipeline.plugins import resolve_plug_in
+from pipeline.recipe.plugins import resolve_plug_in
 from rewards.grade import grade
 from rewards.registry import RegistryError
 from rewards.types import Completion, Label

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from eval.data_folder import VARIABLE
-from pipeline import bench_math, cli
+from pipeline.bench import math
+from pipeline.commands import cli
 
 GSM8K = [{"question": "?", "answer": f"#### {number}"} for number in (18, 3, 1250, 7)]
 
@@ -16,7 +17,7 @@ def test_it_measures_what_there_is_and_says_what_there_is_not(
 ) -> None:
     (tmp_path / "gsm8k_test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in GSM8K))
     monkeypatch.setenv(VARIABLE, str(tmp_path))
-    monkeypatch.setattr(bench_math, "ROUNDS", 2)
+    monkeypatch.setattr(math, "ROUNDS", 2)
     assert cli.main(["bench", "math", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     gsm8k = found["sets"]["gsm8k:test"]

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 import torch
 
-from pipeline import bench_rollouts, bench_start, bench_train, cli
-from pipeline.bench_rollouts import Case, Ends
+from pipeline.bench import rollouts, start, train
+from pipeline.bench.rollouts import Case, Ends
+from pipeline.commands import cli
 
 SMALL = {
     "hidden_size": 32, "num_hidden_layers": 2, "vocab_size": 48, "num_attention_heads": 4, "initializer_range": 0.3, "moe_intermediate_size": 16,
@@ -21,12 +22,12 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Models and lengths that take milliseconds."""
     torch.set_num_threads(1)
     for name, value in (("MOST", 12), ("MEAN", 5.0), ("PROMPTS", (3, 6)), ("peak", lambda: 1e9)):
-        monkeypatch.setattr(bench_rollouts, name, value)
-    cases = {name: Case({**case.architecture, **SMALL}, 16, case.uniform) for name, case in bench_rollouts.CASES.items()}
-    monkeypatch.setattr(bench_rollouts, "CASES", cases)
-    monkeypatch.setattr(bench_rollouts, "growth", lambda: {"layers": {1: 30.0, 2: 15.0}})
-    monkeypatch.setattr(bench_train, "ROLLOUTS", 16)
-    monkeypatch.setattr(bench_train, "BATCH", 4)
+        monkeypatch.setattr(rollouts, name, value)
+    cases = {name: Case({**case.architecture, **SMALL}, 16, case.uniform) for name, case in rollouts.CASES.items()}
+    monkeypatch.setattr(rollouts, "CASES", cases)
+    monkeypatch.setattr(rollouts, "growth", lambda: {"layers": {1: 30.0, 2: 15.0}})
+    monkeypatch.setattr(train, "ROLLOUTS", 16)
+    monkeypatch.setattr(train, "BATCH", 4)
 
 
 def printed(capsys: pytest.CaptureFixture[str], *words: str) -> Any:
@@ -60,23 +61,23 @@ def test_training_is_compared(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.usefixtures("small")
 def test_a_wrong_log_probability_would_be_seen() -> None:
-    model = bench_rollouts.build(bench_rollouts.CASES["dense_64"].architecture)
-    asked, ends = bench_rollouts.requests(8, 48, 0), Ends([5] * 8)
-    drawn = bench_rollouts.DrivenEngine(model, ends).sample(asked, bench_rollouts.Sampling(12))
-    assert bench_rollouts.logprob_error(model, asked, ends, drawn) < 1e-4
+    model = rollouts.build(rollouts.CASES["dense_64"].architecture)
+    asked, ends = rollouts.requests(8, 48, 0), Ends([5] * 8)
+    drawn = rollouts.DrivenEngine(model, ends).sample(asked, rollouts.Sampling(12))
+    assert rollouts.logprob_error(model, asked, ends, drawn) < 1e-4
     drawn[0][3].logprobs[2] += 0.01
-    assert bench_rollouts.logprob_error(model, asked, ends, drawn) > 0.009
+    assert rollouts.logprob_error(model, asked, ends, drawn) > 0.009
 
 
 def test_lengths_are_long_tailed() -> None:
-    drawn = bench_rollouts.lengths(4000, seed=0)
+    drawn = rollouts.lengths(4000, seed=0)
     assert 55 < sum(drawn) / len(drawn) < 62
     assert (min(drawn) >= 1, max(drawn)) == (True, 256)
     assert sorted(drawn)[2000] < 50
 
 
 def test_starts_are_timed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench_start, "COMMANDS", {"--help": 0.3})
+    monkeypatch.setattr(start, "COMMANDS", {"--help": 0.3})
     row = printed(capsys, "start")["start"]["--help"]
     assert set(row) == {"median", "least", "most", "processor", "allowed"}
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import cli, guard
+from pipeline.commands import cli, guard
 
 Write = Callable[..., Path]
-RETORT = [sys.executable, "-P", "-m", "pipeline.cli"]
+RETORT = [sys.executable, "-P", "-m", "pipeline.commands.cli"]
 
 
 def imported_by(*words: str) -> set[str]:

@@ -7,8 +7,9 @@ import pytest
 
 from eval.report import reduce
 from eval.rollouts import rollouts_file, write_rows
-from pipeline import cli, durable
-from pipeline.run_folder import RunFolder
+from pipeline.commands import cli
+from pipeline.disk import durable
+from pipeline.store.run_folder import RunFolder
 
 
 def rows(correct, rollouts=4):

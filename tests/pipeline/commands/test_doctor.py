@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline import cli
+from pipeline.commands import cli
 from rewards.sandbox.pool import sandbox
 
 

@@ -13,15 +13,16 @@ from typing import Any
 import pytest
 
 from eval.problems import load
-from pipeline import cli, models
-from pipeline.tokenizer import train_tokenizer
+from pipeline.commands import cli
+from pipeline.models import pretrained
+from pipeline.models.tokenizer import train_tokenizer
 
 
 @pytest.fixture
 def model(tiny: Callable[..., Any], tmp_path: Path) -> Path:
     texts = [p.prompt + " <think>So 3.</think><answer>3</answer>" for p in load("word_problems:test", 40)]
     tokenizer = train_tokenizer(texts, 64)
-    models.save(tiny("qwen3", vocab_size=len(tokenizer), initializer_range=0.05), tokenizer, tmp_path / "some")
+    pretrained.save(tiny("qwen3", vocab_size=len(tokenizer), initializer_range=0.05), tokenizer, tmp_path / "some")
     return tmp_path / "some"
 
 
@@ -52,7 +53,7 @@ def test_the_same_evaluation_twice_is_the_same_files(model: Path, tmp_path: Path
 def test_killed_and_started_again_is_the_same_files(model: Path, tmp_path: Path) -> None:
     assert cli.main(words(model, tmp_path / "whole")) == 0
     out = tmp_path / "killed"
-    process = subprocess.Popen([sys.executable, "-P", "-m", "pipeline.cli", *words(model, out)], env=os.environ,
+    process = subprocess.Popen([sys.executable, "-P", "-m", "pipeline.commands.cli", *words(model, out)], env=os.environ,
                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     partial = out / "some-word_problems.jsonl.partial"
     deadline = time.monotonic() + 100

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import cli, recipe
+from pipeline.commands import cli
+from pipeline.recipe import recipe
 from rewards.types import Completion, Label, Problem, Verdict
 
 RECIPE = """\

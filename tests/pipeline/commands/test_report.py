@@ -7,8 +7,9 @@ import pytest
 from eval.report import reduce
 from eval.rollouts import write_rows
 from eval.scaling import curve
-from pipeline import cli, durable
-from pipeline.run_folder import RunFolder
+from pipeline.commands import cli
+from pipeline.disk import durable
+from pipeline.store.run_folder import RunFolder
 
 ROWS = [
     {"problem": f"p{i}", "verdict": "correct" if i % 3 else "wrong", "extracted": "7", "tokens": 10 + i, "format": True,

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.checkpoints import COST, METRICS, Checkpoints, CheckpointSchedule, damage
-from pipeline.stage import StageError
+from pipeline.contract.checkpoints import COST, METRICS, Checkpoints, CheckpointSchedule, damage
+from pipeline.contract.errors import StageError
 
 
 def made(folder: Path, notes: list[str] | None = None, inexact: bool = False, facts: dict[str, str] | None = None,

@@ -9,8 +9,8 @@ import pytest
 from eval.problems import load
 from eval.problems.split import split_of
 from eval.prompts import decode_completion, encode_completion, encode_prompt
-from pipeline.corpus import Corpus, Document
-from pipeline.tokenizer import train_tokenizer
+from pipeline.data.corpus import Corpus, Document
+from pipeline.models.tokenizer import train_tokenizer
 from rewards.grade import grade
 from rewards.rules import format as format_rule
 from rewards.rules import readable

@@ -5,9 +5,9 @@ import random
 import pytest
 
 from eval.problems.split import split_of
-from pipeline.corpus import BEHAVIOURS
-from pipeline.corpus.countdown import draw_training_countdown, tell_countdown
-from pipeline.corpus.telling import ENGLISH
+from pipeline.data.corpus import BEHAVIOURS
+from pipeline.data.corpus.countdown import draw_training_countdown, tell_countdown
+from pipeline.data.corpus.telling import ENGLISH
 from rewards.grade import grade
 from rewards.types import Completion, Label
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from eval.prompts import encode_completion, encode_text
-from pipeline.data import Collator, Document, Stream, read_rows, rows
-from pipeline.stage import StageError
-from pipeline.tokenizer import train_tokenizer
+from pipeline.contract.errors import StageError
+from pipeline.data.rows import Collator, Document, Stream, read_rows, rows
+from pipeline.models.tokenizer import train_tokenizer
 
 TEXTS = [Document("Tom", "3"), Document("Tom has 3 apples.", "<think>So 3.</think><answer>3</answer>")]
 

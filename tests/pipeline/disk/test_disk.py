@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import durable, locks, store
-from pipeline.fingerprint import Fingerprint
-from pipeline.run_folder import RunFolder, wall_seconds
+from pipeline.disk import durable, locks
+from pipeline.recipe.fingerprint import Fingerprint
+from pipeline.store import store
+from pipeline.store.run_folder import RunFolder, wall_seconds
 
-HOLD = "import sys, time; from pathlib import Path; from pipeline.locks import Lock; " \
+HOLD = "import sys, time; from pathlib import Path; from pipeline.disk.locks import Lock; " \
        "lock = Lock(Path(sys.argv[1])); print('held', flush=True); time.sleep(60)"
 
 

@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from pipeline import audit
-from pipeline.stage import StageError
+from pipeline.contract.errors import StageError
+from pipeline.models import audit
 
 Tiny = Callable[..., Any]
 FAMILIES = ("deepseek_v3", "qwen3_moe", "mixtral", "olmoe", "qwen2_moe", "deepseek_v2", "gpt_oss", "dbrx", "qwen3")

@@ -9,10 +9,10 @@ import torch
 
 from eval.engine import engine_for
 from eval.engine.plain import PlainEngine
-from pipeline.lora import Lora, adapted
-from pipeline.optimizer import Muon
-from pipeline.stage import StageError
-from pipeline.tokenizer import train_tokenizer
+from pipeline.contract.errors import StageError
+from pipeline.models.lora import Lora, adapted
+from pipeline.models.tokenizer import train_tokenizer
+from pipeline.training.optimizer import Muon
 
 ROUTERS = [f"transformer.blocks.{layer}.ffn.router.layer" for layer in (0, 1)] + [
     f"model.layers.{layer}.mlp.shared_expert_gate" for layer in (0, 1)

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline import models
-from pipeline.positions import BUCKETS, loss_by_position, rescaled
-from pipeline.tokenizer import train_tokenizer
+from pipeline.models import pretrained
+from pipeline.models.positions import BUCKETS, loss_by_position, rescaled
+from pipeline.models.tokenizer import train_tokenizer
 
 Tiny = Callable[..., Any]
 YARN = {"rope_type": "yarn", "factor": 4.0, "beta_fast": 4.0, "beta_slow": 1.0, "truncate": False}
@@ -43,8 +43,8 @@ def test_yarn_is_there_and_survives_saving(tiny: Tiny, tmp_path: Path, family: s
     assert (longer(IDS).logits - model(IDS).logits).abs().max() > 1e-2
     assert torch.equal(longer.state_dict()["model.embed_tokens.weight"], model.state_dict()["model.embed_tokens.weight"])
 
-    models.save(longer, train_tokenizer(["a"], 256), tmp_path)
-    loaded, _ = models.load(tmp_path)
+    pretrained.save(longer, train_tokenizer(["a"], 256), tmp_path)
+    loaded, _ = pretrained.load(tmp_path)
     assert torch.allclose(loaded.eval()(IDS).logits, longer(IDS).logits, atol=1e-5)
     assert loaded.config.rope_parameters["original_max_position_embeddings"] == 64
 

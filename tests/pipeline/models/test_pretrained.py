@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from pipeline import models
-from pipeline.stage import StageError
-from pipeline.tokenizer import train_tokenizer
+from pipeline.contract.errors import StageError
+from pipeline.models import pretrained
+from pipeline.models.tokenizer import train_tokenizer
 
 Tiny = Callable[..., Any]
 SMALL = {"model_type": "qwen3", "hidden_size": 16, "num_hidden_layers": 1, "intermediate_size": 16, "head_dim": 8,
@@ -21,18 +21,18 @@ SMALL = {"model_type": "qwen3", "hidden_size": 16, "num_hidden_layers": 1, "inte
 @pytest.fixture
 def saved(tiny: Tiny, tmp_path: Path) -> Path:
     tokenizer = train_tokenizer(["Tom has 3 apples."], 64)
-    models.save(tiny("deepseek_v3", vocab_size=len(tokenizer)), tokenizer, tmp_path / "artifact")
+    pretrained.save(tiny("deepseek_v3", vocab_size=len(tokenizer)), tokenizer, tmp_path / "artifact")
     return tmp_path / "artifact"
 
 
 def test_the_same_seed_builds_the_same_model() -> None:
-    first, second, other = (models.build(SMALL, 50, seed).state_dict() for seed in (1, 1, 2))
+    first, second, other = (pretrained.build(SMALL, 50, seed).state_dict() for seed in (1, 1, 2))
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert not torch.equal(first["model.embed_tokens.weight"], other["model.embed_tokens.weight"])
 
 
 def test_embeddings_start_around_one_vector() -> None:
-    rows = models.build(SMALL, 500, 0).get_input_embeddings().weight
+    rows = pretrained.build(SMALL, 500, 0).get_input_embeddings().weight
     assert rows.mean(0).norm() > 0.03 * rows.shape[1] ** 0.5
 
 
@@ -40,13 +40,13 @@ def test_only_learned_positions_set_a_limit() -> None:
     from transformers import GPT2Config, GPT2LMHeadModel
 
     learned = GPT2LMHeadModel(GPT2Config(vocab_size=20, n_positions=40, n_embd=16, n_layer=1, n_head=2))
-    assert models.context_length(learned) == 40
-    assert models.context_length(models.build(SMALL, 50, 0)) is None
+    assert pretrained.context_length(learned) == 40
+    assert pretrained.context_length(pretrained.build(SMALL, 50, 0)) is None
 
 
 def test_tied_parameters_count_once() -> None:
-    tied, untied = (models.build({**SMALL, "tie_word_embeddings": tie}, 50, 0) for tie in (True, False))
-    assert models.parameters(untied) - models.parameters(tied) == 50 * 16
+    tied, untied = (pretrained.build({**SMALL, "tie_word_embeddings": tie}, 50, 0) for tie in (True, False))
+    assert pretrained.parameters(untied) - pretrained.parameters(tied) == 50 * 16
 
 
 @pytest.mark.parametrize(("changed", "said"), [
@@ -57,7 +57,7 @@ def test_tied_parameters_count_once() -> None:
 ])
 def test_what_transformers_refuses_is_one_line(changed: dict[str, Any], said: str) -> None:
     with pytest.raises(StageError) as caught:
-        models.build({**SMALL, **changed}, 50, 0)
+        pretrained.build({**SMALL, **changed}, 50, 0)
     assert str(caught.value).startswith(said)
     assert "\n" not in str(caught.value)
 
@@ -70,7 +70,7 @@ def test_a_saved_model_is_the_same_when_loaded(saved: Path, tiny: Tiny) -> None:
     expected = tiny("deepseek_v3", vocab_size=len(tokenizer))(ids).logits
     assert torch.equal(AutoModelForCausalLM.from_pretrained(saved / "model").eval()(ids).logits, expected)
     for place in (saved, saved / "model"):
-        model, loaded = models.load(place)
+        model, loaded = pretrained.load(place)
         assert torch.allclose(model.eval()(ids).logits, expected, atol=1e-5)
         assert loaded.chat_template == tokenizer.chat_template is not None
 
@@ -107,6 +107,6 @@ def lose_everything(folder: Path) -> None:
 def test_what_does_not_load_is_one_line(saved: Path, damage: Callable[[Path], None]) -> None:
     damage(saved / "model")
     with pytest.raises(StageError) as caught:
-        models.load(saved)
+        pretrained.load(saved)
     assert str(caught.value).startswith(f"{saved} does not load as a model: ")
     assert "\n" not in str(caught.value)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eval.prompts import R1_ZERO, encode_completion, encode_prompt, encode_text
-from pipeline.tokenizer import SPECIALS, TAGS, train_tokenizer
+from pipeline.models.tokenizer import SPECIALS, TAGS, train_tokenizer
 from rewards.types import Problem
 
 WORDS = ["Tom", "has", "apples.", "x", "+=", "=", "-", "(x):", "<think>", "</answer>", "f(x)", "left?", ";", ","]

@@ -10,11 +10,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import cli, models
+from pipeline.commands import cli
+from pipeline.models import pretrained
+from pipeline.models.tokenizer import train_tokenizer
 from pipeline.moe.analysis import Text, analyse, dropped, relative_load, repeats, token_decides
 from pipeline.moe.families import FAMILIES
 from pipeline.moe.routers import Routing, routers
-from pipeline.tokenizer import train_tokenizer
 
 Tiny = Callable[..., Any]
 
@@ -87,8 +88,8 @@ def test_texts_are_routed_as_one_by_one(tiny: Tiny, family: str) -> None:
 def test_the_command(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
     tokenizer = train_tokenizer(["some words here and other words there"], 64)
-    models.save(tiny("qwen3_moe", vocab_size=len(tokenizer)), tokenizer, tmp_path / "moe")
-    models.save(tiny("qwen3", vocab_size=len(tokenizer)), tokenizer, tmp_path / "dense")
+    pretrained.save(tiny("qwen3_moe", vocab_size=len(tokenizer)), tokenizer, tmp_path / "moe")
+    pretrained.save(tiny("qwen3", vocab_size=len(tokenizer)), tokenizer, tmp_path / "dense")
     (tmp_path / "prose.txt").write_text("some words here\nother words there\n")
     (tmp_path / "asked.jsonl").write_text(json.dumps({"prompt": "some words", "completion": "other words"}) + "\n")
     assert cli.main(["experts", "moe", "prose.txt", "asked.jsonl"]) == 0

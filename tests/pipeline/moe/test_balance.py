@@ -7,11 +7,11 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from pipeline.contract.errors import StageError
 from pipeline.moe.balance import Balance
 from pipeline.moe.balancing import Balancing
 from pipeline.moe.families import FAMILIES
 from pipeline.moe.routers import routers
-from pipeline.stage import StageError
 from pipeline.stages.pretrain import Pretrain
 
 Tiny = Callable[..., Any]

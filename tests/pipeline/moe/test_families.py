@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 import torch
 
-from pipeline import models
-from pipeline.data import read_rows
+from pipeline.data.rows import read_rows
+from pipeline.models import pretrained
+from pipeline.models.tokenizer import train_tokenizer
 from pipeline.moe.routers import routers
 from pipeline.stages.distill import Distill
 from pipeline.stages.evaluate import Evaluate
@@ -21,7 +22,6 @@ from pipeline.stages.extend import Extend
 from pipeline.stages.grpo import Grpo
 from pipeline.stages.sample import Sample
 from pipeline.stages.sft import Sft
-from pipeline.tokenizer import train_tokenizer
 from tests.pipeline.stages.conftest import PROMPTS, SAYS
 
 Tiny = Callable[..., Any]
@@ -45,7 +45,7 @@ def losses(ctx: Any) -> list[float]:
 
 def moved_routers(folder: Path, start: Any) -> bool:
     """Whether every router's weights are others than at the start."""
-    model = models.load(folder)[0]
+    model = pretrained.load(folder)[0]
     pairs = zip(routers(model), routers(start), strict=True)
     return all(not torch.equal(a, b) for one, other in pairs for a, b in zip(one.module.parameters(), other.module.parameters(), strict=True))
 
@@ -74,7 +74,7 @@ def taught(family: str, start: Any, context: Context, folder: Path, made_once: C
     """The family's model after `sft` on the traces: it thinks and says 3."""
 
     def teach(place: Path) -> None:
-        models.save(start, TOKENIZER, place / "start")
+        pretrained.save(start, TOKENIZER, place / "start")
         ctx = context(base=place / "start", traces=folder / "traces.jsonl")
         ctx.out = place
         Sft(model="base", data="traces", epochs=14, batch_size=8, learning_rate=0.02, adam_learning_rate=1e-2).run(ctx)
@@ -102,7 +102,7 @@ def test_extend_learns_longer_texts(taught: Path, context: Context, folder: Path
     assert after < 0.8 * before
     assert metrics["length"] == 160
     assert metrics["expert_load_max_over_mean"] >= 1
-    assert models.context_length(models.load(ctx.out)[0]) in (None, 160)
+    assert pretrained.context_length(pretrained.load(ctx.out)[0]) in (None, 160)
 
 
 def test_sampled_traces_are_what_was_taught(taught: Path, context: Context, folder: Path) -> None:
@@ -126,7 +126,7 @@ def test_a_student_learns_from_its_traces(taught: Path, tiny: Tiny, tmp_path: Pa
     fields = {"model": "zero", "problems": ["threes.jsonl"], "problems_each": 16, "rollouts": 1, "temperature": 0.0}
     Sample.model_validate(fields, context={"base": folder}).run(ctx)
     student = tiny("qwen3", vocab_size=len(TOKENIZER), max_position_embeddings=96, initializer_range=0.1)
-    models.save(student, TOKENIZER, tmp_path / "student")
+    pretrained.save(student, TOKENIZER, tmp_path / "student")
     other = context(student=tmp_path / "student", traces=ctx.out)
     Distill(student="student", traces="traces", epochs=6, batch_size=8, learning_rate=0.02, adam_learning_rate=1e-2).run(other)
     assert losses(other)[-1] < 0.7 * math.log(len(TOKENIZER))  # what a random student begins with
@@ -142,4 +142,4 @@ def test_grpo_replays_and_reaches_every_router(taught: Path, context: Context, f
     assert all(0 <= row["replay/tokens_differing"] < 0.5 for row in rows)
     assert all(row["replay/kl"] < 0.05 for row in rows)
     assert metrics["expert_load_max_over_mean"] >= 1
-    assert moved_routers(ctx.out, models.load(taught)[0])
+    assert moved_routers(ctx.out, pretrained.load(taught)[0])

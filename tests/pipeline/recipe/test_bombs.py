@@ -8,7 +8,7 @@ import pytest
 from datasets import Dataset
 from trl import GRPOConfig, GRPOTrainer
 
-from pipeline.tokenizer import train_tokenizer
+from pipeline.models.tokenizer import train_tokenizer
 from tests.rewards.maths.bombs import BOMBS
 from tests.rewards.maths.throwing import A_FEW, less_than, nothing_touched, throw
 

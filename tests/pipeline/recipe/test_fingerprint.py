@@ -1,7 +1,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline import fingerprint, recipe
+from pipeline.recipe import fingerprint, recipe
 
 Write = Callable[..., Path]
 

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import inputs
-from pipeline.inputs import InputError, Source
+from pipeline.recipe import inputs
+from pipeline.recipe.inputs import InputError, Source
 
 
 def hub(reference: str) -> Source:

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import fingerprint, recipe
-from pipeline.errors import RecipeError
-from pipeline.inputs import InputError, Source
+from pipeline.contract.errors import RecipeError
+from pipeline.recipe import fingerprint, recipe
+from pipeline.recipe.inputs import InputError, Source
 
 Write = Callable[..., Path]
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import cli, recipe
-from pipeline.errors import RecipeError
-from pipeline.run_folder import RunFolder
+from pipeline.commands import cli
+from pipeline.contract.errors import RecipeError
+from pipeline.recipe import recipe
+from pipeline.store.run_folder import RunFolder
 from rewards.sandbox.levels import Level
 from rewards.sandbox.pool import sandbox
 

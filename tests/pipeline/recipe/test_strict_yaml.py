@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import strict_yaml
-from pipeline.strict_yaml import YamlError
+from pipeline.recipe import strict_yaml
+from pipeline.recipe.strict_yaml import YamlError
 
 
 @pytest.mark.parametrize(("text", "value"), [

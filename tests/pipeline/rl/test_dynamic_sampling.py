@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eval.engine.types import Sampled
-from pipeline.dynamic_sampling import DynamicSampling, Row
+from pipeline.rl.dynamic_sampling import DynamicSampling, Row
 
 SIZE = 2
 

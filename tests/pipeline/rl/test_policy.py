@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from trl import GRPOConfig, GRPOTrainer
 
 from eval.problems import load
-from pipeline import models
-from pipeline.chunks import trim
-from pipeline.dynamic_sampling import DynamicSampling
+from pipeline.models import pretrained
+from pipeline.models.tokenizer import train_tokenizer
 from pipeline.moe.balance import Balance
 from pipeline.moe.balancing import Balancing
-from pipeline.policy import PolicyTrainer
-from pipeline.reward_function import RewardFunction
-from pipeline.tokenizer import train_tokenizer
+from pipeline.rl.dynamic_sampling import DynamicSampling
+from pipeline.rl.policy import PolicyTrainer
+from pipeline.rl.reward_function import RewardFunction
+from pipeline.training.chunks import trim
 from rewards.rubric import Reward, Rubric
 from rewards.types import Completion, Label, Problem, Verdict
 
@@ -66,7 +66,7 @@ def trainer(
 def model(request: pytest.FixtureRequest, tiny: Tiny, tmp_path: Any) -> Any:
     policy(tiny, request.param).save_pretrained(tmp_path / "start")
     TOKENIZER.save_pretrained(tmp_path / "start")
-    return models.load(tmp_path / "start")[0].train()  # trl reads the reference model from where the policy came from
+    return pretrained.load(tmp_path / "start")[0].train()  # trl reads the reference model from where the policy came from
 
 
 def policy(tiny: Tiny, family: str, **changed: Any) -> Any:

@@ -6,8 +6,8 @@ import threading
 import pytest
 
 from eval.problems import load
-from pipeline.reward_function import RewardFunction
-from pipeline.tokenizer import train_tokenizer
+from pipeline.models.tokenizer import train_tokenizer
+from pipeline.rl.reward_function import RewardFunction
 from rewards.rubric import Rubric
 from rewards.types import Problem
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 import torch
+from tests.pipeline.test_policy import inputs_of, loss_and_gradients, policy, trainer
 
-from pipeline import rollout_replay
 from pipeline.moe.replay import OWN
 from pipeline.moe.routers import Routing, routers
-from tests.pipeline.test_policy import inputs_of, loss_and_gradients, policy, trainer
+from pipeline.rl import rollout_replay
 
 Tiny = Callable[..., Any]
 FAMILIES = ("deepseek_v3", "qwen3_moe", "mixtral", "gpt_oss", "dbrx")

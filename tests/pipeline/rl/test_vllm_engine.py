@@ -14,12 +14,13 @@ from trl.trainer import grpo_trainer
 from eval.engine.native import NativeEngine
 from eval.engine.types import Request, Sampling
 from eval.problems import load
-from pipeline import models, vllm_engine
+from pipeline.models import pretrained
+from pipeline.models.tokenizer import train_tokenizer
 from pipeline.moe.balance import Balance
-from pipeline.policy import PolicyTrainer
+from pipeline.rl import vllm_engine
+from pipeline.rl.policy import PolicyTrainer
+from pipeline.rl.vllm_engine import Vllm
 from pipeline.stages.grpo import Grpo
-from pipeline.tokenizer import train_tokenizer
-from pipeline.vllm_engine import Vllm
 
 Tiny = Callable[..., Any]
 PROBLEMS = load("word_problems:train", 4)
@@ -53,7 +54,7 @@ def trainer(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Poli
         model.get_input_embeddings().weight[TOKENIZER.eos_token_id] *= 4
     model.save_pretrained(tmp_path / "start")
     TOKENIZER.save_pretrained(tmp_path / "start")
-    model = models.load(tmp_path / "start")[0].train()
+    model = pretrained.load(tmp_path / "start")[0].train()
     return PolicyTrainer(
         model=model,
         args=GRPOConfig(

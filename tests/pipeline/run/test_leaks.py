@@ -11,9 +11,11 @@ from huggingface_hub import constants
 
 from eval.contamination import TestTexts, Text, text_of
 from eval.problems import load
-from pipeline import cli, durable, recipe
-from pipeline.corpus import Corpus
-from pipeline.leaks import check
+from pipeline.commands import cli
+from pipeline.data.corpus import Corpus
+from pipeline.disk import durable
+from pipeline.recipe import recipe
+from pipeline.run.leaks import check
 
 Write = Callable[..., Path]
 STAGES = """

@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from pipeline import progress
-from pipeline.live import LiveDisplay
-from pipeline.progress import PlainDisplay
+from pipeline.run import progress
+from pipeline.run.live import LiveDisplay
+from pipeline.run.progress import PlainDisplay
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0.04, "0.0s"), (9.94, "9.9s"), (9.96, "10s"), (59.6, "1m 00s"), (245, "4m 05s"),

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from pipeline import durable
-from pipeline.run_folder import RunFolder, wall_seconds
+from pipeline.disk import durable
+from pipeline.store.run_folder import RunFolder, wall_seconds
 
 Write = Callable[..., Path]
-RETORT = [sys.executable, "-P", "-m", "pipeline.cli"]
+RETORT = [sys.executable, "-P", "-m", "pipeline.commands.cli"]
 
 CHAIN = """\
 name: chain

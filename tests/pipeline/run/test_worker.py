@@ -4,8 +4,8 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import worker
-from pipeline.locks import Lock
+from pipeline.disk.locks import Lock
+from pipeline.run import worker
 from pipeline.stage import Stage
 
 

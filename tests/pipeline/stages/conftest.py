@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from eval.problems import load
-from pipeline.checkpoints import METRICS, Checkpoints, CheckpointSchedule
+from pipeline.contract.checkpoints import METRICS, Checkpoints, CheckpointSchedule
 
 SAYS = "<think>So 3.</think><answer>3</answer>"
 PROMPTS = [problem.prompt for problem in load("word_problems:train", 16)]
@@ -19,21 +19,21 @@ def answerer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A saved model that answers whatever it is asked with "3", after thinking as much."""
     import torch
 
-    from pipeline import models
-    from pipeline.data import Document, rows
-    from pipeline.schedule import Schedule
-    from pipeline.supervised import Plan, train
-    from pipeline.tokenizer import train_tokenizer
+    from pipeline.data.rows import Document, rows
+    from pipeline.models import pretrained
+    from pipeline.models.tokenizer import train_tokenizer
+    from pipeline.training.schedule import Schedule
+    from pipeline.training.supervised import Plan, train
 
     torch.set_num_threads(1)
     out = tmp_path_factory.mktemp("answerer")
     tokenizer = train_tokenizer([*PROMPTS, SAYS], 96)
     fields = {"model_type": "qwen3", "hidden_size": 32, "num_hidden_layers": 1, "intermediate_size": 32, "head_dim": 8,
               "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 96}
-    model = models.build(fields, len(tokenizer), seed=0)
+    model = pretrained.build(fields, len(tokenizer), seed=0)
     texts = rows(tokenizer, [Document(prompt, SAYS) for prompt in PROMPTS])
     train(_Silent(out), model, tokenizer, texts * 75, Plan(150, 8, 0.02, 1e-2, Schedule(150)))
-    models.save(model, tokenizer, out)
+    pretrained.save(model, tokenizer, out)
     return out
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from pipeline import models
-from pipeline.stage import StageError
+from pipeline.contract.errors import StageError
+from pipeline.models import pretrained
 from pipeline.stages.grpo import Grpo
 
 Ask = Callable[[Sequence[str]], Path]
@@ -44,9 +44,9 @@ def test_the_same_seed_reinforces_to_the_same_bytes(
     start = (answerer / "model" / "model.safetensors").read_bytes()
     assert first == second
     assert len({start, first, other}) == 3
-    model, tokenizer = models.load(runs[0].out)
+    model, tokenizer = pretrained.load(runs[0].out)
     assert tokenizer.chat_template
-    assert metrics[0]["parameters"] == models.parameters(model)
+    assert metrics[0]["parameters"] == pretrained.parameters(model)
     assert metrics[0]["tokens"] > 0
     rows = [row for row in runs[0].rows if "reward" in row]
     assert [row["step"] for row in rows] == [1, 2]

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.data import read_rows
+from pipeline.data.rows import read_rows
 from pipeline.stages.sample import Sample
 
 Ask = Callable[[Sequence[str]], Path]

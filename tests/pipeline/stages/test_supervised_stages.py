@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from pipeline import models
-from pipeline.stage import Stage, StageError
+from pipeline.contract.errors import StageError
+from pipeline.models import pretrained
+from pipeline.stage import Stage
 from pipeline.stages.distill import Distill
 from pipeline.stages.extend import Extend
 from pipeline.stages.sft import Sft
@@ -36,7 +37,7 @@ def test_rows_that_fit_are_learned(answerer: Path, data: Path, context: Callable
     assert runs[0].notes == ["1 of 7 rows are longer than 32 tokens, left out"]
     first, second, other = ((ctx.out / "model" / "model.safetensors").read_bytes() for ctx in runs)
     assert first == second != other
-    assert models.load(runs[0].out)[1].chat_template
+    assert pretrained.load(runs[0].out)[1].chat_template
 
 
 @pytest.mark.parametrize("stage", [
@@ -55,7 +56,7 @@ def test_a_context_is_extended_on_ones_own_texts(answerer: Path, data: Path, con
     stage = Extend(model="base", data="rows", scaling=scaling, batch_size=2,
                    phases=[{"length": 128, "steps": 2}, {"length": 192, "steps": 2}])  # type: ignore[list-item]
     metrics = stage.run(ctx)
-    model, tokenizer = models.load(ctx.out)
+    model, tokenizer = pretrained.load(ctx.out)
     assert model.config.max_position_embeddings == tokenizer.model_max_length == metrics["length"] == 192
     assert model.config.rope_parameters["rope_type"] == "yarn"
     assert set(metrics["loss_by_position"]) == {"before", "after"}

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import cli
-from pipeline.locks import Lock
-from pipeline.run_folder import RunFolder
+from pipeline.commands import cli
+from pipeline.disk.locks import Lock
+from pipeline.store.run_folder import RunFolder
 
 Write = Callable[..., Path]
 RECIPE = """

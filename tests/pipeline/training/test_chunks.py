@@ -5,7 +5,7 @@ from itertools import combinations, pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.chunks import chunks
+from pipeline.training.chunks import chunks
 
 
 def cost(lengths: list[int], split: list[list[int]], overhead: int) -> int:

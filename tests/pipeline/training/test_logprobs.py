@@ -11,9 +11,9 @@ from torch import Tensor
 from trl import GRPOConfig, GRPOTrainer
 from trl.kernels import ChunkedLogProbFunction
 
-from pipeline import logprobs
-from pipeline.logprobs import completion_logprobs, token_logprobs
-from pipeline.tokenizer import train_tokenizer
+from pipeline.models.tokenizer import train_tokenizer
+from pipeline.training import logprobs
+from pipeline.training.logprobs import completion_logprobs, token_logprobs
 
 TOKENIZER = train_tokenizer(["<think>So 3.</think><answer>3</answer>"], 64)
 FAMILIES = ["qwen3", "deepseek_v3", "gpt_oss"]

@@ -11,19 +11,19 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from trl import GRPOConfig
 
 from eval.problems import load
-from pipeline import audit, models
-from pipeline.checkpoints import METRICS, Checkpoints, CheckpointSchedule
-from pipeline.data import Row
-from pipeline.dynamic_sampling import DynamicSampling
-from pipeline.lora import Lora, adapted, add
+from pipeline.contract.checkpoints import METRICS, Checkpoints, CheckpointSchedule
+from pipeline.contract.errors import StageError, StageStopped
+from pipeline.data.rows import Row
+from pipeline.models import audit, pretrained
+from pipeline.models.lora import Lora, adapted, add
+from pipeline.models.tokenizer import train_tokenizer
 from pipeline.moe.balance import Balance
-from pipeline.policy import PolicyTrainer
-from pipeline.resumable import Resumable, load_exactly
-from pipeline.reward_function import RewardFunction
-from pipeline.schedule import Schedule
-from pipeline.stage import StageError, Stopped
-from pipeline.supervised import Plan, Probe, train
-from pipeline.tokenizer import train_tokenizer
+from pipeline.rl.dynamic_sampling import DynamicSampling
+from pipeline.rl.policy import PolicyTrainer
+from pipeline.rl.reward_function import RewardFunction
+from pipeline.training.resumable import Resumable, load_exactly
+from pipeline.training.schedule import Schedule
+from pipeline.training.supervised import Plan, Probe, train
 from rewards.rubric import Reward, Rubric
 from rewards.types import Completion, Label, Problem, Verdict
 
@@ -121,7 +121,7 @@ class Policy:
             model.get_input_embeddings().weight[TOKENIZER.eos_token_id] *= 4
         model.to(dtype).save_pretrained(folder / "start")
         TOKENIZER.save_pretrained(folder / "start")
-        self.model = models.load(folder / "start")[0].train()  # trl reads the reference model from where the policy came from
+        self.model = pretrained.load(folder / "start")[0].train()  # trl reads the reference model from where the policy came from
         reward = (EveryThirdLength if dynamic else RewardFunction)({p.id: p for p in PROBLEMS}, Rubric(rules={"length": {"weight": 1.0, "most": 8}}), TOKENIZER, "")
         options = {
             "output_dir": str(folder), "max_steps": 8, "per_device_train_batch_size": 4, "steps_per_generation": 2,
@@ -188,7 +188,7 @@ def test_asked_to_stop_it_leaves_a_checkpoint_of_its_step(tiny: Tiny, tmp_path: 
 
     policy = Policy(tiny, tmp_path, "qwen3")
     policy.trainer.add_callback(Asks())
-    with pytest.raises(Stopped, match="step 3"):
+    with pytest.raises(StageStopped, match="step 3"):
         policy.train(stopped)
     notes: list[str] = []
     found, _ = Policy(tiny, tmp_path, "qwen3").train(checkpoints(tmp_path, None, notes))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.schedule import Schedule
+from pipeline.training.schedule import Schedule
 
 
 def test_the_shape() -> None:

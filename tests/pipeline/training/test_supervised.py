@@ -7,14 +7,14 @@ import pytest
 import torch
 from datasets import Dataset
 
-from pipeline import supervised
-from pipeline.data import Collator, Row
+from pipeline.data.rows import Collator, Row
+from pipeline.models.tokenizer import train_tokenizer
 from pipeline.moe.balance import Balance
 from pipeline.moe.balancing import Balancing
-from pipeline.optimizer import Muon
-from pipeline.schedule import Schedule
-from pipeline.supervised import Plan, Probe, WeightedTrainer, config, train
-from pipeline.tokenizer import train_tokenizer
+from pipeline.training import supervised
+from pipeline.training.optimizer import Muon
+from pipeline.training.schedule import Schedule
+from pipeline.training.supervised import Plan, Probe, WeightedTrainer, config, train
 
 Tiny = Callable[..., Any]
 Context = Callable[..., Any]

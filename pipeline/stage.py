@@ -1,0 +1,21 @@
+"""What a stage of your own is made of: `from pipeline.stage import Stage, Context, ModelInput`.
+
+The contract itself is in `pipeline/contract/`; this module keeps the one name that plug-ins were promised.
+"""
+
+from pipeline.contract.errors import StageError, Stopped
+from pipeline.contract.fields import (
+    ArtifactType,
+    DatasetInput,
+    Input,
+    ModelInput,
+    NotInFingerprint,
+    PlugIn,
+    ReportInput,
+)
+from pipeline.contract.stage import Asks, Context, Metrics, Stage
+
+__all__ = [
+    "ArtifactType", "Asks", "Context", "DatasetInput", "Input", "Metrics", "ModelInput", "NotInFingerprint", "PlugIn",
+    "ReportInput", "Stage", "StageError", "Stopped",
+]
