@@ -8,10 +8,10 @@ from tests.pipeline.moe.test_families import FAMILIES
 
 RESULTS = """<testsuite>
 <testcase classname="tests.pipeline.moe.test_families" name="test_extend_learns_longer_texts[mixtral]"/>
-<testcase classname="tests.pipeline.test_resumable" name="test_grpo[qwen3_moe-changed3-3-4]"/>
-<testcase classname="tests.pipeline.test_resumable" name="test_grpo[qwen3_moe-changed4-2-4]"/>
-<testcase classname="tests.pipeline.test_resumable" name="test_grpo[qwen3_moe_every_second-changed4-2-4]"><failure/></testcase>
-<testcase classname="tests.pipeline.test_resumable" name="test_grpo[llama-changed4-2-4]"/>
+<testcase classname="tests.pipeline.training.test_resumable" name="test_grpo[qwen3_moe-changed3-3-4]"/>
+<testcase classname="tests.pipeline.training.test_resumable" name="test_grpo[qwen3_moe-changed4-2-4]"/>
+<testcase classname="tests.pipeline.training.test_resumable" name="test_grpo[qwen3_moe_every_second-changed4-2-4]"><failure/></testcase>
+<testcase classname="tests.pipeline.training.test_resumable" name="test_grpo[llama-changed4-2-4]"/>
 </testsuite>"""
 
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 import torch
-from tests.pipeline.test_policy import inputs_of, loss_and_gradients, policy, trainer
 
 from pipeline.moe.replay import OWN
 from pipeline.moe.routers import Routing, routers
 from pipeline.rl import rollout_replay
+from tests.pipeline.rl.test_policy import inputs_of, loss_and_gradients, policy, trainer
 
 Tiny = Callable[..., Any]
 FAMILIES = ("deepseek_v3", "qwen3_moe", "mixtral", "gpt_oss", "dbrx")

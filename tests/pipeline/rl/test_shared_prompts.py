@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 import torch
-from tests.pipeline.test_policy import inputs_of, loss_and_gradients, move, policy, trainer
 
 from pipeline.moe.balancing import Balancing
 from pipeline.moe.routers import routers
@@ -13,6 +12,7 @@ from pipeline.rl.policy import PolicyTrainer
 from pipeline.rl.shared_prompts import SharedPrompts
 from pipeline.training import logprobs
 from tests.conftest import TINY
+from tests.pipeline.rl.test_policy import inputs_of, loss_and_gradients, move, policy, trainer
 
 Tiny = Callable[..., Any]
 LOSSES = Balancing(importance=0.1, load=0.1, z=0.1, sequence=0.1)
