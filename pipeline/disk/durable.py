@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+JsonObject = dict[str, Any]
+"""An object as JSON has it. `Any`, since its keys decide what is behind them and only its reader knows them."""
 
-def write_json(path: Path, content: Any) -> None:
+
+def write_json(path: Path, content: object) -> None:
     """Write a JSON file whole or not at all."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     with temporary.open("w", encoding="utf-8") as stream:
@@ -40,7 +43,7 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def append_row(path: Path, content: Mapping[str, Any]) -> None:
+def append_row(path: Path, content: Mapping[str, object]) -> None:
     """Append one row; a torn row before it, left by a killed process, is ended first so that it harms no other."""
     with path.open("ab+") as stream:
         if stream.tell():
@@ -50,14 +53,14 @@ def append_row(path: Path, content: Mapping[str, Any]) -> None:
         stream.write(json.dumps(content, ensure_ascii=False).encode() + b"\n")
 
 
-def rows(path: Path) -> list[dict[str, Any]]:
+def rows(path: Path) -> list[JsonObject]:
     """Every whole row of a JSONL file; torn ones are left out, and a file that is not there has none."""
     if not path.is_file():
         return []
     return [found for line in path.read_bytes().split(b"\n") if (found := row(line))]
 
 
-def row(line: bytes) -> dict[str, Any]:
+def row(line: bytes) -> JsonObject:
     """One line of JSONL; empty for a torn or empty one."""
     try:
         found = json.loads(line)
