@@ -1,0 +1,1 @@
+"""Drawing and grading the rollouts of a step."""
