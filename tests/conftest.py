@@ -101,7 +101,7 @@ def tiny() -> Callable[..., Any]:
         import torch
         from transformers import AutoConfig, AutoModelForCausalLM
 
-        from pipeline.models.pretrained import prepare
+        from pipeline.models.build import prepare
 
         fields = {**TINY[name], **changed}
         torch.set_num_threads(1)  # two threads a matrix of this size only wait for each other

@@ -13,17 +13,23 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from transformers import PrinterCallback, TrainerCallback
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from trl import GRPOConfig, GRPOTrainer
 
+from eval.engine.types import Sampling
+from eval.language_model import LanguageModel, Tokenizer
 from eval.problems import load
 from eval.prompts import encode_text
 from pipeline.models import pretrained
 from pipeline.moe.balance import Balance
 from pipeline.moe.balancing import Balancing
-from pipeline.rl.policy import PolicyTrainer
-from pipeline.rl.reward_function import RewardFunction
+from pipeline.rl.objective import Objective
+from pipeline.rl.plan import GrpoPlan
+from pipeline.rl.rollouts.drawing import Visit
+from pipeline.rl.rollouts.reward_function import RewardFunction
+from pipeline.rl.trainer import PolicyTrainer
 from rewards.rubric import Rubric
+from rewards.types import Problem
 
 PROMPTS, GROUP, UPDATES = 16, 16, 2
 SETS = ("word_problems:train", "programs:train")
@@ -45,7 +51,7 @@ class Curve(TrainerCallback):
         self.reward, self.points = reward, []
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        if logs and "reward" in logs:  # once a round: trl logs it where it has drawn
+        if logs and "reward" in logs:  # once a round, where it was drawn
             self.points.append(self.reward.parts["correct"])
 
 
@@ -53,29 +59,53 @@ def train(model_path: str, seed: int, rounds: int, ours: bool) -> tuple[list[flo
     """(accuracy of each round, seconds)."""
     model, tokenizer = pretrained.load(model_path)
     problems = [p for group in zip(*(load(name, 512, seed) for name in SETS), strict=True) for p in group][: rounds * PROMPTS]
-    with RewardFunction({p.id: p for p in problems}, Rubric(rules={"format": 0.2}), tokenizer, "") as reward, \
-            tempfile.TemporaryDirectory() as folder:
+    with (
+        RewardFunction({p.id: p for p in problems}, Rubric(rules={"format": 0.2}), tokenizer, "") as reward,
+        tempfile.TemporaryDirectory() as folder,
+    ):
+        made = (_ours if ours else _trls)(model, tokenizer, problems, reward, folder, seed, rounds)
         curve = Curve(reward)
-        options: dict[str, Any] = {
-            "model": model, "args": _config(folder, seed, rounds), "reward_funcs": reward, "processing_class": tokenizer,
-            "train_dataset": Dataset.from_list([{"prompt": p.prompt, "problem": p.id, "visit": 0} for p in problems]), "callbacks": [curve],
-        }
-        trainer = PolicyTrainer(**options, seed_parts=(seed,), open_thinking=False, balance=Balance(model, OFF)) if ours else Plain(**options)
-        trainer.remove_callback(PrinterCallback)
+        made.add_callback(curve)
+        made.remove_callback(PrinterCallback)
         began = time.perf_counter()
-        trainer.train()
+        made.train()
         return curve.points, time.perf_counter() - began
 
 
-def _config(folder: str, seed: int, rounds: int) -> GRPOConfig:
-    return GRPOConfig(
-        output_dir=folder, max_steps=rounds * UPDATES, per_device_train_batch_size=PROMPTS * GROUP // UPDATES, steps_per_generation=UPDATES,
-        gradient_accumulation_steps=1, num_generations=GROUP, shuffle_dataset=False, max_completion_length=64, temperature=1.0, top_k=0,
-        learning_rate=1.5e-4, lr_scheduler_type="constant_with_warmup", warmup_steps=4, weight_decay=0.0, max_grad_norm=1.0, beta=0.0,
-        epsilon=0.2, epsilon_high=0.28, loss_type="dapo", scale_rewards="group", importance_sampling_level="token",
-        router_aux_loss_coef=0.0, seed=seed, data_seed=seed, logging_steps=1, save_strategy="no", report_to=[], disable_tqdm=True,
-        use_cpu=True, bf16=False, gradient_checkpointing=False,
+def _ours(
+    model: LanguageModel, tokenizer: Tokenizer, problems: Sequence[Problem], reward: RewardFunction, folder: str, seed: int, rounds: int
+) -> Trainer:
+    plan = GrpoPlan(PROMPTS, GROUP, UPDATES, Sampling(64), Objective(), (seed,))
+    args = TrainingArguments(
+        **_common(folder, seed, rounds), per_device_train_batch_size=1, train_sampling_strategy="sequential", remove_unused_columns=False
     )
+    visits = [Visit(p.prompt, p.id, 0) for p in problems]
+    return PolicyTrainer(model, tokenizer, args, plan, visits, reward, Balance(model, OFF))
+
+
+def _trls(
+    model: LanguageModel, tokenizer: Tokenizer, problems: Sequence[Problem], reward: RewardFunction, folder: str, seed: int, rounds: int
+) -> Trainer:
+    args = GRPOConfig(
+        **_common(folder, seed, rounds), per_device_train_batch_size=PROMPTS * GROUP // UPDATES, steps_per_generation=UPDATES,
+        num_generations=GROUP, shuffle_dataset=False, max_completion_length=64, temperature=1.0, top_k=0, beta=0.0, epsilon=0.2,
+        epsilon_high=0.28, loss_type="dapo", scale_rewards="group", importance_sampling_level="token", router_aux_loss_coef=0.0,
+    )
+
+    def graded(completion_ids: list[list[int]], problem: list[str], **_: object) -> list[float | None]:
+        return reward.finish(problem, completion_ids)
+
+    rows = Dataset.from_list([{"prompt": p.prompt, "problem": p.id} for p in problems])
+    return Plain(model=model, args=args, reward_funcs=graded, train_dataset=rows, processing_class=tokenizer)
+
+
+def _common(folder: str, seed: int, rounds: int) -> dict[str, Any]:
+    return {
+        "output_dir": folder, "max_steps": rounds * UPDATES, "gradient_accumulation_steps": 1, "learning_rate": 1.5e-4,
+        "lr_scheduler_type": "constant_with_warmup", "warmup_steps": 4, "weight_decay": 0.0, "max_grad_norm": 1.0, "seed": seed,
+        "data_seed": seed, "logging_steps": 1, "save_strategy": "no", "report_to": [], "disable_tqdm": True, "use_cpu": True,
+        "bf16": False, "gradient_checkpointing": False,
+    }
 
 
 def means(points: Sequence[float]) -> list[float]:

@@ -12,19 +12,31 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from datasets import Dataset
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import LogitsProcessorList, PreTrainedTokenizerFast, PrinterCallback
+from transformers import (
+    LogitsProcessorList,
+    PreTrainedTokenizerFast,
+    PrinterCallback,
+    Trainer,
+    TrainingArguments,
+)
 from trl import GRPOConfig, GRPOTrainer, SFTTrainer
 
+from eval.engine.types import Sampling
+from eval.language_model import LanguageModel
 from pipeline.bench import rollouts
 from pipeline.data.rows import Collator
 from pipeline.moe.balance import Balance
 from pipeline.moe.balancing import Balancing
-from pipeline.rl.policy import PolicyTrainer
+from pipeline.rl.objective import Objective
+from pipeline.rl.plan import GrpoPlan
+from pipeline.rl.rollout_replay import ReplaySource
+from pipeline.rl.rollouts.drawing import Visit
+from pipeline.rl.trainer import PolicyTrainer
 from pipeline.training.schedule import Schedule
 from pipeline.training.supervised import Plan, WeightedTrainer, config
 
@@ -67,32 +79,15 @@ def _compare(case: Callable[[int, bool], float], rounds: int, tell: Callable[[st
 
 
 def grpo_seconds(
-    case: str, number: int, ours: bool, replay: Literal["rollout"] | None = None, clock: Callable[[], float] | None = None
+    case: str, number: int, ours: bool, replay: ReplaySource | None = None, clock: Callable[[], float] | None = None
 ) -> float:
     """One generation and its updates; ours may replay experts."""
-    model, words = rollouts.build(rollouts.CASES[case].architecture), tokenizer()
-    asked = rollouts.requests(ROLLOUTS, len(words), seed=number)
+    model = rollouts.build(rollouts.CASES[case].architecture)
+    asked = rollouts.requests(ROLLOUTS, len(tokenizer()), seed=number)
     ends = rollouts.Ends(rollouts.lengths(ROLLOUTS, seed=number))
     prompts = [" ".join(f"t{token}" for token in request.prompt) for request in asked]
-
-    def reward(completion_ids: Sequence[list[int]], **_: Any) -> list[float]:
-        return [float(place % 2) for place, _ in enumerate(completion_ids)]
-
     with tempfile.TemporaryDirectory() as folder:
-        options: dict[str, Any] = {
-            "model": model, "args": _grpo(folder), "reward_funcs": reward, "processing_class": words,
-            "train_dataset": Dataset.from_list([{"prompt": p, "problem": str(i), "visit": 0} for i, p in enumerate(prompts)]),
-        }
-        if ours:
-            balance = Balance(model, NOT_BALANCED)
-            trainer = PolicyTrainer(**options, seed_parts=(number,), open_thinking=False, balance=balance, replay=replay)
-            trainer.engine = rollouts.DrivenEngine(model, ends, experts=[router.users for router in balance.routers] if replay else [])
-        else:
-            trainer = GRPOTrainer(**options)
-            plain = model.generate
-            model.generate = lambda *args, **given: plain(
-                *args, **given, logits_processor=LogitsProcessorList([rollouts.DrivenProcessor(ends)])
-            )
+        trainer = (_ours if ours else _trls)(model, prompts, ends, folder, number, replay)
         trainer.remove_callback(PrinterCallback)
         seconds = rollouts.seconds(trainer.train, clock)
     if trainer.state.num_input_tokens_seen < sum(ends.lengths):
@@ -100,14 +95,56 @@ def grpo_seconds(
     return seconds
 
 
-def _grpo(folder: str) -> GRPOConfig:
-    return GRPOConfig(
-        output_dir=folder, max_steps=UPDATES, per_device_train_batch_size=ROLLOUTS // UPDATES, steps_per_generation=UPDATES,
-        gradient_accumulation_steps=1, num_generations=rollouts.GROUP, shuffle_dataset=False, max_completion_length=rollouts.MOST,
-        temperature=1.0, top_k=0, learning_rate=1e-4, beta=0.0, epsilon=0.2, epsilon_high=0.28, loss_type="dapo", scale_rewards="group",
-        save_strategy="no", report_to=[], disable_tqdm=True, logging_strategy="no", use_cpu=True, bf16=False,
-        gradient_checkpointing=False,
+class _Alternating:
+    """Rewards of 0 and 1 by turns, so that no group is without signal."""
+
+    def begin(self, problem: str, ids: Sequence[int]) -> None:
+        pass
+
+    def totals(self, problems: Sequence[str], completions: Sequence[Sequence[int]]) -> list[float | None]:
+        return [float(place % 2) for place, _ in enumerate(completions)]
+
+    finish = totals
+
+
+def _ours(
+    model: LanguageModel, prompts: Sequence[str], ends: rollouts.Ends, folder: str, number: int, replay: ReplaySource | None
+) -> Trainer:
+    balance = Balance(model, NOT_BALANCED)
+    plan = GrpoPlan(len(prompts), rollouts.GROUP, UPDATES, Sampling(rollouts.MOST), Objective(), (number,), replay=replay)
+    args = TrainingArguments(**_COMMON, output_dir=folder, per_device_train_batch_size=1, train_sampling_strategy="sequential",
+                             remove_unused_columns=False)
+    visits = [Visit(prompt, str(place), 0) for place, prompt in enumerate(prompts)]
+    trainer = PolicyTrainer(model, tokenizer(), args, plan, visits, _Alternating(), balance)
+    recorded = [router.users for router in balance.routers] if replay else []
+    trainer.drawing.engine = rollouts.DrivenEngine(model, ends, experts=recorded)
+    return trainer
+
+
+def _trls(
+    model: LanguageModel, prompts: Sequence[str], ends: rollouts.Ends, folder: str, _number: int, _replay: ReplaySource | None
+) -> Trainer:
+    def reward(completion_ids: Sequence[list[int]], **_: object) -> list[float]:
+        return [float(place % 2) for place, _ in enumerate(completion_ids)]
+
+    args = GRPOConfig(
+        **_COMMON, output_dir=folder, per_device_train_batch_size=ROLLOUTS // UPDATES, steps_per_generation=UPDATES,
+        num_generations=rollouts.GROUP, shuffle_dataset=False, max_completion_length=rollouts.MOST, temperature=1.0, top_k=0, beta=0.0,
+        epsilon=0.2, epsilon_high=0.28, loss_type="dapo", scale_rewards="group",
     )
+    rows = Dataset.from_list([{"prompt": prompt} for prompt in prompts])
+    trainer = GRPOTrainer(model=model, args=args, reward_funcs=reward, processing_class=tokenizer(), train_dataset=rows)
+    plain = model.generate  # type: ignore[attr-defined]
+    model.generate = lambda *args, **given: plain(  # type: ignore[attr-defined]
+        *args, **given, logits_processor=LogitsProcessorList([rollouts.DrivenProcessor(ends)])
+    )
+    return trainer
+
+
+_COMMON: dict[str, Any] = {  # of TrainingArguments and of GRPOConfig, whose types no checker knows
+    "max_steps": UPDATES, "learning_rate": 1e-4, "save_strategy": "no", "report_to": [], "disable_tqdm": True, "logging_strategy": "no",
+    "use_cpu": True, "bf16": False, "gradient_checkpointing": False, "gradient_accumulation_steps": 1,
+}
 
 
 def sft_seconds(number: int, ours: bool) -> float:

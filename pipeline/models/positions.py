@@ -18,7 +18,7 @@ def rescaled(model: Any, length: int, scaling: dict[str, Any] | None) -> Any:
     """
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    from pipeline.models.pretrained import prepare
+    from pipeline.models.build import prepare
 
     config = AutoConfig.for_model(**model.config.to_dict())
     original = config.max_position_embeddings

@@ -1,71 +1,96 @@
-"""Prompts of a GRPO batch, read once for the whole group that answers them, with gradients.
+"""The forwards of a minibatch under the policy: every row whole, or each prompt once for all rows that answer it.
 
 Keys and values of a prompt do not depend on what follows it, so the completions of a group can go on from one forward of it. trl
 reads the prompt again in every row. Of the steps of `retort bench train` (prompts of 48 to 80 tokens, completions of 60 on the mean,
-groups of 8) that takes 39% of the tokens away.
+groups of 8) sharing prompts takes 39% of the tokens away.
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Protocol
 
 import torch
 from torch import Tensor
 from transformers import DynamicCache
 
+from eval.language_model import LanguageModel
 from pipeline.moe.balance import Balance
+from pipeline.rl.batch import Batch
 from pipeline.rl.rollout_replay import RolloutReplay
-from pipeline.training.chunks import trim
-from pipeline.training.logprobs import few, of_logits
+from pipeline.training.logprobs import completion_logprobs, few, of_logits
+
+
+class Forwards(Protocol):
+    """Gives log-probabilities and entropies of some rows of a minibatch, as often as it is asked."""
+
+    def lengths(self) -> Tensor:
+        """How many tokens a forward of each row reads, [rows]."""
+        ...
+
+    def completion_logprobs(self, rows: Tensor, part: Batch) -> tuple[Tensor, Tensor]:
+        """Of the completions of `part`, which is the minibatch's rows at `rows`: both [part, seq], 0 where there is padding."""
+        ...
+
+
+class WholeRows:
+    """Each row is read from its prompt's first token on."""
+
+    def __init__(self, model: LanguageModel, batch: Batch, temperature: float, replay: RolloutReplay | None) -> None:
+        self.model, self.batch, self.temperature, self.replay = model, batch, temperature, replay
+
+    def lengths(self) -> Tensor:
+        return self.batch.completion_mask.sum(dim=1) + self.batch.prompt_mask.sum(dim=1)
+
+    def completion_logprobs(self, rows: Tensor, part: Batch) -> tuple[Tensor, Tensor]:
+        with self.replay.of(part) if self.replay else contextlib.nullcontext():
+            return completion_logprobs(self.model, part.ids, part.mask, part.completion_ids.shape[1], self.temperature)
 
 
 class SharedPrompts:
-    """The different prompts of a batch, read in one forward, from which `completion_logprobs` goes on as often as it is asked.
+    """The different prompts of a minibatch, read in one forward, from which the completions go on.
 
     Loss and gradients are those of rows that are read whole, to rounding; so are the routings that `balance` hears of, in which a
     prompt counts once a row. With `replay`, a prompt takes the experts recorded with the first of its rows.
     """
 
-    def __init__(self, model: Any, inputs: Mapping[str, Any], balance: Balance, replay: RolloutReplay | None) -> None:
-        self.model, self.balance, self.replay = model, balance, replay
-        first, self.prompt_of = _different(inputs["prompt_ids"], inputs["prompt_mask"])
-        asked = trim(inputs, first)
-        self.mask = asked["prompt_mask"]
+    def __init__(
+        self, model: LanguageModel, batch: Batch, temperature: float, replay: RolloutReplay | None, balance: Balance
+    ) -> None:
+        self.model, self.batch, self.temperature, self.replay, self.balance = model, batch, temperature, replay, balance
+        first, self.prompt_of = _different(batch.prompt_ids, batch.prompt_mask)
+        asked = batch.trimmed(first)
+        self.mask = asked.prompt_mask  # [prompts, prompt]
         self.cache = DynamicCache()
         with replay.of(asked, "prompt") if replay else contextlib.nullcontext():
-            read = model(input_ids=asked["prompt_ids"], attention_mask=self.mask, past_key_values=self.cache, logits_to_keep=1)
+            read = model(input_ids=asked.prompt_ids, attention_mask=self.mask, past_key_values=self.cache, logits_to_keep=1)
         self.last = read.logits  # after each prompt, [prompts, 1, vocabulary]
         self.read = balance.withdraw()
-        self.rows = torch.zeros(0, dtype=torch.long)
 
     @staticmethod
-    def fit(trainer: Any, model: Any, inputs: Mapping[str, Any], balance: Balance) -> bool:
+    def fit(model: LanguageModel, batch: Batch, balance: Balance) -> bool:
         """Whether rows of the batch have a prompt in common and can share it. On GPUs, where this was not measured, they do not; nor
-        where experts have a capacity, since whom they drop depends on who else is read; nor where logits cannot be held at once, or
-        trl's own auxiliary loss is on."""
-        ids = inputs["completion_ids"]
-        if balance.balancing.capacity or trainer.aux_loss_enabled or not few(trainer, model, ids, ids.shape[1]):
+        where experts have a capacity, since whom they drop depends on who else is read; nor where logits cannot be held at once."""
+        if balance.balancing.capacity or not few(model, batch.completion_ids, batch.completion_ids.shape[1]):
             return False  # before prompts are compared, for which a GPU would be waited for
-        first, _ = _different(inputs["prompt_ids"], inputs["prompt_mask"])
-        return len(first) < len(ids)
+        first, _ = _different(batch.prompt_ids, batch.prompt_mask)
+        return len(first) < len(batch)
 
-    @contextlib.contextmanager
-    def answered(self, rows: Tensor, inputs: Mapping[str, Any]) -> Iterator[None]:
-        """While this lasts, `completion_logprobs` is asked of these rows [part] of the batch, whose `inputs` are given."""
-        self.rows = rows
-        with self.replay.of(inputs, "completion") if self.replay else contextlib.nullcontext():
-            yield
+    def lengths(self) -> Tensor:
+        return self.batch.completion_mask.sum(dim=1)
 
-    def completion_logprobs(self, ids: Tensor, mask: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-        """As `logprobs.completion_logprobs` has them, of completions ids [part, count] with their mask."""
-        prompt = self.prompt_of[self.rows]
+    def completion_logprobs(self, rows: Tensor, part: Batch) -> tuple[Tensor, Tensor]:
+        ids, prompt = part.completion_ids, self.prompt_of[rows]  # [part, seq], [part]
         cache = DynamicCache()
         for place, layer in enumerate(self.cache.layers):
             cache.update(layer.keys[prompt], layer.values[prompt], place)
-        logits = self.model(input_ids=ids, attention_mask=torch.cat([self.mask[prompt], mask], dim=1), past_key_values=cache).logits
+        mask = torch.cat([self.mask[prompt], part.completion_mask], dim=1)
+        with self.replay.of(part, "completion") if self.replay else contextlib.nullcontext():
+            logits = self.model(input_ids=ids, attention_mask=mask, past_key_values=cache).logits
         self.balance.goes_on(self.read, prompt)
-        first, others = of_logits(self.last[prompt], ids[:, :1], temperature), of_logits(logits[:, :-1], ids[:, 1:], temperature)
-        logprobs, entropies = (torch.cat(both, dim=1).masked_fill(mask == 0, 0) for both in zip(first, others, strict=True))
+        # A prompt's last position tells of the first token of the completion, each token of it of the next.
+        first = of_logits(self.last[prompt], ids[:, :1], self.temperature)
+        others = of_logits(logits[:, :-1], ids[:, 1:], self.temperature)
+        padding = part.completion_mask == 0
+        logprobs, entropies = (torch.cat(both, dim=1).masked_fill(padding, 0) for both in zip(first, others, strict=True))
         return logprobs, entropies
 
 

@@ -1,200 +1,246 @@
-"""GRPO through trl's GRPOTrainer, with our rollout engine in it and no padding carried through the loss."""
+"""GRPO, a step from top to bottom: draw, grade, advantages, loss, optimizer step.
 
-import contextlib
-from collections.abc import Sequence
-from typing import Any, Literal
+Why this is transformers' Trainer and not trl's GRPOTrainer. trl's loop is built around its own sampler, generation buffer and
+padded dictionaries. To draw with our engine, to grade while drawing, to leave out rows without a gradient, to read a prompt once
+for its group and to replay experts, eight of its private methods had to be overridden against the flow of it, and its next release
+could change each of them. What is left of the algorithm is short (`advantages.py`, `loss.py`) and is tested against trl's numbers.
+transformers' Trainer stays for what it does well: optimizer, schedule, precision, processes (through accelerate), checkpoints.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import torch
-from torch import Tensor
-from trl import GRPOTrainer
+from accelerate.utils import gather_object, set_seed
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.utils.data import Dataset, default_collate
+from transformers import Trainer, TrainingArguments
 
-from eval.engine import engine_for
-from eval.engine.types import Engine, Request, Sampled, Sampling, rollout_seed
-from eval.prompts import encode_text
+from eval.engine.types import Sampled
+from eval.language_model import LanguageModel, Tokenizer
+from pipeline.contract.checkpoints import Checkpoints
 from pipeline.contract.errors import StageError
+from pipeline.contract.processes import share_of
+from pipeline.disk.durable import JsonObject
 from pipeline.moe.balance import Balance
 from pipeline.moe.routers import routers
-from pipeline.rl.dynamic_sampling import DynamicSampling
-from pipeline.rl.reward_function import RewardFunction
-from pipeline.rl.rollout_model import RolloutModel
+from pipeline.rl.advantages import Advantages, group_advantages, rewards_of
+from pipeline.rl.batch import Batch, padded, shuffled
+from pipeline.rl.forwards import Forwards, SharedPrompts, WholeRows
+from pipeline.rl.objective import Counts
+from pipeline.rl.plan import GrpoPlan
+from pipeline.rl.reference import Reference
 from pipeline.rl.rollout_replay import RolloutReplay
-from pipeline.rl.shared_prompts import SharedPrompts
-from pipeline.rl.vllm_engine import VllmEngine
-from pipeline.training.chunks import chunks, trim
-from pipeline.training.logprobs import completion_logprobs
+from pipeline.rl.rollouts.drawing import Drawing, Visit, native
+from pipeline.rl.rollouts.dynamic_sampling import DynamicSampling
+from pipeline.rl.rollouts.reward_function import Grading
+from pipeline.rl.rollouts.vllm_engine import VllmEngine
+from pipeline.training.chunks import chunks
+from pipeline.training.logprobs import completion_logprobs, fused_head
 from pipeline.training.master_weights import with_masters
-from pipeline.training.resumable import Resumable
-
-ADDITIVE_LOSSES = ("dapo", "cispo", "vespo")  # sums over tokens with a divisor of the whole batch: they may be split
+from pipeline.training.resumable import Resumable, Stateful
 
 
-class PolicyTrainer(Resumable, GRPOTrainer):
-    """GRPOTrainer that samples with our engine, leaves out of the loss what cannot move it, and can be resumed anywhere.
+class PolicyTrainer(Resumable, Trainer):
+    """Group-relative policy optimization of `model` on `visits`, which are used once and in their order, `plan.prompts` a round.
 
-    - Rollouts come from `eval.engine`, whose log-probabilities of the drawn tokens equal the full forward's, so the old
-      policy's are not computed a second time. A `RewardFunction` grades each while others are written.
-    - With `dynamic`, groups without signal give way to others before trl sees them; it needs a `RewardFunction`.
-    - With beta 0 and no auxiliary terms, rows whose advantage is zero have no gradient and are not run.
-    - Rows are sorted by length and run in chunks without the columns that are padding for a whole chunk; on CPUs a prompt is
-      read once for the rows that answer it (`shared_prompts`).
-    - The auxiliary losses are those of `balance`; trl's own, which some families' configs switch on, is off.
-    - With `replay` "rollout", training takes the experts that the rollout took; with "policy", those that the policy took in a
-      forward before the first update (R3 and R2 of arXiv 2510.11370).
-    - With a `rollout_dtype`, rollouts come from a copy of the model in that precision.
-
-    A row of the dataset is one visit of a problem: its `prompt`, the `problem`'s id, and the `visit`, counted from 0. The rows are
-    used once and in their order. A rollout's draws come from (`seed_parts`, problem, visit, place in the group) alone.
+    A round draws and grades the rollouts of its visits; the plan's updates, one `training_step` each, then share them. The state of
+    a training between two steps is the model, the optimizer, torch's random stream and, inside a round, its minibatches: with these
+    in a checkpoint a training that was cut off ends with the bytes of one that was not.
     """
 
     def __init__(
-        self,
-        *args: Any,
-        seed_parts: tuple[str | int, ...],
-        open_thinking: bool,
-        balance: Balance,
-        replay: Literal["rollout", "policy"] | None = None,
-        rollout_dtype: torch.dtype | None = None,
-        dynamic: DynamicSampling | None = None,
-        **kwargs: Any,
+        self, model: LanguageModel, tokenizer: Tokenizer, args: TrainingArguments, plan: GrpoPlan, visits: Sequence[Visit],
+        grading: Grading, balance: Balance, dynamic: DynamicSampling | None = None,
     ) -> None:
-        super().__init__(*args, **kwargs)
-        (reward,) = self.reward_funcs
-        self.reward = reward if isinstance(reward, RewardFunction) else None
-        self.seed_parts, self.open_thinking, self.balance = seed_parts, open_thinking, balance
-        policy = self.accelerator.unwrap_model(self.model)
-        self.replay = RolloutReplay(self, policy, replay) if replay and routers(policy) else None
-        self.rollouts = RolloutModel(policy, rollout_dtype)
-        recorded = [router.users for router in routers(self.rollouts.model)] if self.replay and replay == "rollout" else []
-        self.engine: Engine = (
-            VllmEngine(self) if self.use_vllm else engine_for(self.rollouts.model, self.processing_class, experts=recorded)
-        )
-        self.dynamic = dynamic
-        if dynamic:
-            self._check_dynamic()
-        self.sampled: list[Sampled] = []
-        self.prompts: SharedPrompts | None = None  # of the batch whose loss is being computed
+        """`args.max_steps` are the optimizer steps, `plan.updates` for each round. Raises StageError for a plan that does not fit
+        the number of processes."""
+        steps = _Steps(args.max_steps * args.world_size)
+        super().__init__(model=model, args=args, train_dataset=steps, data_collator=default_collate, processing_class=tokenizer)
+        if args.n_gpu > 1:
+            raise StageError(f"one process sees {args.n_gpu} GPUs; start it with an accelerate config, or show it one by "
+                             "CUDA_VISIBLE_DEVICES")
+        set_seed(args.seed, device_specific=True)  # rows are dealt to updates at random, on each process in its own order
+        self.plan, self.visits, self.grading, self.balance, self.dynamic = plan, visits, grading, balance, dynamic
+        self.policy: LanguageModel = self.accelerator.unwrap_model(self.model)
+        self.temperature = plan.sampling.temperature
+        self.replay = RolloutReplay(self.policy, plan.replay, self.temperature) if plan.replay and routers(self.policy) else None
+        self.reference = Reference(self.policy, self.temperature) if plan.objective.beta else None
+        self.drawing = self._drawing(tokenizer)
+        self.minibatches: list[Batch] = []  # of this round, one an update
+        self.counts = Counts(1.0, 1.0)
+        self.figures: dict[str, float] = {}  # of this round, for the log
+        self._check_dynamic()
 
-    def create_optimizer(self, *args: Any, **kwargs: Any) -> Any:
-        """trl's, with fp32 copies of weights that are in half precision."""
-        self.optimizer = with_masters(super().create_optimizer(*args, **kwargs))
+    def training_step(self, model: nn.Module, inputs: object, num_items_in_batch: object = None) -> Tensor:
+        """One optimizer step's gradients, on rollouts that are drawn anew where a round begins; returns the loss, a scalar."""
+        number, update = divmod(self.state.global_step, self.plan.updates)
+        if update == 0:
+            self.minibatches = self.roll_out(self.visits[number * self.plan.prompts : (number + 1) * self.plan.prompts])
+        model.train()
+        with self.compute_loss_context_manager():
+            loss = self.loss(model, self.minibatches[update])
+        self.accelerator.backward(loss)
+        return loss.detach()
+
+    def roll_out(self, visits: Sequence[Visit]) -> list[Batch]:
+        """The rollouts of a round, drawn and graded and with their advantages, as one minibatch for each update."""
+        self.drawing.source.refresh()
+        asked, sampled = self._draw(self._own(visits))
+        rewards = rewards_of(self.grading.finish([one.problem for one in asked], [one.ids for one in sampled]))
+        everyones = self.accelerator.gather(rewards.to(self.accelerator.device))  # [rollouts of all processes]
+        advantages = group_advantages(everyones, self.plan.group_size, self.plan.scale)
+        begins = self.accelerator.process_index * len(asked)
+        batch = padded(self.drawing.prompts(asked), sampled, self.drawing.tokenizer.pad_token_id).to(self.accelerator.device)
+        batch = replace(batch, advantages=advantages.values[begins : begins + len(asked)])
+        batch = self._scored(batch, sampled)
+        self._count(batch, everyones, advantages)
+        return shuffled(batch, self.plan.updates)
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """This process's share in the loss of an optimizer step, a scalar with its graph.
+
+        Rows without a gradient are left out, and the others run in chunks of similar length. A sharded model is run once on all
+        rows instead: its forwards are collective, and other processes would have other numbers of chunks.
+        """
+        everything = torch.arange(len(batch))
+        if not self.sharded:
+            moving = self.plan.objective.moves(batch)
+            batch = batch.trimmed(moving if len(moving) else everything[:1])  # one row at least, for a loss with a graph
+        total = torch.zeros((), device=batch.advantages.device)
+        entropies = []
+        for part, logprobs, entropy in self._forwards(model, batch):
+            total = total + self.plan.objective.loss(logprobs, part, self.counts)
+            entropies.append(float((entropy * part.completion_mask).sum() / part.completion_mask.sum().clamp(min=1)))
+        self.figures["entropy"] = _mean(gather_object(entropies))
+        return total + self.balance.loss()
+
+    def _forwards(self, model: nn.Module, batch: Batch) -> Iterator[tuple[Batch, Tensor, Tensor]]:
+        """Parts of the batch, with log-probabilities and entropies of their completions, both [part, seq]."""
+        policy: LanguageModel = model  # type: ignore[assignment]  # as accelerate wraps it: a forward has to go through that
+        if not self.sharded and SharedPrompts.fit(policy, batch, self.balance):
+            forwards: Forwards = SharedPrompts(policy, batch, self.temperature, self.replay, self.balance)
+        else:
+            forwards = WholeRows(policy, batch, self.temperature, self.replay)
+        lengths = forwards.lengths().tolist()
+        for places in [list(range(len(batch)))] if self.sharded else chunks(lengths):
+            rows = torch.tensor(places)
+            part = batch.trimmed(rows)
+            yield part, *forwards.completion_logprobs(rows, part)
+
+    def _own(self, visits: Sequence[Visit]) -> list[Visit]:
+        """This process's part of a round: each visit once for every rollout of its group, groups side by side."""
+        everyones = [visit for visit in visits for _ in range(self.plan.group_size)]
+        share = share_of(len(everyones))
+        begins = self.accelerator.process_index * share
+        return everyones[begins : begins + share]
+
+    def _draw(self, visits: list[Visit]) -> tuple[list[Visit], list[Sampled]]:
+        """What was asked and drawn: `visits`, or others in the place of groups that teach nothing."""
+
+        def draw(asked: Sequence[Visit]) -> list[Sampled]:
+            # Grading begins while other rollouts are still written.
+            first = self.accelerator.process_index * len(asked)
+            return self.drawing.draw(asked, first, lambda place, one: self.grading.begin(asked[place].problem, one.ids))
+
+        def rewards(asked: Sequence[Visit], drawn: Sequence[Sampled]) -> list[float | None]:
+            return self.grading.totals([one.problem for one in asked], [one.ids for one in drawn])
+
+        if self.dynamic:
+            return self.dynamic.fill(visits, draw, rewards)
+        return visits, draw(visits)
+
+    def _scored(self, batch: Batch, sampled: Sequence[Sampled]) -> Batch:
+        """With what the policy, before its first update on them, and the reference make of the rollouts."""
+        if self.plan.vllm:
+            # vLLM's log-probabilities are not quite the policy's: both are kept, and the objective weighs by their ratio.
+            batch = replace(batch, sampler_logprobs=batch.logprobs)
+        if self.replay:
+            batch = self.replay.record(batch, sampled)
+        elif self.plan.vllm:
+            count = batch.completion_ids.shape[1]
+            with torch.no_grad():
+                batch = replace(batch, logprobs=completion_logprobs(self.policy, batch.ids, batch.mask, count, self.temperature)[0])
+        return replace(batch, reference=self.reference.logprobs(batch)) if self.reference else batch
+
+    def _count(self, batch: Batch, rewards: Tensor, advantages: Advantages) -> None:
+        """Count what the round's losses are divided by, and what the log tells of it. `rewards` [rollouts] are of all processes."""
+        lengths = self.accelerator.gather(batch.completion_mask.sum(dim=1))  # [rollouts]
+        prompts = self.accelerator.gather(batch.prompt_mask.sum(dim=1))
+        updates = self.accelerator.num_processes * self.plan.updates
+        self.counts = Counts(lengths.sum().clamp(min=1.0) / updates, self.plan.rollouts / updates)
+        self.state.num_input_tokens_seen += int(lengths.sum() + prompts.sum())
+        self.figures = {
+            "reward": torch.nanmean(rewards).item(),
+            "length": lengths.float().mean().item(),
+            "groups_without_signal": advantages.without_signal,
+        }
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Trainer's, with the figures of a round beside the first loss that comes of it, and the entropy beside each."""
+        if "loss" in logs:  # and not the summary that Trainer logs at the end
+            logs = {**logs, **self.figures}
+            self.figures = {}
+        super().log(logs, start_time)
+
+    def create_optimizer(self, model: nn.Module | None = None) -> Optimizer:
+        """Trainer's, with fp32 copies of weights that are in half precision."""
+        self.optimizer = with_masters(super().create_optimizer(model))
         return self.optimizer
 
-    def _check_dynamic(self) -> None:
-        if self.args.per_device_train_batch_size * self.args.steps_per_generation % self.num_generations:
-            raise StageError("dynamic sampling needs whole groups in every process: prompts_per_step is no multiple of their number")
-        if self.use_vllm and self.accelerator.num_processes > 1:
-            # trl's generate is a collective of all processes, which need not have as many groups without signal
-            raise StageError("dynamic sampling with engine vllm is for one process")
+    def train_with(self, checkpoints: Checkpoints, **beside: Stateful) -> None:
+        with fused_head(self.policy, self.temperature):
+            super().train_with(checkpoints, **beside)
 
-    def own_state(self) -> dict[str, Any]:
-        """The generation buffer and the place in it, and a reference model that moves: trl saves none of them."""
-        reference = self.ref_model.state_dict() if self.args.sync_ref_model and self.ref_model is not None else None
-        replay = self.replay.state() if self.replay else None
-        dynamic = self.dynamic.state() if self.dynamic else None
-        return {"step": self._step, "buffer": self._buffered_inputs, "reference": reference, "replay": replay, "dynamic": dynamic}
+    def own_state(self) -> JsonObject:
+        """What is left of a round, and what draws and replays besides the model."""
+        rest = self.minibatches if self.state.global_step % self.plan.updates else []
+        return {
+            "minibatches": [batch.tensors() for batch in rest],
+            "counts": [float(self.counts.tokens), float(self.counts.sequences)],
+            "replay": self.replay.state() if self.replay else None,
+            "dynamic": self.dynamic.state() if self.dynamic else None,
+        }
 
-    def restore_own(self, state: dict[str, Any]) -> None:
-        self._step, self._buffered_inputs = state["step"], state["buffer"]
+    def restore_own(self, state: JsonObject) -> None:
+        self.minibatches = [Batch(**tensors).to(self.accelerator.device) for tensors in state["minibatches"]]
+        tokens, sequences = state["counts"]
+        self.counts = Counts(torch.tensor(tokens, device=self.accelerator.device), sequences)
         if self.replay:
             self.replay.restore(state["replay"])
         if self.dynamic:
             self.dynamic.restore(state["dynamic"])
-        if state["reference"] is not None:
-            self.ref_model.load_state_dict(state["reference"])
 
-    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> Any:
-        self.rollouts.refresh()
-        if self.dynamic:
-            inputs, self.sampled = self.dynamic.fill(inputs, self._draw, self._rewards)
-        else:
-            self.sampled = self._draw(inputs)
-        batch = super()._generate_and_score_completions(inputs)
-        return batch if self.replay is None else self.replay.record(batch, self.sampled)
+    def _drawing(self, tokenizer: Tokenizer) -> Drawing:
+        plan = self.plan
+        if plan.vllm:
+            engine = VllmEngine(self.policy, self.accelerator, tokenizer, plan.vllm, plan.sampling, plan.group_size, share_of(plan.rollouts))
+            return Drawing(engine, engine, tokenizer, plan.sampling, plan.group_size, plan.seed_parts, plan.open_thinking)
+        recorded = self.replay is not None and plan.replay == "rollout"
+        made, source = native(self.policy, tokenizer, plan.rollout_dtype, recorded)
+        return Drawing(made, source, tokenizer, plan.sampling, plan.group_size, plan.seed_parts, plan.open_thinking)
 
-    def _draw(self, rows: Sequence[dict[str, Any]]) -> list[Sampled]:
-        """A rollout of every row. Rows of one prompt stand side by side, and become one request."""
-        first = self.accelerator.process_index * len(rows)
-        prompts, _, _ = self._tokenize_prompts([row["prompt"] for row in rows])
-        requests: list[Request] = []
-        begins: list[int] = []  # the first row of each request
-        seeds: list[int] = []
-        for place, (row, prompt) in enumerate(zip(rows, prompts, strict=True)):
-            if not requests or requests[-1].prompt != prompt:
-                seeds = []
-                requests.append(Request(prompt, seeds))
-                begins.append(place)
-            seeds.append(rollout_seed(*self.seed_parts, row["problem"], row["visit"], (first + place) % self.num_generations))
+    def _check_dynamic(self) -> None:
+        if self.dynamic and share_of(self.plan.rollouts) % self.plan.group_size:
+            raise StageError("dynamic sampling needs whole groups in every process: prompts_per_step is no multiple of their number")
+        if self.dynamic and self.plan.vllm and self.accelerator.num_processes > 1:
+            # trl's generate is a collective of all processes, which need not have as many groups without signal
+            raise StageError("dynamic sampling with engine vllm is for one process")
 
-        def written(request: int, index: int, one: Sampled) -> None:
-            if self.reward:
-                self.reward.begin(rows[begins[request] + index]["problem"], one.ids)
 
-        sampling = Sampling(self.max_completion_length, self.temperature)
-        return [one for group in self.engine.sample(requests, sampling, written=written) for one in group]
+class _Steps(Dataset[dict[str, int]]):
+    """A row for each optimizer step of each process: Trainer counts by its dataset, and what is in a step we make ourselves."""
 
-    def _rewards(self, rows: Sequence[dict[str, Any]], sampled: Sequence[Sampled]) -> list[float | None]:
-        assert self.reward
-        return self.reward.totals([row["problem"] for row in rows], [one.ids for one in sampled])
+    def __init__(self, count: int) -> None:
+        self.count = count
 
-    def _generate_single_turn(self, *args: Any, **kwargs: Any) -> tuple[list[list[int]], list[list[float]] | None]:
-        """What was drawn; trl corrects by log-probabilities where those of the rollouts are not the policy's (vLLM)."""
-        return [one.ids for one in self.sampled], [one.logprobs for one in self.sampled] if self.use_vllm else None
+    def __len__(self) -> int:
+        return self.count
 
-    def _tokenize_prompts(self, prompts: list[str]) -> tuple[list[list[int]], None, dict[str, Any]]:
-        encode = {text: encode_text(self.processing_class, text, open_thinking=self.open_thinking) for text in set(prompts)}
-        return [encode[text] for text in prompts], None, {}
+    def __getitem__(self, index: int) -> dict[str, int]:
+        return {"step": index}
 
-    def _get_per_token_logps_and_entropies(
-        self, model: Any, input_ids: Tensor, attention_mask: Tensor, logits_to_keep: int, *args: Any, **kwargs: Any
-    ) -> Any:
-        """What trl asks for; the old policy's values are those recorded while sampling, and take no forward, but for vLLM's."""
-        # With an adapter and no reference model, trl asks the same model for the reference's values too.
-        only_old = self.beta == 0.0 or self.ref_model is not None
-        old = not torch.is_grad_enabled() and model is self.model and only_old and not self.use_vllm
-        if old:
-            recorded = torch.zeros(len(input_ids), logits_to_keep, device=input_ids.device)
-            for place, one in enumerate(self.sampled):
-                recorded[place, : len(one.logprobs)] = torch.tensor(one.logprobs)
-            return recorded, None, None
-        if self.prompts:
-            count = logits_to_keep
-            return *self.prompts.completion_logprobs(input_ids[:, -count:], attention_mask[:, -count:], self.temperature), None
-        if self._entropy_bonus_enabled or self.aux_loss_enabled:
-            return super()._get_per_token_logps_and_entropies(model, input_ids, attention_mask, logits_to_keep, *args, **kwargs)
-        return *completion_logprobs(self, model, input_ids, attention_mask, logits_to_keep), None
 
-    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
-        """trl's loss of a batch, with the auxiliary losses of the tokens that were run."""
-        loss: Tensor = self._policy_loss(model, inputs)
-        steps: int = self.current_gradient_accumulation_steps
-        return loss + self.balance.loss() / steps
-
-    def _policy_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
-        """trl's loss, summed over chunks of rows of similar length; rows that cannot move it are left out."""
-        if self.loss_type not in ADDITIVE_LOSSES or self._entropy_bonus_enabled or self.sharded:
-            return self._part_of_loss(model, inputs, torch.arange(len(inputs["completion_ids"])))
-        if self.beta == 0.0:
-            moving = (inputs["advantages"] != 0).nonzero().flatten()
-            inputs = trim(inputs, moving if len(moving) else torch.zeros(1, dtype=torch.long))
-        lengths = inputs["completion_mask"].sum(dim=1)
-        if SharedPrompts.fit(self, model, inputs, self.balance):
-            self.prompts = SharedPrompts(model, inputs, self.balance, self.replay)
-        else:
-            lengths = lengths + inputs["prompt_mask"].sum(dim=1)
-        total = torch.zeros((), device=lengths.device)
-        for places in chunks(lengths.tolist()):
-            total = total + self._part_of_loss(model, inputs, torch.tensor(places))
-        self.prompts = None
-        return total
-
-    def _part_of_loss(self, model: Any, inputs: dict[str, Any], rows: Tensor) -> Tensor:
-        part = trim(inputs, rows)
-        with self._reading(rows, part):
-            loss: Tensor = super()._compute_loss(model, part)
-        return loss
-
-    def _reading(self, rows: Tensor, part: dict[str, Any]) -> contextlib.AbstractContextManager[None]:
-        """What forwards of these rows of a batch need besides their tokens."""
-        if self.prompts:
-            return self.prompts.answered(rows, part)
-        return self.replay.of(part) if self.replay else contextlib.nullcontext()
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

@@ -1,14 +1,13 @@
 """What a GRPO training tells while it runs: a row a step for metrics.jsonl, and the figures of the display."""
 
-from typing import Any
-
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from pipeline.contract.stage import Context
+from pipeline.disk.durable import JsonObject
 from pipeline.moe.balance import Balance
-from pipeline.rl.dynamic_sampling import DynamicSampling
-from pipeline.rl.reward_function import RewardFunction
 from pipeline.rl.rollout_replay import RolloutReplay
+from pipeline.rl.rollouts.dynamic_sampling import DynamicSampling
+from pipeline.rl.rollouts.reward_function import RewardFunction
 
 
 class Watch(TrainerCallback):
@@ -19,22 +18,23 @@ class Watch(TrainerCallback):
         self.last: dict[str, float] = {}
         self.parts: list[RolloutReplay | DynamicSampling] = []
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> JsonObject:
         return {"last": self.last}
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def restore(self, state: JsonObject) -> None:
         self.last = state["last"]
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object) -> None:
         self.balance.step()
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, float] | None = None,
+               **kwargs: object) -> None:
         if not logs or "reward" not in logs:
-            return
+            return  # a further update on rollouts that were told of already
         self.last = {
             "reward": logs["reward"],
             "accuracy": self.reward.parts.get("correct", 0.0),
-            "length": logs["completions/mean_length"],
+            "length": logs["length"],
             "entropy": logs["entropy"],
         }
         for warning in self.balance.watch.warnings():
@@ -44,7 +44,7 @@ class Watch(TrainerCallback):
             **self.last,
             **{f"reward/{name}": value for name, value in self.reward.parts.items()},
             **{f"verdict/{name}": value for name, value in self.reward.verdicts.items()},
-            "groups_without_signal": logs["frac_reward_zero_std"],
+            "groups_without_signal": logs["groups_without_signal"],
             "gradient_norm": logs.get("grad_norm"),
             **self.balance.watch.figures(),
         }

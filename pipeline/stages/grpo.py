@@ -1,20 +1,41 @@
-"""`grpo`: reinforcement on verifiable problems with rule-based rewards, by trl's GRPOTrainer."""
+"""`grpo`: reinforcement on verifiable problems with rule-based rewards. The step itself is in `rl/trainer.py`."""
 
 import random
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from pipeline.contract.errors import StageError
 from pipeline.contract.fields import ArtifactType, ModelInput, PlugIn
+from pipeline.contract.processes import own
 from pipeline.contract.stage import Asks, Context, Metrics, Stage
 from pipeline.models.lora import Lora
 from pipeline.moe.balancing import Balancing
-from pipeline.rl.vllm_engine import Vllm, missing
+from pipeline.rl.rollouts.vllm import Vllm, missing
+from rewards.lazy import lazy
 from rewards.rubric import Rubric
 from rewards.types import Problem
 
-CLIPS = {"token": (0.2, 0.28), "sequence": (3e-4, 4e-4)}  # DAPO; GSPO, section 5.1
+with lazy:
+    import torch
+    from transformers import TrainingArguments
+
+    from eval.engine import engine_for
+    from eval.engine.types import Sampling
+    from eval.language_model import LanguageModel, Tokenizer
+    from eval.problems import load
+    from eval.prompts import THINK
+    from eval.protocol import Prompting
+    from eval.rollouts import collect
+    from pipeline.models import lora, pretrained
+    from pipeline.moe.balance import Balance
+    from pipeline.rl.objective import CLIPS, Objective
+    from pipeline.rl.plan import GrpoPlan
+    from pipeline.rl.rollouts.drawing import Visit
+    from pipeline.rl.rollouts.dynamic_sampling import DynamicSampling
+    from pipeline.rl.rollouts.reward_function import RewardFunction
+    from pipeline.rl.trainer import PolicyTrainer
+    from pipeline.rl.watch import Watch
 
 ProblemSets = Annotated[list[str], PlugIn("problem set")]
 
@@ -29,7 +50,7 @@ class Grpo(Stage):
     """
 
     kind: ClassVar[str] = "grpo"
-    version: ClassVar[int] = 5
+    version: ClassVar[int] = 6
     makes: ClassVar[ArtifactType] = "model"
     distributed: ClassVar[bool] = True
 
@@ -97,19 +118,6 @@ class Grpo(Stage):
         return [Asks(reference, self.problems_each, seed, "train") for reference in self.problems]
 
     def run(self, ctx: Context) -> Metrics:
-        import torch
-        from datasets import Dataset
-
-        from eval.problems import load
-        from eval.prompts import THINK
-        from pipeline.contract.processes import own
-        from pipeline.models import lora, pretrained
-        from pipeline.moe.balance import Balance
-        from pipeline.rl.dynamic_sampling import DynamicSampling
-        from pipeline.rl.policy import PolicyTrainer
-        from pipeline.rl.reward_function import RewardFunction
-        from pipeline.rl.watch import Watch
-
         model, tokenizer = pretrained.load(ctx.path(self.model))
         sets = [load(reference, self.problems_each, ctx.seed, base=self._folder) for reference in self.problems]
         problems = [problem for group in zip(*sets, strict=True) for problem in group]
@@ -118,7 +126,7 @@ class Grpo(Stage):
 
         known = {problem.id: problem for problem in problems}
         visits = self._visits(problems, ctx.seed, self.steps * (1 + self.dynamic_sampling))
-        planned = self.steps * self.prompts_per_step
+        planned = self.steps * self.prompts_per_step  # visits after these are what dynamic sampling may put in their place
         dynamic = DynamicSampling(self.dynamic_sampling, own(visits[planned:]), self.group_size) if self.dynamic_sampling else None
         with (
             RewardFunction(known, self.reward, tokenizer, THINK if self.open_thinking else "") as reward,
@@ -126,24 +134,12 @@ class Grpo(Stage):
         ):
             balance = Balance(model, self.balance)
             watch = Watch(ctx, self.steps, self.updates_per_step, reward, balance)
-            trainer = PolicyTrainer(
-                model=model,
-                args=self._config(ctx, mixture=bool(balance.routers)),
-                reward_funcs=reward,
-                train_dataset=Dataset.from_list(visits[:planned]),
-                processing_class=tokenizer,
-                callbacks=[watch],
-                seed_parts=(ctx.seed, ctx.name),
-                open_thinking=self.open_thinking,
-                balance=balance,
-                replay=self._replay,
-                rollout_dtype=getattr(torch, self.rollout_dtype) if self.rollout_dtype else None,
-                dynamic=dynamic,
-            )
+            plan = self._plan(ctx, mixture=bool(balance.routers))
+            trainer = PolicyTrainer(model, tokenizer, self._arguments(ctx), plan, visits[:planned], reward, balance, dynamic)
+            trainer.add_callback(watch)
             watch.parts = [part for part in (trainer.replay, dynamic) if part]
             trainer.train_with(ctx.checkpoints, reward=reward, balance=balance, watch=watch)
             balance.remove()
-            del model.forward  # trl's fused head is an attribute of the instance, and belongs to this trainer
         pretrained.save(model, tokenizer, ctx.out)
         return {
             "parameters": pretrained.parameters(model),
@@ -160,48 +156,45 @@ class Grpo(Stage):
             return "policy" if self.engine == "vllm" else "rollout"
         return None if self.replay == "off" else self.replay
 
-    def _visits(self, problems: list[Problem], seed: int, rounds: int) -> list[dict[str, Any]]:
-        """The rows of so many rounds of rollouts, every epoch of them in an order of its own."""
-        needed, visit = rounds * self.prompts_per_step, 0
-        rows: list[dict[str, Any]] = []
-        while len(rows) < needed:
-            order = random.Random(f"grpo:{seed}:{visit}").sample(problems, len(problems))
-            rows += [{"prompt": problem.prompt, "problem": problem.id, "visit": visit} for problem in order]
-            visit += 1
-        return rows[:needed]
+    def _visits(self, problems: list[Problem], seed: int, rounds: int) -> "list[Visit]":
+        """The problems of so many rounds of rollouts, every epoch of them in an order of its own."""
+        needed, epoch = rounds * self.prompts_per_step, 0
+        visits: list[Visit] = []
+        while len(visits) < needed:
+            order = random.Random(f"grpo:{seed}:{epoch}").sample(problems, len(problems))
+            visits += [Visit(problem.prompt, problem.id, epoch) for problem in order]
+            epoch += 1
+        return visits[:needed]
 
-    def _config(self, ctx: Context, mixture: bool) -> Any:
-        import torch
-        from trl import GRPOConfig
+    def _plan(self, ctx: Context, mixture: bool) -> "GrpoPlan":
+        ratios = self.importance or ("sequence" if mixture else "token")
+        low, high = CLIPS[ratios]
+        return GrpoPlan(
+            prompts=self.prompts_per_step,
+            group_size=self.group_size,
+            updates=self.updates_per_step,
+            sampling=Sampling(self.max_completion_tokens, self.temperature),
+            objective=Objective(ratios, self.clip or low, self.clip_high or high, self.beta),
+            seed_parts=(ctx.seed, ctx.name),
+            scale=self.scale,
+            open_thinking=self.open_thinking,
+            replay=self._replay,
+            rollout_dtype=getattr(torch, self.rollout_dtype) if self.rollout_dtype else None,
+            vllm=self.vllm if self.engine == "vllm" else None,
+        )
 
-        from pipeline.contract.processes import share_of
-
-        batch = self.prompts_per_step * self.group_size
-        importance = self.importance or ("sequence" if mixture else "token")
-        low, high = CLIPS[importance]
-        return GRPOConfig(
+    def _arguments(self, ctx: Context) -> "TrainingArguments":
+        return TrainingArguments(
             output_dir=str(ctx.checkpoints.folder),
             max_steps=self.steps * self.updates_per_step,
-            per_device_train_batch_size=share_of(batch // self.updates_per_step),
-            steps_per_generation=self.updates_per_step,
-            gradient_accumulation_steps=1,
-            num_generations=self.group_size,
-            shuffle_dataset=False,
-            max_completion_length=self.max_completion_tokens,
-            temperature=self.temperature,
+            per_device_train_batch_size=1,  # the trainer's rows are optimizer steps, not rollouts
+            train_sampling_strategy="sequential",
+            remove_unused_columns=False,
             learning_rate=self.learning_rate,
             lr_scheduler_type="constant_with_warmup",
             warmup_steps=self.warmup_steps,
             weight_decay=0.0,
             max_grad_norm=1.0,
-            beta=self.beta,
-            epsilon=self.clip or low,
-            epsilon_high=self.clip_high or high,
-            loss_type="dapo",
-            scale_rewards=self.scale,
-            importance_sampling_level=importance,
-            router_aux_loss_coef=0.0,
-            mask_truncated_completions=False,
             seed=ctx.seed,
             data_seed=ctx.seed,
             logging_steps=1,
@@ -210,20 +203,12 @@ class Grpo(Stage):
             disable_tqdm=True,
             use_cpu=not torch.cuda.is_available(),
             bf16=torch.cuda.is_available(),
-            gradient_checkpointing=False,
-            dataloader_num_workers=0,
-            **(self.vllm.options() if self.engine == "vllm" else {}),
         )
 
-    def _check_gate(self, ctx: Context, model: Any, tokenizer: Any, problems: list[Problem]) -> dict[str, float]:
+    def _check_gate(self, ctx: Context, model: "LanguageModel", tokenizer: "Tokenizer", problems: list[Problem]) -> dict[str, float]:
         """pass@1 and pass@gate on the first prompts; raises StageError where there is nothing to amplify."""
         if not self.gate:
             return {}
-        from eval.engine import engine_for
-        from eval.engine.types import Sampling
-        from eval.protocol import Prompting
-        from eval.rollouts import collect
-
         asked = problems[:32]
         rollouts = collect(
             engine_for(model, tokenizer),

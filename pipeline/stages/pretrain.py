@@ -62,6 +62,7 @@ class Pretrain(Stage):
 
     def run(self, ctx: Context) -> Metrics:
         from pipeline.models import pretrained
+        from pipeline.models.build import build
         from pipeline.models.tokenizer import train_tokenizer
         from pipeline.training.probe import trace_probe
         from pipeline.training.schedule import Schedule
@@ -70,7 +71,7 @@ class Pretrain(Stage):
         rng = random.Random(f"pretrain:{ctx.seed}")
         known = islice(self.corpus.documents(random.Random("vocabulary")), 20_000)
         tokenizer = train_tokenizer((f"{d.prompt or ''}\n{d.text}" for d in known), self.length)
-        model = pretrained.build(
+        model = build(
             {"max_position_embeddings": self.length, **self.architecture}, len(tokenizer), ctx.seed
         )
         ctx.note(f"{pretrained.parameters(model):,} parameters, {len(tokenizer)} tokens")

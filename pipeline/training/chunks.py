@@ -1,9 +1,6 @@
 """Splitting a batch into chunks of similar length, so that little of it is padding."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
-from torch import Tensor
+from collections.abc import Sequence
 
 TOKENS = 256
 """What a further chunk costs besides its tokens, in tokens: forward and backward of few rows spend it in Python and small kernels.
@@ -27,23 +24,3 @@ def chunks(lengths: Sequence[int], overhead: int = TOKENS) -> list[list[int]]:
         found.append(order[begins[end] : end])
         end = begins[end]
     return found[::-1]
-
-
-def trim(inputs: Mapping[str, Any], rows: Tensor) -> dict[str, Any]:
-    """The given rows of a GRPO batch, without columns that are padding in all of them.
-
-    Prompts are padded on the left and completions on the right; [rows] and scalar entries keep their shape.
-    """
-    prompt = int(inputs["prompt_mask"][rows].sum(dim=1).max())
-    completion = int(inputs["completion_mask"][rows].sum(dim=1).max())
-    trimmed: dict[str, Any] = {}
-    for name, value in inputs.items():
-        if not isinstance(value, Tensor) or value.dim() == 0:
-            trimmed[name] = value
-        elif value.dim() == 1:
-            trimmed[name] = value[rows]
-        elif name.startswith("prompt_"):
-            trimmed[name] = value[rows][:, value.shape[1] - prompt :]
-        else:
-            trimmed[name] = value[rows][:, :completion]
-    return trimmed

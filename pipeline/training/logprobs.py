@@ -4,49 +4,75 @@ trl 1.x (#7077) computes them in tiles of the vocabulary, whose logits it makes 
 Triton, on CPUs, it is torch operations over every position, prompts and padding too, and took a quarter of a GRPO step.
 """
 
-from collections.abc import Mapping
-from typing import Any
+import contextlib
+from collections.abc import Iterator, Mapping
 
 import torch
+from accelerate.utils import extract_model_from_parallel
 from torch import Tensor
 from torch.nn import functional as F
-from trl import GRPOTrainer
+from trl.trainer.utils import add_fused_lm_head
+
+from eval.language_model import LanguageModel
 
 LOGITS = 2**26
 """Most logits that are held at once, of fp32: a quarter of a GiB, and about three times that with what the backward needs."""
 
 
-def token_logprobs(trainer: Any, model: Any, batch: Mapping[str, Tensor]) -> Tensor:
-    """Of every token of `input_ids` [rows, seq] after the first, [rows, seq - 1]; `labels` are -100 where the value is to be 0."""
+@contextlib.contextmanager
+def fused_head(model: LanguageModel, temperature: float) -> Iterator[None]:
+    """While this lasts the model can be asked for log-probabilities at this temperature without its logits (trl's tiles).
+
+    trl sets `forward` on the instance; afterwards the model has the forward of its class again.
+    """
+    add_fused_lm_head(model, temperature=temperature, outputs=("log_probs", "entropy"))
+    yield
+    del model.forward  # type: ignore[attr-defined]
+
+
+def token_logprobs(model: LanguageModel, batch: Mapping[str, Tensor]) -> Tensor:
+    """Of every token of `input_ids` [rows, seq] after the first, [rows, seq - 1]; `labels` [rows, seq] are -100 where the value
+    is to be 0. A model with too many logits must have a `fused_head` (trl's SFTTrainer gives it one)."""
     ids, mask, labels = batch["input_ids"], batch["attention_mask"], batch["labels"]
-    if not few(trainer, model, ids, ids.shape[1]):
-        found: Tensor = model(input_ids=ids, attention_mask=mask, labels=labels, fused_lm_head=True).log_probs
-        return found
-    logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1].float()
+    if not few(model, ids, ids.shape[1]):
+        return _fused(model, ids, mask, labels)[0]
+    logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1].float()  # [rows, seq - 1, vocabulary]
     return -F.cross_entropy(logits.flatten(0, 1), labels[:, 1:].flatten(), reduction="none").view(len(ids), -1)
 
 
-def completion_logprobs(trainer: Any, model: Any, ids: Tensor, mask: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Of the last `count` tokens of ids [rows, seq], at the GRPOTrainer's temperature: log-probabilities and entropies, both
-    [rows, count] and 0 where `mask` is. Entropies are for the log and have no gradient."""
-    if not few(trainer, model, ids, count):
-        logprobs, entropies, _ = GRPOTrainer._get_per_token_logps_and_entropies(trainer, model, ids, mask, count, compute_entropy=True)
-        return logprobs, entropies
+def completion_logprobs(
+    model: LanguageModel, ids: Tensor, mask: Tensor, count: int, temperature: float
+) -> tuple[Tensor, Tensor]:
+    """Of the last `count` tokens of ids [rows, seq]: log-probabilities and entropies, both [rows, count] and 0 where `mask`
+    [rows, seq] is. Entropies are for the log and have no gradient. A model with too many logits must have a `fused_head` of
+    this temperature."""
+    if not few(model, ids, count):
+        labels = ids.masked_fill(mask == 0, -100)
+        labels[:, :-count] = -100
+        logprobs, entropies = _fused(model, ids, mask, labels)
+        return logprobs[:, -count:], entropies[:, -count:]
     logits = model(input_ids=ids, attention_mask=mask, logits_to_keep=count + 1, use_cache=False).logits[:, :-1]
-    drawn, entropies = of_logits(logits, ids[:, -count:], trainer.temperature)
+    drawn, entropies = of_logits(logits, ids[:, -count:], temperature)
     padding = mask[:, -count:] == 0
     return drawn.masked_fill(padding, 0), entropies.masked_fill_(padding, 0)
 
 
 def of_logits(logits: Tensor, ids: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """Log-probabilities of ids [rows, seq] under logits [rows, seq, vocabulary], and entropies, which have no gradient."""
+    """Log-probabilities of ids [rows, seq] under logits [rows, seq, vocabulary], and entropies, which have no gradient; both
+    [rows, seq]."""
     every = (logits.float() / temperature).log_softmax(dim=-1)
     with torch.no_grad():
         entropies = every.exp().mul_(every).sum(dim=-1).neg_()
     return every.gather(-1, ids.unsqueeze(-1)).squeeze(-1), entropies
 
 
-def few(trainer: Any, model: Any, ids: Tensor, count: int) -> bool:
-    """Whether the logits of `count` tokens of each of the rows of `ids` are held at once: on CPUs, up to `LOGITS` of them."""
-    vocabulary = trainer.accelerator.unwrap_model(model).config.get_text_config().vocab_size
-    return ids.device.type == "cpu" and len(ids) * count * vocabulary <= LOGITS
+def few(model: LanguageModel, ids: Tensor, count: int) -> bool:
+    """Whether the logits of `count` tokens of each of the rows of ids [rows, seq] are held at once: on CPUs, up to `LOGITS`."""
+    config = extract_model_from_parallel(model).config  # of a model that accelerate may have wrapped
+    return ids.device.type == "cpu" and len(ids) * count * config.get_text_config().vocab_size <= LOGITS
+
+
+def _fused(model: LanguageModel, ids: Tensor, mask: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """trl's log-probabilities and entropies of the tokens of ids [rows, seq] after the first, both [rows, seq - 1]."""
+    found = model(input_ids=ids, attention_mask=mask, labels=labels, fused_lm_head=True)
+    return found.log_probs, found.entropy  # type: ignore[attr-defined]

@@ -65,7 +65,7 @@ class WeightedTrainer(Resumable, SFTTrainer):
         for rows in [list(range(len(lengths)))] if self.sharded else chunks(lengths.tolist()):
             part = {name: value[rows, : int(lengths[rows].max())] for name, value in inputs.items()}
             weights = part.pop("weights")[:, 1:]
-            total = total - (token_logprobs(self, model, part) * weights).sum()
+            total = total - (token_logprobs(model, part) * weights).sum()
         loss = total / inputs["weights"][:, 1:].sum().clamp(min=1.0)
         self.losses.append(loss.detach())
         return loss + self.balance.loss()

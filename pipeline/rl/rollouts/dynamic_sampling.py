@@ -1,13 +1,12 @@
 """Dynamic sampling: groups that teach nothing give way to others (DAPO, arXiv 2503.14476, section 3.2)."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from eval.engine.types import Sampled
+from pipeline.rl.rollouts.drawing import Visit
 
-Row = dict[str, Any]
-Draw = Callable[[Sequence[Row]], list[Sampled]]
-Rewards = Callable[[Sequence[Row], Sequence[Sampled]], list[float | None]]
+Draw = Callable[[Sequence[Visit]], list[Sampled]]
+Rewards = Callable[[Sequence[Visit], Sequence[Sampled]], list[float | None]]
 
 
 class DynamicSampling:
@@ -18,13 +17,13 @@ class DynamicSampling:
     nothing is replaced any more. A step is of whole groups of `size` rows.
     """
 
-    def __init__(self, rounds: int, reserve: Sequence[Row], size: int) -> None:
+    def __init__(self, rounds: int, reserve: Sequence[Visit], size: int) -> None:
         self.rounds, self.reserve, self.size = rounds, reserve, size
         self.used = self.drawn = self.without = 0
 
-    def fill(self, rows: Sequence[Row], draw: Draw, rewards: Rewards) -> tuple[list[Row], list[Sampled]]:
-        """The rows of a step and a rollout of each, after groups were replaced. `draw` makes a rollout of every row, `rewards` says
-        what they are worth, None where nobody can tell."""
+    def fill(self, rows: Sequence[Visit], draw: Draw, rewards: Rewards) -> tuple[list[Visit], list[Sampled]]:
+        """The visits of a step, `size` of each problem, and a rollout of each, after groups were replaced. `draw` makes a rollout
+        of every visit, `rewards` says what they are worth, None where nobody can tell."""
         found, sampled = list(rows), draw(rows)
         dull = self._without_signal(rewards(found, sampled))
         self.drawn, self.without = len(rows) // self.size, len(dull)

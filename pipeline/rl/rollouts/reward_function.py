@@ -3,9 +3,11 @@
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from typing import Any
+from typing import Protocol
 
+from eval.language_model import Tokenizer
 from eval.prompts import decode_completion
+from pipeline.disk.durable import JsonObject
 from rewards.background import Background
 from rewards.grade import grade
 from rewards.rubric import Reward, Rubric
@@ -18,17 +20,31 @@ Answer = tuple[str, tuple[int, ...]]
 """A problem's id and the ids of a completion: all that a reward depends on."""
 
 
+class Grading(Protocol):
+    """Says what rollouts are worth. Completions are token ids, the end-of-text id included."""
+
+    def begin(self, problem: str, ids: Sequence[int]) -> None:
+        """A completion of this problem was drawn, and may be graded meanwhile."""
+        ...
+
+    def totals(self, problems: Sequence[str], completions: Sequence[Sequence[int]]) -> list[float | None]:
+        """The rewards of completions that were begun, None where nobody can tell."""
+        ...
+
+    def finish(self, problems: Sequence[str], completions: Sequence[Sequence[int]]) -> list[float | None]:
+        """The rewards of the round's completions; what was begun is counted for the log, and forgotten."""
+        ...
+
+
 class RewardFunction:
-    """The one reward callable that trl gets: the rubric's total for each completion, or None for the ungradable.
+    """The rubric's total for each completion, or None for the ungradable.
 
     What `begin` is told is graded in the background, and the same answer once. Counts verdicts, and keeps the parts of the reward for
-    the log, of all that was begun since the last call, or of what is asked where nothing was. Used with `with`, what was not graded
-    when its owner leaves is dropped.
+    the log, of all that was begun since the last `finish`, or of what is asked where nothing was. Used with `with`, what was not
+    graded when its owner leaves is dropped.
     """
 
-    __name__ = "reward"
-
-    def __init__(self, problems: Mapping[str, Problem], rubric: Rubric, tokenizer: Any, prefix: str) -> None:
+    def __init__(self, problems: Mapping[str, Problem], rubric: Rubric, tokenizer: Tokenizer, prefix: str) -> None:
         self.problems, self.rubric, self.tokenizer, self.prefix = problems, rubric, tokenizer, prefix
         self.parts: dict[str, float] = {}
         self.verdicts: dict[str, float] = {}
@@ -39,13 +55,13 @@ class RewardFunction:
     def __enter__(self) -> "RewardFunction":
         return self
 
-    def __exit__(self, *error: Any) -> None:
+    def __exit__(self, *error: object) -> None:
         self._background.__exit__(*error)
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> JsonObject:
         return {"parts": self.parts, "verdicts": self.verdicts}
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def restore(self, state: JsonObject) -> None:
         self.parts, self.verdicts = state["parts"], state["verdicts"]
 
     def begin(self, problem: str, ids: Sequence[int]) -> None:
@@ -57,16 +73,17 @@ class RewardFunction:
             completion = Completion(self.prefix + decode_completion(self.tokenizer, list(ids)), finished, len(ids))
             self._found[answer] = self._background.submit(self._score, self.problems[problem], completion)
 
-    def totals(self, problem: Sequence[str], completion_ids: Sequence[Sequence[int]]) -> list[float | None]:
-        """The rewards of completions that were begun."""
-        rewards = [self._found[name, tuple(ids)].result()[1] for name, ids in zip(problem, completion_ids, strict=True)]
+    def totals(self, problems: Sequence[str], completions: Sequence[Sequence[int]]) -> list[float | None]:
+        """The rewards of completions that were begun, rounded to multiples of `EXACT`."""
+        rewards = [self._found[name, tuple(ids)].result()[1] for name, ids in zip(problems, completions, strict=True)]
         return [None if reward.total is None else round(reward.total / EXACT) * EXACT for reward in rewards]
 
-    def __call__(self, completion_ids: Sequence[list[int]], problem: Sequence[str], **_: Any) -> list[float | None]:
+    def finish(self, problems: Sequence[str], completions: Sequence[Sequence[int]]) -> list[float | None]:
+        """The rewards of the round's completions; what was begun is counted for the log, and forgotten."""
         if not self._begun:
-            for name, ids in zip(problem, completion_ids, strict=True):
+            for name, ids in zip(problems, completions, strict=True):
                 self.begin(name, ids)
-        totals = self.totals(problem, completion_ids)
+        totals = self.totals(problems, completions)
         self._count([self._found[answer].result() for answer in self._begun])
         self._begun, self._found = [], {}
         return totals

@@ -11,6 +11,7 @@ import torch
 
 from pipeline.contract.errors import StageError
 from pipeline.models import pretrained
+from pipeline.models.build import build
 from pipeline.models.tokenizer import train_tokenizer
 
 Tiny = Callable[..., Any]
@@ -26,13 +27,13 @@ def saved(tiny: Tiny, tmp_path: Path) -> Path:
 
 
 def test_the_same_seed_builds_the_same_model() -> None:
-    first, second, other = (pretrained.build(SMALL, 50, seed).state_dict() for seed in (1, 1, 2))
+    first, second, other = (build(SMALL, 50, seed).state_dict() for seed in (1, 1, 2))
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert not torch.equal(first["model.embed_tokens.weight"], other["model.embed_tokens.weight"])
 
 
 def test_embeddings_start_around_one_vector() -> None:
-    rows = pretrained.build(SMALL, 500, 0).get_input_embeddings().weight
+    rows = build(SMALL, 500, 0).get_input_embeddings().weight
     assert rows.mean(0).norm() > 0.03 * rows.shape[1] ** 0.5
 
 
@@ -41,11 +42,11 @@ def test_only_learned_positions_set_a_limit() -> None:
 
     learned = GPT2LMHeadModel(GPT2Config(vocab_size=20, n_positions=40, n_embd=16, n_layer=1, n_head=2))
     assert pretrained.context_length(learned) == 40
-    assert pretrained.context_length(pretrained.build(SMALL, 50, 0)) is None
+    assert pretrained.context_length(build(SMALL, 50, 0)) is None
 
 
 def test_tied_parameters_count_once() -> None:
-    tied, untied = (pretrained.build({**SMALL, "tie_word_embeddings": tie}, 50, 0) for tie in (True, False))
+    tied, untied = (build({**SMALL, "tie_word_embeddings": tie}, 50, 0) for tie in (True, False))
     assert pretrained.parameters(untied) - pretrained.parameters(tied) == 50 * 16
 
 
@@ -57,7 +58,7 @@ def test_tied_parameters_count_once() -> None:
 ])
 def test_what_transformers_refuses_is_one_line(changed: dict[str, Any], said: str) -> None:
     with pytest.raises(StageError) as caught:
-        pretrained.build({**SMALL, **changed}, 50, 0)
+        build({**SMALL, **changed}, 50, 0)
     assert str(caught.value).startswith(said)
     assert "\n" not in str(caught.value)
 

@@ -1,6 +1,7 @@
 """Prompts that are read once for their group: the same loss, gradients and routing as where each row reads its own."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,11 +9,12 @@ import torch
 
 from pipeline.moe.balancing import Balancing
 from pipeline.moe.routers import routers
-from pipeline.rl.policy import PolicyTrainer
-from pipeline.rl.shared_prompts import SharedPrompts
+from pipeline.rl.batch import Batch
+from pipeline.rl.forwards import SharedPrompts
+from pipeline.rl.trainer import PolicyTrainer
 from pipeline.training import logprobs
 from tests.conftest import TINY
-from tests.pipeline.rl.test_policy import inputs_of, loss_and_gradients, move, policy, trainer
+from tests.pipeline.rl.test_trainer import alternating, first, loss_and_gradients, move, policy, trainer
 
 Tiny = Callable[..., Any]
 LOSSES = Balancing(importance=0.1, load=0.1, z=0.1, sequence=0.1)
@@ -27,14 +29,14 @@ def reads(model: Any, compute: Callable[[], Any]) -> list[torch.Size]:
     return read
 
 
-def both_ways(made: PolicyTrainer, inputs: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, Any, Any]]:
+def both_ways(made: PolicyTrainer, batch: Batch, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, Any, Any]]:
     """Loss, gradients and the load of experts, with prompts shared and without."""
     model, found = made.model, []
     for shared in (True, False):
         with monkeypatch.context() as patched:
             if not shared:
                 patched.setattr(SharedPrompts, "fit", lambda *_: False)
-            loss, gradients = loss_and_gradients(made._compute_loss, model, inputs)
+            loss, gradients = loss_and_gradients(lambda: made.loss(model, batch), model)
             load = made.balance._load
             made.balance._load = None
             found.append((loss, gradients, load))
@@ -47,10 +49,10 @@ def test_loss_gradients_and_load_are_those_of_whole_rows(
 ) -> None:
     model = policy(tiny, family)
     mixture = bool(routers(model))
-    made = trainer(model, tmp_path, balancing=LOSSES if mixture else Balancing(), router_aux_loss_coef=0.0)
-    inputs = inputs_of(made)
+    made = trainer(model, tmp_path, balancing=LOSSES if mixture else Balancing())
+    batch = first(made)
     move(model)
-    (loss, gradients, load), (whole_loss, whole_gradients, whole_load) = both_ways(made, inputs, monkeypatch)
+    (loss, gradients, load), (whole_loss, whole_gradients, whole_load) = both_ways(made, batch, monkeypatch)
     assert torch.allclose(loss, whole_loss, rtol=1e-4, atol=1e-6)
     assert max(float(g.abs().max()) for g in whole_gradients) > 1e-3
     for one, other in zip(gradients, whole_gradients, strict=True):
@@ -62,21 +64,21 @@ def test_loss_gradients_and_load_are_those_of_whole_rows(
 
 def test_a_prompt_is_read_once(tiny: Tiny, tmp_path: Any) -> None:
     model = policy(tiny, "deepseek_v3")
-    made = trainer(model, tmp_path, reward=lambda completion_ids, **_: [float(place % 2) for place, _ in enumerate(completion_ids)])
-    inputs = inputs_of(made)
-    rows, longest = inputs["completion_mask"].shape
-    prompts, *completions = reads(model, lambda: made._compute_loss(model, dict(inputs)))
-    assert prompts == (4, inputs["prompt_ids"].shape[1])  # trl shuffles four groups into two batches of eight rows
+    made = trainer(model, tmp_path, rewards=alternating)
+    batch = first(made)
+    rows, longest = batch.completion_mask.shape
+    prompts, *completions = reads(model, lambda: made.loss(model, batch))
+    assert prompts == (4, batch.prompt_ids.shape[1])  # of four groups, dealt at random to two minibatches of eight rows
     assert sum(shape[0] for shape in completions) == rows
     assert all(shape[1] <= longest for shape in completions)
 
 
 def test_completions_of_one_token(tiny: Tiny, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = trainer(policy(tiny, "qwen3_moe"), tmp_path, balancing=LOSSES, router_aux_loss_coef=0.0)
-    inputs = {name: value[:, :1] if value is not None and value.dim() == 2 and not name.startswith("prompt") else value
-              for name, value in inputs_of(made).items()}
-    assert inputs["completion_ids"].shape[1] == 1
-    (loss, gradients, load), (whole_loss, whole_gradients, whole_load) = both_ways(made, inputs, monkeypatch)
+    made = trainer(policy(tiny, "qwen3_moe"), tmp_path, balancing=LOSSES)
+    some = first(made)
+    batch = replace(some, completion_ids=some.completion_ids[:, :1], completion_mask=some.completion_mask[:, :1],
+                    logprobs=some.logprobs[:, :1])
+    (loss, gradients, load), (whole_loss, whole_gradients, whole_load) = both_ways(made, batch, monkeypatch)
     assert torch.allclose(loss, whole_loss, rtol=1e-4, atol=1e-6)
     assert torch.equal(load, whole_load)
     for one, other in zip(gradients, whole_gradients, strict=True):
@@ -85,12 +87,12 @@ def test_completions_of_one_token(tiny: Tiny, tmp_path: Any, monkeypatch: pytest
 
 @pytest.mark.parametrize("source", ["rollout", "policy"])
 def test_replayed_experts_are_those_of_whole_rows(tiny: Tiny, tmp_path: Any, source: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = trainer(policy(tiny, "qwen3_moe"), tmp_path, replay=source, balancing=LOSSES, router_aux_loss_coef=0.0)
-    inputs = inputs_of(made)
+    made = trainer(policy(tiny, "qwen3_moe"), tmp_path, replay=source, balancing=LOSSES)
+    batch = first(made)
     move(made.model)
     assert made.replay
     made.replay.replay.differing()
-    (loss, gradients, load), (whole_loss, whole_gradients, whole_load) = both_ways(made, inputs, monkeypatch)
+    (loss, gradients, load), (whole_loss, whole_gradients, whole_load) = both_ways(made, batch, monkeypatch)
     assert made.replay.replay.others > 0  # the policy has moved, so that replay has something to do
     assert torch.allclose(loss, whole_loss, rtol=1e-4, atol=1e-6)
     assert torch.equal(load, whole_load)
@@ -100,27 +102,26 @@ def test_replayed_experts_are_those_of_whole_rows(tiny: Tiny, tmp_path: Any, sou
 
 def test_what_does_not_fit_is_read_whole(tiny: Tiny, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     model = policy(tiny, "qwen3_moe")
-    made = trainer(model, tmp_path, router_aux_loss_coef=0.0)
-    inputs = inputs_of(made)
+    made = trainer(model, tmp_path)
+    batch = first(made)
 
-    def fits(made: PolicyTrainer, inputs: dict[str, Any]) -> bool:
-        return SharedPrompts.fit(made, model, inputs, made.balance)
+    def fits(made: PolicyTrainer, batch: Batch) -> bool:
+        return SharedPrompts.fit(model, batch, made.balance)
 
-    assert fits(made, inputs)
-    one_each = {name: value[::4] for name, value in inputs.items() if isinstance(value, torch.Tensor) and value.dim()}
-    assert not fits(made, one_each)
+    assert fits(made, batch)
+    assert not fits(made, batch.rows(torch.tensor([0])))
+    assert len({tuple(row.tolist()) for row in batch.prompt_ids}) < len(batch)
     made.balance.remove()
-    assert not fits(trainer(model, tmp_path, balancing=Balancing(capacity=1.25), router_aux_loss_coef=0.0), inputs)
-    assert not fits(trainer(model, tmp_path), inputs)  # trl's own auxiliary loss
-    monkeypatch.setattr(logprobs, "LOGITS", inputs["completion_ids"].numel() * model.config.vocab_size - 1)
-    assert not fits(made, inputs)
+    assert not fits(trainer(model, tmp_path, balancing=Balancing(capacity=1.25)), batch)
+    monkeypatch.setattr(logprobs, "LOGITS", batch.completion_ids.numel() * model.config.vocab_size - 1)
+    assert not fits(made, batch)
 
 
 def test_a_sharded_model_is_run_once_a_batch(tiny: Tiny, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each forward is one of all processes, so that each must make as many."""
     model = policy(tiny, "qwen3")
     made = trainer(model, tmp_path)
-    inputs = inputs_of(made)
-    assert len(reads(model, lambda: made._compute_loss(model, dict(inputs)))) > 1
+    batch = first(made)
+    assert len(reads(model, lambda: made.loss(model, batch))) > 1
     monkeypatch.setattr(made, "is_fsdp_enabled", True)
-    assert len(reads(model, lambda: made._compute_loss(model, dict(inputs)))) == 1
+    assert len(reads(model, lambda: made.loss(model, batch))) == 1

@@ -9,7 +9,8 @@ import torch
 from pipeline.moe.replay import OWN
 from pipeline.moe.routers import Routing, routers
 from pipeline.rl import rollout_replay
-from tests.pipeline.rl.test_policy import inputs_of, loss_and_gradients, policy, trainer
+from pipeline.training.logprobs import completion_logprobs
+from tests.pipeline.rl.test_trainer import TEMPERATURE, first, loss_and_gradients, policy, trainer
 
 Tiny = Callable[..., Any]
 FAMILIES = ("deepseek_v3", "qwen3_moe", "mixtral", "gpt_oss", "dbrx")
@@ -45,10 +46,9 @@ def chosen_in(model: Any, compute: Callable[[], Any]) -> list[torch.Tensor]:
 def test_experts_are_recorded_for_every_token_but_the_last(tiny: Tiny, tmp_path: Any, family: str) -> None:
     model = policy(tiny, family)
     made = trainer(model, tmp_path, replay="rollout")
-    inputs = inputs_of(made)
-    ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1)
-    mask = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], dim=1)
-    recorded = torch.cat([inputs["prompt_experts"], inputs["completion_experts"]], dim=1)
+    batch = first(made)
+    ids, mask, recorded = batch.ids, batch.mask, batch.experts
+    assert recorded is not None
     layers = len(routers(model))
     assert recorded.shape == (*ids.shape, layers, 2)
     last = mask.shape[1] - 1 - mask.flip(1).argmax(dim=1)
@@ -66,24 +66,23 @@ def test_experts_are_recorded_for_every_token_but_the_last(tiny: Tiny, tmp_path:
 def test_replay_of_rollouts_in_bf16(tiny: Tiny, tmp_path: Any, family: str) -> None:
     """They disagree on purpose; replay takes disagreement to nothing and halves the gap at least; gradients reach routers."""
     def gap(replayed: bool) -> tuple[float, float]:
-        context = made.replay.of(inputs) if replayed and made.replay else torch.enable_grad()
+        context = made.replay.of(batch) if replayed and made.replay else torch.enable_grad()
         with context:
-            ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1)
-            mask = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], dim=1)
-            taken = chosen_in(model, lambda: found.append(made._get_per_token_logps_and_entropies(
-                model, ids, mask, inputs["completion_ids"].shape[1])[0]))
-        recorded = torch.cat([inputs["prompt_experts"], inputs["completion_experts"]], dim=1)
-        other = torch.zeros(ids.shape, dtype=torch.bool)
+            taken = chosen_in(model, lambda: found.append(completion_logprobs(
+                model, batch.ids, batch.mask, batch.completion_ids.shape[1], TEMPERATURE)[0]))
+        recorded = batch.experts
+        assert recorded is not None
+        other = torch.zeros(batch.ids.shape, dtype=torch.bool)
         for place, chosen in enumerate(taken):
-            other |= (chosen.view(*ids.shape, 2).sort().values != recorded[:, :, place].sort().values).any(dim=-1)
+            other |= (chosen.view(*batch.ids.shape, 2).sort().values != recorded[:, :, place].sort().values).any(dim=-1)
         held = recorded[..., 0, 0] != OWN
-        kept = inputs["completion_mask"].bool()
-        return float(other[held].float().mean()), float((found[-1] - inputs["old_per_token_logps"])[kept].detach().abs().mean())
+        kept = batch.completion_mask.bool()
+        return float(other[held].float().mean()), float((found[-1] - batch.logprobs)[kept].detach().abs().mean())
 
     found: list[torch.Tensor] = []
     model = deep(tiny, family)
-    made = trainer(model, tmp_path, replay="rollout", dtype=torch.bfloat16)
-    inputs = inputs_of(made)
+    made = trainer(model, tmp_path, replay="rollout", rollout_dtype=torch.bfloat16)
+    batch = first(made)
     assert made.replay
     made.replay.figures()
     disagree, distance = gap(replayed=False)
@@ -93,7 +92,7 @@ def test_replay_of_rollouts_in_bf16(tiny: Tiny, tmp_path: Any, family: str) -> N
     assert distance_replayed < 0.5 * distance
     figures = made.replay.figures()
     assert 0 < figures["replay/tokens_differing"] < 4 * disagree  # not the same: layers follow replayed ones here
-    loss, _ = loss_and_gradients(made._compute_loss, model, inputs)
+    loss, _ = loss_and_gradients(lambda: made.loss(model, batch), model)
     assert loss.isfinite()
     for router in routers(model):
         assert all(parameter.grad is not None and parameter.grad.abs().max() > 0 for parameter in router.module.parameters())
@@ -101,8 +100,8 @@ def test_replay_of_rollouts_in_bf16(tiny: Tiny, tmp_path: Any, family: str) -> N
 
 def test_kl_tells_what_replay_takes_away(tiny: Tiny, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rollout_replay, "MEASURED", 1)
-    made = trainer(deep(tiny, "qwen3_moe"), tmp_path, replay="rollout", dtype=torch.bfloat16)
-    inputs_of(made)
+    made = trainer(deep(tiny, "qwen3_moe"), tmp_path, replay="rollout", rollout_dtype=torch.bfloat16)
+    first(made)
     assert made.replay
     figures = made.replay.figures()
     assert figures["replay/kl_removed"] > figures["replay/kl"] > 0
@@ -114,7 +113,8 @@ def test_with_equal_precision_the_result_is_the_same_as_without(tiny: Tiny, tmp_
     def result(replay: str | None) -> tuple[Any, Any]:
         model = policy(tiny, family)
         made = trainer(model, tmp_path, replay=replay)
-        return loss_and_gradients(made._compute_loss, model, inputs_of(made))
+        batch = first(made)
+        return loss_and_gradients(lambda: made.loss(model, batch), model)
 
     loss, gradients = result(source)
     expected, expected_gradients = result(None)
@@ -126,11 +126,11 @@ def test_with_equal_precision_the_result_is_the_same_as_without(tiny: Tiny, tmp_
 def test_the_policys_own_experts_are_replayed_after_an_update(tiny: Tiny, tmp_path: Any) -> None:
     model = policy(tiny, "qwen3_moe")
     made = trainer(model, tmp_path, replay="policy")
-    inputs = inputs_of(made)
+    batch = first(made)
     with torch.no_grad():
         for router in routers(model):
             router.module.weight += 0.3 * torch.randn_like(router.module.weight)
-    made._compute_loss(model, inputs)
+    made.loss(model, batch)
     assert made.replay
     assert made.replay.figures()["replay/tokens_differing"] > 0.2
 
@@ -138,4 +138,4 @@ def test_the_policys_own_experts_are_replayed_after_an_update(tiny: Tiny, tmp_pa
 def test_a_dense_policy_has_nothing_to_replay(tiny: Tiny, tmp_path: Any) -> None:
     made = trainer(policy(tiny, "qwen3"), tmp_path, replay="rollout")
     assert made.replay is None
-    assert "prompt_experts" not in inputs_of(made)
+    assert first(made).experts is None

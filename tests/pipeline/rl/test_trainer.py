@@ -1,6 +1,7 @@
-"""GRPO through trl's own trainer: what is left out of the loss changes neither it nor its gradient."""
+"""A GRPO step: draws, rewards, advantages and loss as they should be, and beside trl's GRPOTrainer the same numbers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,65 +9,76 @@ import torch
 from datasets import Dataset
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import TrainingArguments
 from trl import GRPOConfig, GRPOTrainer
 
+from eval.engine.types import Sampling
 from eval.problems import load
 from pipeline.models import pretrained
 from pipeline.models.tokenizer import train_tokenizer
 from pipeline.moe.balance import Balance
 from pipeline.moe.balancing import Balancing
-from pipeline.rl.dynamic_sampling import DynamicSampling
-from pipeline.rl.policy import PolicyTrainer
-from pipeline.rl.reward_function import RewardFunction
-from pipeline.training.chunks import trim
+from pipeline.rl.batch import Batch
+from pipeline.rl.objective import Objective
+from pipeline.rl.plan import GrpoPlan
+from pipeline.rl.rollouts.drawing import Visit
+from pipeline.rl.rollouts.dynamic_sampling import DynamicSampling
+from pipeline.rl.rollouts.reward_function import RewardFunction
+from pipeline.rl.trainer import PolicyTrainer
+from pipeline.training.logprobs import completion_logprobs
 from rewards.rubric import Reward, Rubric
 from rewards.types import Completion, Label, Problem, Verdict
 
 Tiny = Callable[..., Any]
+Rewards = Callable[[Sequence[str], Sequence[Sequence[int]]], list[float | None]]
 PROBLEMS = load("word_problems:train", 8)
 TOKENIZER = train_tokenizer([p.prompt + " <think>So 3.</think><answer>3</answer>" for p in PROBLEMS], 96)
-
-
-def reward_at_random(completion_ids: list[list[int]], problem: list[str], **_: Any) -> list[float]:
-    """1 or 0 by what was drawn; always 0 for every other problem, whose groups then say nothing."""
-    odd = [int(name.rpartition("-")[2]) % 2 for name in problem]
-    return [float(sum(ids) % 2 * matters) for ids, matters in zip(completion_ids, odd, strict=True)]
-
-
+TEMPERATURE = 0.8
 NO_LOSSES = Balancing(importance=0, load=0, z=0, sequence=0)
 
 
-def trainer(
-    model: Any, folder: Any, reward: Any = reward_at_random, balancing: Balancing = NO_LOSSES, replay: Any = None, dtype: Any = None,
-    dynamic: DynamicSampling | None = None, **changed: Any,
-) -> PolicyTrainer:
-    options = {
-        "output_dir": str(folder), "max_steps": 2, "per_device_train_batch_size": 8, "steps_per_generation": 2,
-        "gradient_accumulation_steps": 1, "num_generations": 4, "max_completion_length": 20, "beta": 0.0,
-        "loss_type": "dapo", "scale_rewards": "group", "epsilon_high": 0.28, "learning_rate": 1e-3, "save_strategy": "no",
-        "report_to": [], "disable_tqdm": True, "use_cpu": True, "bf16": False, "gradient_checkpointing": False,
-        "temperature": 0.8, "logging_steps": 1, "shuffle_dataset": False,
-    }
-    return PolicyTrainer(
-        model=model,
-        args=GRPOConfig(**{**options, **changed}),
-        reward_funcs=reward,
-        train_dataset=Dataset.from_list([{"prompt": p.prompt, "problem": p.id, "visit": 0} for p in reversed(PROBLEMS)]),
-        processing_class=TOKENIZER,
-        seed_parts=(0, "test"),
-        open_thinking=False,
-        balance=Balance(model, balancing),
-        replay=replay,
-        rollout_dtype=dtype,
-        dynamic=dynamic,
+class Fixed:
+    """Grading by a function of problems and completions."""
+
+    def __init__(self, rewards: Rewards) -> None:
+        self.totals = self.finish = rewards
+
+    def begin(self, problem: str, ids: Sequence[int]) -> None:
+        pass
+
+
+def at_random(problems: Sequence[str], completions: Sequence[Sequence[int]]) -> list[float | None]:
+    """1 or 0 by what was drawn; always 0 for every other problem, whose groups then say nothing."""
+    odd = [int(name.rpartition("-")[2]) % 2 for name in problems]
+    return [float(sum(ids) % 2 * matters) for ids, matters in zip(completions, odd, strict=True)]
+
+
+def alternating(_problems: Sequence[str], completions: Sequence[Sequence[int]]) -> list[float | None]:
+    return [float(place % 2) for place, _ in enumerate(completions)]
+
+
+def arguments(folder: Any, steps: int = 2, rate: float = 1e-3) -> TrainingArguments:
+    return TrainingArguments(
+        str(folder), max_steps=steps, learning_rate=rate, per_device_train_batch_size=1, train_sampling_strategy="sequential",
+        remove_unused_columns=False, save_strategy="no", report_to=[], disable_tqdm=True, use_cpu=True, logging_steps=1,
     )
+
+
+def trainer(
+    model: Any, folder: Any, rewards: Rewards = at_random, balancing: Balancing = NO_LOSSES, dynamic: DynamicSampling | None = None,
+    grading: Any = None, steps: int = 2, objective: Objective = Objective(), temperature: float = TEMPERATURE, **plan: Any,  # noqa: B008
+) -> PolicyTrainer:
+    """Rounds of 4 problems in groups of 4, each for two updates."""
+    made = GrpoPlan(4, 4, 2, Sampling(20, temperature), objective, (0, "test"), **plan)
+    visits = [Visit(p.prompt, p.id, 0) for p in reversed(PROBLEMS)]
+    return PolicyTrainer(model, TOKENIZER, arguments(folder, steps), made, visits, grading or Fixed(rewards), Balance(model, balancing), dynamic)
 
 
 @pytest.fixture(params=["deepseek_v3", "qwen3"])
 def model(request: pytest.FixtureRequest, tiny: Tiny, tmp_path: Any) -> Any:
     policy(tiny, request.param).save_pretrained(tmp_path / "start")
     TOKENIZER.save_pretrained(tmp_path / "start")
-    return pretrained.load(tmp_path / "start")[0].train()  # trl reads the reference model from where the policy came from
+    return pretrained.load(tmp_path / "start")[0].train()
 
 
 def policy(tiny: Tiny, family: str, **changed: Any) -> Any:
@@ -84,94 +96,122 @@ def move(model: Any) -> None:
             parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(5)), alpha=0.02)
 
 
-def inputs_of(made: PolicyTrainer) -> dict[str, Any]:
-    """The first micro-batch, generated and scored by trl, as a step would get it."""
-    made.current_gradient_accumulation_steps = 1
-    batch = next(iter(made.get_train_dataloader()))
-    inputs: dict[str, Any] = made._prepare_inputs(batch)
-    return inputs
+def first(made: PolicyTrainer) -> Batch:
+    """The minibatch of the first update."""
+    return made.roll_out(made.visits[: made.plan.prompts])[0]
 
 
-def loss_and_gradients(compute: Callable[[Any, Any], torch.Tensor], model: Any, inputs: Any) -> Any:
+def loss_and_gradients(compute: Callable[[], torch.Tensor], model: Any) -> Any:
     model.zero_grad()
-    loss = compute(model, dict(inputs))
+    loss = compute()
     loss.backward()
     return loss.detach(), [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in model.parameters()]
 
 
-@pytest.mark.parametrize("changed", [
-    {},
-    {"beta": 0.1},
-    {"importance_sampling_level": "sequence"},
-    {"loss_type": "cispo", "epsilon_high": 5.0},
-    {"loss_type": "dr_grpo"},
-])
-def test_loss_and_gradients_are_trls_own(
-    model: Any, tmp_path: Any, changed: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made = trainer(model, tmp_path, **changed)
-    inputs = inputs_of(made)
-    assert (inputs["advantages"] == 0).any()
-    assert (inputs["advantages"] != 0).any()
-    assert inputs["completion_mask"].sum(1).unique().numel() > 2
+def trls(made: PolicyTrainer, batch: Batch, folder: Any) -> Callable[[], torch.Tensor]:
+    """The loss of trl's GRPOTrainer on the same model and minibatch."""
+    objective = made.plan.objective
+    args = GRPOConfig(
+        str(folder), num_generations=4, per_device_train_batch_size=8, steps_per_generation=2, temperature=TEMPERATURE, use_cpu=True,
+        bf16=False, gradient_checkpointing=False, report_to=[], epsilon=objective.clip, epsilon_high=objective.clip_high,
+        importance_sampling_level=objective.ratios, loss_type="dapo" if objective.ratios == "token" else "grpo", router_aux_loss_coef=0.0,
+    )
+    other = GRPOTrainer(made.model, lambda **_: [0.0], args=args, processing_class=TOKENIZER, train_dataset=Dataset.from_list([{"prompt": "3"}]))
+    other.beta = objective.beta  # set here, since a GRPOTrainer made with it loads the reference once more
+    other.current_gradient_accumulation_steps = 1
+    inputs = {**batch.tensors(), "old_per_token_logps": batch.logprobs, "ref_per_token_logps": batch.reference,
+              "num_items_in_batch": torch.as_tensor(made.counts.tokens) * made.plan.updates}
+    return lambda: other._compute_loss(made.model, inputs)
+
+
+@pytest.mark.parametrize("objective", [
+    Objective(), Objective(beta=0.1), Objective("sequence", 3e-4, 4e-4), Objective("token", 0.05, 0.05),
+], ids=["token", "kl", "sequence", "narrow"])
+def test_loss_and_gradients_are_trls(model: Any, tmp_path: Any, objective: Objective) -> None:
+    made = trainer(model, tmp_path, objective=objective)
+    batch = first(made)
+    assert (batch.advantages == 0).any()
+    assert (batch.advantages != 0).any()
+    assert batch.completion_mask.sum(1).unique().numel() > 2
     move(model)
-    ours, our_gradients = loss_and_gradients(made._compute_loss, model, inputs)
-    its_own = GRPOTrainer._get_per_token_logps_and_entropies
-    monkeypatch.setattr(PolicyTrainer, "_get_per_token_logps_and_entropies", its_own)
-    theirs, their_gradients = loss_and_gradients(lambda m, i: GRPOTrainer._compute_loss(made, m, i), model, inputs)
+    ours, our_gradients = loss_and_gradients(lambda: made.loss(model, batch), model)
+    theirs, their_gradients = loss_and_gradients(trls(made, batch, tmp_path), model)
+    del model.forward  # trl's fused head
     assert torch.allclose(ours, theirs, rtol=1e-4, atol=1e-6)
     assert max(float(g.abs().max()) for g in their_gradients) > 1e-3
     for a, b in zip(our_gradients, their_gradients, strict=True):
         assert torch.allclose(a, b, rtol=1e-3, atol=1e-5)
 
 
+def test_the_reference_is_the_policy_of_the_start(model: Any, tmp_path: Any) -> None:
+    made = trainer(model, tmp_path, objective=Objective(beta=0.1))
+    batch = first(made)
+    assert batch.reference is not None
+    assert torch.allclose(batch.reference, batch.logprobs, atol=1e-4)
+    move(model)
+    kept = batch.completion_mask.bool()
+    assert made.reference is not None
+    assert torch.equal(made.reference.logprobs(batch), batch.reference)
+    now = completion_logprobs(model, batch.ids, batch.mask, kept.shape[1], TEMPERATURE)[0]
+    assert (now - batch.reference)[kept].abs().max() > 1e-3
+
+
 def test_groups_without_signal_have_no_gradient(model: Any, tmp_path: Any) -> None:
-    made = trainer(model, tmp_path, reward=lambda completion_ids, **_: [1.0] * len(completion_ids))
-    inputs = inputs_of(made)
-    assert (inputs["advantages"] == 0).all()
-    loss, gradients = loss_and_gradients(made._compute_loss, model, inputs)
+    made = trainer(model, tmp_path, rewards=lambda problems, _: [1.0] * len(problems))
+    batch = first(made)
+    assert (batch.advantages == 0).all()
+    loss, gradients = loss_and_gradients(lambda: made.loss(model, batch), model)
     assert loss == 0
     assert all((g == 0).all() for g in gradients)
 
 
+def recorded_are_those_of_a_forward(model: Any, batch: Batch, temperature: float) -> bool:
+    kept = batch.completion_mask.bool()
+    with torch.no_grad():
+        again = completion_logprobs(model, batch.ids, batch.mask, kept.shape[1], temperature)[0]
+    return bool(kept.sum() > 20) and torch.allclose(batch.logprobs[kept], again[kept], atol=1e-4)
+
+
 @pytest.mark.parametrize("temperature", [0.8, 1.0])
 def test_recorded_logprobs_are_what_a_forward_gives(model: Any, tmp_path: Any, temperature: float) -> None:
-    made = trainer(model, tmp_path, temperature=temperature)
-    inputs = inputs_of(made)
-    ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1)
-    mask = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], dim=1)
-    with torch.no_grad():
-        again, _, _ = GRPOTrainer._get_per_token_logps_and_entropies(
-            made, model, ids, mask, inputs["completion_ids"].shape[1])
-    kept = inputs["completion_mask"].bool()
-    assert torch.allclose(inputs["old_per_token_logps"][kept], again[kept], atol=1e-4)
-    assert kept.sum() > 20
+    assert recorded_are_those_of_a_forward(model, first(trainer(model, tmp_path, temperature=temperature)), temperature)
 
 
 def test_rollouts_of_a_group_differ_and_visits_do_not_repeat(model: Any, tmp_path: Any) -> None:
     def completions(visit: int, made: PolicyTrainer) -> list[list[int]]:
-        rows = [{"prompt": p.prompt, "problem": p.id, "visit": visit} for p in PROBLEMS[:2] for _ in range(4)]
-        found: list[list[int]] = made._generate_and_score_completions(rows)["completion_ids"].tolist()
-        return found
+        asked = [Visit(p.prompt, p.id, visit) for p in PROBLEMS[:2] for _ in range(4)]
+        return [one.ids for one in made.drawing.draw(asked, 0, lambda *_: None)]
 
     made = trainer(model, tmp_path)
-    first, second = completions(0, made), completions(1, made)
-    assert len({tuple(ids) for ids in first[:4]}) > 1
-    assert first != second
-    assert completions(0, trainer(model, tmp_path)) == first
+    begins, others = completions(0, made), completions(1, made)
+    assert len({tuple(ids) for ids in begins[:4]}) > 1
+    assert begins != others
+    assert completions(0, trainer(model, tmp_path)) == begins
 
 
 def test_training_moves_the_model_and_is_the_same_twice(tiny: Tiny, tmp_path: Any) -> None:
     def run() -> dict[str, Any]:
         model = policy(tiny, "deepseek_v3")
-        trainer(model, tmp_path, max_steps=4).train()
+        trainer(model, tmp_path, steps=4).train()
         state: dict[str, Any] = model.state_dict()
         return state
 
     start = policy(tiny, "deepseek_v3").state_dict()
-    first, second = run(), run()
-    assert any(not torch.equal(start[name], first[name]) for name in start)
-    assert all(torch.equal(first[name], second[name]) for name in first)
+    once, twice = run(), run()
+    assert any(not torch.equal(start[name], once[name]) for name in start)
+    assert all(torch.equal(once[name], twice[name]) for name in once)
+
+
+def test_a_round_is_logged_with_its_first_update(model: Any, tmp_path: Any) -> None:
+    made = trainer(model, tmp_path, rewards=alternating, steps=4)
+    made.train()
+    rows = [row for row in made.state.log_history if "loss" in row]
+    assert ["reward" in row for row in rows] == [True, False, True, False]
+    assert all(row["entropy"] > 0 for row in rows)
+    assert rows[0]["reward"] == 0.5
+    assert rows[0]["groups_without_signal"] == 0
+    assert 1 <= rows[0]["length"] <= 20
+    assert made.state.num_input_tokens_seen > 32 * rows[0]["length"] / 2
 
 
 class OddProblemsTeach(RewardFunction):
@@ -183,32 +223,24 @@ class OddProblemsTeach(RewardFunction):
 
 
 def test_groups_without_signal_give_way_to_others(model: Any, tmp_path: Any) -> None:
-    reward = OddProblemsTeach({p.id: p for p in PROBLEMS}, Rubric(), TOKENIZER, "")
-    reserve = [{"prompt": p.prompt, "problem": p.id, "visit": visit} for visit in (1, 2, 3) for p in PROBLEMS]
+    grading = OddProblemsTeach({p.id: p for p in PROBLEMS}, Rubric(), TOKENIZER, "")
+    reserve = [Visit(p.prompt, p.id, visit) for visit in (1, 2, 3) for p in PROBLEMS]
     dynamic = DynamicSampling(12, reserve, size=4)
-    made = trainer(model, tmp_path, reward=reward, dynamic=dynamic)
-    batch = inputs_of(made)
+    made = trainer(model, tmp_path, grading=grading, dynamic=dynamic)
+    parts = made.roll_out(made.visits[:4])
     assert dynamic.without >= 2  # problems of even numbers are among any four
     assert dynamic.drawn == 4 + dynamic.used
-    buffered = made._buffered_inputs
-    advantages = torch.cat([part["advantages"] for part in buffered])
-    assert (advantages != 0).sum() == 16  # four whole groups, each with a gradient
-    assert batch["num_items_in_batch"] == sum(part["completion_mask"].sum() for part in buffered)
-    recorded, again = batch["old_per_token_logps"], GRPOTrainer._get_per_token_logps_and_entropies(
-        made, model, torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1),
-        torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1), batch["completion_ids"].shape[1])[0]
-    kept = batch["completion_mask"].bool()
-    assert torch.allclose(recorded[kept], again[kept], atol=1e-4)
+    assert sum(int((part.advantages != 0).sum()) for part in parts) == 16  # four whole groups, each with a gradient
+    assert made.counts.tokens == sum(part.completion_mask.sum() for part in parts) / 2
+    assert recorded_are_those_of_a_forward(model, parts[0], TEMPERATURE)
 
 
 def test_the_ungradable_leave_the_group_and_nothing_turns_nan(model: Any, tmp_path: Any) -> None:
-    def reward(completion_ids: list[list[int]], **_: Any) -> list[float | None]:
-        return [None if place % 4 == 1 else float(place % 4) for place in range(len(completion_ids))]
-
-    made = trainer(model, tmp_path, reward=reward)
-    inputs = inputs_of(made)
-    loss, gradients = loss_and_gradients(made._compute_loss, model, inputs)
-    assert inputs["advantages"].isfinite().all()
+    made = trainer(model, tmp_path, rewards=lambda problems, _: [
+        None if place % 4 == 1 else float(place % 4) for place in range(len(problems))])
+    batch = first(made)
+    loss, gradients = loss_and_gradients(lambda: made.loss(model, batch), model)
+    assert batch.advantages.isfinite().all()
     assert loss.isfinite()
     assert all(g.isfinite().all() for g in gradients)
 
@@ -219,47 +251,74 @@ def encode(text: str) -> list[int]:
 
 
 def test_equal_rewards_are_no_advantage_at_all(model: Any, tmp_path: Any) -> None:
-    """1.2 is no binary fraction: the mean of four of them is not 1.2 again, and trl divides what is left by its deviation."""
+    """1.2 is no binary fraction: the mean of four of them is not 1.2 again, and what is left would be divided by its deviation."""
     threes = {problem.id: Problem(problem.id, problem.prompt, "3", "math", "threes") for problem in PROBLEMS}
-    reward = RewardFunction(threes, Rubric(rules={"format": 0.2}), TOKENIZER, "")
+    grading = RewardFunction(threes, Rubric(rules={"format": 0.2}), TOKENIZER, "")
     said = [*encode("<think>So 3.</think><answer>3</answer>"), TOKENIZER.eos_token_id]
-    totals = reward([said] * 6, [PROBLEMS[0].id] * 6)
+    totals = grading.finish([PROBLEMS[0].id] * 6, [said] * 6)
     assert totals == pytest.approx([1.2] * 6, abs=1e-4)
     assert torch.tensor(totals).std() == 0
-    made = trainer(model, tmp_path, reward=lambda completion_ids, **_: reward([said], [PROBLEMS[0].id]) * len(completion_ids))
-    assert (inputs_of(made)["advantages"] == 0).all()
+    made = trainer(model, tmp_path, rewards=lambda problems, _: grading.finish([PROBLEMS[0].id], [said]) * len(problems))
+    assert (first(made).advantages == 0).all()
+
+
+def test_what_is_dealt_to_updates_is_every_rollout_once(model: Any, tmp_path: Any) -> None:
+    made = trainer(model, tmp_path)
+    torch.manual_seed(3)
+    parts = made.roll_out(made.visits[:4])
+    torch.manual_seed(4)
+    others = made.roll_out(made.visits[:4])
+    assert [len(part) for part in parts] == [8, 8]
+
+    def rows(some: Sequence[Batch]) -> list[list[int]]:
+        return [row.tolist() for part in some for row in part.ids]
+
+    assert rows(parts) != rows(others)
+    assert sorted(rows(parts)) == sorted(rows(others))
 
 
 sizes = st.lists(st.tuples(st.integers(1, 9), st.integers(1, 12)), min_size=1, max_size=6)
 
 
 @given(sizes, st.data())
-def test_trim_takes_away_padding_alone(lengths: list[tuple[int, int]], data: st.DataObject) -> None:
+def test_trimming_takes_away_padding_alone(lengths: list[tuple[int, int]], data: st.DataObject) -> None:
     count = len(lengths)
     widest_prompt, widest = (max(pair[i] for pair in lengths) + data.draw(st.integers(0, 3)) for i in (0, 1))
     prompt_mask = torch.stack([torch.arange(widest_prompt) >= widest_prompt - p for p, _ in lengths]).long()
     mask = torch.stack([torch.arange(widest) < c for _, c in lengths]).long()
-    inputs = {
-        "prompt_mask": prompt_mask,
-        "prompt_ids": torch.arange(count * widest_prompt).view(count, -1) * prompt_mask,
-        "completion_mask": mask,
-        "completion_ids": torch.arange(count * widest).view(count, -1) * mask,
-        "old_per_token_logps": -torch.rand(count, widest) * mask,
-        "advantages": torch.rand(count),
-        "num_items_in_batch": torch.tensor(99.0),
-        "none": None,
-    }
+    batch = Batch(
+        prompt_mask=prompt_mask,
+        prompt_ids=torch.arange(count * widest_prompt).view(count, -1) * prompt_mask,
+        completion_mask=mask,
+        completion_ids=torch.arange(count * widest).view(count, -1) * mask,
+        logprobs=-torch.rand(count, widest) * mask,
+        advantages=torch.rand(count),
+        prompt_experts=torch.zeros(count, widest_prompt, 2, 2),
+        completion_experts=torch.zeros(count, widest, 2, 2),
+    )
     rows = torch.tensor(data.draw(st.lists(st.integers(0, count - 1), min_size=1, max_size=count, unique=True)))
-    trimmed = trim(inputs, rows)
-    assert trimmed["num_items_in_batch"] == 99.0
-    assert trimmed["none"] is None
-    assert torch.equal(trimmed["advantages"], inputs["advantages"][rows])
-    assert trimmed["prompt_mask"][:, 0].any()
-    assert trimmed["completion_mask"][:, -1].any()
-    for kind, masked in (("prompt", prompt_mask), ("completion", mask)):
+    trimmed = batch.trimmed(rows)
+    assert trimmed.reference is None
+    assert torch.equal(trimmed.advantages, batch.advantages[rows])
+    assert trimmed.prompt_mask[:, 0].any()
+    assert trimmed.completion_mask[:, -1].any()
+    for ids, masked, cut_ids, cut_mask in (
+        (batch.prompt_ids, prompt_mask, trimmed.prompt_ids, trimmed.prompt_mask),
+        (batch.completion_ids, mask, trimmed.completion_ids, trimmed.completion_mask),
+    ):
         for place, row in enumerate(rows.tolist()):
-            kept = inputs[f"{kind}_ids"][row][masked[row].bool()]
-            assert torch.equal(trimmed[f"{kind}_ids"][place][trimmed[f"{kind}_mask"][place].bool()], kept)
-        assert trimmed[f"{kind}_ids"].shape == trimmed[f"{kind}_mask"].shape
-    assert trimmed["old_per_token_logps"].shape == trimmed["completion_ids"].shape
-    assert trimmed["old_per_token_logps"].sum() == pytest.approx(float(inputs["old_per_token_logps"][rows].sum()), rel=1e-5)
+            assert torch.equal(cut_ids[place][cut_mask[place].bool()], ids[row][masked[row].bool()])
+        assert cut_ids.shape == cut_mask.shape
+    assert trimmed.logprobs.shape == trimmed.completion_ids.shape
+    assert trimmed.logprobs.sum() == pytest.approx(float(batch.logprobs[rows].sum()), rel=1e-5)
+    assert trimmed.experts is not None
+    assert trimmed.experts.shape[:2] == trimmed.ids.shape
+
+
+def test_a_batch_is_its_tensors_again(model: Any, tmp_path: Any) -> None:
+    batch = first(trainer(model, tmp_path))
+    again = Batch(**batch.tensors())
+    assert batch.tensors().keys() == again.tensors().keys()
+    assert all(torch.equal(value, again.tensors()[name]) for name, value in batch.tensors().items())
+    assert "reference" not in batch.tensors()
+    assert "reference" in replace(batch, reference=batch.logprobs).tensors()

@@ -21,6 +21,7 @@ def answerer(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     from pipeline.data.rows import Document, rows
     from pipeline.models import pretrained
+    from pipeline.models.build import build
     from pipeline.models.tokenizer import train_tokenizer
     from pipeline.training.schedule import Schedule
     from pipeline.training.supervised import Plan, train
@@ -30,7 +31,7 @@ def answerer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer = train_tokenizer([*PROMPTS, SAYS], 96)
     fields = {"model_type": "qwen3", "hidden_size": 32, "num_hidden_layers": 1, "intermediate_size": 32, "head_dim": 8,
               "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 96}
-    model = pretrained.build(fields, len(tokenizer), seed=0)
+    model = build(fields, len(tokenizer), seed=0)
     texts = rows(tokenizer, [Document(prompt, SAYS) for prompt in PROMPTS])
     train(_Silent(out), model, tokenizer, texts * 75, Plan(150, 8, 0.02, 1e-2, Schedule(150)))
     pretrained.save(model, tokenizer, out)

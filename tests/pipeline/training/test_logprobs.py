@@ -13,11 +13,12 @@ from trl.kernels import ChunkedLogProbFunction
 
 from pipeline.models.tokenizer import train_tokenizer
 from pipeline.training import logprobs
-from pipeline.training.logprobs import completion_logprobs, token_logprobs
+from pipeline.training.logprobs import completion_logprobs, fused_head, token_logprobs
 
 TOKENIZER = train_tokenizer(["<think>So 3.</think><answer>3</answer>"], 64)
 FAMILIES = ["qwen3", "deepseek_v3", "gpt_oss"]
 COUNT = 7
+TEMPERATURE = 0.7
 IDS = torch.randint(4, len(TOKENIZER), (5, 12), generator=torch.Generator().manual_seed(0))
 MASK = torch.ones_like(IDS)
 for row in range(5):  # prompts are padded on the left, completions on the right
@@ -46,8 +47,8 @@ def gradients(model: Any, values: Tensor) -> list[Tensor]:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_those_of_completions(tiny: Callable[..., Any], tmp_path: Path, family: str) -> None:
-    trainer, model = made(tiny, family, 0.7, tmp_path)
-    ours, entropies = completion_logprobs(trainer, model, IDS, MASK, COUNT)
+    trainer, model = made(tiny, family, TEMPERATURE, tmp_path)
+    ours, entropies = completion_logprobs(model, IDS, MASK, COUNT, TEMPERATURE)
     theirs, their_entropies, _ = trainer._get_per_token_logps_and_entropies(model, IDS, MASK, COUNT, compute_entropy=True)
     kept = MASK[:, -COUNT:].bool()
     assert (ours[~kept] == 0).all()
@@ -60,29 +61,32 @@ def test_those_of_completions(tiny: Callable[..., Any], tmp_path: Path, family: 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_those_of_tokens(tiny: Callable[..., Any], tmp_path: Path, family: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    trainer, model = made(tiny, family, 1.0, tmp_path)
+    _, model = made(tiny, family, 1.0, tmp_path)  # trl gives the model its fused head
     batch = {"input_ids": IDS, "attention_mask": MASK, "labels": IDS.masked_fill(MASK == 0, -100)}
-    ours = token_logprobs(trainer, model, batch)
+    ours = token_logprobs(model, batch)
     monkeypatch.setattr(logprobs, "LOGITS", 0)
-    theirs = token_logprobs(trainer, model, batch)
+    theirs = token_logprobs(model, batch)
     assert (ours[MASK[:, 1:] == 0] == 0).all()
     assert torch.allclose(ours, theirs, atol=1e-5)
     for one, other in zip(gradients(model, ours), gradients(model, theirs), strict=True):
         assert torch.allclose(one, other, rtol=1e-4, atol=1e-4)
 
 
-def test_what_is_too_large_to_hold_goes_trls_way(tiny: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    trainer, model = made(tiny, "qwen3", 0.7, tmp_path)
-    calls: list[int] = []
-    own = GRPOTrainer._get_per_token_logps_and_entropies
-    monkeypatch.setattr(GRPOTrainer, "_get_per_token_logps_and_entropies", lambda *a, **k: (calls.append(1), own(*a, **k))[1])
+def test_what_is_too_large_to_hold_goes_through_the_fused_head(tiny: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny("qwen3", vocab_size=len(TOKENIZER), initializer_range=0.1)
+    fused: list[bool] = []
     monkeypatch.setattr(logprobs, "LOGITS", 5 * COUNT * model.config.vocab_size)
-    small = completion_logprobs(trainer, model, IDS, MASK, COUNT)
-    assert calls == []
-    monkeypatch.setattr(logprobs, "LOGITS", logprobs.LOGITS - 1)
-    large = completion_logprobs(trainer, model, IDS, MASK, COUNT)
-    assert calls == [1]
-    assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(small, large, strict=True))
+    with fused_head(model, TEMPERATURE):
+        own = model.forward
+        model.forward = lambda *args, **given: (fused.append(bool(given.get("fused_lm_head"))), own(*args, **given))[1]
+        small = completion_logprobs(model, IDS, MASK, COUNT, TEMPERATURE)
+        monkeypatch.setattr(logprobs, "LOGITS", logprobs.LOGITS - 1)
+        large = completion_logprobs(model, IDS, MASK, COUNT, TEMPERATURE)
+    assert fused == [False, True]
+    kept = MASK[:, -COUNT:].bool()
+    assert torch.allclose(small[0], large[0], atol=1e-5)
+    assert torch.allclose(small[1][kept], large[1][kept], atol=1e-5)
+    assert "forward" not in vars(model)
 
 
 def test_trl_still_scores_prompts_and_padding_on_cpus(tiny: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

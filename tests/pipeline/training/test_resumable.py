@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 import torch
-from datasets import Dataset
 from transformers import Trainer, TrainerCallback, TrainingArguments
-from trl import GRPOConfig
 
+from eval.engine.types import Sampling
 from eval.problems import load
 from pipeline.contract.checkpoints import METRICS, Checkpoints, CheckpointSchedule
 from pipeline.contract.errors import StageError, StageStopped
@@ -18,14 +17,18 @@ from pipeline.models import audit, pretrained
 from pipeline.models.lora import Lora, adapted, add
 from pipeline.models.tokenizer import train_tokenizer
 from pipeline.moe.balance import Balance
-from pipeline.rl.dynamic_sampling import DynamicSampling
-from pipeline.rl.policy import PolicyTrainer
-from pipeline.rl.reward_function import RewardFunction
+from pipeline.rl.objective import Objective
+from pipeline.rl.plan import GrpoPlan
+from pipeline.rl.rollouts.drawing import Visit
+from pipeline.rl.rollouts.dynamic_sampling import DynamicSampling
+from pipeline.rl.rollouts.reward_function import RewardFunction
+from pipeline.rl.trainer import PolicyTrainer
 from pipeline.training.resumable import Resumable, load_exactly
 from pipeline.training.schedule import Schedule
 from pipeline.training.supervised import Plan, Probe, train
 from rewards.rubric import Reward, Rubric
 from rewards.types import Completion, Label, Problem, Verdict
+from tests.pipeline.rl.test_trainer import arguments
 
 Tiny = Callable[..., Any]
 Context = Callable[..., Any]
@@ -44,16 +47,21 @@ def checkpoints(folder: Path, every_steps: int | None, notes: list[str] | None =
 
 def cut(monkeypatch: pytest.MonkeyPatch, at: int | None) -> None:
     """Training ends with PowerCut when it begins the step after `at`; None takes the cut away."""
-    step = Trainer.training_step
-
-    def training_step(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if self.state.global_step == at:
-            raise PowerCut
-        return step(self, *args, **kwargs)
-
     monkeypatch.undo()
+
+    def cut_short(trainer: type[Trainer]) -> None:
+        step = trainer.training_step
+
+        def training_step(self: Any, *args: Any, **kwargs: Any) -> Any:
+            if self.state.global_step == at:
+                raise PowerCut
+            return step(self, *args, **kwargs)
+
+        monkeypatch.setattr(trainer, "training_step", training_step)
+
     if at is not None:
-        monkeypatch.setattr(Trainer, "training_step", training_step)
+        cut_short(Trainer)
+        cut_short(PolicyTrainer)
 
 
 def rows(count: int) -> list[Row]:
@@ -114,31 +122,25 @@ class Policy:
 
     def __init__(
         self, tiny: Tiny, folder: Path, family: str, lora: Lora | None = None, dynamic: bool = False,
-        dtype: torch.dtype = torch.float32, **changed: Any
+        dtype: torch.dtype = torch.float32, **objective: Any
     ) -> None:
         model = tiny(family, vocab_size=len(TOKENIZER), initializer_range=0.15).train()
         with torch.no_grad():
             model.get_input_embeddings().weight[TOKENIZER.eos_token_id] *= 4
         model.to(dtype).save_pretrained(folder / "start")
         TOKENIZER.save_pretrained(folder / "start")
-        self.model = pretrained.load(folder / "start")[0].train()  # trl reads the reference model from where the policy came from
-        reward = (EveryThirdLength if dynamic else RewardFunction)({p.id: p for p in PROBLEMS}, Rubric(rules={"length": {"weight": 1.0, "most": 8}}), TOKENIZER, "")
-        options = {
-            "output_dir": str(folder), "max_steps": 8, "per_device_train_batch_size": 4, "steps_per_generation": 2,
-            "gradient_accumulation_steps": 1, "num_generations": 4, "max_completion_length": 20, "beta": 0.0,
-            "loss_type": "dapo", "learning_rate": 3e-3, "save_strategy": "no", "report_to": [], "disable_tqdm": True,
-            "use_cpu": True, "bf16": False, "gradient_checkpointing": False, "logging_steps": 1, "shuffle_dataset": False,
-            "temperature": 0.8,
-        }
-        visits = [{"prompt": p.prompt, "problem": p.id, "visit": visit} for visit in (0, 1) for p in PROBLEMS]
+        self.model = pretrained.load(folder / "start")[0].train()
+        grading = EveryThirdLength if dynamic else RewardFunction
+        self.reward = grading({p.id: p for p in PROBLEMS}, Rubric(rules={"length": {"weight": 1.0, "most": 8}}), TOKENIZER, "")
         if lora:
             add(self.model, lora, seed=0)
         self.balance = Balance(self.model)
-        self.reward = reward
+        visits = [Visit(p.prompt, p.id, visit) for visit in (0, 1) for p in PROBLEMS]
+        plan = GrpoPlan(2, 4, 2, Sampling(20, 0.8), Objective(**objective), (0, "test"), replay="rollout")
+        reserve = [visit._replace(visit=visit.visit + 2) for visit in visits]
         self.trainer = PolicyTrainer(
-            model=self.model, args=GRPOConfig(**{**options, **changed}), reward_funcs=reward, train_dataset=Dataset.from_list(visits),
-            processing_class=TOKENIZER, seed_parts=(0, "test"), open_thinking=False, balance=self.balance, replay="rollout",
-            dynamic=DynamicSampling(2, [{**row, "visit": row["visit"] + 2} for row in visits], size=4) if dynamic else None,
+            self.model, TOKENIZER, arguments(folder, steps=8, rate=3e-3), plan, visits, self.reward, self.balance,
+            DynamicSampling(2, reserve, size=4) if dynamic else None,
         )
 
     def train(self, at: Checkpoints) -> tuple[dict[str, torch.Tensor], list[dict[str, Any]]]:
@@ -148,14 +150,13 @@ class Policy:
         return self.model.state_dict(), [*log, *parts]
 
 
-SYNCED = {"beta": 0.1, "sync_ref_model": True, "ref_model_sync_steps": 2, "ref_model_mixup_alpha": 0.5}
-
-
 @pytest.mark.parametrize(("family", "changed", "every", "at"), [
     # inside a buffer, on its edge, in the second epoch
     *((family, {}, *when) for family in ("deepseek_v3", "qwen3_moe") for when in ((3, 4), (2, 4), (7, 7))),
-    *(("qwen3", SYNCED, *when) for when in ((3, 4), (2, 4), (7, 7))),
+    *(("qwen3", {"beta": 0.1}, *when) for when in ((3, 4), (2, 4), (7, 7))),
     *((family, {"lora": Lora(rank=4)}, 3, 4) for family in ("deepseek_v3", "qwen3_moe")),
+    ("qwen3_moe", {"lora": Lora(rank=4), "beta": 0.1}, 3, 4),
+    ("qwen3_moe", {"ratios": "sequence"}, 3, 4),
     *((family, {}, 3, 4) for family in OTHERS),
     *(("qwen3", {"dynamic": True}, *when) for when in ((3, 4), (2, 4))),
     *((family, {"dtype": torch.bfloat16}, 3, 4) for family in ("qwen3_moe", "qwen3")),

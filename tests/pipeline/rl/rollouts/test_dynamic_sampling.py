@@ -7,21 +7,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eval.engine.types import Sampled
-from pipeline.rl.dynamic_sampling import DynamicSampling, Row
+from pipeline.rl.rollouts.drawing import Visit
+from pipeline.rl.rollouts.dynamic_sampling import DynamicSampling
 
 SIZE = 2
 
 
-def draw(rows: Sequence[Row]) -> list[Sampled]:
+def visit(problem: int) -> Visit:
+    return Visit("", str(problem), 0)
+
+
+def draw(rows: Sequence[Visit]) -> list[Sampled]:
     """Rollouts that say which problem they are of."""
-    return [Sampled([row["problem"]], [0.0], True) for row in rows]
+    return [Sampled([int(row.problem)], [0.0], True) for row in rows]
 
 
 def rewards_where(teaches: Sequence[bool]) -> Any:
     """Rewards of groups: 0 and 1 where a problem teaches something, else equal ones, or nobody can tell."""
-    def rewards(rows: Sequence[Row], sampled: Sequence[Sampled]) -> list[float | None]:
-        assert [one.ids[0] for one in sampled] == [row["problem"] for row in rows]
-        return [float(place % SIZE) if teaches[row["problem"]] else (None, 1.0)[row["problem"] % 2] for place, row in enumerate(rows)]
+    def rewards(rows: Sequence[Visit], sampled: Sequence[Sampled]) -> list[float | None]:
+        assert [one.ids[0] for one in sampled] == [int(row.problem) for row in rows]
+        return [float(place % SIZE) if teaches[int(row.problem)] else (None, 1.0)[int(row.problem) % 2] for place, row in enumerate(rows)]
     return rewards
 
 
@@ -29,14 +34,14 @@ def rewards_where(teaches: Sequence[bool]) -> Any:
 def test_a_step_is_filled_as_far_as_rounds_and_problems_go(teaches: list[bool], groups: int, rounds: int, steps: int) -> None:
     groups = min(groups, len(teaches))
     first, reserve = range(groups), list(range(groups, len(teaches)))
-    dynamic = DynamicSampling(rounds, [{"problem": problem} for problem in reserve], SIZE)
+    dynamic = DynamicSampling(rounds, [visit(problem) for problem in reserve], SIZE)
     seen: list[int] = []
     for _ in range(steps):
         used = dynamic.used
-        rows, sampled = dynamic.fill([{"problem": p} for p in first for _ in range(SIZE)], draw, rewards_where(teaches))
-        problems = [row["problem"] for row in rows[::SIZE]]
-        assert [row["problem"] for row in rows] == [p for p in problems for _ in range(SIZE)]
-        assert [one.ids[0] for one in sampled] == [row["problem"] for row in rows]
+        rows, sampled = dynamic.fill([visit(p) for p in first for _ in range(SIZE)], draw, rewards_where(teaches))
+        problems = [int(row.problem) for row in rows[::SIZE]]
+        assert [int(row.problem) for row in rows] == [p for p in problems for _ in range(SIZE)]
+        assert [one.ids[0] for one in sampled] == [int(row.problem) for row in rows]
         taken = reserve[used : dynamic.used]
         seen += taken
         assert dynamic.drawn == groups + len(taken)
@@ -55,8 +60,8 @@ def test_a_step_is_filled_as_far_as_rounds_and_problems_go(teaches: list[bool], 
 
 
 def test_what_is_resumed_goes_on_with_the_next_problem() -> None:
-    reserve = [{"problem": problem} for problem in range(2, 20)]
-    rewards, rows = rewards_where([False] * 20), [{"problem": p} for p in (0, 1) for _ in range(SIZE)]
+    reserve = [visit(problem) for problem in range(2, 20)]
+    rewards, rows = rewards_where([False] * 20), [visit(p) for p in (0, 1) for _ in range(SIZE)]
     whole, cut = (DynamicSampling(2, reserve, SIZE) for _ in range(2))
     whole.fill(rows, draw, rewards)
     cut.fill(rows, draw, rewards)

@@ -7,7 +7,7 @@ import pytest
 
 from eval.problems import load
 from pipeline.models.tokenizer import train_tokenizer
-from pipeline.rl.reward_function import RewardFunction
+from pipeline.rl.rollouts.reward_function import RewardFunction
 from rewards.rubric import Rubric
 from rewards.types import Problem
 
@@ -28,10 +28,10 @@ def test_the_reward_is_the_rubrics_total_or_nothing() -> None:
     good = [*encode(f"<think>So 3.</think><answer>{right.answer}</answer>"), eos]
     bare = [*encode(right.answer), eos]
     cut = encode("<think>So")
-    assert reward([good, bare, cut], [right.id] * 3) == [1.5, 1.0, 0.0]  # halves are kept exactly
+    assert reward.finish([right.id] * 3, [good, bare, cut]) == [1.5, 1.0, 0.0]  # halves are kept exactly
     assert reward.verdicts == {"correct": pytest.approx(2 / 3), "truncated": pytest.approx(1 / 3)}
     assert reward.parts == {"correct": pytest.approx(2 / 3), "format": pytest.approx(1 / 3)}
-    assert reward([good, good], [right.id, "broken"]) == [1.5, None]
+    assert reward.finish([right.id, "broken"], [good, good]) == [1.5, None]
     assert reward.verdicts["ungradable"] == 0.5
     assert reward.parts == {"correct": 1.0, "format": 1.0}
 
@@ -40,7 +40,7 @@ def test_an_opened_thinking_is_graded_as_part_of_the_text() -> None:
     right = PROBLEMS[0]
     reward = RewardFunction({right.id: right}, Rubric(rules={"format": 0.5}), TOKENIZER, "<think>")
     rest = [*encode(f"So 3.</think><answer>{right.answer}</answer>"), TOKENIZER.eos_token_id]
-    assert reward([rest], [right.id]) == [1.5]
+    assert reward.finish([right.id], [rest]) == [1.5]
 
 
 def test_what_was_begun_is_counted_whether_or_not_it_is_asked_for() -> None:
@@ -51,9 +51,9 @@ def test_what_was_begun_is_counted_whether_or_not_it_is_asked_for() -> None:
     for ids in (good, good, cut, cut):
         reward.begin(right.id, ids)
     assert reward.totals([right.id] * 2, [cut, good]) == [0.0, 1.5]
-    assert reward([good], [right.id]) == [1.5]
+    assert reward.finish([right.id], [good]) == [1.5]
     assert reward.verdicts == {"correct": 0.5, "truncated": 0.5}  # as often as they were begun
-    assert reward([cut], [right.id]) == [0.0]
+    assert reward.finish([right.id], [cut]) == [0.0]
     assert reward.verdicts == {"truncated": 1.0}
 
 

@@ -1,30 +1,24 @@
-"""GRPO with vLLM: the recipe's side and what trl's trainer makes of it. vLLM itself is not run here: a stand-in for trl's class draws."""
+"""GRPO with vLLM: the recipe's side and what the trainer makes of it. vLLM itself is not run here: a stand-in for trl's class draws."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from datasets import Dataset
 from pydantic import ValidationError
-from trl import GRPOConfig, GRPOTrainer
-from trl.trainer import grpo_trainer
 
 from eval.engine.native import NativeEngine
 from eval.engine.types import Request, Sampling
-from eval.problems import load
-from pipeline.models import pretrained
-from pipeline.models.tokenizer import train_tokenizer
-from pipeline.moe.balance import Balance
-from pipeline.rl import vllm_engine
-from pipeline.rl.policy import PolicyTrainer
-from pipeline.rl.vllm_engine import Vllm
+from pipeline.rl.rollouts import vllm_engine
+from pipeline.rl.rollouts.vllm import Vllm, missing
+from pipeline.rl.trainer import PolicyTrainer
 from pipeline.stages.grpo import Grpo
+from pipeline.training.logprobs import completion_logprobs
+from tests.pipeline.rl.test_trainer import TEMPERATURE, TOKENIZER, first, policy, trainer
 
 Tiny = Callable[..., Any]
-PROBLEMS = load("word_problems:train", 4)
-TOKENIZER = train_tokenizer([p.prompt + " <think>So 3.</think><answer>3</answer>" for p in PROBLEMS], 96)
 OFF = 0.05
 """What the stand-in's log-probabilities are off, as another implementation's would be."""
 
@@ -42,60 +36,56 @@ class StandIn:
     def generate(self, prompts: list[list[int]], images: None, num_generations: int) -> tuple[Any, ...]:
         assert all(prompts[place] == prompts[place - place % num_generations] for place in range(len(prompts)))
         engine = NativeEngine(self.model, TOKENIZER.eos_token_id)
-        drawn = [one for (one,) in engine.sample([Request(p, [place]) for place, p in enumerate(prompts)], Sampling(self.most))]
+        drawn = [one for (one,) in engine.sample([Request(p, [place]) for place, p in enumerate(prompts)], Sampling(self.most, TEMPERATURE))]
         return prompts, [one.ids for one in drawn], [[[value + OFF] for value in one.logprobs] for one in drawn], None
 
 
 @pytest.fixture
-def trainer(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PolicyTrainer:
-    monkeypatch.setattr(grpo_trainer, "VLLMGeneration", StandIn)
-    model = tiny("qwen3_moe", vocab_size=len(TOKENIZER), initializer_range=0.15).train()
-    with torch.no_grad():
-        model.get_input_embeddings().weight[TOKENIZER.eos_token_id] *= 4
-    model.save_pretrained(tmp_path / "start")
-    TOKENIZER.save_pretrained(tmp_path / "start")
-    model = pretrained.load(tmp_path / "start")[0].train()
-    return PolicyTrainer(
-        model=model,
-        args=GRPOConfig(
-            output_dir=str(tmp_path), max_steps=4, per_device_train_batch_size=8, steps_per_generation=2, gradient_accumulation_steps=1,
-            num_generations=4, max_completion_length=16, beta=0.0, loss_type="dapo", learning_rate=1e-3, save_strategy="no", report_to=[],
-            disable_tqdm=True, use_cpu=True, bf16=False, gradient_checkpointing=False, shuffle_dataset=False, logging_steps=1,
-            **Vllm().options(),
-        ),
-        reward_funcs=lambda completion_ids, **_: [float(len(ids) % 2) for ids in completion_ids],
-        train_dataset=Dataset.from_list([{"prompt": p.prompt, "problem": p.id, "visit": 0} for p in [*PROBLEMS, *PROBLEMS]]),
-        processing_class=TOKENIZER, seed_parts=(0, "test"), open_thinking=False, balance=Balance(model), replay="policy",
-    )
+def made(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PolicyTrainer:
+    monkeypatch.setattr(vllm_engine, "VLLMGeneration", StandIn)
+    return trainer(policy(tiny, "qwen3_moe"), tmp_path, replay="policy", vllm=Vllm(), steps=4)
 
 
-def test_the_old_policy_is_the_trainings_and_trl_corrects_for_the_rollouts(trainer: PolicyTrainer) -> None:
-    trainer.current_gradient_accumulation_steps = 1
-    batch = trainer._prepare_inputs(next(iter(trainer.get_train_dataloader())))
-    kept = batch["completion_mask"].bool()
-    with torch.no_grad(), trainer.replay.of(batch):  # type: ignore[union-attr]
-        again, _, _ = GRPOTrainer._get_per_token_logps_and_entropies(
-            trainer, trainer.model, torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1),
-            torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1), kept.shape[1])
-    assert torch.allclose(batch["old_per_token_logps"][kept], again[kept], atol=1e-4)
-    off = batch["sampling_per_token_logps"] - batch["old_per_token_logps"]
+def test_the_old_policy_is_the_trainings_and_rollouts_are_weighed(made: PolicyTrainer) -> None:
+    batch = first(made)
+    kept = batch.completion_mask.bool()
+    with torch.no_grad(), made.replay.of(batch):  # type: ignore[union-attr]
+        again = completion_logprobs(made.policy, batch.ids, batch.mask, kept.shape[1], TEMPERATURE)[0]
+    assert torch.allclose(batch.logprobs[kept], again[kept], atol=1e-4)
+    assert batch.sampler_logprobs is not None
+    off = batch.sampler_logprobs - batch.logprobs
     assert torch.allclose(off[kept], torch.tensor(OFF), atol=1e-4)
-    assert (batch["importance_sampling_ratio"] != 1).any()
+    # each row is weighed by e^(-OFF) to the power of its length
+    weighed = made.plan.objective.loss(batch.logprobs, batch, made.counts)
+    plain = made.plan.objective.loss(batch.logprobs, replace(
+        batch, sampler_logprobs=None, advantages=batch.advantages * torch.exp(-OFF * kept.sum(dim=1))), made.counts)
+    assert torch.allclose(weighed, plain, atol=1e-5)
 
 
-def test_a_training_gives_vllm_the_weights_of_each_round(trainer: PolicyTrainer) -> None:
-    start = {name: value.clone() for name, value in trainer.model.state_dict().items()}
-    trainer.train()
-    assert trainer.vllm_generation.synced == 2  # two rounds of two updates
-    assert any(not torch.equal(value, start[name]) for name, value in trainer.model.state_dict().items())
-    assert all(torch.isfinite(torch.tensor(row["loss"])) for row in trainer.state.log_history if "loss" in row)
+def test_without_experts_to_replay_the_policy_scores_the_rollouts(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vllm_engine, "VLLMGeneration", StandIn)
+    made = trainer(policy(tiny, "qwen3"), tmp_path, vllm=Vllm())
+    batch = first(made)
+    kept = batch.completion_mask.bool()
+    assert batch.sampler_logprobs is not None
+    assert torch.allclose((batch.sampler_logprobs - batch.logprobs)[kept], torch.tensor(OFF), atol=1e-4)
+
+
+def test_a_training_gives_vllm_the_weights_of_each_round(made: PolicyTrainer) -> None:
+    start = {name: value.clone() for name, value in made.policy.state_dict().items()}
+    made.train()
+    engine = made.drawing.engine
+    assert isinstance(engine, vllm_engine.VllmEngine)
+    assert engine.generation.synced == 2  # two rounds of two updates
+    assert any(not torch.equal(value, start[name]) for name, value in made.policy.state_dict().items())
+    assert all(torch.isfinite(torch.tensor(row["loss"])) for row in made.state.log_history if "loss" in row)
 
 
 SOME = {"model": "base", "problems": ["word_problems:train"], "steps": 1}
 
 
 def test_without_vllm_a_recipe_that_asks_for_it_is_one_line() -> None:
-    if vllm_engine.missing() is None:
+    if missing() is None:
         pytest.skip("vLLM is installed here")
     with pytest.raises(ValidationError, match=r"engine vllm needs the package vllm, which is not installed: pip install 'trl\[vllm\]'"):
         Grpo(**SOME, engine="vllm")

@@ -1,0 +1,43 @@
+"""Making models as transformers knows them, and what every model needs before it is used."""
+
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from transformers import AutoConfig, AutoModelForCausalLM, set_seed
+
+from eval.language_model import LanguageModel
+from pipeline.contract.errors import StageError
+from pipeline.disk.durable import JsonObject
+from pipeline.models.tokenizer import SPECIALS
+from pipeline.moe.families import FAMILIES
+
+
+def build(architecture: JsonObject, vocabulary: int, seed: int) -> LanguageModel:
+    """A new causal language model of this architecture: `model_type` and fields of its transformers config.
+
+    Every embedding row starts from one shared random vector: tied embeddings otherwise begin near zero mean, and the
+    first steps go into learning the frequency of tokens. Raises StageError where transformers refuses the fields.
+    """
+    special = {f"{name}_token_id": SPECIALS.index(f"<{name}>") for name in ("pad", "bos", "eos")}
+    fields = {"vocab_size": vocabulary, "tie_word_embeddings": True, **special, **architecture}
+    model_type = fields.pop("model_type", None)
+    if model_type is None:
+        raise StageError("the architecture has no model_type; give one that transformers knows, such as deepseek_v3")
+    set_seed(seed)
+    try:
+        config = AutoConfig.for_model(model_type, **fields)
+        model = AutoModelForCausalLM.from_config(config)
+    except (ValueError, TypeError, KeyError, StrictDataclassError) as error:
+        said = " ".join(str(error).split())
+        raise StageError(f"transformers does not build this architecture ({model_type}): {said}") from error
+    with torch.no_grad():
+        shared = torch.randn(config.hidden_size)
+        model.get_input_embeddings().weight += 0.06 * shared
+    return prepare(model)
+
+
+def prepare(model: LanguageModel) -> LanguageModel:
+    """Choose the experts' implementation: `grouped_mm` is right and fast on CPUs and GPUs; dense models have none."""
+    family = FAMILIES.get(model.config.model_type)
+    if family and family.grouped:
+        model.set_experts_implementation("grouped_mm")
+    return model

@@ -1,0 +1,105 @@
+"""A batch of graded rollouts, padded, as the loss takes it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from eval.engine.types import Sampled
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rollouts [rows], prompts padded on the left and completions on the right.
+
+    prompt_ids, prompt_mask          [rows, prompt]
+    completion_ids, completion_mask  [rows, seq]
+    advantages                       [rows]
+    logprobs          of the drawn tokens under the policy that is called old: before the first update; [rows, seq]
+    reference         the same under the reference model, where the objective has a KL term; [rows, seq]
+    sampler_logprobs  the same under the program that drew, where that is not the policy itself (vLLM); [rows, seq]
+    prompt_experts, completion_experts
+                      experts to take again (see moe/replay.py); [rows, prompt or seq, layers, top_k]
+    """
+
+    prompt_ids: Tensor
+    prompt_mask: Tensor
+    completion_ids: Tensor
+    completion_mask: Tensor
+    advantages: Tensor
+    logprobs: Tensor
+    reference: Tensor | None = None
+    sampler_logprobs: Tensor | None = None
+    prompt_experts: Tensor | None = None
+    completion_experts: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.completion_ids)
+
+    @property
+    def ids(self) -> Tensor:
+        """Prompt and completion, [rows, prompt + seq]."""
+        return torch.cat([self.prompt_ids, self.completion_ids], dim=1)
+
+    @property
+    def mask(self) -> Tensor:
+        """1 where `ids` is no padding, [rows, prompt + seq]."""
+        return torch.cat([self.prompt_mask, self.completion_mask], dim=1)
+
+    @property
+    def experts(self) -> Tensor | None:
+        """Of prompt and completion, [rows, prompt + seq, layers, top_k]."""
+        if self.prompt_experts is None or self.completion_experts is None:
+            return None
+        return torch.cat([self.prompt_experts, self.completion_experts], dim=1)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What there is, by name: `Batch(**tensors)` is the batch again."""
+        return {field.name: value for field in fields(self) if (value := getattr(self, field.name)) is not None}
+
+    def rows(self, places: Tensor) -> "Batch":
+        """The rows at `places`, padded as in the whole batch."""
+        return Batch(**{name: value[places] for name, value in self.tensors().items()})
+
+    def trimmed(self, places: Tensor) -> "Batch":
+        """The rows at `places`, without the columns that are padding in all of them."""
+        prompt = int(self.prompt_mask[places].sum(dim=1).max())
+        seq = int(self.completion_mask[places].sum(dim=1).max())
+        return Batch(**{name: _trimmed(name, value[places], prompt, seq) for name, value in self.tensors().items()})
+
+    def to(self, device: torch.device) -> "Batch":
+        return Batch(**{name: value.to(device) for name, value in self.tensors().items()})
+
+
+def _trimmed(name: str, value: Tensor, prompt: int, seq: int) -> Tensor:
+    if value.dim() == 1:
+        return value
+    return value[:, value.shape[1] - prompt :] if name.startswith("prompt_") else value[:, :seq]
+
+
+def padded(prompts: Sequence[Sequence[int]], sampled: Sequence[Sampled], pad: int) -> Batch:
+    """The batch of these prompts and what was drawn for them, with the log-probabilities recorded while drawing and with
+    advantages of 0."""
+    prompt, seq = max(map(len, prompts)), max(len(one.ids) for one in sampled)
+    rows = len(sampled)
+    prompt_ids, completion_ids = torch.full((rows, prompt), pad), torch.full((rows, seq), pad)
+    prompt_mask, completion_mask = torch.zeros_like(prompt_ids), torch.zeros_like(completion_ids)
+    logprobs = torch.zeros(rows, seq)
+    for row, (asked, drawn) in enumerate(zip(prompts, sampled, strict=True)):
+        prompt_ids[row, prompt - len(asked) :] = torch.tensor(asked)
+        prompt_mask[row, prompt - len(asked) :] = 1
+        completion_ids[row, : len(drawn.ids)] = torch.tensor(drawn.ids)
+        completion_mask[row, : len(drawn.ids)] = 1
+        logprobs[row, : len(drawn.logprobs)] = torch.tensor(drawn.logprobs)
+    return Batch(prompt_ids, prompt_mask, completion_ids, completion_mask, torch.zeros(rows), logprobs)
+
+
+def shuffled(batch: Batch, updates: int) -> list[Batch]:
+    """The batch in `updates` parts of equally many rows, dealt at random, so that no part holds whole groups alone.
+
+    The order comes from torch's own stream, whose state is in every checkpoint."""
+    order = torch.randperm(len(batch))
+    return [batch.rows(part) for part in order.chunk(updates)]
+
+

@@ -1,0 +1,43 @@
+"""The reference of the KL term: the policy as it was before the first update."""
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+from peft.tuners.tuners_utils import BaseTunerLayer
+from torch import Tensor
+
+from eval.language_model import LanguageModel
+from pipeline.rl.batch import Batch
+from pipeline.rl.rollouts.rollout_model import frozen_copy
+from pipeline.training.logprobs import completion_logprobs
+
+
+class Reference:
+    """Log-probabilities under the policy of the start. Made before the first update, and before a checkpoint is loaded.
+
+    A policy that is trained in full is copied, which takes its memory a second time. One that is trained through adapters is the
+    reference itself while they are switched off.
+    """
+
+    def __init__(self, policy: LanguageModel, temperature: float) -> None:
+        self.policy, self.temperature = policy, temperature
+        self._adapters = [module for module in policy.modules() if isinstance(module, BaseTunerLayer)]
+        self._copy = None if self._adapters else frozen_copy(policy, policy.dtype)
+
+    @torch.no_grad()
+    def logprobs(self, batch: Batch) -> Tensor:
+        """Of the completions' tokens, [rows, seq]."""
+        with self._switched_off():
+            model = self._copy or self.policy
+            count = batch.completion_ids.shape[1]
+            return completion_logprobs(model, batch.ids, batch.mask, count, self.temperature)[0]
+
+    @contextlib.contextmanager
+    def _switched_off(self) -> Iterator[None]:
+        # peft also freezes what it switches off and thaws what it switches on; frozen base weights stay frozen either way
+        for module in self._adapters:
+            module.enable_adapters(False)
+        yield
+        for module in self._adapters:
+            module.enable_adapters(True)

@@ -1,0 +1,85 @@
+"""Drawing the rollouts of a GRPO step: which engine, from which weights, with which seeds."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import torch
+
+from eval.engine import engine_for
+from eval.engine.types import Engine, Request, Sampled, Sampling, rollout_seed
+from eval.language_model import LanguageModel, Tokenizer
+from eval.prompts import encode_text
+from pipeline.moe.routers import routers
+from pipeline.rl.rollouts.rollout_model import RolloutModel
+
+
+class Visit(NamedTuple):
+    """One turn of a problem in the training: its prompt, its id, and how often it was asked before."""
+
+    prompt: str
+    problem: str
+    visit: int
+
+
+class Source(Protocol):
+    """Where the engine's weights come from; `refresh` gives them those of the policy of now."""
+
+    def refresh(self) -> None: ...
+
+
+@dataclass
+class Drawing:
+    """Draws a rollout for each visit. A rollout's draws come from (`seed_parts`, problem, visit, place in the group) alone, and
+    so do not depend on what else is drawn, on earlier steps, or on how many processes share the work.
+
+    `source` refreshes the weights behind `engine` before the rollouts of a step.
+    """
+
+    engine: Engine
+    source: Source
+    tokenizer: Tokenizer
+    sampling: Sampling
+    group_size: int
+    seed_parts: tuple[str | int, ...]
+    open_thinking: bool
+
+    def prompts(self, visits: Sequence[Visit]) -> list[list[int]]:
+        """The token ids of each visit's prompt. A prompt that stands several times is encoded once."""
+        ids = {
+            text: encode_text(self.tokenizer, text, open_thinking=self.open_thinking) for text in {one.prompt for one in visits}
+        }
+        return [ids[one.prompt] for one in visits]
+
+    def draw(self, visits: Sequence[Visit], first: int, written: Callable[[int, Sampled], None]) -> list[Sampled]:
+        """A rollout of every visit, in their order. `first` is the place of the first among those of all processes; `written` is
+        told of each rollout as soon as it is done, with its place in `visits`.
+
+        Visits of one prompt stand side by side and become one request, so that the engine reads the prompt once for its group.
+        """
+        requests: list[Request] = []
+        begins: list[int] = []  # the place in `visits` of the first of each request
+        seeds: list[int] = []
+        for place, (visit, prompt) in enumerate(zip(visits, self.prompts(visits), strict=True)):
+            if not requests or requests[-1].prompt != prompt:
+                seeds = []
+                requests.append(Request(prompt, seeds))
+                begins.append(place)
+            in_group = (first + place) % self.group_size
+            seeds.append(rollout_seed(*self.seed_parts, visit.problem, visit.visit, in_group))
+
+        def done(request: int, index: int, one: Sampled) -> None:
+            written(begins[request] + index, one)
+
+        groups = self.engine.sample(requests, self.sampling, written=done)
+        return [one for group in groups for one in group]
+
+
+def native(
+    policy: LanguageModel, tokenizer: Tokenizer, dtype: torch.dtype | None, record_experts: bool
+) -> tuple[Engine, RolloutModel]:
+    """The engine of this process over the policy, or over a copy of it in `dtype`; with `record_experts` each rollout has the
+    experts that its tokens took."""
+    source = RolloutModel(policy, dtype)
+    recorded = [router.users for router in routers(source.model)] if record_experts else []
+    return engine_for(source.model, tokenizer, experts=recorded), source

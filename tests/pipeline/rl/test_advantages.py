@@ -1,0 +1,65 @@
+"""Advantages by hand, by their properties, and with trl's arithmetic."""
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from trl.trainer.utils import nanstd
+
+from pipeline.rl.advantages import group_advantages, standard_deviation
+
+NAN = float("nan")
+
+
+def test_by_hand() -> None:
+    rewards = torch.tensor([1.0, 0.0, 0.0, 1.0, 2.0, 2.0, 2.0, 2.0])
+    values, without = group_advantages(rewards, 4, "group")
+    deviation = (1 / 3) ** 0.5  # of 1, 0, 0, 1 with Bessel's correction: sqrt(4 * 0.25 / 3)
+    expected = 0.5 / (deviation + 1e-4)
+    assert values.tolist() == pytest.approx([expected, -expected, -expected, expected, 0, 0, 0, 0])
+    assert without == 0.5
+    assert group_advantages(rewards, 4, "none").values.tolist() == [0.5, -0.5, -0.5, 0.5, 0, 0, 0, 0]
+    of_batch = 0.5 / (float(rewards.std()) + 1e-4)
+    assert group_advantages(rewards, 4, "batch").values.tolist() == pytest.approx([of_batch, -of_batch, -of_batch, of_batch, 0, 0, 0, 0])
+
+
+def test_what_could_not_be_graded_leaves_its_group() -> None:
+    values, _ = group_advantages(torch.tensor([1.0, NAN, 0.0, 1.0, NAN, NAN, NAN, 1.0]), 4, "none")
+    assert values.tolist() == pytest.approx([1 / 3, 0, -2 / 3, 1 / 3, 0, 0, 0, 0])
+    values, without = group_advantages(torch.tensor([NAN, NAN, 3.0, 5.0]), 2, "group")
+    assert values.tolist()[:2] == [0, 0]
+    assert values.isfinite().all()
+    assert without == 0  # of the first group nobody knows
+
+
+rewards = st.lists(st.sampled_from([0.0, 0.25, 1.0, 1.5, NAN]), min_size=4, max_size=24).map(lambda some: some[: len(some) // 4 * 4])
+
+
+@given(rewards, st.sampled_from(["group", "batch", "none"]))
+def test_the_arithmetic_is_trls(given: list[float], scale: Any) -> None:
+    """As in GRPOTrainer._generate_and_score_completions (trl 1.16), for one reward function."""
+    values = torch.tensor(given)
+    grouped = values.view(-1, 4)
+    mean = torch.nanmean(grouped, dim=1).repeat_interleave(4)
+    deviation = nanstd(values).expand_as(values) if scale == "batch" else nanstd(grouped, dim=1).repeat_interleave(4)
+    expected = values - mean
+    if scale != "none":
+        expected = expected / (deviation + 1e-4)
+    found = group_advantages(values, 4, scale).values
+    assert torch.equal(found, torch.nan_to_num(expected, nan=0.0))
+
+
+@given(rewards)
+def test_a_group_adds_up_to_nothing_and_does_not_care_for_an_offset(given: list[float]) -> None:
+    values = torch.tensor(given, dtype=torch.float64)
+    found = group_advantages(values, 4, "group").values
+    assert found.view(-1, 4).sum(dim=1).abs().max() < 1e-9
+    assert torch.allclose(found, group_advantages(values + 2, 4, "group").values, atol=1e-9)
+
+
+def test_the_deviation_of_one_value_is_unknown() -> None:
+    found = standard_deviation(torch.tensor([[1.0, NAN], [1.0, 3.0]]))
+    assert found[0].isnan()
+    assert found[1].item() == pytest.approx(2**0.5)

@@ -1,0 +1,219 @@
+"""The parts of the objective: by hand, by their properties, and beside trl's GRPOTrainer where it has the same formula."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from datasets import Dataset
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+from trl import GRPOConfig, GRPOTrainer
+
+from pipeline.models.tokenizer import train_tokenizer
+from pipeline.rl import loss
+from pipeline.rl.batch import Batch
+from pipeline.rl.objective import CLIPS, Counts, Objective
+
+LN2, LN3 = torch.tensor(2.0).log(), torch.tensor(3.0).log()
+
+
+def test_token_ratios_by_hand() -> None:
+    assert torch.allclose(loss.token_ratios(torch.tensor([[LN2, 0.0]]), torch.tensor([[0.0, LN3]])), torch.tensor([[2.0, 1 / 3]]))
+
+
+def test_sequence_ratios_are_the_geometric_mean_of_token_ratios() -> None:
+    new = torch.stack([torch.stack([2 * LN2, torch.zeros(()), LN3]), torch.stack([LN3, LN3, LN3])])
+    mask = torch.tensor([[1, 1, 0], [1, 1, 1]])
+    # the first: sqrt(4 * 1), its third token is padding; the second: cube root of 27
+    assert torch.allclose(loss.sequence_ratios(new, torch.zeros(2, 3), mask), torch.tensor([[2.0], [3.0]]))
+
+
+def test_a_sequence_without_a_token_has_ratio_one() -> None:
+    assert loss.sequence_ratios(torch.ones(1, 2), torch.zeros(1, 2), torch.zeros(1, 2)).item() == 1
+
+
+@pytest.mark.parametrize(("ratio", "advantage", "expected", "stopped"), [
+    (1.0, 2.0, -2.0, False),
+    (1.5, 2.0, -2.5, True),    # clipped at 1.25: there is nothing to gain any more
+    (0.5, 2.0, -1.0, False),   # a token that should be likelier and is less likely is not clipped
+    (1.5, -2.0, 3.0, False),
+    (0.5, -2.0, 1.6, True),    # clipped at 0.8
+    (1.25, 1.0, -1.25, False),
+    (0.5, 0.0, 0.0, False),
+])
+def test_the_clipped_surrogate_by_hand(ratio: float, advantage: float, expected: float, stopped: bool) -> None:
+    ratios = torch.tensor([[ratio]], requires_grad=True)
+    found = loss.clipped_surrogate(ratios, torch.tensor([advantage]), 0.2, 0.25)
+    found.sum().backward()
+    assert found.item() == pytest.approx(expected)
+    assert ratios.grad is not None
+    assert (ratios.grad.item() == 0) == (stopped or advantage == 0)
+    assert loss.clipped(ratios, torch.tensor([advantage]), 0.2, 0.25).item() == stopped
+
+
+def test_kl_estimators_by_hand() -> None:
+    policy, reference = torch.tensor([[LN2, 0.0]]), torch.tensor([[0.0, LN3]])
+    assert torch.allclose(loss.kl_k1(policy, reference), torch.tensor([[LN2, -LN3]]))
+    # 1/2 - ln(1/2) - 1 and 3 - ln 3 - 1
+    assert torch.allclose(loss.kl_k3(policy, reference), torch.stack([LN2 - 0.5, 2 - LN3]).unsqueeze(0))
+
+
+@given(st.lists(st.floats(0.02, 1.0), min_size=2, max_size=6), st.lists(st.floats(0.02, 1.0), min_size=6, max_size=6))
+def test_both_kl_estimators_have_the_divergence_as_their_expectation(ours: list[float], others: list[float]) -> None:
+    policy = torch.tensor(ours, dtype=torch.float64)
+    policy = policy / policy.sum()
+    reference = torch.tensor(others[: len(ours)], dtype=torch.float64)
+    reference = reference / reference.sum()
+    exact = (policy * (policy / reference).log()).sum()
+    for estimate in (loss.kl_k1, loss.kl_k3):
+        assert (policy * estimate(policy.log(), reference.log())).sum().item() == pytest.approx(exact.item(), abs=1e-9)
+    assert (loss.kl_k3(policy.log(), reference.log()) >= 0).all()
+
+
+def test_truncated_rows_leave_the_mask() -> None:
+    mask = torch.tensor([[1, 1], [1, 0]])
+    assert torch.equal(loss.without_truncated(mask, torch.tensor([False, True])), torch.tensor([[0, 0], [1, 0]]))
+
+
+def test_normalizations_by_hand() -> None:
+    losses, mask = torch.tensor([[1.0, 2.0, 9.0], [4.0, 9.0, 9.0]]), torch.tensor([[1, 1, 0], [1, 0, 0]])
+    assert loss.sum_over_tokens(losses, mask, 3).item() == pytest.approx(7 / 3)
+    assert loss.sum_over_sequences(losses, mask, 2).item() == pytest.approx((1.5 + 4) / 2)
+    # one value a sequence: GSPO's loss does not depend on how long the sequences are, a sum over tokens does
+    shared = torch.tensor([[1.0], [4.0]])
+    assert loss.sum_over_sequences(shared, mask, 2).item() == pytest.approx(2.5)
+    assert loss.sum_over_tokens(shared, mask, 3).item() == pytest.approx((2 * 1 + 4) / 3)
+
+
+def test_sequence_importance_by_hand() -> None:
+    policy, sampler = torch.zeros(4, 2), torch.zeros(4, 2)
+    policy[0] = LN2  # two tokens, each twice as likely: 4, beyond the limit
+    policy[1, 0] = LN2
+    policy[2, 1] = 50.0  # padding
+    sampler[3] = float("nan")
+    mask = torch.tensor([[1, 1], [1, 1], [1, 0], [1, 1]])
+    assert torch.allclose(loss.sequence_importance(policy, sampler, mask, 3.0), torch.tensor([[0.0], [2.0], [1.0], [1.0]]))
+
+
+def batch(rows: int, seq: int, seed: int, *, sampler: bool = False, reference: bool = False) -> tuple[Batch, Tensor]:
+    """A batch of random numbers, and log-probabilities [rows, seq] of a policy that has moved."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def near(center: Tensor) -> Tensor:
+        return center + 0.3 * torch.randn(rows, seq, generator=generator, dtype=torch.float64)
+
+    lengths = torch.randint(1, seq + 1, (rows,), generator=generator)
+    mask = (torch.arange(seq) < lengths.unsqueeze(1)).long()
+    old = -torch.rand(rows, seq, generator=generator, dtype=torch.float64)
+    made = Batch(
+        prompt_ids=torch.zeros(rows, 1, dtype=torch.long), prompt_mask=torch.ones(rows, 1, dtype=torch.long),
+        completion_ids=torch.zeros(rows, seq, dtype=torch.long), completion_mask=mask,
+        advantages=torch.randn(rows, generator=generator, dtype=torch.float64), logprobs=old,
+        reference=near(old) if reference else None, sampler_logprobs=near(old) if sampler else None,
+    )
+    return made, near(old)
+
+
+def trls(tiny: Callable[..., Any], folder: Path, logprobs: Tensor, made: Batch, objective: Objective, loss_type: str) -> Tensor:
+    """The loss that a GRPOTrainer makes of these log-probabilities."""
+    tokenizer = train_tokenizer(["3"], 64)
+    args = GRPOConfig(
+        str(folder), num_generations=2, per_device_train_batch_size=2, use_cpu=True, bf16=False, gradient_checkpointing=False, report_to=[],
+        epsilon=objective.clip, epsilon_high=objective.clip_high, loss_type=loss_type,
+        importance_sampling_level=objective.ratios,
+    )
+    trainer = GRPOTrainer(tiny("qwen3", vocab_size=len(tokenizer)), lambda **_: [0.0], args=args, processing_class=tokenizer,
+                          train_dataset=Dataset.from_list([{"prompt": "3"}]))
+    trainer.beta = objective.beta  # set here, since a GRPOTrainer made with it loads the reference from a hub
+    trainer.use_vllm = made.sampler_logprobs is not None
+    trainer.current_gradient_accumulation_steps = 1
+    trainer._get_per_token_logps_and_entropies = lambda *_, **__: (logprobs, torch.zeros_like(logprobs), None)
+    inputs: dict[str, Any] = {
+        "prompt_ids": made.prompt_ids, "prompt_mask": made.prompt_mask, "completion_ids": made.completion_ids,
+        "completion_mask": made.completion_mask, "advantages": made.advantages, "old_per_token_logps": made.logprobs,
+        "num_items_in_batch": made.completion_mask.sum(),
+    }
+    if made.reference is not None:
+        inputs["ref_per_token_logps"] = made.reference
+    if made.sampler_logprobs is not None:  # trl makes this in the private method that also draws
+        inputs["importance_sampling_ratio"] = loss.sequence_importance(made.logprobs, made.sampler_logprobs, made.completion_mask, 3.0)
+    found: Tensor = trainer._compute_loss(trainer.model, inputs)
+    return found
+
+
+@pytest.mark.parametrize("sampler", [False, True])
+@pytest.mark.parametrize(("ratios", "loss_type", "beta"), [("token", "dapo", 0.0), ("token", "dapo", 0.1), ("sequence", "grpo", 0.0)])
+def test_the_objective_is_trls(tiny: Callable[..., Any], tmp_path: Path, ratios: Any, loss_type: str, beta: float, sampler: bool) -> None:
+    """trl has GSPO as sequence ratios under the loss type "grpo". With a KL term it weighs the divergence of tokens by the ratio of
+    their sequence there, which is not what its source says; ours is tested by hand below."""
+    objective = Objective(ratios, *CLIPS["token"], beta)
+    made, logprobs = batch(6, 7, seed=1, sampler=sampler, reference=bool(beta))
+    ours, theirs = logprobs.clone().requires_grad_(), logprobs.clone().requires_grad_()
+    counts = Counts(float(made.completion_mask.sum()), 6.0)
+    found, expected = objective.loss(ours, made, counts), trls(tiny, tmp_path, theirs, made, objective, loss_type)
+    found.backward()
+    expected.backward()
+    assert found.item() == pytest.approx(expected.item(), rel=1e-6)
+    assert ours.grad is not None
+    assert theirs.grad is not None
+    assert torch.allclose(ours.grad, theirs.grad, rtol=1e-6, atol=1e-9)
+    assert ours.grad.abs().max() > 1e-3
+
+
+def test_gspo_by_hand() -> None:
+    """Two sequences of one and of three tokens whose ratios are 1.1 and 0.8, with advantages 1 and -1 and a wide clip: each
+    counts once, whatever its length."""
+    ratios = torch.tensor([[1.1, 1.0, 1.0], [0.8, 0.8, 0.8]], dtype=torch.float64)
+    mask = torch.tensor([[1, 0, 0], [1, 1, 1]])
+    made, _ = batch(2, 3, seed=0)
+    made = Batch(**{**made.tensors(), "completion_mask": mask, "logprobs": torch.zeros(2, 3, dtype=torch.float64),
+                    "advantages": torch.tensor([1.0, -1.0], dtype=torch.float64)})
+    logprobs = ratios.log().requires_grad_()
+    found = Objective("sequence", 0.5, 0.5).loss(logprobs, made, Counts(4.0, 2.0))
+    found.backward()
+    assert found.item() == pytest.approx((-1.1 + 0.8) / 2)
+    # d/d logprob of a ratio of sequences is the ratio over the sequence's length (equation 10)
+    expected = torch.tensor([[-1.1 / 2, 0, 0], [0.8 / 6, 0.8 / 6, 0.8 / 6]], dtype=torch.float64)
+    assert torch.allclose(logprobs.grad, expected)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("ratios", ["token", "sequence"])
+def test_the_kl_term_by_hand(ratios: Any) -> None:
+    """One token that became twice as likely as it was when it was drawn, and is four times as likely as under the reference."""
+    made, _ = batch(1, 1, seed=0)
+    zero = torch.zeros(1, 1, dtype=torch.float64)
+    made = Batch(**{**made.tensors(), "advantages": torch.zeros(1), "logprobs": zero, "reference": zero - LN2})
+    found = Objective(ratios, 0.2, 0.2, beta=0.1).loss(zero + LN2, made, Counts(1.0, 1.0))
+    assert found.item() == pytest.approx(0.1 * 2 * (0.25 + 2 * LN2.item() - 1))
+
+
+@given(st.integers(1, 8), st.integers(1, 6), st.integers(0, 99), st.sampled_from(["token", "sequence"]), st.booleans(), st.data())
+def test_parts_of_a_batch_add_up_to_the_whole(rows: int, seq: int, seed: int, ratios: Any, reference: bool, data: Any) -> None:
+    """So that chunks, micro-batches and processes do not change what is trained."""
+    made, logprobs = batch(rows, seq, seed, reference=reference)
+    objective, counts = Objective(ratios, 0.2, 0.28, 0.1 if reference else 0.0), Counts(float(made.completion_mask.sum()), float(rows))
+    order = torch.tensor(data.draw(st.permutations(range(rows))))
+    cut = data.draw(st.integers(0, rows))
+    parts = [part for part in (order[:cut], order[cut:]) if len(part)]
+    whole, split = logprobs.clone().requires_grad_(), logprobs.clone().requires_grad_()
+    objective.loss(whole, made, counts).backward()
+    for part in parts:
+        trimmed = made.trimmed(part)
+        objective.loss(split[part][:, : trimmed.completion_ids.shape[1]], trimmed, counts).backward()
+    assert torch.allclose(whole.grad, split.grad, atol=1e-12)  # type: ignore[arg-type]
+
+
+@given(st.integers(1, 8), st.integers(1, 6), st.integers(0, 99), st.sampled_from(["token", "sequence"]))
+def test_rows_that_do_not_move_have_no_gradient(rows: int, seq: int, seed: int, ratios: Any) -> None:
+    made, logprobs = batch(rows, seq, seed)
+    made.advantages[::2] = 0
+    objective = Objective(ratios, 0.2, 0.28)
+    logprobs.requires_grad_()
+    objective.loss(logprobs, made, Counts(1.0, 1.0)).backward()
+    assert objective.moves(made).tolist() == list(range(1, rows, 2))
+    assert logprobs.grad is not None
+    assert (logprobs.grad[::2] == 0).all()
+    assert (logprobs.grad[made.completion_mask == 0] == 0).all()
