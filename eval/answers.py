@@ -17,8 +17,8 @@ Row = dict[str, Any]
 Rule = Callable[[Problem, Completion], float]
 
 BLOCK = 256
-"""Rollouts that an engine is asked for at once. Blocks start at the same places in every attempt, so that each rollout has the
-same neighbours in its batches whether or not an attempt was stopped before it."""
+"""Rollouts that an engine is asked for at once. Blocks start at the same places in every attempt, so that each rollout
+has the same neighbours in its batches whether or not an attempt was stopped before it."""
 
 
 class Unanswered(Exception):
@@ -33,7 +33,8 @@ class Source(Protocol):
         ...
 
     def answers(self, problems: Sequence[Problem], have: set[tuple[str, int]]) -> Iterator[list[Rollout]]:
-        """Graded answers to every (problem, index) that is not in `have`, in any order and grouping; others may be among them."""
+        """Graded answers to every (problem, index) that is not in `have`, in any order and grouping; others may be
+        among them."""
         ...
 
 
@@ -66,9 +67,9 @@ def rollouts(
 ) -> list[Row]:
     """The rows of `n` graded rollouts of every problem, in order; `file` holds them in the end.
 
-    Until then FILE.partial holds those that are there, in the order in which they came, and an attempt that finds it goes on
-    from it. The file is the same, byte for byte, however often that happened. With `best_by` a row also has the rule's value,
-    under that name. Raises Unanswered.
+    Until then FILE.partial holds those that are there, in the order in which they came, and an attempt that finds it
+    goes on from it. The file is the same, byte for byte, however often that happened. With `best_by` a row also has the
+    rule's value, under that name. Raises Unanswered.
     """
     if file.is_file():
         return read_rows(file)

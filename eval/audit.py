@@ -1,8 +1,10 @@
-"""`retort grade --audit SET`: whether a problem set's own answers earn CORRECT, and wrong ones WRONG, from its own verifier.
+"""`retort grade --audit SET`: whether a problem set's own answers earn CORRECT, and wrong ones WRONG, from its own
+verifier.
 
-What is right: the gold answer in a box and in <answer> tags, and `meta["solution"]` where the problem has one. What is wrong: the next
-problem's answer, where it certainly differs, and for code programs that return nothing, None, or an object that equals everything.
-A verifier that is not ours is put to solutions alone, or to `str(answer)` where there are none.
+What is right: the gold answer in a box and in <answer> tags, and `meta["solution"]` where the problem has one. What is
+wrong: the next problem's answer, where it certainly differs, and for code programs that return nothing, None, or an
+object that equals everything. A verifier that is not ours is put to solutions alone, or to `str(answer)` where there
+are none.
 """
 
 import re
@@ -85,7 +87,9 @@ def checks_of(problems: Sequence[Problem], at: int) -> Iterator[Check]:
     if other is None:
         return
     if problem.verifier == "math":
-        yield Check(problem, f"{other.answer!r}, the answer of {other.id},", f"So it is \\boxed{{{other.answer}}}.", False)
+        yield Check(
+            problem, f"{other.answer!r}, the answer of {other.id},", f"So it is \\boxed{{{other.answer}}}.", False
+        )
     elif "solution" in other.meta:
         yield Check(problem, f"the solution of {other.id}", str(other.meta["solution"]), False)
     else:
@@ -113,8 +117,8 @@ def _empty_programs(problem: Problem) -> Iterator[Check]:
 def _certainly_differ(a: Problem, b: Problem) -> bool:
     """Whether two answers are different whatever one forgives: units, spellings, and what else the grader may know.
 
-    For this the grader itself cannot be asked. Answers differ where each has a number (or without any, a letter) that the other has not,
-    and both are not plainly the same number.
+    For this the grader itself cannot be asked. Answers differ where each has a number (or without any, a letter) that
+    the other has not, and both are not plainly the same number.
     """
     if isinstance(a.answer, Mapping) and isinstance(b.answer, Mapping):
         # In a game another target is certainly missed.

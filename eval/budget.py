@@ -20,12 +20,12 @@ def sample_within(
     progress: Callable[[int, int], None] | None = None,
     written: Written | None = None,
 ) -> list[list[Sampled]]:
-    """Continuations whose thinking ends after `prompting.thinking_budget` tokens at the latest, by "</think>" where the model
-    does not end it (s1's budget forcing, arXiv 2501.19393, without its "Wait" for more).
+    """Continuations whose thinking ends after `prompting.thinking_budget` tokens at the latest, by "</think>" where the
+    model does not end it (s1's budget forcing, arXiv 2501.19393, without its "Wait" for more).
 
     `sampling.max_tokens` bounds thinking and answer together. The tokens of a forced "</think>" are part of the
-    completion and have log-probability 0. A completion that ends or closes its thinking in time is the one that no budget
-    would have given up to there; its answer goes on from a fresh stream.
+    completion and have log-probability 0. A completion that ends or closes its thinking in time is the one that no
+    budget would have given up to there; its answer goes on from a fresh stream.
     """
     budget = min(prompting.thinking_budget or sampling.max_tokens, sampling.max_tokens)
     left = sampling.max_tokens - budget
@@ -46,7 +46,9 @@ def sample_within(
     def later(number: int, _: int, rest: Sampled) -> None:
         place, index, forced = goes_on[number]
         one = found[place][index]
-        whole = Sampled([*one.ids, *forced, *rest.ids], [*one.logprobs, *[0.0] * len(forced), *rest.logprobs], rest.finished)
+        whole = Sampled(
+            [*one.ids, *forced, *rest.ids], [*one.logprobs, *[0.0] * len(forced), *rest.logprobs], rest.finished
+        )
         found[place][index] = whole
         if written:
             written(place, index, whole)

@@ -22,11 +22,11 @@ WIDEST = 200_000
 class Comparison:
     """A against B on the problems that both were asked and that could be graded for both.
 
-    `a` and `b` are their pass@1 there. `difference` is a - b with its 95% interval. `p` is two-sided. `a_better` and `b_better`
-    count problems where one's rate of correct rollouts is higher; `to_a` and `to_b` those that flipped: one solves
-    them more often than not, the other does not. `more` is how many more problems of this kind it would take to
-    see a difference of this size, in `POWER` of all tries at the 5% level: 0 where these were enough, None
-    where the two are level. `visible` is the smallest difference that these problems would show so often.
+    `a` and `b` are their pass@1 there. `difference` is a - b with its 95% interval. `p` is two-sided. `a_better` and
+    `b_better` count problems where one's rate of correct rollouts is higher; `to_a` and `to_b` those that flipped: one
+    solves them more often than not, the other does not. `more` is how many more problems of this kind it would take to
+    see a difference of this size, in `POWER` of all tries at the 5% level: 0 where these were enough, None where the
+    two are level. `visible` is the smallest difference that these problems would show so often.
     """
 
     n: int

@@ -1,19 +1,20 @@
 """Test problems in training data: what a test set shares with the texts that a model is trained on.
 
-Words are compared in lower case and without punctuation, numbers by value: "1,000", "1000.0" and "$1000" are one word, and
-"twelve" is 12. The detectors:
+Words are compared in lower case and without punctuation, numbers by value: "1,000", "1000.0" and "$1000" are one word,
+and "twelve" is 12. The detectors:
 
-13-gram   13 words in a row are the same (GPT-3, arXiv 2005.14165, appendix C, without its rule for grams that are common)
-8-gram    at least 70% of the test text's runs of 8 words are in one training text (PaLM, arXiv 2204.02311, section 8, looks
-          for them anywhere in the training data; one text makes a pair that can be shown)
-numbers   the same numbers, or all but one, in whatever order, in nearly the same words: for what is told in another order or
-          with one number changed. It compares texts of like length, and tests of at least 10 words besides 2 numbers
+13-gram   13 words in a row are the same (GPT-3, arXiv 2005.14165, appendix C, without its rule for grams that are
+common) 8-gram    at least 70% of the test text's runs of 8 words are in one training text (PaLM, arXiv 2204.02311,
+section 8, looks for them anywhere in the training data; one text makes a pair that can be shown)
+numbers   the same numbers, or all but one, in whatever order, in nearly the same words: for what is told in another
+          order or with one number changed. It compares texts of like length, and tests of at least 10 words besides 2
+          numbers
 key       generated problems of one family that ask the same: their skeletons are equal
 
-Problems made from templates share nearly all their words with each other by nature, and their families keep training and test
-problems apart by skeleton. So a problem with a skeleton of its own is looked for by its key, and by its whole text as "8-gram";
-what its template shares with others is no leak. A text of fewer than 8 words is one run; one of fewer than 6 must be the whole
-training text.
+Problems made from templates share nearly all their words with each other by nature, and their families keep training
+and test problems apart by skeleton. So a problem with a skeleton of its own is looked for by its key, and by its whole
+text as "8-gram"; what its template shares with others is no leak. A text of fewer than 8 words is one run; one of fewer
+than 6 must be the whole training text.
 """
 
 import re
@@ -53,7 +54,8 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Leak:
-    """A test text that is found in a training text, and how much of it: the share of its runs of words, or of its words."""
+    """A test text that is found in a training text, and how much of it: the share of its runs of words, or of its
+    words."""
 
     test: Text
     train: Text
@@ -80,7 +82,9 @@ class TestTexts:
     def __init__(self, tests: Iterable[Text]) -> None:
         self.tests = list(tests)
         self._words = [words(test.text) for test in self.tests]
-        self._runs: dict[Detector, dict[tuple[str, ...], set[int]]] = {"13-gram": defaultdict(set), "8-gram": defaultdict(set)}
+        self._runs: dict[Detector, dict[tuple[str, ...], set[int]]] = {
+            "13-gram": defaultdict(set), "8-gram": defaultdict(set)
+        }
         self._lengths: dict[Detector, set[int]] = {"13-gram": set(), "8-gram": set()}
         self._totals: dict[Detector, list[int]] = {"13-gram": [], "8-gram": []}
         self._bags: dict[Bag, set[int]] = defaultdict(set)

@@ -37,7 +37,8 @@ def data_folder() -> Path | None:
 class Source:
     """One data set: `name`_`split`.jsonl in the data folder, or `repository` (and `config`) on the hub.
 
-    `hub_split` is what the hub calls the only split, where it calls it something else. With `whole` the folder holds one file `name`.jsonl for all splits, and `rows` returns all of it.
+    `hub_split` is what the hub calls the only split, where it calls it something else. With `whole` the folder holds
+    one file `name`.jsonl for all splits, and `rows` returns all of it.
     """
 
     name: str

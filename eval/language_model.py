@@ -1,8 +1,8 @@
 """What Retort asks of a causal language model and of its tokenizer, whichever family and library they come from.
 
-The classes of transformers answer to both. They are protocols, so that a signature says what a function needs, and so that
-neither torch nor transformers is loaded where only names are wanted. transformers' own classes carry no types that a checker
-could hold our calls against, which is why some results below are `Any`.
+The classes of transformers answer to both. They are protocols, so that a signature says what a function needs, and so
+that neither torch nor transformers is loaded where only names are wanted. transformers' own classes carry no types that
+a checker could hold our calls against, which is why some results below are `Any`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence

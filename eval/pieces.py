@@ -17,8 +17,8 @@ Graded = tuple[Completion, Verdict]
 class Pieces:
     """Pieces of graded rollouts under a folder, a file each: there and whole, or not there.
 
-    What a piece holds is known by its name alone: whoever asks for "long-needle:test-0003" has to ask for the same thing
-    each time.
+    What a piece holds is known by its name alone: whoever asks for "long-needle:test-0003" has to ask for the same
+    thing each time.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -36,7 +36,9 @@ class Pieces:
 
     def put(self, name: str, graded: Sequence[Graded]) -> None:
         """Keep a piece."""
-        text = "\n".join(json.dumps([asdict(completion), asdict(verdict)], ensure_ascii=False) for completion, verdict in graded)
+        text = "\n".join(
+            json.dumps([asdict(completion), asdict(verdict)], ensure_ascii=False) for completion, verdict in graded
+        )
         path = self._path(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}")

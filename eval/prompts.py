@@ -25,7 +25,9 @@ def encode_prompts(tokenizer: Any, prompts: Sequence[str], how: Prompting) -> li
     texts = render(tokenizer, prompts, how.template, how.shots)
     if how.open_thinking:
         texts = [text + THINK for text in texts]
-    ids: list[list[int]] = tokenizer(texts, add_special_tokens=template_of(tokenizer, how.template) != "chat")["input_ids"]
+    ids: list[list[int]] = tokenizer(
+        texts, add_special_tokens=template_of(tokenizer, how.template) != "chat"
+    )["input_ids"]
     return ids
 
 
@@ -51,7 +53,9 @@ def template_of(tokenizer: Any, template: Template) -> Template:
     return template
 
 
-def render(tokenizer: Any, prompts: Sequence[str], template: Template = "auto", shots: Sequence[Shot] = ()) -> list[str]:
+def render(
+    tokenizer: Any, prompts: Sequence[str], template: Template = "auto", shots: Sequence[Shot] = ()
+) -> list[str]:
     """Prompts in the tokenizer's chat template, in R1-Zero's or as questions and answers, after worked examples."""
     template = template_of(tokenizer, template)
     if template != "chat":

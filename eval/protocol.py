@@ -18,8 +18,8 @@ Shot = tuple[str, str]
 class Prompting:
     """How a prompt is written and where an answer ends.
 
-    template         chat: the tokenizer's; r1: R1-Zero's plain text (eval.prompts.R1_ZERO); qa: "Question: ..\\nAnswer:", as
-                     lm-evaluation-harness puts GSM8K; auto: chat where the tokenizer has one, else r1
+    template         chat: the tokenizer's; r1: R1-Zero's plain text (eval.prompts.R1_ZERO); qa: "Question:
+                     ..\\nAnswer:", as lm-evaluation-harness puts GSM8K; auto: chat where the tokenizer has one, else r1
     open_thinking    the prompt ends with <think>
     shots            worked examples before the question
     thinking_budget  tokens after which thinking that is still open is closed by force (Muennighoff et al. 2025, arXiv

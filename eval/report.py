@@ -60,8 +60,8 @@ def reduce(rows: Iterable[Row]) -> Numbers:
 
 
 def by_meta(rows: Iterable[Row]) -> dict[str, dict[str, float]]:
-    """pass@1 for each value of what the problems' meta tells (such as the length and depth of a needle), and for each pair
-    of values of two such keys; keys with one value, or more than `FEW`, are left out."""
+    """pass@1 for each value of what the problems' meta tells (such as the length and depth of a needle), and for each
+    pair of values of two such keys; keys with one value, or more than `FEW`, are left out."""
     scored = [(row.get("meta", {}), rate) for row, rate in _first_rows(rows)]
     values: dict[str, set[Any]] = {}
     for meta, _ in scored:

@@ -69,8 +69,8 @@ def collect(
 ) -> list[Rollout]:
     """`n` graded rollouts of every problem, in order, as `roll_out` makes them.
 
-    Work goes piece by piece, whether they are kept or not, since the last bits of a sum depend on what is in a batch: with
-    `pieces`, those of `name` that are there already are taken from there.
+    Work goes piece by piece, whether they are kept or not, since the last bits of a sum depend on what is in a batch:
+    with `pieces`, those of `name` that are there already are taken from there.
     """
     size = max(1, max(PIECE_ROLLOUTS, PIECE_TOKENS // sampling.max_tokens) // n)
     parts = tuple(seed_parts)
@@ -84,7 +84,10 @@ def collect(
         piece = problems[first : first + size]
         graded = pieces.get(f"{name}-{number:05d}") if pieces else None
         if graded is None:
-            new = roll_out(engine, tokenizer, piece, sampling, n=n, seed_parts=parts, prompting=prompting, context=context, progress=tell)
+            new = roll_out(
+                engine, tokenizer, piece, sampling, n=n, seed_parts=parts, prompting=prompting, context=context,
+                progress=tell
+            )
             if pieces:
                 pieces.put(f"{name}-{number:05d}", [(one.completion, one.verdict) for one in new])
         else:
@@ -144,7 +147,9 @@ def complete(
     prompts = encode_prompts(tokenizer, [problem.prompt for problem in problems], prompting)
     fitting = [place for place, prompt in enumerate(prompts) if context is None or len(prompt) < context]
     requests = [
-        Request(prompts[place], [rollout_seed(*parts, problems[place].id, index) for index in range(n)]) for place in fitting
+        Request(
+            prompts[place], [rollout_seed(*parts, problems[place].id, index) for index in range(n)]
+        ) for place in fitting
     ]
     found = [[Completion("", finished=False)] * n for _ in problems]
     before = THINK if prompting.open_thinking else ""

@@ -1,4 +1,5 @@
-"""What more computing at test time buys: accuracy against tokens, by ways to choose among k rollouts, and by thinking budget."""
+"""What more computing at test time buys: accuracy against tokens, by ways to choose among k rollouts, and by thinking
+budget."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,8 +20,8 @@ def curve(rows: Iterable[Row]) -> list[Point]:
     best        the best of k by verdict: an oracle that no deployment has (pass@k)
     rule        the rollout with the highest value of the rule in `best_by`, where the rows have one
 
-    Each is the exact expectation over draws of k of a problem's gradable rollouts, with its _ci95 clustered by problem. A
-    problem without any is left out; one with fewer than k counts with all it has.
+    Each is the exact expectation over draws of k of a problem's gradable rollouts, with its _ci95 clustered by problem.
+    A problem without any is left out; one with fewer than k counts with all it has.
     """
     every = by_problem(rows)
     gradable = [[row for row in found if row["verdict"] != Label.UNGRADABLE] for found in every.values()]
@@ -46,13 +47,16 @@ def _point(problems: Sequence[Sequence[Row]], k: int) -> Point:
     for name, found in values.items():
         if found and len(found) == len(problems):
             estimate = share(found)
-            point |= {name: round(estimate.mean, DIGITS), f"{name}_ci95": [round(estimate.low, DIGITS), round(estimate.high, DIGITS)]}
+            point |= {
+                name: round(estimate.mean, DIGITS),
+                f"{name}_ci95": [round(estimate.low, DIGITS), round(estimate.high, DIGITS)]
+            }
     return point
 
 
 def best_of_k(values: Sequence[float], correct: Sequence[bool], k: int) -> float:
-    """Chance that the rollout with the highest value among k is correct, over draws of k without replacement; of several with
-    that value a fair draw takes one.
+    """Chance that the rollout with the highest value among k is correct, over draws of k without replacement; of
+    several with that value a fair draw takes one.
 
     Raises ValueError unless 1 <= k <= len(values) and both lists are of one length.
     """
@@ -69,7 +73,8 @@ def best_of_k(values: Sequence[float], correct: Sequence[bool], k: int) -> float
 
 
 def budgets(measured: Mapping[int, Mapping[str, Any]]) -> list[Point]:
-    """Accuracy against tokens over thinking budgets: `measured` maps a budget to what eval.report.reduce gave for it."""
+    """Accuracy against tokens over thinking budgets: `measured` maps a budget to what eval.report.reduce gave for
+    it."""
     return [{"budget": budget, "tokens": numbers["mean_length"], "pass@1": numbers["pass@1"], "pass@1_ci95": numbers["pass@1_ci95"]}
             for budget, numbers in sorted(measured.items())]
 

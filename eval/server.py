@@ -36,8 +36,8 @@ class _Silent(Exception):
 
 @dataclass
 class Server:
-    """Asks `model` at `url`. `jobs` requests run at once, each waits `timeout` seconds and is tried `tries` times, `wait` seconds
-    after the first failure and twice as long after each further one (or as long as the server asks)."""
+    """Asks `model` at `url`. `jobs` requests run at once, each waits `timeout` seconds and is tried `tries` times,
+    `wait` seconds after the first failure and twice as long after each further one (or as long as the server asks)."""
 
     url: str
     model: str
@@ -69,8 +69,8 @@ class Server:
         return [plain_text(problem.prompt, how.template, how.shots) + after for problem in problems]
 
     def answers(self, problems: Sequence[Problem], have: set[tuple[str, int]]) -> Iterator[list[Rollout]]:
-        """Each answer as it comes; those in `have` are not asked for. Raises Unanswered at the end where some did not come, and
-        ServerError where the server refuses."""
+        """Each answer as it comes; those in `have` are not asked for. Raises Unanswered at the end where some did not
+        come, and ServerError where the server refuses."""
         prompts = dict(zip((p.id for p in problems), self.prompts(problems), strict=True))
         wanted = [(p, i) for p in problems for i in range(self.protocol.rollouts) if (p.id, i) not in have]
         silent, in_a_row, reason = 0, 0, ""
@@ -109,7 +109,8 @@ class Server:
             "model": self.model, "max_tokens": sampling.max_tokens, "temperature": sampling.temperature,
             "top_p": sampling.top_p, "seed": seed, **({"stop": list(how.stop)} if how.stop else {}),
             # not OpenAI's own, but vLLM's, SGLang's and llama.cpp's
-            **({"top_k": sampling.top_k} if sampling.top_k else {}), **({"min_p": sampling.min_p} if sampling.min_p else {}),
+            **({"top_k": sampling.top_k} if sampling.top_k else {}),
+            **({"min_p": sampling.min_p} if sampling.min_p else {}),
             **({"messages": prompt} if self.chat else {"prompt": prompt}),
         }
         for attempt in range(self.tries):

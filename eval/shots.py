@@ -8,8 +8,8 @@ from rewards.types import Problem
 
 
 def shots_of(reference: str, count: int, *, base: Path | None = None) -> tuple[Shot, ...]:
-    """The first `count` problems of the set's train split with their solutions: `meta["solution"]` where the set has one,
-    else the bare answer in <answer> tags.
+    """The first `count` problems of the set's train split with their solutions: `meta["solution"]` where the set has
+    one, else the bare answer in <answer> tags.
 
     Raises ProblemSetError where the set has no train split, or answers that are no text.
     """

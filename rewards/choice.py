@@ -1,8 +1,9 @@
 """Verifier `choice`: multiple choice, answered by a letter or by the text of a choice.
 
-The gold answer is {"letter": "C", "choices": [...]}. An answer is a letter alone or in its usual clothes ("C", "(C)", "C.",
-"\\text{C}", "option C", "C) 10 eV"), or a choice's text word for word. Several letters are no answer to one question, and a
-letter beside another choice's text is none either; both are WRONG. A letter that begins a sentence ("A proton moves") is a word.
+The gold answer is {"letter": "C", "choices": [...]}. An answer is a letter alone or in its usual clothes ("C", "(C)",
+"C.", "\\text{C}", "option C", "C) 10 eV"), or a choice's text word for word. Several letters are no answer to one
+question, and a letter beside another choice's text is none either; both are WRONG. A letter that begins a sentence ("A
+proton moves") is a word.
 """
 
 import re
@@ -28,7 +29,9 @@ def verify(problem: Problem, completion: Completion) -> Verdict:
         shown = found.text if len(found.text) <= 200 else found.text[:197] + "..."
         return Verdict(Label.WRONG, shown, why)
     right = letter == gold["letter"].upper()
-    return Verdict(Label.CORRECT if right else Label.WRONG, letter, "equal" if right else f"not {gold['letter'].upper()}")
+    return Verdict(
+        Label.CORRECT if right else Label.WRONG, letter, "equal" if right else f"not {gold['letter'].upper()}"
+    )
 
 
 def choose(answer: str, choices: list[str]) -> tuple[str | None, str]:

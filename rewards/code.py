@@ -7,8 +7,8 @@ The answer of a problem is one of
     {"names": ["f"], "setup": "..", "asserts": ["..", ..]}              MBPP's asserts (rewards/testing/checks.py)
 with, optionally, "seconds" (for all tests together, 4 if not given) and "megabytes" (512).
 
-What is expected never enters the process of the program, which can state answers and no verdict. SECURITY.md says what the
-sandbox keeps a program from, at which level, and what it does not; `retort doctor` says which level there is here.
+What is expected never enters the process of the program, which can state answers and no verdict. SECURITY.md says what
+the sandbox keeps a program from, at which level, and what it does not; `retort doctor` says which level there is here.
 """
 
 import textwrap
@@ -42,8 +42,8 @@ _remembered: "OrderedDict[bytes, Verdict]" = OrderedDict()
 def verify(problem: Problem, completion: Completion) -> Verdict:
     """CORRECT where the program passes every test; `share` of the verdict is the share of tests passed.
 
-    UNGRADABLE where the problem's own tests cannot be read or run, or no process can be started. Verdicts on equal programs and
-    tests are remembered within a process, except UNGRADABLE ones and deadlines, which may depend on load.
+    UNGRADABLE where the problem's own tests cannot be read or run, or no process can be started. Verdicts on equal
+    programs and tests are remembered within a process, except UNGRADABLE ones and deadlines, which may depend on load.
     """
     found = extract_code(completion)
     if found.text is None:

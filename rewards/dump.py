@@ -10,8 +10,8 @@ from rewards.row_pool import Readable, RowPool
 def grade_dump(file: Readable, out: BinaryIO, err: TextIO, *, jobs: int = 1) -> Counter[str]:
     """Write graded rows to `out` and errors and a summary to `err`; the count of each verdict, and of "bad rows".
 
-    The rows are graded in `jobs` processes and written in order; one that dies or hangs costs the row that it was at. Raises OSError,
-    and WorkerError where no process can be started.
+    The rows are graded in `jobs` processes and written in order; one that dies or hangs costs the row that it was at.
+    Raises OSError, and WorkerError where no process can be started.
     """
     counts: Counter[str] = Counter()
     seconds = 0.0

@@ -1,4 +1,5 @@
-"""Frames on pipes, as a `Worker` and its process exchange them: one byte (0 in requests, a status in answers), a length, a payload.
+"""Frames on pipes, as a `Worker` and its process exchange them: one byte (0 in requests, a status in answers), a
+length, a payload.
 
 The processes run without site packages: nothing here may import anything that is not in the standard library.
 """

@@ -1,9 +1,9 @@
 """Verifier `gym`: what reasoning-gym's own scorer of a problem's generator says.
 
-The gold answer is {"generator": name, "seed": s, "index": i}; the scorer's process makes the problem again from it, since some
-problems hold what JSON does not. A score of 1 is CORRECT, anything less WRONG, with the score as `share`. Scorers are
-foreign code over model-written text (some parse it as an expression), so they run in a process of their own that is killed after
-`SECONDS`; it is not a sandbox.
+The gold answer is {"generator": name, "seed": s, "index": i}; the scorer's process makes the problem again from it,
+since some problems hold what JSON does not. A score of 1 is CORRECT, anything less WRONG, with the score as `share`.
+Scorers are foreign code over model-written text (some parse it as an expression), so they run in a process of their own
+that is killed after `SECONDS`; it is not a sandbox.
 """
 
 import json

@@ -1,7 +1,7 @@
 """The process behind the verifier `gym`. Run as a script, never imported.
 
-Serves frames (see rewards/workers.py): seconds (8 bytes) and JSON {generator, seed, index, answer} in; OK and the score out, or
-FAILED and why there is none.
+Serves frames (see rewards/workers.py): seconds (8 bytes) and JSON {generator, seed, index, answer} in; OK and the score
+out, or FAILED and why there is none.
 """
 
 import json

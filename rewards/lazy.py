@@ -89,7 +89,9 @@ class _Lazily:
         self._plain, self._thread = builtins.__import__, threading.get_ident()
         builtins.__import__ = self._import
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         builtins.__import__ = self._plain
 
     def _import(

@@ -1,11 +1,13 @@
 """Verifier `math`: whether a short mathematical answer equals the gold one.
 
 An exact path decides nearly everything in this process (rewards/maths/). What it cannot read, such as a sine or a cube
-root of 2, goes to sympy in a process that can be killed: two seconds, less than a gigabyte, no signal or timer touched here.
+root of 2, goes to sympy in a process that can be killed: two seconds, less than a gigabyte, no signal or timer touched
+here.
 
-The policy: numbers are compared exactly, however large. A decimal stands for a number that no decimal can write only with six
-digits or more. A percentage is its hundredth, and where the gold is one, the number before the sign will do. A missing
-unit is forgiven, another one is not. Tuples, sets and intervals are types of their own, and all of a set is needed.
+The policy: numbers are compared exactly, however large. A decimal stands for a number that no decimal can write only
+with six digits or more. A percentage is its hundredth, and where the gold is one, the number before the sign will do. A
+missing unit is forgiven, another one is not. Tuples, sets and intervals are types of their own, and all of a set is
+needed.
 """
 
 import json
@@ -216,7 +218,8 @@ def _regions_agree(gold: Answer, given: Answer) -> bool:
     if a is None or b is None or len(a.spans) != len(b.spans) or (a.name and b.name and a.name != b.name):
         return False
     return all(
-        s.closed == t.closed and same(s.low, t.low) and same(s.high, t.high) for s, t in zip(a.spans, b.spans, strict=True)
+        s.closed == t.closed and same(s.low, t.low) and same(s.high, t.high) for s,
+        t in zip(a.spans, b.spans, strict=True)
     )
 
 

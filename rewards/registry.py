@@ -60,7 +60,9 @@ class Entry(Generic[T]):
         found: Any = module
         for part in attribute.split("."):
             if part not in dir(found):
-                raise RegistryError(f"{self.kind} {self.name!r}: no {part!r} in {place}{did_you_mean(part, dir(found))}")
+                raise RegistryError(
+                    f"{self.kind} {self.name!r}: no {part!r} in {place}{did_you_mean(part, dir(found))}"
+                )
             found = getattr(found, part)
         return found  # type: ignore[no-any-return]
 
@@ -91,7 +93,8 @@ class Entry(Generic[T]):
 
     @cached_property
     def options(self) -> dict[str, Any]:
-        """Keyword-only parameters and their defaults (`inspect.Parameter.empty` where there is none). Imports the plug-in."""
+        """Keyword-only parameters and their defaults (`inspect.Parameter.empty` where there is none). Imports the
+        plug-in."""
         loaded: Any = self.load()
         if not callable(loaded):
             return {}
@@ -207,7 +210,9 @@ def _entry_points(group: str) -> dict[str, tuple[str, str]]:
         from importlib.metadata import entry_points
 
         _groups[group] = {
-            point.name: (point.value.split("[")[0].strip(), point.dist.name if point.dist else "an unknown distribution")
+            point.name: (
+                point.value.split("[")[0].strip(), point.dist.name if point.dist else "an unknown distribution"
+            )
             for point in entry_points(group=group)
         }
     return _groups[group]

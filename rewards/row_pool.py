@@ -114,7 +114,9 @@ class RowPool:
                     status, payload = worker.more(SECONDS_A_ROW)
                 if status != OK and len(some) == 1:
                     batches.append(Batch())
-                    batches[-1].add(RowError(f"the process that graded this row {'hung' if status == LATE else 'died'}"))
+                    batches[-1].add(
+                        RowError(f"the process that graded this row {'hung' if status == LATE else 'died'}")
+                    )
                     done += 1
                 at_once = at_once if status == OK else 1
         finally:

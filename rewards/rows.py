@@ -28,7 +28,8 @@ class Graded(NamedTuple):
 
 @dataclass
 class Batch:
-    """What became of `lines` lines in a row: the count of each verdict, the rows as lines of JSON, and what is wrong with others.
+    """What became of `lines` lines in a row: the count of each verdict, the rows as lines of JSON, and what is wrong
+    with others.
 
     `bad` has the place of each such line among these, from 0.
     """
@@ -64,8 +65,8 @@ def read_row(line: str) -> tuple[dict[str, Any], Problem, Completion]:
     """The row, its problem and its completion. Raises RowError for a torn line or a row that lacks something.
 
     Rows are {"verifier": "math", "answer": "..", "completion": ".."}, or for code {"entry", "tests"} or what else
-    rewards.code describes in place of "answer";
-    "response" is read as a bare answer where "completion" is absent. "verifier" may be left out of a row that has tests.
+    rewards.code describes in place of "answer"; "response" is read as a bare answer where "completion" is absent.
+    "verifier" may be left out of a row that has tests.
     """
     try:
         row = json.loads(line)
@@ -107,7 +108,8 @@ def _tests(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def grade_line(line: bytes) -> Graded | RowError | None:
-    """The graded row of one line, or what is wrong with it; None for a blank one. Bytes that are no UTF-8 are replaced."""
+    """The graded row of one line, or what is wrong with it; None for a blank one. Bytes that are no UTF-8 are
+    replaced."""
     text = line.decode(errors="replace")
     if not text.strip():
         return None
@@ -119,7 +121,9 @@ def grade_line(line: bytes) -> Graded | RowError | None:
     except RegistryError as error:
         return RowError(str(error))
     seconds = round(verdict.seconds, 6)
-    row |= {"verdict": verdict.label.value, "extracted": verdict.extracted, "reason": verdict.reason, "seconds": seconds}
+    row |= {
+        "verdict": verdict.label.value, "extracted": verdict.extracted, "reason": verdict.reason, "seconds": seconds
+    }
     try:
         written = _as_json(row).encode()
     except UnicodeEncodeError:  # half of a surrogate pair, which JSON can say and UTF-8 cannot

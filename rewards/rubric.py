@@ -1,4 +1,5 @@
-"""The rubric: credit for a correct verdict plus weighted rules. Its total is the reward, or None where nobody can grade."""
+"""The rubric: credit for a correct verdict plus weighted rules. Its total is the reward, or None where nobody can
+grade."""
 
 import functools
 import math
@@ -31,7 +32,8 @@ class RubricError(RuntimeError):
 class Reward:
     """`total` is None where the verdict is UNGRADABLE: the rollout leaves its group.
 
-    `parts` holds what the total is made of, before weights: "correct" (1.0 or 0.0, or a share of tests) and the value of every rule.
+    `parts` holds what the total is made of, before weights: "correct" (1.0 or 0.0, or a share of tests) and the value
+    of every rule.
     """
 
     total: float | None
@@ -49,15 +51,17 @@ class _Weighted:
 class Rubric(BaseModel):
     """`correct` for a correct verdict, plus weight times value of every rule.
 
-    In a recipe: `{correct: 1.0, partial: false, rules: {format: 0.2, overlong: {weight: 1.0, most: 512, buffer: 64}}}`. Rules and options are
-    checked here, so a misspelled one is found when the recipe is read. Validate with `context={"base": folder}` for rules
-    given as files relative to a recipe.
+    In a recipe: `{correct: 1.0, partial: false, rules: {format: 0.2, overlong: {weight: 1.0, most: 512, buffer: 64}}}`.
+    Rules and options are checked here, so a misspelled one is found when the recipe is read. Validate with
+    `context={"base": folder}` for rules given as files relative to a recipe.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     correct: float = Field(default=1.0, description="reward of a correct verdict; every other verdict gets 0")
-    partial: bool = Field(default=False, description="a wrong program gets `correct` times the share of tests that it passes")
+    partial: bool = Field(
+        default=False, description="a wrong program gets `correct` times the share of tests that it passes"
+    )
     rules: dict[str, float | dict[str, Any]] = Field(
         default_factory=dict, description="weight of each rule, or {weight: .., option: ..}"
     )
@@ -82,7 +86,9 @@ class Rubric(BaseModel):
             try:
                 value = float(part.rule(problem, completion, **part.options))
             except Exception as error:  # a rule may be anyone's code
-                raise RubricError(f"rule {name!r} failed: {type(error).__name__}: {error}".replace("\n", " ")) from error
+                raise RubricError(
+                    f"rule {name!r} failed: {type(error).__name__}: {error}".replace("\n", " ")
+                ) from error
             if not math.isfinite(value):
                 raise RubricError(f"rule {name!r} returned {value}; a reward is a finite number")
             parts[part.entry.name] = value
@@ -118,7 +124,9 @@ def _checked(entry: Entry[Rule], given: dict[str, Any]) -> dict[str, Any]:
         try:
             checked[name] = TypeAdapter(hints.get(name, Any)).validate_python(value)
         except ValidationError as error:
-            raise ValueError(f"rule {entry.name!r}: option {name}: {error.errors()[0]['msg']}, not {value!r}") from error
+            raise ValueError(
+                f"rule {entry.name!r}: option {name}: {error.errors()[0]['msg']}, not {value!r}"
+            ) from error
     missing = [name for name, default in known.items() if default is inspect.Parameter.empty and name not in given]
     if missing:
         raise ValueError(f"rule {entry.name!r} needs the option {missing[0]!r}: {{weight: 1.0, {missing[0]}: ..}}")

@@ -26,7 +26,8 @@ _TAG = re.compile(r"</?(?:think|answer)>")
 
 
 def rule(function: R) -> R:
-    """Decorator: make a function known as a rule under its own name. Raises RegistryError if it is not shaped like one."""
+    """Decorator: make a function known as a rule under its own name. Raises RegistryError if it is not shaped like
+    one."""
     check_shape(function, function.__name__)
     RULES.add(function)
     return function
@@ -77,7 +78,8 @@ def readable(problem: Problem, completion: Completion, *, least: float = 0.99) -
 
 
 def repetition(problem: Problem, completion: Completion, *, words: int = 4) -> float:  # noqa: ARG001
-    """Minus the share of runs of `words` words that stood in the completion before: 0.0 where nothing repeats, to -1.0."""
+    """Minus the share of runs of `words` words that stood in the completion before: 0.0 where nothing repeats, to
+    -1.0."""
     tokens = re.findall(r"\w+|[^\w\s]", completion.text.lower())
     runs = [tuple(tokens[i : i + words]) for i in range(len(tokens) - words + 1)]
     return len(set(runs)) / len(runs) - 1.0 if runs else 0.0
@@ -92,7 +94,8 @@ def length(problem: Problem, completion: Completion, *, most: int, least: int = 
 
 
 def overlong(problem: Problem, completion: Completion, *, most: int, buffer: int) -> float:  # noqa: ARG001
-    """0.0 up to `most - buffer` tokens, falling evenly to -1.0 at `most` (the soft overlong penalty of DAPO, 2503.14476)."""
+    """0.0 up to `most - buffer` tokens, falling evenly to -1.0 at `most` (the soft overlong penalty of DAPO,
+    2503.14476)."""
     excess = _tokens(completion) - (most - buffer)
     return -min(1.0, max(0.0, excess / buffer))
 

@@ -123,8 +123,8 @@ class Worker:
     def _start(self) -> subprocess.Popen[bytes]:
         self._pid = os.getpid()
         self.starts += 1
-        # The interpreter behind a venv: -I -S would not find the venv's packages anyhow. Bytecode is kept: pip may not have written
-        # any, and to compile all of sympy takes three times as long as to import it.
+        # The interpreter behind a venv: -I -S would not find the venv's packages anyhow. Bytecode is kept: pip may not
+        # have written any, and to compile all of sympy takes three times as long as to import it.
         command = [sys.executable, "-I", "-S", *(["-B"] if sys.dont_write_bytecode else []), str(self._script)]
         environment = None if self._trusted else {"PATH": os.defpath, "LC_ALL": "C.UTF-8"}
         process = subprocess.Popen(
@@ -220,7 +220,8 @@ class Pool(Generic[K]):
 
 
 def wait_for(descriptor: int, event: int, deadline: float) -> None:
-    """Return when the event (of select.poll) is there. Raises TimeoutError at the deadline, which is on the monotonic clock."""
+    """Return when the event (of select.poll) is there. Raises TimeoutError at the deadline, which is on the monotonic
+    clock."""
     poll = select.poll()
     poll.register(descriptor, event)
     left = deadline - time.monotonic()

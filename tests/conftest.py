@@ -85,8 +85,8 @@ TINY: dict[str, dict[str, Any]] = {
         "layer_types": ["sliding_attention", "full_attention"],
     },
     "dbrx": {
-        "model_type": "dbrx", "vocab_size": 48, "pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3, "d_model": 32, "n_heads": 4,
-        "n_layers": 2, "max_seq_len": 64, "initializer_range": 0.4, "tie_word_embeddings": False,
+        "model_type": "dbrx", "vocab_size": 48, "pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3, "d_model": 32,
+        "n_heads": 4, "n_layers": 2, "max_seq_len": 64, "initializer_range": 0.4, "tie_word_embeddings": False,
         "attn_config": {"kv_n_heads": 2, "clip_qkv": 8.0, "rope_theta": 50.0},
         "ffn_config": {"ffn_hidden_size": 48, "moe_num_experts": 4, "moe_top_k": 2, "hidden_size": 32},
     },
@@ -121,7 +121,8 @@ class Recorder:
         self.rows: list[Mapping[str, Any]] = []
         self.seen: list[tuple[float, float]] = []
         self.checkpoints = Checkpoints(
-            out.parent / f"{out.name}-checkpoints", out / METRICS, {}, CheckpointSchedule(every_seconds=None), note=self.note
+            out.parent / f"{out.name}-checkpoints", out / METRICS, {}, CheckpointSchedule(every_seconds=None),
+            note=self.note
         )
 
     def path(self, reference: str) -> Path:
@@ -165,8 +166,11 @@ def retort() -> Callable[..., subprocess.CompletedProcess[str]]:
 
 
 @pytest.fixture(scope="session")
-def made_once(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Callable[[str, Callable[[Path], None]], Path]:
-    """made_once("name", make) is a folder that `make` has filled; the same one for all of a parallel test run's processes."""
+def made_once(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Callable[[str, Callable[[Path], None]], Path]:
+    """made_once("name", make) is a folder that `make` has filled; the same one for all of a parallel test run's
+    processes."""
 
     def folder_of(name: str, make: Callable[[Path], None]) -> Path:
         base = tmp_path_factory.getbasetemp()

@@ -17,7 +17,8 @@ def sources() -> list[Path]:
 
 
 def imports(file: Path, *, at_start: bool = False) -> Iterator[tuple[int, str]]:
-    """Line and absolute module of every import in a file; with `at_start` only of those that run when it is imported."""
+    """Line and absolute module of every import in a file; with `at_start` only of those that run when it is
+    imported."""
     inside: list[ast.stmt | ast.ExceptHandler] = [*ast.parse(file.read_text()).body]
     while inside:
         node = inside.pop()

@@ -1,4 +1,5 @@
-"""Reinforcement of one model by trl's GRPOTrainer and by ours, with the same settings, prompts and reward: accuracy by round, and seconds.
+"""Reinforcement of one model by trl's GRPOTrainer and by ours, with the same settings, prompts and reward: accuracy by
+round, and seconds.
 
 python benchmarks/grpo/curves.py MODEL [SEED ...] [--rounds N]
 """
@@ -58,7 +59,9 @@ class Curve(TrainerCallback):
 def train(model_path: str, seed: int, rounds: int, ours: bool) -> tuple[list[float], float]:
     """(accuracy of each round, seconds)."""
     model, tokenizer = pretrained.load(model_path)
-    problems = [p for group in zip(*(load(name, 512, seed) for name in SETS), strict=True) for p in group][: rounds * PROMPTS]
+    problems = [
+        p for group in zip(*(load(name, 512, seed) for name in SETS), strict=True) for p in group
+    ][: rounds * PROMPTS]
     with (
         RewardFunction({p.id: p for p in problems}, Rubric(rules={"format": 0.2}), tokenizer, "") as reward,
         tempfile.TemporaryDirectory() as folder,
@@ -73,23 +76,27 @@ def train(model_path: str, seed: int, rounds: int, ours: bool) -> tuple[list[flo
 
 
 def _ours(
-    model: LanguageModel, tokenizer: Tokenizer, problems: Sequence[Problem], reward: RewardFunction, folder: str, seed: int, rounds: int
+    model: LanguageModel, tokenizer: Tokenizer, problems: Sequence[Problem], reward: RewardFunction, folder: str,
+    seed: int, rounds: int
 ) -> Trainer:
     plan = GrpoPlan(PROMPTS, GROUP, UPDATES, Sampling(64), Objective(), (seed,))
     args = TrainingArguments(
-        **_common(folder, seed, rounds), per_device_train_batch_size=1, train_sampling_strategy="sequential", remove_unused_columns=False
+        **_common(folder, seed, rounds), per_device_train_batch_size=1, train_sampling_strategy="sequential",
+        remove_unused_columns=False
     )
     visits = [Visit(p.prompt, p.id, 0) for p in problems]
     return PolicyTrainer(model, tokenizer, args, plan, visits, reward, Balance(model, OFF))
 
 
 def _trls(
-    model: LanguageModel, tokenizer: Tokenizer, problems: Sequence[Problem], reward: RewardFunction, folder: str, seed: int, rounds: int
+    model: LanguageModel, tokenizer: Tokenizer, problems: Sequence[Problem], reward: RewardFunction, folder: str,
+    seed: int, rounds: int
 ) -> Trainer:
     args = GRPOConfig(
-        **_common(folder, seed, rounds), per_device_train_batch_size=PROMPTS * GROUP // UPDATES, steps_per_generation=UPDATES,
-        num_generations=GROUP, shuffle_dataset=False, max_completion_length=64, temperature=1.0, top_k=0, beta=0.0, epsilon=0.2,
-        epsilon_high=0.28, loss_type="dapo", scale_rewards="group", importance_sampling_level="token", router_aux_loss_coef=0.0,
+        **_common(folder, seed, rounds), per_device_train_batch_size=PROMPTS * GROUP // UPDATES,
+        steps_per_generation=UPDATES, num_generations=GROUP, shuffle_dataset=False, max_completion_length=64,
+        temperature=1.0, top_k=0, beta=0.0, epsilon=0.2, epsilon_high=0.28, loss_type="dapo", scale_rewards="group",
+        importance_sampling_level="token", router_aux_loss_coef=0.0,
     )
 
     def graded(completion_ids: list[list[int]], problem: list[str], **_: object) -> list[float | None]:
@@ -102,9 +109,9 @@ def _trls(
 def _common(folder: str, seed: int, rounds: int) -> dict[str, Any]:
     return {
         "output_dir": folder, "max_steps": rounds * UPDATES, "gradient_accumulation_steps": 1, "learning_rate": 1.5e-4,
-        "lr_scheduler_type": "constant_with_warmup", "warmup_steps": 4, "weight_decay": 0.0, "max_grad_norm": 1.0, "seed": seed,
-        "data_seed": seed, "logging_steps": 1, "save_strategy": "no", "report_to": [], "disable_tqdm": True, "use_cpu": True,
-        "bf16": False, "gradient_checkpointing": False,
+        "lr_scheduler_type": "constant_with_warmup", "warmup_steps": 4, "weight_decay": 0.0, "max_grad_norm": 1.0,
+        "seed": seed, "data_seed": seed, "logging_steps": 1, "save_strategy": "no", "report_to": [],
+        "disable_tqdm": True, "use_cpu": True, "bf16": False, "gradient_checkpointing": False,
     }
 
 
@@ -124,7 +131,9 @@ def main() -> None:
         for ours in (True, False):
             points, seconds = train(str(Path(args.model)), seed, args.rounds, ours)
             shown = "  ".join(f"{mean:.3f}" for mean in means(points))
-            print(f"seed {seed}  {'ours' if ours else 'trl ':4}  {seconds:6.1f} s   accuracy of each {MEANED} rounds: {shown}", flush=True)
+            print(
+                f"seed {seed}  {'ours' if ours else 'trl ':4}  {seconds:6.1f} s   accuracy of each {MEANED} rounds: {shown}", flush=True
+            )
 
 
 if __name__ == "__main__":

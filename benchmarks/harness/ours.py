@@ -18,8 +18,9 @@ from rewards.types import Completion, Problem
 STOP = ("Question:", "</s>", "<|im_end|>")  # as in the harness's gsm8k.yaml
 MOST_TOKENS = 64
 
-# name -> (whether the completion is right, how it is written). {s}: the solution without its last line, {a}: the answer, {w}: the
-# answer plus 1, {c} and {t}: the answer with commas and with LaTeX's thin spaces between thousands, {d}: twice the answer
+# name -> (whether the completion is right, how it is written). {s}: the solution without its last line, {a}: the
+# answer, {w}: the answer plus 1, {c} and {t}: the answer with commas and with LaTeX's thin spaces between thousands,
+# {d}: twice the answer
 STYLES: dict[str, tuple[bool, str]] = {
     "gold solution": (True, "{s}\n#### {a}"),
     "gold, thousands separated": (True, "{s}\n#### {c}"),
@@ -54,10 +55,13 @@ def styles(out: Path) -> None:
                 continue
             for name, (right, style) in STYLES.items():
                 value = int(problem.answer)
-                text = style.format(s=solution, a=value, w=value + 1, c=f"{value:,}", t=f"{value:,}".replace(",", "\\,"), d=2 * value)
+                text = style.format(
+                    s=solution, a=value, w=value + 1, c=f"{value:,}", t=f"{value:,}".replace(",", "\\,"), d=2 * value
+                )
                 verdict = grade(problem, Completion(text))
                 file.write(json.dumps({"style": name, "right": right, "gold": problem.meta["solution"], "text": text,
-                                       "ours": verdict.correct, "label": verdict.label, "reason": verdict.reason}) + "\n")
+                                       "ours": verdict.correct, "label": verdict.label,
+                                       "reason": verdict.reason}) + "\n")
 
 
 def greedy(out: Path, model: Any, tokenizer: Any, name: str, problems: list[Problem], prompting: Prompting) -> None:

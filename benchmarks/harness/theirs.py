@@ -26,7 +26,11 @@ def graded(texts: list[str], golds: list[str]) -> dict[str, list[bool]]:
     metric = config["metric_list"][0]
     found: dict[str, list[bool]] = {}
     for one in config["filter_list"]:
-        steps = [[step["function"], {key: value for key, value in step.items() if key != "function"}] for step in one["filter"]]
+        steps = [
+            [
+                step["function"], {key: value for key, value in step.items() if key != "function"}
+            ] for step in one["filter"]
+        ]
         answers: Any = [[text] for text in texts]
         for step in build_filter_ensemble(one["name"], steps).filters:
             answers = list(step().apply(answers, [{} for _ in texts]))
@@ -52,12 +56,16 @@ def agreement(out: Path) -> None:
     total: dict[str, int] = defaultdict(int)
     for (style, right), count in counts.items():
         shares = [100 * count[name] / count["n"] for name in ("ours", *FILTERS)]
-        print(f"{style:<28}{'right' if right else 'wrong':<7}{count['n']:>6}{shares[0]:>8.1f}{shares[1]:>8.1f}{shares[2]:>10.1f}")
+        print(
+            f"{style:<28}{'right' if right else 'wrong':<7}{count['n']:>6}{shares[0]:>8.1f}{shares[1]:>8.1f}{shares[2]:>10.1f}"
+        )
         for key, value in count.items():
             total[key] += value
     shares = [100 * total[name] / total["n"] for name in ("ours", *FILTERS)]
     print(f"{'all':<35}{total['n']:>6}{shares[0]:>8.1f}{shares[1]:>8.1f}{shares[2]:>10.1f}")
-    print(f"agreement with ours: strict {total['strict-match = ours']}, flexible {total['flexible-extract = ours']} of {total['n']}")
+    print(
+        f"agreement with ours: strict {total['strict-match = ours']}, flexible {total['flexible-extract = ours']} of {total['n']}"
+    )
 
 
 def task(out: Path, name: str, prompt: str) -> dict[str, Any]:
@@ -88,7 +96,9 @@ def run(out: Path, name: str, prompt: str) -> None:
         for one, theirs, our in zip(samples, scores, mine, strict=True):
             text = ours[one["doc"]["id"]]["text"]
             if theirs != our and kind == "flexible-extract":
-                print(f"    {one['doc']['id']}: harness {theirs} ({one['filtered_resps'][0]!r}), ours {our}: {text[-100:]!r}")
+                print(
+                    f"    {one['doc']['id']}: harness {theirs} ({one['filtered_resps'][0]!r}), ours {our}: {text[-100:]!r}"
+                )
             if one["resps"][0][0].strip() != text.strip() and kind == "flexible-extract":
                 print(f"    {one['doc']['id']}: {one['resps'][0][0]!r} and {text!r}")
 

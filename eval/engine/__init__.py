@@ -10,9 +10,9 @@ from eval.engine.types import Engine
 def engine_for(model: Any, tokenizer: Any, name: str = "auto", experts: Sequence[Any] = ()) -> Engine:
     """The fastest engine that is shown to be right for this model's family, or "plain", which is right for every one.
 
-    Models with adapters go the plain way: the native engine reads weights itself, past what adapters add to them. Where "auto"
-    takes the plain way, a warning says why, once a process for each reason. `experts` are the experts' modules of all MoE layers, in
-    their order, where each rollout is to have the experts that it took.
+    Models with adapters go the plain way: the native engine reads weights itself, past what adapters add to them. Where
+    "auto" takes the plain way, a warning says why, once a process for each reason. `experts` are the experts' modules
+    of all MoE layers, in their order, where each rollout is to have the experts that it took.
     """
     from eval.engine.families import why_not
     from eval.engine.native import NativeEngine
@@ -27,5 +27,7 @@ def engine_for(model: Any, tokenizer: Any, name: str = "auto", experts: Sequence
         reason = "it has adapters" if adapted else why_not(model.config)
         if reason is None:
             return NativeEngine(model, tokenizer.eos_token_id, decode=decode, experts=experts)
-        warnings.warn(f"rollouts of this model go through transformers' own cache, which is slower: {reason}", stacklevel=2)
+        warnings.warn(
+            f"rollouts of this model go through transformers' own cache, which is slower: {reason}", stacklevel=2
+        )
     return PlainEngine(model, tokenizer.eos_token_id, tokenizer.pad_token_id, decode, experts)

@@ -13,8 +13,8 @@ from eval.engine.weights import Norm, Projection, rotate, side_by_side
 class CachedAttention(ABC):
     """One layer's attention and its cache [rows, capacity, entry]: one entry a token, whatever the kind of attention.
 
-    With a `window` a row keeps its last `window` entries alone, that of position p at p modulo window: where an entry lies does
-    not matter, since keys are turned by their position before they are kept.
+    With a `window` a row keeps its last `window` entries alone, that of position p at p modulo window: where an entry
+    lies does not matter, since keys are turned by their position before they are kept.
     """
 
     entry: int
@@ -30,8 +30,8 @@ class CachedAttention(ABC):
 
     @abstractmethod
     def over_prompts(self, queries: Tensor, entries: Tensor, mask: Tensor | None) -> Tensor:
-        """Attention within prompts: queries [prompts, seq, ..], entries [prompts, seq, entry], mask [seq, seq] or None where it
-        is causal alone -> mixed values [prompts * seq, ..]."""
+        """Attention within prompts: queries [prompts, seq, ..], entries [prompts, seq, entry], mask [seq, seq] or None
+        where it is causal alone -> mixed values [prompts * seq, ..]."""
 
     @abstractmethod
     def over_cache(self, queries: Tensor, kept: Tensor, mask: Tensor) -> Tensor:
@@ -52,7 +52,8 @@ class CachedAttention(ABC):
         self.cache[:live, :shared] = old[:live, :shared]
 
     def fill(self, rows: slice, entries: Tensor, which: Tensor, lengths: Tensor) -> None:
-        """Give rows the entries [prompts, seq, entry] of the prompt at `which` [rows]; prompts are `lengths` [prompts] long."""
+        """Give rows the entries [prompts, seq, entry] of the prompt at `which` [rows]; prompts are `lengths` [prompts]
+        long."""
         capacity, seq = self.cache.shape[1], entries.shape[1]
         if seq > capacity:  # a window: the newest position that belongs at each place
             places = torch.arange(capacity, device=entries.device)
@@ -67,7 +68,8 @@ class CachedAttention(ABC):
         self.cache[places] = self.cache[sources]
 
     def decode(self, residual: Tensor, normed: Tensor, turns: Tensor, slots: Tensor, mask: Tensor) -> Tensor:
-        """One token a row, [rows, width]; its entry goes to `slots` [rows] of the cache seen as [rows * capacity, entry]."""
+        """One token a row, [rows, width]; its entry goes to `slots` [rows] of the cache seen as [rows * capacity,
+        entry]."""
         queries, entries = self.project(normed, turns)
         self.cache.view(-1, self.entry).index_copy_(0, slots, entries)
         kept = self.cache[: len(normed), : mask.shape[-1]]
@@ -77,8 +79,8 @@ class CachedAttention(ABC):
 class GroupedQueryAttention(CachedAttention):
     """Attention whose key heads each serve a group of query heads: Llama and what descends from it.
 
-    Biases, norms on queries and keys (over a head or over all of them), clipping and attention sinks are as the module has
-    them. The cache holds keys and values side by side.
+    Biases, norms on queries and keys (over a head or over all of them), clipping and attention sinks are as the module
+    has them. The cache holds keys and values side by side.
     """
 
     def __init__(self, module: Any, window: int | None) -> None:
@@ -89,7 +91,10 @@ class GroupedQueryAttention(CachedAttention):
         parts = ((module.q_proj, self.heads), (module.k_proj, self.groups))
         self.projection = Projection(
             [*(side_by_side(part.weight, heads) for part, heads in parts), module.v_proj.weight],
-            [*(None if part.bias is None else side_by_side(part.bias, heads) for part, heads in parts), module.v_proj.bias],
+            [
+                *(None if part.bias is None else side_by_side(part.bias, heads) for part, heads in parts),
+                module.v_proj.bias
+            ],
         )
         self.out = Projection.of(module.o_proj)
         self.norm, self.norms = self._norms(module)
@@ -140,12 +145,15 @@ class GroupedQueryAttention(CachedAttention):
         else:
             if mask is None:
                 mask = split.new_full((seq, seq), -torch.inf).triu_(1)
-            mixed = self._with_sinks(split.reshape(prompts, self.groups, -1, seq, self.width), keys, values, mask, self.sinks.unsqueeze(-1))
+            mixed = self._with_sinks(
+                split.reshape(prompts, self.groups, -1, seq, self.width), keys, values, mask, self.sinks.unsqueeze(-1)
+            )
             mixed = mixed.flatten(1, 2)
         return mixed.transpose(1, 2).reshape(prompts * seq, -1)
 
     def _with_sinks(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor, sinks: Tensor) -> Tensor:
-        """gpt-oss: a logit a head takes part in the softmax and has no value. Queries [.., groups, (group,) n, width]."""
+        """gpt-oss: a logit a head takes part in the softmax and has no value. Queries [.., groups, (group,) n,
+        width]."""
         if queries.dim() == 5:
             keys, values = keys.unsqueeze(2), values.unsqueeze(2)
         scores = torch.matmul(queries, keys.transpose(-1, -2)).mul_(self.scale).add_(mask)
@@ -158,7 +166,9 @@ class GroupedQueryAttention(CachedAttention):
         if self.sinks is not None:
             return self._with_sinks(split, keys, values, mask, self.sinks).flatten(1)
         # the query heads of a group stand where tokens usually do: a key is read once for all of them
-        return F.scaled_dot_product_attention(split, keys, values, attn_mask=mask, scale=self.scale).reshape(len(queries), -1)
+        return F.scaled_dot_product_attention(
+            split, keys, values, attn_mask=mask, scale=self.scale
+        ).reshape(len(queries), -1)
 
     def output(self, residual: Tensor, mixed: Tensor) -> Tensor:
         return self.out.onto(residual, mixed)

@@ -15,8 +15,9 @@ from eval.engine.weights import Norm, Projection
 class Decoder:
     """The forward of a model of `FAMILIES`, for prompts and for one token a row.
 
-    On CPUs projections are copies made when this is built, so it serves one call of the engine, in which they take once to twice the
-    memory of the model's layers again; on GPUs those of queries and keys alone are. Rows live at places 0, 1, ..; each has a cache of `capacity` tokens.
+    On CPUs projections are copies made when this is built, so it serves one call of the engine, in which they take once
+    to twice the memory of the model's layers again; on GPUs those of queries and keys alone are. Rows live at places 0,
+    1, ..; each has a cache of `capacity` tokens.
     """
 
     def __init__(self, model: Any, recorder: ExpertRecorder | None = None) -> None:
@@ -52,8 +53,8 @@ class Decoder:
         return torch.complex(cos[0, :, :pairs], sin[0, :, :pairs]).unsqueeze(1)
 
     def read(self, ids: Tensor, lengths: Tensor, which: Tensor, first: int) -> Tensor:
-        """Read prompts ids [prompts, seq] of `lengths` [prompts], padded on the right, and give the rows from `first` on the cache
-        of the prompt at `which` [rows]. Returns the logits after each prompt, [prompts, vocabulary]."""
+        """Read prompts ids [prompts, seq] of `lengths` [prompts], padded on the right, and give the rows from `first`
+        on the cache of the prompt at `which` [rows]. Returns the logits after each prompt, [prompts, vocabulary]."""
         prompts, seq = ids.shape
         places = slice(first, first + len(which))
         turns = self.turns[:seq].repeat(prompts, 1, 1)
@@ -72,7 +73,8 @@ class Decoder:
         return self.head(self.norm(hidden[last]))
 
     def step(self, tokens: Tensor, lengths: Tensor, longest: int) -> Tensor:
-        """One token [rows] at positions `lengths` [rows], of which `longest` is the largest -> logits [rows, vocabulary]."""
+        """One token [rows] at positions `lengths` [rows], of which `longest` is the largest -> logits [rows,
+        vocabulary]."""
         rows = len(tokens)
         turns, start = self.turns[lengths], torch.arange(rows, device=self.device)
         hidden = self.embedding(tokens)

@@ -19,7 +19,8 @@ class ExpertRecorder:
 
     @contextlib.contextmanager
     def watching(self, experts: Sequence[nn.Module]) -> Iterator[None]:
-        """See what these modules are given, of hidden states, chosen experts and their weights, as long as this lasts."""
+        """See what these modules are given, of hidden states, chosen experts and their weights, as long as this
+        lasts."""
         handles = [module.register_forward_pre_hook(lambda _module, inputs: self.see(inputs[1])) for module in experts]
         yield
         for handle in handles:

@@ -9,13 +9,16 @@ from eval.engine.experts import ExpertRecorder
 from eval.engine.weights import Projection
 
 FEW = 2
-"""Where choices are at most this part of the experts, they are run one by one: most weights are then not read at all."""
+"""Where choices are at most this part of the experts, they are run one by one: most weights are then not read at
+all."""
 
 ALL = 12
-"""Else, tokens up to which every expert is run on all of them: their weights are read anyway, and it is two multiplications."""
+"""Else, tokens up to which every expert is run on all of them: their weights are read anyway, and it is two
+multiplications."""
 
 PADDED = 256
-"""Tokens up to which experts are run side by side, each on as many as the busiest has; beyond, transformers' own way is as fast."""
+"""Tokens up to which experts are run side by side, each on as many as the busiest has; beyond, transformers' own way is
+as fast."""
 
 
 class FeedForward(Protocol):
@@ -39,9 +42,9 @@ class Gated:
 class Experts:
     """A mixture of experts. The router is the model's own module; `route` is the one place where experts are chosen.
 
-    Which way experts are run depends on the number of tokens alone, so that a run gives the same bytes on a busy machine; the
-    bounds were measured on two cores at hidden size 256, with 8 to 32 experts. On other devices than CPUs nothing was measured,
-    and the module's own way is taken.
+    Which way experts are run depends on the number of tokens alone, so that a run gives the same bytes on a busy
+    machine; the bounds were measured on two cores at hidden size 256, with 8 to 32 experts. On other devices than CPUs
+    nothing was measured, and the module's own way is taken.
     """
 
     def __init__(self, module: Any, router: str, recorder: ExpertRecorder | None = None) -> None:

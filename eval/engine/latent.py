@@ -13,8 +13,8 @@ from eval.engine.weights import Norm, Projection, rotate, side_by_side
 class LatentAttention(CachedAttention):
     """Multi-head latent attention on its compressed cache (DeepSeek-V2, arXiv 2405.04434, section 2.1.2).
 
-    The cache holds the latent and the shared rotary key, kv_lora_rank + qk_rope_head_dim numbers a token. Folding kv_b_proj into
-    queries and output spares expanding the cache at every step, as transformers does.
+    The cache holds the latent and the shared rotary key, kv_lora_rank + qk_rope_head_dim numbers a token. Folding
+    kv_b_proj into queries and output spares expanding the cache at every step, as transformers does.
     """
 
     def __init__(self, module: Any, window: int | None) -> None:

@@ -16,7 +16,8 @@ from eval.engine.sampling import draw, stream
 from eval.engine.stopping import Stopping
 from eval.engine.types import Request, Sampled, Sampling, Written
 
-ROWS = 512  # rows decoded at once: 15% less time than 256 with the quickstart's base on one thread; 1,024 would spare 7% more
+# rows decoded at once: 15% less time than 256 with the quickstart's base on one thread; 1,024 would spare 7% more
+ROWS = 512
 TOKENS = 2**17
 """Tokens that the cache holds at most, over all rows: what bounds the memory of a call."""
 ROOM = 64  # tokens that a row's cache grows by
@@ -45,14 +46,15 @@ class Row:
 class NativeEngine:
     """Samples from a transformers causal language model of a family in `families.py`.
 
-    `eos` is the end-of-text id, `decode` makes a text of ids where texts may stop a rollout, `experts` asks for those that tokens took, `rows` and `tokens` bound what is in the
-    batch: its rows, and the tokens that their caches hold. The weights are read afresh at each call, so the model may be in
-    training. One row goes on whatever its length. Raises ValueError where texts may stop a rollout and `decode` is None.
+    `eos` is the end-of-text id, `decode` makes a text of ids where texts may stop a rollout, `experts` asks for those
+    that tokens took, `rows` and `tokens` bound what is in the batch: its rows, and the tokens that their caches hold.
+    The weights are read afresh at each call, so the model may be in training. One row goes on whatever its length.
+    Raises ValueError where texts may stop a rollout and `decode` is None.
     """
 
     def __init__(
-        self, model: Any, eos: int, rows: int = ROWS, tokens: int = TOKENS, decode: Callable[[list[int]], str] | None = None,
-        experts: Sequence[Any] = (),
+        self, model: Any, eos: int, rows: int = ROWS, tokens: int = TOKENS,
+        decode: Callable[[list[int]], str] | None = None, experts: Sequence[Any] = (),
     ) -> None:
         self.model, self.eos, self.rows, self.tokens, self.decode = model, eos, rows, tokens, decode
         self.recorder = ExpertRecorder() if experts else None
@@ -82,13 +84,16 @@ class NativeEngine:
 class _Batch:
     """The state of one call: the rows being decoded and those that wait."""
 
-    def __init__(self, engine: NativeEngine, requests: Sequence[Request], sampling: Sampling, written: Written | None) -> None:
+    def __init__(
+        self, engine: NativeEngine, requests: Sequence[Request], sampling: Sampling, written: Written | None
+    ) -> None:
         self.engine, self.requests, self.sampling, self.written = engine, requests, sampling, written
         self.recorder = engine.recorder
         self.decoder = Decoder(engine.model, self.recorder)
         self.stopping = Stopping(sampling.stop, engine.decode) if sampling.stop else None
         self.waiting = deque(
-            Row(r, i, request.prompt, seed) for r, request in enumerate(requests) for i, seed in enumerate(request.seeds)
+            Row(r, i, request.prompt, seed) for r, request in enumerate(requests) for i,
+            seed in enumerate(request.seeds)
         )
         self.most = max(len(request.prompt) for request in requests) + sampling.max_tokens
         self.live: list[Row] = []
@@ -153,7 +158,9 @@ class _Batch:
         """Draw a token a row from the current logits, let finished rows go and run the others forward."""
         numbers = torch.tensor([next(row.numbers) for row in self.live], device=self.decoder.device)
         logits = self.engine.shape(self.logits, self.live)
-        tokens, logprobs = draw(logits, self.sampling.temperature, numbers, self.sampling.top_p, self.sampling.top_k, self.sampling.min_p)
+        tokens, logprobs = draw(
+            logits, self.sampling.temperature, numbers, self.sampling.top_p, self.sampling.top_k, self.sampling.min_p
+        )
         finished = []
         for place, (row, token, value) in enumerate(zip(self.live, tokens.tolist(), logprobs.tolist(), strict=True)):
             row.ids.append(token)
@@ -173,7 +180,8 @@ class _Batch:
             self.written(row.request, row.index, one)
 
     def _leave(self, places: list[int], tokens: Tensor) -> Tensor:
-        """Rows at these places are done or put off: rows from the end take their places. Returns the tokens of who is left."""
+        """Rows at these places are done or put off: rows from the end take their places. Returns the tokens of who is
+        left."""
         left = len(self.live) - len(places)
         gone = set(places)
         holes = [place for place in places if place < left]
@@ -200,7 +208,8 @@ class _Batch:
         self.lengths = self.lengths + 1
 
     def _grow(self, tokens: Tensor) -> Tensor:
-        """Longer caches; the rows that there is no more room for wait, and are read again later. Returns the tokens left."""
+        """Longer caches; the rows that there is no more room for wait, and are read again later. Returns the tokens
+        left."""
         capacity = min(self.decoder.capacity + max(ROOM, self.decoder.capacity // 4), self.most)
         fitting = max(1, self.engine.tokens // capacity)
         if len(self.live) > fitting:

@@ -20,7 +20,8 @@ class PlainEngine:
     longest row. Raises ValueError where texts may stop a rollout and `decode` is None."""
 
     def __init__(
-        self, model: Any, eos: int, pad: int | None, decode: Callable[[list[int]], str] | None = None, experts: Sequence[Any] = ()
+        self, model: Any, eos: int, pad: int | None, decode: Callable[[list[int]], str] | None = None,
+        experts: Sequence[Any] = ()
     ) -> None:
         self.model, self.eos, self.pad, self.decode = model, eos, eos if pad is None else pad, decode
         self.recorder = ExpertRecorder() if experts else None
@@ -74,7 +75,8 @@ class PlainEngine:
             if self.recorder:
                 experts.append(self.recorder.take(*ids.shape))
             tokens, logprobs = draw(
-                output.logits[:, -1], sampling.temperature, numbers[:, step], sampling.top_p, sampling.top_k, sampling.min_p
+                output.logits[:, -1], sampling.temperature, numbers[:, step], sampling.top_p, sampling.top_k,
+                sampling.min_p
             )
             for place, (token, value) in enumerate(zip(tokens.tolist(), logprobs.tolist(), strict=True)):
                 if not ended[place]:
@@ -94,5 +96,6 @@ class PlainEngine:
 
 
 def _taken(experts: Sequence[Tensor], place: int, padding: int) -> Tensor | None:
-    """The experts of one row's tokens [tokens, layers, top_k], of what each forward recorded [rows, seq, layers, top_k]."""
+    """The experts of one row's tokens [tokens, layers, top_k], of what each forward recorded [rows, seq, layers,
+    top_k]."""
     return torch.cat([part[place] for part in experts])[padding:].cpu() if experts else None

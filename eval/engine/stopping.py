@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 class Stopping:
     """Whether what was written ends with one of the `stop` texts, or holds one that its last token completed.
 
-    The end of the text alone is decoded at every token, which is enough tokens for the longest text even where each is a part of
-    a character. Raises ValueError without `decode`.
+    The end of the text alone is decoded at every token, which is enough tokens for the longest text even where each is
+    a part of a character. Raises ValueError without `decode`.
     """
 
     def __init__(self, stop: Sequence[str], decode: Callable[[list[int]], str] | None) -> None:

@@ -43,8 +43,8 @@ class Sampled:
     """One sampled continuation: its token ids (the end-of-text id included), their log-probabilities under the
     tempered distribution they were drawn from, and whether it ended by itself.
 
-    `experts` [tokens, layers, top_k] are those that the tokens took, of prompt and continuation but for the last token, which is
-    never read back; None where they are not recorded.
+    `experts` [tokens, layers, top_k] are those that the tokens took, of prompt and continuation but for the last token,
+    which is never read back; None where they are not recorded.
     """
 
     ids: list[int]
@@ -58,7 +58,8 @@ Written = Callable[[int, int, Sampled], None]
 
 
 class Engine(Protocol):
-    """Draws continuations for requests: one list of `Sampled` a request, both in the order asked. `written` hears of each before."""
+    """Draws continuations for requests: one list of `Sampled` a request, both in the order asked. `written` hears of
+    each before."""
 
     def sample(
         self,

@@ -7,24 +7,27 @@ from torch import Tensor
 
 
 def laid_out(weight: Tensor) -> bool:
-    """Whether copies are made of weights that lie where this one does: not on GPUs, whose memory is short and whose libraries
-    read a matrix either way."""
+    """Whether copies are made of weights that lie where this one does: not on GPUs, whose memory is short and whose
+    libraries read a matrix either way."""
     return weight.device.type == "cpu"
 
 
 class Projection:
     """One or several linear layers of the same input: their outputs side by side.
 
-    On CPUs a copy as one matrix [in, out], made once a call of the engine. Decoding multiplies few rows: MKL takes 2 to 5 times as
-    long for 8 to 32 of them by a matrix that lies as torch keeps it, [out, in].
+    On CPUs a copy as one matrix [in, out], made once a call of the engine. Decoding multiplies few rows: MKL takes 2 to
+    5 times as long for 8 to 32 of them by a matrix that lies as torch keeps it, [out, in].
     """
 
     def __init__(self, weights: list[Tensor], biases: list[Tensor | None]) -> None:
-        self.parts = [torch.cat(weights).t().contiguous()] if laid_out(weights[0]) else [weight.t() for weight in weights]
+        self.parts = [
+            torch.cat(weights).t().contiguous()
+        ] if laid_out(weights[0]) else [weight.t() for weight in weights]
         self.bias: Tensor | None = None
         if any(bias is not None for bias in biases):
             self.bias = torch.cat([
-                weight.new_zeros(len(weight)) if bias is None else bias for weight, bias in zip(weights, biases, strict=True)
+                weight.new_zeros(len(weight)) if bias is None else bias for weight,
+                bias in zip(weights, biases, strict=True)
             ])
 
     @classmethod
@@ -47,8 +50,8 @@ class Projection:
 
 
 class Norm:
-    """RMSNorm as transformers computes it, in half as many operations. `weight` may have several dimensions, of which the last
-    is normed over."""
+    """RMSNorm as transformers computes it, in half as many operations. `weight` may have several dimensions, of which
+    the last is normed over."""
 
     def __init__(self, weight: Tensor, eps: float) -> None:
         self.weight, self.inverse = weight, 1.0 / weight.shape[-1]
@@ -89,8 +92,8 @@ def rotate(rows: Tensor, turns: Tensor) -> None:
 def side_by_side(part: Tensor, heads: int) -> Tensor:
     """Rows of a projection [heads * width, ..] reordered so that what is turned together lies side by side.
 
-    transformers pairs dimension i of a head with i + width / 2; the product of queries and keys does not see an order that
-    both share.
+    transformers pairs dimension i of a head with i + width / 2; the product of queries and keys does not see an order
+    that both share.
     """
     halves = part.view(heads, 2, -1, *part.shape[1:])
     return halves.transpose(1, 2).reshape(part.shape)

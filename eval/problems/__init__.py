@@ -51,9 +51,9 @@ PROBLEMS: Registry[ProblemSet] = Registry(
 def resolve(reference: str, *, base: Path | None = None) -> tuple[Entry[ProblemSet], str]:
     """The problem set and the split that "name:split" means.
 
-    The name may also be "gym:NAME" for a generator of reasoning-gym, "module:attribute" or "path/to/file.py:attribute". Relative files start from
-    `base`. Nothing is imported or read. Raises ProblemSetError where the split is missing, and RegistryError
-    where the name is unknown.
+    The name may also be "gym:NAME" for a generator of reasoning-gym, "module:attribute" or "path/to/file.py:attribute".
+    Relative files start from `base`. Nothing is imported or read. Raises ProblemSetError where the split is missing,
+    and RegistryError where the name is unknown.
     """
     name, _, split = reference.rpartition(":")
     if name.endswith(".py"):
@@ -70,11 +70,11 @@ def resolve(reference: str, *, base: Path | None = None) -> tuple[Entry[ProblemS
 
 
 def load(reference: str, n: int | None = None, seed: int = 0, *, base: Path | None = None) -> list[Problem]:
-    """The problems that a reference names: "gsm8k:test", "gym:gsm_symbolic:test", "sets/mine.py:riddles:test", or rows of
-    "mine.jsonl" or "mine.parquet?prompt=question&answer=final".
+    """The problems that a reference names: "gsm8k:test", "gym:gsm_symbolic:test", "sets/mine.py:riddles:test", or rows
+    of "mine.jsonl" or "mine.parquet?prompt=question&answer=final".
 
-    A file alone is taken whole; with ":train" or ":test" it is split by skeleton (see eval.problems.files). Problem ids are unique. Raises ProblemSetError or RegistryError in one line, also
-    where there are fewer than n.
+    A file alone is taken whole; with ":train" or ":test" it is split by skeleton (see eval.problems.files). Problem ids
+    are unique. Raises ProblemSetError or RegistryError in one line, also where there are fewer than n.
     """
     if n is not None and n < 1:
         raise ProblemSetError(f"{reference}: the number of problems must be at least 1, not {n}")
@@ -125,7 +125,11 @@ def own_rows(reference: str) -> OwnRows | None:
 
 def set_names(references: Iterable[str]) -> dict[str, str]:
     """What each reference is called in a report: the set's name, with its split where two of them are of one set."""
-    names = {reference: own.file if (own := own_rows(reference)) else reference.rpartition(":")[0] for reference in references}
+    names = {
+        reference: own.file if (
+            own := own_rows(reference)
+        ) else reference.rpartition(":")[0] for reference in references
+    }
     taken = Counter(names.values())
     return {reference: name if taken[name] == 1 else reference for reference, name in names.items()}
 

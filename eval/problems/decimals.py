@@ -36,7 +36,9 @@ class Pair:
 def draw_pair(split: str, rng: random.Random) -> Pair:
     """A pair of this split whose fractions differ in length, and in value."""
     while True:
-        short, long = str(rng.randint(1, 9)), str(rng.randint(10, 99)) if rng.random() < 0.8 else str(rng.randint(100, 999))
+        short, long = str(rng.randint(1, 9)), str(rng.randint(10, 99)) if rng.random() < 0.8 else str(
+            rng.randint(100, 999)
+        )
         if short.ljust(3, "0") == long.ljust(3, "0"):
             continue
         parts = (short, long) if rng.random() < 0.5 else (long, short)

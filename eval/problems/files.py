@@ -2,9 +2,9 @@
 
     {"prompt": "What is 2 + 3?", "answer": "5"}
 
-`prompt` and `answer` are required; `verifier` (math), `id` (file name and row), `family` (file name),
-`skeleton` (the prompt) and `meta` may be given. A map of columns ("mine.parquet?prompt=question&answer=final") says what they
-are called in the file; with one, other columns are nobody's business.
+`prompt` and `answer` are required; `verifier` (math), `id` (file name and row), `family` (file name), `skeleton` (the
+prompt) and `meta` may be given. A map of columns ("mine.parquet?prompt=question&answer=final") says what they are
+called in the file; with one, other columns are nobody's business.
 """
 
 from collections.abc import Mapping
@@ -27,7 +27,9 @@ def own_file(path: Path, columns: Mapping[str, str], split: str, n: int | None, 
     if not path.is_file():
         raise ProblemSetError(f"there is no problem file {path}")
     rows = read_parquet(path) if path.suffix == ".parquet" else read_jsonl(path)
-    problems = [_problem(_renamed(row, columns, f"{path}, row {number}"), path, number) for number, row in enumerate(rows, 1)]
+    problems = [
+        _problem(_renamed(row, columns, f"{path}, row {number}"), path, number) for number, row in enumerate(rows, 1)
+    ]
     return draw([p for p in problems if not split or split_of(p.skeleton) == split], n, seed)
 
 

@@ -1,7 +1,7 @@
 """reasoning-gym's generators by name: `gym:gsm_symbolic:test` (Stojanovski et al. 2025, arXiv 2505.24760; extra `gym`).
 
-Each problem is scored by its generator's own scorer (verifier `gym`). Generators know no splits: a question belongs to the split
-that its text hashes to, half to each, so that training and test problems never share one.
+Each problem is scored by its generator's own scorer (verifier `gym`). Generators know no splits: a question belongs to
+the split that its text hashes to, half to each, so that training and test problems never share one.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,8 @@ SIZE = 10_000
 
 
 def generator(name: str) -> Callable[[str, int | None, int], list[Problem]]:
-    """The problem set of one generator, with its default options. Nothing is imported until it is asked for problems."""
+    """The problem set of one generator, with its default options. Nothing is imported until it is asked for
+    problems."""
 
     def problems(split: str, n: int | None, seed: int) -> list[Problem]:
         require_split(f"gym:{name}", split)
@@ -59,8 +60,12 @@ def _dataset(name: str, seed: int) -> Any:
         raise ProblemSetError(f"gym:{name} needs the package reasoning-gym: pip install 'retort[gym]'") from error
     if name not in DATASETS:
         near = get_close_matches(name, DATASETS, n=1, cutoff=0.5)
-        raise ProblemSetError(f"reasoning-gym has no generator {name!r}; {f'did you mean {near[0]!r}?' if near else 'see its gallery'}")
+        raise ProblemSetError(
+            f"reasoning-gym has no generator {name!r}; {f'did you mean {near[0]!r}?' if near else 'see its gallery'}"
+        )
     try:
         return reasoning_gym.create_dataset(name, seed=seed, size=SIZE)
     except (AssertionError, ValueError, TypeError, OSError) as error:
-        raise ProblemSetError(f"gym:{name} cannot be made with its default options: {' '.join(str(error).split())}") from error
+        raise ProblemSetError(
+            f"gym:{name} cannot be made with its default options: {' '.join(str(error).split())}"
+        ) from error

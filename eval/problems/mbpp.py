@@ -1,7 +1,8 @@
-"""MBPP: 974 small Python problems (Austin et al. 2021, arXiv 2108.07732), in the full version with its published splits.
+"""MBPP: 974 small Python problems (Austin et al. 2021, arXiv 2108.07732), in the full version with its published
+splits.
 
-The prompt shows the asserts, as published, since they alone tell the function's name; a program can therefore answer exactly
-those by heart. Where a problem has challenge tests, which no prompt shows, they are graded too.
+The prompt shows the asserts, as published, since they alone tell the function's name; a program can therefore answer
+exactly those by heart. Where a problem has challenge tests, which no prompt shows, they are graded too.
 """
 
 import ast
@@ -51,6 +52,10 @@ def _provided(tests: str, solution: str) -> tuple[list[str], list[str]]:
     used = {node.id for node in ast.walk(ast.parse(tests)) if isinstance(node, ast.Name)}
     tree = ast.parse(solution)
     defined = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
-    defined |= {target.id for node in tree.body if isinstance(node, ast.Assign) for target in node.targets if isinstance(target, ast.Name)}
-    imported = {alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names if not alias.asname}
+    defined |= {
+        target.id for node in tree.body if isinstance(node, ast.Assign) for target in node.targets if isinstance(target, ast.Name)
+    }
+    imported = {
+        alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names if not alias.asname
+    }
     return sorted(used & defined), sorted(used & imported - defined)

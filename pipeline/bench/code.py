@@ -1,4 +1,5 @@
-"""How many programs a second one core grades: in the sandbox, and beside it by a cold interpreter that isolates nothing."""
+"""How many programs a second one core grades: in the sandbox, and beside it by a cold interpreter that isolates
+nothing."""
 
 import itertools
 import os

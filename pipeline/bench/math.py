@@ -44,8 +44,8 @@ class Comparison:
 def compare(reference: str) -> Comparison:
     """Both graders on the answers of a problem set. Raises ProblemSetError where its file is not to be had.
 
-    Nothing is remembered from one round to the next. math-verify runs without its timeouts, which is its fastest, and is given
-    the gold in a box, as it asks for.
+    Nothing is remembered from one round to the next. math-verify runs without its timeouts, which is its fastest, and
+    is given the gold in a box, as it asks for.
     """
     from math_verify import parse, verify
 

@@ -1,9 +1,10 @@
 """What watching and balancing routers adds to a training step, and what replaying experts adds to a step of GRPO.
 
-Both sides run in one process and one thread, step by step in turn, on the same data; what is compared is the processor's time, which other
-work on the machine disturbs less than a clock's. Balance is the family's default with the bias update or losses that belong to it, every step
-watched and every tenth logged. A step of GRPO is one generation and the two updates made of it, as in `bench_train`; replay includes
-recording the experts in the engine and telling what it is worth.
+Both sides run in one process and one thread, step by step in turn, on the same data; what is compared is the
+processor's time, which other work on the machine disturbs less than a clock's. Balance is the family's default with the
+bias update or losses that belong to it, every step watched and every tenth logged. A step of GRPO is one generation and
+the two updates made of it, as in `bench_train`; replay includes recording the experts in the engine and telling what it
+is worth.
 """
 
 import statistics
@@ -41,7 +42,8 @@ class Overhead:
 
 
 def measure(rounds: int, tell: Callable[[str], None]) -> dict[str, Overhead]:
-    """By what is added and to which family. Raises no error for what is too slow: the figures are for a person to judge."""
+    """By what is added and to which family. Raises no error for what is too slow: the figures are for a person to
+    judge."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -108,12 +110,20 @@ class _Supervised:
 
 def _batch(seed: int, size: int) -> dict[str, Any]:
     generator = torch.Generator().manual_seed(seed)
-    rows = [torch.randint(3, size, (max(2, length),), generator=generator).tolist() for length in rollouts.lengths(training.BATCH, seed=seed)]
+    rows = [
+        torch.randint(
+            3, size, (max(2, length),), generator=generator
+        ).tolist() for length in rollouts.lengths(training.BATCH, seed=seed)
+    ]
     return Collator(rollouts.PAD)([{"input_ids": ids, "weights": [1.0] * len(ids)} for ids in rows])
 
 
 def _replay(case: str, number: int) -> list[tuple[float, float]]:
     """Seconds of a step of GRPO, (with replay, without); which goes first alternates."""
     order = (True, False) if number % 2 else (False, True)
-    found = {replayed: training.grpo_seconds(case, number, True, "rollout" if replayed else None, time.process_time) for replayed in order}
+    found = {
+        replayed: training.grpo_seconds(
+            case, number, True, "rollout" if replayed else None, time.process_time
+        ) for replayed in order
+    }
     return [(found[True], found[False])]

@@ -1,17 +1,19 @@
 """Tokens a second of our rollouts, and beside them `model.generate` on the same model, prompts and lengths.
 
-The models have random weights and would never end a text by themselves in a useful way, so where each rollout ends is drawn beforehand
-(log-normal, long-tailed), and both sides are driven there by the same arithmetic: at every step the logit of the end-of-text token is
-set, by row and step, to `NEVER` before the end and to `NOW` at it. transformers gets this as a LogitsProcessor, ours by overriding
-`NativeEngine.shape`. Everything else is drawn from the model's own distribution at temperature 1. Both sides so write the same number
-of tokens, find the ends themselves, and pay for one indexed assignment a step.
+The models have random weights and would never end a text by themselves in a useful way, so where each rollout ends is
+drawn beforehand (log-normal, long-tailed), and both sides are driven there by the same arithmetic: at every step the
+logit of the end-of-text token is set, by row and step, to `NEVER` before the end and to `NOW` at it. transformers gets
+this as a LogitsProcessor, ours by overriding `NativeEngine.shape`. Everything else is drawn from the model's own
+distribution at temperature 1. Both sides so write the same number of tokens, find the ends themselves, and pay for one
+indexed assignment a step.
 
-`generate` runs at its best setting on a CPU: all rollouts in one batch, sdpa, a dynamic cache, experts as one grouped multiplication, and
-none of its optional warpers.
+`generate` runs at its best setting on a CPU: all rollouts in one batch, sdpa, a dynamic cache, experts as one grouped
+multiplication, and none of its optional warpers.
 
-The models are as small as two cores ask for and not smaller: at hidden size 256 and 4 layers a step of 64 rows spends most of its time in
-multiplications and not in Python on either side; the weights of a layer's experts (8 or 16 of them, top 2) exceed the second-level cache,
-as those of real models do. The vocabulary is 4096, since what a token's drawing costs grows with it.
+The models are as small as two cores ask for and not smaller: at hidden size 256 and 4 layers a step of 64 rows spends
+most of its time in multiplications and not in Python on either side; the weights of a layer's experts (8 or 16 of them,
+top 2) exceed the second-level cache, as those of real models do. The vocabulary is 4096, since what a token's drawing
+costs grows with it.
 """
 
 import math
@@ -37,17 +39,20 @@ EOS, PAD = 1, 0
 NEVER, NOW = -1e4, 1e4
 
 _COMMON: dict[str, Any] = {
-    "vocab_size": 4096, "hidden_size": 256, "num_hidden_layers": 4, "num_attention_heads": 8, "max_position_embeddings": 1024,
-    "pad_token_id": PAD, "bos_token_id": 2, "eos_token_id": EOS, "tie_word_embeddings": True, "initializer_range": 0.05,
+    "vocab_size": 4096, "hidden_size": 256, "num_hidden_layers": 4, "num_attention_heads": 8,
+    "max_position_embeddings": 1024, "pad_token_id": PAD, "bos_token_id": 2, "eos_token_id": EOS,
+    "tie_word_embeddings": True, "initializer_range": 0.05,
 }
 _QWEN3_MOE = {
-    **_COMMON, "model_type": "qwen3_moe", "num_key_value_heads": 2, "head_dim": 32, "num_experts": 16, "num_experts_per_tok": 2,
-    "moe_intermediate_size": 128, "decoder_sparse_step": 1, "norm_topk_prob": True, "router_aux_loss_coef": 0.0,
+    **_COMMON, "model_type": "qwen3_moe", "num_key_value_heads": 2, "head_dim": 32, "num_experts": 16,
+    "num_experts_per_tok": 2, "moe_intermediate_size": 128, "decoder_sparse_step": 1, "norm_topk_prob": True,
+    "router_aux_loss_coef": 0.0,
 }
 _DEEPSEEK_V3 = {
-    **_COMMON, "model_type": "deepseek_v3", "num_key_value_heads": 8, "first_k_dense_replace": 1, "intermediate_size": 640,
-    "n_routed_experts": 16, "num_experts_per_tok": 2, "n_shared_experts": 1, "moe_intermediate_size": 128, "n_group": 1, "topk_group": 1,
-    "kv_lora_rank": 64, "q_lora_rank": 96, "qk_nope_head_dim": 32, "qk_rope_head_dim": 16, "v_head_dim": 32,
+    **_COMMON, "model_type": "deepseek_v3", "num_key_value_heads": 8, "first_k_dense_replace": 1,
+    "intermediate_size": 640, "n_routed_experts": 16, "num_experts_per_tok": 2, "n_shared_experts": 1,
+    "moe_intermediate_size": 128, "n_group": 1, "topk_group": 1, "kv_lora_rank": 64, "q_lora_rank": 96,
+    "qk_nope_head_dim": 32, "qk_rope_head_dim": 16, "v_head_dim": 32,
 }
 _DENSE = {**_COMMON, "model_type": "qwen3", "num_key_value_heads": 2, "head_dim": 32, "intermediate_size": 768}
 
@@ -72,8 +77,8 @@ CASES = {
 
 @dataclass(frozen=True)
 class Measured:
-    """What came of a case. Rates are of completion tokens; `share_of_peak` is what our multiplications reach of this machine's
-    fastest (two floating point operations a weight and token, attention included, prompts counted once)."""
+    """What came of a case. Rates are of completion tokens; `share_of_peak` is what our multiplications reach of this
+    machine's fastest (two floating point operations a weight and token, attention included, prompts counted once)."""
 
     ratio: float
     ratio_min: float
@@ -157,8 +162,9 @@ def generate(model: Any, asked: Sequence[Request], ends: Ends) -> int:
     ids = torch.tensor([[PAD] * (longest - len(p)) + p for p in prompts])
     mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts])
     written = model.generate(
-        ids, attention_mask=mask, do_sample=True, temperature=1.0, top_k=0, top_p=1.0, max_new_tokens=ends.table.shape[1], use_cache=True,
-        eos_token_id=EOS, pad_token_id=PAD, logits_processor=LogitsProcessorList([DrivenProcessor(ends)]),
+        ids, attention_mask=mask, do_sample=True, temperature=1.0, top_k=0, top_p=1.0,
+        max_new_tokens=ends.table.shape[1], use_cache=True, eos_token_id=EOS, pad_token_id=PAD,
+        logits_processor=LogitsProcessorList([DrivenProcessor(ends)]),
     )[:, longest:]
     # the end is written once in each row, and padding after it
     return int((written == EOS).int().argmax(dim=1).add(1).sum())
@@ -186,7 +192,8 @@ def peak(size: int = 2048) -> float:
 
 
 def operations(model: Any, asked: Sequence[Request], ends: Ends) -> float:
-    """Floating point operations that the rollouts need at least: each weight in use twice a token, scores and mixed values."""
+    """Floating point operations that the rollouts need at least: each weight in use twice a token, scores and mixed
+    values."""
     config = model.config.to_dict()
     used = 0.0  # weights of the layers that a token meets
     for parameter in model.model.layers.parameters():
@@ -261,12 +268,14 @@ def _ours(case: Case, length: int, rounds: int) -> float:
     asked, ends = requests(case.rollouts, case.architecture["vocab_size"], seed=0), Ends([length] * case.rollouts)
     engine = DrivenEngine(model, ends)
     engine.sample(asked, Sampling(min(length, 8)))
-    return statistics.median(case.rollouts * length / seconds(lambda: engine.sample(asked, Sampling(length))) for _ in range(rounds))
+    return statistics.median(
+        case.rollouts * length / seconds(lambda: engine.sample(asked, Sampling(length))) for _ in range(rounds)
+    )
 
 
 def seconds(work: Callable[[], object], clock: Callable[[], float] | None = None) -> float:
-    """How long `work` takes by `clock`; without one by the wall's, or on one thread in seconds of a processor, which other work on the
-    machine moves less."""
+    """How long `work` takes by `clock`; without one by the wall's, or on one thread in seconds of a processor, which
+    other work on the machine moves less."""
     clock = clock or (time.process_time if torch.get_num_threads() == 1 else time.perf_counter)
     began = clock()
     work()

@@ -29,7 +29,9 @@ def measure(rounds: int = ROUNDS) -> dict[str, Start]:
     for _ in range(rounds):
         for command, times in found.items():
             before, began = _processor(), time.perf_counter()
-            subprocess.run([sys.executable, "-P", "-m", "pipeline.commands.cli", *command.split()], check=True, capture_output=True)
+            subprocess.run(
+                [sys.executable, "-P", "-m", "pipeline.commands.cli", *command.split()], check=True, capture_output=True
+            )
             times.append((time.perf_counter() - began, _processor() - before))
     return {
         command: _summary([wall for wall, _ in times], [spent for _, spent in times], COMMANDS[command])

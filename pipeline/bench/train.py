@@ -1,8 +1,9 @@
 """Seconds of a training step of ours, and beside it plain trl on the same model, data, lengths and settings.
 
-GRPO: one generation of 64 rollouts (8 prompts, groups of 8; lengths as in `bench_rollouts`, driven there in the same way on both sides) and the
-two updates made of it, with the settings of `kind: grpo`. The reward is fixed, and no group's rewards are all the same: where they are, ours is
-faster still, since it leaves such groups out. Qwen3-MoE's auxiliary loss is off on both sides; with it a batch is not split.
+GRPO: one generation of 64 rollouts (8 prompts, groups of 8; lengths as in `bench_rollouts`, driven there in the same
+way on both sides) and the two updates made of it, with the settings of `kind: grpo`. The reward is fixed, and no
+group's rewards are all the same: where they are, ours is faster still, since it leaves such groups out. Qwen3-MoE's
+auxiliary loss is off on both sides; with it a batch is not split.
 
 SFT: rows of log-normal length (mean 60, at most 256), 32 a step, every token learned.
 """
@@ -75,7 +76,10 @@ def _compare(case: Callable[[int, bool], float], rounds: int, tell: Callable[[st
         pairs.append((case(number, True), case(number, False)))
         tell(f"{pairs[-1][1] / pairs[-1][0]:.2f}")
     ratios = [theirs / ours for ours, theirs in pairs]
-    return Measured(statistics.median(ratios), min(ratios), max(ratios), *(statistics.median(side) for side in zip(*pairs, strict=True)))
+    return Measured(
+        statistics.median(ratios), min(ratios), max(ratios),
+        *(statistics.median(side) for side in zip(*pairs, strict=True))
+    )
 
 
 def grpo_seconds(
@@ -108,10 +112,13 @@ class _Alternating:
 
 
 def _ours(
-    model: LanguageModel, prompts: Sequence[str], ends: rollouts.Ends, folder: str, number: int, replay: ReplaySource | None
+    model: LanguageModel, prompts: Sequence[str], ends: rollouts.Ends, folder: str, number: int,
+    replay: ReplaySource | None
 ) -> Trainer:
     balance = Balance(model, NOT_BALANCED)
-    plan = GrpoPlan(len(prompts), rollouts.GROUP, UPDATES, Sampling(rollouts.MOST), Objective(), (number,), replay=replay)
+    plan = GrpoPlan(
+        len(prompts), rollouts.GROUP, UPDATES, Sampling(rollouts.MOST), Objective(), (number,), replay=replay
+    )
     args = TrainingArguments(**_COMMON, output_dir=folder, per_device_train_batch_size=1, train_sampling_strategy="sequential",
                              remove_unused_columns=False)
     visits = [Visit(prompt, str(place), 0) for place, prompt in enumerate(prompts)]
@@ -122,15 +129,16 @@ def _ours(
 
 
 def _trls(
-    model: LanguageModel, prompts: Sequence[str], ends: rollouts.Ends, folder: str, _number: int, _replay: ReplaySource | None
+    model: LanguageModel, prompts: Sequence[str], ends: rollouts.Ends, folder: str, _number: int,
+    _replay: ReplaySource | None
 ) -> Trainer:
     def reward(completion_ids: Sequence[list[int]], **_: object) -> list[float]:
         return [float(place % 2) for place, _ in enumerate(completion_ids)]
 
     args = GRPOConfig(
         **_COMMON, output_dir=folder, per_device_train_batch_size=ROLLOUTS // UPDATES, steps_per_generation=UPDATES,
-        num_generations=rollouts.GROUP, shuffle_dataset=False, max_completion_length=rollouts.MOST, temperature=1.0, top_k=0, beta=0.0,
-        epsilon=0.2, epsilon_high=0.28, loss_type="dapo", scale_rewards="group",
+        num_generations=rollouts.GROUP, shuffle_dataset=False, max_completion_length=rollouts.MOST, temperature=1.0,
+        top_k=0, beta=0.0, epsilon=0.2, epsilon_high=0.28, loss_type="dapo", scale_rewards="group",
     )
     rows = Dataset.from_list([{"prompt": prompt} for prompt in prompts])
     trainer = GRPOTrainer(model=model, args=args, reward_funcs=reward, processing_class=tokenizer(), train_dataset=rows)
@@ -142,8 +150,9 @@ def _trls(
 
 
 _COMMON: dict[str, Any] = {  # of TrainingArguments and of GRPOConfig, whose types no checker knows
-    "max_steps": UPDATES, "learning_rate": 1e-4, "save_strategy": "no", "report_to": [], "disable_tqdm": True, "logging_strategy": "no",
-    "use_cpu": True, "bf16": False, "gradient_checkpointing": False, "gradient_accumulation_steps": 1,
+    "max_steps": UPDATES, "learning_rate": 1e-4, "save_strategy": "no", "report_to": [], "disable_tqdm": True,
+    "logging_strategy": "no", "use_cpu": True, "bf16": False, "gradient_checkpointing": False,
+    "gradient_accumulation_steps": 1,
 }
 
 
@@ -161,7 +170,9 @@ def sft_seconds(number: int, ours: bool) -> float:
             trainer = WeightedTrainer(**options, train_dataset=weighted, data_collator=Collator(rollouts.PAD),
                                       balance=Balance(model, NOT_BALANCED))
         else:
-            trainer = SFTTrainer(**options, train_dataset=Dataset.from_list([{"input_ids": ids, "labels": ids} for ids in rows]))
+            trainer = SFTTrainer(
+                **options, train_dataset=Dataset.from_list([{"input_ids": ids, "labels": ids} for ids in rows])
+            )
         trainer.remove_callback(PrinterCallback)
         return rollouts.seconds(trainer.train) / STEPS
 

@@ -18,17 +18,27 @@ def configure(parser: argparse.ArgumentParser) -> None:
                         help="grade: programs put to three tests each, in the sandbox; math: answers of GSM8K and MATH-500, beside math-verify; "
                              "rollouts: tokens a second, beside model.generate; train: steps of GRPO and SFT, beside trl; moe: what watching, balancing and replay add to them; start: commands "
                              "that should answer at once")
-    parser.add_argument("--level", choices=LEVELS, default="L3", help="grade: highest level of the sandbox that is used (default L3)")
+    parser.add_argument(
+        "--level", choices=LEVELS, default="L3", help="grade: highest level of the sandbox that is used (default L3)"
+    )
     parser.add_argument("--seconds", type=float, default=2.0, metavar="S", help="grade: time for each way (default 2)")
-    parser.add_argument("--data", type=Path, metavar="FOLDER", help="math: folder of benchmark files (default: $RETORT_DATA)")
-    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="rollouts, train, moe, start: times that each side is measured (default 5)")
+    parser.add_argument(
+        "--data", type=Path, metavar="FOLDER", help="math: folder of benchmark files (default: $RETORT_DATA)"
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=5, metavar="N",
+        help="rollouts, train, moe, start: times that each side is measured (default 5)"
+    )
     parser.add_argument("--json", action="store_true", help="print what was measured as JSON")
 
 
 def main(args: argparse.Namespace) -> int:
     if args.rounds < 1:
         raise CommandError(f"--rounds must be at least 1, not {args.rounds}")
-    ways = {"grade": _programs, "math": _mathematics, "rollouts": _rollouts, "train": _training, "moe": _routers, "start": _start}
+    ways = {
+        "grade": _programs, "math": _mathematics, "rollouts": _rollouts, "train": _training, "moe": _routers,
+        "start": _start
+    }
     return ways[args.what](args)
 
 
@@ -44,12 +54,18 @@ def _programs(args: argparse.Namespace) -> int:
     except SandboxError as error:
         raise RunError(f"retort bench: {error}") from error
     if args.json:
-        print(json.dumps({"level": reached.name, "runs_per_second": {name: vars(rate) for name, rate in rates.items()}}, indent=2))
+        print(
+            json.dumps(
+                {"level": reached.name, "runs_per_second": {name: vars(rate) for name, rate in rates.items()}}, indent=2
+            )
+        )
         return 0
     print(f"programs with three tests each, one after the other on one core, at {reached.name}:")
     width = max(map(len, rates))
     for name, rate in rates.items():
-        print(f"  {name:<{width}}  {rate.median:7.1f} runs/s  (median of {rate.rounds} rounds, {rate.least:.1f} to {rate.most:.1f})")
+        print(
+            f"  {name:<{width}}  {rate.median:7.1f} runs/s  (median of {rate.rounds} rounds, {rate.least:.1f} to {rate.most:.1f})"
+        )
     return 0
 
 
@@ -65,21 +81,30 @@ def _mathematics(args: argparse.Namespace) -> int:
         raise CommandError(f"retort bench: {error}") from error
     found, starts = math.compare_all(), math.import_seconds()
     if args.json:
-        print(json.dumps({"sets": {name: _row(one) for name, one in found.items()}, "import_seconds": starts}, indent=2))
+        print(
+            json.dumps({"sets": {name: _row(one) for name, one in found.items()}, "import_seconds": starts}, indent=2)
+        )
         return 0
-    print(f"answers graded one after the other in one process, by us and by math-verify in turn ({math.ROUNDS} rounds each):")
+    print(
+        f"answers graded one after the other in one process, by us and by math-verify in turn ({math.ROUNDS} rounds each):"
+    )
     for name, one in found.items():
         print(f"  {name:<14}{one}")
         if not isinstance(one, str):
             print(f"  {'':<14}{one.answers} answers; the verdicts differ on {one.differ}")
-    print(f"import rewards: {statistics.median(starts):.3f} s of a processor more than a bare interpreter ({min(starts):.3f} to {max(starts):.3f})")
+    print(
+        f"import rewards: {statistics.median(starts):.3f} s of a processor more than a bare interpreter ({min(starts):.3f} to {max(starts):.3f})"
+    )
     return 0
 
 
 def _row(one: Any) -> Any:
     if isinstance(one, str):
         return one
-    return {**vars(one), "ratio": {"median": statistics.median(one.ratios), "least": min(one.ratios), "most": max(one.ratios)}}
+    return {
+        **vars(one),
+        "ratio": {"median": statistics.median(one.ratios), "least": min(one.ratios), "most": max(one.ratios)}
+    }
 
 
 def _rollouts(args: argparse.Namespace) -> int:
@@ -116,7 +141,10 @@ def _routers(args: argparse.Namespace) -> int:
 
     found = moe.measure(args.rounds, _tell("", args))
     title = f"what is added to a training step, with it and without in turn ({args.rounds} rounds), processor time of one thread"
-    return _show(args, found, title, lambda one: f"{one.share:+6.1%} ({one.least:+.1%} to {one.most:+.1%}) of {one.seconds:.2f} s")
+    return _show(
+        args, found, title,
+        lambda one: f"{one.share:+6.1%} ({one.least:+.1%} to {one.most:+.1%}) of {one.seconds:.2f} s"
+    )
 
 
 def _start(args: argparse.Namespace) -> int:

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from eval.suites import Suite
     from pipeline.results.measure import Asked, Measured
 
-_DEFAULTS: dict[str, Any] = {"rollouts": 1, "temperature": 1.0, "top_p": 1.0, "top_k": 0, "min_p": 0.0, "max_tokens": 64}
+_DEFAULTS: dict[str, Any] = {
+    "rollouts": 1, "temperature": 1.0, "top_p": 1.0, "top_k": 0, "min_p": 0.0, "max_tokens": 64
+}
 FOLDER = Path("evals")
 
 
@@ -29,9 +31,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--n", type=int, default=None, help="problems of each set (default: all of them)")
     parser.add_argument("--rollouts", type=int, help="completions a problem (default: 1)")
     parser.add_argument("--temperature", type=float, help="0 is greedy (default: 1)")
-    parser.add_argument("--top-p", type=float, help="draw from the likeliest tokens of so much probability (default: 1)")
+    parser.add_argument(
+        "--top-p", type=float, help="draw from the likeliest tokens of so much probability (default: 1)"
+    )
     parser.add_argument("--top-k", type=int, help="draw from so many of the likeliest tokens (default: 0, all of them)")
-    parser.add_argument("--min-p", type=float, help="draw from tokens with this share of the likeliest one's probability (default: 0)")
+    parser.add_argument(
+        "--min-p", type=float, help="draw from tokens with this share of the likeliest one's probability (default: 0)"
+    )
     parser.add_argument("--max-tokens", type=int, help="longest completion (default: 64)")
     parser.add_argument("--template", choices=("auto", "chat", "r1", "qa"), default="auto",
                         help="the tokenizer's chat template, R1-Zero's plain text, or 'Question: .. Answer:' "
@@ -40,14 +46,22 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--shots", type=int, default=0, help="worked examples from the set's train split (default: 0)")
     parser.add_argument("--thinking-budget", type=int, nargs="+", default=[None], metavar="TOKENS",
                         help="close the thinking after so many tokens; several make a curve")
-    parser.add_argument("--best-by", metavar="RULE", help="a reward rule to choose the best of k rollouts by, for the curve")
+    parser.add_argument(
+        "--best-by", metavar="RULE", help="a reward rule to choose the best of k rollouts by, for the curve"
+    )
     parser.add_argument("--stop", nargs="+", default=[], metavar="TEXT", help="texts that end an answer")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--engine", choices=("auto", "plain"), default="auto", help="plain: transformers' own cache")
-    parser.add_argument("--server", metavar="URL", help="ask an OpenAI-compatible server, such as http://localhost:8000/v1")
+    parser.add_argument(
+        "--server", metavar="URL", help="ask an OpenAI-compatible server, such as http://localhost:8000/v1"
+    )
     parser.add_argument("--jobs", type=int, default=8, help="requests to the server at once (default: 8)")
-    parser.add_argument("--timeout", type=float, default=600.0, help="seconds for one answer of the server (default: 600)")
-    parser.add_argument("--tries", type=int, default=5, help="how often the server is asked for one answer (default: 5)")
+    parser.add_argument(
+        "--timeout", type=float, default=600.0, help="seconds for one answer of the server (default: 600)"
+    )
+    parser.add_argument(
+        "--tries", type=int, default=5, help="how often the server is asked for one answer (default: 5)"
+    )
     parser.add_argument("--data", type=Path, default=None, help="folder of benchmark files (default: $RETORT_DATA)")
     parser.add_argument("--out", type=Path, default=None,
                         help="folder for the report and the rollouts (default: one under evals/, named after all of this)")
@@ -86,7 +100,9 @@ def _settle(args: argparse.Namespace) -> "Suite | None":
             raise CommandError(f"there is no suite {args.suite!r}{did_you_mean(args.suite, SUITES)}")
         suite = SUITES[args.suite]
     if not args.problems and suite is None:
-        raise CommandError("say what to ask: --problems gsm8k:test, or --suite r1; retort list problems tells what there is")
+        raise CommandError(
+            "say what to ask: --problems gsm8k:test, or --suite r1; retort list problems tells what there is"
+        )
     for option, value in {**_DEFAULTS, **(suite.options if suite else {})}.items():
         if getattr(args, option) is None:
             setattr(args, option, value)
@@ -137,7 +153,11 @@ def _asked(args: argparse.Namespace, sets: dict[str, Any], source_of: "Callable[
             prompting = Prompting(args.template, args.open_thinking, shots, budget, tuple(args.stop))
             sampling = Sampling(args.max_tokens, args.temperature, args.top_p, args.top_k, args.min_p)
             protocol = Protocol(prompting, sampling, args.rollouts, args.seed)
-            found.append(Asked(name, sets[reference], protocol, source_of(protocol), best_by, names[reference] if several else ""))
+            found.append(
+                Asked(
+                    name, sets[reference], protocol, source_of(protocol), best_by, names[reference] if several else ""
+                )
+            )
     return found
 
 
@@ -169,7 +189,9 @@ def _loaded(args: argparse.Namespace, sets: dict[str, Any]) -> "tuple[Measured, 
     args.template = template_of(tokenizer, args.template)
     engine, context = engine_for(model, tokenizer, args.engine), pretrained.context_length(model)
     asked = _asked(args, sets, lambda protocol: Local(engine, tokenizer, protocol, context))
-    facts = {"sha256": pretrained.sha256(place), "engine": type(engine).__name__, "parameters": pretrained.parameters(model)}
+    facts = {
+        "sha256": pretrained.sha256(place), "engine": type(engine).__name__, "parameters": pretrained.parameters(model)
+    }
     return Measured(label, facts), asked
 
 
@@ -179,7 +201,9 @@ def _served(args: argparse.Namespace, sets: dict[str, Any]) -> "tuple[Measured, 
 
     args.template = "chat" if args.template == "auto" else args.template
     try:
-        asked = _asked(args, sets, lambda protocol: Server(args.server, args.model, protocol, args.jobs, args.timeout, args.tries))
+        asked = _asked(
+            args, sets, lambda protocol: Server(args.server, args.model, protocol, args.jobs, args.timeout, args.tries)
+        )
     except ServerError as error:
         raise CommandError(str(error)) from error
     return Measured(args.model.rstrip("/").rpartition("/")[2], {"server": args.server, "at_server": args.model}), asked

@@ -11,8 +11,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("texts", nargs="+", metavar="TEXTS",
                         help="a domain each: a .jsonl of texts or prompts and completions, a .txt with a text a line, or RUN:STAGE of a dataset")
     parser.add_argument("--most", type=int, default=256, metavar="N", help="texts of each domain (default 256)")
-    parser.add_argument("--length", type=int, default=1024, metavar="N", help="tokens of each text that are read (default 1024)")
-    parser.add_argument("--capacity", type=float, default=1.25, metavar="FACTOR", help="capacity factor for what would be dropped (default 1.25)")
+    parser.add_argument(
+        "--length", type=int, default=1024, metavar="N", help="tokens of each text that are read (default 1024)"
+    )
+    parser.add_argument(
+        "--capacity", type=float, default=1.25, metavar="FACTOR",
+        help="capacity factor for what would be dropped (default 1.25)"
+    )
     parser.add_argument("--json", action="store_true", help="everything as JSON")
 
 
@@ -35,7 +40,11 @@ def main(args: argparse.Namespace) -> int:
     if not layers:
         raise CommandError(f"retort experts: {label} is a dense model: it has no experts")
     tokens = {name: sum(map(len, texts)) for name, texts in domains.items()}
-    print(json.dumps({"model": label, "tokens": tokens, "layers": layers}, indent=2) if args.json else as_text(label, tokens, layers))
+    print(
+        json.dumps(
+            {"model": label, "tokens": tokens, "layers": layers}, indent=2
+        ) if args.json else as_text(label, tokens, layers)
+    )
     return 0
 
 
@@ -50,7 +59,9 @@ def _domain(text: str) -> tuple[str, Path]:
     run, _, stage = text.rpartition(":")
     artifact = RunFolder(Path(run)).artifacts().get(stage) if run else None
     if artifact is None or not (artifact.path / "data.jsonl").is_file():
-        raise CommandError(f"there is no text at {text!r}; give a .jsonl or .txt file, or RUN:STAGE of a dataset (runs/quickstart:traces)")
+        raise CommandError(
+            f"there is no text at {text!r}; give a .jsonl or .txt file, or RUN:STAGE of a dataset (runs/quickstart:traces)"
+        )
     return stage, artifact.path
 
 
@@ -73,7 +84,10 @@ def as_text(label: str, tokens: dict[str, int], layers: list[dict[str, Any]]) ->
 def _layer(layer: dict[str, Any]) -> str:
     told, repeats = layer["token_decides"], layer["repeats"]
     width = max(map(len, layer["load"]))
-    loads = [f"    {domain:<{width}}  {' '.join(f'{value:5.2f}' for value in load)}" for domain, load in layer["load"].items()]
+    loads = [
+        f"    {domain:<{width}}  {' '.join(f'{value:5.2f}' for value in load)}" for domain,
+        load in layer["load"].items()
+    ]
     return "\n".join([
         f"layer {layer['layer']}, {layer['top_k']} of {layer['experts']} experts a token",
         "  load of each expert over an even one",

@@ -14,11 +14,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "Grade JSONL rows of answers; verdicts go to standard output, a summary to standard error. With --audit: prove that every "
         "gold answer of a problem set earns CORRECT against itself and that a wrong one does not."
     )
-    parser.add_argument("file", nargs="?", metavar="FILE", help='rows {"verifier", "answer", "completion"}; - for standard input')
-    parser.add_argument("--jobs", type=int, metavar="N", help="grade in N processes (default: as many as there are cores)")
+    parser.add_argument(
+        "file", nargs="?", metavar="FILE", help='rows {"verifier", "answer", "completion"}; - for standard input'
+    )
+    parser.add_argument(
+        "--jobs", type=int, metavar="N", help="grade in N processes (default: as many as there are cores)"
+    )
     parser.add_argument("--audit", metavar="SET:SPLIT", help="a problem set such as gsm8k:test, instead of a file")
     parser.add_argument("--problems", type=int, metavar="N", help="audit N problems of the set (default: all of them)")
-    parser.add_argument("--data", type=Path, metavar="FOLDER", help="folder of benchmark files for --audit (default: $RETORT_DATA)")
+    parser.add_argument(
+        "--data", type=Path, metavar="FOLDER", help="folder of benchmark files for --audit (default: $RETORT_DATA)"
+    )
 
 
 def main(args: argparse.Namespace) -> int:
@@ -69,5 +75,8 @@ def _audit(args: argparse.Namespace) -> int:
             failed += 1
             print(outcome)
     what = f"{failed} FAIL" if failed else "all as they should be"
-    print(f"{args.audit}: {len(problems)} problems, {right} right answers and {wrong} wrong ones graded: {what}", file=sys.stderr)
+    print(
+        f"{args.audit}: {len(problems)} problems, {right} right answers and {wrong} wrong ones graded: {what}",
+        file=sys.stderr
+    )
     return int(failed > 0)

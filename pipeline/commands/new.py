@@ -52,8 +52,12 @@ def test_{name}_takes_no_option_that_it_does_not_have() -> None:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("what", choices=("rule",), help="a rule: a function that shapes rewards")
-    parser.add_argument("name", metavar="NAME", help="the function's name, and the file's: NAME.py, with test_NAME.py beside it")
-    parser.add_argument("--folder", type=Path, default=Path(), metavar="FOLDER", help="where to write them (default: here)")
+    parser.add_argument(
+        "name", metavar="NAME", help="the function's name, and the file's: NAME.py, with test_NAME.py beside it"
+    )
+    parser.add_argument(
+        "--folder", type=Path, default=Path(), metavar="FOLDER", help="where to write them (default: here)"
+    )
 
 
 def main(args: argparse.Namespace) -> int:

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", help="a run: its folder, such as runs/quickstart, or its name")
-    parser.add_argument("--json", action="store_true", help="everything as one JSON object, with curves of accuracy against tokens")
+    parser.add_argument(
+        "--json", action="store_true", help="everything as one JSON object, with curves of accuracy against tokens"
+    )
     runs_argument(parser)
 
 

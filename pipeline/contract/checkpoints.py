@@ -43,8 +43,8 @@ class Checkpoints:
     """The checkpoints of one stage: `folder`/step-N, the last one alone.
 
     `facts` is what a continuation has to share with a checkpoint for its bytes to be those of an uninterrupted run:
-    fingerprint, versions, world size, threads, hardware. `metrics` is the stage's metrics.jsonl, which goes back to where
-    it was with the rest.
+    fingerprint, versions, world size, threads, hardware. `metrics` is the stage's metrics.jsonl, which goes back to
+    where it was with the rest.
     """
 
     def __init__(self, folder: Path, metrics: Path, facts: Mapping[str, Any], schedule: CheckpointSchedule, *,
@@ -62,7 +62,8 @@ class Checkpoints:
 
     @property
     def seconds(self) -> float:
-        """The stage's work so far, over all attempts; what was done after the last checkpoint of a killed one is lost."""
+        """The stage's work so far, over all attempts; what was done after the last checkpoint of a killed one is
+        lost."""
         return self._worked + time.monotonic() - self._began
 
     def due(self, step: int) -> bool:
@@ -85,7 +86,8 @@ class Checkpoints:
             shutil.copyfile(self.metrics, temporary / METRICS)
         durable.sync_files(temporary)
         durable.write_json(temporary / MANIFEST, {
-            "step": step, "seconds": round(self.seconds, 3), "facts": self.facts, "files": file_hashes(temporary, MANIFEST),
+            "step": step, "seconds": round(self.seconds, 3), "facts": self.facts,
+            "files": file_hashes(temporary, MANIFEST),
         })
         final = self.folder / f"step-{step}"
         shutil.rmtree(final, ignore_errors=True)
@@ -100,8 +102,8 @@ class Checkpoints:
     def latest(self) -> Checkpoint | None:
         """The last whole checkpoint, with metrics.jsonl put back to it; a damaged one is told of and not used.
 
-        Raises StageError for a checkpoint from which the bytes of an uninterrupted run cannot be reached, unless asked to
-        go on inexactly.
+        Raises StageError for a checkpoint from which the bytes of an uninterrupted run cannot be reached, unless asked
+        to go on inexactly.
         """
         for folder in self._folders():
             fault = damage(folder)
@@ -118,7 +120,8 @@ class Checkpoints:
         return None
 
     def pieces(self) -> Pieces:
-        """Rollouts that the stage has finished, for stages that sample and do not train. Raises StageError as `latest` does."""
+        """Rollouts that the stage has finished, for stages that sample and do not train. Raises StageError as `latest`
+        does."""
         folder = self.folder / "rollouts"
         facts = folder / MANIFEST
         if facts.exists():
@@ -130,7 +133,9 @@ class Checkpoints:
 
     def _refuse_inexact(self, folder: Path, theirs: Mapping[str, Any]) -> None:
         names = sorted({*theirs, *self.facts})
-        other = [f"{name} {theirs.get(name)}, now {self.facts.get(name)}" for name in names if theirs.get(name) != self.facts.get(name)]
+        other = [
+            f"{name} {theirs.get(name)}, now {self.facts.get(name)}" for name in names if theirs.get(name) != self.facts.get(name)
+        ]
         if not other:
             return
         if self._inexact:

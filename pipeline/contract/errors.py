@@ -1,4 +1,5 @@
-"""Errors of the pipeline, named for the boundary at which something went wrong; the root is `rewards.errors.RetortError`."""
+"""Errors of the pipeline, named for the boundary at which something went wrong; the root is
+`rewards.errors.RetortError`."""
 
 import signal
 from typing import ClassVar

@@ -82,8 +82,9 @@ class Stage(BaseModel):
         return self
 
     def asks(self, seed: int) -> Sequence[Asks]:
-        """The problem sets that the stage will load, so that training and test problems can be held against each other before
-        the run. `seed` is the stage's. A stage of your own that asks problems says so here; by default there are none."""
+        """The problem sets that the stage will load, so that training and test problems can be held against each other
+        before the run. `seed` is the stage's. A stage of your own that asks problems says so here; by default there are
+        none."""
         return []
 
     @abstractmethod

@@ -1,4 +1,5 @@
-"""Saved models held against memory, tensor by tensor: what is saved wrongly is found when it is saved, not a stage later."""
+"""Saved models held against memory, tensor by tensor: what is saved wrongly is found when it is saved, not a stage
+later."""
 
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,11 @@ SHOWN = 3
 
 
 def check(model: Any, folder: Path | str, what: str) -> None:
-    """Raise StageError where a model that is loaded from `folder` is not `model` in every bit of every parameter and buffer.
+    """Raise StageError where a model that is loaded from `folder` is not `model` in every bit of every parameter and
+    buffer.
 
-    The model is loaded as anyone would load it, by `from_pretrained`, so that it is known that this gives it back. That takes
-    the model's memory a second time for a moment.
+    The model is loaded as anyone would load it, by `from_pretrained`, so that it is known that this gives it back. That
+    takes the model's memory a second time for a moment.
     """
     saved = type(model).from_pretrained(folder, dtype="auto")
     faults = differences(model.state_dict(), saved.state_dict())

@@ -14,9 +14,9 @@ _NAMES_OF_EXPERTS = (".gate_proj", ".up_proj", ".down_proj")
 
 
 class Lora(BaseModel):
-    """An adapter of `rank` on every linear layer, or on those whose names end as in `targets`; `experts` adds the fused experts,
-    which are parameters and no layers (peft's `target_parameters`), and is the default where a family has them (DBRX and dense
-    models do not). The update is scaled by `alpha` / `rank`."""
+    """An adapter of `rank` on every linear layer, or on those whose names end as in `targets`; `experts` adds the fused
+    experts, which are parameters and no layers (peft's `target_parameters`), and is the default where a family has them
+    (DBRX and dense models do not). The update is scaled by `alpha` / `rank`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -30,8 +30,8 @@ class Lora(BaseModel):
 def adapted(model: Any, lora: Lora | None, ctx: Context, base: str) -> Iterator[None]:
     """Give the model's layers adapters, in place, for as long as this lasts; its own weights are frozen then.
 
-    At the end the adapters are saved as peft does, under `ctx.out`/adapter, and added to the weights. `base` is what they say
-    they belong to. With no `lora` nothing happens.
+    At the end the adapters are saved as peft does, under `ctx.out`/adapter, and added to the weights. `base` is what
+    they say they belong to. With no `lora` nothing happens.
     """
     if lora is None:
         yield
@@ -47,9 +47,9 @@ def adapted(model: Any, lora: Lora | None, ctx: Context, base: str) -> Iterator[
 def add(model: Any, lora: Lora, seed: int) -> Any:
     """A peft model around `model`. The half of the adapters that is not zero is drawn from `seed`.
 
-    Routers and the head get none. In families whose experts transformers fuses, peft takes `gate_proj`, `up_proj` and `down_proj` for
-    names of experts and forgets the dense and shared layers of these names (peft 0.21); there their weights are named as
-    parameters, which it leaves alone.
+    Routers and the head get none. In families whose experts transformers fuses, peft takes `gate_proj`, `up_proj` and
+    `down_proj` for names of experts and forgets the dense and shared layers of these names (peft 0.21); there their
+    weights are named as parameters, which it leaves alone.
     """
     import torch
     from peft import LoraConfig, get_peft_model
@@ -57,8 +57,14 @@ def add(model: Any, lora: Lora, seed: int) -> Any:
     head, experts = model.get_output_embeddings(), _fused_experts(model)
     if lora.experts and not experts:
         raise StageError(f"lora: {model.config.model_type} models have no fused experts to adapt; leave `experts` out")
-    linear = {name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear) and module is not head}
-    wanted = {name for name in linear if (".router." not in name if lora.targets == "all-linear" else name.endswith(tuple(lora.targets)))}
+    linear = {
+        name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear) and module is not head
+    }
+    wanted = {
+        name for name in linear if (
+            ".router." not in name if lora.targets == "all-linear" else name.endswith(tuple(lora.targets))
+        )
+    }
     mistaken = {name for name in wanted if experts and name.endswith(_NAMES_OF_EXPERTS)}
     parameters = sorted(f"{name}.weight" for name in mistaken) + ([] if lora.experts is False else experts)
     torch.manual_seed(seed)

@@ -30,7 +30,8 @@ def model_folder(path: Path | str) -> Path | str:
 
 
 def sha256(path: Path | str) -> str:
-    """SHA-256 over the files of a local model folder (weights, config and tokenizer, by name); of a hub id its commit."""
+    """SHA-256 over the files of a local model folder (weights, config and tokenizer, by name); of a hub id its
+    commit."""
     from pipeline.recipe import inputs
 
     folder = model_folder(path)
@@ -49,7 +50,8 @@ def save(model: Any, tokenizer: Any, out: Path) -> None:
     """
     if not processes.is_first():
         return
-    tokenizer.init_kwargs.pop("local_files_only", None)  # how it was loaded, which transformers saves as a property of it
+    # how it was loaded, which transformers saves as a property of it
+    tokenizer.init_kwargs.pop("local_files_only", None)
     model.save_pretrained(out / "model")
     audit.check(model, out / "model", "after saving")
     tokenizer.save_pretrained(out / "model")

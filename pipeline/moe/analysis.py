@@ -1,4 +1,5 @@
-"""What the experts of a trained model have specialized in, after OpenMoE (arXiv 2402.01739) and Mixtral (arXiv 2401.04088)."""
+"""What the experts of a trained model have specialized in, after OpenMoE (arXiv 2402.01739) and Mixtral (arXiv
+2401.04088)."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +18,8 @@ SPANS = 4  # equal parts of a text, for what is dropped
 
 @dataclass(frozen=True)
 class Text:
-    """One text that was routed: its token ids [tokens], and a layer's experts and weights, both [tokens, top_k], best first."""
+    """One text that was routed: its token ids [tokens], and a layer's experts and weights, both [tokens, top_k], best
+    first."""
 
     ids: Tensor
     chosen: Tensor
@@ -27,17 +29,15 @@ class Text:
 def analyse(model: Any, domains: Mapping[str, Sequence[Sequence[int]]], capacity: float = 1.25) -> list[dict[str, Any]]:
     """For each MoE layer of the model, over the texts (token ids) of each domain:
 
-    "layer", "experts", "top_k"
-    "load"             by domain, each expert's share of the choices over an even one (Mixtral, figure 7)
-    "token_decides"    how often the first choice for a token can be told from its id alone, and from nothing ("without"): context-
-                       independent specialization (OpenMoE, section 4.2)
-    "repeats"          how often consecutive tokens share their first choice, or either of their choices, and what chance would give
-                       (Mixtral, table 5)
-    "dropped"          the share of choices beyond `capacity` times an even share of a text, by quarter of the text: those that come
-                       last find experts full (OpenMoE, section 4.3)
+    "layer", "experts", "top_k" "load"             by domain, each expert's share of the choices over an even one
+    (Mixtral, figure 7) "token_decides"    how often the first choice for a token can be told from its id alone, and
+    from nothing ("without"): context- independent specialization (OpenMoE, section 4.2) "repeats"          how often
+    consecutive tokens share their first choice, or either of their choices, and what chance would give (Mixtral, table
+    5) "dropped"          the share of choices beyond `capacity` times an even share of a text, by quarter of the text:
+    those that come last find experts full (OpenMoE, section 4.3)
 
-    The model is read as it is, in evaluation mode. Raises UnknownFamilyError for a family whose routers are not known; for a dense
-    model the list is empty.
+    The model is read as it is, in evaluation mode. Raises UnknownFamilyError for a family whose routers are not known;
+    for a dense model the list is empty.
     """
     found = routers(model)
     seen = {domain: _routed(model, found, texts) for domain, texts in domains.items()}
@@ -100,8 +100,9 @@ def relative_load(texts: Sequence[Text], experts: int) -> list[float]:
 
 
 def token_decides(texts: Sequence[Text], experts: int) -> dict[str, float]:
-    """How often the most frequent first choice of a token's other occurrences is its own ("share"), over tokens that occur at
-    least twice; "without" takes all tokens for occurrences of one. A tie counts as a guess among those that tie."""
+    """How often the most frequent first choice of a token's other occurrences is its own ("share"), over tokens that
+    occur at least twice; "without" takes all tokens for occurrences of one. A tie counts as a guess among those that
+    tie."""
     ids = torch.cat([text.ids for text in texts])
     first = torch.cat([text.chosen[:, 0] for text in texts])
     numbers = torch.unique(ids, return_inverse=True)[1]
@@ -125,7 +126,8 @@ def _told(counts: Tensor) -> float:
 
 
 def repeats(texts: Sequence[Text], experts: int, top_k: int) -> dict[str, float]:
-    """The share of consecutive tokens with the same first choice, and with a choice in common; with what chance gives."""
+    """The share of consecutive tokens with the same first choice, and with a choice in common; with what chance
+    gives."""
     pairs = same = common = 0
     for text in texts:
         before, after = text.chosen[:-1], text.chosen[1:]

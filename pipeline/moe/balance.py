@@ -22,15 +22,17 @@ LOSSES: dict[str, Callable[[Routed], Tensor]] = {
 
 
 class Balance:
-    """Balances the routers of a model in training, as `balancing` says, and as its family's makers did where it says nothing.
+    """Balances the routers of a model in training, as `balancing` says, and as its family's makers did where it says
+    nothing.
 
-    Call `loss` after the forwards of a micro-batch, add what it returns to the loss, and `step` after each optimizer step, which
-    moves the selection bias (DeepSeek-V3, arXiv 2412.19437, section 2.1.2): b_i += speed * sign(mean load - load_i), with the load
-    of all processes. transformers holds that bias (`e_score_correction_bias`) but never moves it.
+    Call `loss` after the forwards of a micro-batch, add what it returns to the loss, and `step` after each optimizer
+    step, which moves the selection bias (DeepSeek-V3, arXiv 2412.19437, section 2.1.2): b_i += speed * sign(mean load -
+    load_i), with the load of all processes. transformers holds that bias (`e_score_correction_bias`) but never moves
+    it.
 
-    Only forwards in training mode with gradients count, and of these no padding. Capacity holds in all full forwards; rollouts are
-    decoded without, since which tokens are dropped would depend on what else is in the batch. The losses are those of one
-    process's micro-batch. A model without routers is left alone.
+    Only forwards in training mode with gradients count, and of these no padding. Capacity holds in all full forwards;
+    rollouts are decoded without, since which tokens are dropped would depend on what else is in the batch. The losses
+    are those of one process's micro-batch. A model without routers is left alone.
 
     Raises StageError for a setting that the model cannot honour.
     """
@@ -52,7 +54,9 @@ class Balance:
                 model.register_forward_hook(self._end, always_call=True),
             ]
         if self.balancing.capacity:
-            self._handles += [handle for router in self.routers for handle in router.reroute(self._within_capacity(router))]
+            self._handles += [
+                handle for router in self.routers for handle in router.reroute(self._within_capacity(router))
+            ]
         self._handles += [handle for router in self.routers for handle in router.watch(self._keep)]
 
     def _begin(self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -68,7 +72,11 @@ class Balance:
 
     def _keep(self, routing: Routing) -> None:
         if self._forward and self._forward.counts:
-            self._forward.routings.append(routing if self._needs_logits else Routing(routing.logits.detach(), routing.chosen, routing.weights.detach()))
+            self._forward.routings.append(
+                routing if self._needs_logits else Routing(
+                    routing.logits.detach(), routing.chosen, routing.weights.detach()
+                )
+            )
 
     def _within_capacity(self, router: Router) -> Callable[[Routing], Routing | None]:
         def drop(routing: Routing) -> Routing | None:
@@ -85,22 +93,27 @@ class Balance:
         return drop
 
     def withdraw(self) -> "_Forward | None":
-        """The last forward, which is not counted by itself: prompts that `goes_on` counts. None for a model without routers."""
+        """The last forward, which is not counted by itself: prompts that `goes_on` counts. None for a model without
+        routers."""
         return self._seen.pop() if self.routers else None
 
     def goes_on(self, prompts: "_Forward | None", which: Tensor) -> None:
-        """The rows of the last forward went on from the prompts at `which` [rows], and count as if they had read them, too."""
+        """The rows of the last forward went on from the prompts at `which` [rows], and count as if they had read them,
+        too."""
         if prompts:
             self._seen.append(self._seen.pop().after(prompts, which))
 
     def loss(self) -> Tensor:
-        """The auxiliary losses of the forwards since it was last called, weighted; a number without a gradient where there are none."""
+        """The auxiliary losses of the forwards since it was last called, weighted; a number without a gradient where
+        there are none."""
         total = torch.zeros(())
         if self._seen:
             routed = self._taken()
             load = routed.load()
             self._load = load if self._load is None else self._load + load
-            total = sum((weight * LOSSES[name](routed).mean() for name, weight in self._weights.items()), total.to(load.device))
+            total = sum(
+                (weight * LOSSES[name](routed).mean() for name, weight in self._weights.items()), total.to(load.device)
+            )
             if self.balancing.device and self.balancing.devices:
                 total = total + self.balancing.device * losses.device(routed, self.balancing.devices).mean()
             self._loss = float(total.detach())
@@ -110,7 +123,13 @@ class Balance:
         """What was seen since, without padding, and forgotten here."""
         seen, self._seen = self._seen, []
         layers = [
-            Routing(*(torch.cat([forward.tokens(getattr(forward.routings[place], part)) for forward in seen]) for part in _PARTS))
+            Routing(
+                *(
+                    torch.cat(
+                        [forward.tokens(getattr(forward.routings[place], part)) for forward in seen]
+                    ) for part in _PARTS
+                )
+            )
             for place in range(len(self.routers))
         ]
         first, sequences = 0, []
@@ -180,7 +199,9 @@ class _Forward:
         mask = torch.cat([prompts.mask[which], self.mask], dim=1)
         found = _Forward(mask, mask, self.training, self.counts)
         for before, after in zip(prompts.routings, self.routings, strict=True):
-            parts = ((_rows(getattr(before, part), prompts)[which], _rows(getattr(after, part), self)) for part in _PARTS)
+            parts = (
+                (_rows(getattr(before, part), prompts)[which], _rows(getattr(after, part), self)) for part in _PARTS
+            )
             found.routings.append(Routing(*(torch.cat(both, dim=1).flatten(0, 1) for both in parts)))
         return found
 
@@ -194,7 +215,8 @@ def _sizes(found: list[Router]) -> tuple[int, int]:
 
 
 def _settled(config: Any, found: list[Router], wanted: Balancing) -> Balancing:
-    """The settings of a model: what is wanted, over what its family's makers did. Raises StageError where it cannot be."""
+    """The settings of a model: what is wanted, over what its family's makers did. Raises StageError where it cannot
+    be."""
     family = config.model_type
     explicit = wanted.wanted()
     if not found:
@@ -204,10 +226,16 @@ def _settled(config: Any, found: list[Router], wanted: Balancing) -> Balancing:
     if found[0].top_k == found[0].experts:
         idle = [name for name in explicit if name not in ("importance", "z")]
         if idle:
-            raise StageError(f"balance.{idle[0]}: every token takes all {found[0].experts} experts of this model; leave it out")
+            raise StageError(
+                f"balance.{idle[0]}: every token takes all {found[0].experts} experts of this model; leave it out"
+            )
         return wanted
     if wanted.bias_speed and found[0].bias is None:
-        raise StageError(f"balance.bias_speed: {family} routers have no selection bias to move; leave it out, or set it to 0")
+        raise StageError(
+            f"balance.bias_speed: {family} routers have no selection bias to move; leave it out, or set it to 0"
+        )
     if wanted.devices and found[0].experts % wanted.devices:
-        raise StageError(f"balance.devices: {found[0].experts} experts do not split evenly over {wanted.devices} devices")
+        raise StageError(
+            f"balance.devices: {found[0].experts} experts do not split evenly over {wanted.devices} devices"
+        )
     return wanted.over(FAMILIES[family].balance(config))

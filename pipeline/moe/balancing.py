@@ -6,21 +6,27 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 class Balancing(BaseModel):
     """How the load of experts is kept even. What is left out is as the family's makers trained it; 0 switches off.
 
-    The losses are weights of what `losses.py` computes for every MoE layer, averaged over layers and added to the loss that is
-    trained. `capacity` is Switch's capacity factor: a token's choice of an expert that is full is dropped.
+    The losses are weights of what `losses.py` computes for every MoE layer, averaged over layers and added to the loss
+    that is trained. `capacity` is Switch's capacity factor: a token's choice of an expert that is full is dropped.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    bias_speed: float | None = Field(default=None, ge=0, description="gamma of DeepSeek-V3's bias update, a step of the optimizer")
+    bias_speed: float | None = Field(
+        default=None, ge=0, description="gamma of DeepSeek-V3's bias update, a step of the optimizer"
+    )
     importance: float | None = Field(default=None, ge=0, description="weight of the importance loss (Shazeer 2017)")
     load: float | None = Field(default=None, ge=0, description="weight of the load-balancing loss (Switch)")
     z: float | None = Field(default=None, ge=0, description="weight of the router z-loss (ST-MoE)")
-    sequence: float | None = Field(default=None, ge=0, description="weight of the sequence-wise loss (DeepSeek-V2, -V3)")
+    sequence: float | None = Field(
+        default=None, ge=0, description="weight of the sequence-wise loss (DeepSeek-V2, -V3)"
+    )
     device: float | None = Field(default=None, ge=0, description="weight of the device-level loss (DeepSeek-V2)")
     devices: int | None = Field(default=None, ge=2, description="groups of neighbouring experts, for `device`")
     capacity: float | None = Field(default=None, ge=0, description="capacity factor in training; ST-MoE's is 1.25")
-    capacity_evaluation: float = Field(default=2.0, ge=0, description="capacity factor outside of training, where there is one in it")
+    capacity_evaluation: float = Field(
+        default=2.0, ge=0, description="capacity factor outside of training, where there is one in it"
+    )
 
     @model_validator(mode="after")
     def _check_devices(self) -> "Balancing":
@@ -35,4 +41,6 @@ class Balancing(BaseModel):
 
     def over(self, other: "Balancing") -> "Balancing":
         """What is set here, and `other` where nothing is."""
-        return other.model_copy(update={name: getattr(self, name) for name in self.model_fields_set if getattr(self, name) is not None})
+        return other.model_copy(
+            update={name: getattr(self, name) for name in self.model_fields_set if getattr(self, name) is not None}
+        )

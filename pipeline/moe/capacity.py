@@ -12,10 +12,12 @@ def capacity(tokens: int, experts: int, top_k: int, factor: float) -> int:
 
 
 def fitting(chosen: Tensor, weights: Tensor, experts: int, factor: float, counts: Tensor | None = None) -> Tensor:
-    """Which choices are within the capacity of their expert, for chosen and weights [tokens, top_k]: bool [tokens, top_k].
+    """Which choices are within the capacity of their expert, for chosen and weights [tokens, top_k]: bool [tokens,
+    top_k].
 
-    Tokens come first by the rank of their choice, then by their place: everyone's first choice is served before anyone's second
-    (GShard, arXiv 2006.16668, algorithm 1). Tokens where `counts` [tokens] is False, padding, take no place.
+    Tokens come first by the rank of their choice, then by their place: everyone's first choice is served before
+    anyone's second (GShard, arXiv 2006.16668, algorithm 1). Tokens where `counts` [tokens] is False, padding, take no
+    place.
     """
     tokens, top_k = chosen.shape
     order = weights.argsort(dim=1, descending=True, stable=True)

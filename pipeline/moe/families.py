@@ -1,4 +1,5 @@
-"""The families of Mixtures of Experts that Retort knows: where their routers are, how they weigh, how they are balanced."""
+"""The families of Mixtures of Experts that Retort knows: where their routers are, how they weigh, how they are
+balanced."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,11 +12,13 @@ from pipeline.moe.gating import CHOSEN, SIGMOID, SOFTMAX, Gating
 
 @dataclass(frozen=True)
 class Family:
-    """Where a family of transformers keeps its MoE: the `block` inside each of `layers`, and the `router` inside that block.
+    """Where a family of transformers keeps its MoE: the `block` inside each of `layers`, and the `router` inside that
+    block.
 
-    Beside the router every block has `experts`, a module called with hidden states, chosen experts and their weights. `gating`
-    and `balance` read from a model's config how logits become weights, and what its makers balanced it with. `grouped` says
-    whether transformers can run all experts in one grouped multiplication, `top_k` how many a token takes.
+    Beside the router every block has `experts`, a module called with hidden states, chosen experts and their weights.
+    `gating` and `balance` read from a model's config how logits become weights, and what its makers balanced it with.
+    `grouped` says whether transformers can run all experts in one grouped multiplication, `top_k` how many a token
+    takes.
     """
 
     gating: Callable[[Any], Gating]

@@ -14,8 +14,8 @@ CHOSEN: Score = "softmax of the chosen"
 
 @dataclass(frozen=True)
 class Gating:
-    """How a router weighs its experts: the `score` of a logit, the chosen ones divided by their `norm` (None: left as they are),
-    times `scale`."""
+    """How a router weighs its experts: the `score` of a logit, the chosen ones divided by their `norm` (None: left as
+    they are), times `scale`."""
 
     score: Score
     norm: float | None

@@ -15,17 +15,19 @@ OWN = -1  # where nothing was recorded: padding, and the last token, which no ro
 class Replay:
     """Replays recorded experts in the forwards of a model, and counts the tokens whose experts would have been others.
 
-    The scores stay live: the weights of the replayed experts come from the logits of the moment, so that gradients reach the
-    router (section 3 of the paper). A token whose experts are the router's own keeps its weights bit for bit.
+    The scores stay live: the weights of the replayed experts come from the logits of the moment, so that gradients
+    reach the router (section 3 of the paper). A token whose experts are the router's own keeps its weights bit for bit.
     """
 
     def __init__(self, model: Any) -> None:
         self.routers = routers(model)
         self._recorded: list[Tensor] | None = None
         self._differing: Tensor | None = None
-        self.tokens = self.others = 0  # since `differing` was last asked: all, and those with other experts than replayed
+        # since `differing` was last asked: all, and those with other experts than replayed
+        self.tokens = self.others = 0
         self._handles = [
-            handle for place, router in enumerate(self.routers) for handle in router.reroute(self._replay(place, router))
+            handle for place,
+            router in enumerate(self.routers) for handle in router.reroute(self._replay(place, router))
         ]
 
     @property
@@ -35,7 +37,8 @@ class Replay:
 
     @contextlib.contextmanager
     def of(self, recorded: Tensor) -> Iterator[None]:
-        """Forwards of a batch [rows, seq] take `recorded` [rows, seq, layers, top_k] as long as this lasts; OWN leaves the choice."""
+        """Forwards of a batch [rows, seq] take `recorded` [rows, seq, layers, top_k] as long as this lasts; OWN leaves
+        the choice."""
         flat = recorded.flatten(0, 1)
         self._recorded = [flat[:, place].long() for place in range(len(self.routers))]
         self._differing = torch.zeros(len(flat), dtype=torch.bool, device=flat.device)
@@ -62,7 +65,8 @@ class Replay:
         return replay
 
     def differing(self) -> float:
-        """The share of tokens, since it was last asked, with other experts in some layer than their router would have taken."""
+        """The share of tokens, since it was last asked, with other experts in some layer than their router would have
+        taken."""
         share = self.others / max(1, self.tokens)
         self.tokens = self.others = 0
         return share
@@ -73,8 +77,9 @@ class Replay:
 
 
 def padded(recorded: Sequence[Tensor], prompts: Sequence[int], prompt: int, completion: int) -> tuple[Tensor, Tensor]:
-    """Recorded experts [tokens, layers, top_k] of rows with prompts of these lengths, as a GRPO batch has its tokens: prompts
-    padded on the left to `prompt` tokens and completions on the right to `completion`. Both are [rows, tokens, layers, top_k]."""
+    """Recorded experts [tokens, layers, top_k] of rows with prompts of these lengths, as a GRPO batch has its tokens:
+    prompts padded on the left to `prompt` tokens and completions on the right to `completion`. Both are [rows, tokens,
+    layers, top_k]."""
     before = torch.full((len(recorded), prompt, *recorded[0].shape[1:]), OWN, dtype=torch.int16)
     after = torch.full((len(recorded), completion, *recorded[0].shape[1:]), OWN, dtype=torch.int16)
     for row, (experts, length) in enumerate(zip(recorded, prompts, strict=True)):
@@ -84,7 +89,8 @@ def padded(recorded: Sequence[Tensor], prompts: Sequence[int], prompt: int, comp
 
 
 def divergence(trained: Tensor, sampled: Tensor, mask: Tensor) -> float:
-    """The KL divergence of the trained model from the one that sampled, a token: the mean of exp(r) - 1 - r, with r the first's
-    log-probability less the second's, over tokens where mask is set; all [rows, tokens] (Schulman 2020, estimator k3)."""
+    """The KL divergence of the trained model from the one that sampled, a token: the mean of exp(r) - 1 - r, with r the
+    first's log-probability less the second's, over tokens where mask is set; all [rows, tokens] (Schulman 2020,
+    estimator k3)."""
     ratio = (trained - sampled)[mask.bool()]
     return float((ratio.exp() - 1 - ratio).mean())

@@ -1,4 +1,5 @@
-"""Finding the routers of a model, reading what they do, and choosing in their stead, in the families that Retort knows."""
+"""Finding the routers of a model, reading what they do, and choosing in their stead, in the families that Retort
+knows."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,8 +18,8 @@ class UnknownFamilyError(Exception):
 
 @dataclass(frozen=True)
 class Routing:
-    """What a router did with the tokens of one forward: logits [tokens, experts], before any bias or softmax; the experts chosen
-    and their weights in the sum, both [tokens, top_k]."""
+    """What a router did with the tokens of one forward: logits [tokens, experts], before any bias or softmax; the
+    experts chosen and their weights in the sum, both [tokens, top_k]."""
 
     logits: Tensor
     chosen: Tensor

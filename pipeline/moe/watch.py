@@ -30,7 +30,8 @@ class Watch:
         self.collapsed = [0] * len(self.layers)
 
     def see(self, load: Tensor, dropped: float, loss: float) -> None:
-        """One optimizer step: load [layers, experts] in tokens, how many of the choices were dropped, and the auxiliary loss."""
+        """One optimizer step: load [layers, experts] in tokens, how many of the choices were dropped, and the auxiliary
+        loss."""
         self.load = self.load.to(load.device) * MEMORY + load
         self.choices = self.choices * MEMORY + float(load.sum())
         self.dropped = self.dropped * MEMORY + dropped
@@ -41,15 +42,16 @@ class Watch:
             self.collapsed[place] = self.collapsed[place] + 1 if self._is_collapsed(row) else 0
 
     def max_over_mean(self) -> float | None:
-        """The load of the busiest expert over the mean, for the worst layer (MaxVio of arXiv 2408.15664, plus 1); None before any."""
+        """The load of the busiest expert over the mean, for the worst layer (MaxVio of arXiv 2408.15664, plus 1); None
+        before any."""
         if not self.steps or not len(self.layers):
             return None
         return float(self._relative().max())
 
     def figures(self) -> dict[str, Any]:
-        """For metrics.jsonl. `entropy` is that of the load, the worst layer's, as a share of the most possible; `dead` counts experts
-        with less than a hundredth of an even share; `dropped` is the share of choices beyond capacity; `load` is relative to
-        an even one, by layer and expert."""
+        """For metrics.jsonl. `entropy` is that of the load, the worst layer's, as a share of the most possible; `dead`
+        counts experts with less than a hundredth of an even share; `dropped` is the share of choices beyond capacity;
+        `load` is relative to an even one, by layer and expert."""
         worst = self.max_over_mean()
         if worst is None:
             return {}
@@ -62,7 +64,10 @@ class Watch:
             "moe/dead": int((relative < DEAD).sum()),
             "moe/dropped": self.dropped / max(1.0, self.choices),
             "moe/loss": self.loss,
-            "moe/load": {str(layer): [round(share, 3) for share in row] for layer, row in zip(self.layers, relative.tolist(), strict=True)},
+            "moe/load": {
+                str(layer): [round(share, 3) for share in row] for layer,
+                row in zip(self.layers, relative.tolist(), strict=True)
+            },
         }
 
     def summary(self) -> dict[str, float]:
@@ -82,7 +87,8 @@ class Watch:
         return {"load": worst, **({"dead": dead} if dead else {})}
 
     def warnings(self) -> list[str]:
-        """A line for every layer whose experts have been collapsed for so long, when they have; not again before they recover."""
+        """A line for every layer whose experts have been collapsed for so long, when they have; not again before they
+        recover."""
         return [
             f"experts collapse in layer {layer}: the busiest has {float(row.max()):.1f} times an even share (at most "
             f"{self.experts / self.top_k:.1f} is possible), {int((row < DEAD).sum())} of {self.experts} have next to none"
@@ -100,7 +106,9 @@ class Watch:
         return self.load / self.load.mean(dim=1, keepdim=True).clamp(min=1e-12)
 
     def state(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in ("load", "choices", "dropped", "steps", "loss", "first", "collapsed")}
+        return {
+            name: getattr(self, name) for name in ("load", "choices", "dropped", "steps", "loss", "first", "collapsed")
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         for name, value in state.items():

@@ -41,9 +41,9 @@ def _stage_name(text: str) -> str:
 class Header(BaseModel):
     """The top level of a recipe file. `parallel` counts CPU slots; `accelerate` is a config for `accelerate launch`.
 
-    `checkpoints` says when stages that can go on inside leave a checkpoint; it changes no result.
-    Below the level `sandbox_at_least` (see SECURITY.md) no model-written program is run, and the recipe neither. `leaks` says
-    whether test problems that are found in the training data stop the run or are told.
+    `checkpoints` says when stages that can go on inside leave a checkpoint; it changes no result. Below the level
+    `sandbox_at_least` (see SECURITY.md) no model-written program is run, and the recipe neither. `leaks` says whether
+    test problems that are found in the training data stop the run or are told.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -194,7 +194,9 @@ class _Reading:
             try:
                 report = sandbox.report()
                 if report.level < level:
-                    self._complain(("sandbox_at_least",), f"here it is {report.line}; see `retort doctor`, or set it lower")
+                    self._complain(
+                        ("sandbox_at_least",), f"here it is {report.line}; see `retort doctor`, or set it lower"
+                    )
             except SandboxError as error:
                 self._complain(("sandbox_at_least",), error)
         return level
@@ -212,7 +214,9 @@ class _Reading:
             self._complain((*where, "kind"), error)
             return None
         if not (isinstance(stage, type) and issubclass(stage, Stage)):
-            self._complain((*where, "kind"), f"{kind!r} is not a Stage (a class derived from pipeline.contract.stage.Stage)")
+            self._complain(
+                (*where, "kind"), f"{kind!r} is not a Stage (a class derived from pipeline.contract.stage.Stage)"
+            )
             return None
         if inspect.isabstract(stage):
             self._complain((*where, "kind"), f"{kind!r} has no `run` method")
@@ -261,9 +265,10 @@ class _Reading:
 def as_dict(recipe: Recipe) -> dict[str, Any]:
     """The recipe with every default written out, for recipe.json."""
     return {
-        "name": recipe.name, "file": str(Path(recipe.file).resolve()), "overrides": list(recipe.overrides), "seed": recipe.seed,
-        "parallel": recipe.parallel, "accelerate": str(recipe.accelerate) if recipe.accelerate else None,
-        "sandbox_at_least": recipe.sandbox_at_least.name, "checkpoints": recipe.checkpoints.model_dump(), "leaks": recipe.leaks,
-        "stages": {name: {"kind": step.kind, **step.config.model_dump(mode="json")}
+        "name": recipe.name, "file": str(Path(recipe.file).resolve()), "overrides": list(recipe.overrides),
+        "seed": recipe.seed, "parallel": recipe.parallel,
+        "accelerate": str(recipe.accelerate) if recipe.accelerate else None,
+        "sandbox_at_least": recipe.sandbox_at_least.name, "checkpoints": recipe.checkpoints.model_dump(),
+        "leaks": recipe.leaks, "stages": {name: {"kind": step.kind, **step.config.model_dump(mode="json")}
                    for name, step in recipe.steps.items()},
     }

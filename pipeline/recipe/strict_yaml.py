@@ -68,7 +68,8 @@ def read_file(path: Path) -> Document:
 
 
 def value(text: str) -> Any:
-    """What a value on the command line means: `40`, `1e-3`, `[a, b]`, `{correct: 1.0}`, `org/name`. Raises YamlError."""
+    """What a value on the command line means: `40`, `1e-3`, `[a, b]`, `{correct: 1.0}`, `org/name`. Raises
+    YamlError."""
     return read(text, "").data
 
 

@@ -24,7 +24,8 @@ Progress = Callable[[str], Callable[[int, int], None] | None]
 class Asked:
     """One problem set, what it is called in the report, and how it is asked.
 
-    `best_by` is a rule to choose among rollouts by, with its name; `of` is the set where `name` is one of its thinking budgets.
+    `best_by` is a rule to choose among rollouts by, with its name; `of` is the set where `name` is one of its thinking
+    budgets.
     """
 
     name: str
@@ -47,12 +48,14 @@ class Measured:
     facts: Mapping[str, Any]
 
 
-def measure(model: Measured, sets: Sequence[Asked], out: Path | None, folder: Path, progress: Progress) -> tuple[Path, dict[str, Any]]:
+def measure(
+    model: Measured, sets: Sequence[Asked], out: Path | None, folder: Path, progress: Progress
+) -> tuple[Path, dict[str, Any]]:
     """(the folder, the report). In the folder: report.json, one file of rollouts a set, and evaluation.json, which says
     what is measured and how before anything is asked.
 
-    With `out` None it is a folder under `folder` that is named after all of this, so that the same evaluation finds what it
-    has. Raises RunError where the folder holds another evaluation, or where a server left rollouts unanswered.
+    With `out` None it is a folder under `folder` that is named after all of this, so that the same evaluation finds
+    what it has. Raises RunError where the folder holds another evaluation, or where a server left rollouts unanswered.
     """
     from pipeline.run.versions import versions
 
@@ -73,7 +76,8 @@ def measure(model: Measured, sets: Sequence[Asked], out: Path | None, folder: Pa
     parameters = {key: value for key, value in model.facts.items() if key == "parameters"}
     about = {key: value for key, value in model.facts.items() if key != "parameters"}
     report = {"models": {model.label: {**parameters, "problems": problems, "model": about, "protocol": header["protocol"],
-                                          "curves": curves, "budgets": {name: budgets(found) for name, found in by_budget.items()}}},
+                                          "curves": curves,
+                                          "budgets": {name: budgets(found) for name, found in by_budget.items()}}},
               "versions": header["versions"]}
     durable.write_json(out / "report.json", report)
     return out, report
@@ -87,7 +91,9 @@ def _claim(out: Path, header: Mapping[str, Any]) -> None:
         try:
             found = json.loads(file.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise CommandError(f"{file} cannot be read; remove it and the rollouts beside it, or give another --out") from error
+            raise CommandError(
+                f"{file} cannot be read; remove it and the rollouts beside it, or give another --out"
+            ) from error
         if found != wanted:
             raise CommandError(f"{out} holds another evaluation ({_difference(found, wanted)}); give another --out")
         return

@@ -18,12 +18,11 @@ Report = dict[str, Any]
 def report_of(run: RunFolder) -> Report:
     """The report of a run, finished or not.
 
-    "seconds"   of work on the run, over all its attempts
-    "stages"    one entry for each finished stage in the recipe's order: name, kind, seconds that making it took, tokens
-                (None where a stage counts none), whether this run found it already made, and its metrics
-    "waiting"   names of the recipe's stages that are not finished
-    "models"    by name: parameters, the numbers of each problem set (see eval.report.reduce) and how they were measured. Where several
-                evaluate stages measured a model on one set, the last one counts
+    "seconds"   of work on the run, over all its attempts "stages"    one entry for each finished stage in the recipe's
+    order: name, kind, seconds that making it took, tokens (None where a stage counts none), whether this run found it
+    already made, and its metrics "waiting"   names of the recipe's stages that are not finished "models"    by name:
+    parameters, the numbers of each problem set (see eval.report.reduce) and how they were measured. Where several
+    evaluate stages measured a model on one set, the last one counts
 
     Raises RunError where a report.json cannot be read.
     """

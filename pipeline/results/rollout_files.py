@@ -10,7 +10,10 @@ from eval.rollouts import rollouts_file
 from pipeline.contract.errors import CommandError
 
 # What makes two measurements of one set comparable; the number of problems and of rollouts may differ.
-PROTOCOL = ("temperature", "top_p", "top_k", "min_p", "max_completion_tokens", "open_thinking", "template", "shots", "thinking_budget", "stop")
+PROTOCOL = (
+    "temperature", "top_p", "top_k", "min_p", "max_completion_tokens", "open_thinking", "template", "shots",
+    "thinking_budget", "stop"
+)
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,8 @@ class Measured:
 
 
 def measured(reference: str) -> list[Measured]:
-    """Everything measured of RUN:STAGE, of a folder that `retort eval` wrote (FOLDER:MODEL where it holds several), or one
-    JSONL file of rollouts.
+    """Everything measured of RUN:STAGE, of a folder that `retort eval` wrote (FOLDER:MODEL where it holds several), or
+    one JSONL file of rollouts.
 
     Raises CommandError in one line where nothing is found.
     """

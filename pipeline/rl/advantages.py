@@ -9,12 +9,13 @@ from torch import Tensor
 Scale = Literal["group", "batch", "none"]
 
 SCALE_FLOOR = 1e-4
-"""Added to a standard deviation before dividing by it, as trl does; a group of equal rewards then has advantages of 0."""
+"""Added to a standard deviation before dividing by it, as trl does; a group of equal rewards then has advantages of
+0."""
 
 
 class Advantages(NamedTuple):
-    """`values` [rollouts], 0 for rollouts that could not be graded, and `without_signal`, the share of groups (of rollouts,
-    where the scale is the batch's) whose rewards do not differ and which therefore teach nothing."""
+    """`values` [rollouts], 0 for rollouts that could not be graded, and `without_signal`, the share of groups (of
+    rollouts, where the scale is the batch's) whose rewards do not differ and which therefore teach nothing."""
 
     values: Tensor
     without_signal: float
@@ -29,9 +30,10 @@ def group_advantages(rewards: Tensor, group_size: int, scale: Scale) -> Advantag
     """A_i = (r_i - mean of its group) / (std + 1e-4) for rewards [rollouts], groups side by side (Shao et al. 2024,
     arXiv 2402.03300, section 4.1.2).
 
-    `scale` is whose standard deviation divides: the group's as in the paper, the whole batch's (Hu et al. 2025, REINFORCE++,
-    arXiv 2501.03262), or nobody's (Dr. GRPO, arXiv 2503.20783, which shows that the group's favours problems that are too easy
-    or too hard). A reward that is NaN stands for a rollout that could not be graded: it leaves its group, and has advantage 0.
+    `scale` is whose standard deviation divides: the group's as in the paper, the whole batch's (Hu et al. 2025,
+    REINFORCE++, arXiv 2501.03262), or nobody's (Dr. GRPO, arXiv 2503.20783, which shows that the group's favours
+    problems that are too easy or too hard). A reward that is NaN stands for a rollout that could not be graded: it
+    leaves its group, and has advantage 0.
     """
     groups = rewards.view(-1, group_size)  # [groups, group_size]
     mean = torch.nanmean(groups, dim=1).repeat_interleave(group_size)
@@ -47,7 +49,8 @@ def group_advantages(rewards: Tensor, group_size: int, scale: Scale) -> Advantag
 
 
 def standard_deviation(values: Tensor) -> Tensor:
-    """Of each row of values [rows, columns], with Bessel's correction and without NaNs; NaN where fewer than two are left."""
+    """Of each row of values [rows, columns], with Bessel's correction and without NaNs; NaN where fewer than two are
+    left."""
     mean = torch.nanmean(values, dim=1, keepdim=True)
     variance = torch.nanmean((values - mean) ** 2, dim=1)
     count = (~values.isnan()).sum(dim=1)

@@ -79,8 +79,8 @@ def _trimmed(name: str, value: Tensor, prompt: int, seq: int) -> Tensor:
 
 
 def padded(prompts: Sequence[Sequence[int]], sampled: Sequence[Sampled], pad: int) -> Batch:
-    """The batch of these prompts and what was drawn for them, with the log-probabilities recorded while drawing and with
-    advantages of 0."""
+    """The batch of these prompts and what was drawn for them, with the log-probabilities recorded while drawing and
+    with advantages of 0."""
     prompt, seq = max(map(len, prompts)), max(len(one.ids) for one in sampled)
     rows = len(sampled)
     prompt_ids, completion_ids = torch.full((rows, prompt), pad), torch.full((rows, seq), pad)

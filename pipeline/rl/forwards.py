@@ -1,8 +1,8 @@
 """The forwards of a minibatch under the policy: every row whole, or each prompt once for all rows that answer it.
 
-Keys and values of a prompt do not depend on what follows it, so the completions of a group can go on from one forward of it. trl
-reads the prompt again in every row. Of the steps of `retort bench train` (prompts of 48 to 80 tokens, completions of 60 on the mean,
-groups of 8) sharing prompts takes 39% of the tokens away.
+Keys and values of a prompt do not depend on what follows it, so the completions of a group can go on from one forward
+of it. trl reads the prompt again in every row. Of the steps of `retort bench train` (prompts of 48 to 80 tokens,
+completions of 60 on the mean, groups of 8) sharing prompts takes 39% of the tokens away.
 """
 
 import contextlib
@@ -27,7 +27,8 @@ class Forwards(Protocol):
         ...
 
     def completion_logprobs(self, rows: Tensor, part: Batch) -> tuple[Tensor, Tensor]:
-        """Of the completions of `part`, which is the minibatch's rows at `rows`: both [part, seq], 0 where there is padding."""
+        """Of the completions of `part`, which is the minibatch's rows at `rows`: both [part, seq], 0 where there is
+        padding."""
         ...
 
 
@@ -48,8 +49,8 @@ class WholeRows:
 class SharedPrompts:
     """The different prompts of a minibatch, read in one forward, from which the completions go on.
 
-    Loss and gradients are those of rows that are read whole, to rounding; so are the routings that `balance` hears of, in which a
-    prompt counts once a row. With `replay`, a prompt takes the experts recorded with the first of its rows.
+    Loss and gradients are those of rows that are read whole, to rounding; so are the routings that `balance` hears of,
+    in which a prompt counts once a row. With `replay`, a prompt takes the experts recorded with the first of its rows.
     """
 
     def __init__(
@@ -61,14 +62,17 @@ class SharedPrompts:
         self.mask = asked.prompt_mask  # [prompts, prompt]
         self.cache = DynamicCache()
         with replay.of(asked, "prompt") if replay else contextlib.nullcontext():
-            read = model(input_ids=asked.prompt_ids, attention_mask=self.mask, past_key_values=self.cache, logits_to_keep=1)
+            read = model(
+                input_ids=asked.prompt_ids, attention_mask=self.mask, past_key_values=self.cache, logits_to_keep=1
+            )
         self.last = read.logits  # after each prompt, [prompts, 1, vocabulary]
         self.read = balance.withdraw()
 
     @staticmethod
     def fit(model: LanguageModel, batch: Batch, balance: Balance) -> bool:
-        """Whether rows of the batch have a prompt in common and can share it. On GPUs, where this was not measured, they do not; nor
-        where experts have a capacity, since whom they drop depends on who else is read; nor where logits cannot be held at once."""
+        """Whether rows of the batch have a prompt in common and can share it. On GPUs, where this was not measured,
+        they do not; nor where experts have a capacity, since whom they drop depends on who else is read; nor where
+        logits cannot be held at once."""
         if balance.balancing.capacity or not few(model, batch.completion_ids, batch.completion_ids.shape[1]):
             return False  # before prompts are compared, for which a GPU would be waited for
         first, _ = _different(batch.prompt_ids, batch.prompt_mask)
@@ -90,12 +94,15 @@ class SharedPrompts:
         first = of_logits(self.last[prompt], ids[:, :1], self.temperature)
         others = of_logits(logits[:, :-1], ids[:, 1:], self.temperature)
         padding = part.completion_mask == 0
-        logprobs, entropies = (torch.cat(both, dim=1).masked_fill(padding, 0) for both in zip(first, others, strict=True))
+        logprobs, entropies = (
+            torch.cat(both, dim=1).masked_fill(padding, 0) for both in zip(first, others, strict=True)
+        )
         return logprobs, entropies
 
 
 def _different(ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Where the different prompts among ids [rows, seq] first stand, [prompts], and which of them each row has, [rows]."""
+    """Where the different prompts among ids [rows, seq] first stand, [prompts], and which of them each row has,
+    [rows]."""
     found: dict[tuple[int, ...], int] = {}
     first: list[int] = []
     which: list[int] = []

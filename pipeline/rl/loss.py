@@ -1,11 +1,11 @@
 """The arithmetic of policy-gradient objectives: pure functions on tensors, one idea each.
 
-Shapes: `rows` are rollouts, `seq` the positions of their completions (prompts are not here). Ratios and what comes of them are
-[rows, seq] where each token has its own and [rows, 1] where a sequence shares one. A `mask` [rows, seq] is 1 where a token was
-drawn by the policy and takes part in the loss.
+Shapes: `rows` are rollouts, `seq` the positions of their completions (prompts are not here). Ratios and what comes of
+them are [rows, seq] where each token has its own and [rows, 1] where a sequence shares one. A `mask` [rows, seq] is 1
+where a token was drawn by the policy and takes part in the loss.
 
-Everything is a sum over tokens or sequences divided by a count of the whole optimizer step that the caller gives. Sums can be
-split over micro-batches and over processes and give the same gradient; means of means cannot.
+Everything is a sum over tokens or sequences divided by a count of the whole optimizer step that the caller gives. Sums
+can be split over micro-batches and over processes and give the same gradient; means of means cannot.
 """
 
 import torch
@@ -23,8 +23,8 @@ def token_ratios(logprobs: Tensor, old: Tensor) -> Tensor:
 def sequence_ratios(logprobs: Tensor, old: Tensor, mask: Tensor) -> Tensor:
     """s_i = (pi(y_i) / pi_old(y_i)) ** (1 / |y_i|) of each sequence, [rows, 1], from [rows, seq].
 
-    GSPO (Zheng et al. 2025, arXiv 2507.18071, equation 7): the geometric mean of the token ratios. Its noise does not grow with
-    the length, and one token whose expert changed between rollout and training moves it little.
+    GSPO (Zheng et al. 2025, arXiv 2507.18071, equation 7): the geometric mean of the token ratios. Its noise does not
+    grow with the length, and one token whose expert changed between rollout and training moves it little.
     """
     mean = ((logprobs - old) * mask).sum(dim=1, keepdim=True) / mask.sum(dim=1, keepdim=True).clamp(min=1.0)
     return torch.exp(mean)
@@ -41,23 +41,25 @@ def clipped_surrogate(ratios: Tensor, advantages: Tensor, low: float, high: floa
 
 
 def clipped(ratios: Tensor, advantages: Tensor, low: float, high: float) -> Tensor:
-    """Where `clipped_surrogate` has no gradient any more: True where the ratio has left the trust region in the direction that
-    its advantage pushes it, with the shape of `ratios`."""
+    """Where `clipped_surrogate` has no gradient any more: True where the ratio has left the trust region in the
+    direction that its advantage pushes it, with the shape of `ratios`."""
     gain = advantages.unsqueeze(1)  # [rows, 1]
     return ((ratios < 1 - low) & (gain < 0)) | ((ratios > 1 + high) & (gain > 0))
 
 
 def kl_k1(logprobs: Tensor, reference: Tensor) -> Tensor:
-    """log pi - log pi_ref of each drawn token, [rows, seq]: an unbiased estimate of KL(pi || pi_ref) that is often negative.
+    """log pi - log pi_ref of each drawn token, [rows, seq]: an unbiased estimate of KL(pi || pi_ref) that is often
+    negative.
 
-    Schulman, "Approximating KL divergence" (2020), estimator k1. Its gradient as a loss term is 0 on average, so it belongs
-    into the reward; it is here for logs and for objectives that put it there.
+    Schulman, "Approximating KL divergence" (2020), estimator k1. Its gradient as a loss term is 0 on average, so it
+    belongs into the reward; it is here for logs and for objectives that put it there.
     """
     return logprobs - reference
 
 
 def kl_k3(logprobs: Tensor, reference: Tensor) -> Tensor:
-    """exp(d) - d - 1 with d = log pi_ref - log pi, of each drawn token, [rows, seq]: never negative, and of low variance.
+    """exp(d) - d - 1 with d = log pi_ref - log pi, of each drawn token, [rows, seq]: never negative, and of low
+    variance.
 
     Schulman 2020, estimator k3; GRPO's KL term (arXiv 2402.03300, equation 4).
     """
@@ -68,7 +70,8 @@ def kl_k3(logprobs: Tensor, reference: Tensor) -> Tensor:
 def without_truncated(mask: Tensor, finished: Tensor) -> Tensor:
     """`mask` with the rows that ran out of tokens taken out; `finished` is [rows].
 
-    DAPO's overlong filtering (arXiv 2503.14476, section 3.4): whether an unfinished answer would have been right is not known.
+    DAPO's overlong filtering (arXiv 2503.14476, section 3.4): whether an unfinished answer would have been right is not
+    known.
     """
     return mask * finished.to(mask.dtype).unsqueeze(1)
 
@@ -76,17 +79,18 @@ def without_truncated(mask: Tensor, finished: Tensor) -> Tensor:
 def sum_over_tokens(losses: Tensor, mask: Tensor, tokens: Tensor | float) -> Tensor:
     """The sum of token losses over `tokens`, the count of unmasked tokens of the whole step: a scalar.
 
-    DAPO (arXiv 2503.14476, equation 8): every token weighs the same, so long answers are not taught more weakly than short ones.
-    `losses` [rows, seq] or [rows, 1], which then counts once a token.
+    DAPO (arXiv 2503.14476, equation 8): every token weighs the same, so long answers are not taught more weakly than
+    short ones. `losses` [rows, seq] or [rows, 1], which then counts once a token.
     """
     return (losses * mask).sum() / tokens
 
 
 def sum_over_sequences(losses: Tensor, mask: Tensor, sequences: Tensor | float) -> Tensor:
-    """The sum over rows of the mean loss of their tokens, over `sequences`, the count of rows of the whole step: a scalar.
+    """The sum over rows of the mean loss of their tokens, over `sequences`, the count of rows of the whole step: a
+    scalar.
 
-    GSPO (arXiv 2507.18071, equation 5) with `losses` [rows, 1]; GRPO (arXiv 2402.03300, equation 3) with [rows, seq]. A row
-    without a token in the loss adds nothing and still counts among the sequences.
+    GSPO (arXiv 2507.18071, equation 5) with `losses` [rows, 1]; GRPO (arXiv 2402.03300, equation 3) with [rows, seq]. A
+    row without a token in the loss adds nothing and still counts among the sequences.
     """
     per_row = (losses * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1.0)  # [rows]
     return per_row.sum() / sequences
@@ -95,9 +99,10 @@ def sum_over_sequences(losses: Tensor, mask: Tensor, sequences: Tensor | float) 
 def sequence_importance(policy: Tensor, sampler: Tensor, mask: Tensor, most: float) -> Tensor:
     """pi_old(y) / pi_sampler(y) of whole sequences, [rows, 1], and 0 where that is above `most`; no gradient.
 
-    What a rollout weighs where another program drew it, whose probabilities are not quite the policy's (vLLM). Rollouts that
-    the sampler likes far less than the policy does would dominate the step, and are left out. trl's `sequence_mask`, its
-    default. `policy` and `sampler` are log-probabilities [rows, seq]; a NaN of the sampler counts as no difference.
+    What a rollout weighs where another program drew it, whose probabilities are not quite the policy's (vLLM). Rollouts
+    that the sampler likes far less than the policy does would dominate the step, and are left out. trl's
+    `sequence_mask`, its default. `policy` and `sampler` are log-probabilities [rows, seq]; a NaN of the sampler counts
+    as no difference.
     """
     difference = torch.nan_to_num((policy - sampler) * mask, nan=0.0).sum(dim=1, keepdim=True)
     weights = torch.exp(difference)

@@ -31,8 +31,8 @@ class Counts:
 
 @dataclass(frozen=True)
 class Objective:
-    """The clipped surrogate with ratios of tokens, normalized over all tokens of a step (GRPO as DAPO has it), or with ratios
-    of sequences, normalized over sequences (GSPO); and `beta` times the KL divergence from the reference.
+    """The clipped surrogate with ratios of tokens, normalized over all tokens of a step (GRPO as DAPO has it), or with
+    ratios of sequences, normalized over sequences (GSPO); and `beta` times the KL divergence from the reference.
 
     GSPO proper has no KL term; with `beta` above 0 its mean over a sequence's tokens is added, as GRPO has it.
     """
@@ -53,8 +53,8 @@ class Objective:
         if batch.sampler_logprobs is not None:
             losses = losses * loss.sequence_importance(batch.logprobs, batch.sampler_logprobs, mask, MOST_IMPORTANCE)
         if batch.reference is not None:
-            # Rollouts come from the old policy; weighed by the ratio, the mean is the divergence of the policy of now, and so
-            # is its gradient (DeepSeek-V3.2, arXiv 2512.02556, section 3.1).
+            # Rollouts come from the old policy; weighed by the ratio, the mean is the divergence of the policy of now,
+            # and so is its gradient (DeepSeek-V3.2, arXiv 2512.02556, section 3.1).
             divergence = loss.kl_k3(logprobs, batch.reference) * loss.token_ratios(logprobs, batch.logprobs)
             losses = losses + self.beta * divergence
         if self.ratios == "token":
@@ -62,6 +62,7 @@ class Objective:
         return loss.sum_over_sequences(losses, mask, counts.sequences)
 
     def moves(self, batch: Batch) -> Tensor:
-        """Which rows, [moving], have a gradient: without a KL term those whose advantage is not zero, else all of them."""
+        """Which rows, [moving], have a gradient: without a KL term those whose advantage is not zero, else all of
+        them."""
         rows: Tensor = (batch.advantages != 0) | (batch.reference is not None)
         return rows.nonzero().flatten()

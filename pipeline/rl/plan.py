@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class GrpoPlan:
-    """A round draws `group_size` rollouts of each of `prompts` problems, over all processes together, and makes `updates`
-    optimizer steps on them.
+    """A round draws `group_size` rollouts of each of `prompts` problems, over all processes together, and makes
+    `updates` optimizer steps on them.
 
     sampling       how tokens are drawn
     objective      what is minimized

@@ -16,8 +16,8 @@ from pipeline.training.logprobs import completion_logprobs
 class Reference:
     """Log-probabilities under the policy of the start. Made before the first update, and before a checkpoint is loaded.
 
-    A policy that is trained in full is copied, which takes its memory a second time. One that is trained through adapters is the
-    reference itself while they are switched off.
+    A policy that is trained in full is copied, which takes its memory a second time. One that is trained through
+    adapters is the reference itself while they are switched off.
     """
 
     def __init__(self, policy: LanguageModel, temperature: float) -> None:
@@ -35,7 +35,8 @@ class Reference:
 
     @contextlib.contextmanager
     def _switched_off(self) -> Iterator[None]:
-        # peft also freezes what it switches off and thaws what it switches on; frozen base weights stay frozen either way
+        # peft also freezes what it switches off and thaws what it switches on; frozen base weights stay frozen either
+        # way
         for module in self._adapters:
             module.enable_adapters(False)
         yield

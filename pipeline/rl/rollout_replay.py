@@ -23,8 +23,9 @@ ReplaySource = Literal["rollout", "policy"]
 class RolloutReplay:
     """Adds the experts that rollouts took to a trainer's batches, and lets the training's forwards take them again.
 
-    `source` "rollout" is R3 of arXiv 2510.11370, the experts that the engine recorded; "policy" is R2, those of a forward of the
-    policy in the training's precision before its first update, whose log-probabilities are then the old policy's, too.
+    `source` "rollout" is R3 of arXiv 2510.11370, the experts that the engine recorded; "policy" is R2, those of a
+    forward of the policy in the training's precision before its first update, whose log-probabilities are then the old
+    policy's, too.
     """
 
     def __init__(self, policy: LanguageModel, source: ReplaySource, temperature: float) -> None:
@@ -45,15 +46,19 @@ class RolloutReplay:
         self._measure(batch, sampled)
         return batch
 
-    def of(self, batch: Batch, part: Literal["whole", "prompt", "completion"] = "whole") -> contextlib.AbstractContextManager[None]:
+    def of(
+        self, batch: Batch, part: Literal["whole", "prompt", "completion"] = "whole"
+    ) -> contextlib.AbstractContextManager[None]:
         """The training's forwards of this batch take its experts; `part` says what of its rows they read."""
-        recorded = {"whole": batch.experts, "prompt": batch.prompt_experts, "completion": batch.completion_experts}[part]
+        recorded = {
+            "whole": batch.experts, "prompt": batch.prompt_experts, "completion": batch.completion_experts
+        }[part]
         assert recorded is not None, "the batch was not recorded"
         return self.replay.of(recorded)
 
     def figures(self) -> dict[str, float]:
-        """For metrics.jsonl: the share of tokens whose experts would have been others, the KL divergence a token of the policy from
-        what sampled, at the sampling's weights, and how much of it replay takes away."""
+        """For metrics.jsonl: the share of tokens whose experts would have been others, the KL divergence a token of the
+        policy from what sampled, at the sampling's weights, and how much of it replay takes away."""
         return {"replay/tokens_differing": self.replay.differing(), **self.gap}
 
     def state(self) -> JsonObject:
@@ -64,10 +69,12 @@ class RolloutReplay:
 
     @torch.no_grad()
     def _policy_forward(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Experts of prompts [rows, prompt, layers, top_k] and completions [rows, seq, layers, top_k], and log-probabilities
-        [rows, seq], of a forward of the policy."""
+        """Experts of prompts [rows, prompt, layers, top_k] and completions [rows, seq, layers, top_k], and
+        log-probabilities [rows, seq], of a forward of the policy."""
         chosen: list[Tensor] = []  # a layer each, [rows * (prompt + seq), top_k]
-        handles = [handle for router in self.replay.routers for handle in router.watch(lambda seen: chosen.append(seen.chosen))]
+        handles = [
+            handle for router in self.replay.routers for handle in router.watch(lambda seen: chosen.append(seen.chosen))
+        ]
         logprobs = self._logprobs(batch)
         for handle in handles:
             handle.remove()
@@ -92,4 +99,6 @@ class RolloutReplay:
 
     def _logprobs(self, batch: Batch) -> Tensor:
         """Log-probabilities of the completions' tokens under the policy, [rows, seq]."""
-        return completion_logprobs(self.policy, batch.ids, batch.mask, batch.completion_ids.shape[1], self.temperature)[0]
+        return completion_logprobs(
+            self.policy, batch.ids, batch.mask, batch.completion_ids.shape[1], self.temperature
+        )[0]

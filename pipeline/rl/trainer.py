@@ -1,10 +1,11 @@
 """GRPO, a step from top to bottom: draw, grade, advantages, loss, optimizer step.
 
-Why this is transformers' Trainer and not trl's GRPOTrainer. trl's loop is built around its own sampler, generation buffer and
-padded dictionaries. To draw with our engine, to grade while drawing, to leave out rows without a gradient, to read a prompt once
-for its group and to replay experts, eight of its private methods had to be overridden against the flow of it, and its next release
-could change each of them. What is left of the algorithm is short (`advantages.py`, `loss.py`) and is tested against trl's numbers.
-transformers' Trainer stays for what it does well: optimizer, schedule, precision, processes (through accelerate), checkpoints.
+Why this is transformers' Trainer and not trl's GRPOTrainer. trl's loop is built around its own sampler, generation
+buffer and padded dictionaries. To draw with our engine, to grade while drawing, to leave out rows without a gradient,
+to read a prompt once for its group and to replay experts, eight of its private methods had to be overridden against the
+flow of it, and its next release could change each of them. What is left of the algorithm is short (`advantages.py`,
+`loss.py`) and is tested against trl's numbers. transformers' Trainer stays for what it does well: optimizer, schedule,
+precision, processes (through accelerate), checkpoints.
 """
 
 from collections.abc import Iterator, Sequence
@@ -43,29 +44,35 @@ from pipeline.training.resumable import Resumable, Stateful
 
 
 class PolicyTrainer(Resumable, Trainer):
-    """Group-relative policy optimization of `model` on `visits`, which are used once and in their order, `plan.prompts` a round.
+    """Group-relative policy optimization of `model` on `visits`, which are used once and in their order, `plan.prompts`
+    a round.
 
-    A round draws and grades the rollouts of its visits; the plan's updates, one `training_step` each, then share them. The state of
-    a training between two steps is the model, the optimizer, torch's random stream and, inside a round, its minibatches: with these
-    in a checkpoint a training that was cut off ends with the bytes of one that was not.
+    A round draws and grades the rollouts of its visits; the plan's updates, one `training_step` each, then share them.
+    The state of a training between two steps is the model, the optimizer, torch's random stream and, inside a round,
+    its minibatches: with these in a checkpoint a training that was cut off ends with the bytes of one that was not.
     """
 
     def __init__(
-        self, model: LanguageModel, tokenizer: Tokenizer, args: TrainingArguments, plan: GrpoPlan, visits: Sequence[Visit],
-        grading: Grading, balance: Balance, dynamic: DynamicSampling | None = None,
+        self, model: LanguageModel, tokenizer: Tokenizer, args: TrainingArguments, plan: GrpoPlan,
+        visits: Sequence[Visit], grading: Grading, balance: Balance, dynamic: DynamicSampling | None = None,
     ) -> None:
-        """`args.max_steps` are the optimizer steps, `plan.updates` for each round. Raises StageError for a plan that does not fit
-        the number of processes."""
+        """`args.max_steps` are the optimizer steps, `plan.updates` for each round. Raises StageError for a plan that
+        does not fit the number of processes."""
         steps = _Steps(args.max_steps * args.world_size)
-        super().__init__(model=model, args=args, train_dataset=steps, data_collator=default_collate, processing_class=tokenizer)
+        super().__init__(
+            model=model, args=args, train_dataset=steps, data_collator=default_collate, processing_class=tokenizer
+        )
         if args.n_gpu > 1:
             raise StageError(f"one process sees {args.n_gpu} GPUs; start it with an accelerate config, or show it one by "
                              "CUDA_VISIBLE_DEVICES")
-        set_seed(args.seed, device_specific=True)  # rows are dealt to updates at random, on each process in its own order
+        # rows are dealt to updates at random, on each process in its own order
+        set_seed(args.seed, device_specific=True)
         self.plan, self.visits, self.grading, self.balance, self.dynamic = plan, visits, grading, balance, dynamic
         self.policy: LanguageModel = self.accelerator.unwrap_model(self.model)
         self.temperature = plan.sampling.temperature
-        self.replay = RolloutReplay(self.policy, plan.replay, self.temperature) if plan.replay and routers(self.policy) else None
+        self.replay = RolloutReplay(
+            self.policy, plan.replay, self.temperature
+        ) if plan.replay and routers(self.policy) else None
         self.reference = Reference(self.policy, self.temperature) if plan.objective.beta else None
         self.drawing = self._drawing(tokenizer)
         self.minibatches: list[Batch] = []  # of this round, one an update
@@ -74,7 +81,8 @@ class PolicyTrainer(Resumable, Trainer):
         self._check_dynamic()
 
     def training_step(self, model: nn.Module, inputs: object, num_items_in_batch: object = None) -> Tensor:
-        """One optimizer step's gradients, on rollouts that are drawn anew where a round begins; returns the loss, a scalar."""
+        """One optimizer step's gradients, on rollouts that are drawn anew where a round begins; returns the loss, a
+        scalar."""
         number, update = divmod(self.state.global_step, self.plan.updates)
         if update == 0:
             self.minibatches = self.roll_out(self.visits[number * self.plan.prompts : (number + 1) * self.plan.prompts])
@@ -92,7 +100,9 @@ class PolicyTrainer(Resumable, Trainer):
         everyones = self.accelerator.gather(rewards.to(self.accelerator.device))  # [rollouts of all processes]
         advantages = group_advantages(everyones, self.plan.group_size, self.plan.scale)
         begins = self.accelerator.process_index * len(asked)
-        batch = padded(self.drawing.prompts(asked), sampled, self.drawing.tokenizer.pad_token_id).to(self.accelerator.device)
+        batch = padded(
+            self.drawing.prompts(asked), sampled, self.drawing.tokenizer.pad_token_id
+        ).to(self.accelerator.device)
         batch = replace(batch, advantages=advantages.values[begins : begins + len(asked)])
         batch = self._scored(batch, sampled)
         self._count(batch, everyones, advantages)
@@ -101,13 +111,14 @@ class PolicyTrainer(Resumable, Trainer):
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """This process's share in the loss of an optimizer step, a scalar with its graph.
 
-        Rows without a gradient are left out, and the others run in chunks of similar length. A sharded model is run once on all
-        rows instead: its forwards are collective, and other processes would have other numbers of chunks.
+        Rows without a gradient are left out, and the others run in chunks of similar length. A sharded model is run
+        once on all rows instead: its forwards are collective, and other processes would have other numbers of chunks.
         """
         everything = torch.arange(len(batch))
         if not self.sharded:
             moving = self.plan.objective.moves(batch)
-            batch = batch.trimmed(moving if len(moving) else everything[:1])  # one row at least, for a loss with a graph
+            # one row at least, for a loss with a graph
+            batch = batch.trimmed(moving if len(moving) else everything[:1])
         total = torch.zeros((), device=batch.advantages.device)
         entropies = []
         for part, logprobs, entropy in self._forwards(model, batch):
@@ -118,7 +129,8 @@ class PolicyTrainer(Resumable, Trainer):
 
     def _forwards(self, model: nn.Module, batch: Batch) -> Iterator[tuple[Batch, Tensor, Tensor]]:
         """Parts of the batch, with log-probabilities and entropies of their completions, both [part, seq]."""
-        policy: LanguageModel = model  # type: ignore[assignment]  # as accelerate wraps it: a forward has to go through that
+        # as accelerate wraps it: a forward has to go through that
+        policy: LanguageModel = model  # type: ignore[assignment]
         if not self.sharded and SharedPrompts.fit(policy, batch, self.balance):
             forwards: Forwards = SharedPrompts(policy, batch, self.temperature, self.replay, self.balance)
         else:
@@ -154,18 +166,22 @@ class PolicyTrainer(Resumable, Trainer):
     def _scored(self, batch: Batch, sampled: Sequence[Sampled]) -> Batch:
         """With what the policy, before its first update on them, and the reference make of the rollouts."""
         if self.plan.vllm:
-            # vLLM's log-probabilities are not quite the policy's: both are kept, and the objective weighs by their ratio.
+            # vLLM's log-probabilities are not quite the policy's: both are kept, and the objective weighs by their
+            # ratio.
             batch = replace(batch, sampler_logprobs=batch.logprobs)
         if self.replay:
             batch = self.replay.record(batch, sampled)
         elif self.plan.vllm:
             count = batch.completion_ids.shape[1]
             with torch.no_grad():
-                batch = replace(batch, logprobs=completion_logprobs(self.policy, batch.ids, batch.mask, count, self.temperature)[0])
+                batch = replace(
+                    batch, logprobs=completion_logprobs(self.policy, batch.ids, batch.mask, count, self.temperature)[0]
+                )
         return replace(batch, reference=self.reference.logprobs(batch)) if self.reference else batch
 
     def _count(self, batch: Batch, rewards: Tensor, advantages: Advantages) -> None:
-        """Count what the round's losses are divided by, and what the log tells of it. `rewards` [rollouts] are of all processes."""
+        """Count what the round's losses are divided by, and what the log tells of it. `rewards` [rollouts] are of all
+        processes."""
         lengths = self.accelerator.gather(batch.completion_mask.sum(dim=1))  # [rollouts]
         prompts = self.accelerator.gather(batch.prompt_mask.sum(dim=1))
         updates = self.accelerator.num_processes * self.plan.updates
@@ -178,7 +194,8 @@ class PolicyTrainer(Resumable, Trainer):
         }
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Trainer's, with the figures of a round beside the first loss that comes of it, and the entropy beside each."""
+        """Trainer's, with the figures of a round beside the first loss that comes of it, and the entropy beside
+        each."""
         if "loss" in logs:  # and not the summary that Trainer logs at the end
             logs = {**logs, **self.figures}
             self.figures = {}
@@ -215,22 +232,30 @@ class PolicyTrainer(Resumable, Trainer):
     def _drawing(self, tokenizer: Tokenizer) -> Drawing:
         plan = self.plan
         if plan.vllm:
-            engine = VllmEngine(self.policy, self.accelerator, tokenizer, plan.vllm, plan.sampling, plan.group_size, share_of(plan.rollouts))
-            return Drawing(engine, engine, tokenizer, plan.sampling, plan.group_size, plan.seed_parts, plan.open_thinking)
+            engine = VllmEngine(
+                self.policy, self.accelerator, tokenizer, plan.vllm, plan.sampling, plan.group_size,
+                share_of(plan.rollouts)
+            )
+            return Drawing(
+                engine, engine, tokenizer, plan.sampling, plan.group_size, plan.seed_parts, plan.open_thinking
+            )
         recorded = self.replay is not None and plan.replay == "rollout"
         made, source = native(self.policy, tokenizer, plan.rollout_dtype, recorded)
         return Drawing(made, source, tokenizer, plan.sampling, plan.group_size, plan.seed_parts, plan.open_thinking)
 
     def _check_dynamic(self) -> None:
         if self.dynamic and share_of(self.plan.rollouts) % self.plan.group_size:
-            raise StageError("dynamic sampling needs whole groups in every process: prompts_per_step is no multiple of their number")
+            raise StageError(
+                "dynamic sampling needs whole groups in every process: prompts_per_step is no multiple of their number"
+            )
         if self.dynamic and self.plan.vllm and self.accelerator.num_processes > 1:
             # trl's generate is a collective of all processes, which need not have as many groups without signal
             raise StageError("dynamic sampling with engine vllm is for one process")
 
 
 class _Steps(Dataset[dict[str, int]]):
-    """A row for each optimizer step of each process: Trainer counts by its dataset, and what is in a step we make ourselves."""
+    """A row for each optimizer step of each process: Trainer counts by its dataset, and what is in a step we make
+    ourselves."""
 
     def __init__(self, count: int) -> None:
         self.count = count

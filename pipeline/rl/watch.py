@@ -11,7 +11,8 @@ from pipeline.rl.rollouts.reward_function import RewardFunction
 
 
 class Watch(TrainerCallback):
-    """Logs a row for each round of rollouts, of which `updates` optimizer steps are made, `steps` times; and moves routers' biases."""
+    """Logs a row for each round of rollouts, of which `updates` optimizer steps are made, `steps` times; and moves
+    routers' biases."""
 
     def __init__(self, ctx: Context, steps: int, updates: int, reward: RewardFunction, balance: Balance) -> None:
         self.ctx, self.steps, self.updates, self.reward, self.balance = ctx, steps, updates, reward, balance
@@ -24,7 +25,9 @@ class Watch(TrainerCallback):
     def restore(self, state: JsonObject) -> None:
         self.last = state["last"]
 
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object) -> None:
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
+    ) -> None:
         self.balance.step()
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, float] | None = None,

@@ -33,7 +33,9 @@ def write(recipe: Recipe, step: Step, prints: Mapping[str, Fingerprint], made: M
         "artifact": str(store.path(step.name, fingerprint).resolve()), "events": str(events_file(run, step.name)),
         "lock": str(run.lock_file.resolve()), "token": token, "manifest": manifest,
         "sandbox_at_least": recipe.sandbox_at_least.name,
-        "checkpoints": {"folder": str(partial / "checkpoints"), "schedule": recipe.checkpoints.model_dump(), "inexact": inexact},
+        "checkpoints": {
+            "folder": str(partial / "checkpoints"), "schedule": recipe.checkpoints.model_dump(), "inexact": inexact
+        },
     })
     return partial / "job.json"
 
@@ -42,7 +44,9 @@ def events_file(run: RunFolder, name: str) -> Path:
     return (run.logs / f"{name}.events.jsonl").resolve()
 
 
-def _source(step: Step, reference: str, prints: Mapping[str, Fingerprint], made: Mapping[str, Artifact]) -> dict[str, Any]:
+def _source(
+    step: Step, reference: str, prints: Mapping[str, Fingerprint], made: Mapping[str, Artifact]
+) -> dict[str, Any]:
     source = step.sources[reference]
     if source.origin == "stage":
         return {"origin": "stage", "path": str(made[reference].path.resolve()), "fingerprint": prints[reference].digest}

@@ -17,15 +17,20 @@ SHOWN = 5
 def check(recipe: Recipe) -> str | None:
     """One line on what was compared; None where a recipe has no training data or no test problems that can be compared.
 
-    Compared are the problem sets that stages train on or draw traces from, and dataset files and datasets of the hub, with the
-    sets that stages measure on (see Stage.asks and eval.contamination). Not read: the generated web of `pretrain`, which is made
-    from training skeletons alone; what earlier stages make, since it comes from these same sets; what a model of the hub was
-    trained on. A set's train split that is measured on is meant to be what it is. Raises RecipeError, with pairs, where a test
-    problem is in the training data and the recipe does not say `leaks: tell`; InputError where a dataset cannot be downloaded.
+    Compared are the problem sets that stages train on or draw traces from, and dataset files and datasets of the hub,
+    with the sets that stages measure on (see Stage.asks and eval.contamination). Not read: the generated web of
+    `pretrain`, which is made from training skeletons alone; what earlier stages make, since it comes from these same
+    sets; what a model of the hub was trained on. A set's train split that is measured on is meant to be what it is.
+    Raises RecipeError, with pairs, where a test problem is in the training data and the recipe does not say `leaks:
+    tell`; InputError where a dataset cannot be downloaded.
     """
     asked = [use for step in recipe.steps.values() for use in step.config.asks(stage_seed(recipe.seed, step.name))]
-    tests = [text for use in _different(asked, "test") if not use.reference.endswith(":train") for text in _texts(recipe, use)]
-    trains = [text for use in _different(asked, "train") for text in _texts(recipe, use)] + list(_files(recipe)) if tests else []
+    tests = [
+        text for use in _different(asked, "test") if not use.reference.endswith(":train") for text in _texts(recipe, use)
+    ]
+    trains = [
+        text for use in _different(asked, "train") for text in _texts(recipe, use)
+    ] + list(_files(recipe)) if tests else []
     if not trains:
         return None
     index = TestTexts({text.name: text for text in tests}.values())

@@ -200,7 +200,9 @@ class Runner:
             metrics = artifact.manifest["metrics"]
             seconds = artifact.manifest["seconds"]
             self._keep(name, artifact)
-            self.run_folder.record(name, event="finished", seconds=seconds, metrics=metrics, artifact=artifact.path.name)
+            self.run_folder.record(
+                name, event="finished", seconds=seconds, metrics=metrics, artifact=artifact.path.name
+            )
             self._display.finished(name, seconds, metrics)
             return
         if self._stop:
@@ -237,7 +239,8 @@ class Runner:
                     running.done = row
 
     def _why(self, running: _Running, code: int) -> str:
-        if shutil.disk_usage(self.run_folder.path).free < _FULL:  # libraries have many words for it, and an event needs room too
+        # libraries have many words for it, and an event needs room too
+        if shutil.disk_usage(self.run_folder.path).free < _FULL:
             return f"No space left on device: free some for {self.run_folder.path.parent}; its last checkpoint is kept"
         if running.failure is None:
             how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"

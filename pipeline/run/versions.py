@@ -20,7 +20,8 @@ def versions() -> dict[str, str]:
 
 
 def hardware() -> str:
-    """What arithmetic is done on, as far as results depend on it: the vector instructions of a processor, or the GPU."""
+    """What arithmetic is done on, as far as results depend on it: the vector instructions of a processor, or the
+    GPU."""
     if "torch" not in sys.modules:  # nothing is computed then
         return platform.machine()
     import torch

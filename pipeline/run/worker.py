@@ -58,8 +58,8 @@ class WorkerContext:
         self.out = Path(job["out"])
         wanted = job["checkpoints"]
         self.checkpoints = Checkpoints(
-            Path(wanted["folder"]), self.out / METRICS, _facts(job), CheckpointSchedule(**wanted["schedule"]), note=self.note,
-            inexact=wanted["inexact"],
+            Path(wanted["folder"]), self.out / METRICS, _facts(job), CheckpointSchedule(**wanted["schedule"]),
+            note=self.note, inexact=wanted["inexact"],
         )
         self._sources: Mapping[str, Any] = job["sources"]
         self._events, self._main = events, main
@@ -187,7 +187,8 @@ def _runner_lives(lock: Path, token: str) -> bool:
 
 
 def _die_with_runner(lock: Path, token: str) -> None:
-    """End this process group when the run's lock no longer has the runner's token, so that no orphan goes on writing."""
+    """End this process group when the run's lock no longer has the runner's token, so that no orphan goes on
+    writing."""
 
     def watch() -> None:
         while _runner_lives(lock, token):

@@ -12,8 +12,8 @@ from pipeline.stages.sft import Training
 class Distill(Training):
     """Train a student on a teacher's filtered traces: sequence-level distillation (Kim and Rush 2016).
 
-    Teacher and student need no common tokenizer, since the traces are text. Distillation on the teacher's probabilities is
-    left out: the paper's students were trained on traces alone.
+    Teacher and student need no common tokenizer, since the traces are text. Distillation on the teacher's probabilities
+    is left out: the paper's students were trained on traces alone.
     """
 
     kind: ClassVar[str] = "distill"

@@ -33,11 +33,15 @@ class Evaluate(Stage):
     max_completion_tokens: int = Field(default=64, ge=1)
     top_p: float = Field(default=1.0, gt=0, le=1, description="draw from the likeliest tokens of so much probability")
     top_k: int = Field(default=0, ge=0, description="draw from so many of the likeliest tokens; 0 is all of them")
-    min_p: float = Field(default=0.0, ge=0, lt=1, description="draw from tokens with this share of the likeliest one's probability")
+    min_p: float = Field(
+        default=0.0, ge=0, lt=1, description="draw from tokens with this share of the likeliest one's probability"
+    )
     template: Literal["auto", "chat", "r1", "qa"] = "auto"
     open_thinking: bool = False
     shots: int = Field(default=0, ge=0, description="worked examples before the question, from the set's train split")
-    thinking_budget: int | None = Field(default=None, ge=1, description="tokens after which thinking is closed by force")
+    thinking_budget: int | None = Field(
+        default=None, ge=1, description="tokens after which thinking is closed by force"
+    )
 
     def asks(self, seed: int) -> list[Asks]:
         return [Asks(reference, self.problems_each, 0, "test") for reference in self.problems if self.models]
@@ -73,7 +77,9 @@ class Evaluate(Stage):
         model, tokenizer = pretrained.load(ctx.path(reference))
         label = ctx.label(reference)
         engine = engine_for(model, tokenizer)
-        report: dict[str, Any] = {"parameters": pretrained.parameters(model), "problems": {}, "protocol": {}, "tokens": 0}
+        report: dict[str, Any] = {
+            "parameters": pretrained.parameters(model), "problems": {}, "protocol": {}, "tokens": 0
+        }
         total = len(self.models) * len(self.problems)
         names = set_names(self.problems)
         pieces = ctx.checkpoints.pieces()

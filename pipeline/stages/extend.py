@@ -31,9 +31,10 @@ class Phase(BaseModel):
 class Extend(Stage):
     """Extend a model's context in phases, as DeepSeek-V3 did from 4K to 32K to 128K (arXiv 2412.19437, section 4.3).
 
-    `scaling` is what transformers' `rope_parameters` take besides the theta (YaRN: arXiv 2309.00071); without it positions
-    are only trained further, as a control. A share of every batch stays as short as before, so that short skill is kept.
-    Trains on `data` (rows of prompt and completion, or of text) where given, on the synthetic web otherwise.
+    `scaling` is what transformers' `rope_parameters` take besides the theta (YaRN: arXiv 2309.00071); without it
+    positions are only trained further, as a control. A share of every batch stays as short as before, so that short
+    skill is kept. Trains on `data` (rows of prompt and completion, or of text) where given, on the synthetic web
+    otherwise.
     """
 
     kind: ClassVar[str] = "extend"

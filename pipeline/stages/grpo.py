@@ -44,9 +44,9 @@ class Grpo(Stage):
     """Group-relative policy optimization (Shao et al. 2024, arXiv 2402.03300; DeepSeek-R1, arXiv 2501.12948).
 
     A step samples `group_size` rollouts of each of `prompts_per_step` problems, rewards them by the rubric, and makes
-    `updates_per_step` optimizer steps on them. There is no value model and, with `beta` 0, no reference model. Before any
-    step, `gate` rollouts a problem are drawn on a few of the stage's own prompts: where hardly any problem is ever solved,
-    there is nothing to amplify, and the stage says so.
+    `updates_per_step` optimizer steps on them. There is no value model and, with `beta` 0, no reference model. Before
+    any step, `gate` rollouts a problem are drawn on a few of the stage's own prompts: where hardly any problem is ever
+    solved, there is nothing to amplify, and the stage says so.
     """
 
     kind: ClassVar[str] = "grpo"
@@ -69,7 +69,8 @@ class Grpo(Stage):
     clip_high: float | None = Field(default=None, gt=0, description="DAPO's 0.28 (arXiv 2503.14476), GSPO's 4e-4")
     scale: Literal["group", "batch", "none"] = "group"
     importance: Literal["token", "sequence"] | None = Field(
-        default=None, description="ratios of tokens, the default for dense models, or of sequences (GSPO, arXiv 2507.18071)"
+        default=None,
+        description="ratios of tokens, the default for dense models, or of sequences (GSPO, arXiv 2507.18071)"
     )
     temperature: float = Field(default=1.0, gt=0)
     max_completion_tokens: int = Field(default=64, ge=1)
@@ -77,16 +78,22 @@ class Grpo(Stage):
     gate: int = Field(default=16, ge=0, description="rollouts a problem before training; 0 skips the check")
     gate_at_least: float = Field(default=0.2, ge=0, le=1, description="least share of problems solved once in them")
     dynamic_sampling: int = Field(
-        default=0, ge=0, description="times in a step that groups without signal give way to other problems (DAPO, arXiv 2503.14476)"
+        default=0, ge=0,
+        description="times in a step that groups without signal give way to other problems (DAPO, arXiv 2503.14476)"
     )
     balance: Balancing = Balancing()
     replay: Literal["rollout", "policy", "off"] | None = Field(
-        default=None, description="whose experts training takes: the rollouts' (R3, the default), the old policy's (R2, with vLLM), or the "
+        default=None,
+        description="whose experts training takes: the rollouts' (R3, the default), the old policy's (R2, with vLLM), or the "
                                   "router's"
     )
-    engine: Literal["native", "vllm"] = Field(default="native", description="what makes rollouts; vllm is trl's, and not resumed exactly")
+    engine: Literal["native", "vllm"] = Field(
+        default="native", description="what makes rollouts; vllm is trl's, and not resumed exactly"
+    )
     vllm: Vllm = Vllm()
-    rollout_dtype: Literal["float32", "bfloat16"] | None = Field(default=None, description="precision of rollouts; the policy's")
+    rollout_dtype: Literal["float32", "bfloat16"] | None = Field(
+        default=None, description="precision of rollouts; the policy's"
+    )
     lora: Lora | None = Field(default=None, description="train adapters alone, and merge them at the end")
 
     @model_validator(mode="after")
@@ -126,8 +133,11 @@ class Grpo(Stage):
 
         known = {problem.id: problem for problem in problems}
         visits = self._visits(problems, ctx.seed, self.steps * (1 + self.dynamic_sampling))
-        planned = self.steps * self.prompts_per_step  # visits after these are what dynamic sampling may put in their place
-        dynamic = DynamicSampling(self.dynamic_sampling, own(visits[planned:]), self.group_size) if self.dynamic_sampling else None
+        # visits after these are what dynamic sampling may put in their place
+        planned = self.steps * self.prompts_per_step
+        dynamic = DynamicSampling(
+            self.dynamic_sampling, own(visits[planned:]), self.group_size
+        ) if self.dynamic_sampling else None
         with (
             RewardFunction(known, self.reward, tokenizer, THINK if self.open_thinking else "") as reward,
             lora.adapted(model, self.lora, ctx, self.model),
@@ -135,7 +145,9 @@ class Grpo(Stage):
             balance = Balance(model, self.balance)
             watch = Watch(ctx, self.steps, self.updates_per_step, reward, balance)
             plan = self._plan(ctx, mixture=bool(balance.routers))
-            trainer = PolicyTrainer(model, tokenizer, self._arguments(ctx), plan, visits[:planned], reward, balance, dynamic)
+            trainer = PolicyTrainer(
+                model, tokenizer, self._arguments(ctx), plan, visits[:planned], reward, balance, dynamic
+            )
             trainer.add_callback(watch)
             watch.parts = [part for part in (trainer.replay, dynamic) if part]
             trainer.train_with(ctx.checkpoints, reward=reward, balance=balance, watch=watch)
@@ -205,7 +217,9 @@ class Grpo(Stage):
             bf16=torch.cuda.is_available(),
         )
 
-    def _check_gate(self, ctx: Context, model: "LanguageModel", tokenizer: "Tokenizer", problems: list[Problem]) -> dict[str, float]:
+    def _check_gate(
+        self, ctx: Context, model: "LanguageModel", tokenizer: "Tokenizer", problems: list[Problem]
+    ) -> dict[str, float]:
         """pass@1 and pass@gate on the first prompts; raises StageError where there is nothing to amplify."""
         if not self.gate:
             return {}

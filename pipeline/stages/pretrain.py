@@ -26,11 +26,13 @@ class Lesson(BaseModel):
 class Pretrain(Stage):
     """Train a new transformers model on the synthetic web.
 
-    The rate follows a cosine over `steps`. If the probe (the share of correct traces that the model would write itself, on
-    training-side problems) is then below `probe_at_least` in some family, rounds of `more_steps` follow, `rounds` at most.
+    The rate follows a cosine over `steps`. If the probe (the share of correct traces that the model would write itself,
+    on training-side problems) is then below `probe_at_least` in some family, rounds of `more_steps` follow, `rounds` at
+    most.
 
-    The rates are low for Muon, and have to be: a model of the quickstart's size that is shown nothing but three pairs of a verb and
-    a number, and asked for the number of a verb, learns it in 200 steps at 5e-3 and 1e-3, and not in 300 at 2e-2 and 3e-3.
+    The rates are low for Muon, and have to be: a model of the quickstart's size that is shown nothing but three pairs
+    of a verb and a number, and asked for the number of a verb, learns it in 200 steps at 5e-3 and 1e-3, and not in 300
+    at 2e-2 and 3e-3.
     """
 
     kind: ClassVar[str] = "pretrain"
@@ -44,7 +46,9 @@ class Pretrain(Stage):
     steps: int = Field(ge=1, description="optimizer steps")
     more_steps: int = Field(default=200, ge=1, description="steps of a further round")
     rounds: int = Field(default=3, ge=0, description="the most further rounds")
-    lessons: list[Lesson] = Field(default_factory=list, description="what comes first, before `corpus`; part of `steps`")
+    lessons: list[Lesson] = Field(
+        default_factory=list, description="what comes first, before `corpus`; part of `steps`"
+    )
     batch_size: int = Field(default=32, ge=1)
     learning_rate: float = Field(default=5e-3, gt=0, description="of matrices, by Muon")
     adam_learning_rate: float = Field(default=1e-3, gt=0, description="of everything else, by AdamW")
@@ -57,7 +61,9 @@ class Pretrain(Stage):
     def _check_balance(self) -> "Pretrain":
         family = self.architecture.get("model_type")
         if self.balance.wanted() and family not in FAMILIES:
-            raise ValueError(f"balance.{self.balance.wanted()[0]}: {family} models have no experts to balance; leave it out")
+            raise ValueError(
+                f"balance.{self.balance.wanted()[0]}: {family} models have no experts to balance; leave it out"
+            )
         return self
 
     def run(self, ctx: Context) -> Metrics:

@@ -37,7 +37,9 @@ class Sample(Stage):
     temperature: float = Field(default=1.0, ge=0)
     top_p: float = Field(default=1.0, gt=0, le=1, description="draw from the likeliest tokens of so much probability")
     top_k: int = Field(default=0, ge=0, description="draw from so many of the likeliest tokens; 0 is all of them")
-    min_p: float = Field(default=0.0, ge=0, lt=1, description="draw from tokens with this share of the likeliest one's probability")
+    min_p: float = Field(
+        default=0.0, ge=0, lt=1, description="draw from tokens with this share of the likeliest one's probability"
+    )
     max_completion_tokens: int = Field(default=64, ge=1)
     open_thinking: bool = False
 
@@ -53,7 +55,9 @@ class Sample(Stage):
         from pipeline.models import pretrained
 
         model, tokenizer = pretrained.load(ctx.path(self.model))
-        problems = [p for reference in self.problems for p in load(reference, self.problems_each, ctx.seed, base=self._folder)]
+        problems = [
+            p for reference in self.problems for p in load(reference, self.problems_each, ctx.seed, base=self._folder)
+        ]
         rollouts = collect(
             engine_for(model, tokenizer),
             tokenizer,
@@ -78,7 +82,9 @@ class Sample(Stage):
         with (ctx.out / "data.jsonl").open("w") as file:
             for rollout in rows:
                 record = {"prompt": rollout.problem.prompt, "completion": rollout.completion.text}
-                file.write(json.dumps({**record, "problem": rollout.problem.id, "family": rollout.problem.family}) + "\n")
+                file.write(
+                    json.dumps({**record, "problem": rollout.problem.id, "family": rollout.problem.family}) + "\n"
+                )
         ctx.note(f"kept {len(rows)} of {len(rollouts)} rollouts; dropped: {dict(dropped)}")
         return {
             "rollouts": len(rollouts),

@@ -11,7 +11,8 @@ from pipeline.store.store import Store
 
 
 def unneeded(runs: Path) -> list[Path]:
-    """Artifacts that no run links to and no run's recipe would use, and unfinished ones that no recipe would go on with.
+    """Artifacts that no run links to and no run's recipe would use, and unfinished ones that no recipe would go on
+    with.
 
     A run whose recipe can no longer be read keeps what it links to. What is being made now is left alone.
     """
@@ -41,4 +42,6 @@ def _being_made(path: Path, store: Store) -> bool:
 
 def size(path: Path) -> int:
     """Bytes of a file, or of all files under a folder."""
-    return path.stat().st_size if path.is_file() else sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    return path.stat().st_size if path.is_file() else sum(
+        file.stat().st_size for file in path.rglob("*") if file.is_file()
+    )

@@ -18,7 +18,9 @@ def model_of(reference: str) -> tuple[Path | str, str]:
         return path, path.name
     if reference.count("/") == 1 and not reference.startswith((".", "/", "~")):
         return reference, reference.rpartition("/")[2]
-    raise CommandError(f"there is no model at {reference!r}; give a folder, RUN:STAGE (runs/quickstart:student) or a hub id")
+    raise CommandError(
+        f"there is no model at {reference!r}; give a folder, RUN:STAGE (runs/quickstart:student) or a hub id"
+    )
 
 
 def _of_run(run: Path, stage: str) -> tuple[Path, str]:

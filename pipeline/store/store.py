@@ -1,4 +1,5 @@
-"""Artifacts on disk: RUNS/artifacts/NAME-FP10/ exists only when whole, RUNS/artifacts/.partial/NAME-FP10/ until then."""
+"""Artifacts on disk: RUNS/artifacts/NAME-FP10/ exists only when whole, RUNS/artifacts/.partial/NAME-FP10/ until
+then."""
 
 import json
 import shutil
@@ -48,7 +49,8 @@ class Store:
         return self.artifacts / f"{name}-{fingerprint.short}"
 
     def partial(self, name: str, fingerprint: Fingerprint) -> Path:
-        """Where the artifact is being made: `out/` becomes it, checkpoints may lie beside. Kept for the next attempt."""
+        """Where the artifact is being made: `out/` becomes it, checkpoints may lie beside. Kept for the next
+        attempt."""
         return self.unfinished / f"{name}-{fingerprint.short}"
 
     def find(self, name: str, fingerprint: Fingerprint) -> Artifact | None:

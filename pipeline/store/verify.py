@@ -9,7 +9,8 @@ from pipeline.store.store import MANIFEST
 
 
 def faults_of_run(run: RunFolder) -> dict[str, list[str]]:
-    """What is wrong with each artifact that the ledger says was finished or reused, by stage; empty lists where all is well.
+    """What is wrong with each artifact that the ledger says was finished or reused, by stage; empty lists where all is
+    well.
 
     Stages that the recipe no longer has are left out.
     """

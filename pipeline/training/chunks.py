@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 
 TOKENS = 256
-"""What a further chunk costs besides its tokens, in tokens: forward and backward of few rows spend it in Python and small kernels.
-Measured on two cores with models of 1M to 10M parameters."""
+"""What a further chunk costs besides its tokens, in tokens: forward and backward of few rows spend it in Python and
+small kernels. Measured on two cores with models of 1M to 10M parameters."""
 
 
 def chunks(lengths: Sequence[int], overhead: int = TOKENS) -> list[list[int]]:
-    """Places of `lengths` in chunks, shortest first, that cost least: a chunk costs its rows times its longest, plus `overhead`.
+    """Places of `lengths` in chunks, shortest first, that cost least: a chunk costs its rows times its longest, plus
+    `overhead`.
 
     Depends on the lengths alone. The best split of sorted lengths, by dynamic programming over where a chunk ends.
     """

@@ -1,7 +1,8 @@
 """Log-probabilities of tokens under a model in training: from logits held at once where these are few, else trl's way.
 
-trl 1.x (#7077) computes them in tiles of the vocabulary, whose logits it makes once more in the backward. That saves memory. Without
-Triton, on CPUs, it is torch operations over every position, prompts and padding too, and took a quarter of a GRPO step.
+trl 1.x (#7077) computes them in tiles of the vocabulary, whose logits it makes once more in the backward. That saves
+memory. Without Triton, on CPUs, it is torch operations over every position, prompts and padding too, and took a quarter
+of a GRPO step.
 """
 
 import contextlib
@@ -16,12 +17,14 @@ from trl.trainer.utils import add_fused_lm_head
 from eval.language_model import LanguageModel
 
 LOGITS = 2**26
-"""Most logits that are held at once, of fp32: a quarter of a GiB, and about three times that with what the backward needs."""
+"""Most logits that are held at once, of fp32: a quarter of a GiB, and about three times that with what the backward
+needs."""
 
 
 @contextlib.contextmanager
 def fused_head(model: LanguageModel, temperature: float) -> Iterator[None]:
-    """While this lasts the model can be asked for log-probabilities at this temperature without its logits (trl's tiles).
+    """While this lasts the model can be asked for log-probabilities at this temperature without its logits (trl's
+    tiles).
 
     trl sets `forward` on the instance; afterwards the model has the forward of its class again.
     """
@@ -31,21 +34,22 @@ def fused_head(model: LanguageModel, temperature: float) -> Iterator[None]:
 
 
 def token_logprobs(model: LanguageModel, batch: Mapping[str, Tensor]) -> Tensor:
-    """Of every token of `input_ids` [rows, seq] after the first, [rows, seq - 1]; `labels` [rows, seq] are -100 where the value
-    is to be 0. A model with too many logits must have a `fused_head` (trl's SFTTrainer gives it one)."""
+    """Of every token of `input_ids` [rows, seq] after the first, [rows, seq - 1]; `labels` [rows, seq] are -100 where
+    the value is to be 0. A model with too many logits must have a `fused_head` (trl's SFTTrainer gives it one)."""
     ids, mask, labels = batch["input_ids"], batch["attention_mask"], batch["labels"]
     if not few(model, ids, ids.shape[1]):
         return _fused(model, ids, mask, labels)[0]
-    logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1].float()  # [rows, seq - 1, vocabulary]
+    # [rows, seq - 1, vocabulary]
+    logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1].float()
     return -F.cross_entropy(logits.flatten(0, 1), labels[:, 1:].flatten(), reduction="none").view(len(ids), -1)
 
 
 def completion_logprobs(
     model: LanguageModel, ids: Tensor, mask: Tensor, count: int, temperature: float
 ) -> tuple[Tensor, Tensor]:
-    """Of the last `count` tokens of ids [rows, seq]: log-probabilities and entropies, both [rows, count] and 0 where `mask`
-    [rows, seq] is. Entropies are for the log and have no gradient. A model with too many logits must have a `fused_head` of
-    this temperature."""
+    """Of the last `count` tokens of ids [rows, seq]: log-probabilities and entropies, both [rows, count] and 0 where
+    `mask` [rows, seq] is. Entropies are for the log and have no gradient. A model with too many logits must have a
+    `fused_head` of this temperature."""
     if not few(model, ids, count):
         labels = ids.masked_fill(mask == 0, -100)
         labels[:, :-count] = -100
@@ -58,8 +62,8 @@ def completion_logprobs(
 
 
 def of_logits(logits: Tensor, ids: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """Log-probabilities of ids [rows, seq] under logits [rows, seq, vocabulary], and entropies, which have no gradient; both
-    [rows, seq]."""
+    """Log-probabilities of ids [rows, seq] under logits [rows, seq, vocabulary], and entropies, which have no gradient;
+    both [rows, seq]."""
     every = (logits.float() / temperature).log_softmax(dim=-1)
     with torch.no_grad():
         entropies = every.exp().mul_(every).sum(dim=-1).neg_()
@@ -67,7 +71,8 @@ def of_logits(logits: Tensor, ids: Tensor, temperature: float) -> tuple[Tensor, 
 
 
 def few(model: LanguageModel, ids: Tensor, count: int) -> bool:
-    """Whether the logits of `count` tokens of each of the rows of ids [rows, seq] are held at once: on CPUs, up to `LOGITS`."""
+    """Whether the logits of `count` tokens of each of the rows of ids [rows, seq] are held at once: on CPUs, up to
+    `LOGITS`."""
     config = extract_model_from_parallel(model).config  # of a model that accelerate may have wrapped
     return ids.device.type == "cpu" and len(ids) * count * config.get_text_config().vocab_size <= LOGITS
 

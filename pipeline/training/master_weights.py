@@ -1,4 +1,5 @@
-"""Training of weights in half precision through copies in full precision (Micikevicius et al. 2018, arXiv 1710.03740, section 3.1)."""
+"""Training of weights in half precision through copies in full precision (Micikevicius et al. 2018, arXiv 1710.03740,
+section 3.1)."""
 
 import os
 from collections.abc import Callable
@@ -14,10 +15,10 @@ HALVES = (torch.bfloat16, torch.float16)
 class MasterWeights(Optimizer):
     """An optimizer whose parameters in half precision are moved through fp32 copies, which are part of its state.
 
-    A learning rate of 1e-6 moves a weight by less than bfloat16 resolves, so without copies nothing is learned and nothing complains:
-    Trainer's `bf16` is autocast alone and makes none (trl #6005).
-    Gradients are made fp32 at each step; parameters that are fp32 are left to `inner`. Loss scaling for float16 is left out: models are
-    trained in bfloat16, whose range is that of fp32.
+    A learning rate of 1e-6 moves a weight by less than bfloat16 resolves, so without copies nothing is learned and
+    nothing complains: Trainer's `bf16` is autocast alone and makes none (trl #6005). Gradients are made fp32 at each
+    step; parameters that are fp32 are left to `inner`. Loss scaling for float16 is left out: models are trained in
+    bfloat16, whose range is that of fp32.
     """
 
     def __init__(self, inner: Optimizer) -> None:
@@ -29,7 +30,8 @@ class MasterWeights(Optimizer):
         self._copied = False
 
     def copies(self) -> list[tuple[Tensor, Tensor]]:
-        """(parameter, its copy) of every one in half precision. They are made when first needed: by then models are on their device."""
+        """(parameter, its copy) of every one in half precision. They are made when first needed: by then models are on
+        their device."""
         if not self._copied:
             for group, trained in zip(self.param_groups, self.trained, strict=True):
                 group["params"] = [_copy(one) if one.dtype in HALVES else one for one in trained]
@@ -71,8 +73,8 @@ class MasterWeights(Optimizer):
 
 
 def with_masters(optimizer: Optimizer) -> Optimizer:
-    """`optimizer`, with fp32 copies of what it trains in half precision; itself where that is nothing, and under DeepSpeed and FSDP,
-    which keep copies of their own."""
+    """`optimizer`, with fp32 copies of what it trains in half precision; itself where that is nothing, and under
+    DeepSpeed and FSDP, which keep copies of their own."""
     sharded = any(os.environ.get(f"ACCELERATE_USE_{name}") == "true" for name in ("DEEPSPEED", "FSDP"))
     halves = any(one.dtype in HALVES for group in optimizer.param_groups for one in group["params"])
     return MasterWeights(optimizer) if halves and not sharded else optimizer

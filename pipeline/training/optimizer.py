@@ -64,12 +64,16 @@ class Muon(torch.optim.Optimizer):
 
 
 def _is_matrix(name: str, parameter: Tensor) -> bool:
-    """Whether Muon is for this parameter: matrices (fused ones too), but no embeddings, heads, routers or adapters' halves."""
-    return parameter.ndim >= 2 and not any(part in name for part in ("embed", "lm_head", ".gate.weight", "router", ".lora_"))
+    """Whether Muon is for this parameter: matrices (fused ones too), but no embeddings, heads, routers or adapters'
+    halves."""
+    return parameter.ndim >= 2 and not any(
+        part in name for part in ("embed", "lm_head", ".gate.weight", "router", ".lora_")
+    )
 
 
 def orthogonalize(matrix: Tensor, steps: int = 5) -> Tensor:
-    """The nearest matrix with singular values around 1, for [rows, columns] or [matrices, rows, columns], by Newton-Schulz iteration."""
+    """The nearest matrix with singular values around 1, for [rows, columns] or [matrices, rows, columns], by
+    Newton-Schulz iteration."""
     a, b, c = NEWTON_SCHULZ
     tall = matrix.shape[-2] > matrix.shape[-1]
     if tall:

@@ -41,7 +41,9 @@ def trace_probe(model: Any, tokenizer: Any) -> Callable[[], dict[str, float]]:
         shares = {}
         with torch.no_grad():
             for family, batch in batches.items():
-                logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False).logits
+                logits = model(
+                    input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False
+                ).logits
                 missed = (logits[:, :-1].argmax(-1) != batch["input_ids"][:, 1:]) & (batch["weights"][:, 1:] > 0)
                 shares[family] = 1.0 - missed.any(dim=1).float().mean().item()
         model.train(training)

@@ -18,7 +18,8 @@ _TRAINED = "trained.pt"  # what can change of a model that is trained in part
 
 
 class Stateful(Protocol):
-    """Something beside a trainer that goes on with it. A state is made of tensors, numbers, strings, and lists and dicts."""
+    """Something beside a trainer that goes on with it. A state is made of tensors, numbers, strings, and lists and
+    dicts."""
 
     def state(self) -> dict[str, Any]: ...
     def restore(self, state: dict[str, Any]) -> None: ...
@@ -29,13 +30,13 @@ class Resumable(Trainer):
 
     What the Trainer saves itself (optimizer, scheduler, counters, every random stream) is left to it. Beside that:
 
-    - checkpoints are whole or not there, are made on a schedule or when asked to stop, and hold `own_state` and the states of
-      what was given to `train_with`;
+    - checkpoints are whole or not there, are made on a schedule or when asked to stop, and hold `own_state` and the
+      states of what was given to `train_with`;
     - fused experts are loaded back. Trainer's own loading skips them without an error, since a file names each expert's
       tensors and the model one tensor for all of them (transformers #48805);
     - of a model that is trained in part (adapters), the checkpoint is that part: the rest is where it was loaded from;
-    - the data has to be one epoch in a fixed order, as long as the training: what a sampler has drawn for later epochs is in no
-      checkpoint (trl's RepeatSampler begins anew after a resumption).
+    - the data has to be one epoch in a fixed order, as long as the training: what a sampler has drawn for later epochs
+      is in no checkpoint (trl's RepeatSampler begins anew after a resumption).
     """
 
     checkpoints: Checkpoints | None = None
@@ -49,7 +50,8 @@ class Resumable(Trainer):
         """Take back what `own_state` gave."""
 
     def train_with(self, checkpoints: Checkpoints, **beside: Stateful) -> None:
-        """Train to the end, from the last checkpoint where there is one. Raises StageStopped when asked to stop before the end."""
+        """Train to the end, from the last checkpoint where there is one. Raises StageStopped when asked to stop before
+        the end."""
         self.checkpoints, self.beside = checkpoints, beside
         saving = _Saving(checkpoints)
         self.add_callback(saving)
@@ -88,7 +90,8 @@ class Resumable(Trainer):
 
     @property
     def sharded(self) -> bool:
-        """Whether weights or their optimizer may lie in parts on several processes, which then run forwards together: as many each."""
+        """Whether weights or their optimizer may lie in parts on several processes, which then run forwards together:
+        as many each."""
         return bool(self.is_fsdp_enabled or self.is_deepspeed_enabled)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
@@ -99,7 +102,8 @@ class Resumable(Trainer):
                 audit.check(self.model, output_dir, "after a checkpoint")
         elif self.args.should_save:
             Path(output_dir).mkdir(exist_ok=True)
-            part = {name: value for name, value in self.model.state_dict().items() if name not in frozen}  # buffers move too
+            # buffers move too
+            part = {name: value for name, value in self.model.state_dict().items() if name not in frozen}
             torch.save(part, Path(output_dir) / _TRAINED)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
@@ -115,7 +119,8 @@ class Resumable(Trainer):
 def load_exactly(model: Any, folder: str) -> None:
     """Load every parameter and persistent buffer of a transformers model from a folder that it was saved to.
 
-    Goes through `from_pretrained`, which fuses experts as it should. Raises StageError where the model is not what was saved.
+    Goes through `from_pretrained`, which fuses experts as it should. Raises StageError where the model is not what was
+    saved.
     """
     saved = type(model).from_pretrained(folder, dtype="auto").state_dict()
     model.load_state_dict(saved, strict=True)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 class Schedule:
     """Warm-up, then a cosine to `floor` over `steps`; then, where more is asked for, rounds of `more` steps each.
 
-    A further round is a cosine too, from `restart` of the peak: training that was not enough goes on without being planned
-    longer from the start, which would change every step of it.
+    A further round is a cosine too, from `restart` of the peak: training that was not enough goes on without being
+    planned longer from the start, which would change every step of it.
     """
 
     steps: int

@@ -40,13 +40,15 @@ LOG_EVERY = 10  # steps
 
 
 class WeightedTrainer(Resumable, SFTTrainer):
-    """SFTTrainer whose loss is the weighted mean of the token losses, over rows in the order given, and the auxiliary losses of
-    `balance`; trl's own, which some families' configs switch on, is off."""
+    """SFTTrainer whose loss is the weighted mean of the token losses, over rows in the order given, and the auxiliary
+    losses of `balance`; trl's own, which some families' configs switch on, is off."""
 
     # Trainer divides by the accumulation steps itself then, as it must for a mean over one micro-batch
     model_accepts_loss_kwargs = False
 
-    def __init__(self, *args: Any, model: Any, balance: Balance, losses: list[torch.Tensor] | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, model: Any, balance: Balance, losses: list[torch.Tensor] | None = None, **kwargs: Any
+    ) -> None:
         """`losses` takes the loss of every step, without the auxiliary ones."""
         before = model.config.to_dict()
         super().__init__(*args, model=model, **kwargs)
@@ -57,9 +59,11 @@ class WeightedTrainer(Resumable, SFTTrainer):
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         return torch.utils.data.SequentialSampler(self.train_dataset if train_dataset is None else train_dataset)
 
-    def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
-        """The loss of a batch [batch, seq], run in chunks of similar length without the columns that are padding in each;
-        as a whole where the model is sharded, since processes would have unequal numbers of chunks."""
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """The loss of a batch [batch, seq], run in chunks of similar length without the columns that are padding in
+        each; as a whole where the model is sharded, since processes would have unequal numbers of chunks."""
         lengths = inputs["attention_mask"].sum(dim=1)
         total = torch.zeros((), device=lengths.device)
         for rows in [list(range(len(lengths)))] if self.sharded else chunks(lengths.tolist()):
@@ -76,7 +80,8 @@ class _Watch(TrainerCallback):
 
     def __init__(self, ctx: Context, balance: Balance, plan: Plan, probe: "Probe | None") -> None:
         self.ctx, self.balance, self.plan, self.probe = ctx, balance, plan, probe
-        self.losses: list[torch.Tensor] = []  # since the last row of the log; the Trainer's own sum is in none of its checkpoints
+        # since the last row of the log; the Trainer's own sum is in none of its checkpoints
+        self.losses: list[torch.Tensor] = []
         self.loss: float | None = None
         self.figures: dict[str, float] = {}
 

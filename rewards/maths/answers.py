@@ -31,7 +31,8 @@ class Words:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Several answers. kind: "(" tuple or open interval, "[" list or closed interval, "{" set, ":" ratio, "" written bare.
+    """Several answers. kind: "(" tuple or open interval, "[" list or closed interval, "{" set, ":" ratio, "" written
+    bare.
 
     A ratio is kept by what its first part has to be multiplied with to give the others.
     """
@@ -65,7 +66,10 @@ class Clock:
 Answer = Number | Words | Group | Region | Equation | Matrix | Clock
 
 _RELATION = re.compile(r"[<>≤≥]")
-_MATRIX = re.compile(r"^[(\[]?\\begin\s*\{([pbBv]?)(?:matrix|array)\}(?:\{[lcr|]*\})?(.*)\\end\s*\{\1(?:matrix|array)\}[)\]]?$", re.DOTALL)
+_MATRIX = re.compile(
+    r"^[(\[]?\\begin\s*\{([pbBv]?)(?:matrix|array)\}(?:\{[lcr|]*\})?(.*)\\end\s*\{\1(?:matrix|array)\}[)\]]?$",
+    re.DOTALL
+)
 _LETTER = r"\\?[A-Za-zα-ωπ]"
 _NAME = (
     rf"{_LETTER}\w*(?:_\{{?\w+\}}?)?|\\text ?\{{[^{{}}]*\}}|[A-Za-z](?:\^\{{-1\}}|'+)?\((?:[A-Za-z]|-?\d+)\)"
@@ -74,7 +78,9 @@ _NAME = (
 _ASSIGNED = re.compile(rf"^({_NAME})\s*(?:=|∈|:(?!\s*\d))\s*(.*)$")
 _SHORT = re.compile(rf"{_LETTER}(?:_\{{?\w+\}}?)?")
 _CHOICE = re.compile(r"(?:\(([A-H])\)|([A-H])[).:]) +(?![-+*/^=])(?!.*(?:\([A-H]\)|\b[A-H][).:])).+")
-_ALL_SUCH = re.compile(r"⦃ ?[a-z] ?(?:∈ ?(?:\\mathbb ?(?:\{R\}|R)) ?)?[|:]((?:[^|:]|\|[^|]+\|)*[<>≤≥](?:[^|:]|\|[^|]+\|)*)⦄")
+_ALL_SUCH = re.compile(
+    r"⦃ ?[a-z] ?(?:∈ ?(?:\\mathbb ?(?:\{R\}|R)) ?)?[|:]((?:[^|:]|\|[^|]+\|)*[<>≤≥](?:[^|:]|\|[^|]+\|)*)⦄"
+)
 """{x : x < 3} is what it bounds x to."""
 _OPTION = re.compile(r"(?:\\text\s*\{)?(?:option|choice|answer)\s*:?\s*\}?\s*\(?([A-H])\)?\}?", re.IGNORECASE)
 _COUNTING = (
@@ -161,16 +167,21 @@ def _exact(text: str) -> str:
     if "=" not in left and re.fullmatch(_NAME, left.strip()):
         return f"{left} = {others[0]}"
     exact, near = number(left.rpartition("=")[2].strip()), number(others[0].strip())
-    if exact.value is None or near.value is None or abs(real_value(exact.value) / real_value(near.value) - 1) > Decimal("0.01"):
+    if exact.value is None or near.value is None or abs(
+        real_value(exact.value) / real_value(near.value) - 1
+    ) > Decimal("0.01"):
         raise Malformed("approximations that are none")
     return left
 
 
 def _lone(answers: Iterator[Answer]) -> Iterator[Answer]:
-    """The answers, and where one is a set of a single number that number too: it is how some write their only solution."""
+    """The answers, and where one is a set of a single number that number too: it is how some write their only
+    solution."""
     for answer in answers:
         yield answer
-        if isinstance(answer, Group) and answer.kind == "{" and len(answer.items) == 1 and isinstance(answer.items[0], Number):
+        if isinstance(answer, Group) and answer.kind == "{" and len(answer.items) == 1 and isinstance(
+            answer.items[0], Number
+        ):
             yield answer.items[0]
 
 

@@ -1,7 +1,7 @@
 """One spelling for answers that mean the same: LaTeX commands, Unicode signs and plain text become few plain signs.
 
-Set braces are written as ⦃ ⦄, a dollar amount as §, words as \\text{..}; what remains of LaTeX is \\frac, \\sqrt, \\binom,
-\\overline, functions and environments.
+Set braces are written as ⦃ ⦄, a dollar amount as §, words as \\text{..}; what remains of LaTeX is \\frac, \\sqrt,
+\\binom, \\overline, functions and environments.
 """
 
 import re
@@ -14,8 +14,8 @@ _SIGNS = {
     **{chr(0xFF01 + i): chr(0x21 + i) for i in range(94)},
     "−": "-", "–": "-", "‐": "-", "‑": "-", "×": "*", "·": "*", "⋅": "*", "∙": "*", "÷": "/", "⁄": "/", "∕": "/",
     "≦": "≤", "≧": "≥", "⩽": "≤", "⩾": "≥", "\u00a0": " ", "\u2009": " ", "\u202f": " ", "\u2005": " ", "\u3000": " ",
-    "º": "°", "…": "…", "½": "{1/2}", "⅓": "{1/3}", "⅔": "{2/3}", "¼": "{1/4}", "¾": "{3/4}", "⅕": "{1/5}", "⅛": "{1/8}",
-    "√": "\\sqrt ", "𝜋": "π", "∅": "∅", "“": "", "”": "", "`": "", "，": ",", "。": ".", "：": ":", "％": "%",
+    "º": "°", "…": "…", "½": "{1/2}", "⅓": "{1/3}", "⅔": "{2/3}", "¼": "{1/4}", "¾": "{3/4}", "⅕": "{1/5}",
+    "⅛": "{1/8}", "√": "\\sqrt ", "𝜋": "π", "∅": "∅", "“": "", "”": "", "`": "", "，": ",", "。": ".", "：": ":", "％": "%",
 }  # fmt: skip
 _GREEK = "alpha beta gamma delta epsilon zeta eta theta kappa lambda mu nu xi rho sigma tau phi chi psi omega"
 _LETTERS = dict(zip("αβγδεζηθκλμνξρστφχψω", (f"\\{name} " for name in _GREEK.split()), strict=True))
@@ -50,8 +50,9 @@ _COMMANDS = {
     **_each("lor vee", " or "),
     **_each("land wedge", " and "),
     "lbrace": "⦃", "rbrace": "⦄", "lt": "<", "gt": ">", "cup": "∪", "bigcup": "∪", "cap": "∩", "infty": "∞", "in": "∈",
-    "pm": "±", "div": "/", "pi": "π", "circ": "°", "degree": "°", "percent": "%", "euro": "€", "pounds": "£", "lbrack": "[",
-    "rbrack": "]", "langle": "(", "rangle": ")", "lparen": "(", "rparen": ")", "Bbb": "\\mathbb", "lg": "\\log _{10}", "colon": ":", "to": "→", "rightarrow": "→",
+    "pm": "±", "div": "/", "pi": "π", "circ": "°", "degree": "°", "percent": "%", "euro": "€", "pounds": "£",
+    "lbrack": "[", "rbrack": "]", "langle": "(", "rangle": ")", "lparen": "(", "rparen": ")", "Bbb": "\\mathbb",
+    "lg": "\\log _{10}", "colon": ":", "to": "→", "rightarrow": "→",
 }  # fmt: skip
 _ESCAPES = {"\\!": "", "\\,": " ", "\\;": " ", "\\:": " ", "\\>": " ", "\\ ": " ", "\\{": "⦃", "\\}": "⦄", "\\%": "%",
             "\\$": "§", "\\(": "", "\\)": "", "\\[": "", "\\]": "", "\\|": "|", "\\&": "&", "\\#": "#"}
@@ -75,7 +76,8 @@ _TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
 
 
 def clean(answer: str) -> str:
-    """The answer in plain signs, with single spaces; "" where nothing is left. Call only for at most LONGEST characters."""
+    """The answer in plain signs, with single spaces; "" where nothing is left. Call only for at most LONGEST
+    characters."""
     text = re.sub(r"[⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+", lambda m: "^{" + m.group().translate(_RAISED) + "}", answer)
     text = re.sub(r"[₀-₉]+", lambda m: "_{" + m.group().translate(_LOWERED) + "}", text)
     text = text.translate(_TABLE).strip()

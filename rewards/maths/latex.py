@@ -1,4 +1,5 @@
-"""LaTeX as math-verify's parser wants it: every argument in brackets, decimals as fractions, degrees as what they are worth."""
+"""LaTeX as math-verify's parser wants it: every argument in brackets, decimals as fractions, degrees as what they are
+worth."""
 
 import re
 
@@ -52,7 +53,8 @@ def _next(tokens: list[str]) -> list[str]:
 
 
 def _applied(tokens: list[str]) -> list[str]:
-    """What stands behind a function's name: its base and power, and its argument up to the next sign or function, in brackets."""
+    """What stands behind a function's name: its base and power, and its argument up to the next sign or function, in
+    brackets."""
     found: list[str] = []
     while tokens and tokens[0] in ("^", "_"):
         found += _next(tokens)
@@ -65,7 +67,8 @@ def _applied(tokens: list[str]) -> list[str]:
 
 
 def _argument(tokens: list[str], *, whole: bool) -> list[str]:
-    """An argument without braces: one sign; of a number its first digit, but all of it in an exponent and under a root."""
+    """An argument without braces: one sign; of a number its first digit, but all of it in an exponent and under a
+    root."""
     token = tokens[0]
     if whole and token in "+-":
         return [tokens.pop(0), *(_argument(tokens, whole=True) if tokens else [])]

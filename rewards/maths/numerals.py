@@ -8,7 +8,9 @@ _SPACED = re.compile(r"(?<![\d.,])(\d{1,3}(?: \d{3})+)(?!\s?[\d/])")
 _MARKED = re.compile(r"(?<![\d.,'’])(\d{1,3}(?:['’]\d{3})+)(?![\d'’])")
 _POINTS = re.compile(r"([-+]?[§€£¥]?\s*)(\d{1,3}(?:\.\d{3}){2,}|\d{1,3}(?:\.\d{3})+(?=,\d))(?:,(\d+))?(\s*[§€£¥%]?)")
 _DECIMAL_COMMA = re.compile(r"([-+]?[§€£¥]?\s*\d+),(\d+)(\s*[§€£¥%]?)")
-_OVERLINED = re.compile(r"(?<![\d.])(\d*)\.(\d*)\\(?:overline|bar|dot)\s*(?:\{(\d+)\}|(\d))(?:(\d*)\\dot\s*(?:\{(\d)\}|(\d)))?")
+_OVERLINED = re.compile(
+    r"(?<![\d.])(\d*)\.(\d*)\\(?:overline|bar|dot)\s*(?:\{(\d+)\}|(\d))(?:(\d*)\\dot\s*(?:\{(\d)\}|(\d)))?"
+)
 _BRACKETED = re.compile(r"([-+]?)(\d+)\.(\d*)\((\d+)\)")
 _GOES_ON = re.compile(r"([-+]?)(\d*)\.(\d*?)((\d)\5{2,}|(\d{2,}?)\6+)…")
 _SCIENTIFIC = re.compile(r"(?<![A-Za-z\d.])(\d+(?:\.\d+)?)[eE]([+-]?\d{1,4})(?![\d.])")

@@ -1,11 +1,13 @@
-"""The slow path: whether two LaTeX scalars are equal, by sympy over math-verify's parser. Run as a script, never imported.
+"""The slow path: whether two LaTeX scalars are equal, by sympy over math-verify's parser. Run as a script, never
+imported.
 
-Serves frames (see rewards/workers.py): seconds (8 bytes) and JSON [left, right, digits] in; OK and "equal", "different", "left" or
-"right" (that side cannot be read) or "unknown" out. Each request is answered by a forked child, which is kept for the
-next one and killed at its deadline or when its memory runs out, so that sympy is imported only once.
+Serves frames (see rewards/workers.py): seconds (8 bytes) and JSON [left, right, digits] in; OK and "equal",
+"different", "left" or "right" (that side cannot be read) or "unknown" out. Each request is answered by a forked child,
+which is kept for the next one and killed at its deadline or when its memory runs out, so that sympy is imported only
+once.
 
-Equality is decided by value: both sides are computed to 100 digits at several rational points of their letters. math-verify's
-own comparison is not used for that, since it forgives too much.
+Equality is decided by value: both sides are computed to 100 digits at several rational points of their letters.
+math-verify's own comparison is not used for that, since it forgives too much.
 """
 
 import contextlib
@@ -25,7 +27,8 @@ MEMORY = 3 << 28
 """Bytes of address space that a child may have beyond what the imports took: below a gigabyte with them."""
 
 AFTERWARDS = 1.0
-"""Seconds after its deadline at which a child ends of itself. That is when nobody is left to end it: at a bomb it would see no pipe close."""
+"""Seconds after its deadline at which a child ends of itself. That is when nobody is left to end it: at a bomb it would
+see no pipe close."""
 
 UNCOMPUTABLE = (
     ArithmeticError,  # a float that overflows, a division by zero
@@ -68,7 +71,8 @@ def cut(number: "object", digits: int) -> set[int]:
 
 
 def equal(left: str, right: str, digits: int) -> str:
-    """Where `digits` is not 0 one side is a decimal of that many digits, and the other may be cut off or rounded to it."""
+    """Where `digits` is not 0 one side is a decimal of that many digits, and the other may be cut off or rounded to
+    it."""
     sides = []
     for name, text in (("left", left), ("right", right)):
         try:
@@ -90,7 +94,8 @@ def equal(left: str, right: str, digits: int) -> str:
 
 
 def is_real_within(side: "object", values: "dict[object, object]") -> bool:
-    """Whether every root, power and logarithm in it is real there: the square of the root of -2 is a detour through what is not."""
+    """Whether every root, power and logarithm in it is real there: the square of the root of -2 is a detour through
+    what is not."""
     import sympy
 
     parts = side.atoms(sympy.Pow, sympy.log)  # type: ignore[attr-defined]
@@ -98,14 +103,17 @@ def is_real_within(side: "object", values: "dict[object, object]") -> bool:
 
 
 def at_points(a: "object", b: "object", letters: "list[object]", digits: int, real: bool) -> str:
-    """Compare two sides at points; with `real` only where both are real: ln(xy) is ln x + ln y wherever that is a real number."""
+    """Compare two sides at points; with `real` only where both are real: ln(xy) is ln x + ln y wherever that is a real
+    number."""
     import sympy
 
     points = 0
     for attempt in range(POINTS * 3):
         # Fixed points that no answer is written for; positive ones first, where roots and logarithms are real.
         values = {
-            name: sympy.Rational(7 * attempt + 11 + 13 * place, 9 + 4 * place + attempt) * (-1 if attempt % 4 == 3 else 1)
+            name: sympy.Rational(
+                7 * attempt + 11 + 13 * place, 9 + 4 * place + attempt
+            ) * (-1 if attempt % 4 == 3 else 1)
             for place, name in enumerate(letters)
         }
         x, y = (side.subs(values).evalf(DIGITS) for side in (a, b))  # type: ignore[attr-defined]

@@ -89,7 +89,9 @@ class _Reader:
                 self.take()
                 value = divide(value, self.signed())
             elif token is not None and self.starts_factor(token):
-                if (token[0].isdecimal() or token[0] == ".") and (self.tokens[self.at - 1], self.peek(1)) not in ((")", "^"), ("!", "!")):
+                if (
+                    token[0].isdecimal() or token[0] == "."
+                ) and (self.tokens[self.at - 1], self.peek(1)) not in ((")", "^"), ("!", "!")):
                     raise Malformed("a number stands behind a factor without a sign between them")
                 value = multiply(value, self.powered())
             else:

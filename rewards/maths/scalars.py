@@ -9,12 +9,16 @@ from rewards.maths.latex import latex
 from rewards.maths.parser import GREEK, parse
 from rewards.maths.units import split_unit
 
-_BASES = {"two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8", "nine": "9", "sixteen": "16"}
+_BASES = {
+    "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8", "nine": "9",
+    "sixteen": "16"
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A scalar: a number or an expression. `value` is None where only the oracle can tell what `text`, then LaTeX for it, is.
+    """A scalar: a number or an expression. `value` is None where only the oracle can tell what `text`, then LaTeX for
+    it, is.
 
     `digits` is the number of significant digits where it is written as a decimal, `unit` its unit in normal form.
     """
@@ -63,6 +67,8 @@ def _refuse_strangers(text: str) -> None:
     for name in re.findall(r"\\([A-Za-z]+)", text):
         if name not in _KNOWN_TO_ORACLE:
             raise Malformed(f"\\{name}")
-    if re.search(r"[^\w\s+\-*/^_!(){}\[\]|\\.°∞]", text) or re.search(r"[A-Za-z]{4,}", re.sub(r"\\[A-Za-z]+", "", text)):
+    if re.search(r"[^\w\s+\-*/^_!(){}\[\]|\\.°∞]", text) or re.search(
+        r"[A-Za-z]{4,}", re.sub(r"\\[A-Za-z]+", "", text)
+    ):
         raise Malformed("signs that no scalar has")
     split(text, "")

@@ -10,9 +10,10 @@ _SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9,
 _SYNONYMS = {
     "centimetre": "cm", "centimeter": "cm", "metre": "m", "meter": "m", "kilometre": "km", "kilometer": "km",
     "millimetre": "mm", "millimeter": "mm", "inche": "inch", "in": "inch", "feet": "foot", "ft": "foot", "mile": "mi",
-    "gram": "g", "kilogram": "kg", "litre": "l", "liter": "l", "hr": "hour", "h": "hour", "min": "minute", "sec": "second",
-    "s": "second", "usd": "dollar", "buck": "dollar", "euro": "euro", "eur": "euro", "°": "degree", "deg": "degree",
-    "yr": "year", "pm": "pm", "am": "am", "lb": "pound", "oz": "ounce", "mph": "mi/hour", "people": "person", "children": "child",
+    "gram": "g", "kilogram": "kg", "litre": "l", "liter": "l", "hr": "hour", "h": "hour", "min": "minute",
+    "sec": "second", "s": "second", "usd": "dollar", "buck": "dollar", "euro": "euro", "eur": "euro", "°": "degree",
+    "deg": "degree", "yr": "year", "pm": "pm", "am": "am", "lb": "pound", "oz": "ounce", "mph": "mi/hour",
+    "people": "person", "children": "child",
 }  # fmt: skip
 # Words that make of a number something else than a number with a unit.
 _NO_UNIT_WORDS = (
@@ -29,7 +30,9 @@ _FRACTION_WORD = re.compile(r"hal(?:f|ves)|thirds?|quarters?|\w*(?:rth|fth|xth|n
 _SINGLE = frozenset("mgshlLAVWNJKCF")
 _CODES = {"USD": "§", "EUR": "€", "GBP": "£", "JPY": "¥", "INR": "₹", "Rs": "₹", "US": ""}
 _CODE = re.compile(r"^([-+]?)\s*(?:\\text\s*\{\s*)?(USD|EUR|GBP|JPY|INR|Rs\.?|US(?=§))\s*\}?\s*(?=[§\d.])")
-_ORDINAL = re.compile(r"(\d+)\s?(?:\^\s?)?(?:\{?\s?\\text\s?\{(?:st|nd|rd|th)\}\s?\}?|(?:\{\s?)?(?:st|nd|rd|th)(?:\s?\})?)")
+_ORDINAL = re.compile(
+    r"(\d+)\s?(?:\^\s?)?(?:\{?\s?\\text\s?\{(?:st|nd|rd|th)\}\s?\}?|(?:\{\s?)?(?:st|nd|rd|th)(?:\s?\})?)"
+)
 _QUOTIENT = re.compile(r"\\frac\s*\{\s*\\text\s*\{([^{}]*)\}\s*\}\s*\{\s*\\text\s*\{([^{}]*)\}\s*(\^\{?[23]\}?)?\s*\}")
 _UNDER = re.compile(r"\\text\s*\{([^{}]*)\}\s*\^\s*\{?\s*-([123])\s*\}?")
 """A unit to a negative power, which is what one divides by."""
@@ -37,7 +40,9 @@ _PREFIX = re.compile(r"^([-+]?)\s*(?:\\text\{\s*([§€£¥₹])\s*\}|([§€£�
 _SUFFIX = re.compile(r"^(.*\S)\s*(?:\\text\{\s*([§€£¥₹])\s*\}|([§€£¥₹]))$", re.DOTALL)
 _PERCENT = re.compile(r"^(.*\S)\s*(?:%|\\text\{\s*(?:%|percent)\s*\})$", re.DOTALL)
 _MARKED = re.compile(r"^(.+?)\s*((?:\\text\s*\{[^{}]*\}(?:\^\{?[23]\}?)?\s*/?\s*)+)$", re.DOTALL)
-_PLAIN = re.compile(r"^([-+]?[\d.,/ ]*\d|.*\}|.*[π)])(\s*)((?:square |cubic )?[A-Za-zµ][A-Za-zµ. ]*(?:/\s?[A-Za-z]+)?(?:\^\{?[23]\}?)?)$", re.DOTALL)
+_PLAIN = re.compile(
+    r"^([-+]?[\d.,/ ]*\d|.*\}|.*[π)])(\s*)((?:square |cubic )?[A-Za-zµ][A-Za-zµ. ]*(?:/\s?[A-Za-z]+)?(?:\^\{?[23]\}?)?)$", re.DOTALL
+)
 
 
 def split_unit(text: str) -> tuple[str, str, Fraction | int, bool]:
@@ -77,7 +82,9 @@ def _is_unit(words: str, *, spaced: bool, number: str) -> bool:
         return spaced and re.fullmatch(r"[-+]?[\d.,/ ]+", number) is not None
     letters = re.sub(r"[^A-Za-z]", "", words)
     # Two letters stuck to a number are a product, unless everybody knows the unit.
-    return len(letters) > 1 and (spaced or letters.lower() in {"cm", "km", "mm", "kg", "ml", "am", "pm", "mph", "hours", "usd"})
+    return len(letters) > 1 and (
+        spaced or letters.lower() in {"cm", "km", "mm", "kg", "ml", "am", "pm", "mph", "hours", "usd"}
+    )
 
 
 def _scaled(scalar: str, words: str, currency: str) -> tuple[str, str, Fraction | int, bool]:

@@ -1,4 +1,5 @@
-"""Which modules a program may import: a list of the standard library's, loaded before it runs, since it can open no file.
+"""Which modules a program may import: a list of the standard library's, loaded before it runs, since it can open no
+file.
 
 The grader finds the names in the program and the zygote loads those on the list, so the program's text never enters the
 zygote: what a later program finds in its memory tells nothing of an earlier one. Nothing outside the standard library
@@ -8,7 +9,10 @@ can be imported, nor what is left out here: modules that open, connect or start 
 import re
 
 # Few, since every mapped page makes each fork dearer; the others are loaded when a program first names them.
-PRELOADED = ("bisect", "collections", "copy", "functools", "heapq", "itertools", "json", "math", "operator", "re", "string", "typing")
+PRELOADED = (
+    "bisect", "collections", "copy", "functools", "heapq", "itertools", "json", "math", "operator", "re", "string",
+    "typing"
+)
 
 # Codecs, which are modules too, that programs ask for by no import.
 CODECS = tuple(f"encodings.{name}" for name in (
@@ -17,20 +21,22 @@ CODECS = tuple(f"encodings.{name}" for name in (
 ))  # fmt: skip
 
 IMPORTABLE = frozenset((
-    *PRELOADED, *CODECS, "__future__", "abc", "argparse", "array", "ast", "base64", "binascii", "builtins", "calendar", "cmath", "codecs",
-    "collections.abc", "contextlib", "copyreg", "csv", "dataclasses", "datetime", "decimal", "difflib", "dis", "doctest", "enum",
-    "fractions", "gc", "getpass", "graphlib", "hashlib", "hmac", "html", "importlib", "inspect", "io", "keyword", "linecache",
-    "locale", "logging", "marshal", "numbers", "os", "os.path", "pathlib", "pickle", "platform", "pprint", "queue", "random",
-    "reprlib", "resource", "secrets", "select", "shlex", "signal", "stat", "statistics", "struct", "symtable", "sys", "tempfile",
-    "textwrap", "threading", "time", "timeit", "token", "tokenize", "traceback", "types", "unicodedata", "unittest", "urllib.parse",
-    "uuid", "warnings", "weakref", "xml.etree.ElementTree", "zlib", "zoneinfo",
+    *PRELOADED, *CODECS, "__future__", "abc", "argparse", "array", "ast", "base64", "binascii", "builtins", "calendar",
+    "cmath", "codecs", "collections.abc", "contextlib", "copyreg", "csv", "dataclasses", "datetime", "decimal",
+    "difflib", "dis", "doctest", "enum", "fractions", "gc", "getpass", "graphlib", "hashlib", "hmac", "html",
+    "importlib", "inspect", "io", "keyword", "linecache", "locale", "logging", "marshal", "numbers", "os", "os.path",
+    "pathlib", "pickle", "platform", "pprint", "queue", "random", "reprlib", "resource", "secrets", "select", "shlex",
+    "signal", "stat", "statistics", "struct", "symtable", "sys", "tempfile", "textwrap", "threading", "time", "timeit",
+    "token", "tokenize", "traceback", "types", "unicodedata", "unittest", "urllib.parse", "uuid", "warnings", "weakref",
+    "xml.etree.ElementTree", "zlib", "zoneinfo",
 ))  # fmt: skip
 
 # What these load by themselves only when they are used, at which time a program can open no file.
 _ALSO = {
-    "collections": ("collections.abc",), "datetime": ("_strptime",), "decimal": ("numbers",), "traceback": ("linecache",),
-    "time": ("_strptime",), "urllib": ("urllib.parse",), "xml": ("xml.etree.ElementTree",), "xml.etree": ("xml.etree.ElementTree",),
-    "hashlib": ("_hashlib",), "str": ("stringprep",), "statistics": ("random",),
+    "collections": ("collections.abc",), "datetime": ("_strptime",), "decimal": ("numbers",),
+    "traceback": ("linecache",), "time": ("_strptime",), "urllib": ("urllib.parse",), "xml": ("xml.etree.ElementTree",),
+    "xml.etree": ("xml.etree.ElementTree",), "hashlib": ("_hashlib",), "str": ("stringprep",),
+    "statistics": ("random",),
 }  # fmt: skip
 
 _IMPORT = re.compile(r"^[ \t]*(?:from|import)[ \t]+([A-Za-z_][\w.]*(?:[ \t]*,[ \t]*[A-Za-z_][\w.]*)*)", re.MULTILINE)

@@ -13,7 +13,8 @@ from rewards.sandbox.syscalls import Kernel
 CHANNEL = 3
 """The one descriptor that a child keeps."""
 
-# Limits of zero: file size and descriptors (so nothing can be opened), processes, core files, locked memory, message queues.
+# Limits of zero: file size and descriptors (so nothing can be opened), processes, core files, locked memory, message
+# queues.
 _NOTHING_OF = [(getattr(resource, f"RLIMIT_{name}"), (0, 0)) for name in ("FSIZE", "NOFILE", "NPROC", "CORE", "MEMLOCK", "MSGQUEUE")
                if f"RLIMIT_{name}" in dir(resource)]
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 1, 4, 38

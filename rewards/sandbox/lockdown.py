@@ -38,7 +38,8 @@ class Lockdown:
         self._try("namespaces", most >= Level.L4, self._try_namespaces)
 
     def enter_namespaces(self) -> None:
-        """Go on in namespaces of our own, if they work: as their process 1, while the process of before waits for it."""
+        """Go on in namespaces of our own, if they work: as their process 1, while the process of before waits for
+        it."""
         if self._kernel is None or self.layers["namespaces"]:
             return
         namespaces.enter(self._kernel)
@@ -90,7 +91,9 @@ class Lockdown:
         def attempt() -> str:
             limits.give_up_new_privileges(kernel)
             made.put_on()
-            return ", ".join(f"{name} gave {error or 'no error'}" for name, error in attempts().items() if error != "EPERM")
+            return ", ".join(
+                f"{name} gave {error or 'no error'}" for name, error in attempts().items() if error != "EPERM"
+            )
 
         _fail_if(in_child(attempt))
         self._filter = made

@@ -26,7 +26,9 @@ def enter(kernel: Kernel) -> None:
     kinds = _MOUNTS | _CGROUPS | _HOST_NAME | _IPC | _PROCESSES | _NETWORK
     kernel("unshare", kinds if user == 0 else kinds | _USERS)
     if user != 0:
-        for file, text in (("setgroups", "deny"), ("uid_map", f"{NOBODY} {user} 1"), ("gid_map", f"{NOBODY} {group} 1")):
+        for file, text in (
+            ("setgroups", "deny"), ("uid_map", f"{NOBODY} {user} 1"), ("gid_map", f"{NOBODY} {group} 1")
+        ):
             with open(f"/proc/self/{file}", "w", encoding="ascii") as stream:
                 stream.write(text)
     _mount(kernel, "none", "/", None, _RECURSIVE | _PRIVATE)
@@ -40,6 +42,10 @@ def leave_files() -> None:
 
 
 def _mount(kernel: Kernel, source: str, target: str, kind: str | None, flags: int, options: str = "") -> None:
-    texts = [ctypes.create_string_buffer(text.encode()) if text is not None else None for text in (source, target, kind, options)]
+    texts = [
+        ctypes.create_string_buffer(text.encode()) if text is not None else None for text in (
+            source, target, kind, options
+        )
+    ]
     source_at, target_at, kind_at, options_at = (ctypes.addressof(text) if text is not None else 0 for text in texts)
     kernel("mount", source_at, target_at, kind_at, flags, options_at)

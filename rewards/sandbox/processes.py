@@ -87,7 +87,8 @@ class Run(Frames):
 
 
 class Zygote:
-    """One zygote and its control socket. It belongs to the process that made it: after a fork the child makes its own."""
+    """One zygote and its control socket. It belongs to the process that made it: after a fork the child makes its
+    own."""
 
     def __init__(self, most: Level = Level.L4) -> None:
         self._most = most

@@ -4,9 +4,9 @@ A task is JSON with a "mode":
   call    {"code", "entry", "inputs"}        calls one function once per input and states all outcomes in one frame
   print   {"code", "stdin"}                  runs a script and states what it printed
   serve   {"code"}                           runs a program, then answers requests to call its names, until the end
-  check   {"setup", "check", "candidate"} or {"setup", "asserts", "names"}
-                                             runs tests of a data set; what they test is a proxy that asks a serving child
-An outcome is ["value", encoded], or ["raised" | "missing" | "broken", one line].
+  check   {"setup", "check", "candidate"} or {"setup", "asserts", "names"} runs tests of a data set; what they test is a
+                                             proxy that asks a serving child An outcome is ["value", encoded], or
+                                             ["raised" | "missing" | "broken", one line].
 """
 
 import builtins
@@ -124,7 +124,8 @@ class CandidateError(Exception):
 
 
 class _CannotAsk(BaseException):
-    """The tests hand the candidate what cannot be sent to it, which is no fault of its; `except Exception` lets it through."""
+    """The tests hand the candidate what cannot be sent to it, which is no fault of its; `except Exception` lets it
+    through."""
 
 
 class _Remote:
@@ -160,7 +161,8 @@ def _number_of(value: object) -> int:
 
 
 def _check(task: Mapping[str, Any], channel: Channel) -> None:
-    """Run the tests and state ["done", passed, of how many, why not all], or ["unusable", 0, 0, why] of the tests themselves."""
+    """Run the tests and state ["done", passed, of how many, why not all], or ["unusable", 0, 0, why] of the tests
+    themselves."""
     asked = False
 
     def ask(*parts: str) -> object:

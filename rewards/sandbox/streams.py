@@ -38,6 +38,8 @@ def redirect(stdin: str = "", keep: int = 0) -> Sink:
     sink = Sink(keep)
     sys.stdin = io.TextIOWrapper(io.BytesIO(stdin.encode("utf-8", "replace")), encoding="utf-8")
     sys.stdout = io.TextIOWrapper(io.BufferedWriter(sink), encoding="utf-8", errors="replace")
-    sys.stderr = sys.stdout if not keep else io.TextIOWrapper(io.BufferedWriter(Sink()), encoding="utf-8", errors="replace")
+    sys.stderr = sys.stdout if not keep else io.TextIOWrapper(
+        io.BufferedWriter(Sink()), encoding="utf-8", errors="replace"
+    )
     sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr  # type: ignore[misc]
     return sink

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Architecture:
-    """`audit` is the kernel's AUDIT_ARCH number; `x32` is the bit of calls by another convention on the same machine."""
+    """`audit` is the kernel's AUDIT_ARCH number; `x32` is the bit of calls by another convention on the same
+    machine."""
 
     audit: int
     x32: int | None
@@ -25,12 +26,12 @@ ARCHITECTURES: Mapping[str, Architecture] = {
         audit=0xC000003E,
         x32=0x40000000,
         allowed={
-            "read": 0, "write": 1, "close": 3, "mmap": 9, "mprotect": 10, "munmap": 11, "brk": 12, "mremap": 25, "madvise": 28,
-            "rt_sigaction": 13, "rt_sigprocmask": 14, "rt_sigreturn": 15, "sigaltstack": 131, "restart_syscall": 219,
-            "sched_yield": 24, "sched_getaffinity": 204, "futex": 202, "nanosleep": 35, "clock_nanosleep": 230,
-            "clock_gettime": 228, "clock_getres": 229, "gettimeofday": 96, "time": 201, "times": 100, "getrusage": 98,
-            "getpid": 39, "gettid": 186, "getppid": 110, "getuid": 102, "geteuid": 107, "getgid": 104, "getegid": 108,
-            "uname": 63, "sysinfo": 99, "getrandom": 318, "exit": 60, "exit_group": 231,
+            "read": 0, "write": 1, "close": 3, "mmap": 9, "mprotect": 10, "munmap": 11, "brk": 12, "mremap": 25,
+            "madvise": 28, "rt_sigaction": 13, "rt_sigprocmask": 14, "rt_sigreturn": 15, "sigaltstack": 131,
+            "restart_syscall": 219, "sched_yield": 24, "sched_getaffinity": 204, "futex": 202, "nanosleep": 35,
+            "clock_nanosleep": 230, "clock_gettime": 228, "clock_getres": 229, "gettimeofday": 96, "time": 201,
+            "times": 100, "getrusage": 98, "getpid": 39, "gettid": 186, "getppid": 110, "getuid": 102, "geteuid": 107,
+            "getgid": 104, "getegid": 108, "uname": 63, "sysinfo": 99, "getrandom": 318, "exit": 60, "exit_group": 231,
         },
         ours={"prctl": 157, "capset": 126, "unshare": 272, "mount": 165, "landlock_create_ruleset": 444,
               "landlock_restrict_self": 446},
@@ -39,12 +40,12 @@ ARCHITECTURES: Mapping[str, Architecture] = {
         audit=0xC00000B7,
         x32=None,
         allowed={
-            "read": 63, "write": 64, "close": 57, "mmap": 222, "mprotect": 226, "munmap": 215, "brk": 214, "mremap": 216,
-            "madvise": 233, "rt_sigaction": 134, "rt_sigprocmask": 135, "rt_sigreturn": 139, "sigaltstack": 132,
-            "restart_syscall": 128, "sched_yield": 124, "sched_getaffinity": 123, "futex": 98, "nanosleep": 101,
-            "clock_nanosleep": 115, "clock_gettime": 113, "clock_getres": 114, "gettimeofday": 169, "times": 153,
-            "getrusage": 165, "getpid": 172, "gettid": 178, "getppid": 173, "getuid": 174, "geteuid": 175, "getgid": 176,
-            "getegid": 177, "uname": 160, "sysinfo": 179, "getrandom": 278, "exit": 93, "exit_group": 94,
+            "read": 63, "write": 64, "close": 57, "mmap": 222, "mprotect": 226, "munmap": 215, "brk": 214,
+            "mremap": 216, "madvise": 233, "rt_sigaction": 134, "rt_sigprocmask": 135, "rt_sigreturn": 139,
+            "sigaltstack": 132, "restart_syscall": 128, "sched_yield": 124, "sched_getaffinity": 123, "futex": 98,
+            "nanosleep": 101, "clock_nanosleep": 115, "clock_gettime": 113, "clock_getres": 114, "gettimeofday": 169,
+            "times": 153, "getrusage": 165, "getpid": 172, "gettid": 178, "getppid": 173, "getuid": 174, "geteuid": 175,
+            "getgid": 176, "getegid": 177, "uname": 160, "sysinfo": 179, "getrandom": 278, "exit": 93, "exit_group": 94,
         },
         ours={"prctl": 167, "capset": 91, "unshare": 97, "mount": 40, "landlock_create_ruleset": 444,
               "landlock_restrict_self": 446},

@@ -1,8 +1,9 @@
 """Values as JSON text and back: plain types only, on both sides of the wire.
 
 None, bool, str and integers of 64 bits are themselves; everything else is a list with a tag: ["float", "0x1.8p+1"],
-["tuple", 1, 2], ["dict", ["key", 1]]. ["object", 3] stands for a value that is not plain and stays where it is (an instance
-of a class of the program), where the side that reads allows it; so is ["type", "int"], a class of the plain types.
+["tuple", 1, 2], ["dict", ["key", 1]]. ["object", 3] stands for a value that is not plain and stays where it is (an
+instance of a class of the program), where the side that reads allows it; so is ["type", "int"], a class of the plain
+types.
 """
 
 import json
@@ -19,8 +20,9 @@ DEEPEST = 60
 def encoded(value: object, keep: Callable[[object], int] | None = None, depth: int = 0) -> str:
     """JSON text of a plain value. Subclasses become the plain type that they extend.
 
-    A value that is not plain goes to `keep`, which gives the number that stands for it; without `keep` it is a TypeError.
-    Raises ValueError where it is nested too deeply. Written out by hand: in a fresh child json.dumps costs more than the program.
+    A value that is not plain goes to `keep`, which gives the number that stands for it; without `keep` it is a
+    TypeError. Raises ValueError where it is nested too deeply. Written out by hand: in a fresh child json.dumps costs
+    more than the program.
     """
     if value is None:
         return "null"
@@ -57,9 +59,9 @@ def encoded(value: object, keep: Callable[[object], int] | None = None, depth: i
 def decoded(value: object, known: Callable[[int], object] | None = None, most_keys: int | None = None) -> object:
     """The plain value that parsed JSON stands for; `known` gives the value behind the number of an object.
 
-    With `most_keys` a larger dict or set is a ValueError: building one of keys that were chosen to collide takes time that
-    grows with the square of their number.
-    Raises ValueError, TypeError, LookupError or OverflowError on anything that `encoded` does not write.
+    With `most_keys` a larger dict or set is a ValueError: building one of keys that were chosen to collide takes time
+    that grows with the square of their number. Raises ValueError, TypeError, LookupError or OverflowError on anything
+    that `encoded` does not write.
     """
     if not isinstance(value, list):
         if isinstance(value, dict | float):

@@ -1,11 +1,12 @@
-"""The process that model-written programs are forked from. Run as a script; it imports nothing but the standard library.
+"""The process that model-written programs are forked from. Run as a script; it imports nothing but the standard
+library.
 
-Started by exec as `python -I -S -B zygote.py LEVEL` with an empty environment and a Unix socket as standard input. It says
-what it found out ({"layers": ..}, one frame), then serves runs, one at a time (see wire.py):
-    grader: START and one descriptor, the run's channel    zygote: forks a child that keeps the channel alone
-    grader: END, when it has the answer or the time is up   zygote: kills the child and says how it ended
-The task and its answers pass between the grader and the child: no byte of them enters this process, whose memory every
-later child inherits. It holds no deadline: that is the grader's, and a grader that is gone ends the run too.
+Started by exec as `python -I -S -B zygote.py LEVEL` with an empty environment and a Unix socket as standard input. It
+says what it found out ({"layers": ..}, one frame), then serves runs, one at a time (see wire.py): grader: START and one
+descriptor, the run's channel    zygote: forks a child that keeps the channel alone grader: END, when it has the answer
+or the time is up   zygote: kills the child and says how it ended The task and its answers pass between the grader and
+the child: no byte of them enters this process, whose memory every later child inherits. It holds no deadline: that is
+the grader's, and a grader that is gone ends the run too.
 """
 
 import builtins
@@ -33,7 +34,10 @@ from rewards.sandbox.limits import CHANNEL  # noqa: E402
 from rewards.sandbox.lockdown import Lockdown  # noqa: E402
 from rewards.sandbox.streams import redirect  # noqa: E402
 
-_WARM_UP = {"mode": "call", "code": "def f(x):\n    y = x + 1\n    return [y, 'a', 0.5]", "entry": "f", "inputs": [[1], [2], ["a"]]}
+_WARM_UP = {
+    "mode": "call", "code": "def f(x):\n    y = x + 1\n    return [y, 'a', 0.5]", "entry": "f",
+    "inputs": [[1], [2], ["a"]]
+}
 
 
 class _Nobody(wire.Channel):

@@ -1,1 +1,2 @@
-"""The kinds of tests that a program can be put to, behind the verifier `code`. Each runs it in the sandbox and counts."""
+"""The kinds of tests that a program can be put to, behind the verifier `code`. Each runs it in the sandbox and
+counts."""

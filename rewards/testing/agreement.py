@@ -1,4 +1,5 @@
-"""Whether a value that a program returned is the one that is expected. Both are plain; nothing of the program runs here."""
+"""Whether a value that a program returned is the one that is expected. Both are plain; nothing of the program runs
+here."""
 
 import math
 from typing import Any

@@ -1,12 +1,13 @@
 """A data set's own tests, which are programs: HumanEval's `check(candidate)` and MBPP's asserts.
 
-    {"entry": "f", "prefix": "def f(x):\n    \"\"\"..\"\"\"\n", "check": "def check(candidate):\n    assert candidate(1) == 2"}
-    {"names": ["f"], "setup": "", "asserts": ["assert f(1) == 2"]}
+    {"entry": "f", "prefix": "def f(x):\n    \"\"\"..\"\"\"\n", "check": "def check(candidate):\n    assert candidate(1)
+    == 2"} {"names": ["f"], "setup": "", "asserts": ["assert f(1) == 2"]}
 
 `prefix` is what the completion continues; names in it, such as helpers, are there for the check too. The tests run in a
 second child, where the candidate and the `names` are proxies: what is asked of them goes to the first child, where the
-program is, and plain values come back. So the program never shares a process with what is expected of it. Instances of its
-own classes stay in the first child; the tests can hand them back and use their attributes, but not compare them or call their methods.
+program is, and plain values come back. So the program never shares a process with what is expected of it. Instances of
+its own classes stay in the first child; the tests can hand them back and use their attributes, but not compare them or
+call their methods.
 """
 
 import ast
@@ -49,7 +50,9 @@ def continued(prefix: str, entry: str, text: str) -> str:
     """The program that a completion of `prefix` makes: it goes on with it, or defines `entry` by itself."""
     name, alone = re.escape(entry), textwrap.dedent(text)
     # A text that begins indented and comes back to the margin is a body with something after it.
-    if not alone[:1].isspace() and re.search(rf"^(?:(?:async[ \t]+)?def|class)[ \t]+{name}\b|^{name}[ \t]*=(?!=)", alone, re.MULTILINE):
+    if not alone[:1].isspace() and re.search(
+        rf"^(?:(?:async[ \t]+)?def|class)[ \t]+{name}\b|^{name}[ \t]*=(?!=)", alone, re.MULTILINE
+    ):
         return f"{_whole(prefix)}\n{alone.strip()}\n"
     return f"{prefix}{text if text[:1].isspace() else '    ' + text}\n"
 
@@ -76,7 +79,10 @@ def _tests(answer: Mapping[str, Any]) -> dict[str, Any]:
         return {"mode": "check", "setup": setup, "check": answer["check"], "candidate": answer["entry"]}
     if not answer["asserts"] or not answer.get("names"):
         raise BadTests('beside "asserts", of which there is at least one, write "names", the list of what they call')
-    return {"mode": "check", "setup": answer.get("setup", ""), "asserts": list(answer["asserts"]), "names": list(answer["names"])}
+    return {
+        "mode": "check", "setup": answer.get("setup", ""), "asserts": list(answer["asserts"]),
+        "names": list(answer["names"])
+    }
 
 
 def _relayed(program: Run, tests: Run) -> Finding:

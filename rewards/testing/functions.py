@@ -1,7 +1,7 @@
 """A function called on inputs: {"entry": "add", "tests": [{"input": [1, 2], "expected": 3}]}.
 
-`input` is the list of positional arguments. A list and a tuple are alike, since JSON has one of them, unless a test says
-`"type": "tuple"` (or "list") of what is to be returned. Expected values stay here.
+`input` is the list of positional arguments. A list and a tuple are alike, since JSON has one of them, unless a test
+says `"type": "tuple"` (or "list") of what is to be returned. Expected values stay here.
 """
 
 import json

@@ -1,7 +1,7 @@
 """A script that reads standard input and prints: {"tests": [{"stdin": "3 4\\n", "stdout": "7\\n"}]}.
 
-Each test runs the script in a process of its own. What is printed is compared line by line, without white space at the ends
-of lines and empty lines at the end; what is written past sys.stdout, to descriptor 1, is not seen.
+Each test runs the script in a process of its own. What is printed is compared line by line, without white space at the
+ends of lines and empty lines at the end; what is written past sys.stdout, to descriptor 1, is not seen.
 """
 
 import json

@@ -13,8 +13,8 @@ from pipeline.commands import cli
 from rewards.types import Label, Problem
 
 FROM_FILES = {
-    "gsm8k": "gsm8k_test", "math500": "math500_test", "humaneval": "humaneval", "mbpp": "mbpp", "aime2024": "aime2024_test",
-    "aime2025": "aime2025_test", "gpqa_diamond": "gpqa_diamond_test",
+    "gsm8k": "gsm8k_test", "math500": "math500_test", "humaneval": "humaneval", "mbpp": "mbpp",
+    "aime2024": "aime2024_test", "aime2025": "aime2025_test", "gpqa_diamond": "gpqa_diamond_test",
 }
 LENIENT = '''
 from rewards.types import Label, Verdict
@@ -25,7 +25,11 @@ def lenient(problem, completion):
 
 def file_of(folder: Path, answers: list[str], verifier: str = "math") -> str:
     path = folder / "mine.jsonl"
-    path.write_text("".join(json.dumps({"prompt": f"{i}?", "answer": a, "verifier": verifier}) + "\n" for i, a in enumerate(answers)))
+    path.write_text(
+        "".join(
+            json.dumps({"prompt": f"{i}?", "answer": a, "verifier": verifier}) + "\n" for i, a in enumerate(answers)
+        )
+    )
     return str(path)
 
 
@@ -70,9 +74,9 @@ def test_a_function_that_may_return_nothing_fails() -> None:
 
 
 @pytest.mark.parametrize(("one", "other", "differ"), [
-    ("5", "6", True), ("5", "x=5", False), ("0.5", "\\frac{1}{2}", False), ("50\\%", "1/2", False), ("1,000", "1000", False),
-    ("15", "15\\mbox{ cm}^2", False), ("3", "4", True), ("\\text{even}", "odd", True), ("East", "\\text{east}", False),
-    ("2.0", "2", False), ("-3", "3", False), ("1", "12", True),
+    ("5", "6", True), ("5", "x=5", False), ("0.5", "\\frac{1}{2}", False), ("50\\%", "1/2", False),
+    ("1,000", "1000", False), ("15", "15\\mbox{ cm}^2", False), ("3", "4", True), ("\\text{even}", "odd", True),
+    ("East", "\\text{east}", False), ("2.0", "2", False), ("-3", "3", False), ("1", "12", True),
 ])  # fmt: skip
 def test_answers_that_certainly_differ(one: str, other: str, differ: bool) -> None:
     a, b = (Problem("", "", answer, "math", "") for answer in (one, other))
@@ -86,7 +90,10 @@ def test_answers_that_certainly_differ(one: str, other: str, differ: bool) -> No
     (["grade", "none.jsonl"], "retort grade: there is no file none.jsonl"),
     (["grade", "--audit", "gsm9k:test"], "retort grade: there is no problem set called 'gsm9k'; did you mean 'gsm8k'?"),
     (["grade", "--audit", "needle"], "retort grade: problem set 'needle' is not written name:split"),
-    (["grade", "--audit", "needle:test", "--problems", "0"], "retort grade: needle:test: the number of problems must be"),
+    (
+        ["grade", "--audit", "needle:test", "--problems", "0"],
+        "retort grade: needle:test: the number of problems must be"
+    ),
 ])
 def test_a_wrong_command_is_one_line(words: list[str], expected: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(words) == 2

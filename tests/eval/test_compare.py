@@ -1,4 +1,5 @@
-"""Paired comparison: brute force on small cases, false alarms and power in simulation, with the real reduction of rows."""
+"""Paired comparison: brute force on small cases, false alarms and power in simulation, with the real reduction of
+rows."""
 
 import itertools
 import math
@@ -15,7 +16,10 @@ from eval.metrics import Estimate
 
 def rows(correct, rollouts):
     """Rows of problems p0, p1, ... of which so many rollouts were correct."""
-    return [{"problem": f"p{i}", "verdict": "correct" if j < c else "wrong"} for i, c in enumerate(correct) for j in range(rollouts)]
+    return [
+        {"problem": f"p{i}", "verdict": "correct" if j < c else "wrong"} for i,
+        c in enumerate(correct) for j in range(rollouts)
+    ]
 
 
 def by_hand(gaps):
@@ -88,7 +92,8 @@ def test_two_samples_of_one_model_differ_five_times_in_100(n, rollouts):
 
 
 def test_as_many_more_problems_as_it_says_do_tell():
-    """The number is worked out from one inconclusive comparison's own size; with so many problems, 80% of tries tell."""
+    """The number is worked out from one inconclusive comparison's own size; with so many problems, 80% of tries
+    tell."""
     rng = np.random.default_rng(5)
 
     def pair(n):
@@ -99,7 +104,9 @@ def test_as_many_more_problems_as_it_says_do_tell():
     spread = large.visible * math.sqrt(large.n) / 2.8016
     needed = round((2.8016 * spread / (0.05 - 0.05**2 / 2)) ** 2)  # the true difference, some chances being 1 already
     assert sum(compare(*pair(needed)).p < 0.05 for _ in range(150)) / 150 == pytest.approx(0.8, abs=0.1)
-    small = next(found for found in (compare(*pair(50)) for _ in range(50)) if found.p >= 0.05 and found.difference.mean > 0.03)
+    small = next(
+        found for found in (compare(*pair(50)) for _ in range(50)) if found.p >= 0.05 and found.difference.mean > 0.03
+    )
     assert small.more is not None
     assert small.n + small.more == math.ceil((small.visible / small.difference.mean) ** 2 * small.n)
 

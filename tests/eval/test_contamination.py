@@ -55,7 +55,9 @@ def test_thirteen_equal_words_alone_are_told_and_stop_nothing():
 def test_short_texts_are_compared_whole():
     assert found("What is 2 + 3?", "What is 2 + 3?") == {"13-gram", "8-gram"}
     assert found("What is 2 + 3?", "First: what is 2 + 3? That is 5.") == set()
-    assert found("What is the sum of 2 and 3?", "First: what is the sum of two and 3.0? It is 5.") == {"13-gram", "8-gram"}
+    assert found(
+        "What is the sum of 2 and 3?", "First: what is the sum of two and 3.0? It is 5."
+    ) == {"13-gram", "8-gram"}
     assert found("", "") == set()
     assert found("?", "!") == set()
 
@@ -73,7 +75,9 @@ def test_spelling_of_words():
     assert words("Twelve boys, 0.50 of them; don't") == ["12", "boys", "0.5", "of", "them", "don't"]
 
 
-@pytest.mark.parametrize("name", ["word_problems", "programs", "long_word_problems", "needle", "countdown", "little_countdown"])
+@pytest.mark.parametrize(
+    "name", ["word_problems", "programs", "long_word_problems", "needle", "countdown", "little_countdown"]
+)
 def test_generated_families_share_no_key_and_no_text(name):
     tests = TestTexts(text_of(problem, f"{name}:test") for problem in load(f"{name}:test", 150))
     trains = [text_of(problem, f"{name}:train") for problem in load(f"{name}:train", 600, 5)]
@@ -87,7 +91,9 @@ def test_a_generated_problem_is_found_in_other_names_and_inside_a_text():
     tests = TestTexts([text_of(problem, "word_problems:test")])
     renamed = Text("mine 3", "Somebody else's story", ("word_problems", problem.skeleton))
     assert [leak.detector for leak in tests.leaks(renamed)] == ["key"]
-    assert [leak.detector for leak in tests.leaks(Text("web", f"Once upon a time. {problem.prompt} So it goes."))] == ["8-gram"]
+    assert [
+        leak.detector for leak in tests.leaks(Text("web", f"Once upon a time. {problem.prompt} So it goes."))
+    ] == ["8-gram"]
 
 
 def _plants(question, rng, others):
@@ -129,7 +135,9 @@ def test_on_gsm8k_plants_are_found_and_nothing_stops_falsely():
         asked += 1
         plants = _plants(problem.prompt, rng, [other.prompt for other in rng.sample(trains, 6)])
         for name, text in plants.items():
-            caught[name] += any(leak.grave and leak.test.text == problem.prompt for leak in index.leaks(Text("plant", text)))
+            caught[name] += any(
+                leak.grave and leak.test.text == problem.prompt for leak in index.leaks(Text("plant", text))
+            )
     rates = {name: count / asked for name, count in caught.items()}
     assert rates["verbatim"] == rates["inside a longer document"] == 1.0
     assert rates["one number changed"] > 0.98

@@ -138,7 +138,8 @@ SKEWED = [(0.02, 1.0), (0.1, 0.3), (0.1, 5.0), (0.5, 1.0), (0.9, 1.0)]
      (0.3, 0.5, 100, 64), (0.3, 5.0, 200, 4), (0.8, 1.0, 500, 4), (0.8, 2.0, 200, 16)],
 )
 def test_intervals_cover_the_truth_93_to_97_times_of_100(mean, concentration, n, rollouts):
-    """Difficulties from a beta distribution: rollouts of a problem agree. 2,000 experiments: within a point (two standard errors)."""
+    """Difficulties from a beta distribution: rollouts of a problem agree. 2,000 experiments: within a point (two
+    standard errors)."""
     rng = np.random.default_rng(7)
     covered = 0
     for _ in range(2000):
@@ -150,7 +151,8 @@ def test_intervals_cover_the_truth_93_to_97_times_of_100(mean, concentration, n,
 
 
 def test_rollouts_taken_for_problems_would_not_cover():
-    """What the clustering is for: every rollout counted as a problem of its own, the interval misses most of the time."""
+    """What the clustering is for: every rollout counted as a problem of its own, the interval misses most of the
+    time."""
     rng = np.random.default_rng(8)
     covered = 0
     for _ in range(300):

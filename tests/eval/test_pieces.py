@@ -80,8 +80,12 @@ def test_a_damaged_piece_is_asked_again(engine: Engine, tmp_path: Path) -> None:
 
 
 @given(st.lists(st.tuples(st.builds(Completion, st.text(), st.booleans(), st.integers(0, 9), st.booleans()),
-                          st.builds(Verdict, st.sampled_from(Label), st.none() | st.text(), st.text(), st.floats(0, 9))), min_size=1))
-def test_a_piece_comes_back_as_it_was(tmp_path_factory: pytest.TempPathFactory, graded: list[tuple[Completion, Verdict]]) -> None:
+                          st.builds(
+                              Verdict, st.sampled_from(Label), st.none() | st.text(), st.text(), st.floats(0, 9)
+                          )), min_size=1))
+def test_a_piece_comes_back_as_it_was(
+    tmp_path_factory: pytest.TempPathFactory, graded: list[tuple[Completion, Verdict]]
+) -> None:
     pieces = Pieces(tmp_path_factory.mktemp("pieces"))
     assert pieces.get("a/b") is None
     pieces.put("a/b", graded)

@@ -59,7 +59,9 @@ def test_batches_are_the_single_ones(tokenizer: Any) -> None:
 
 def test_worked_examples_in_each_template(tokenizer: Any) -> None:
     shots = [("1 + 1?", "2"), ("2 + 2?", "4")]
-    assert plain_text("3 + 3?", "qa", shots) == "Question: 1 + 1?\nAnswer: 2\n\nQuestion: 2 + 2?\nAnswer: 4\n\nQuestion: 3 + 3?\nAnswer:"
+    assert plain_text(
+        "3 + 3?", "qa", shots
+    ) == "Question: 1 + 1?\nAnswer: 2\n\nQuestion: 2 + 2?\nAnswer: 4\n\nQuestion: 3 + 3?\nAnswer:"
     assert plain_text("3 + 3?", "r1", shots[:1]) == R1_ZERO.format(prompt="1 + 1?. Assistant: 2\nUser: 3 + 3?")
     tokenizer.chat_template = PLAIN
     assert render(tokenizer, ["3 + 3?"], "chat", shots[:1])[0].endswith("<user>1 + 1?<user>2<user>3 + 3?<assistant>")

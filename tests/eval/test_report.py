@@ -37,8 +37,8 @@ def test_every_number_of_a_small_report():
         assert 0 <= low <= 0.5 <= high <= 1
     assert numbers == {
         "n": 2, "rollouts": 4, "pass@1": 0.25, "pass@4": 0.5, "maj@4": 0.5, "format": 0.625, "readable": 0.75,
-        "readable_of_correct": 0.5, "mean_length": 12.5, "tokens_per_correct": 55.0, "no_answer": 0.125, "truncated": 0.125,
-        "ungradable": 0.125, "left_out": 0,
+        "readable_of_correct": 0.5, "mean_length": 12.5, "tokens_per_correct": 55.0, "no_answer": 0.125,
+        "truncated": 0.125, "ungradable": 0.125, "left_out": 0,
     }
 
 

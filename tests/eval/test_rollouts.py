@@ -75,5 +75,7 @@ def test_rows_are_read_back_as_they_were(ask: Ask, tmp_path: Path) -> None:
     write_rows(tmp_path / "rows.jsonl", rows)
     with (tmp_path / "rows.jsonl").open() as file:
         assert [json.loads(line) for line in file] == rows
-    assert set(rows[0]) >= {"problem", "family", "index", "text", "finished", "tokens", "verdict", "extracted", "reason"}
+    assert set(rows[0]) >= {
+        "problem", "family", "index", "text", "finished", "tokens", "verdict", "extracted", "reason"
+    }
     assert rows[0]["verdict"] in set(Label)

@@ -12,7 +12,10 @@ from eval.scaling import best_of_k, budgets, curve, lines
 
 
 def row(problem, verdict, extracted="7", tokens=10, **more):
-    return {"problem": problem, "verdict": verdict, "extracted": extracted, "tokens": tokens, "format": True, "readable": True, **more}
+    return {
+        "problem": problem, "verdict": verdict, "extracted": extracted, "tokens": tokens, "format": True,
+        "readable": True, **more
+    }
 
 
 def by_hand(values, correct, k):
@@ -56,7 +59,12 @@ def test_what_cannot_be_graded_is_no_point():
 
 
 def test_budgets_and_text():
-    found = budgets({64: reduce([row("p", "correct", tokens=60), row("q", "wrong", tokens=64)]), 8: reduce([row("p", "wrong", tokens=8)])})
+    found = budgets(
+        {
+            64: reduce([row("p", "correct", tokens=60), row("q", "wrong", tokens=64)]),
+            8: reduce([row("p", "wrong", tokens=8)])
+        }
+    )
     assert [(point["budget"], point["tokens"], point["pass@1"]) for point in found] == [(8, 8, 0.0), (64, 62, 0.5)]
     text = lines("sums", found)
     assert text[0] == "sums: accuracy against tokens"

@@ -44,7 +44,8 @@ def right(prompt: str, chat: bool = True) -> dict[str, Any]:
 
 @pytest.fixture
 def serve() -> Iterator[Callable[..., tuple[str, Asked]]]:
-    """serve(behave) -> (url, what was asked). `behave` gives an answer, or (status, headers), or b"bytes", or raises."""
+    """serve(behave) -> (url, what was asked). `behave` gives an answer, or (status, headers), or b"bytes", or
+    raises."""
     servers = []
 
     def start(behave: Callable[[str, int], Any]) -> tuple[str, Asked]:

@@ -93,8 +93,8 @@ def _session(leader: int) -> Iterator[int]:
 
 
 def made(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file of every artifact under a folder of runs, by stage and file. Manifests, which tell times, are
-    left out."""
+    """SHA-256 of every file of every artifact under a folder of runs, by stage and file. Manifests, which tell times,
+    are left out."""
     found: dict[str, str] = {}
     for manifest in sorted((folder / "runs" / "artifacts").glob("*/stage.json")):
         content: dict[str, Any] = json.loads(manifest.read_text())

@@ -1,4 +1,5 @@
-"""What goes wrong around a run: each ends in a clear line or in a correct continuation, and nothing finished is lost."""
+"""What goes wrong around a run: each ends in a clear line or in a correct continuation, and nothing finished is
+lost."""
 
 import json
 import os
@@ -72,7 +73,9 @@ def test_a_read_only_folder(little: Little) -> None:
     assert "Traceback" not in printed
 
 
-@pytest.mark.parametrize("file", ["checkpoint-*/optimizer.pt", "states-0.pt", "checkpoint-*/model.safetensors", "checkpoint.json"])
+@pytest.mark.parametrize(
+    "file", ["checkpoint-*/optimizer.pt", "states-0.pt", "checkpoint-*/model.safetensors", "checkpoint.json"]
+)
 @pytest.mark.parametrize("cut", [False, True])
 def test_a_damaged_checkpoint(little: Little, little_made: dict[str, str], file: str, cut: bool) -> None:
     run = killed_in_zero(little)
@@ -104,7 +107,9 @@ def test_torn_rows(little: Little, little_made: dict[str, str]) -> None:
             stream.write(b'{"stage": "ze')
     assert run.to_the_end() == little_made
     command = [sys.executable, "-P", "-m", "pipeline.commands.cli", "report", "runs/little"]
-    assert subprocess.run(command, cwd=run.folder, env=run.environment, capture_output=True, check=False).returncode == 0
+    assert subprocess.run(
+        command, cwd=run.folder, env=run.environment, capture_output=True, check=False
+    ).returncode == 0
 
 
 def test_a_clock_that_jumps(little: Little, little_made: dict[str, str]) -> None:
@@ -112,14 +117,20 @@ def test_a_clock_that_jumps(little: Little, little_made: dict[str, str]) -> None
     run = little("run")
     (run.folder / "sitecustomize.py").write_text(
         "import random, time\nreal, rng = time.time, random.Random()\ntime.time = lambda: real() + rng.uniform(-36000, 36000)\n")
-    run.environment["PYTHONPATH"] = os.pathsep.join([str(run.folder), *filter(None, [run.environment.get("PYTHONPATH")])])
+    run.environment["PYTHONPATH"] = os.pathsep.join(
+        [str(run.folder), *filter(None, [run.environment.get("PYTHONPATH")])]
+    )
     assert run.killed_when(lambda: run.steps("zero") >= 4)
     assert run.to_the_end() == little_made
 
 
-def test_ctrl_c_leaves_a_checkpoint_and_a_second_one_leaves_at_once(little: Little, little_made: dict[str, str]) -> None:
+def test_ctrl_c_leaves_a_checkpoint_and_a_second_one_leaves_at_once(
+    little: Little, little_made: dict[str, str]
+) -> None:
     run = little("run")
-    (run.folder / "recipe.yaml").write_text((run.folder / "recipe.yaml").read_text().replace("every_steps: 1", "every_steps: 3"))
+    (run.folder / "recipe.yaml").write_text(
+        (run.folder / "recipe.yaml").read_text().replace("every_steps: 1", "every_steps: 3")
+    )
     process = run.start()
     while run.steps("zero") < 3:
         time.sleep(0.001)

@@ -1,4 +1,5 @@
-"""Killed at the worst moments: inside a checkpoint's write, while grading, inside a generation buffer, in a second epoch."""
+"""Killed at the worst moments: inside a checkpoint's write, while grading, inside a generation buffer, in a second
+epoch."""
 
 import json
 from collections.abc import Callable
@@ -33,8 +34,11 @@ def test_inside_the_write_of_a_checkpoint(little: Little, little_made: dict[str,
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize("done", [3, 5, 6])  # inside the second buffer; in the second epoch's first buffer, and after it
-def test_between_the_updates_of_a_buffer_and_in_a_second_epoch(little: Little, little_made: dict[str, str], done: int) -> None:
+# inside the second buffer; in the second epoch's first buffer, and after it
+@pytest.mark.parametrize("done", [3, 5, 6])
+def test_between_the_updates_of_a_buffer_and_in_a_second_epoch(
+    little: Little, little_made: dict[str, str], done: int
+) -> None:
     run = little("run")
     assert run.killed_when(lambda: run.steps("zero") >= done)
     assert run.to_the_end() == little_made
@@ -63,8 +67,11 @@ def test_while_grading(little: Little, little_made: dict[str, str]) -> None:
 @pytest.mark.faults
 @pytest.mark.parametrize("stage", ["base", "zero"])
 def test_two_processes(little: Little, stage: str) -> None:
-    """Two processes of `accelerate launch` on CPUs end with the bytes of two that were not killed; their sums are not one's."""
-    run, undisturbed = little("run", head="accelerate: cpu.yaml\n"), little("undisturbed", head="accelerate: cpu.yaml\n")
+    """Two processes of `accelerate launch` on CPUs end with the bytes of two that were not killed; their sums are not
+    one's."""
+    run, undisturbed = little("run", head="accelerate: cpu.yaml\n"), little(
+        "undisturbed", head="accelerate: cpu.yaml\n"
+    )
     for one in (run, undisturbed):
         (one.folder / "cpu.yaml").write_text(TWO_CPUS)
     assert run.killed_when(lambda: run.steps(stage) >= 3)
@@ -74,6 +81,8 @@ def test_two_processes(little: Little, stage: str) -> None:
 
 @pytest.mark.faults
 @pytest.mark.parametrize("seed", [0, 1])
-def test_two_runs_of_a_seed_are_equal_and_another_seed_is_not(little: Little, little_made: dict[str, str], seed: int) -> None:
+def test_two_runs_of_a_seed_are_equal_and_another_seed_is_not(
+    little: Little, little_made: dict[str, str], seed: int
+) -> None:
     run = little("run", head=f"seed: {seed}\n")
     assert (run.to_the_end() == little_made) == (seed == 0)

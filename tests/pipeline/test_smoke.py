@@ -23,7 +23,10 @@ from pipeline.recipe import recipe
 from pipeline.store.run_folder import RunFolder
 
 RETORT = [sys.executable, "-P", "-m", "pipeline.commands.cli"]
-STAGES = ("base", "long", "zero", "student_base", "cold_traces", "cold", "r1", "traces", "r1_sft", "student_rl", "student", "score")
+STAGES = (
+    "base", "long", "zero", "student_base", "cold_traces", "cold", "r1", "traces", "r1_sft", "student_rl", "student",
+    "score"
+)
 MODELS = [name for name in STAGES if name not in ("cold_traces", "traces", "score")]
 QUESTION = "f(x): add 3, then double. Write f."
 
@@ -38,7 +41,9 @@ def run(smoke: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.faults
 def test_killing_the_zygotes_of_graders_costs_nothing_but_time(run: Path, tmp_path: Path) -> None:
-    process = subprocess.Popen([*RETORT, "run", "smoke"], cwd=tmp_path, env={**os.environ, "HF_HUB_OFFLINE": "1"}, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [*RETORT, "run", "smoke"], cwd=tmp_path, env={**os.environ, "HF_HUB_OFFLINE": "1"}, stdout=subprocess.DEVNULL
+    )
     kills = 0
     while process.poll() is None:
         time.sleep(0.35)
@@ -48,7 +53,11 @@ def test_killing_the_zygotes_of_graders_costs_nothing_but_time(run: Path, tmp_pa
             kills += 1
     assert process.returncode == 0
     assert kills >= 5
-    made = {file.relative_to(run.parent): file.read_bytes() for file in (run.parent / "artifacts").rglob("*") if _is_result(file)}
+    made = {
+        file.relative_to(run.parent): file.read_bytes() for file in (
+            run.parent / "artifacts"
+        ).rglob("*") if _is_result(file)
+    }
     assert len(made) > len(STAGES)
     assert made == {file: (tmp_path / "runs" / file).read_bytes() for file in made}
 
@@ -181,16 +190,34 @@ def test_ask_shows_thinking_and_answer(run: Path, capsys: pytest.CaptureFixture[
     (["ask", "{run}", "traces", "?"], "{run} has no finished model 'traces'; "),
     (["ask", "nowhere", "zero", "?"], "nowhere is no run with finished stages; "),
     (["ask", "{run}", "zero", "?", "--max-tokens", "0"], "--max-tokens must be at least 1"),
-    (["eval", "{run}:zerro", "--problems", "programs:test"], "{run} has no finished model 'zerro'; did you mean 'zero'?"),
+    (
+        ["eval", "{run}:zerro", "--problems", "programs:test"],
+        "{run} has no finished model 'zerro'; did you mean 'zero'?"
+    ),
     (["eval", "nowhere", "--problems", "programs:test"], "there is no model at 'nowhere'; "),
     (["eval", "{run}", "--problems", "programs:test", "--n", "1"], "{run} does not load as a model: "),
-    (["eval", "no-one/nothing", "--problems", "programs:test", "--n", "1"], "no-one/nothing does not load as a model: "),
-    (["eval", "{run}:zero", "--problems", "programms:test"], "there is no problem set called 'programms'; did you mean 'programs'?"),
+    (
+        ["eval", "no-one/nothing", "--problems", "programs:test", "--n", "1"],
+        "no-one/nothing does not load as a model: "
+    ),
+    (
+        ["eval", "{run}:zero", "--problems", "programms:test"],
+        "there is no problem set called 'programms'; did you mean 'programs'?"
+    ),
     (["eval", "{run}:zero", "--problems", "programs:tset"], "problem set 'programs' has no split 'tset'; "),
-    (["eval", "{run}:zero", "--problems", "programs:test", "--n", "0"], "programs:test: the number of problems must be "),
+    (
+        ["eval", "{run}:zero", "--problems", "programs:test", "--n", "0"],
+        "programs:test: the number of problems must be "
+    ),
     (["eval", "{run}:zero", "--problems", "programs:test", "--rollouts", "0"], "--rollouts must be at least 1, not 0"),
-    (["eval", "{run}:zero", "--problems", "programs:test", "--max-tokens", "0"], "--max-tokens must be at least 1, not 0"),
-    (["eval", "{run}:zero", "--problems", "programs:test", "--temperature", "-1"], "--temperature must be at least 0, not -1"),
+    (
+        ["eval", "{run}:zero", "--problems", "programs:test", "--max-tokens", "0"],
+        "--max-tokens must be at least 1, not 0"
+    ),
+    (
+        ["eval", "{run}:zero", "--problems", "programs:test", "--temperature", "-1"],
+        "--temperature must be at least 0, not -1"
+    ),
     (["eval", "{run}:zero", "--problems", "gsm8k:test", "--data", "nowhere"], "the data folder nowhere does not exist"),
 ])
 def test_what_cannot_be_asked_is_one_line(
@@ -205,7 +232,10 @@ def test_what_cannot_be_asked_is_one_line(
 
 
 def test_eval_measures_a_model_of_the_run(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["eval", f"{run}:zero", "--problems", "programs:test", "--n", "6", "--rollouts", "2", "--out", str(tmp_path / "out")]
+    words = [
+        "eval", f"{run}:zero", "--problems", "programs:test", "--n", "6", "--rollouts", "2", "--out",
+        str(tmp_path / "out")
+    ]
     assert cli.main([*words, "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report == json.loads((tmp_path / "out" / "report.json").read_text())
@@ -228,7 +258,9 @@ def test_eval_reads_the_real_gsm8k(run: Path, capsys: pytest.CaptureFixture[str]
     assert numbers["pass@1"] == 0.0
 
 
-def test_a_second_run_makes_nothing_again(retort: Callable[..., subprocess.CompletedProcess[str]], smoke: Path, run: Path) -> None:
+def test_a_second_run_makes_nothing_again(
+    retort: Callable[..., subprocess.CompletedProcess[str]], smoke: Path, run: Path
+) -> None:
     before = {name: found.path.stat().st_mtime_ns for name, found in RunFolder(run).artifacts().items()}
     began = time.perf_counter()
     done = retort(smoke, "run", "smoke")

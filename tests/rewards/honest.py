@@ -34,11 +34,16 @@ HONEST = {
 }  # fmt: skip
 
 NEAR_MISSES = {
-    "off_by_one": "def add(a, b): return a + b + 1", "absolute": "def add(a, b): return abs(a) + abs(b)", "swapped": "def add(a, b): return b - a",
-    "float": "def add(a, b): return a + b + 0.0", "text": "def add(a, b): return f'{a + b}'", "tuple": "def add(a, b): return a + b,",
-    "first_test_only": "def add(a, b): return 3", "prints": "def add(a, b): print(a + b)", "one_argument": "def add(a): return a",
-    "three_arguments": "def add(a, b, c): return a + b + c", "no_return": "def add(a, b): a + b", "named_otherwise": "def plus(a, b): return a + b",
-    "in_a_class": "class Solution:\n    def add(self, a, b): return a + b", "unbound": "class S:\n    def add(self, a, b): return a + b\nadd = S.add",
-    "concatenates": "def add(a, b): return int(str(a) + str(b))", "fails_at_second": "def add(a, b): return a + b if b > 0 else 1 // 0",
-    "not_installed": "import numpy as np\ndef add(a, b): return int(np.add(a, b))", "lazy": "def add(a, b): return (x for x in [a + b])",
+    "off_by_one": "def add(a, b): return a + b + 1", "absolute": "def add(a, b): return abs(a) + abs(b)",
+    "swapped": "def add(a, b): return b - a", "float": "def add(a, b): return a + b + 0.0",
+    "text": "def add(a, b): return f'{a + b}'", "tuple": "def add(a, b): return a + b,",
+    "first_test_only": "def add(a, b): return 3", "prints": "def add(a, b): print(a + b)",
+    "one_argument": "def add(a): return a", "three_arguments": "def add(a, b, c): return a + b + c",
+    "no_return": "def add(a, b): a + b", "named_otherwise": "def plus(a, b): return a + b",
+    "in_a_class": "class Solution:\n    def add(self, a, b): return a + b",
+    "unbound": "class S:\n    def add(self, a, b): return a + b\nadd = S.add",
+    "concatenates": "def add(a, b): return int(str(a) + str(b))",
+    "fails_at_second": "def add(a, b): return a + b if b > 0 else 1 // 0",
+    "not_installed": "import numpy as np\ndef add(a, b): return int(np.add(a, b))",
+    "lazy": "def add(a, b): return (x for x in [a + b])",
 }  # fmt: skip

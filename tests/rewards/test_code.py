@@ -141,11 +141,12 @@ def test_values_of_every_plain_type() -> None:
 @pytest.mark.parametrize(
     ("expected", "actual", "right"),
     [
-        (1, True, False), (True, 1, False), (1, 1.0, False), (1.0, 1, True), (0.3, 0.1 + 0.2, True), (0.0, 1e-12, False),
-        (1e-12, 2e-12, False), (1e12, 1e12 + 1e4, False), (2.5, float("inf"), False), (float("inf"), float("inf"), True),
-        (float("nan"), float("nan"), True), (float("nan"), 1.0, False), (1.0, 10**400, False), ([1, 2], (1, 2), True),
-        ([1], {1}, False), ({"a": 1}, {"a": True}, False), ({1: 2}, {True: 2}, False), ({1}, {True}, False),
-        ("a", "a", True), (None, None, True), (None, 0, False), ([], "", False),
+        (1, True, False), (True, 1, False), (1, 1.0, False), (1.0, 1, True), (0.3, 0.1 + 0.2, True),
+        (0.0, 1e-12, False), (1e-12, 2e-12, False), (1e12, 1e12 + 1e4, False), (2.5, float("inf"), False),
+        (float("inf"), float("inf"), True), (float("nan"), float("nan"), True), (float("nan"), 1.0, False),
+        (1.0, 10**400, False), ([1, 2], (1, 2), True), ([1], {1}, False), ({"a": 1}, {"a": True}, False),
+        ({1: 2}, {True: 2}, False), ({1}, {True}, False), ("a", "a", True), (None, None, True), (None, 0, False),
+        ([], "", False),
     ],
 )  # fmt: skip
 def test_agreement(expected: Any, actual: Any, right: bool) -> None:

@@ -20,7 +20,12 @@ LINES = [
     json.dumps({"verifier": "math", "response": "6"}),
     json.dumps({"verifier": "math", "answer": "5"}),
     json.dumps([1]),
-    json.dumps({"verifier": "code", "entry": "f", "tests": [{"input": [1], "expected": 2}], "completion": "f = lambda x: x + 1"}),
+    json.dumps(
+        {
+            "verifier": "code", "entry": "f", "tests": [{"input": [1], "expected": 2}],
+            "completion": "f = lambda x: x + 1"
+        }
+    ),
     json.dumps({"verifier": "code", "tests": [], "completion": ""}),
     json.dumps({"verifier": "math", "answer": "5", "completion": "<think>5", "finished": False}),
 ]
@@ -53,7 +58,10 @@ def test_half_of_a_surrogate_pair_is_written_as_it_came() -> None:
 def test_rows_of_every_kind_of_test() -> None:
     lines = [
         {"tests": [{"stdin": "2", "stdout": "4"}], "completion": "print(int(input()) ** 2)"},
-        {"entry": "f", "prefix": "def f(x):\n", "check": "def check(c):\n    assert c(2) == 4", "completion": "    return x * x"},
+        {
+            "entry": "f", "prefix": "def f(x):\n", "check": "def check(c):\n    assert c(2) == 4",
+            "completion": "    return x * x"
+        },
         {"names": ["f"], "asserts": ["assert f(2) == 4"], "completion": "def f(x): return x + 3"},
         {"verifier": "code", "completion": "def f(x): return x + 3"},
     ]

@@ -1,4 +1,5 @@
-"""The policy of mathematical answers: what is right and what is wrong. (maths/test_bombs.py: that no answer hangs it.)"""
+"""The policy of mathematical answers: what is right and what is wrong. (maths/test_bombs.py: that no answer hangs
+it.)"""
 
 from collections.abc import Callable
 from fractions import Fraction
@@ -206,8 +207,8 @@ def test_gsm8k_and_math500_golds(rows: Rows) -> None:
 
 EQUAL_GOLDS = [
     {"(-2,1)", "-2,1"}, {"-2,1", "1,-2"}, {"10,\\!080", "10080"}, {"120", "120^\\circ"}, {"15", "15\\mbox{ cm}^2"},
-    {"2 \\sqrt{5}", "2\\sqrt{5}"}, {"30", "30^\\circ"}, {"36", "36^\\circ"}, {"36", "\\$36"}, {"40", "40_9"}, {"5", "x=5"},
-    {"90", "90^\\circ"}, {"\\frac14", "\\frac{1}{4}"},
+    {"2 \\sqrt{5}", "2\\sqrt{5}"}, {"30", "30^\\circ"}, {"36", "36^\\circ"}, {"36", "\\$36"}, {"40", "40_9"},
+    {"5", "x=5"}, {"90", "90^\\circ"}, {"\\frac14", "\\frac{1}{4}"},
 ]  # fmt: skip
 """What two golds of MATH-500 have in common by the policy: a unit or a name that one leaves out, or the same number."""
 
@@ -256,8 +257,13 @@ def test_two_different_numbers_never_agree(a: Fraction, b: Fraction) -> None:
         assert not compare(first, second).correct, (first, second)
 
 
-SIGNS = ["\\frac", "\\sqrt", "\\text{", "\\sin", "\\pi", "\\{", "\\}", "\\cup", "\\le", "\\pm", "\\%", "^\\circ", "\\overline{", " or ", " and ", "\\ne"]
-MESS = st.text(alphabet="0123456789+-*/^!(){}[],.:;=<>|\\$% xyπ", max_size=40) | st.text(max_size=12) | st.text(alphabet="⑤²₃٥½፩,.", max_size=6)
+SIGNS = [
+    "\\frac", "\\sqrt", "\\text{", "\\sin", "\\pi", "\\{", "\\}", "\\cup", "\\le", "\\pm", "\\%", "^\\circ",
+    "\\overline{", " or ", " and ", "\\ne"
+]
+MESS = st.text(
+    alphabet="0123456789+-*/^!(){}[],.:;=<>|\\$% xyπ", max_size=40
+) | st.text(max_size=12) | st.text(alphabet="⑤²₃٥½፩,.", max_size=6)
 FORMULAS = st.lists(st.sampled_from([*SIGNS, *"0123456789+-*/^_!(){}[],.:;=<>|$ xi"]), max_size=20).map("".join)
 
 

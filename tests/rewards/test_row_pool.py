@@ -51,7 +51,9 @@ def test_what_dies_or_hangs_costs_its_own_row(tmp_path: Path, monkeypatch: pytes
 
 def test_a_row_is_graded_before_the_next_one_comes() -> None:
     read_end, write_end = os.pipe()
-    with contextlib.closing(RowPool(2)) as pool, open(read_end, "rb", buffering=0) as file, open(write_end, "wb", buffering=0) as rows:
+    with contextlib.closing(RowPool(2)) as pool, open(read_end, "rb", buffering=0) as file, open(
+        write_end, "wb", buffering=0
+    ) as rows:
         batches = pool.grade(file)
         for number in range(3):
             rows.write(f'{{"verifier": "math", "answer": "5", "response": "{number}"}}\n'.encode())
@@ -137,7 +139,9 @@ def wait_until(true: Callable[[], bool], seconds: float) -> bool:
 def test_nothing_outlives_a_command_that_was_stopped(tmp_path: Path, number: signal.Signals) -> None:
     code = {"entry": "f", "tests": [{"input": [1], "expected": 2}], "completion": "def f(x):\n    while True: pass"}
     (tmp_path / "rows.jsonl").write_text("\n".join([BOMB, json.dumps(code)] * 40) + "\n")
-    command = [sys.executable, "-P", "-m", "pipeline.commands.cli", "grade", str(tmp_path / "rows.jsonl"), "--jobs", "2"]
+    command = [
+        sys.executable, "-P", "-m", "pipeline.commands.cli", "grade", str(tmp_path / "rows.jsonl"), "--jobs", "2"
+    ]
     def heeds_interrupts() -> None:  # which tests that were started in the background hand down ignored
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -90,7 +90,8 @@ def test_language(text: str, value: float) -> None:
 
 @pytest.mark.parametrize("word", ["dann", "zuerst", "das", "macht", "ergibt", "jetzt", "und", "danach", "bleibt",
                                   "donc", "ensuite", "maintenant", "alors", "entonces", "luego", "ahora", "primero",
-                                  "quindi", "allora", "poi", "então", "agora", "depois", "dus", "sedan", "więc"])  # fmt: skip
+                                  "quindi", "allora", "poi", "então", "agora", "depois", "dus", "sedan",
+                                  "więc"])  # fmt: skip
 def test_one_connective_of_another_language_is_noticed(word: str) -> None:
     trace = f"Tom has 3 apples and buys 4 more . 3 + 4 = 7 . {word} 7 - 2 = 5 . so 5 are left ."
     assert not readable(ENGLISH, Completion(f"<think>{trace}</think><answer>5</answer>"))
@@ -120,7 +121,9 @@ def test_a_share_is_a_share(text: str) -> None:
     assert sum(words_by_language(text, "en").values()) >= 0
 
 
-@pytest.mark.parametrize("piece", [" \t", "\n", "a", "AB", "a_", "a(", "1a", "<think>", "</think>", "</think><answer>", "`", "$", "http://"])
+@pytest.mark.parametrize(
+    "piece", [" \t", "\n", "a", "AB", "a_", "a(", "1a", "<think>", "</think>", "</think><answer>", "`", "$", "http://"]
+)
 def test_no_text_holds_a_rule_up(piece: str) -> None:
     """Each of these, at 100,000 characters, takes minutes where a pattern looks at every pair of places."""
     completion = Completion(piece * (100_000 // len(piece)) + "x")

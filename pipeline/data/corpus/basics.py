@@ -13,8 +13,9 @@ def fact(rng: random.Random) -> str:
 
 
 def list_steps(told: Story | Program, connectives: Connectives, rng: random.Random) -> str:
-    """The steps of a question in order, which is where a solution begins; or a story's in any order, without saying which
-    is which: then only the verb tells what number follows, and that is what has to be learned of a prompt first."""
+    """The steps of a question in order, which is where a solution begins; or a story's in any order, without saying
+    which is which: then only the verb tells what number follows, and that is what has to be learned of a prompt
+    first."""
     if isinstance(told, Story):
         steps = [f"{step.verb} {step.number}" for step in told.steps]
         if rng.random() < 0.5:

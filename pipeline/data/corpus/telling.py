@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Connectives:
-    """The words that hold a trace together. The ordinals say which step is due, so that a small model need not look back for it."""
+    """The words that hold a trace together. The ordinals say which step is due, so that a small model need not look
+    back for it."""
 
     start: str
     ordinals: tuple[str, str, str]

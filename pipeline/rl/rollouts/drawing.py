@@ -30,8 +30,8 @@ class Source(Protocol):
 
 @dataclass
 class Drawing:
-    """Draws a rollout for each visit. A rollout's draws come from (`seed_parts`, problem, visit, place in the group) alone, and
-    so do not depend on what else is drawn, on earlier steps, or on how many processes share the work.
+    """Draws a rollout for each visit. A rollout's draws come from (`seed_parts`, problem, visit, place in the group)
+    alone, and so do not depend on what else is drawn, on earlier steps, or on how many processes share the work.
 
     `source` refreshes the weights behind `engine` before the rollouts of a step.
     """
@@ -47,15 +47,18 @@ class Drawing:
     def prompts(self, visits: Sequence[Visit]) -> list[list[int]]:
         """The token ids of each visit's prompt. A prompt that stands several times is encoded once."""
         ids = {
-            text: encode_text(self.tokenizer, text, open_thinking=self.open_thinking) for text in {one.prompt for one in visits}
+            text: encode_text(
+                self.tokenizer, text, open_thinking=self.open_thinking
+            ) for text in {one.prompt for one in visits}
         }
         return [ids[one.prompt] for one in visits]
 
     def draw(self, visits: Sequence[Visit], first: int, written: Callable[[int, Sampled], None]) -> list[Sampled]:
-        """A rollout of every visit, in their order. `first` is the place of the first among those of all processes; `written` is
-        told of each rollout as soon as it is done, with its place in `visits`.
+        """A rollout of every visit, in their order. `first` is the place of the first among those of all processes;
+        `written` is told of each rollout as soon as it is done, with its place in `visits`.
 
-        Visits of one prompt stand side by side and become one request, so that the engine reads the prompt once for its group.
+        Visits of one prompt stand side by side and become one request, so that the engine reads the prompt once for its
+        group.
         """
         requests: list[Request] = []
         begins: list[int] = []  # the place in `visits` of the first of each request
@@ -78,8 +81,8 @@ class Drawing:
 def native(
     policy: LanguageModel, tokenizer: Tokenizer, dtype: torch.dtype | None, record_experts: bool
 ) -> tuple[Engine, RolloutModel]:
-    """The engine of this process over the policy, or over a copy of it in `dtype`; with `record_experts` each rollout has the
-    experts that its tokens took."""
+    """The engine of this process over the policy, or over a copy of it in `dtype`; with `record_experts` each rollout
+    has the experts that its tokens took."""
     source = RolloutModel(policy, dtype)
     recorded = [router.users for router in routers(source.model)] if record_experts else []
     return engine_for(source.model, tokenizer, experts=recorded), source

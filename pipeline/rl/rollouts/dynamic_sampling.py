@@ -10,11 +10,12 @@ Rewards = Callable[[Sequence[Visit], Sequence[Sampled]], list[float | None]]
 
 
 class DynamicSampling:
-    """Puts groups of further problems in the place of those whose rewards are all the same: these have no advantage and no gradient.
+    """Puts groups of further problems in the place of those whose rewards are all the same: these have no advantage and
+    no gradient.
 
-    DAPO goes on until the batch is full, however long that takes; here at most `rounds` times a step. What is without signal then
-    stays, and takes no part in the loss. `reserve` has a row for each further group, used once and in their order; where it ends,
-    nothing is replaced any more. A step is of whole groups of `size` rows.
+    DAPO goes on until the batch is full, however long that takes; here at most `rounds` times a step. What is without
+    signal then stays, and takes no part in the loss. `reserve` has a row for each further group, used once and in their
+    order; where it ends, nothing is replaced any more. A step is of whole groups of `size` rows.
     """
 
     def __init__(self, rounds: int, reserve: Sequence[Visit], size: int) -> None:
@@ -22,8 +23,8 @@ class DynamicSampling:
         self.used = self.drawn = self.without = 0
 
     def fill(self, rows: Sequence[Visit], draw: Draw, rewards: Rewards) -> tuple[list[Visit], list[Sampled]]:
-        """The visits of a step, `size` of each problem, and a rollout of each, after groups were replaced. `draw` makes a rollout
-        of every visit, `rewards` says what they are worth, None where nobody can tell."""
+        """The visits of a step, `size` of each problem, and a rollout of each, after groups were replaced. `draw` makes
+        a rollout of every visit, `rewards` says what they are worth, None where nobody can tell."""
         found, sampled = list(rows), draw(rows)
         dull = self._without_signal(rewards(found, sampled))
         self.drawn, self.without = len(rows) // self.size, len(dull)

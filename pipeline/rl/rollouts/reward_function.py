@@ -13,7 +13,8 @@ from rewards.grade import grade
 from rewards.rubric import Reward, Rubric
 from rewards.types import Completion, Problem, Verdict
 
-# Rewards are multiples of this: the mean of a group of equal ones is then exact, and no advantage is made of rounding errors.
+# Rewards are multiples of this: the mean of a group of equal ones is then exact, and no advantage is made of rounding
+# errors.
 EXACT = 2.0**-16
 
 Answer = tuple[str, tuple[int, ...]]
@@ -39,9 +40,9 @@ class Grading(Protocol):
 class RewardFunction:
     """The rubric's total for each completion, or None for the ungradable.
 
-    What `begin` is told is graded in the background, and the same answer once. Counts verdicts, and keeps the parts of the reward for
-    the log, of all that was begun since the last `finish`, or of what is asked where nothing was. Used with `with`, what was not
-    graded when its owner leaves is dropped.
+    What `begin` is told is graded in the background, and the same answer once. Counts verdicts, and keeps the parts of
+    the reward for the log, of all that was begun since the last `finish`, or of what is asked where nothing was. Used
+    with `with`, what was not graded when its owner leaves is dropped.
     """
 
     def __init__(self, problems: Mapping[str, Problem], rubric: Rubric, tokenizer: Tokenizer, prefix: str) -> None:

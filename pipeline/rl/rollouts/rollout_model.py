@@ -1,4 +1,5 @@
-"""Copies of the policy: one in another precision that rollouts come from, and one that stays what the policy was at the start."""
+"""Copies of the policy: one in another precision that rollouts come from, and one that stays what the policy was at the
+start."""
 
 import torch
 
@@ -9,8 +10,8 @@ from pipeline.models.build import prepare
 def frozen_copy(policy: LanguageModel, dtype: torch.dtype) -> LanguageModel:
     """A model of the policy's architecture with its weights of now in `dtype`, in evaluation mode, without gradients.
 
-    It is built anew and not deep-copied: copies of hooks (balance, replay) would count and steer its forwards, too. Adapters
-    are not part of the architecture, so the policy must have none.
+    It is built anew and not deep-copied: copies of hooks (balance, replay) would count and steer its forwards, too.
+    Adapters are not part of the architecture, so the policy must have none.
     """
     made: LanguageModel = type(policy)._from_config(policy.config, dtype=dtype)  # type: ignore[attr-defined]
     copy = prepare(made).to(policy.device).requires_grad_(False)

@@ -1,4 +1,5 @@
-"""What a recipe says of vLLM, and whether it is there. The engine itself is in `vllm_engine.py`, which loads heavy libraries."""
+"""What a recipe says of vLLM, and whether it is there. The engine itself is in `vllm_engine.py`, which loads heavy
+libraries."""
 
 import importlib.util
 from typing import Literal
@@ -7,13 +8,16 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Vllm(BaseModel):
-    """How trl runs vLLM: in the training's own processes, or as a server that was started beside it (`trl vllm-serve`)."""
+    """How trl runs vLLM: in the training's own processes, or as a server that was started beside it (`trl
+    vllm-serve`)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     mode: Literal["colocate", "server"] = "colocate"
     url: str | None = Field(default=None, description="of the server, such as http://localhost:8000")
-    gpu_memory: float = Field(default=0.3, gt=0, le=1, description="share of a GPU's memory that a colocated vLLM takes")
+    gpu_memory: float = Field(
+        default=0.3, gt=0, le=1, description="share of a GPU's memory that a colocated vLLM takes"
+    )
     tensor_parallel: int = Field(default=1, ge=1, description="GPUs that a colocated vLLM is split over")
 
     @model_validator(mode="after")

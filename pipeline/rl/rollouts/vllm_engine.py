@@ -13,13 +13,14 @@ from pipeline.rl.rollouts.vllm import Vllm
 class VllmEngine:
     """Rollouts by vLLM, whose weights `refresh` makes those of the policy of now.
 
-    vLLM draws by itself: seeds are only counted, `Sampling` has to be what the engine was made with, and a run that is resumed
-    is not the run that was left alone. Experts are not recorded. Each request has to have a whole group of seeds.
+    vLLM draws by itself: seeds are only counted, `Sampling` has to be what the engine was made with, and a run that is
+    resumed is not the run that was left alone. Experts are not recorded. Each request has to have a whole group of
+    seeds.
     """
 
     def __init__(
-        self, policy: LanguageModel, accelerator: Accelerator, tokenizer: Tokenizer, vllm: Vllm, sampling: Sampling, group_size: int,
-        rollouts: int,
+        self, policy: LanguageModel, accelerator: Accelerator, tokenizer: Tokenizer, vllm: Vllm, sampling: Sampling,
+        group_size: int, rollouts: int,
     ) -> None:
         """`rollouts` is how many this process asks for in a step."""
         self.group_size, self.end = group_size, tokenizer.eos_token_id
@@ -42,7 +43,9 @@ class VllmEngine:
         written: Written | None = None,
     ) -> list[list[Sampled]]:
         prompts = [list(request.prompt) for request in requests for _ in request.seeds]
-        _, completions, logprobs, _ = self.generation.generate(prompts=prompts, images=None, num_generations=self.group_size)
+        _, completions, logprobs, _ = self.generation.generate(
+            prompts=prompts, images=None, num_generations=self.group_size
+        )
         ordered = iter([
             # of the log-probabilities of each token the drawn one's is first; None where vLLM has none
             Sampled(list(ids), [float("nan") if most[0] is None else most[0] for most in values], ids[-1] == self.end)

@@ -18,7 +18,9 @@ from eval.engine.types import Request, Sampled, Sampling, rollout_seed
 
 Tiny = Callable[..., Any]
 FAMILIES = ("deepseek_v3", "deepseek_v3_plain_queries", "deepseek_v3_yarn", "qwen3", "qwen3_moe")
-MORE = ("llama", "mistral", "qwen2", "qwen2_moe", "mixtral", "olmoe", "deepseek_v2", "gpt_oss", "qwen3_moe_every_second")
+MORE = (
+    "llama", "mistral", "qwen2", "qwen2_moe", "mixtral", "olmoe", "deepseek_v2", "gpt_oss", "qwen3_moe_every_second"
+)
 EOS, PAD = 3, 0
 SAMPLING = Sampling(max_tokens=16)
 
@@ -64,7 +66,9 @@ def test_the_plain_way_is_right_for_every_family(tiny: Tiny, family: str) -> Non
     asked = requests()
     for request, group in zip(asked, plain(model).sample(asked, Sampling(24, 1.0)), strict=True):
         for one in group:
-            assert torch.allclose(torch.tensor(one.logprobs), full_forward(model, request.prompt, one.ids, 1.0), atol=1e-4)
+            assert torch.allclose(
+                torch.tensor(one.logprobs), full_forward(model, request.prompt, one.ids, 1.0), atol=1e-4
+            )
 
 
 @torch.no_grad()
@@ -122,7 +126,9 @@ def test_weights_where_they_lie_write_the_same(tiny: Tiny, family: str, monkeypa
 
 
 @pytest.mark.parametrize("make", [native, plain])
-def test_each_rollout_is_told_once_and_as_soon_as_it_is_done(tiny: Tiny, make: Callable[[Any], Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_rollout_is_told_once_and_as_soon_as_it_is_done(
+    tiny: Tiny, make: Callable[[Any], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("eval.engine.plain.ROWS", 5)
     told: dict[tuple[int, int], Sampled] = {}
     before: list[int] = []
@@ -222,14 +228,23 @@ class Tokenizer:
         ("qwen3_moe", {"use_sliding_window": True, "sliding_window": 4, "max_window_layers": 0}, NativeEngine),
         ("qwen2_moe", {"use_sliding_window": True, "sliding_window": 4, "max_window_layers": 2}, NativeEngine),
         ("olmoe", {"clip_qkv": 0.5}, NativeEngine),
-        ("llama", {"attention_bias": True, "rope_parameters": {"rope_type": "linear", "rope_theta": 50.0, "factor": 2.0}}, NativeEngine),
+        (
+            "llama",
+            {"attention_bias": True, "rope_parameters": {"rope_type": "linear", "rope_theta": 50.0, "factor": 2.0}},
+            NativeEngine
+        ),
         ("llama", {"rope_parameters": {"rope_type": "dynamic", "rope_theta": 50.0, "factor": 2.0}}, PlainEngine),
-        ("deepseek_v2", {"topk_method": "group_limited_greedy", "n_group": 2, "topk_group": 1, "q_lora_rank": None}, NativeEngine),
+        (
+            "deepseek_v2", {"topk_method": "group_limited_greedy", "n_group": 2, "topk_group": 1, "q_lora_rank": None},
+            NativeEngine
+        ),
         ("deepseek_v3", {"rope_interleave": False}, NativeEngine),
         ("dbrx", {}, PlainEngine),
     ],
 )
-def test_the_chosen_engine_is_right_for_the_model(tiny: Tiny, family: str, changed: dict[str, Any], engine: type) -> None:
+def test_the_chosen_engine_is_right_for_the_model(
+    tiny: Tiny, family: str, changed: dict[str, Any], engine: type
+) -> None:
     model = tiny(family, **changed)
     chosen = engine_for(model, Tokenizer())
     assert type(chosen) is engine

@@ -15,7 +15,9 @@ Tiny = Callable[..., Any]
 @pytest.mark.parametrize("family", ["qwen3_moe", "qwen2_moe", "mixtral", "deepseek_v3", "gpt_oss"])
 @pytest.mark.parametrize("tokens", [1, 2, 7, 20, 40])
 @torch.no_grad()
-def test_experts_give_what_the_module_gives(tiny: Tiny, family: str, tokens: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_experts_give_what_the_module_gives(
+    tiny: Tiny, family: str, tokens: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(feedforward, "PADDED", 30)
     model = tiny(family)
     module = model.model.layers[1].mlp

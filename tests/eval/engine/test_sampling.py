@@ -79,10 +79,15 @@ def test_seeds_of_different_rollouts_differ(parts: list[str | int], one: int, ot
     assert 0 <= seeds[0] < 2**64
 
 
-@given(st.lists(st.floats(-5, 5, width=32), min_size=2, max_size=20), st.floats(0, LARGEST, width=32), st.sampled_from([0.1, 0.5, 0.95]))
+@given(
+    st.lists(st.floats(-5, 5, width=32), min_size=2, max_size=20), st.floats(0, LARGEST, width=32),
+    st.sampled_from([0.1, 0.5, 0.95])
+)
 def test_a_nucleus_holds_the_fewest_likeliest_tokens(values: list[float], number: float, top_p: float) -> None:
     row = torch.tensor([values])
-    chances = sorted(zip(torch.softmax(row, -1)[0].tolist(), range(len(values)), strict=True), key=lambda pair: (-pair[0], pair[1]))
+    chances = sorted(
+        zip(torch.softmax(row, -1)[0].tolist(), range(len(values)), strict=True), key=lambda pair: (-pair[0], pair[1])
+    )
     reached, nucleus = 0.0, {}
     for chance, token in chances:
         if reached >= top_p - 1e-6:

@@ -76,8 +76,9 @@ def test_mbpp_solutions(real: Callable[[str], list[Problem]], split: str, size: 
 
 
 ROW = {
-    "task_id": 601, "text": "Length of a chain of pairs.", "code": "import sys\nclass Pair:\n    pass\ndef sum(p): return 1",
-    "test_list": ["assert sum(p) == sys.maxsize"], "test_setup_code": "p = Pair()", "challenge_test_list": ["assert sum(1) == 1"],
+    "task_id": 601, "text": "Length of a chain of pairs.",
+    "code": "import sys\nclass Pair:\n    pass\ndef sum(p): return 1", "test_list": ["assert sum(p) == sys.maxsize"],
+    "test_setup_code": "p = Pair()", "challenge_test_list": ["assert sum(1) == 1"],
 }  # fmt: skip
 
 

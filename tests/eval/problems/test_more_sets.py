@@ -12,7 +12,9 @@ from rewards.grade import grade
 from rewards.registry import RegistryError
 from rewards.types import Completion, Label
 
-AIME = [{"id": 60 + i, "problem": f" Find {i}. ", "answer": f"{i:03d}", "solution": "..", "year": "2024"} for i in range(30)]
+AIME = [
+    {"id": 60 + i, "problem": f" Find {i}. ", "answer": f"{i:03d}", "solution": "..", "year": "2024"} for i in range(30)
+]
 GPQA = [{"Question": f"Which is it, {i}?", "Correct Answer": f"right {i}", "Incorrect Answer 1": "wrong", "Incorrect Answer 2": "worse",
          "Incorrect Answer 3": "worst", "High-level domain": "Physics", "Record ID": f"rec{i}"} for i in range(40)]
 
@@ -70,7 +72,11 @@ def test_decimals_are_compared_by_value(split):
         assert Fraction(problem.answer) == best
         assert len(set(written)) == 2
         assert grade(problem, Completion(f"<answer>{problem.answer}</answer>")).correct
-    versions = sum(max(p.skeleton.split(), key=lambda text: int(text.partition(".")[2])) != max(p.skeleton.split(), key=Fraction) for p in problems)
+    versions = sum(
+        max(
+            p.skeleton.split(), key=lambda text: int(text.partition(".")[2])
+        ) != max(p.skeleton.split(), key=Fraction) for p in problems
+    )
     assert versions > 30, "read as versions, many would be answered wrongly"
     other = "train" if split == "test" else "test"
     assert not {p.skeleton for p in problems} & {p.skeleton for p in load(f"decimals:{other}", 150, 3)}
@@ -83,7 +89,9 @@ def test_a_file_with_a_map_of_columns(tmp_path):
     assert [(p.id, p.prompt, p.answer) for p in problems] == [(str(i), f"{i} + 1?", str(i + 1)) for i in range(8)]
     assert 0 < len(load("mine.jsonl?prompt=question&answer=final:train", base=tmp_path)) <= 8
     assert "mine.jsonl, row 1 has no column 'prompt'; it has 'question'" in complaint("mine.jsonl", base=tmp_path)
-    assert "mine.jsonl, row 1 has no column 'solution'; it has" in complaint("mine.jsonl?answer=solution", base=tmp_path)
+    assert "mine.jsonl, row 1 has no column 'solution'; it has" in complaint(
+        "mine.jsonl?answer=solution", base=tmp_path
+    )
     assert "'promt=question' is no column" in complaint("mine.jsonl?promt=question", base=tmp_path)
     assert resolve_plug_in("problem set", "mine.jsonl?prompt=question&answer=final", tmp_path).source_hash
     with pytest.raises(RegistryError, match="is no column"):
@@ -135,4 +143,6 @@ def test_without_reasoning_gym_it_says_what_to_install():
     try:
         import reasoning_gym  # noqa: F401
     except ImportError:
-        assert complaint("gym:gsm_symbolic:test") == "gym:gsm_symbolic needs the package reasoning-gym: pip install 'retort[gym]'"
+        assert complaint(
+            "gym:gsm_symbolic:test"
+        ) == "gym:gsm_symbolic needs the package reasoning-gym: pip install 'retort[gym]'"

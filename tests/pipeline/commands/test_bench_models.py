@@ -1,4 +1,5 @@
-"""`retort bench rollouts`, `train` and `start`: both sides write the lengths that were drawn, and what is printed is complete."""
+"""`retort bench rollouts`, `train` and `start`: both sides write the lengths that were drawn, and what is printed is
+complete."""
 
 import json
 from typing import Any
@@ -11,10 +12,12 @@ from pipeline.bench.rollouts import Case, Ends
 from pipeline.commands import cli
 
 SMALL = {
-    "hidden_size": 32, "num_hidden_layers": 2, "vocab_size": 48, "num_attention_heads": 4, "initializer_range": 0.3, "moe_intermediate_size": 16,
-    "intermediate_size": 32,
+    "hidden_size": 32, "num_hidden_layers": 2, "vocab_size": 48, "num_attention_heads": 4, "initializer_range": 0.3,
+    "moe_intermediate_size": 16, "intermediate_size": 32,
 }
-MEASURED = {"ratio", "ratio_min", "ratio_max", "tokens_per_s", "baseline_tokens_per_s", "share_of_peak", "max_logprob_error"}
+MEASURED = {
+    "ratio", "ratio_min", "ratio_max", "tokens_per_s", "baseline_tokens_per_s", "share_of_peak", "max_logprob_error"
+}
 
 
 @pytest.fixture

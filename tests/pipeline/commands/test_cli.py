@@ -45,7 +45,9 @@ def _seconds(words: list[str]) -> float:
     (["status", "none"], 1, "none: there is no such run in runs"),
     (["list", "rulez"], 1, "retort list: there is no list of 'rulez'; did you mean 'rules'?"),
 ])
-def test_a_wrong_command_is_one_line(words: list[str], code: int, expected: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_command_is_one_line(
+    words: list[str], code: int, expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert cli.main(words) == code
     found = capsys.readouterr()
     assert found.err.startswith(expected)
@@ -68,7 +70,11 @@ def test_runs_that_cannot_be_written_are_one_line(write_recipe: Write, capsys: p
 
 
 def test_plan_says_what_would_run(write_recipe: Write, capsys: pytest.CaptureFixture[str]) -> None:
-    path = str(write_recipe("name: p\nstages:\n  base: {kind: 'tiny.py:Make'}\n  traces: {kind: 'tiny.py:Write', model: base}\n"))
+    path = str(
+        write_recipe(
+            "name: p\nstages:\n  base: {kind: 'tiny.py:Make'}\n  traces: {kind: 'tiny.py:Write', model: base}\n"
+        )
+    )
     assert cli.main(["plan", path]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].split() == ["stage", "kind", "makes", "fingerprint", "state", "reads"]

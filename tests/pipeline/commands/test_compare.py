@@ -20,7 +20,9 @@ def rows(correct, rollouts=4):
     ]
 
 
-GOOD, BAD, LEVEL = rows([4, 4, 3, 3, 4, 2, 4, 4, 3, 4]), rows([1, 0, 1, 0, 2, 0, 1, 1, 0, 0]), rows([4, 4, 3, 3, 4, 3, 4, 3, 3, 4])
+GOOD, BAD, LEVEL = rows(
+    [4, 4, 3, 3, 4, 2, 4, 4, 3, 4]
+), rows([1, 0, 1, 0, 2, 0, 1, 1, 0, 0]), rows([4, 4, 3, 3, 4, 3, 4, 3, 3, 4])
 
 
 def report(folder: Path, models, **protocol):
@@ -29,7 +31,9 @@ def report(folder: Path, models, **protocol):
         for name, found in sets.items():
             write_rows(folder / rollouts_file(label, name), found)
     made = {label: {"parameters": 1, "problems": {name: reduce(found) for name, found in sets.items()},
-                    **({"protocol": {name: protocol for name in sets}} if protocol else {})} for label, sets in models.items()}
+                    **(
+                        {"protocol": {name: protocol for name in sets}} if protocol else {}
+                    )} for label, sets in models.items()}
     durable.write_json(folder / "report.json", {"models": made})
 
 
@@ -38,11 +42,15 @@ def run(tmp_path):
     """Two evaluate stages measured the base: with thinking forced open, and, as zero was, without."""
     found = RunFolder(tmp_path / "runs" / "tiny")
     found.begin("first", {"name": "tiny", "stages": {}}, "retort run tiny")
-    stages = [("score", {"base": {"sums": BAD}, "zero": {"sums": GOOD}}, False), ("length", {"base": {"sums": GOOD}}, True)]
+    stages = [
+        ("score", {"base": {"sums": BAD}, "zero": {"sums": GOOD}}, False), ("length", {"base": {"sums": GOOD}}, True)
+    ]
     for number, (name, models, forced) in enumerate(stages, 1):
         folder = tmp_path / "runs" / "artifacts" / f"{name}-0123456789"
         report(folder, models)
-        durable.write_json(folder / "stage.json", {"name": name, "makes": "report", "config": {"open_thinking": forced}})
+        durable.write_json(
+            folder / "stage.json", {"name": name, "makes": "report", "config": {"open_thinking": forced}}
+        )
         found.link(number, name, folder)
     return found.path
 
@@ -74,7 +82,9 @@ def test_folders_files_and_what_was_measured_differently(tmp_path, capsys):
     text = capsys.readouterr().out
     assert "no difference is seen; these would show" in text
     assert "careful, they were measured differently: temperature 1.0 and 0.6" in text
-    assert cli.main(["compare", str(tmp_path / "one" / "m-sums.jsonl"), str(tmp_path / "two" / "other-sums.jsonl")]) == 0
+    assert cli.main(
+        ["compare", str(tmp_path / "one" / "m-sums.jsonl"), str(tmp_path / "two" / "other-sums.jsonl")]
+    ) == 0
     assert "A is better" in capsys.readouterr().out
 
 
@@ -85,7 +95,10 @@ def test_what_cannot_be_compared_is_one_line(run, tmp_path, capsys):
         (f"{run}:zeroo", f"{run}:base", "holds no rollouts of 'zeroo'; measured were base, zero"),
         (f"{run}:zero", str(tmp_path / "one"), "were measured on no problem set in common: sums; products"),
         ("nowhere:zero", f"{run}:base", "there are no rollouts at 'nowhere:zero'; give RUN:STAGE"),
-        (str(tmp_path / "broken.jsonl"), str(tmp_path / "broken.jsonl"), "broken.jsonl:1 is no rollout with a problem and a verdict"),
+        (
+            str(tmp_path / "broken.jsonl"), str(tmp_path / "broken.jsonl"),
+            "broken.jsonl:1 is no rollout with a problem and a verdict"
+        ),
     ):
         assert cli.main(["compare", a, b]) == 2
         err = capsys.readouterr().err

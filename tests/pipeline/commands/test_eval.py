@@ -27,7 +27,9 @@ def model(tiny: Callable[..., Any], tmp_path: Path) -> Path:
 
 
 def words(model: Path, out: Path, *more: str) -> list[str]:
-    return ["eval", str(model), "--problems", "word_problems:test", "--n", "80", "--rollouts", "8", "--out", str(out), *more]
+    return [
+        "eval", str(model), "--problems", "word_problems:test", "--n", "80", "--rollouts", "8", "--out", str(out), *more
+    ]
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -72,14 +74,19 @@ def test_without_a_folder_it_finds_its_own_again(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    asked = ["eval", str(model), "--problems", "word_problems:test", "--n", "4", "--thinking-budget", "4", "8", "--max-tokens", "16"]
+    asked = [
+        "eval", str(model), "--problems", "word_problems:test", "--n", "4", "--thinking-budget", "4", "8",
+        "--max-tokens", "16"
+    ]
     assert cli.main(asked) == 0
     (folder,) = (tmp_path / "evals").iterdir()
     out = capsys.readouterr().out
     assert f"report and rollouts: evals/{folder.name}" in out
     assert "budget  tokens" in out
     before = files(folder)
-    assert set(before) == {"evaluation.json", "report.json", "some-word_problems thinking 4.jsonl", "some-word_problems thinking 8.jsonl"}
+    assert set(before) == {
+        "evaluation.json", "report.json", "some-word_problems thinking 4.jsonl", "some-word_problems thinking 8.jsonl"
+    }
     assert cli.main(asked) == 0
     assert files(folder) == before
     assert cli.main([*asked, "--seed", "1"]) == 0

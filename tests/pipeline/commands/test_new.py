@@ -53,7 +53,9 @@ def test_a_recipe_uses_the_rule_and_notices_an_edit(write_recipe: Callable[..., 
     ("json", "retort new: a file json.py would hide the Python module 'json'"),
     ("rewards", "retort new: a file rewards.py would hide the Python module 'rewards'"),
 ])
-def test_a_name_that_will_not_do_is_one_line(name: str, expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_name_that_will_not_do_is_one_line(
+    name: str, expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert cli.main(["new", "rule", name, "--folder", str(tmp_path)]) == 2
     found = capsys.readouterr().err
     assert found.startswith(expected)

@@ -40,7 +40,11 @@ def run(tmp_path):
     models["base"]["protocol"] = {"sums": {"temperature": 1.0}}
     found.link(1, "base", artifact(runs, "base", "pretrain", "model", {"tokens": 123456, "loss": 0.5}))
     found.link(2, "score", artifact(runs, "score", "evaluate", "report", {}, models))
-    needle = {"base": {"parameters": 1000, "problems": {"needle": reduce(ROWS[:20])}, "protocol": {"needle": {"temperature": 0.0}}}}
+    needle = {
+        "base": {
+            "parameters": 1000, "problems": {"needle": reduce(ROWS[:20])}, "protocol": {"needle": {"temperature": 0.0}}
+        }
+    }
     found.link(3, "needle", artifact(runs, "needle", "evaluate", "report", {}, needle))
     found.record("base", event="reused")
     for name in ("score", "needle"):
@@ -65,7 +69,9 @@ def test_json_holds_the_stages_and_every_model_by_name(run, capsys):
 
 def test_json_has_curves_of_the_rollouts_that_are_kept(run, capsys):
     write_rows(run.artifacts()["score"].path / "student-sums.jsonl", ROWS)
-    durable.write_json(run.artifacts()["needle"].path / "report.json", {"models": {"student": {"problems": {"sums": reduce(ROWS)}}}})
+    durable.write_json(
+        run.artifacts()["needle"].path / "report.json", {"models": {"student": {"problems": {"sums": reduce(ROWS)}}}}
+    )
     assert cli.main(["report", str(run.path), "--json"]) == 0
     models = json.loads(capsys.readouterr().out)["models"]
     assert models["student"]["curves"] == {"sums": curve(ROWS)}

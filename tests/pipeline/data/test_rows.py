@@ -69,7 +69,9 @@ def write(path: Path, *lines: str) -> Path:
 def test_rows_are_read_from_files_and_artifacts(tmp_path: Path) -> None:
     odd = json.dumps({"prompt": "a\u2028b\u0085c", "completion": "é"}, ensure_ascii=False)
     file = write(tmp_path / "data.jsonl", odd, '{"text": "whole"}')
-    expected = [{"prompt": "a\u2028b\u0085c", "completion": "é"}, {"prompt": None, "completion": "whole", "text": "whole"}]
+    expected = [
+        {"prompt": "a\u2028b\u0085c", "completion": "é"}, {"prompt": None, "completion": "whole", "text": "whole"}
+    ]
     assert read_rows(file) == read_rows(tmp_path) == expected
 
 

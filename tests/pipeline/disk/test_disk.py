@@ -89,7 +89,10 @@ def test_links_follow_the_recipe(tmp_path: Path) -> None:
 
 
 def test_wall_seconds_add_up_over_attempts() -> None:
-    rows = [{"attempt": "x", "at": 0.0}, {"attempt": "x", "at": 5.5}, {"attempt": "y", "at": 2.0}, {"attempt": "y", "at": 1.0}]
+    rows = [
+        {"attempt": "x", "at": 0.0}, {"attempt": "x", "at": 5.5}, {"attempt": "y", "at": 2.0},
+        {"attempt": "y", "at": 1.0}
+    ]
     assert wall_seconds(rows) == 7.5
 
 

@@ -27,7 +27,8 @@ def test_what_was_saved_is_the_model(tiny: Tiny, tmp_path: Path, family: str, dt
 
 
 @pytest.mark.parametrize(("family", "expert"), [
-    ("deepseek_v3", "model.layers.1.mlp.experts.2.up_proj.weight"), ("qwen3_moe", "model.layers.0.mlp.experts.3.down_proj.weight"),
+    ("deepseek_v3", "model.layers.1.mlp.experts.2.up_proj.weight"),
+    ("qwen3_moe", "model.layers.0.mlp.experts.3.down_proj.weight"),
 ])
 def test_one_value_of_one_expert_of_one_layer_is_found(tiny: Tiny, tmp_path: Path, family: str, expert: str) -> None:
     model = tiny(family)
@@ -37,7 +38,9 @@ def test_one_value_of_one_expert_of_one_layer_is_found(tiny: Tiny, tmp_path: Pat
     tensors[expert][3, 5] += 1e-6
     save_file(tensors, file, {"format": "pt"})
     layer = expert.split(".experts")[0]
-    with pytest.raises(StageError, match=rf"test: .* does not hold the model in memory: {layer}.experts.* differs in 1 of"):
+    with pytest.raises(
+        StageError, match=rf"test: .* does not hold the model in memory: {layer}.experts.* differs in 1 of"
+    ):
         audit.check(model, tmp_path, "test")
 
 
@@ -54,8 +57,14 @@ def test_a_flipped_bit_is_found(tiny: Tiny, tmp_path: Path) -> None:
 
 
 def test_every_kind_of_difference_is_told() -> None:
-    ours = {"a": torch.zeros(2), "b": torch.zeros(2), "c": torch.zeros(2), "d": torch.zeros(2), "nan": torch.tensor([torch.nan])}
-    theirs = {"b": torch.zeros(3), "c": torch.zeros(2).half(), "d": torch.tensor([0.0, -0.0]), "e": torch.zeros(1), "nan": ours["nan"]}
+    ours = {
+        "a": torch.zeros(2), "b": torch.zeros(2), "c": torch.zeros(2), "d": torch.zeros(2),
+        "nan": torch.tensor([torch.nan])
+    }
+    theirs = {
+        "b": torch.zeros(3), "c": torch.zeros(2).half(), "d": torch.tensor([0.0, -0.0]), "e": torch.zeros(1),
+        "nan": ours["nan"]
+    }
     told = audit.differences(ours, theirs)
     assert [line.split()[0] for line in told] == ["a", "b", "c", "d", "e"]
     assert audit.differences(ours, ours) == []
@@ -63,7 +72,10 @@ def test_every_kind_of_difference_is_told() -> None:
 
 def test_values_that_differ_in_bits_alone_are_counted_and_scalars_are_read() -> None:
     other_nan = torch.tensor([0x7FC00001], dtype=torch.int32).view(torch.float32)
-    ours = {"step": torch.tensor(3.0), "zeros": torch.zeros(2, 3).T, "nan": torch.tensor([torch.nan, 1]), "none": torch.zeros(0, 2)}
+    ours = {
+        "step": torch.tensor(3.0), "zeros": torch.zeros(2, 3).T, "nan": torch.tensor([torch.nan, 1]),
+        "none": torch.zeros(0, 2)
+    }
     theirs = {"step": torch.tensor(-3.0), "zeros": torch.tensor([[0.0, -0.0]] * 3), "nan": torch.cat([other_nan, torch.ones(1)]),
               "none": ours["none"]}
     assert audit.differences(ours, theirs) == [

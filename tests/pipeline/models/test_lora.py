@@ -1,4 +1,5 @@
-"""Adapters on layers and on fused experts: trained alone, saved as peft does, merged into a model that transformers loads."""
+"""Adapters on layers and on fused experts: trained alone, saved as peft does, merged into a model that transformers
+loads."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +23,8 @@ Context = Callable[..., Any]
 
 
 @pytest.mark.parametrize("family", [
-    "deepseek_v3", "qwen3_moe", "qwen3", "mixtral", "olmoe", "qwen2_moe", "deepseek_v2", "gpt_oss", "dbrx", "qwen3_moe_every_second",
+    "deepseek_v3", "qwen3_moe", "qwen3", "mixtral", "olmoe", "qwen2_moe", "deepseek_v2", "gpt_oss", "dbrx",
+    "qwen3_moe_every_second",
 ])
 def test_adapters_are_trained_alone_saved_and_merged(tiny: Tiny, context: Context, tmp_path: Path, family: str) -> None:
     from peft import PeftModel
@@ -36,8 +38,13 @@ def test_adapters_are_trained_alone_saved_and_merged(tiny: Tiny, context: Contex
         assert all(".lora_" in name for name in trained)
         assert any(".experts." in name for name in trained) == (family not in ("qwen3", "dbrx"))
         assert not any(".gate." in name or ".router." in name or "head" in name for name in trained)
-        layers = [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear) and ".lora_" not in name]
-        assert {name.removesuffix(".base_layer") for name in layers if ".base_layer" not in name} <= {"lm_head", *ROUTERS}
+        layers = [
+            name for name,
+            module in model.named_modules() if isinstance(module, torch.nn.Linear) and ".lora_" not in name
+        ]
+        assert {
+            name.removesuffix(".base_layer") for name in layers if ".base_layer" not in name
+        } <= {"lm_head", *ROUTERS}
         optimizer = Muon(model.named_parameters(), 0.1, 0.02)
         assert not any(group["muon"] for group in optimizer.param_groups)
         losses = []
@@ -70,7 +77,9 @@ def test_adapters_can_be_put_on_some_layers(tiny: Tiny, context: Context) -> Non
 
 @pytest.mark.parametrize("family", ["dbrx", "qwen3"])
 def test_experts_that_are_not_there_are_refused(tiny: Tiny, context: Context, family: str) -> None:
-    with pytest.raises(StageError, match="no fused experts to adapt"), adapted(tiny(family), Lora(experts=True), context(), "base"):
+    with pytest.raises(StageError, match="no fused experts to adapt"), adapted(
+        tiny(family), Lora(experts=True), context(), "base"
+    ):
         pass
 
 

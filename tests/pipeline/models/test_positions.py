@@ -41,7 +41,9 @@ def test_yarn_is_there_and_survives_saving(tiny: Tiny, tmp_path: Path, family: s
     rope = longer.config.rope_parameters
     assert (rope["rope_type"], rope["rope_theta"], rope["original_max_position_embeddings"]) == ("yarn", 50.0, 64)
     assert (longer(IDS).logits - model(IDS).logits).abs().max() > 1e-2
-    assert torch.equal(longer.state_dict()["model.embed_tokens.weight"], model.state_dict()["model.embed_tokens.weight"])
+    assert torch.equal(
+        longer.state_dict()["model.embed_tokens.weight"], model.state_dict()["model.embed_tokens.weight"]
+    )
 
     pretrained.save(longer, train_tokenizer(["a"], 256), tmp_path)
     loaded, _ = pretrained.load(tmp_path)

@@ -10,8 +10,9 @@ from pathlib import Path
 README = Path(__file__).parents[3] / "README.md"
 BEGIN, END = "<!-- families: written by `make families` -->", "<!-- end of families -->"
 FAMILIES = {
-    "mixtral": "Mixtral", "dbrx": "DBRX", "deepseek_v2": "DeepSeek-V2", "deepseek_v3": "DeepSeek-V3", "qwen2_moe": "Qwen2-MoE",
-    "qwen3_moe": "Qwen3-MoE", "qwen3_moe_every_second": "every 2nd layer MoE", "olmoe": "OLMoE", "gpt_oss": "gpt-oss",
+    "mixtral": "Mixtral", "dbrx": "DBRX", "deepseek_v2": "DeepSeek-V2", "deepseek_v3": "DeepSeek-V3",
+    "qwen2_moe": "Qwen2-MoE", "qwen3_moe": "Qwen3-MoE", "qwen3_moe_every_second": "every 2nd layer MoE",
+    "olmoe": "OLMoE", "gpt_oss": "gpt-oss",
 }
 STAGES = {
     "extend": ("test_families", "test_extend_learns_longer_texts"),
@@ -49,7 +50,9 @@ def table(found: dict[tuple[str, str], list[bool]]) -> str:
         return "-" if not results else f"{len(results)} ✓" if all(results) else "FAILS"
 
     lines = [f"| | {' | '.join(STAGES)} |", f"|---|{'---|' * len(STAGES)}"]
-    lines += [f"| {title} | {' | '.join(cell(family, stage) for stage in STAGES)} |" for family, title in FAMILIES.items()]
+    lines += [
+        f"| {title} | {' | '.join(cell(family, stage) for stage in STAGES)} |" for family, title in FAMILIES.items()
+    ]
     return "\n".join(lines)
 
 

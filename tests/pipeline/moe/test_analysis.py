@@ -25,7 +25,9 @@ def text(ids: list[int], chosen: list[list[int]]) -> Text:
 
 
 def test_load_is_over_an_even_share() -> None:
-    assert relative_load([text([1, 2], [[0, 1], [0, 2]]), text([1], [[0, 1]])], 4) == pytest.approx([2.0, 4 / 3, 2 / 3, 0.0])
+    assert relative_load(
+        [text([1, 2], [[0, 1], [0, 2]]), text([1], [[0, 1]])], 4
+    ) == pytest.approx([2.0, 4 / 3, 2 / 3, 0.0])
 
 
 def test_a_token_that_always_goes_to_one_expert_is_told_by_its_id() -> None:
@@ -85,7 +87,9 @@ def test_texts_are_routed_as_one_by_one(tiny: Tiny, family: str) -> None:
         assert layers[place]["load"]["a"] == pytest.approx((counts / counts.mean()).tolist())
 
 
-def test_the_command(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     tokenizer = train_tokenizer(["some words here and other words there"], 64)
     pretrained.save(tiny("qwen3_moe", vocab_size=len(tokenizer)), tokenizer, tmp_path / "moe")
@@ -100,6 +104,8 @@ def test_the_command(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     found = json.loads(capsys.readouterr().out)
     assert set(found) == {"model", "tokens", "layers"}
     assert len(found["layers"]) == 2
-    for words, said in ((("dense", "prose.txt"), "dense is a dense model"), (("moe", "nowhere"), "there is no text at 'nowhere'")):
+    for words, said in (
+        (("dense", "prose.txt"), "dense is a dense model"), (("moe", "nowhere"), "there is no text at 'nowhere'")
+    ):
         assert cli.main(["experts", *words]) == 2
         assert said in capsys.readouterr().err

@@ -39,11 +39,14 @@ EIGHT: dict[str, dict[str, Any]] = {
 
 
 def skewed(tiny: Tiny, family: str) -> Any:
-    """A model whose routers prefer two of eight experts for nearly every token, as the mean hidden state points there."""
+    """A model whose routers prefer two of eight experts for nearly every token, as the mean hidden state points
+    there."""
     model = tiny(family, **EIGHT.get(family, {"num_experts": 8})).train()
     seen: dict[int, torch.Tensor] = {}
     handles = [
-        router.module.register_forward_pre_hook(lambda _, inputs, layer=router.layer: seen.update({layer: inputs[0].flatten(0, -2)}))
+        router.module.register_forward_pre_hook(
+            lambda _, inputs, layer=router.layer: seen.update({layer: inputs[0].flatten(0, -2)})
+        )
         for router in routers(model)
     ]
     with torch.no_grad():
@@ -93,7 +96,11 @@ def trained(model: Any, balancing: Balancing, steps: int = 100) -> list[float]:
 @pytest.mark.parametrize(("family", "balancing"), [
     ("deepseek_v3", {"bias_speed": SPEED}),
     ("qwen3_moe", {"importance": 1.0}),
-    *((family, {"load": 1.0}) for family in ("mixtral", "dbrx", "qwen2_moe", "qwen3_moe", "qwen3_moe_every_second", "olmoe", "gpt_oss")),
+    *(
+        (family, {"load": 1.0}) for family in (
+            "mixtral", "dbrx", "qwen2_moe", "qwen3_moe", "qwen3_moe_every_second", "olmoe", "gpt_oss"
+        )
+    ),
     ("deepseek_v3", {"sequence": 1.0}),
     ("deepseek_v2", {"sequence": 1.0}),
 ])
@@ -125,7 +132,9 @@ def test_the_device_loss_evens_out_devices(tiny: Tiny) -> None:
 def test_the_z_loss_makes_logits_small(tiny: Tiny) -> None:
     def size(model: Any) -> float:
         found: list[torch.Tensor] = []
-        handles = [handle for router in routers(model) for handle in router.watch(lambda seen: found.append(seen.logits))]
+        handles = [
+            handle for router in routers(model) for handle in router.watch(lambda seen: found.append(seen.logits))
+        ]
         model(tokens(99))
         for handle in handles:
             handle.remove()

@@ -1,6 +1,7 @@
 """Every family of MoE through the stages, as a tiny random model that is taught one answer and goes on from there.
 
-With tests elsewhere (resume, LoRA, scaled positions) these are the cells of the README's table, which `table.py` writes.
+With tests elsewhere (resume, LoRA, scaled positions) these are the cells of the README's table, which `table.py`
+writes.
 """
 
 import json
@@ -27,7 +28,8 @@ from tests.pipeline.stages.conftest import PROMPTS, SAYS
 Tiny = Callable[..., Any]
 Context = Callable[..., Any]
 FAMILIES = (
-    "mixtral", "dbrx", "deepseek_v2", "deepseek_v3", "qwen2_moe", "qwen3_moe", "qwen3_moe_every_second", "olmoe", "gpt_oss",
+    "mixtral", "dbrx", "deepseek_v2", "deepseek_v3", "qwen2_moe", "qwen3_moe", "qwen3_moe_every_second", "olmoe",
+    "gpt_oss",
 )
 TOKENIZER = train_tokenizer([*PROMPTS, SAYS], 96)
 LONGER = {"max_seq_len": 96, "max_position_embeddings": 96}
@@ -47,7 +49,10 @@ def moved_routers(folder: Path, start: Any) -> bool:
     """Whether every router's weights are others than at the start."""
     model = pretrained.load(folder)[0]
     pairs = zip(routers(model), routers(start), strict=True)
-    return all(not torch.equal(a, b) for one, other in pairs for a, b in zip(one.module.parameters(), other.module.parameters(), strict=True))
+    return all(
+        not torch.equal(a, b) for one, other in pairs for a,
+        b in zip(one.module.parameters(), other.module.parameters(), strict=True)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -93,8 +98,8 @@ def test_sft_learns_and_reaches_every_router(taught: Path, start: Any) -> None:
 def test_extend_learns_longer_texts(taught: Path, context: Context, folder: Path) -> None:
     ctx = context(base=taught / "start", rows=folder / "longer.jsonl")
     stage = Extend.model_validate({
-        "model": "base", "data": "rows", "phases": [{"length": 128, "steps": 8}, {"length": 160, "steps": 8}], "batch_size": 4,
-        "learning_rate": 0.01, "adam_learning_rate": 5e-3,
+        "model": "base", "data": "rows", "phases": [{"length": 128, "steps": 8}, {"length": 160, "steps": 8}],
+        "batch_size": 4, "learning_rate": 0.01, "adam_learning_rate": 5e-3,
     })
     metrics = stage.run(ctx)
     spans = [metrics["loss_by_position"][when] for when in ("before", "after")]
@@ -121,19 +126,24 @@ def test_evaluation_counts_them(taught: Path, context: Context, folder: Path) ->
     assert (found["pass@1"], found["truncated"]) == (0.5, 0.0)
 
 
-def test_a_student_learns_from_its_traces(taught: Path, tiny: Tiny, tmp_path: Path, context: Context, folder: Path) -> None:
+def test_a_student_learns_from_its_traces(
+    taught: Path, tiny: Tiny, tmp_path: Path, context: Context, folder: Path
+) -> None:
     ctx = context(zero=taught)
     fields = {"model": "zero", "problems": ["threes.jsonl"], "problems_each": 16, "rollouts": 1, "temperature": 0.0}
     Sample.model_validate(fields, context={"base": folder}).run(ctx)
     student = tiny("qwen3", vocab_size=len(TOKENIZER), max_position_embeddings=96, initializer_range=0.1)
     pretrained.save(student, TOKENIZER, tmp_path / "student")
     other = context(student=tmp_path / "student", traces=ctx.out)
-    Distill(student="student", traces="traces", epochs=6, batch_size=8, learning_rate=0.02, adam_learning_rate=1e-2).run(other)
+    Distill(
+        student="student", traces="traces", epochs=6, batch_size=8, learning_rate=0.02, adam_learning_rate=1e-2
+    ).run(other)
     assert losses(other)[-1] < 0.7 * math.log(len(TOKENIZER))  # what a random student begins with
 
 
 def test_grpo_replays_and_reaches_every_router(taught: Path, context: Context, folder: Path) -> None:
-    """Half of the problems want another answer; all of the defaults for MoE are on: balance, replay, sequence-level ratios."""
+    """Half of the problems want another answer; all of the defaults for MoE are on: balance, replay, sequence-level
+    ratios."""
     ctx = context(base=taught)
     fields = {"model": "base", "problems": ["mixed.jsonl"], "problems_each": 16, "steps": 3, "prompts_per_step": 4, "group_size": 4,
               "gate": 0, "max_completion_tokens": 12, "temperature": 1.5, "learning_rate": 2e-3, "warmup_steps": 0}

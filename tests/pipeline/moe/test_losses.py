@@ -36,7 +36,11 @@ def test_load_of_one_layer_is_transformers_own() -> None:
     logits = torch.randn(24, 4, generator=torch.Generator().manual_seed(1))
     chosen = logits.topk(2).indices
     gating = Gating(SOFTMAX, 1.0, 1.0)
-    ours = losses.load(Routed(logits[None], chosen[None], gating.weights(logits, chosen)[None], torch.zeros(24, dtype=torch.long), gating))
+    ours = losses.load(
+        Routed(
+            logits[None], chosen[None], gating.weights(logits, chosen)[None], torch.zeros(24, dtype=torch.long), gating
+        )
+    )
     assert ours.tolist() == pytest.approx([float(load_balancing_loss_func((logits,), 4, 2))])
 
 
@@ -45,14 +49,16 @@ def test_z_is_the_mean_squared_logsumexp() -> None:
 
 
 def test_sequence_is_by_sequence() -> None:
-    # the first sequence has both tokens at the first expert: f = (2, 0), P = (3/4, 1/4); the second one each: f = (1, 1), P = (1/2, 1/2)
+    # the first sequence has both tokens at the first expert: f = (2, 0), P = (3/4, 1/4); the second one each: f = (1,
+    # 1), P = (1/2, 1/2)
     assert losses.sequence(routed()).tolist() == pytest.approx([(2 * 0.75 + 1.0) / 2])
     # as one sequence: f = (3/2, 1/2), P = (10/16, 6/16)
     assert losses.sequence(routed(sequence=(0, 0, 0, 0))).tolist() == pytest.approx([1.5 * 10 / 16 + 0.5 * 6 / 16])
 
 
 def test_sigmoid_affinities_are_divided_by_their_sum() -> None:
-    # sigmoid(log 3) = 3/4, sigmoid(0) = 1/2: of their sum 3/5 and 2/5; f = (2, 0) in the first sequence, (1, 1) in the second
+    # sigmoid(log 3) = 3/4, sigmoid(0) = 1/2: of their sum 3/5 and 2/5; f = (2, 0) in the first sequence, (1, 1) in the
+    # second
     assert losses.sequence(routed(Gating(SIGMOID, 1.0, 2.5))).tolist() == pytest.approx([(2 * 0.6 + 1.0) / 2])
 
 
@@ -69,7 +75,9 @@ def test_device_is_over_neighbouring_experts() -> None:
 def test_even_load_gives_what_is_said() -> None:
     logits = torch.tensor([[[THREE, 0.0], [0.0, THREE]]])
     gating = Gating(SOFTMAX, None, 1.0)
-    even = Routed(logits, torch.tensor([[[0], [1]]]), torch.full((1, 2, 1), 0.75), torch.zeros(2, dtype=torch.long), gating)
+    even = Routed(
+        logits, torch.tensor([[[0], [1]]]), torch.full((1, 2, 1), 0.75), torch.zeros(2, dtype=torch.long), gating
+    )
     assert losses.importance(even).tolist() == [0]
     assert losses.load(even).tolist() == pytest.approx([1])
     assert losses.sequence(even).tolist() == pytest.approx([1])

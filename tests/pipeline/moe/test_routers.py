@@ -11,8 +11,8 @@ from pipeline.moe.routers import Routing, UnknownFamilyError, routers
 
 Tiny = Callable[..., Any]
 LAYERS = {
-    "mixtral": [0, 1], "qwen2_moe": [0, 1], "qwen3_moe": [0, 1], "qwen3_moe_every_second": [1], "olmoe": [0, 1], "deepseek_v2": [1],
-    "deepseek_v3": [1], "gpt_oss": [0, 1], "dbrx": [0, 1],
+    "mixtral": [0, 1], "qwen2_moe": [0, 1], "qwen3_moe": [0, 1], "qwen3_moe_every_second": [1], "olmoe": [0, 1],
+    "deepseek_v2": [1], "deepseek_v3": [1], "gpt_oss": [0, 1], "dbrx": [0, 1],
 }
 
 
@@ -54,7 +54,9 @@ def test_what_is_read_is_what_was_done(tiny: Tiny, family: str) -> None:
         if family == "gpt_oss":
             chances = torch.exp(routing.logits)
         share = chances.gather(1, routing.chosen)
-        assert torch.allclose(routing.weights / routing.weights.sum(-1, keepdim=True), share / share.sum(-1, keepdim=True), atol=1e-5)
+        assert torch.allclose(
+            routing.weights / routing.weights.sum(-1, keepdim=True), share / share.sum(-1, keepdim=True), atol=1e-5
+        )
 
 
 @pytest.mark.parametrize(("family", "changed"), [
@@ -99,7 +101,9 @@ def test_gradients_reach_the_routers(tiny: Tiny, family: str) -> None:
     model = tiny(family).train()
     model(tokens(), labels=tokens()).loss.backward()
     for router in routers(model):
-        assert all(parameter.grad is not None and parameter.grad.abs().max() > 0 for parameter in router.module.parameters())
+        assert all(
+            parameter.grad is not None and parameter.grad.abs().max() > 0 for parameter in router.module.parameters()
+        )
 
 
 def test_handles_end_the_reading(tiny: Tiny) -> None:
@@ -116,6 +120,9 @@ def test_an_unknown_family_is_said_so() -> None:
     from transformers import AutoConfig, AutoModelForCausalLM
 
     config = AutoConfig.for_model("phimoe", vocab_size=48, hidden_size=16, intermediate_size=16, num_hidden_layers=1,
-                                  num_attention_heads=2, num_key_value_heads=2, num_local_experts=2, num_experts_per_tok=1)
-    with pytest.raises(UnknownFamilyError, match=r"'phimoe' models have experts \(model.layers.0.mlp.*known families: mixtral"):
+                                  num_attention_heads=2, num_key_value_heads=2, num_local_experts=2,
+                                  num_experts_per_tok=1)
+    with pytest.raises(
+        UnknownFamilyError, match=r"'phimoe' models have experts \(model.layers.0.mlp.*known families: mixtral"
+    ):
         routers(AutoModelForCausalLM.from_config(config))

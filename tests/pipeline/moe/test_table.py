@@ -19,7 +19,8 @@ def test_cells_are_of_their_family_alone(tmp_path: Path) -> None:
     (tmp_path / "results.xml").write_text(RESULTS)
     found = table.cells(tmp_path / "results.xml")
     assert found == {
-        ("mixtral", "extend"): [True], ("qwen3_moe", "resume grpo"): [True, True], ("qwen3_moe_every_second", "resume grpo"): [False],
+        ("mixtral", "extend"): [True], ("qwen3_moe", "resume grpo"): [True, True],
+        ("qwen3_moe_every_second", "resume grpo"): [False],
     }
     lines = table.table(found).splitlines()
     assert lines[0].startswith("| | extend | sft | grpo |")

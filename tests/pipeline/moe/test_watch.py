@@ -38,7 +38,10 @@ def test_what_is_shown_names_the_dead_only_where_there_are_some() -> None:
 
 def test_the_start_is_kept_beside_the_end() -> None:
     made = watch(*[[EVEN, SKEWED]] * START, *[[EVEN, EVEN]] * 400)
-    assert made.summary() == {"expert_load_max_over_mean_at_start": pytest.approx(2.0), "expert_load_max_over_mean": pytest.approx(1.0, abs=1e-3)}
+    assert made.summary() == {
+        "expert_load_max_over_mean_at_start": pytest.approx(2.0),
+        "expert_load_max_over_mean": pytest.approx(1.0, abs=1e-3)
+    }
 
 
 def test_a_collapse_that_lasts_is_told_once() -> None:
@@ -47,7 +50,9 @@ def test_a_collapse_that_lasts_is_told_once() -> None:
     for _ in range(2 * LASTING):
         made.see(torch.tensor([EVEN, DEAD]), 0.0, 0.0)
         told += made.warnings()
-    assert told == ["experts collapse in layer 3: the busiest has 2.0 times an even share (at most 2.0 is possible), 2 of 4 have next to none"]
+    assert told == [
+        "experts collapse in layer 3: the busiest has 2.0 times an even share (at most 2.0 is possible), 2 of 4 have next to none"
+    ]
 
 
 def test_a_collapse_that_passes_is_not_told() -> None:

@@ -26,8 +26,9 @@ def step(model: Any, tokenizer: Any, folder: Any, names: Sequence[str]) -> int:
         return [float(place % 2) for place in range(len(completion_ids))]
 
     config = GRPOConfig(
-        output_dir=str(folder), max_steps=1, per_device_train_batch_size=4, num_generations=4, max_completion_length=8, beta=0.0,
-        save_strategy="no", report_to=[], disable_tqdm=True, use_cpu=True, bf16=False, gradient_checkpointing=False,
+        output_dir=str(folder), max_steps=1, per_device_train_batch_size=4, num_generations=4, max_completion_length=8,
+        beta=0.0, save_strategy="no", report_to=[], disable_tqdm=True, use_cpu=True, bf16=False,
+        gradient_checkpointing=False,
     )  # fmt: skip
     rows = Dataset.from_list([{"prompt": "2 + 3 = "}] * 4)
     GRPOTrainer(model=model, args=config, reward_funcs=reward, train_dataset=rows, processing_class=tokenizer).train()

@@ -86,9 +86,11 @@ def test_all_mistakes_are_told_at_once(write_recipe: Write) -> None:
 
 
 @pytest.mark.parametrize(("text", "expected"), [
-    ("", "1: a recipe is a block of keys"), ("- a\n", "1: a recipe is a block of keys"), ("name: x\n", "1: stages: this field"),
-    ("stages: {}\n", "1: stages: "), ("stages: {a/b: {kind: x}}\n", "1: a/b: 'a/b' cannot name a stage"), ("stages: [a]\n", "1: stages: "),
-    ("stages:\n  base: pretrain\n", "2: base: "), ("name: a b\nstages: {a: {kind: x}}\n", "1: name: 'a b' cannot name a run"),
+    ("", "1: a recipe is a block of keys"), ("- a\n", "1: a recipe is a block of keys"),
+    ("name: x\n", "1: stages: this field"), ("stages: {}\n", "1: stages: "),
+    ("stages: {a/b: {kind: x}}\n", "1: a/b: 'a/b' cannot name a stage"), ("stages: [a]\n", "1: stages: "),
+    ("stages:\n  base: pretrain\n", "2: base: "),
+    ("name: a b\nstages: {a: {kind: x}}\n", "1: name: 'a b' cannot name a run"),
 ])
 def test_a_file_of_another_shape_is_refused(write_recipe: Write, text: str, expected: str) -> None:
     assert expected in complaint(write_recipe, text)
@@ -123,7 +125,9 @@ def test_a_wrong_set_is_named(write_recipe: Write, override: str, expected: str)
     assert "\n" not in found
 
 
-def test_paths_of_a_recipe_start_from_its_folder(write_recipe: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paths_of_a_recipe_start_from_its_folder(
+    write_recipe: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "config.json").write_text("{}")
     elsewhere = tmp_path / "elsewhere"
@@ -172,5 +176,7 @@ def test_a_recipe_is_found_by_path_or_shipped_name(write_recipe: Write) -> None:
 
 
 def test_the_context_recipe_finds_the_quickstarts_base() -> None:
-    quickstart, context = (fingerprint.of_recipe(recipe.read(name))["base"].digest for name in ("quickstart", "context"))
+    quickstart, context = (
+        fingerprint.of_recipe(recipe.read(name))["base"].digest for name in ("quickstart", "context")
+    )
     assert quickstart == context

@@ -13,8 +13,9 @@ from pipeline.recipe.strict_yaml import YamlError
     ("1e-3", 1e-3), ("1E5", 1e5), (".5", 0.5), ("1.", 1.0), ("-0.25", -0.25), ("+3", 3), ("010", 10), ("0o10", 8),
     ("0xFF", 255), ("no", "no"), ("on", "on"), ("yes", "yes"), ("off", "off"), ("y", "y"), ("true", True),
     ("False", False), ("null", None), ("~", None), ("12:30:45", "12:30:45"), ("2025-01-31", "2025-01-31"),
-    ("1_000", "1_000"), ("'1'", "1"), ('"true"', "true"), (".inf", math.inf), ("-.inf", -math.inf), (".", "."), ("e3", "e3"),
-    ("org/name", "org/name"), ("[a, 1]", ["a", 1]), ("{correct: 1.0}", {"correct": 1.0}), ("9" * 5000, "9" * 5000),
+    ("1_000", "1_000"), ("'1'", "1"), ('"true"', "true"), (".inf", math.inf), ("-.inf", -math.inf), (".", "."),
+    ("e3", "e3"), ("org/name", "org/name"), ("[a, 1]", ["a", 1]), ("{correct: 1.0}", {"correct": 1.0}),
+    ("9" * 5000, "9" * 5000),
 ])
 def test_scalars_follow_yaml_1_2(text: str, value: object) -> None:
     found = strict_yaml.value(text)

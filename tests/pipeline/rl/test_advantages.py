@@ -22,7 +22,9 @@ def test_by_hand() -> None:
     assert without == 0.5
     assert group_advantages(rewards, 4, "none").values.tolist() == [0.5, -0.5, -0.5, 0.5, 0, 0, 0, 0]
     of_batch = 0.5 / (float(rewards.std()) + 1e-4)
-    assert group_advantages(rewards, 4, "batch").values.tolist() == pytest.approx([of_batch, -of_batch, -of_batch, of_batch, 0, 0, 0, 0])
+    assert group_advantages(rewards, 4, "batch").values.tolist() == pytest.approx(
+        [of_batch, -of_batch, -of_batch, of_batch, 0, 0, 0, 0]
+    )
 
 
 def test_what_could_not_be_graded_leaves_its_group() -> None:
@@ -34,7 +36,9 @@ def test_what_could_not_be_graded_leaves_its_group() -> None:
     assert without == 0  # of the first group nobody knows
 
 
-rewards = st.lists(st.sampled_from([0.0, 0.25, 1.0, 1.5, NAN]), min_size=4, max_size=24).map(lambda some: some[: len(some) // 4 * 4])
+rewards = st.lists(
+    st.sampled_from([0.0, 0.25, 1.0, 1.5, NAN]), min_size=4, max_size=24
+).map(lambda some: some[: len(some) // 4 * 4])
 
 
 @given(rewards, st.sampled_from(["group", "batch", "none"]))

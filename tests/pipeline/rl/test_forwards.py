@@ -86,7 +86,9 @@ def test_completions_of_one_token(tiny: Tiny, tmp_path: Any, monkeypatch: pytest
 
 
 @pytest.mark.parametrize("source", ["rollout", "policy"])
-def test_replayed_experts_are_those_of_whole_rows(tiny: Tiny, tmp_path: Any, source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_replayed_experts_are_those_of_whole_rows(
+    tiny: Tiny, tmp_path: Any, source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made = trainer(policy(tiny, "qwen3_moe"), tmp_path, replay=source, balancing=LOSSES)
     batch = first(made)
     move(made.model)

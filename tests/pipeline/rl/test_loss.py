@@ -1,4 +1,5 @@
-"""The parts of the objective: by hand, by their properties, and beside trl's GRPOTrainer where it has the same formula."""
+"""The parts of the objective: by hand, by their properties, and beside trl's GRPOTrainer where it has the same
+formula."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +22,9 @@ LN2, LN3 = torch.tensor(2.0).log(), torch.tensor(3.0).log()
 
 
 def test_token_ratios_by_hand() -> None:
-    assert torch.allclose(loss.token_ratios(torch.tensor([[LN2, 0.0]]), torch.tensor([[0.0, LN3]])), torch.tensor([[2.0, 1 / 3]]))
+    assert torch.allclose(
+        loss.token_ratios(torch.tensor([[LN2, 0.0]]), torch.tensor([[0.0, LN3]])), torch.tensor([[2.0, 1 / 3]])
+    )
 
 
 def test_sequence_ratios_are_the_geometric_mean_of_token_ratios() -> None:
@@ -95,7 +98,9 @@ def test_sequence_importance_by_hand() -> None:
     policy[2, 1] = 50.0  # padding
     sampler[3] = float("nan")
     mask = torch.tensor([[1, 1], [1, 1], [1, 0], [1, 1]])
-    assert torch.allclose(loss.sequence_importance(policy, sampler, mask, 3.0), torch.tensor([[0.0], [2.0], [1.0], [1.0]]))
+    assert torch.allclose(
+        loss.sequence_importance(policy, sampler, mask, 3.0), torch.tensor([[0.0], [2.0], [1.0], [1.0]])
+    )
 
 
 def batch(rows: int, seq: int, seed: int, *, sampler: bool = False, reference: bool = False) -> tuple[Batch, Tensor]:
@@ -117,13 +122,15 @@ def batch(rows: int, seq: int, seed: int, *, sampler: bool = False, reference: b
     return made, near(old)
 
 
-def trls(tiny: Callable[..., Any], folder: Path, logprobs: Tensor, made: Batch, objective: Objective, loss_type: str) -> Tensor:
+def trls(
+    tiny: Callable[..., Any], folder: Path, logprobs: Tensor, made: Batch, objective: Objective, loss_type: str
+) -> Tensor:
     """The loss that a GRPOTrainer makes of these log-probabilities."""
     tokenizer = train_tokenizer(["3"], 64)
     args = GRPOConfig(
-        str(folder), num_generations=2, per_device_train_batch_size=2, use_cpu=True, bf16=False, gradient_checkpointing=False, report_to=[],
-        epsilon=objective.clip, epsilon_high=objective.clip_high, loss_type=loss_type,
-        importance_sampling_level=objective.ratios,
+        str(folder), num_generations=2, per_device_train_batch_size=2, use_cpu=True, bf16=False,
+        gradient_checkpointing=False, report_to=[], epsilon=objective.clip, epsilon_high=objective.clip_high,
+        loss_type=loss_type, importance_sampling_level=objective.ratios,
     )
     trainer = GRPOTrainer(tiny("qwen3", vocab_size=len(tokenizer)), lambda **_: [0.0], args=args, processing_class=tokenizer,
                           train_dataset=Dataset.from_list([{"prompt": "3"}]))
@@ -139,16 +146,22 @@ def trls(tiny: Callable[..., Any], folder: Path, logprobs: Tensor, made: Batch, 
     if made.reference is not None:
         inputs["ref_per_token_logps"] = made.reference
     if made.sampler_logprobs is not None:  # trl makes this in the private method that also draws
-        inputs["importance_sampling_ratio"] = loss.sequence_importance(made.logprobs, made.sampler_logprobs, made.completion_mask, 3.0)
+        inputs["importance_sampling_ratio"] = loss.sequence_importance(
+            made.logprobs, made.sampler_logprobs, made.completion_mask, 3.0
+        )
     found: Tensor = trainer._compute_loss(trainer.model, inputs)
     return found
 
 
 @pytest.mark.parametrize("sampler", [False, True])
-@pytest.mark.parametrize(("ratios", "loss_type", "beta"), [("token", "dapo", 0.0), ("token", "dapo", 0.1), ("sequence", "grpo", 0.0)])
-def test_the_objective_is_trls(tiny: Callable[..., Any], tmp_path: Path, ratios: Any, loss_type: str, beta: float, sampler: bool) -> None:
-    """trl has GSPO as sequence ratios under the loss type "grpo". With a KL term it weighs the divergence of tokens by the ratio of
-    their sequence there, which is not what its source says; ours is tested by hand below."""
+@pytest.mark.parametrize(
+    ("ratios", "loss_type", "beta"), [("token", "dapo", 0.0), ("token", "dapo", 0.1), ("sequence", "grpo", 0.0)]
+)
+def test_the_objective_is_trls(
+    tiny: Callable[..., Any], tmp_path: Path, ratios: Any, loss_type: str, beta: float, sampler: bool
+) -> None:
+    """trl has GSPO as sequence ratios under the loss type "grpo". With a KL term it weighs the divergence of tokens by
+    the ratio of their sequence there, which is not what its source says; ours is tested by hand below."""
     objective = Objective(ratios, *CLIPS["token"], beta)
     made, logprobs = batch(6, 7, seed=1, sampler=sampler, reference=bool(beta))
     ours, theirs = logprobs.clone().requires_grad_(), logprobs.clone().requires_grad_()
@@ -164,8 +177,8 @@ def test_the_objective_is_trls(tiny: Callable[..., Any], tmp_path: Path, ratios:
 
 
 def test_gspo_by_hand() -> None:
-    """Two sequences of one and of three tokens whose ratios are 1.1 and 0.8, with advantages 1 and -1 and a wide clip: each
-    counts once, whatever its length."""
+    """Two sequences of one and of three tokens whose ratios are 1.1 and 0.8, with advantages 1 and -1 and a wide clip:
+    each counts once, whatever its length."""
     ratios = torch.tensor([[1.1, 1.0, 1.0], [0.8, 0.8, 0.8]], dtype=torch.float64)
     mask = torch.tensor([[1, 0, 0], [1, 1, 1]])
     made, _ = batch(2, 3, seed=0)
@@ -182,7 +195,8 @@ def test_gspo_by_hand() -> None:
 
 @pytest.mark.parametrize("ratios", ["token", "sequence"])
 def test_the_kl_term_by_hand(ratios: Any) -> None:
-    """One token that became twice as likely as it was when it was drawn, and is four times as likely as under the reference."""
+    """One token that became twice as likely as it was when it was drawn, and is four times as likely as under the
+    reference."""
     made, _ = batch(1, 1, seed=0)
     zero = torch.zeros(1, 1, dtype=torch.float64)
     made = Batch(**{**made.tensors(), "advantages": torch.zeros(1), "logprobs": zero, "reference": zero - LN2})
@@ -190,11 +204,18 @@ def test_the_kl_term_by_hand(ratios: Any) -> None:
     assert found.item() == pytest.approx(0.1 * 2 * (0.25 + 2 * LN2.item() - 1))
 
 
-@given(st.integers(1, 8), st.integers(1, 6), st.integers(0, 99), st.sampled_from(["token", "sequence"]), st.booleans(), st.data())
-def test_parts_of_a_batch_add_up_to_the_whole(rows: int, seq: int, seed: int, ratios: Any, reference: bool, data: Any) -> None:
+@given(
+    st.integers(1, 8), st.integers(1, 6), st.integers(0, 99), st.sampled_from(["token", "sequence"]), st.booleans(),
+    st.data()
+)
+def test_parts_of_a_batch_add_up_to_the_whole(
+    rows: int, seq: int, seed: int, ratios: Any, reference: bool, data: Any
+) -> None:
     """So that chunks, micro-batches and processes do not change what is trained."""
     made, logprobs = batch(rows, seq, seed, reference=reference)
-    objective, counts = Objective(ratios, 0.2, 0.28, 0.1 if reference else 0.0), Counts(float(made.completion_mask.sum()), float(rows))
+    objective, counts = Objective(ratios, 0.2, 0.28, 0.1 if reference else 0.0), Counts(
+        float(made.completion_mask.sum()), float(rows)
+    )
     order = torch.tensor(data.draw(st.permutations(range(rows))))
     cut = data.draw(st.integers(0, rows))
     parts = [part for part in (order[:cut], order[cut:]) if len(part)]

@@ -17,13 +17,16 @@ FAMILIES = ("deepseek_v3", "qwen3_moe", "mixtral", "gpt_oss", "dbrx")
 EXPERTS = {"qwen3_moe": {"num_experts": 16, "norm_topk_prob": True}, "deepseek_v3": {"n_routed_experts": 16}}
 DEEP: dict[str, dict[str, Any]] = {
     **{family: {"num_hidden_layers": 4, **EXPERTS.get(family, {"num_local_experts": 16})} for family in FAMILIES},
-    "dbrx": {"n_layers": 4, "ffn_config": {"ffn_hidden_size": 48, "moe_num_experts": 16, "moe_top_k": 2, "hidden_size": 32}},
+    "dbrx": {
+        "n_layers": 4, "ffn_config": {"ffn_hidden_size": 48, "moe_num_experts": 16, "moe_top_k": 2, "hidden_size": 32}
+    },
 }
 DEEP["gpt_oss"]["layer_types"] = ["sliding_attention", "full_attention"] * 2
 
 
 def deep(tiny: Tiny, family: str) -> Any:
-    """A model in which near ties are common and experts matter: 16 of them, routers that hardly prefer any, four layers."""
+    """A model in which near ties are common and experts matter: 16 of them, routers that hardly prefer any, four
+    layers."""
     model = policy(tiny, family, **DEEP[family])
     with torch.no_grad():
         for router in routers(model):
@@ -64,7 +67,8 @@ def test_experts_are_recorded_for_every_token_but_the_last(tiny: Tiny, tmp_path:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_replay_of_rollouts_in_bf16(tiny: Tiny, tmp_path: Any, family: str) -> None:
-    """They disagree on purpose; replay takes disagreement to nothing and halves the gap at least; gradients reach routers."""
+    """They disagree on purpose; replay takes disagreement to nothing and halves the gap at least; gradients reach
+    routers."""
     def gap(replayed: bool) -> tuple[float, float]:
         context = made.replay.of(batch) if replayed and made.replay else torch.enable_grad()
         with context:
@@ -95,7 +99,9 @@ def test_replay_of_rollouts_in_bf16(tiny: Tiny, tmp_path: Any, family: str) -> N
     loss, _ = loss_and_gradients(lambda: made.loss(model, batch), model)
     assert loss.isfinite()
     for router in routers(model):
-        assert all(parameter.grad is not None and parameter.grad.abs().max() > 0 for parameter in router.module.parameters())
+        assert all(
+            parameter.grad is not None and parameter.grad.abs().max() > 0 for parameter in router.module.parameters()
+        )
 
 
 def test_kl_tells_what_replay_takes_away(tiny: Tiny, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,7 +115,9 @@ def test_kl_tells_what_replay_takes_away(tiny: Tiny, tmp_path: Any, monkeypatch:
 
 @pytest.mark.parametrize("source", ["rollout", "policy"])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_with_equal_precision_the_result_is_the_same_as_without(tiny: Tiny, tmp_path: Any, family: str, source: str) -> None:
+def test_with_equal_precision_the_result_is_the_same_as_without(
+    tiny: Tiny, tmp_path: Any, family: str, source: str
+) -> None:
     def result(replay: str | None) -> tuple[Any, Any]:
         model = policy(tiny, family)
         made = trainer(model, tmp_path, replay=replay)

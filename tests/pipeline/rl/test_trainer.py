@@ -34,6 +34,7 @@ Rewards = Callable[[Sequence[str], Sequence[Sequence[int]]], list[float | None]]
 PROBLEMS = load("word_problems:train", 8)
 TOKENIZER = train_tokenizer([p.prompt + " <think>So 3.</think><answer>3</answer>" for p in PROBLEMS], 96)
 TEMPERATURE = 0.8
+TOKENS = Objective()
 NO_LOSSES = Balancing(importance=0, load=0, z=0, sequence=0)
 
 
@@ -59,19 +60,24 @@ def alternating(_problems: Sequence[str], completions: Sequence[Sequence[int]]) 
 
 def arguments(folder: Any, steps: int = 2, rate: float = 1e-3) -> TrainingArguments:
     return TrainingArguments(
-        str(folder), max_steps=steps, learning_rate=rate, per_device_train_batch_size=1, train_sampling_strategy="sequential",
-        remove_unused_columns=False, save_strategy="no", report_to=[], disable_tqdm=True, use_cpu=True, logging_steps=1,
+        str(folder), max_steps=steps, learning_rate=rate, per_device_train_batch_size=1,
+        train_sampling_strategy="sequential", remove_unused_columns=False, save_strategy="no", report_to=[],
+        disable_tqdm=True, use_cpu=True, logging_steps=1,
     )
 
 
 def trainer(
-    model: Any, folder: Any, rewards: Rewards = at_random, balancing: Balancing = NO_LOSSES, dynamic: DynamicSampling | None = None,
-    grading: Any = None, steps: int = 2, objective: Objective = Objective(), temperature: float = TEMPERATURE, **plan: Any,  # noqa: B008
+    model: Any, folder: Any, rewards: Rewards = at_random, balancing: Balancing = NO_LOSSES,
+    dynamic: DynamicSampling | None = None, grading: Any = None, steps: int = 2, objective: Objective = TOKENS,
+    temperature: float = TEMPERATURE, **plan: Any,
 ) -> PolicyTrainer:
     """Rounds of 4 problems in groups of 4, each for two updates."""
     made = GrpoPlan(4, 4, 2, Sampling(20, temperature), objective, (0, "test"), **plan)
     visits = [Visit(p.prompt, p.id, 0) for p in reversed(PROBLEMS)]
-    return PolicyTrainer(model, TOKENIZER, arguments(folder, steps), made, visits, grading or Fixed(rewards), Balance(model, balancing), dynamic)
+    return PolicyTrainer(
+        model, TOKENIZER, arguments(folder, steps), made, visits, grading or Fixed(rewards), Balance(model, balancing),
+        dynamic
+    )
 
 
 @pytest.fixture(params=["deepseek_v3", "qwen3"])
@@ -112,11 +118,15 @@ def trls(made: PolicyTrainer, batch: Batch, folder: Any) -> Callable[[], torch.T
     """The loss of trl's GRPOTrainer on the same model and minibatch."""
     objective = made.plan.objective
     args = GRPOConfig(
-        str(folder), num_generations=4, per_device_train_batch_size=8, steps_per_generation=2, temperature=TEMPERATURE, use_cpu=True,
-        bf16=False, gradient_checkpointing=False, report_to=[], epsilon=objective.clip, epsilon_high=objective.clip_high,
-        importance_sampling_level=objective.ratios, loss_type="dapo" if objective.ratios == "token" else "grpo", router_aux_loss_coef=0.0,
+        str(folder), num_generations=4, per_device_train_batch_size=8, steps_per_generation=2, temperature=TEMPERATURE,
+        use_cpu=True, bf16=False, gradient_checkpointing=False, report_to=[], epsilon=objective.clip,
+        epsilon_high=objective.clip_high, importance_sampling_level=objective.ratios,
+        loss_type="dapo" if objective.ratios == "token" else "grpo", router_aux_loss_coef=0.0,
     )
-    other = GRPOTrainer(made.model, lambda **_: [0.0], args=args, processing_class=TOKENIZER, train_dataset=Dataset.from_list([{"prompt": "3"}]))
+    other = GRPOTrainer(
+        made.model, lambda **_: [0.0], args=args, processing_class=TOKENIZER,
+        train_dataset=Dataset.from_list([{"prompt": "3"}])
+    )
     other.beta = objective.beta  # set here, since a GRPOTrainer made with it loads the reference once more
     other.current_gradient_accumulation_steps = 1
     inputs = {**batch.tensors(), "old_per_token_logps": batch.logprobs, "ref_per_token_logps": batch.reference,
@@ -251,14 +261,17 @@ def encode(text: str) -> list[int]:
 
 
 def test_equal_rewards_are_no_advantage_at_all(model: Any, tmp_path: Any) -> None:
-    """1.2 is no binary fraction: the mean of four of them is not 1.2 again, and what is left would be divided by its deviation."""
+    """1.2 is no binary fraction: the mean of four of them is not 1.2 again, and what is left would be divided by its
+    deviation."""
     threes = {problem.id: Problem(problem.id, problem.prompt, "3", "math", "threes") for problem in PROBLEMS}
     grading = RewardFunction(threes, Rubric(rules={"format": 0.2}), TOKENIZER, "")
     said = [*encode("<think>So 3.</think><answer>3</answer>"), TOKENIZER.eos_token_id]
     totals = grading.finish([PROBLEMS[0].id] * 6, [said] * 6)
     assert totals == pytest.approx([1.2] * 6, abs=1e-4)
     assert torch.tensor(totals).std() == 0
-    made = trainer(model, tmp_path, rewards=lambda problems, _: grading.finish([PROBLEMS[0].id], [said]) * len(problems))
+    made = trainer(
+        model, tmp_path, rewards=lambda problems, _: grading.finish([PROBLEMS[0].id], [said]) * len(problems)
+    )
     assert (first(made).advantages == 0).all()
 
 

@@ -59,7 +59,9 @@ def test_a_planted_leak_stops_the_run_with_the_pair_shown(
     write(tmp_path / "train.jsonl", questions(24))
     told = check(recipe.read(str(path)))
     assert told is not None
-    assert told.startswith("6 test problems were looked for in 24 training texts: none is there; 6 share 13 words in a row")
+    assert told.startswith(
+        "6 test problems were looked for in 24 training texts: none is there; 6 share 13 words in a row"
+    )
 
 
 def test_told_where_the_recipe_says_so(write_recipe: Write, tmp_path: Path) -> None:
@@ -75,11 +77,18 @@ def test_dataset_files_are_read(write_recipe: Write, tmp_path: Path) -> None:
            "  score: {kind: evaluate, models: [tuned], problems: ['word_problems:test'], problems_each: 20}\n"
     path = write_recipe(text)
     leaked = load("word_problems:test", 20)[11]
-    rows = [{"prompt": problem.prompt, "completion": "<answer>1</answer>"} for problem in load("word_problems:train", 50)]
+    rows = [
+        {"prompt": problem.prompt, "completion": "<answer>1</answer>"} for problem in load("word_problems:train", 50)
+    ]
     write(tmp_path / "traces.jsonl", rows)
     assert "none is there" in (check(recipe.read(str(path))) or "")
-    write(tmp_path / "traces.jsonl", [*rows, {"prompt": "Read this.", "completion": f"They ask: {leaked.prompt} I say 4."}])
-    with pytest.raises(recipe.RecipeError, match=rf"word_problems:test {leaked.id} is in traces.jsonl row 51 \(8-gram, 100%\)"):
+    write(
+        tmp_path / "traces.jsonl",
+        [*rows, {"prompt": "Read this.", "completion": f"They ask: {leaked.prompt} I say 4."}]
+    )
+    with pytest.raises(
+        recipe.RecipeError, match=rf"word_problems:test {leaked.id} is in traces.jsonl row 51 \(8-gram, 100%\)"
+    ):
         check(recipe.read(str(path)))
 
 
@@ -93,7 +102,9 @@ def test_datasets_of_the_hub_are_read(write_recipe: Write, tmp_path: Path, monke
     (cached / "refs" / "main").write_text(commit)
     path = write_recipe("name: s\nstages:\n  base: {kind: 'tiny.py:Make'}\n  tuned: {kind: sft, model: base, data: org/traces}\n"
                         "  score: {kind: evaluate, models: [tuned], problems: ['word_problems:test'], problems_each: 20}\n")
-    rows = [{"prompt": problem.prompt, "completion": "<answer>1</answer>"} for problem in load("word_problems:train", 50)]
+    rows = [
+        {"prompt": problem.prompt, "completion": "<answer>1</answer>"} for problem in load("word_problems:train", 50)
+    ]
     write(cached / "snapshots" / commit / "data.jsonl", rows)
     assert "in 50 training texts: none is there" in (check(recipe.read(str(path))) or "")
     leaked = load("word_problems:test", 20)[4]

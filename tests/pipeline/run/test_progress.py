@@ -24,7 +24,10 @@ def test_time_left_is_told_only_where_it_is_known() -> None:
 
 
 def test_figures_are_short() -> None:
-    metrics = {"reward": 0.7123, "loss": 0.00042, "tokens": 120_000, "done": True, "parts": {"a": 1}, "many": [1], "why": "x" * 50}
+    metrics = {
+        "reward": 0.7123, "loss": 0.00042, "tokens": 120_000, "done": True, "parts": {"a": 1}, "many": [1],
+        "why": "x" * 50
+    }
     assert progress.key_figures(metrics) == "reward 0.71  loss 0.00042  tokens 120,000  done True"
 
 
@@ -39,11 +42,15 @@ def test_plain_lines_come_now_and_then(capsys: pytest.CaptureFixture[str]) -> No
         display.finished("base", 4.0, {"accuracy": 0.25})
         display.close()
     assert capsys.readouterr().out.splitlines() == [
-        "base     starts (pretrain)", "base     0/3  reward 0.50", "base     1/3  reward 0.50", "base     2/3  reward 0.50",
-        "base     done in 4.0s  accuracy 0.25", "base     starts (pretrain)", "base     done in 4.0s  accuracy 0.25"]
+        "base     starts (pretrain)", "base     0/3  reward 0.50", "base     1/3  reward 0.50",
+        "base     2/3  reward 0.50", "base     done in 4.0s  accuracy 0.25", "base     starts (pretrain)",
+        "base     done in 4.0s  accuracy 0.25"]
 
 
-@given(width=st.integers(1, 120), name=st.text("abc", min_size=1, max_size=30), done=st.floats(0, 1e6), total=st.floats(0, 1e6))
+@given(
+    width=st.integers(1, 120), name=st.text("abc", min_size=1, max_size=30), done=st.floats(0, 1e6),
+    total=st.floats(0, 1e6)
+)
 def test_the_live_display_never_wraps(width: int, name: str, done: float, total: float) -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=width, height=20)
     display = LiveDisplay([name, "other"], console)
@@ -56,7 +63,9 @@ def test_the_live_display_never_wraps(width: int, name: str, done: float, total:
 
 def test_finished_stages_scroll_by_above_the_running_ones() -> None:
     output = io.StringIO()
-    display = LiveDisplay(["base", "zero"], Console(file=output, force_terminal=True, width=80, height=20, color_system=None))
+    display = LiveDisplay(
+        ["base", "zero"], Console(file=output, force_terminal=True, width=80, height=20, color_system=None)
+    )
     display.started("base", "pretrain")
     display.progress("base", 1, 4, {"loss": 2.5})
     display.refresh()

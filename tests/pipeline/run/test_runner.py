@@ -153,7 +153,9 @@ def test_a_failure_is_one_line_and_keeps_what_is_done(write_recipe: Write, end: 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_stopped_run_can_be_continued(write_recipe: Write, number: signal.Signals, code: int) -> None:
-    path = str(write_recipe(CHAIN.replace('other: {kind: "tiny.py:Make"', 'other: {kind: "tiny.py:Make", wait: 9, end: child')))
+    path = str(
+        write_recipe(CHAIN.replace('other: {kind: "tiny.py:Make"', 'other: {kind: "tiny.py:Make", wait: 9, end: child'))
+    )
     with started("run", path) as process:
         pid = wait_for(lambda: stage_pid("chain", "other"))
         wait_for(lambda: ("base", "finished") in events("chain"))

@@ -18,7 +18,9 @@ def test_streams_of_different_stages_and_seeds_differ(seed: int, other: int, nam
 
 def test_a_worker_without_its_runner_does_nothing(tmp_path: Path) -> None:
     job = tmp_path / "job.json"
-    job.write_text(json.dumps({"lock": str(tmp_path / "lock"), "token": "old", "events": str(tmp_path / "events.jsonl")}))
+    job.write_text(
+        json.dumps({"lock": str(tmp_path / "lock"), "token": "old", "events": str(tmp_path / "events.jsonl")})
+    )
     with Lock(tmp_path / "lock", token="new"):
         assert worker.run_job(job) == 1
     assert worker.run_job(job) == 1

@@ -44,7 +44,9 @@ def test_rows_that_fit_are_learned(answerer: Path, data: Path, context: Callable
     Sft(model="base", data="rows", max_length=8),
     Extend.model_validate({"model": "base", "data": "rows", "phases": [{"length": 16, "steps": 1}]}),
 ])
-def test_rows_that_are_all_too_long_are_one_line(answerer: Path, data: Path, context: Callable[..., Any], stage: Stage) -> None:
+def test_rows_that_are_all_too_long_are_one_line(
+    answerer: Path, data: Path, context: Callable[..., Any], stage: Stage
+) -> None:
     data.write_text(data.read_text().splitlines()[-1])
     with pytest.raises(StageError, match=r"tokens long$"):
         stage.run(context(base=answerer, rows=data))

@@ -53,7 +53,9 @@ def test_what_differs_is_told(run: RunFolder, capsys: pytest.CaptureFixture[str]
     assert "not as made: base." in told
 
 
-def test_clean_keeps_what_a_recipe_still_needs(run: RunFolder, write_recipe: Write, capsys: pytest.CaptureFixture[str]) -> None:
+def test_clean_keeps_what_a_recipe_still_needs(
+    run: RunFolder, write_recipe: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
     before = {artifact.path.name for artifact in run.artifacts().values()}
     changed = write_recipe(RECIPE.replace("'tiny.py:Make'}", "'tiny.py:Make', steps: 3}"))
     assert cli.main(["clean"]) == 0

@@ -30,8 +30,8 @@ def made(tiny: Callable[..., Any], family: str, temperature: float, folder: Path
     """A trainer of trl and its model, which trl gave its fused head."""
     model = tiny(family, vocab_size=len(TOKENIZER), initializer_range=0.1)
     args = GRPOConfig(
-        str(folder), temperature=temperature, num_generations=2, per_device_train_batch_size=2, use_cpu=True, bf16=False,
-        gradient_checkpointing=False, report_to=[],
+        str(folder), temperature=temperature, num_generations=2, per_device_train_batch_size=2, use_cpu=True,
+        bf16=False, gradient_checkpointing=False, report_to=[],
     )
     return GRPOTrainer(model, lambda completion_ids, **_: [0.0] * len(completion_ids), args=args, processing_class=TOKENIZER,
                        train_dataset=Dataset.from_list([{"prompt": "3"}])), model
@@ -49,7 +49,9 @@ def gradients(model: Any, values: Tensor) -> list[Tensor]:
 def test_those_of_completions(tiny: Callable[..., Any], tmp_path: Path, family: str) -> None:
     trainer, model = made(tiny, family, TEMPERATURE, tmp_path)
     ours, entropies = completion_logprobs(model, IDS, MASK, COUNT, TEMPERATURE)
-    theirs, their_entropies, _ = trainer._get_per_token_logps_and_entropies(model, IDS, MASK, COUNT, compute_entropy=True)
+    theirs, their_entropies, _ = trainer._get_per_token_logps_and_entropies(
+        model, IDS, MASK, COUNT, compute_entropy=True
+    )
     kept = MASK[:, -COUNT:].bool()
     assert (ours[~kept] == 0).all()
     assert (entropies[~kept] == 0).all()
@@ -60,7 +62,9 @@ def test_those_of_completions(tiny: Callable[..., Any], tmp_path: Path, family: 
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_those_of_tokens(tiny: Callable[..., Any], tmp_path: Path, family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_those_of_tokens(
+    tiny: Callable[..., Any], tmp_path: Path, family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     _, model = made(tiny, family, 1.0, tmp_path)  # trl gives the model its fused head
     batch = {"input_ids": IDS, "attention_mask": MASK, "labels": IDS.masked_fill(MASK == 0, -100)}
     ours = token_logprobs(model, batch)
@@ -72,7 +76,9 @@ def test_those_of_tokens(tiny: Callable[..., Any], tmp_path: Path, family: str, 
         assert torch.allclose(one, other, rtol=1e-4, atol=1e-4)
 
 
-def test_what_is_too_large_to_hold_goes_through_the_fused_head(tiny: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_too_large_to_hold_goes_through_the_fused_head(
+    tiny: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = tiny("qwen3", vocab_size=len(TOKENIZER), initializer_range=0.1)
     fused: list[bool] = []
     monkeypatch.setattr(logprobs, "LOGITS", 5 * COUNT * model.config.vocab_size)
@@ -89,8 +95,11 @@ def test_what_is_too_large_to_hold_goes_through_the_fused_head(tiny: Callable[..
     assert "forward" not in vars(model)
 
 
-def test_trl_still_scores_prompts_and_padding_on_cpus(tiny: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where it does not any more, `completion_logprobs` may be no faster: measure it by `retort bench train`, and take it out."""
+def test_trl_still_scores_prompts_and_padding_on_cpus(
+    tiny: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it does not any more, `completion_logprobs` may be no faster: measure it by `retort bench train`, and take
+    it out."""
     trainer, model = made(tiny, "qwen3", 1.0, tmp_path)
     scored: list[int] = []
 

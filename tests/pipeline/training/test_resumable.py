@@ -42,7 +42,9 @@ class PowerCut(Exception):
 
 def checkpoints(folder: Path, every_steps: int | None, notes: list[str] | None = None) -> Checkpoints:
     schedule = CheckpointSchedule(every_seconds=None, every_steps=every_steps)
-    return Checkpoints(folder / "checkpoints", folder / METRICS, {}, schedule, note=[].append if notes is None else notes.append)
+    return Checkpoints(
+        folder / "checkpoints", folder / METRICS, {}, schedule, note=[].append if notes is None else notes.append
+    )
 
 
 def cut(monkeypatch: pytest.MonkeyPatch, at: int | None) -> None:
@@ -67,7 +69,9 @@ def cut(monkeypatch: pytest.MonkeyPatch, at: int | None) -> None:
 def rows(count: int) -> list[Row]:
     generator = torch.Generator().manual_seed(3)
     lengths = [4 + 5 * (place % 4) for place in range(count)]
-    return [{"input_ids": torch.randint(4, 48, (n,), generator=generator).tolist(), "weights": [1.0] * n} for n in lengths]
+    return [
+        {"input_ids": torch.randint(4, 48, (n,), generator=generator).tolist(), "weights": [1.0] * n} for n in lengths
+    ]
 
 
 OTHERS = ("mixtral", "olmoe", "qwen2_moe", "qwen3_moe_every_second", "deepseek_v2", "gpt_oss", "dbrx")
@@ -131,7 +135,9 @@ class Policy:
         TOKENIZER.save_pretrained(folder / "start")
         self.model = pretrained.load(folder / "start")[0].train()
         grading = EveryThirdLength if dynamic else RewardFunction
-        self.reward = grading({p.id: p for p in PROBLEMS}, Rubric(rules={"length": {"weight": 1.0, "most": 8}}), TOKENIZER, "")
+        self.reward = grading(
+            {p.id: p for p in PROBLEMS}, Rubric(rules={"length": {"weight": 1.0, "most": 8}}), TOKENIZER, ""
+        )
         if lora:
             add(self.model, lora, seed=0)
         self.balance = Balance(self.model)
@@ -145,7 +151,11 @@ class Policy:
 
     def train(self, at: Checkpoints) -> tuple[dict[str, torch.Tensor], list[dict[str, Any]]]:
         self.trainer.train_with(at, balance=self.balance, reward=self.reward)
-        log = [{k: v for k, v in row.items() if not k.startswith(("step_time", "train_"))} for row in self.trainer.state.log_history]
+        log = [
+            {
+                k: v for k, v in row.items() if not k.startswith(("step_time", "train_"))
+            } for row in self.trainer.state.log_history
+        ]
         parts = [part.state() for part in (self.trainer.replay, self.trainer.dynamic) if part]
         return self.model.state_dict(), [*log, *parts]
 
@@ -161,7 +171,9 @@ class Policy:
     *(("qwen3", {"dynamic": True}, *when) for when in ((3, 4), (2, 4))),
     *((family, {"dtype": torch.bfloat16}, 3, 4) for family in ("qwen3_moe", "qwen3")),
 ])
-def test_grpo(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str, changed: Any, every: int, at: int) -> None:
+def test_grpo(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str, changed: Any, every: int, at: int
+) -> None:
     expected, log = Policy(tiny, tmp_path / "whole", family, **changed).train(checkpoints(tmp_path / "whole", None))
     folder = tmp_path / "cut"
     cut(monkeypatch, at)

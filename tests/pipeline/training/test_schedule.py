@@ -26,7 +26,9 @@ def test_further_rounds_start_from_half() -> None:
 
 
 @given(st.integers(1, 300), st.integers(0, 100), st.integers(0, 40), st.integers(0, 3), st.integers(0, 400))
-def test_a_factor_is_always_between_nothing_and_the_peak(steps: int, more: int, warmup: int, rounds: int, step: int) -> None:
+def test_a_factor_is_always_between_nothing_and_the_peak(
+    steps: int, more: int, warmup: int, rounds: int, step: int
+) -> None:
     schedule = Schedule(steps, more, warmup, rounds=rounds)
     assert 0.0 < schedule(step) <= 1.0
     longer = Schedule(steps, more, warmup, rounds=rounds + 1)

@@ -39,7 +39,9 @@ NONE = Balancing(load=0, sequence=0)
 
 
 def plan(steps: int, **changed: Any) -> Plan:
-    return Plan(**{"steps": steps, "batch_size": 4, "rate": 0.01, "adam_rate": 1e-3, "schedule": Schedule(steps), **changed})
+    return Plan(
+        **{"steps": steps, "batch_size": 4, "rate": 0.01, "adam_rate": 1e-3, "schedule": Schedule(steps), **changed}
+    )
 
 
 def loss_and_gradients(
@@ -62,7 +64,8 @@ def loss_and_gradients(
 
 
 @pytest.mark.parametrize(("family", "balancing"), [
-    ("deepseek_v3", Balancing(importance=0.5, sequence=0.5)), ("qwen3_moe", Balancing(load=0.5, z=0.1)), ("qwen3", NONE),
+    ("deepseek_v3", Balancing(importance=0.5, sequence=0.5)), ("qwen3_moe", Balancing(load=0.5, z=0.1)),
+    ("qwen3", NONE),
 ])
 def test_chunks_change_nothing(
     tiny: Tiny, tokenizer: Any, context: Context, family: str, balancing: Balancing, monkeypatch: pytest.MonkeyPatch
@@ -76,7 +79,9 @@ def test_chunks_change_nothing(
         assert all(torch.allclose(a, b, rtol=1e-3, atol=1e-5) for a, b in zip(gradients, others, strict=True))
 
 
-def test_a_sharded_model_is_run_once_a_batch(tiny: Tiny, tokenizer: Any, context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sharded_model_is_run_once_a_batch(
+    tiny: Tiny, tokenizer: Any, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each forward is one of all processes, so that each must make as many."""
     model, forwards = tiny("qwen3"), []
     model.get_input_embeddings().register_forward_hook(lambda *_: forwards.append(1))

@@ -61,7 +61,9 @@ def test_values(text: str, value: Fraction | int) -> None:
     assert parse(text).constant == value
 
 
-@pytest.mark.parametrize("text", ["", "1 2", "2+", "(2", "2)", "1/0", "x 3", "2**", "{}", "^2", "\\frac{1}", "\\text{a}b"])
+@pytest.mark.parametrize(
+    "text", ["", "1 2", "2+", "(2", "2)", "1/0", "x 3", "2**", "{}", "^2", "\\frac{1}", "\\text{a}b"]
+)
 def test_malformed(text: str) -> None:
     with pytest.raises(Malformed):
         parse(text)

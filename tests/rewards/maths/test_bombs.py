@@ -1,4 +1,5 @@
-"""Bombs from the main thread, from a thread and from an event loop; tests/pipeline/test_bombs.py throws them in trl's trainer."""
+"""Bombs from the main thread, from a thread and from an event loop; tests/pipeline/test_bombs.py throws them in trl's
+trainer."""
 
 import asyncio
 import sys

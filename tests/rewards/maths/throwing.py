@@ -14,14 +14,16 @@ from tests.rewards.maths.bombs import BOMBS
 
 SECONDS = 3.0
 A_WHILE = 10.0
-"""What a few bombs may take where the machine may be busy with other tests; alone, as `make faults` runs them, all keep SECONDS."""
+"""What a few bombs may take where the machine may be busy with other tests; alone, as `make faults` runs them, all keep
+SECONDS."""
 A_FEW = ("tangent", "tower of nines", "factorial", "binomial", "sum", "integral", "open braces", "almost a number")
 SOFT = "\\sqrt[3]{2}"
 
 
 def throw(names: Sequence[str]) -> None:
     """Grade each bomb, all of them as the gold answer too; each is answered in time and the next grading is as ever."""
-    grade(Problem("", "", "\\sin 1", "math", ""), Completion("\\cos 1"))  # sympy is imported, which is slow on a busy machine
+    # sympy is imported, which is slow on a busy machine
+    grade(Problem("", "", "\\sin 1", "math", ""), Completion("\\cos 1"))
     limit = SECONDS if len(names) > len(A_FEW) else A_WHILE
     for name in names:
         bomb = BOMBS[name]
@@ -38,7 +40,8 @@ def throw(names: Sequence[str]) -> None:
 
 @contextlib.contextmanager
 def nothing_touched() -> Iterator[None]:
-    """The caller's signal handlers and its timer are afterwards what they were, and no signal came. For the main thread."""
+    """The caller's signal handlers and its timer are afterwards what they were, and no signal came. For the main
+    thread."""
     fired: list[int] = []
     before = signal.signal(signal.SIGALRM, lambda number, _: fired.append(number))
     signal.setitimer(signal.ITIMER_REAL, 3600)
@@ -73,7 +76,9 @@ def less_than(gigabytes: float) -> Iterator[None]:
     finally:
         done.set()
         watcher.join()
-    print(f"peak: {max(v for k, v in peaks.items() if k) >> 20} MiB in a grader's process, {peaks[0] >> 20} MiB more in this one")
+    print(
+        f"peak: {max(v for k, v in peaks.items() if k) >> 20} MiB in a grader's process, {peaks[0] >> 20} MiB more in this one"
+    )
     assert max(peaks.values()) < gigabytes * 2**30
 
 

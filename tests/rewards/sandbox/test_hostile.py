@@ -24,7 +24,9 @@ SECONDS = 0.5
 
 
 def run(program: str) -> Verdict:
-    return grade(Problem("p", "", {"entry": "add", "tests": TESTS, "seconds": SECONDS}, "code", ""), Completion(program))
+    return grade(
+        Problem("p", "", {"entry": "add", "tests": TESTS, "seconds": SECONDS}, "code", ""), Completion(program)
+    )
 
 
 @dataclass
@@ -38,11 +40,14 @@ class Host:
     def state(self) -> object:
         files = {str(path): path.read_bytes() for path in self.canary.rglob("*") if path.is_file()}
         kept = (self.canary / "kept").stat()
-        handlers = [signal.getsignal(number) for number in (signal.SIGALRM, signal.SIGCHLD, signal.SIGTERM, signal.SIGIO)]
+        handlers = [
+            signal.getsignal(number) for number in (signal.SIGALRM, signal.SIGCHLD, signal.SIGTERM, signal.SIGIO)
+        ]
         return (
-            sorted(os.listdir(self.canary)), files, kept.st_mode, kept.st_mtime_ns, self.canary.stat().st_mode, handlers,
-            Path(f"/proc/{self.victim}/stat").read_text().split()[2] in "RSD", os.getcwd(), dict(os.environ),
-            len(os.listdir("/proc/self/fd")), os.uname().nodename, os.sched_getaffinity(0), os.getpriority(os.PRIO_PROCESS, 0),
+            sorted(os.listdir(self.canary)), files, kept.st_mode, kept.st_mtime_ns, self.canary.stat().st_mode,
+            handlers, Path(f"/proc/{self.victim}/stat").read_text().split()[2] in "RSD", os.getcwd(), dict(os.environ),
+            len(os.listdir("/proc/self/fd")), os.uname().nodename, os.sched_getaffinity(0),
+            os.getpriority(os.PRIO_PROCESS, 0),
         )  # fmt: skip
 
 

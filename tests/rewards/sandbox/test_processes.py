@@ -21,7 +21,9 @@ from rewards.sandbox.processes import Gone, Report, SandboxError, Zygote
 from rewards.types import Completion, Label, Problem
 
 
-def ask(zygote: Zygote, code: str, inputs: list[list[object]] | None = None, seconds: float = 5, megabytes: int = 512) -> object:
+def ask(
+    zygote: Zygote, code: str, inputs: list[list[object]] | None = None, seconds: float = 5, megabytes: int = 512
+) -> object:
     with zygote.run(seconds, megabytes, named_in(code)) as run:
         run.give({"mode": "call", "code": code, "entry": "f", "inputs": inputs or [[1]]})
         return json.loads(run.receive())
@@ -50,7 +52,9 @@ def test_the_level_here_is_tried_in_a_program() -> None:
 def test_a_program_has_its_channel_and_nothing_else() -> None:
     zygote = Zygote()
     code = "import os\ndef f(x):\n    found = []\n    for n in range(64):\n        try: os.read(n, 0); found.append(n)\n        except OSError: pass\n    return found, dict(os.environ)"
-    assert ask(zygote, code) == [["value", ["tuple", ["list", 3], ["dict", ["PATH", os.defpath], ["LC_ALL", "C.UTF-8"]]]]]
+    assert ask(zygote, code) == [
+        ["value", ["tuple", ["list", 3], ["dict", ["PATH", os.defpath], ["LC_ALL", "C.UTF-8"]]]]
+    ]
     zygote.kill()
 
 
@@ -141,7 +145,10 @@ def test_verdicts_of_a_batch_are_right_while_zygotes_are_killed() -> None:
     forget()
     pairs = []
     for number in range(120):
-        answer = {"entry": "f", "tests": [{"input": [1], "expected": 1 + number % 3}, {"input": [5], "expected": 5 + number % 3}]}
+        answer = {
+            "entry": "f",
+            "tests": [{"input": [1], "expected": 1 + number % 3}, {"input": [5], "expected": 5 + number % 3}]
+        }
         program = f"import time\ndef f(x):\n    time.sleep(0.005)\n    return x + 1  # {number}"
         pairs.append((Problem(str(number), "", answer, "code", ""), Completion(program)))
     done = threading.Event()
@@ -168,7 +175,9 @@ def _zygotes() -> list[int]:
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            if b"zygote.py" in (folder / "cmdline").read_bytes() and int((folder / "stat").read_text().rpartition(")")[2].split()[1]) == os.getpid():
+            if b"zygote.py" in (folder / "cmdline").read_bytes() and int(
+                (folder / "stat").read_text().rpartition(")")[2].split()[1]
+            ) == os.getpid():
                 found.append(int(folder.name))
         except (OSError, IndexError):
             continue
@@ -206,6 +215,8 @@ def test_an_ungradable_verdict_where_no_sandbox_starts(monkeypatch: pytest.Monke
 
 
 def test_modules_that_are_named() -> None:
-    assert named_in("import os, sys; import heapq\nif 1: from random import *\nimport numpy\n  from collections.abc import X") == [
+    assert named_in(
+        "import os, sys; import heapq\nif 1: from random import *\nimport numpy\n  from collections.abc import X"
+    ) == [
         "collections.abc", "os", "random", "sys"]
     assert named_in("import antigravity, ctypes, socket, subprocess, test.autotest, asyncio.__main__") == []

@@ -10,7 +10,10 @@ from rewards.sandbox import seccomp
 from rewards.sandbox.landlock import attributes
 from rewards.sandbox.syscalls import ARCHITECTURES, Architecture
 
-HEADERS = {"x86_64": Path("/usr/include/x86_64-linux-gnu/asm/unistd_64.h"), "aarch64": Path("/usr/include/asm-generic/unistd.h")}
+HEADERS = {
+    "x86_64": Path("/usr/include/x86_64-linux-gnu/asm/unistd_64.h"),
+    "aarch64": Path("/usr/include/asm-generic/unistd.h")
+}
 
 
 def decide(program: bytes, number: int, audit: int, third: int = 0) -> int:
@@ -55,10 +58,14 @@ def test_no_memory_becomes_executable(name: str) -> None:
 def test_other_conventions_end_the_process(name: str) -> None:
     architecture = ARCHITECTURES[name]
     program = seccomp.program(architecture)
-    for audit in (0x40000003, 0x40000028, *(other.audit for other in ARCHITECTURES.values() if other is not architecture)):
+    for audit in (
+        0x40000003, 0x40000028, *(other.audit for other in ARCHITECTURES.values() if other is not architecture)
+    ):
         assert decide(program, architecture.allowed["read"], audit) == seccomp.KILL
     if architecture.x32 is not None:
-        assert {decide(program, architecture.x32 + number, architecture.audit) for number in range(600)} == {seccomp.KILL}
+        assert {
+            decide(program, architecture.x32 + number, architecture.audit) for number in range(600)
+        } == {seccomp.KILL}
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)

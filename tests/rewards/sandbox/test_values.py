@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from rewards.sandbox.values import decoded, encoded
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary() | st.complex_numbers()
-KEYS = st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.tuples(inner, inner), max_leaves=3)
+KEYS = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.tuples(inner, inner), max_leaves=3
+)
 VALUES = st.recursive(
     SCALARS,
     lambda inner: st.lists(inner) | st.lists(inner).map(tuple) | st.dictionaries(KEYS, inner) | st.sets(KEYS) | st.frozensets(KEYS),
@@ -38,7 +40,9 @@ def written(value: Any) -> str:
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
-    | st.tuples(st.sampled_from(["int", "float", "dict", "set", "bytes", "complex", "object", "type", "list"]), inner).map(list),
+    | st.tuples(
+        st.sampled_from(["int", "float", "dict", "set", "bytes", "complex", "object", "type", "list"]), inner
+    ).map(list),
     max_leaves=20,
 )
 

@@ -20,7 +20,10 @@ def check(text: str, **changed: Any) -> Verdict:
 
 
 def asserts(text: str, **changed: Any) -> Verdict:
-    answer = {"names": ["area", "Box"], "setup": "big = Box(4, 4)\nbig.b = big.a + 1", "asserts": ASSERTS, "seconds": 2, **changed}
+    answer = {
+        "names": ["area", "Box"], "setup": "big = Box(4, 4)\nbig.b = big.a + 1", "asserts": ASSERTS, "seconds": 2,
+        **changed
+    }
     return grade(Problem("p", "", answer, "code", ""), Completion(text))
 
 
@@ -50,9 +53,10 @@ EQUALS_ALL = "class A:\n    def __eq__(self, o): return True\n    def __bool__(s
 @pytest.mark.parametrize(
     "text",
     [
-        "    pass", "    return None", "    return xs", EQUALS_ALL, "def twice(xs): return [4]", "def other(xs): return [2]",
-        "    raise SystemExit(0)", "import os\ndef twice(xs): os._exit(0)", "    while True: pass", "raise SystemExit(0)", "(",
-        "def twice(xs): raise AssertionError", "import builtins\nbuiltins.AssertionError = ValueError\ndef twice(xs): return 1",
+        "    pass", "    return None", "    return xs", EQUALS_ALL, "def twice(xs): return [4]",
+        "def other(xs): return [2]", "    raise SystemExit(0)", "import os\ndef twice(xs): os._exit(0)",
+        "    while True: pass", "raise SystemExit(0)", "(", "def twice(xs): raise AssertionError",
+        "import builtins\nbuiltins.AssertionError = ValueError\ndef twice(xs): return 1",
         "import os\nos.write(3, b'\\0\\0\\0\\x10[\"done\",2,2,null]')\ndef twice(xs): return 0",
         "import os\nos.write(3, b'\\0\\0\\0\\x0e[\"value\",null]' + b'\\0\\0\\0\\x10[\"done\",2,2,null]' * 3)\ndef twice(xs): return 0",
         "import os, struct\nb = b'[\"x\",' + b'[' * 960 + b']' * 960 + b']'\nos.write(3, struct.pack('>I', len(b)) + b)\nos._exit(0)",
@@ -81,7 +85,10 @@ def test_a_value_that_is_not_plain_passes_nothing(operation: str) -> None:
 
 
 def test_what_spoils_the_preparation_is_the_programs_fault_if_it_was_asked() -> None:
-    for program in ("def area(box): return 6", "Box = 3\ndef area(box): return 6", "def Box(a, b): return 5\ndef area(box): return 6"):
+    for program in (
+        "def area(box): return 6", "Box = 3\ndef area(box): return 6",
+        "def Box(a, b): return 5\ndef area(box): return 6"
+    ):
         assert asserts(program).label is Label.WRONG
     assert asserts(BOX + "def area(box): return 6", setup="big = nothing").label is Label.UNGRADABLE
     for test in ("assert area(lambda: 1) == 6", "assert area(x=object()) == 6"):

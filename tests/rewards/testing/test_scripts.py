@@ -35,10 +35,11 @@ def test_right(program: str) -> None:
 @pytest.mark.parametrize(
     "program",
     [
-        "print(7)", "a, b = input().split()\nprint(a + b)", "", "input()\ninput()", "print(open(0).read())", "import os\nos._exit(0)",
-        "a, b = map(int, input().split())\nprint(a + b)\nprint('done')", "a, b = map(int, input().split())\nprint(a, '+', b)\n1 / 0",
-        "import os\nos.write(3, b'\\0\\0\\0\\x0d[\"value\",\"7\"]'); os._exit(0)", "while True: print(7)", "print('7\\n' * 10**6)",
-        "a, b = map(int, input().split())\nprint(a + b)\n1 / 0", "while True: pass",
+        "print(7)", "a, b = input().split()\nprint(a + b)", "", "input()\ninput()", "print(open(0).read())",
+        "import os\nos._exit(0)", "a, b = map(int, input().split())\nprint(a + b)\nprint('done')",
+        "a, b = map(int, input().split())\nprint(a, '+', b)\n1 / 0",
+        "import os\nos.write(3, b'\\0\\0\\0\\x0d[\"value\",\"7\"]'); os._exit(0)", "while True: print(7)",
+        "print('7\\n' * 10**6)", "a, b = map(int, input().split())\nprint(a + b)\n1 / 0", "while True: pass",
     ],
 )  # fmt: skip
 def test_wrong(program: str) -> None:

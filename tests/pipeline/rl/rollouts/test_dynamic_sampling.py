@@ -1,4 +1,5 @@
-"""Dynamic sampling: groups without signal give way, each further problem is used once, and a resumption goes on where it was."""
+"""Dynamic sampling: groups without signal give way, each further problem is used once, and a resumption goes on where
+it was."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -26,12 +27,17 @@ def rewards_where(teaches: Sequence[bool]) -> Any:
     """Rewards of groups: 0 and 1 where a problem teaches something, else equal ones, or nobody can tell."""
     def rewards(rows: Sequence[Visit], sampled: Sequence[Sampled]) -> list[float | None]:
         assert [one.ids[0] for one in sampled] == [int(row.problem) for row in rows]
-        return [float(place % SIZE) if teaches[int(row.problem)] else (None, 1.0)[int(row.problem) % 2] for place, row in enumerate(rows)]
+        return [
+            float(place % SIZE) if teaches[int(row.problem)] else (None, 1.0)[int(row.problem) % 2] for place,
+            row in enumerate(rows)
+        ]
     return rewards
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=30), st.integers(1, 4), st.integers(1, 3), st.integers(1, 3))
-def test_a_step_is_filled_as_far_as_rounds_and_problems_go(teaches: list[bool], groups: int, rounds: int, steps: int) -> None:
+def test_a_step_is_filled_as_far_as_rounds_and_problems_go(
+    teaches: list[bool], groups: int, rounds: int, steps: int
+) -> None:
     groups = min(groups, len(teaches))
     first, reserve = range(groups), list(range(groups, len(teaches)))
     dynamic = DynamicSampling(rounds, [visit(problem) for problem in reserve], SIZE)

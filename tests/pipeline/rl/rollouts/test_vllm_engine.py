@@ -1,4 +1,5 @@
-"""GRPO with vLLM: the recipe's side and what the trainer makes of it. vLLM itself is not run here: a stand-in for trl's class draws."""
+"""GRPO with vLLM: the recipe's side and what the trainer makes of it. vLLM itself is not run here: a stand-in for trl's
+class draws."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -26,7 +27,9 @@ OFF = 0.05
 class StandIn:
     """In the place of trl's VLLMGeneration: the same arguments and answers."""
 
-    def __init__(self, model: Any, mode: str, server_base_url: str | None, max_completion_length: int, **_: Any) -> None:
+    def __init__(
+        self, model: Any, mode: str, server_base_url: str | None, max_completion_length: int, **_: Any
+    ) -> None:
         self.model, self.mode, self.url, self.most = model, mode, server_base_url, max_completion_length
         self.synced = 0
 
@@ -36,7 +39,11 @@ class StandIn:
     def generate(self, prompts: list[list[int]], images: None, num_generations: int) -> tuple[Any, ...]:
         assert all(prompts[place] == prompts[place - place % num_generations] for place in range(len(prompts)))
         engine = NativeEngine(self.model, TOKENIZER.eos_token_id)
-        drawn = [one for (one,) in engine.sample([Request(p, [place]) for place, p in enumerate(prompts)], Sampling(self.most, TEMPERATURE))]
+        drawn = [
+            one for (one,) in engine.sample(
+                [Request(p, [place]) for place, p in enumerate(prompts)], Sampling(self.most, TEMPERATURE)
+            )
+        ]
         return prompts, [one.ids for one in drawn], [[[value + OFF] for value in one.logprobs] for one in drawn], None
 
 
@@ -62,7 +69,9 @@ def test_the_old_policy_is_the_trainings_and_rollouts_are_weighed(made: PolicyTr
     assert torch.allclose(weighed, plain, atol=1e-5)
 
 
-def test_without_experts_to_replay_the_policy_scores_the_rollouts(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_experts_to_replay_the_policy_scores_the_rollouts(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(vllm_engine, "VLLMGeneration", StandIn)
     made = trainer(policy(tiny, "qwen3"), tmp_path, vllm=Vllm())
     batch = first(made)
@@ -87,7 +96,9 @@ SOME = {"model": "base", "problems": ["word_problems:train"], "steps": 1}
 def test_without_vllm_a_recipe_that_asks_for_it_is_one_line() -> None:
     if missing() is None:
         pytest.skip("vLLM is installed here")
-    with pytest.raises(ValidationError, match=r"engine vllm needs the package vllm, which is not installed: pip install 'trl\[vllm\]'"):
+    with pytest.raises(
+        ValidationError, match=r"engine vllm needs the package vllm, which is not installed: pip install 'trl\[vllm\]'"
+    ):
         Grpo(**SOME, engine="vllm")
 
 
@@ -98,7 +109,9 @@ def test_without_vllm_a_recipe_that_asks_for_it_is_one_line() -> None:
     ({"engine": "vllm", "vllm": {"mode": "server"}}, "mode server needs a url"),
     ({"engine": "vllm", "vllm": {"url": "http://localhost:8000"}}, "a url is for mode: server"),
 ])
-def test_what_does_not_go_together_is_told(fields: dict[str, Any], expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_does_not_go_together_is_told(
+    fields: dict[str, Any], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("pipeline.stages.grpo.missing", lambda: None)
     with pytest.raises(ValidationError, match=expected):
         Grpo(**SOME, **fields)
