@@ -95,7 +95,7 @@ class _Supervised:
 
     def step(self, batch: dict[str, Any]) -> float:
         began = time.process_time()
-        self.trainer.compute_loss(self.model, batch).backward()
+        self.trainer.compute_loss(self.model, batch).backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
         self.optimizer.zero_grad()

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from eval.engine.types import Sampling
+from pipeline.contract.errors import StageError
 from pipeline.rl.advantages import Scale
 from pipeline.rl.objective import Objective
 from pipeline.rl.rollout_replay import ReplaySource
@@ -44,3 +45,14 @@ class GrpoPlan:
     def rollouts(self) -> int:
         """Of a round, over all processes."""
         return self.prompts * self.group_size
+
+    def check(self, processes: int, dynamic: bool) -> None:
+        """Raises StageError where so many processes cannot do this, with or without dynamic sampling."""
+        if not dynamic:
+            return
+        if self.rollouts // processes % self.group_size:
+            raise StageError("dynamic sampling needs whole groups in every process: prompts_per_step is no multiple of "
+                             "their number")
+        if self.vllm and processes > 1:
+            # trl's generate is a collective of all processes, which need not have as many groups without signal
+            raise StageError("dynamic sampling with engine vllm is for one process")

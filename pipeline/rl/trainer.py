@@ -33,10 +33,9 @@ from pipeline.rl.objective import Counts
 from pipeline.rl.plan import GrpoPlan
 from pipeline.rl.reference import Reference
 from pipeline.rl.rollout_replay import RolloutReplay
-from pipeline.rl.rollouts.drawing import Drawing, Visit, native
+from pipeline.rl.rollouts.drawing import Visit, drawing_for
 from pipeline.rl.rollouts.dynamic_sampling import DynamicSampling
 from pipeline.rl.rollouts.reward_function import Grading
-from pipeline.rl.rollouts.vllm_engine import VllmEngine
 from pipeline.training.chunks import chunks
 from pipeline.training.logprobs import completion_logprobs, fused_head
 from pipeline.training.master_weights import with_masters
@@ -58,27 +57,28 @@ class PolicyTrainer(Resumable, Trainer):
     ) -> None:
         """`args.max_steps` are the optimizer steps, `plan.updates` for each round. Raises StageError for a plan that
         does not fit the number of processes."""
+        plan.check(args.world_size, dynamic is not None)
+        if args.n_gpu > 1:
+            raise StageError(f"one process sees {args.n_gpu} GPUs; start it with an accelerate config, or show it one "
+                             "by CUDA_VISIBLE_DEVICES")
         steps = _Steps(args.max_steps * args.world_size)
         super().__init__(
             model=model, args=args, train_dataset=steps, data_collator=default_collate, processing_class=tokenizer
         )
-        if args.n_gpu > 1:
-            raise StageError(f"one process sees {args.n_gpu} GPUs; start it with an accelerate config, or show it one by "
-                             "CUDA_VISIBLE_DEVICES")
         # rows are dealt to updates at random, on each process in its own order
         set_seed(args.seed, device_specific=True)
         self.plan, self.visits, self.grading, self.balance, self.dynamic = plan, visits, grading, balance, dynamic
         self.policy: LanguageModel = self.accelerator.unwrap_model(self.model)
         self.temperature = plan.sampling.temperature
-        self.replay = RolloutReplay(
-            self.policy, plan.replay, self.temperature
-        ) if plan.replay and routers(self.policy) else None
+        self.replay: RolloutReplay | None = None
+        if plan.replay and routers(self.policy):  # a dense policy has no experts to replay
+            self.replay = RolloutReplay(self.policy, plan.replay, self.temperature)
         self.reference = Reference(self.policy, self.temperature) if plan.objective.beta else None
-        self.drawing = self._drawing(tokenizer)
+        recorded = self.replay is not None and plan.replay == "rollout"
+        self.drawing = drawing_for(self.policy, self.accelerator, tokenizer, plan, recorded)
         self.minibatches: list[Batch] = []  # of this round, one an update
         self.counts = Counts(1.0, 1.0)
         self.figures: dict[str, float] = {}  # of this round, for the log
-        self._check_dynamic()
 
     def training_step(self, model: nn.Module, inputs: object, num_items_in_batch: object = None) -> Tensor:
         """One optimizer step's gradients, on rollouts that are drawn anew where a round begins; returns the loss, a
@@ -124,7 +124,8 @@ class PolicyTrainer(Resumable, Trainer):
         for part, logprobs, entropy in self._forwards(model, batch):
             total = total + self.plan.objective.loss(logprobs, part, self.counts)
             entropies.append(float((entropy * part.completion_mask).sum() / part.completion_mask.sum().clamp(min=1)))
-        self.figures["entropy"] = _mean(gather_object(entropies))
+        entropies = gather_object(entropies)
+        self.figures["entropy"] = sum(entropies) / len(entropies)
         return total + self.balance.loss()
 
     def _forwards(self, model: nn.Module, batch: Batch) -> Iterator[tuple[Batch, Tensor, Tensor]]:
@@ -229,29 +230,6 @@ class PolicyTrainer(Resumable, Trainer):
         if self.dynamic:
             self.dynamic.restore(state["dynamic"])
 
-    def _drawing(self, tokenizer: Tokenizer) -> Drawing:
-        plan = self.plan
-        if plan.vllm:
-            engine = VllmEngine(
-                self.policy, self.accelerator, tokenizer, plan.vllm, plan.sampling, plan.group_size,
-                share_of(plan.rollouts)
-            )
-            return Drawing(
-                engine, engine, tokenizer, plan.sampling, plan.group_size, plan.seed_parts, plan.open_thinking
-            )
-        recorded = self.replay is not None and plan.replay == "rollout"
-        made, source = native(self.policy, tokenizer, plan.rollout_dtype, recorded)
-        return Drawing(made, source, tokenizer, plan.sampling, plan.group_size, plan.seed_parts, plan.open_thinking)
-
-    def _check_dynamic(self) -> None:
-        if self.dynamic and share_of(self.plan.rollouts) % self.plan.group_size:
-            raise StageError(
-                "dynamic sampling needs whole groups in every process: prompts_per_step is no multiple of their number"
-            )
-        if self.dynamic and self.plan.vllm and self.accelerator.num_processes > 1:
-            # trl's generate is a collective of all processes, which need not have as many groups without signal
-            raise StageError("dynamic sampling with engine vllm is for one process")
-
 
 class _Steps(Dataset[dict[str, int]]):
     """A row for each optimizer step of each process: Trainer counts by its dataset, and what is in a step we make
@@ -265,7 +243,3 @@ class _Steps(Dataset[dict[str, int]]):
 
     def __getitem__(self, index: int) -> dict[str, int]:
         return {"step": index}
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)

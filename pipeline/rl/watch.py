@@ -30,8 +30,10 @@ class Watch(TrainerCallback):
     ) -> None:
         self.balance.step()
 
-    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, float] | None = None,
-               **kwargs: object) -> None:
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl,
+        logs: dict[str, float] | None = None, **kwargs: object
+    ) -> None:
         if not logs or "reward" not in logs:
             return  # a further update on rollouts that were told of already
         self.last = {

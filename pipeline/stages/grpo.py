@@ -84,8 +84,8 @@ class Grpo(Stage):
     balance: Balancing = Balancing()
     replay: Literal["rollout", "policy", "off"] | None = Field(
         default=None,
-        description="whose experts training takes: the rollouts' (R3, the default), the old policy's (R2, with vLLM), or the "
-                                  "router's"
+        description="whose experts training takes: the rollouts' (R3, the default), the old policy's (R2, with vLLM), "
+                    "or the router's"
     )
     engine: Literal["native", "vllm"] = Field(
         default="native", description="what makes rollouts; vllm is trl's, and not resumed exactly"

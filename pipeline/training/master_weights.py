@@ -3,7 +3,7 @@ section 3.1)."""
 
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any  # torch types the state of an optimizer so
 
 import torch
 from torch import Tensor

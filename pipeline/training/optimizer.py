@@ -1,7 +1,7 @@
 """Muon for weight matrices and AdamW for the rest, as one optimizer that a Trainer can hold."""
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any  # torch types the state of an optimizer so
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +9,10 @@ from torch import Tensor, nn
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 ADAM_BETAS, ADAM_EPSILON = (0.9, 0.95), 1e-8
 MOMENTUM = 0.95
+
+
+State = dict[str, Any]
+"""Of one parameter."""
 
 
 class Muon(torch.optim.Optimizer):
@@ -42,7 +46,7 @@ class Muon(torch.optim.Optimizer):
         return loss
 
     @staticmethod
-    def _muon(parameter: Tensor, rate: float, state: dict[str, Any]) -> None:
+    def _muon(parameter: Tensor, rate: float, state: State) -> None:
         assert parameter.grad is not None
         if not state:
             state["momentum"] = torch.zeros_like(parameter)
@@ -51,7 +55,7 @@ class Muon(torch.optim.Optimizer):
         parameter.add_(update, alpha=-rate * 0.2 * max(parameter.shape[-2:]) ** 0.5)
 
     @staticmethod
-    def _adam(parameter: Tensor, rate: float, state: dict[str, Any]) -> None:
+    def _adam(parameter: Tensor, rate: float, state: State) -> None:
         assert parameter.grad is not None
         if not state:
             state.update(step=0, mean=torch.zeros_like(parameter), square=torch.zeros_like(parameter))

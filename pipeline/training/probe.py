@@ -2,26 +2,25 @@
 
 import random
 from collections.abc import Callable
-from typing import Any
 
+import torch
+
+from eval.language_model import LanguageModel, Tokenizer
 from eval.problems.programs import draw_program_of
 from eval.problems.words import draw_story_of
 from eval.prompts import encode_completion, encode_text
 from pipeline.data.corpus.programs import tell_program
 from pipeline.data.corpus.stories import story_trace
 from pipeline.data.corpus.telling import ENGLISH, tagged
+from pipeline.data.rows import Collator, Row
 
 PROBLEMS = 96
 OPENING = len(("<think>", "Has"))  # tokens of a trace that are given: who says "Zuerst" has a trace of its own
 
 
-def trace_probe(model: Any, tokenizer: Any) -> Callable[[], dict[str, float]]:
+def trace_probe(model: LanguageModel, tokenizer: Tokenizer) -> Callable[[], dict[str, float]]:
     """A function that gives, for each family, the share of training-side problems whose correct English trace is
     the model's own greedy continuation of its first word: one forward pass, no sampling."""
-    import torch
-
-    from pipeline.data.rows import Collator, Row
-
     rng = random.Random("probe")
     collate = Collator(tokenizer.pad_token_id)
     batches = {}

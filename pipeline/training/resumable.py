@@ -3,14 +3,16 @@
 import contextlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import nn
-from transformers import Trainer, TrainerCallback
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from eval.language_model import LanguageModel
 from pipeline.contract.checkpoints import Checkpoints
 from pipeline.contract.errors import StageError, StageStopped
+from pipeline.disk.durable import JsonObject
 from pipeline.models import audit
 from pipeline.models.audit import differences
 
@@ -21,8 +23,8 @@ class Stateful(Protocol):
     """Something beside a trainer that goes on with it. A state is made of tensors, numbers, strings, and lists and
     dicts."""
 
-    def state(self) -> dict[str, Any]: ...
-    def restore(self, state: dict[str, Any]) -> None: ...
+    def state(self) -> JsonObject: ...
+    def restore(self, state: JsonObject) -> None: ...
 
 
 class Resumable(Trainer):
@@ -42,11 +44,11 @@ class Resumable(Trainer):
     checkpoints: Checkpoints | None = None
     beside: Mapping[str, Stateful]
 
-    def own_state(self) -> dict[str, Any]:
+    def own_state(self) -> JsonObject:
         """What the trainer has besides what Trainer saves."""
         return {}
 
-    def restore_own(self, state: dict[str, Any]) -> None:
+    def restore_own(self, state: JsonObject) -> None:
         """Take back what `own_state` gave."""
 
     def train_with(self, checkpoints: Checkpoints, **beside: Stateful) -> None:
@@ -66,17 +68,17 @@ class Resumable(Trainer):
         if saving.stopped:
             raise StageStopped(f"stopped at step {self.state.global_step}, with a checkpoint")
 
-    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+    def create_model_card(self, *args: object, **kwargs: object) -> None:
         """None is made: trl would write one with each checkpoint."""
 
     @property
     def _states_file(self) -> str:
         return f"states-{self.args.process_index}.pt"
 
-    def _get_output_dir(self, trial: Any) -> str:
+    def _get_output_dir(self, trial: object) -> str:
         return str(self.checkpoints.temporary) if self.checkpoints else super()._get_output_dir(trial)
 
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+    def _save_checkpoint(self, model: nn.Module, trial: object) -> None:
         assert self.checkpoints
         with contextlib.ExitStack() as stack:
             if self.accelerator.is_main_process:
@@ -113,16 +115,16 @@ class Resumable(Trainer):
         elif self.sharded:
             super()._load_from_checkpoint(resume_from_checkpoint, model)
         else:
-            load_exactly(self.model if model is None else model, resume_from_checkpoint)
+            load_exactly(self.model if model is None else model, resume_from_checkpoint)  # type: ignore[arg-type]
 
 
-def load_exactly(model: Any, folder: str) -> None:
+def load_exactly(model: LanguageModel, folder: str) -> None:
     """Load every parameter and persistent buffer of a transformers model from a folder that it was saved to.
 
     Goes through `from_pretrained`, which fuses experts as it should. Raises StageError where the model is not what was
     saved.
     """
-    saved = type(model).from_pretrained(folder, dtype="auto").state_dict()
+    saved = type(model).from_pretrained(folder, dtype="auto").state_dict()  # type: ignore[attr-defined]
     model.load_state_dict(saved, strict=True)
     if faults := differences(saved, model.state_dict()):
         raise StageError(f"after resuming: {folder} is not what the model holds: {'; '.join(faults)}")
@@ -135,7 +137,9 @@ class _Saving(TrainerCallback):
         self.checkpoints = checkpoints
         self.stopped = False
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
+    ) -> None:
         if control.should_training_stop:  # the end: what follows is saved as the stage's output
             return
         due, stop = self._agreed(self.checkpoints.due(state.global_step), self.checkpoints.stopping)

@@ -1,18 +1,21 @@
 """Supervised training through trl's SFTTrainer, with a weight for each token."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from datasets import Dataset
-from transformers import TrainerCallback
+from torch import Tensor
+from torch.utils.data import SequentialSampler
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from trl import SFTConfig, SFTTrainer
 
+from eval.language_model import LanguageModel, Tokenizer
 from pipeline.contract.processes import share_of
-from pipeline.contract.stage import Context
+from pipeline.contract.stage import Context, Metrics
 from pipeline.data.rows import Collator, Rows
+from pipeline.disk.durable import JsonObject
 from pipeline.moe.balance import Balance
 from pipeline.moe.balancing import Balancing
 from pipeline.training.chunks import chunks
@@ -47,7 +50,8 @@ class WeightedTrainer(Resumable, SFTTrainer):
     model_accepts_loss_kwargs = False
 
     def __init__(
-        self, *args: Any, model: Any, balance: Balance, losses: list[torch.Tensor] | None = None, **kwargs: Any
+        self, *args: object, model: LanguageModel, balance: Balance, losses: list[Tensor] | None = None,
+        **kwargs: object,
     ) -> None:
         """`losses` takes the loss of every step, without the auxiliary ones."""
         before = model.config.to_dict()
@@ -56,12 +60,13 @@ class WeightedTrainer(Resumable, SFTTrainer):
             model.config.router_aux_loss_coef = before["router_aux_loss_coef"]
         self.balance, self.losses = balance, [] if losses is None else losses
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        return torch.utils.data.SequentialSampler(self.train_dataset if train_dataset is None else train_dataset)
+    def _get_train_sampler(self, train_dataset: Sized | None = None) -> SequentialSampler:
+        return SequentialSampler(self.train_dataset if train_dataset is None else train_dataset)
 
     def compute_loss(
-        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
-    ) -> Any:
+        self, model: LanguageModel, inputs: Mapping[str, Tensor], return_outputs: bool = False,
+        num_items_in_batch: object = None
+    ) -> Tensor:
         """The loss of a batch [batch, seq], run in chunks of similar length without the columns that are padding in
         each; as a whole where the model is sharded, since processes would have unequal numbers of chunks."""
         lengths = inputs["attention_mask"].sum(dim=1)
@@ -81,19 +86,21 @@ class _Watch(TrainerCallback):
     def __init__(self, ctx: Context, balance: Balance, plan: Plan, probe: "Probe | None") -> None:
         self.ctx, self.balance, self.plan, self.probe = ctx, balance, plan, probe
         # since the last row of the log; the Trainer's own sum is in none of its checkpoints
-        self.losses: list[torch.Tensor] = []
+        self.losses: list[Tensor] = []
         self.loss: float | None = None
         self.figures: dict[str, float] = {}
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> JsonObject:
         return {"losses": self.losses, "loss": self.loss, "figures": self.figures, "rounds": self.plan.schedule.rounds}
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def restore(self, state: JsonObject) -> None:
         self.losses[:] = state["losses"]
         self.loss, self.figures = state["loss"], state["figures"]
         self.plan.schedule.rounds = state["rounds"]
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
+    ) -> None:
         self.balance.step()
         schedule = self.plan.schedule
         ended = state.global_step >= schedule.end
@@ -131,8 +138,8 @@ class Probe:
 
 
 def train(
-    ctx: Context, model: Any, tokenizer: Any, rows: Rows, plan: Plan, probe: Probe | None = None
-) -> dict[str, Any]:
+    ctx: Context, model: LanguageModel, tokenizer: Tokenizer, rows: Rows, plan: Plan, probe: Probe | None = None
+) -> Metrics:
     """Train `model` in place on `rows`, in their order, `plan.batch_size` a step; returns metrics."""
     optimizer = with_masters(Muon(model.named_parameters(), plan.rate, plan.adam_rate))
 
@@ -144,7 +151,7 @@ def train(
     watch = _Watch(ctx, balance, plan, probe)
     collate = Collator(tokenizer.pad_token_id)
 
-    def fetch(numbers: Sequence[dict[str, int]]) -> dict[str, Any]:
+    def fetch(numbers: Sequence[dict[str, int]]) -> dict[str, Tensor]:
         return collate([rows[number["row"]] for number in numbers])
 
     trainer = WeightedTrainer(
@@ -160,7 +167,8 @@ def train(
     )
     trainer.train_with(ctx.checkpoints, watch=watch, balance=balance)
     balance.remove()
-    del model.forward  # trl's fused head is an attribute of the instance, and belongs to this trainer
+    # trl's fused head is an attribute of the instance, and belongs to this trainer
+    del model.forward  # type: ignore[attr-defined]
     tokens = sum(len(rows[i]["input_ids"]) for i in range(trainer.state.global_step * plan.batch_size))
     metrics = {"steps": trainer.state.global_step, "tokens": tokens, "loss": watch.loss}
     return {**metrics, **balance.watch.summary()}

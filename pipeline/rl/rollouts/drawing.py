@@ -4,14 +4,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-import torch
+from accelerate import Accelerator
 
 from eval.engine import engine_for
-from eval.engine.types import Engine, Request, Sampled, Sampling, rollout_seed
+from eval.engine.types import Engine, Request, Sampled, rollout_seed
 from eval.language_model import LanguageModel, Tokenizer
 from eval.prompts import encode_text
+from pipeline.contract.processes import share_of
 from pipeline.moe.routers import routers
+from pipeline.rl.plan import GrpoPlan
 from pipeline.rl.rollouts.rollout_model import RolloutModel
+from pipeline.rl.rollouts.vllm_engine import VllmEngine
 
 
 class Visit(NamedTuple):
@@ -30,8 +33,8 @@ class Source(Protocol):
 
 @dataclass
 class Drawing:
-    """Draws a rollout for each visit. A rollout's draws come from (`seed_parts`, problem, visit, place in the group)
-    alone, and so do not depend on what else is drawn, on earlier steps, or on how many processes share the work.
+    """Draws a rollout for each visit. A rollout's draws come from (`plan.seed_parts`, problem, visit, place in the
+    group) alone, and so do not depend on what else is drawn, on earlier steps, or on how many processes share the work.
 
     `source` refreshes the weights behind `engine` before the rollouts of a step.
     """
@@ -39,16 +42,13 @@ class Drawing:
     engine: Engine
     source: Source
     tokenizer: Tokenizer
-    sampling: Sampling
-    group_size: int
-    seed_parts: tuple[str | int, ...]
-    open_thinking: bool
+    plan: GrpoPlan
 
     def prompts(self, visits: Sequence[Visit]) -> list[list[int]]:
         """The token ids of each visit's prompt. A prompt that stands several times is encoded once."""
         ids = {
             text: encode_text(
-                self.tokenizer, text, open_thinking=self.open_thinking
+                self.tokenizer, text, open_thinking=self.plan.open_thinking
             ) for text in {one.prompt for one in visits}
         }
         return [ids[one.prompt] for one in visits]
@@ -68,21 +68,25 @@ class Drawing:
                 seeds = []
                 requests.append(Request(prompt, seeds))
                 begins.append(place)
-            in_group = (first + place) % self.group_size
-            seeds.append(rollout_seed(*self.seed_parts, visit.problem, visit.visit, in_group))
+            in_group = (first + place) % self.plan.group_size
+            seeds.append(rollout_seed(*self.plan.seed_parts, visit.problem, visit.visit, in_group))
 
         def done(request: int, index: int, one: Sampled) -> None:
             written(begins[request] + index, one)
 
-        groups = self.engine.sample(requests, self.sampling, written=done)
+        groups = self.engine.sample(requests, self.plan.sampling, written=done)
         return [one for group in groups for one in group]
 
 
-def native(
-    policy: LanguageModel, tokenizer: Tokenizer, dtype: torch.dtype | None, record_experts: bool
-) -> tuple[Engine, RolloutModel]:
-    """The engine of this process over the policy, or over a copy of it in `dtype`; with `record_experts` each rollout
-    has the experts that its tokens took."""
-    source = RolloutModel(policy, dtype)
+def drawing_for(
+    policy: LanguageModel, accelerator: Accelerator, tokenizer: Tokenizer, plan: GrpoPlan, record_experts: bool
+) -> Drawing:
+    """What the plan asks for: vLLM, or the engine of this process over the policy or a copy of it in `rollout_dtype`.
+    With `record_experts` each rollout has the experts that its tokens took."""
+    if plan.vllm:
+        share = share_of(plan.rollouts)
+        engine = VllmEngine(policy, accelerator, tokenizer, plan.vllm, plan.sampling, plan.group_size, share)
+        return Drawing(engine, engine, tokenizer, plan)
+    source = RolloutModel(policy, plan.rollout_dtype)
     recorded = [router.users for router in routers(source.model)] if record_experts else []
-    return engine_for(source.model, tokenizer, experts=recorded), source
+    return Drawing(engine_for(source.model, tokenizer, experts=recorded), source, tokenizer, plan)

@@ -30,5 +30,6 @@ class Vllm(BaseModel):
 def missing() -> str | None:
     """Why vLLM cannot be used here, or None where it is installed."""
     if importlib.util.find_spec("vllm") is None:
-        return "engine vllm needs the package vllm, which is not installed: pip install 'trl[vllm]', or leave engine out"
+        return ("engine vllm needs the package vllm, which is not installed: pip install 'trl[vllm]', or leave engine "
+                "out")
     return None
