@@ -21,10 +21,6 @@ BLOCK = 256
 has the same neighbours in its batches whether or not an attempt was stopped before it."""
 
 
-class Unanswered(Exception):
-    """Some rollouts have no answer; the message says what came instead of the last one. Those that came are kept."""
-
-
 class Source(Protocol):
     """Whatever answers problems: a model in this process, or a server."""
 

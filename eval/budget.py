@@ -5,7 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 from eval.engine.types import Engine, Request, Sampled, Sampling, Written, rollout_seed
-from eval.prompts import THINK, decode_completion
+from eval.language_model import decode_completion
+from eval.prompts import THINK
 from eval.protocol import Prompting
 
 END = "</think>"

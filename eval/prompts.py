@@ -100,9 +100,3 @@ def encode_completions(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
     """Token ids of many completions at once, each with the end-of-text id."""
     encoded: list[list[int]] = tokenizer(list(texts), add_special_tokens=False)["input_ids"]
     return [[*ids, tokenizer.eos_token_id] for ids in encoded]
-
-
-def decode_completion(tokenizer: Any, ids: list[int]) -> str:
-    """The text of a completion, without the end-of-text token."""
-    text: str = tokenizer.decode(ids, skip_special_tokens=True)
-    return text

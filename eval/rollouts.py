@@ -9,8 +9,9 @@ from typing import Any
 
 from eval.budget import sample_within
 from eval.engine.types import Engine, Request, Sampled, Sampling, rollout_seed
+from eval.language_model import decode_completion
 from eval.pieces import Pieces
-from eval.prompts import THINK, decode_completion, encode_prompts
+from eval.prompts import THINK, encode_prompts
 from eval.protocol import Prompting
 from rewards.background import Background
 from rewards.grade import grade

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from eval.answers import Unanswered
 from eval.engine.types import rollout_seed
+from eval.errors import ServerError, Unanswered
 from eval.prompts import THINK, messages, plain_text
 from eval.protocol import Protocol
 from eval.rollouts import Rollout
@@ -24,10 +24,6 @@ RETRIED = frozenset({408, 409, 425, 429, *range(500, 600)})
 LONGEST_WAIT = 60.0
 HOPELESS = 8
 """So many rollouts in a row without an answer, each after all its tries, and nobody is asked any more."""
-
-
-class ServerError(Exception):
-    """The server refuses what it is asked, or the URL is none. One line; trying again would not help."""
 
 
 class _Silent(Exception):

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from eval.problems import ProblemSetError, load
+from eval.errors import ProblemSetError
+from eval.problems import load
 from eval.protocol import Shot
 from rewards.types import Problem
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from rewards.registry import Registry, RegistryError
@@ -45,7 +46,6 @@ def grade_many(pairs: Sequence[tuple[Problem, Completion]], *, jobs: int = 1) ->
         _verifier(name)  # an unknown one is an error before any work is done
     if jobs <= 1 or len(pairs) < 2:
         return [grade(problem, completion) for problem, completion in pairs]
-    from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(jobs) as threads:
         return list(threads.map(lambda pair: grade(*pair), pairs))

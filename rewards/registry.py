@@ -10,6 +10,7 @@ to resolve or to list: only `Entry.load` and `Entry.options` run a plug-in's mod
 """
 
 import ast
+import difflib
 import hashlib
 import importlib
 import importlib.util
@@ -18,15 +19,20 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
+
+from rewards.errors import RetortError
 
 T = TypeVar("T")
 
 
-class RegistryError(ValueError):
+class RegistryError(RetortError, ValueError):
     """A reference names nothing, or something that cannot be loaded. The message is one line."""
+
+    exit_code: ClassVar[int] = 2
 
 
 @dataclass(frozen=True)
@@ -196,8 +202,6 @@ _groups: dict[str, dict[str, tuple[str, str]]] = {}
 
 def did_you_mean(word: str, known: "Mapping[str, Any] | list[str]") -> str:
     """`; did you mean 'format'?` for the nearest of `known`, else `; there are a, b, c` (for a short list), else ""."""
-    import difflib
-
     names = [name for name in known if not name.startswith("_")]
     near = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
     if near:
@@ -207,8 +211,6 @@ def did_you_mean(word: str, known: "Mapping[str, Any] | list[str]") -> str:
 
 def _entry_points(group: str) -> dict[str, tuple[str, str]]:
     if group not in _groups:
-        from importlib.metadata import entry_points
-
         _groups[group] = {
             point.name: (
                 point.value.split("[")[0].strip(), point.dist.name if point.dist else "an unknown distribution"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from rewards.code import FIELDS
+from rewards.errors import RetortError
 from rewards.grade import VERIFIERS, grade
 from rewards.registry import RegistryError
 from rewards.types import Completion, Problem
@@ -14,7 +15,7 @@ from rewards.types import Completion, Problem
 _as_json = json.JSONEncoder(ensure_ascii=False).encode
 
 
-class RowError(ValueError):
+class RowError(RetortError, ValueError):
     """A row that cannot be graded, in one line."""
 
 

@@ -2,11 +2,12 @@
 grade."""
 
 import functools
+import inspect
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from pydantic import (
     BaseModel,
@@ -19,12 +20,13 @@ from pydantic import (
     model_validator,
 )
 
+from rewards.errors import RetortError
 from rewards.registry import Entry, RegistryError, did_you_mean
 from rewards.rules import RULES, Rule, check_shape
 from rewards.types import Completion, Label, Problem, Verdict
 
 
-class RubricError(RuntimeError):
+class RubricError(RetortError, RuntimeError):
     """A rule failed on a completion; the message names the rule and is one line."""
 
 
@@ -113,8 +115,6 @@ def _weighted(reference: str, given: float | Mapping[str, Any], base: Path | Non
 
 def _checked(entry: Entry[Rule], given: dict[str, Any]) -> dict[str, Any]:
     """The options with their declared types. Raises ValueError (or RegistryError) in one line."""
-    import inspect
-
     known = entry.options
     hints = _hints(entry.load())
     checked = {}
@@ -135,8 +135,6 @@ def _checked(entry: Entry[Rule], given: dict[str, Any]) -> dict[str, Any]:
 
 @functools.cache
 def _hints(function: Rule) -> dict[str, Any]:
-    from typing import get_type_hints
-
     try:
         return get_type_hints(function)
     except (NameError, TypeError):  # annotations of a plug-in that name nothing are no reason to refuse it

@@ -4,6 +4,7 @@ Accuracy is no rule: it comes from verdicts alone. A rule of your own is such a 
 `path/to/file.py:function`, or made known by name with `@rule`.
 """
 
+import inspect
 import re
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -35,8 +36,6 @@ def rule(function: R) -> R:
 
 def check_shape(function: Any, name: str) -> None:
     """Raise RegistryError unless `function` takes (problem, completion) and, beyond that, keyword-only options."""
-    import inspect
-
     shape = f"rule {name!r} must be a function (problem, completion, *, options) -> float"
     if not callable(function):
         raise RegistryError(f"{shape}, and is a {type(function).__name__}")

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
+from rewards.errors import RetortError
 from rewards.frames import DIED, HEADER, LATE, OK
 
 GRACE = 0.8
@@ -32,7 +33,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
-class WorkerError(RuntimeError):
+class WorkerError(RetortError, RuntimeError):
     """A worker could not be started."""
 
 

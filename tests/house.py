@@ -75,16 +75,24 @@ def _runs_later(node: ast.AST) -> bool:
 
 def edges(root: Path) -> dict[str, dict[str, str]]:
     """Of each module the modules of this tree that it imports, with the place where it does. `from package import name`
-    is the module `package.name` where there is one, else the package."""
+    is the module `package.name` where there is one, else the package. Packages around a module are imported before it,
+    and so are edges, too, but for those that the importer is in itself."""
     known = {name_of(root, file): file for file in sources(root)}
     found: dict[str, dict[str, str]] = {name: {} for name in known}
     for name, file in known.items():
         for line, module, names in imports(file):
             inner = [f"{module}.{one}" for one in names]
             for target in {one if one in known else module for one in inner} or {module}:
-                if target in known:
-                    found[name].setdefault(target, f"{file.relative_to(root)}:{line}")
+                around = [package for package in _packages(target) if not f"{name}.".startswith(f"{package}.")]
+                for one in {target, *around} & set(known):
+                    found[name].setdefault(one, f"{file.relative_to(root)}:{line}")
     return found
+
+
+def _packages(module: str) -> list[str]:
+    """The packages around a module, such as a and a.b for a.b.c."""
+    parts = module.split(".")
+    return [".".join(parts[:count]) for count in range(1, len(parts))]
 
 
 def upward(root: Path) -> list[str]:

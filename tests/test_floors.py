@@ -103,6 +103,13 @@ def test_a_package_in_a_circle_with_its_own_module_is_found(tmp_path: Path) -> N
     assert house.circles(root) == ["rewards <-> rewards.a"]
 
 
+def test_a_circle_through_the_package_around_a_module_is_found(tmp_path: Path) -> None:
+    """Who imports eval.engine.types imports eval.engine first."""
+    root = planted(tmp_path, eval__prompts="from eval.engine.types import x", eval__engine__types="")
+    (root / "eval" / "engine" / "__init__.py").write_text("import eval.prompts\nfrom eval.engine import types\n")
+    assert house.circles(root) == ["eval.engine <-> eval.prompts"]
+
+
 def test_no_circle_where_there_is_none(tmp_path: Path) -> None:
     root = planted(tmp_path, rewards__a="import rewards.b\nimport rewards.c", rewards__b="import rewards.c",
                    rewards__c="import os")

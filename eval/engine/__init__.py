@@ -5,6 +5,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from eval.engine.types import Engine
+from eval.language_model import decode_completion
+from rewards.lazy import lazy
+
+with lazy:
+    from eval.engine.families import why_not
+    from eval.engine.native import NativeEngine
+    from eval.engine.plain import PlainEngine
+
 
 
 def engine_for(model: Any, tokenizer: Any, name: str = "auto", experts: Sequence[Any] = ()) -> Engine:
@@ -14,11 +22,6 @@ def engine_for(model: Any, tokenizer: Any, name: str = "auto", experts: Sequence
     "auto" takes the plain way, a warning says why, once a process for each reason. `experts` are the experts' modules
     of all MoE layers, in their order, where each rollout is to have the experts that it took.
     """
-    from eval.engine.families import why_not
-    from eval.engine.native import NativeEngine
-    from eval.engine.plain import PlainEngine
-    from eval.prompts import decode_completion
-
     def decode(ids: list[int]) -> str:
         return decode_completion(tokenizer, ids)
 

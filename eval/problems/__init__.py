@@ -7,45 +7,26 @@ n of a larger draw with the same seed, so that asking for more only adds.
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from rewards.registry import Entry, Registry
+from eval.errors import ProblemSetError
+from eval.problems.files import own_file
+from eval.problems.gym import generator
+from eval.problems.registry import PROBLEMS, ProblemSet
+from eval.problems.split import require_split
+from rewards.registry import Entry
 from rewards.types import Problem
 
-ProblemSet = Callable[[str, int | None, int], list[Problem]]
+__all__ = [
+    "PROBLEMS", "OwnRows", "ProblemSet", "ProblemSetError", "load", "own_rows", "require_split", "resolve", "set_names",
+]
 
 GYM = "gym:"
 COLUMNS = ("prompt", "answer", "id", "verifier", "family", "skeleton", "meta")
 """What a row of a user's own file may hold."""
-
-
-class ProblemSetError(ValueError):
-    """A problem set cannot be had: no such split, no such file, a broken row, no way to the hub. One line."""
-
-
-PROBLEMS: Registry[ProblemSet] = Registry(
-    "problem set",
-    {
-        "word_problems": "eval.problems.words:word_problems",
-        "programs": "eval.problems.programs:programs",
-        "long_word_problems": "eval.problems.long:long_word_problems",
-        "needle": "eval.problems.needle:needle",
-        "countdown": "eval.problems.countdown:countdown",
-        "little_countdown": "eval.problems.countdown:little_countdown",
-        "gsm8k": "eval.problems.gsm8k:gsm8k",
-        "math500": "eval.problems.math500:math500",
-        "humaneval": "eval.problems.humaneval:humaneval",
-        "mbpp": "eval.problems.mbpp:mbpp",
-        "aime2024": "eval.problems.aime:aime2024",
-        "aime2025": "eval.problems.aime:aime2025",
-        "gpqa_diamond": "eval.problems.gpqa:gpqa_diamond",
-        "decimals": "eval.problems.decimals:decimals",
-    },
-    entry_points="retort.problems",
-)
 
 
 def resolve(reference: str, *, base: Path | None = None) -> tuple[Entry[ProblemSet], str]:
@@ -62,8 +43,6 @@ def resolve(reference: str, *, base: Path | None = None) -> tuple[Entry[ProblemS
         example = split if split in PROBLEMS else name if name in PROBLEMS else "gsm8k"
         raise ProblemSetError(f"problem set {reference!r} is not written name:split, such as {example}:test")
     if name.startswith(GYM) and name.removeprefix(GYM).isidentifier():
-        from eval.problems.gym import generator
-
         entry = PROBLEMS.resolve("eval.problems.gym:generator")
         return replace(entry, name=name, origin="built-in", value=generator(name.removeprefix(GYM))), split
     return PROBLEMS.resolve(name, base=base), split
@@ -80,8 +59,6 @@ def load(reference: str, n: int | None = None, seed: int = 0, *, base: Path | No
         raise ProblemSetError(f"{reference}: the number of problems must be at least 1, not {n}")
     rows = own_rows(reference)
     if rows:
-        from eval.problems.files import own_file
-
         problems = own_file((base or Path.cwd()) / Path(rows.file).expanduser(), rows.columns, rows.split, n, seed)
     else:
         entry, split = resolve(reference, base=base)
@@ -125,17 +102,9 @@ def own_rows(reference: str) -> OwnRows | None:
 
 def set_names(references: Iterable[str]) -> dict[str, str]:
     """What each reference is called in a report: the set's name, with its split where two of them are of one set."""
-    names = {
-        reference: own.file if (
-            own := own_rows(reference)
-        ) else reference.rpartition(":")[0] for reference in references
-    }
+    names = {}
+    for reference in references:
+        own = own_rows(reference)
+        names[reference] = own.file if own else reference.rpartition(":")[0]
     taken = Counter(names.values())
     return {reference: name if taken[name] == 1 else reference for reference, name in names.items()}
-
-
-def require_split(name: str, split: str, known: tuple[str, ...] = ("train", "test")) -> None:
-    """Raise ProblemSetError, naming the splits there are, unless `split` is one of `known`."""
-    if split not in known:
-        choices = " or ".join(f"{name}:{choice}" for choice in known)
-        raise ProblemSetError(f"problem set {name!r} has no split {split!r}; write {choices}")

@@ -1,7 +1,7 @@
 """AIME 2024 and 2025: thirty competition problems each, with whole numbers from 0 to 999 for answers."""
 
-from eval.data_folder import Row, Source
-from eval.problems import ProblemSetError
+from eval.errors import ProblemSetError
+from eval.problems.data_folder import Row, Source
 from eval.problems.draw import draw
 from rewards.types import Problem
 

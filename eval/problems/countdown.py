@@ -3,8 +3,8 @@
 import random
 from typing import Any
 
-from eval.problems import ProblemSetError, require_split
-from eval.problems.split import split_of
+from eval.errors import ProblemSetError
+from eval.problems.split import require_split, split_of
 from rewards.types import Problem
 
 LARGEST_NUMBER = 99

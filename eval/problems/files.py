@@ -10,11 +10,17 @@ called in the file; with one, other columns are nobody's business.
 from collections.abc import Mapping
 from pathlib import Path
 
-from eval.data_folder import Row, read_jsonl, require_columns
-from eval.problems import ProblemSetError
+from eval.errors import ProblemSetError
+from eval.problems.data_folder import Row, read_jsonl, require_columns
 from eval.problems.draw import draw
 from eval.problems.split import split_of
+from rewards.lazy import lazy
 from rewards.types import Problem
+
+with lazy:
+    import pyarrow
+    from pyarrow import parquet
+
 
 OPTIONAL = {"id": str, "verifier": str, "family": str, "skeleton": str, "meta": dict}
 
@@ -35,12 +41,9 @@ def own_file(path: Path, columns: Mapping[str, str], split: str, n: int | None, 
 
 def read_parquet(path: Path) -> list[Row]:
     """The rows of a Parquet file. Raises ProblemSetError in one line where it is none."""
-    from pyarrow import ArrowException
-    from pyarrow.parquet import read_table
-
     try:
-        rows: list[Row] = read_table(path).to_pylist()
-    except (ArrowException, OSError) as error:
+        rows: list[Row] = parquet.read_table(path).to_pylist()
+    except (pyarrow.ArrowException, OSError) as error:
         raise ProblemSetError(f"{path} cannot be read as Parquet: {' '.join(str(error).split())[:160]}") from error
     return rows
 

@@ -2,7 +2,7 @@
 
 import random
 
-from eval.data_folder import Row, Source
+from eval.problems.data_folder import Row, Source
 from eval.problems.draw import draw
 from eval.protocol import sha256_of
 from rewards.types import Problem

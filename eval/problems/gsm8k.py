@@ -1,7 +1,7 @@
 """GSM8K: grade-school word problems (Cobbe et al. 2021, arXiv 2110.14168)."""
 
-from eval.data_folder import Source
-from eval.problems import ProblemSetError
+from eval.errors import ProblemSetError
+from eval.problems.data_folder import Source
 from eval.problems.draw import draw
 from rewards.types import Problem
 

@@ -4,13 +4,19 @@ Each problem is scored by its generator's own scorer (verifier `gym`). Generator
 the split that its text hashes to, half to each, so that training and test problems never share one.
 """
 
+import importlib.util
 from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Any
 
-from eval.problems import ProblemSetError, require_split
-from eval.problems.split import split_of
+from eval.errors import ProblemSetError
+from eval.problems.split import require_split, split_of
+from rewards.lazy import lazy
 from rewards.types import Problem
+
+with lazy:
+    import reasoning_gym
+    from reasoning_gym import factory
 
 PATIENCE = 1000
 USUAL = 100
@@ -53,13 +59,10 @@ def _problem(name: str, question: str, split: str, seed: int, index: int) -> Pro
 
 
 def _dataset(name: str, seed: int) -> Any:
-    try:
-        import reasoning_gym
-        from reasoning_gym.factory import DATASETS
-    except ImportError as error:
-        raise ProblemSetError(f"gym:{name} needs the package reasoning-gym: pip install 'retort[gym]'") from error
-    if name not in DATASETS:
-        near = get_close_matches(name, DATASETS, n=1, cutoff=0.5)
+    if importlib.util.find_spec("reasoning_gym") is None:
+        raise ProblemSetError(f"gym:{name} needs the package reasoning-gym: pip install 'retort[gym]'")
+    if name not in factory.DATASETS:
+        near = get_close_matches(name, factory.DATASETS, n=1, cutoff=0.5)
         raise ProblemSetError(
             f"reasoning-gym has no generator {name!r}; {f'did you mean {near[0]!r}?' if near else 'see its gallery'}"
         )

@@ -1,6 +1,6 @@
 """HumanEval: 164 Python functions to complete (Chen et al. 2021, arXiv 2107.03374)."""
 
-from eval.data_folder import Source
+from eval.problems.data_folder import Source
 from eval.problems.draw import draw
 from rewards.types import Problem
 

@@ -3,9 +3,9 @@
 import random
 from dataclasses import replace
 
-from eval.problems import require_split
 from eval.problems.draw import distinct
 from eval.problems.filler import hide
+from eval.problems.split import require_split
 from eval.problems.words import draw_story_of
 from rewards.types import Problem
 

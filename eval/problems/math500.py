@@ -1,6 +1,6 @@
 """MATH-500: the 500 test problems of MATH (Hendrycks et al. 2021) that Lightman et al. 2023 kept."""
 
-from eval.data_folder import Source
+from eval.problems.data_folder import Source
 from eval.problems.draw import draw
 from rewards.types import Problem
 

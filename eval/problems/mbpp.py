@@ -8,8 +8,8 @@ exactly those by heart. Where a problem has challenge tests, which no prompt sho
 import ast
 from typing import Any
 
-from eval.data_folder import Source
-from eval.problems import ProblemSetError
+from eval.errors import ProblemSetError
+from eval.problems.data_folder import Source
 from eval.problems.draw import draw
 from rewards.types import Problem
 

@@ -2,9 +2,8 @@
 
 import random
 
-from eval.problems import require_split
 from eval.problems.filler import hide
-from eval.problems.split import split_of
+from eval.problems.split import require_split, split_of
 from eval.problems.words import LARGEST_TOTAL, NAMES
 from rewards.types import Problem
 

@@ -3,9 +3,8 @@
 import random
 from dataclasses import dataclass
 
-from eval.problems import require_split
 from eval.problems.draw import distinct
-from eval.problems.split import split_of
+from eval.problems.split import require_split, split_of
 from rewards.types import Problem
 
 INPUTS = (-7, -1, 0, 2, 5, 13)

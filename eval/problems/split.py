@@ -3,6 +3,8 @@
 from hashlib import sha256
 from typing import Literal
 
+from eval.errors import ProblemSetError
+
 Split = Literal["train", "test"]
 
 
@@ -17,3 +19,10 @@ def split_of(skeleton: str, test_share: float = 0.1) -> Split:
         raise ValueError(f"test_share must lie in [0, 1], not {test_share}")
     position = int.from_bytes(sha256(skeleton.encode()).digest()[:8], "big") / 2**64
     return "test" if position < test_share else "train"
+
+
+def require_split(name: str, split: str, known: tuple[str, ...] = ("train", "test")) -> None:
+    """Raise ProblemSetError, naming the splits there are, unless `split` is one of `known`."""
+    if split not in known:
+        choices = " or ".join(f"{name}:{choice}" for choice in known)
+        raise ProblemSetError(f"problem set {name!r} has no split {split!r}; write {choices}")

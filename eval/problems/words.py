@@ -7,9 +7,8 @@ problem never repeats the sums of a training problem under other names.
 import random
 from dataclasses import dataclass
 
-from eval.problems import require_split
 from eval.problems.draw import distinct
-from eval.problems.split import split_of
+from eval.problems.split import require_split, split_of
 from rewards.types import Problem
 
 NAMES = {"He": ("Tom", "Ben", "Sam", "Max", "Leo", "Jack"), "She": ("Anna", "Mia", "Lily", "Emma", "Zoe", "Kate")}

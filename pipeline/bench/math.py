@@ -9,10 +9,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from eval.problems import ProblemSetError, load
+from eval.errors import ProblemSetError
+from eval.problems import load
 from rewards import math
 from rewards.grade import grade
+from rewards.lazy import lazy
 from rewards.types import Completion, Problem
+
+with lazy:
+    from math_verify import parse, verify
+
 
 ROUNDS = 7
 SETS = ("gsm8k:test", "math500:test")
@@ -47,8 +53,6 @@ def compare(reference: str) -> Comparison:
     Nothing is remembered from one round to the next. math-verify runs without its timeouts, which is its fastest, and
     is given the gold in a box, as it asks for.
     """
-    from math_verify import parse, verify
-
     logging.getLogger("math_verify").setLevel(logging.CRITICAL)  # it warns that its timeouts are off
     problems = load(reference)[:ANSWERS]
     golds = [str(problem.answer) for problem in problems]

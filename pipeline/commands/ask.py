@@ -3,6 +3,20 @@
 import argparse
 from typing import Any
 
+from eval.engine import engine_for
+from eval.engine.types import Request, Sampling, rollout_seed
+from eval.language_model import decode_completion
+from eval.prompts import encode_text
+from pipeline.contract.errors import CommandError, StageError
+from pipeline.store.model_reference import model_of
+from rewards.extract import split_thinking
+from rewards.lazy import lazy
+from rewards.types import Completion
+
+with lazy:
+    from pipeline.models import pretrained
+
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", help="a run's folder, such as runs/quickstart")
@@ -14,15 +28,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    from eval.engine import engine_for
-    from eval.engine.types import Request, Sampling, rollout_seed
-    from eval.prompts import decode_completion, encode_text
-    from pipeline.contract.errors import CommandError, StageError
-    from pipeline.models import pretrained
-    from pipeline.store.model_reference import model_of
-    from rewards.extract import split_thinking
-    from rewards.types import Completion
-
     if args.max_tokens < 1 or args.temperature < 0:
         raise CommandError("--max-tokens must be at least 1, and --temperature at least 0")
     folder, label = model_of(f"{args.run}:{args.stage}")

@@ -8,7 +8,19 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from eval.errors import ProblemSetError
+from eval.problems.data_folder import use_data_folder
+from pipeline.bench import code, math, start
 from pipeline.contract.errors import CommandError, RunError
+from rewards.lazy import lazy
+from rewards.sandbox.levels import Level
+from rewards.sandbox.processes import SandboxError
+
+with lazy:
+    import torch
+
+    from pipeline.bench import moe, rollouts, train
+
 
 LEVELS = ("L1", "L2", "L3", "L4")
 
@@ -43,10 +55,6 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _programs(args: argparse.Namespace) -> int:
-    from pipeline.bench import code
-    from rewards.sandbox.levels import Level
-    from rewards.sandbox.processes import SandboxError
-
     if not 0 < args.seconds <= 600:
         raise CommandError(f"--seconds must be above 0 and at most 600, not {args.seconds:g}")
     try:
@@ -70,10 +78,6 @@ def _programs(args: argparse.Namespace) -> int:
 
 
 def _mathematics(args: argparse.Namespace) -> int:
-    from eval.data_folder import use_data_folder
-    from eval.problems import ProblemSetError
-    from pipeline.bench import math
-
     try:
         if args.data is not None:
             use_data_folder(args.data)
@@ -108,8 +112,6 @@ def _row(one: Any) -> Any:
 
 
 def _rollouts(args: argparse.Namespace) -> int:
-    from pipeline.bench import rollouts
-
     found = {name: rollouts.measure(case, args.rounds, _tell(name, args)) for name, case in rollouts.CASES.items()}
     if args.json:
         print(json.dumps({"rollouts": {name: vars(one) for name, one in found.items()}}, indent=2))
@@ -127,8 +129,6 @@ def _rollouts(args: argparse.Namespace) -> int:
 
 
 def _training(args: argparse.Namespace) -> int:
-    from pipeline.bench import train
-
     found = train.measure(args.rounds, _tell("", args))
     return _show(args, found, f"training steps, by us and by trl in turn ({args.rounds} rounds each), {_machine()}", lambda one: (
         f"{one.ratio:6.2f} times as fast ({one.ratio_min:.2f} to {one.ratio_max:.2f})   {one.seconds:.2f} s a step, "
@@ -137,8 +137,6 @@ def _training(args: argparse.Namespace) -> int:
 
 
 def _routers(args: argparse.Namespace) -> int:
-    from pipeline.bench import moe
-
     found = moe.measure(args.rounds, _tell("", args))
     title = f"what is added to a training step, with it and without in turn ({args.rounds} rounds), processor time of one thread"
     return _show(
@@ -148,8 +146,6 @@ def _routers(args: argparse.Namespace) -> int:
 
 
 def _start(args: argparse.Namespace) -> int:
-    from pipeline.bench import start
-
     found = start.measure(args.rounds)
     return _show(args, found, f"starts of retort ({args.rounds} rounds)", lambda one: (
         f"{one.median:.2f} s ({one.least:.2f} to {one.most:.2f}), {one.processor:.2f} s of a processor; at most {one.allowed:.1f} s wanted"
@@ -169,8 +165,6 @@ def _show(args: argparse.Namespace, found: Mapping[str, Any], title: str, line: 
 
 
 def _machine() -> str:
-    import torch
-
     threads = torch.get_num_threads()
     return "fp32, one thread, seconds of a processor" if threads == 1 else f"fp32, {threads} threads"
 

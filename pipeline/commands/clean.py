@@ -1,8 +1,11 @@
 """`retort clean`: removes what no run needs any more."""
 
 import argparse
+import shutil
 
 from pipeline.commands.run import runs_argument
+from pipeline.contract.errors import CommandError
+from pipeline.store.cleaning import size, unneeded
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -11,11 +14,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    import shutil
-
-    from pipeline.contract.errors import CommandError
-    from pipeline.store.cleaning import size, unneeded
-
     if not args.runs.is_dir():
         raise CommandError(f"{args.runs}: there is no such folder")
     total = 0

@@ -10,6 +10,10 @@ from difflib import get_close_matches
 
 from pipeline.commands import guard
 from rewards.errors import RetortError
+from rewards.lazy import lazy
+
+with lazy:
+    from importlib.metadata import version
 
 SUMMARIES = {
     "run": "run a recipe, or go on with a run that was stopped",
@@ -37,8 +41,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(_help())
         return 0 if given else 2
     if given[0] == "--version":
-        from importlib.metadata import version
-
         print(f"retort {version('retort')}")
         return 0
     hidden = guard.complaint()

@@ -6,6 +6,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.contract.errors import CommandError
+from pipeline.results.rollout_files import measured
+from rewards.lazy import lazy
+
+with lazy:
+    from eval import compare as comparing
+    from eval.report import reduce
+
+
 if TYPE_CHECKING:
     from eval.compare import Comparison
     from pipeline.results.rollout_files import Measured
@@ -20,16 +29,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    from eval.compare import compare
-    from pipeline.contract.errors import CommandError
-    from pipeline.results.rollout_files import measured
-
     found: dict[str, Any] = {}
     texts = []
     for one, other in _pairs(args.a, args.b, measured(args.a), measured(args.b)):
         rows_a, rows_b = one.rows(), other.rows()
         try:
-            comparison = compare(rows_a, rows_b)
+            comparison = comparing.compare(rows_a, rows_b)
         except ValueError as error:
             raise CommandError(f"{one.file} and {other.file}: {error}") from error
         differs = one.differs_from(other)
@@ -44,8 +49,6 @@ def _pairs(a: str, b: str, ours: "list[Measured]", theirs: "list[Measured]") -> 
 
     A single file says nothing of its set: it goes with what the other side has, if that is one set too.
     """
-    from pipeline.contract.errors import CommandError
-
     if len(ours) == len(theirs) == 1 and (Path(a).expanduser().is_file() or Path(b).expanduser().is_file()):
         return [(ours[0], theirs[0])]
     pairs: dict[str, tuple[Measured, Measured]] = {}
@@ -63,8 +66,6 @@ def _pairs(a: str, b: str, ours: "list[Measured]", theirs: "list[Measured]") -> 
 
 
 def _as_dict(comparison: "Comparison", rows_a: list[Any], rows_b: list[Any], differs: list[str]) -> dict[str, Any]:
-    from eval.report import reduce
-
     beside = [{key: reduce(rows).get(key) for key in ("rollouts", "truncated", "ungradable", "mean_length")}
               for rows in (rows_a, rows_b)]
     return {**asdict(comparison), "a_beside": beside[0], "b_beside": beside[1], "measured_differently": differs}
@@ -89,11 +90,9 @@ def as_text(problems: str, a: str, b: str, found: "Comparison", more: dict[str, 
 
 
 def _verdict(found: "Comparison") -> str:
-    from eval.compare import POWER
-
     if found.p < 0.05:
         return f"A is {'better' if found.difference.mean > 0 else 'worse'} at the 5% level"
-    small = f"these would show a difference of {100 * found.visible:.1f} points in {POWER:.0%} of tries"
+    small = f"these would show a difference of {100 * found.visible:.1f} points in {comparing.POWER:.0%} of tries"
     if found.more is None:
         return f"no difference is seen; {small}"
     return f"that cannot be told apart from chance; about {found.more:,} more problems would tell ({small})"

@@ -1,7 +1,17 @@
 """`retort doctor`: how isolated model-written programs run here, and what the machine and the packages are."""
 
 import argparse
+import importlib.util
 import platform
+
+from pipeline.run.versions import versions
+from rewards.lazy import lazy
+from rewards.sandbox.pool import sandbox
+from rewards.sandbox.processes import SandboxError
+from rewards.workers import cores
+
+with lazy:
+    import torch
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -9,9 +19,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def main(_: argparse.Namespace) -> int:
-    from pipeline.run.versions import versions
-    from rewards.workers import cores
-
     found = versions()
     rows = [
         *_sandbox(),
@@ -26,9 +33,6 @@ def main(_: argparse.Namespace) -> int:
 
 
 def _sandbox() -> list[tuple[str, str]]:
-    from rewards.sandbox.pool import sandbox
-    from rewards.sandbox.processes import SandboxError
-
     try:
         report = sandbox.report()
     except SandboxError as error:
@@ -44,9 +48,7 @@ def _sandbox() -> list[tuple[str, str]]:
 
 
 def _devices() -> str:
-    try:
-        import torch
-    except ImportError:
+    if importlib.util.find_spec("torch") is None:
         return "unknown: torch is not installed"
     names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     return ", ".join(names) or ("Apple GPU" if torch.backends.mps.is_available() else "no GPU")

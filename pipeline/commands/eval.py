@@ -6,8 +6,30 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.contract.errors import CommandError
+from eval.answers import Local
+from eval.engine import engine_for
+from eval.engine.types import Sampling
+from eval.errors import ProblemSetError, ServerError
+from eval.problems import load, set_names
+from eval.problems.data_folder import use_data_folder
+from eval.prompts import template_of
+from eval.protocol import Prompting, Protocol
+from eval.server import Server
+from eval.shots import shots_of
+from eval.suites import SUITES
+from pipeline.contract.errors import CommandError, StageError
+from pipeline.recipe.complaints import did_you_mean
 from pipeline.store.model_reference import model_of
+from rewards.lazy import lazy
+from rewards.registry import RegistryError
+from rewards.rules import RULES
+
+with lazy:
+    from eval.scaling import lines
+    from eval.table import table
+    from pipeline.models import pretrained
+    from pipeline.results.measure import Asked, Measured, measure
+
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,8 +91,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    from pipeline.results.measure import measure
-
     suite = _settle(args)
     sets = _sets(args, suite)
     model, asked = _served(args, sets) if args.server else _loaded(args, sets)
@@ -78,9 +98,6 @@ def main(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(report, indent=2))
     else:
-        from eval.scaling import lines
-        from eval.table import table
-
         print(table(report["models"]))
         for model in report["models"].values():
             for name, points in [*model["curves"].items(), *model["budgets"].items()]:
@@ -91,9 +108,6 @@ def main(args: argparse.Namespace) -> int:
 
 def _settle(args: argparse.Namespace) -> "Suite | None":
     """Fill in what was not given, from the suite first, and check what was."""
-    from eval.suites import SUITES
-    from pipeline.recipe.complaints import did_you_mean
-
     suite = None
     if args.suite is not None:
         if args.suite not in SUITES:
@@ -120,10 +134,6 @@ def _settle(args: argparse.Namespace) -> "Suite | None":
 
 
 def _sets(args: argparse.Namespace, suite: "Suite | None") -> dict[str, Any]:
-    from eval.data_folder import use_data_folder
-    from eval.problems import ProblemSetError, load
-    from rewards.registry import RegistryError
-
     try:
         if args.data is not None:
             use_data_folder(args.data)
@@ -135,12 +145,6 @@ def _sets(args: argparse.Namespace, suite: "Suite | None") -> dict[str, Any]:
 
 def _asked(args: argparse.Namespace, sets: dict[str, Any], source_of: "Callable[[Protocol], Source]") -> "list[Asked]":
     """Everything that is to be asked: each set, with each thinking budget."""
-    from eval.engine.types import Sampling
-    from eval.problems import ProblemSetError, set_names
-    from eval.protocol import Prompting, Protocol
-    from eval.shots import shots_of
-    from pipeline.results.measure import Asked
-
     names, found, best_by = set_names(sets), [], _best_by(args.best_by)
     for reference in sets:
         try:
@@ -162,9 +166,6 @@ def _asked(args: argparse.Namespace, sets: dict[str, Any], source_of: "Callable[
 
 
 def _best_by(name: str | None) -> "tuple[str, Rule] | None":
-    from rewards.registry import RegistryError
-    from rewards.rules import RULES
-
     try:
         return None if name is None else (name, RULES.resolve(name).load())
     except RegistryError as error:
@@ -172,13 +173,6 @@ def _best_by(name: str | None) -> "tuple[str, Rule] | None":
 
 
 def _loaded(args: argparse.Namespace, sets: dict[str, Any]) -> "tuple[Measured, list[Asked]]":
-    from eval.answers import Local
-    from eval.engine import engine_for
-    from eval.prompts import template_of
-    from pipeline.contract.errors import StageError
-    from pipeline.models import pretrained
-    from pipeline.results.measure import Measured
-
     place, label = model_of(args.model)
     try:
         model, tokenizer = pretrained.load(place)
@@ -196,9 +190,6 @@ def _loaded(args: argparse.Namespace, sets: dict[str, Any]) -> "tuple[Measured, 
 
 
 def _served(args: argparse.Namespace, sets: dict[str, Any]) -> "tuple[Measured, list[Asked]]":
-    from eval.server import Server, ServerError
-    from pipeline.results.measure import Measured
-
     args.template = "chat" if args.template == "auto" else args.template
     try:
         asked = _asked(

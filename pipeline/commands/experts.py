@@ -5,6 +5,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+from pipeline.contract.errors import CommandError, StageError
+from pipeline.data.rows import Document, read_rows, rows
+from pipeline.store.model_reference import model_of
+from pipeline.store.run_folder import RunFolder
+from rewards.lazy import lazy
+
+with lazy:
+    from pipeline.models import pretrained
+    from pipeline.moe.analysis import analyse
+
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", help="RUN:STAGE such as runs/quickstart:zero, a folder or a hub id")
@@ -22,12 +33,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    from pipeline.contract.errors import CommandError, StageError
-    from pipeline.models import pretrained
-    from pipeline.moe.analysis import analyse
-    from pipeline.moe.routers import UnknownFamilyError
-    from pipeline.store.model_reference import model_of
-
     if min(args.most, args.length) < 1 or args.capacity <= 0:
         raise CommandError("--most and --length must be at least 1, and --capacity above 0")
     folder, label = model_of(args.model)
@@ -35,7 +40,7 @@ def main(args: argparse.Namespace) -> int:
         model, tokenizer = pretrained.load(folder)
         domains = {name: _ids(tokenizer, path, args.most, args.length) for name, path in map(_domain, args.texts)}
         layers = analyse(model, domains, args.capacity)
-    except (StageError, UnknownFamilyError) as error:
+    except StageError as error:
         raise CommandError(f"retort experts: {error}") from error
     if not layers:
         raise CommandError(f"retort experts: {label} is a dense model: it has no experts")
@@ -50,9 +55,6 @@ def main(args: argparse.Namespace) -> int:
 
 def _domain(text: str) -> tuple[str, Path]:
     """(name, path) of what is meant by a domain."""
-    from pipeline.contract.errors import CommandError
-    from pipeline.store.run_folder import RunFolder
-
     path = Path(text)
     if path.exists():
         return path.stem, path
@@ -66,8 +68,6 @@ def _domain(text: str) -> tuple[str, Path]:
 
 
 def _ids(tokenizer: Any, path: Path, most: int, length: int) -> list[list[int]]:
-    from pipeline.data.rows import Document, read_rows, rows
-
     if path.suffix == ".txt":
         found = [Document(None, line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     else:

@@ -5,8 +5,14 @@ import os
 import sys
 from pathlib import Path
 
+from eval.audit import audit
+from eval.errors import ProblemSetError
+from eval.problems import load
+from eval.problems.data_folder import use_data_folder
 from pipeline.contract.errors import CommandError, RunError
-from rewards.workers import cores
+from rewards.dump import grade_dump, open_dump
+from rewards.registry import RegistryError
+from rewards.workers import WorkerError, cores
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -43,9 +49,6 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _grade(args: argparse.Namespace) -> int:
-    from rewards.dump import grade_dump, open_dump
-    from rewards.workers import WorkerError
-
     if args.file != "-" and not Path(args.file).is_file():
         raise CommandError(f"retort grade: there is no file {args.file}; for standard input write -")
     try:
@@ -57,11 +60,6 @@ def _grade(args: argparse.Namespace) -> int:
 
 def _audit(args: argparse.Namespace) -> int:
     """1 where a check fails."""
-    from eval.audit import audit
-    from eval.data_folder import use_data_folder
-    from eval.problems import ProblemSetError, load
-    from rewards.registry import RegistryError
-
     try:
         if args.data is not None:
             use_data_folder(args.data)

@@ -8,6 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.contract.errors import CommandError
+from pipeline.recipe.complaints import did_you_mean
+from pipeline.recipe.plugins import registry_of
+from pipeline.recipe.recipe import shipped
+from rewards.registry import RegistryError
 
 _KINDS = {"recipes": "", "stages": "stage", "rules": "rule", "verifiers": "verifier", "problems": "problem set"}
 
@@ -19,8 +23,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     if args.what is not None and args.what not in _KINDS:
-        from pipeline.recipe.complaints import did_you_mean
-
         raise CommandError(f"retort list: there is no list of {args.what!r}{did_you_mean(args.what, _KINDS)}")
     for what in [args.what] if args.what else _KINDS:
         print(f"{what}:")
@@ -30,8 +32,6 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _recipes() -> list[str]:
-    from pipeline.recipe.recipe import shipped
-
     return [f"{name:<18} {_first_comment(file)}".rstrip() for name, file in shipped().items()]
 
 
@@ -41,9 +41,6 @@ def _first_comment(file: Path) -> str:
 
 
 def _plug_ins(kind: str) -> list[str]:
-    from pipeline.recipe.plugins import registry_of
-    from rewards.registry import RegistryError
-
     registry, lines = registry_of(kind), []
     for name in registry.names():
         try:

@@ -6,6 +6,7 @@ import keyword
 from pathlib import Path
 
 from pipeline.contract.errors import CommandError
+from rewards.rules import RULES
 
 RULE = '''"""A rule for rewards. In a recipe, beside its file:
 
@@ -84,8 +85,6 @@ def main(args: argparse.Namespace) -> int:
 
 def _check_name(name: str) -> None:
     """Raise CommandError unless a file and a function may be called so without hiding anything."""
-    from rewards.rules import RULES
-
     if not name.isidentifier() or keyword.iskeyword(name) or not name.isascii():
         raise CommandError(f"retort new: a rule's name is a Python name such as my_rule, not {name!r}")
     if name in RULES:

@@ -4,6 +4,8 @@ import argparse
 from collections.abc import Sequence
 
 from pipeline.commands.run import recipe_arguments
+from pipeline.recipe import fingerprint, recipe
+from pipeline.store.store import Store
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -11,9 +13,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    from pipeline.recipe import fingerprint, recipe
-    from pipeline.store.store import Store
-
     read = recipe.read(args.recipe, args.sets)
     prints = fingerprint.of_recipe(read)
     store = Store(args.runs)

@@ -1,10 +1,21 @@
 """`retort report`: what a run made, as a table that a person reads in ten seconds, or as JSON."""
 
 import argparse
+import json
 import shutil
 from typing import TYPE_CHECKING, Any
 
+from pipeline.commands.plan import table
 from pipeline.commands.run import runs_argument
+from pipeline.commands.status import find_run
+from pipeline.run.figures import duration
+from pipeline.store.run_folder import RunFolder
+from rewards.lazy import lazy
+
+with lazy:
+    from eval.table import table as table_of_models
+    from pipeline.results.report import curves_of, models_of, report_of
+
 
 if TYPE_CHECKING:
     from pipeline.store.run_folder import RunFolder
@@ -19,12 +30,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    import json
-
-    from pipeline.commands.status import find_run
-    from pipeline.results.report import curves_of, report_of
-    from pipeline.store.run_folder import RunFolder
-
     run = RunFolder(find_run(args.run, args.runs))
     report = report_of(run)
     if args.json:
@@ -38,10 +43,6 @@ def main(args: argparse.Namespace) -> int:
 
 def as_text(run: "RunFolder", report: dict[str, Any], width: int) -> str:
     """The stages, then one table of models for each evaluate stage."""
-    from eval.table import table as table_of_models
-    from pipeline.results.report import models_of
-    from pipeline.run.progress import duration
-
     parts = [f"{run.path}: {len(report['stages'])} stages, {duration(report['seconds'])} of work", _stages(report)]
     for name, artifact in run.artifacts().items():
         models = models_of(artifact)
@@ -55,9 +56,6 @@ def as_text(run: "RunFolder", report: dict[str, Any], width: int) -> str:
 
 
 def _stages(report: dict[str, Any]) -> str:
-    from pipeline.commands.plan import table
-    from pipeline.run.progress import duration
-
     rows = [
         (stage["name"], stage["kind"], duration(stage["seconds"]), "" if stage["tokens"] is None else f"{stage['tokens']:,}",
          _load(stage["metrics"]), "made by an earlier run" if stage["reused"] else "")

@@ -5,6 +5,12 @@ import shlex
 from pathlib import Path
 
 from pipeline.contract.errors import RunError
+from pipeline.disk.locks import Held, describe
+from pipeline.recipe import fingerprint, recipe
+from pipeline.run.progress import display
+from pipeline.run.runner import Runner
+from pipeline.store.run_folder import RunFolder
+from pipeline.store.store import Store
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -40,13 +46,6 @@ def command(args: argparse.Namespace) -> str:
 
 
 def main(args: argparse.Namespace) -> int:
-    from pipeline.disk.locks import Held, describe
-    from pipeline.recipe import fingerprint, recipe
-    from pipeline.run.progress import display
-    from pipeline.run.runner import Runner
-    from pipeline.store.run_folder import RunFolder
-    from pipeline.store.store import Store
-
     read = recipe.read(args.recipe, args.sets)
     name = args.name or read.run_name
     if not recipe.is_name(name):

@@ -8,6 +8,13 @@ from typing import TYPE_CHECKING, Any
 from pipeline.commands.plan import table
 from pipeline.commands.run import runs_argument
 from pipeline.contract.errors import CommandError, RecipeError
+from pipeline.disk import locks
+from pipeline.recipe import fingerprint, recipe
+from pipeline.recipe.complaints import did_you_mean
+from pipeline.run.figures import duration
+from pipeline.store.cleaning import size
+from pipeline.store.run_folder import RunFolder, wall_seconds
+from pipeline.store.store import Store
 
 if TYPE_CHECKING:
     from pipeline.recipe.recipe import Recipe
@@ -20,11 +27,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    from pipeline.disk import locks
-    from pipeline.recipe import recipe
-    from pipeline.run.progress import duration
-    from pipeline.store.run_folder import RunFolder, wall_seconds
-
     folder = find_run(args.run, args.runs)
     run = RunFolder(folder)
     written = run.recipe()
@@ -44,8 +46,6 @@ def main(args: argparse.Namespace) -> int:
 
 def find_run(reference: str, runs: Path) -> Path:
     """The folder of a run given as a path or as a name under `runs`. Raises CommandError."""
-    from pipeline.recipe.complaints import did_you_mean
-
     for folder in (Path(reference), runs / reference):
         if (folder / "recipe.json").is_file():
             return folder
@@ -54,10 +54,6 @@ def find_run(reference: str, runs: Path) -> Path:
 
 
 def _rows(read: "Recipe", run: "RunFolder", ledger: list[dict[str, Any]], runs: Path) -> list[tuple[str, ...]]:
-    from pipeline.recipe import fingerprint
-    from pipeline.run.progress import duration
-    from pipeline.store.store import Store
-
     prints, store, linked = fingerprint.of_recipe(read), Store(runs), run.artifacts()
     last = {str(row.get("stage")): row for row in ledger if row.get("event") != "note"}
     rows: list[tuple[str, ...]] = []
@@ -77,8 +73,6 @@ def _rows(read: "Recipe", run: "RunFolder", ledger: list[dict[str, Any]], runs: 
 
 
 def _kept(folder: Path) -> str:
-    from pipeline.store.cleaning import size
-
     steps = [path for path in folder.glob("step-*")]
     if steps:
         return f"would go on from {steps[0].name} ({size(folder) / 1e6:.1f} MB)"

@@ -2,7 +2,11 @@
 
 import argparse
 
+from pipeline.commands.plan import table
 from pipeline.commands.run import runs_argument
+from pipeline.commands.status import find_run
+from pipeline.store.run_folder import RunFolder
+from pipeline.store.verify import faults_of_run
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -11,11 +15,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    from pipeline.commands.plan import table
-    from pipeline.commands.status import find_run
-    from pipeline.store.run_folder import RunFolder
-    from pipeline.store.verify import faults_of_run
-
     rows: list[tuple[str, ...]] = []
     faults = faults_of_run(RunFolder(find_run(args.run, args.runs)))
     for stage, found in faults.items():

@@ -9,6 +9,11 @@ from typing import Any, Protocol
 
 from eval.prompts import encode_completions, encode_texts
 from pipeline.contract.errors import StageError
+from rewards.lazy import lazy
+
+with lazy:
+    import torch
+
 
 Row = dict[str, list[Any]]
 
@@ -97,8 +102,6 @@ class Collator:
         self.pad = pad
 
     def __call__(self, rows: Sequence[Row]) -> dict[str, Any]:
-        import torch
-
         longest = max(len(row["input_ids"]) for row in rows)
         ids = torch.full((len(rows), longest), self.pad)
         weights = torch.zeros(len(rows), longest)

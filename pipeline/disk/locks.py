@@ -10,8 +10,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
+from rewards.errors import RetortError
 
-class Held(Exception):
+
+class Held(RetortError):
     """Another live process holds the lock. `holder` is what it wrote: pid, host, since (text), token."""
 
     def __init__(self, path: Path, holder: Mapping[str, Any]) -> None:

@@ -5,6 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.contract.errors import StageError
+from rewards.lazy import lazy
+
+with lazy:
+    import torch
+
 
 SHOWN = 3
 
@@ -25,8 +30,6 @@ def check(model: Any, folder: Path | str, what: str) -> None:
 
 def differences(expected: dict[str, Any], found: dict[str, Any]) -> list[str]:
     """How the tensors of two state dicts differ, one line each."""
-    import torch
-
     faults = []
     for name in [*expected, *(name for name in found if name not in expected)]:
         if name not in found:

@@ -9,6 +9,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from pipeline.contract import processes
 from pipeline.contract.errors import StageError
 from pipeline.contract.stage import Context
+from rewards.lazy import lazy
+
+with lazy:
+    import torch
+    from peft import LoraConfig, get_peft_model
+
 
 _NAMES_OF_EXPERTS = (".gate_proj", ".up_proj", ".down_proj")
 
@@ -51,9 +57,6 @@ def add(model: Any, lora: Lora, seed: int) -> Any:
     `down_proj` for names of experts and forgets the dense and shared layers of these names (peft 0.21); there their
     weights are named as parameters, which it leaves alone.
     """
-    import torch
-    from peft import LoraConfig, get_peft_model
-
     head, experts = model.get_output_embeddings(), _fused_experts(model)
     if lora.experts and not experts:
         raise StageError(f"lora: {model.config.model_type} models have no fused experts to adapt; leave `experts` out")

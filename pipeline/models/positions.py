@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from pipeline.data.rows import Collator, Row
+from pipeline.models.build import prepare
 
 BUCKETS = 8
 
@@ -16,10 +18,6 @@ def rescaled(model: Any, length: int, scaling: dict[str, Any] | None) -> Any:
     transformers derives frequencies and attention temperature when a model is built: changing the config of a built one
     does nothing, and swapping its rotary module leaves the attention's own scaling stale.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    from pipeline.models.build import prepare
-
     config = AutoConfig.for_model(**model.config.to_dict())
     original = config.max_position_embeddings
     if scaling is not None:

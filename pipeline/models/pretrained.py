@@ -3,17 +3,18 @@
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
 from pipeline.contract import processes
 from pipeline.contract.errors import StageError
 from pipeline.models import audit
 from pipeline.models.build import prepare
+from pipeline.recipe import inputs
 
 
 def load(path: Path | str) -> tuple[Any, Any]:
     """(model, tokenizer) of a model artifact, a local folder or a hub id, in the precision it was saved in."""
-    from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
     folder = model_folder(path)
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -32,8 +33,6 @@ def model_folder(path: Path | str) -> Path | str:
 def sha256(path: Path | str) -> str:
     """SHA-256 over the files of a local model folder (weights, config and tokenizer, by name); of a hub id its
     commit."""
-    from pipeline.recipe import inputs
-
     folder = model_folder(path)
     if isinstance(folder, Path) and folder.is_dir():
         return inputs.fingerprint_of_path(folder)

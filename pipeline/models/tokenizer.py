@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
@@ -21,8 +22,6 @@ CHAT_TEMPLATE = (
 
 def train_tokenizer(texts: Iterable[str], max_length: int) -> PreTrainedTokenizerFast:
     """A word-level tokenizer with a token for each piece that occurs in `texts`, and the chat template."""
-    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
-
     splitter = pre_tokenizers.Split(Regex(PIECES), behavior="isolated")
     pieces = {piece for text in texts for piece, _ in splitter.pre_tokenize_str(text)}
     pieces.update(str(number) for number in range(100))

@@ -8,11 +8,12 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from pipeline.contract.errors import StageError
 from pipeline.moe.families import FAMILIES
 from pipeline.moe.gating import Gating
 
 
-class UnknownFamilyError(Exception):
+class UnknownFamilyError(StageError):
     """The model has experts in a way that is not known here."""
 
 

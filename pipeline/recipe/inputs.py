@@ -8,16 +8,24 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pipeline.contract.fields import ArtifactType
+from rewards.errors import RetortError
+from rewards.lazy import lazy
+
+with lazy:
+    from huggingface_hub import HfApi, constants, errors, snapshot_download
+
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?")
 _FILE_ENDINGS = (".json", ".jsonl", ".parquet", ".csv", ".txt", ".safetensors", ".py", ".yaml", ".yml")
 
 
-class InputError(ValueError):
+class InputError(RetortError, ValueError):
     """A reference leads nowhere, or to the wrong type. The message is one line and starts with the reference."""
+
+    exit_code: ClassVar[int] = 2
 
 
 @dataclass(frozen=True)
@@ -82,7 +90,6 @@ def resolve_hub(source: Source, *, timeout: float = 5.0) -> str:
     name, _, revision = source.reference.partition("@")
     revision = revision or "main"
     repo_type: Literal["model", "dataset"] = "model" if source.type == "model" else "dataset"
-    from huggingface_hub import constants
 
     cached = Path(constants.HF_HUB_CACHE) / f"{repo_type}s--{name.replace('/', '--')}"
     commit = (cached / "refs" / revision).read_text().strip() if (cached / "refs" / revision).is_file() else revision
@@ -91,25 +98,18 @@ def resolve_hub(source: Source, *, timeout: float = 5.0) -> str:
     if constants.HF_HUB_OFFLINE or os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON"):
         raise InputError(f"{repo_type} {source.reference!r} is not in the hub cache {constants.HF_HUB_CACHE} and "
                          "HF_HUB_OFFLINE is set; unset it, or give the path of a local copy")
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HTTPError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
 
     try:
         info = HfApi().repo_info(name, repo_type=repo_type, revision=revision, timeout=timeout)
-    except GatedRepoError as error:
+    except errors.GatedRepoError as error:
         raise InputError(f"{repo_type} {name!r} asks for its terms to be accepted on {constants.ENDPOINT}/{name}; "
                          "do so and log in with `hf auth login`") from error
-    except RepositoryNotFoundError as error:
+    except errors.RepositoryNotFoundError as error:
         raise InputError(f"the hub has no {repo_type} {name!r}, or it is private; check the name, "
                          "or log in with `hf auth login`") from error
-    except RevisionNotFoundError as error:
+    except errors.RevisionNotFoundError as error:
         raise InputError(f"{repo_type} {name!r} has no revision {revision!r} on the hub") from error
-    except (HTTPError, OSError, ValueError) as error:
+    except (errors.HTTPError, OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:120]
         raise InputError(f"{repo_type} {source.reference!r} is not in the hub cache and {constants.ENDPOINT} cannot be "
                          f"reached ({reason}); check the network, or give the path of a local copy") from error
@@ -118,13 +118,10 @@ def resolve_hub(source: Source, *, timeout: float = 5.0) -> str:
 
 def download(repository: str, kind: ArtifactType, commit: str) -> Path:
     """Local snapshot of a hub repository, downloaded where it is not complete. Raises InputError."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HTTPError
-
     repo_type = "model" if kind == "model" else "dataset"
     try:
         return Path(snapshot_download(repository, repo_type=repo_type, revision=commit))
-    except (HTTPError, OSError, ValueError) as error:
+    except (errors.HTTPError, OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:160]
         raise InputError(f"{repo_type} {repository!r} could not be downloaded ({reason}); the run can be "
                          "continued once the hub answers") from error

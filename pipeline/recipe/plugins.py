@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from eval.errors import ProblemSetError
+from eval.problems import own_rows, resolve
 from rewards.registry import Registry, RegistryError, did_you_mean
 
 REGISTRIES: Mapping[str, str] = {
@@ -47,8 +49,6 @@ def resolve_plug_in(kind: str, reference: str, folder: Path) -> PlugInUse:
 
 
 def _problem_set(reference: str, folder: Path) -> PlugInUse:
-    from eval.problems import ProblemSetError, own_rows, resolve
-
     try:
         rows = own_rows(reference)
     except ProblemSetError as error:

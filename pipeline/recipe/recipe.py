@@ -1,5 +1,6 @@
 """YAML -> wired, validated stages. Everything that can be wrong with a recipe is said here, before any work."""
 
+import hashlib
 import inspect
 import re
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -17,8 +18,15 @@ from pipeline.contract.stage import Stage
 from pipeline.recipe import inputs, overrides, strict_yaml
 from pipeline.recipe.complaints import did_you_mean, dotted, of_validation
 from pipeline.recipe.plugins import PlugInUse, registry_of, resolve_plug_in
+from rewards.lazy import lazy
 from rewards.registry import Entry, RegistryError
 from rewards.sandbox.levels import Level
+from rewards.sandbox.pool import sandbox
+from rewards.sandbox.processes import SandboxError
+
+with lazy:
+    import recipes
+
 
 
 def is_name(text: str) -> bool:
@@ -100,7 +108,6 @@ class Recipe:
         safe = "".join(c if c.isalnum() or c in "._=,+-" else "_" for c in self.name + suffix)
         if len(safe) <= 100:
             return safe
-        import hashlib
 
         return f"{safe[:80]}-{hashlib.sha256(suffix.encode()).hexdigest()[:8]}"
 
@@ -124,8 +131,6 @@ def read(reference: str, sets: Sequence[str] = (), *, resolve_hub: Callable[[inp
 
 def shipped() -> dict[str, Path]:
     """Recipes that come with Retort, by name."""
-    import recipes
-
     files = Path(next(iter(recipes.__path__))).glob("*.yaml")
     return {file.stem: file for file in sorted(files)}
 
@@ -188,8 +193,6 @@ class _Reading:
 
     def _sandbox(self, level: Level) -> Level:
         if level > Level.L1:  # which there always is
-            from rewards.sandbox.pool import sandbox
-            from rewards.sandbox.processes import SandboxError
 
             try:
                 report = sandbox.report()

@@ -4,11 +4,13 @@ import re
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from yaml.tokens import AliasToken, AnchorToken, TagToken
+
+from rewards.errors import RetortError
 
 Where = tuple[Hashable, ...]  # the keys and list positions that lead to a node: ("stages", "zero", "steps")
 
@@ -25,8 +27,10 @@ _INFINITY = re.compile(r"[-+]?\.(inf|Inf|INF)")
 _NAN = frozenset({".nan", ".NaN", ".NAN"})
 
 
-class YamlError(ValueError):
+class YamlError(RetortError, ValueError):
     """What is wrong, in one line, and where: `line` counts from 1."""
+
+    exit_code: ClassVar[int] = 2
 
     def __init__(self, message: str, line: int) -> None:
         super().__init__(message)

@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eval.answers import Rule, Source, Unanswered, read_rows, rollouts
+from eval.answers import Rule, Source, read_rows, rollouts
+from eval.errors import ServerError, Unanswered
 from eval.protocol import Protocol, sha256_of
 from eval.report import reduce
 from eval.rollouts import rollouts_file
 from eval.scaling import budgets, curve
-from eval.server import ServerError
 from pipeline.contract.errors import CommandError, RunError
 from pipeline.disk import durable
+from pipeline.run.versions import versions
 from rewards.types import Problem
 
 HEADER = "evaluation.json"
@@ -57,8 +58,6 @@ def measure(
     With `out` None it is a folder under `folder` that is named after all of this, so that the same evaluation finds
     what it has. Raises RunError where the folder holds another evaluation, or where a server left rollouts unanswered.
     """
-    from pipeline.run.versions import versions
-
     header = {
         "model": {"name": model.label, **model.facts},
         "protocol": {one.name: one.described() for one in sets},

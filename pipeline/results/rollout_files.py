@@ -8,6 +8,12 @@ from typing import Any
 
 from eval.rollouts import rollouts_file
 from pipeline.contract.errors import CommandError
+from pipeline.store.run_folder import RunFolder
+from rewards.lazy import lazy
+
+with lazy:
+    from pipeline.results.report import models_of
+
 
 # What makes two measurements of one set comparable; the number of problems and of rollouts may differ.
 PROTOCOL = (
@@ -66,8 +72,6 @@ def measured(reference: str) -> list[Measured]:
 
 
 def _of_run(run: Path, label: str) -> list[Measured]:
-    from pipeline.store.run_folder import RunFolder
-
     reports = [artifact for artifact in RunFolder(run).artifacts().values() if artifact.manifest["makes"] == "report"]
     return [one for artifact in reports for one in _of_folder(artifact.path, label, artifact.manifest["config"])]
 
@@ -89,9 +93,6 @@ def _of_folder(folder: Path, label: str, config: Mapping[str, Any]) -> list[Meas
 
 
 def _hint(path: Path) -> str:
-    from pipeline.results.report import models_of
-    from pipeline.store.run_folder import RunFolder
-
     if not (path / "recipe.json").is_file():
         return "its report.json names what it has"
     models = dict.fromkeys(name for artifact in RunFolder(path).artifacts().values() for name in models_of(artifact))

@@ -42,6 +42,12 @@ class Objective:
     clip_high: float = CLIPS["token"][1]
     beta: float = 0.0
 
+    @classmethod
+    def of(cls, ratios: Ratios, clip: float | None, clip_high: float | None, beta: float) -> "Objective":
+        """The objective with the bounds of its paper where none are given."""
+        low, high = CLIPS[ratios]
+        return cls(ratios, clip or low, clip_high or high, beta)
+
     def loss(self, logprobs: Tensor, batch: Batch, counts: Counts) -> Tensor:
         """The share of these rows in the step's loss, a scalar; `logprobs` [rows, seq] are the policy's of now."""
         mask = batch.completion_mask

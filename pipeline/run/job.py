@@ -1,55 +1,129 @@
-"""The file that tells a worker what to do; see `pipeline.run.worker` for what is in it."""
+"""What a worker is told to do: a file that the runner writes and the process of a stage reads."""
 
+import json
 import shutil
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from pipeline.contract import fields
+from pipeline.contract.checkpoints import CheckpointSchedule
 from pipeline.disk import durable
+from pipeline.disk.durable import JsonObject
 from pipeline.recipe.fingerprint import Fingerprint
 from pipeline.recipe.recipe import Recipe, Step
 from pipeline.store.run_folder import RunFolder
 from pipeline.store.store import Artifact, Store
 
 
-def write(recipe: Recipe, step: Step, prints: Mapping[str, Fingerprint], made: Mapping[str, Artifact], store: Store,
-          run: RunFolder, token: str, *, inexact: bool = False) -> Path:
-    """Write the job of a stage whose inputs are in `made`, with an empty folder to work in; returns its path."""
-    fingerprint = prints[step.name]
-    partial = store.partial(step.name, fingerprint).resolve()
-    out = partial / "out"
-    shutil.rmtree(out, ignore_errors=True)
-    out.mkdir(parents=True)
-    sources = {reference: _source(step, reference, prints, made) for reference in step.sources}
-    manifest = {
-        "name": step.name, "kind": step.kind, "makes": type(step.config).makes, "fingerprint": fingerprint.digest,
-        "seed": recipe.seed, "config": step.config.model_dump(mode="json"), "inputs": sources,
-        "not_in_fingerprint": sorted(fields.outside_fingerprint(type(step.config))), "parts": dict(fingerprint.parts),
-    }
-    durable.write_json(partial / "job.json", {
-        "name": step.name, "kind": step.kind, "folder": str(recipe.folder), "config": dict(step.written),
-        "seed": recipe.seed, "threads": step.config.threads, "sources": sources, "out": str(out),
-        "artifact": str(store.path(step.name, fingerprint).resolve()), "events": str(events_file(run, step.name)),
-        "lock": str(run.lock_file.resolve()), "token": token, "manifest": manifest,
-        "sandbox_at_least": recipe.sandbox_at_least.name,
-        "checkpoints": {
-            "folder": str(partial / "checkpoints"), "schedule": recipe.checkpoints.model_dump(), "inexact": inexact
-        },
-    })
-    return partial / "job.json"
+@dataclass(frozen=True)
+class Job:
+    """One stage to be run.
+
+    name, kind          the stage, and what kind it is of
+    folder              where relative paths of its config start: the recipe's
+    config              its fields as the recipe has them
+    seed                the recipe's
+    threads             processors that it may use
+    sources             reference -> {"origin", "path"}, or {"origin", "repository", "type", "commit"} for the hub
+    out, artifact       the folder it works in, and what that becomes when the stage is done
+    events              the file that it tells what happens, as JSONL
+    lock, token         the run's lock; when it no longer carries the token, the runner is gone
+    sandbox_at_least    the level below which no model-written program is run
+    checkpoints, schedule, inexact
+                        where checkpoints lie, when they are made, and whether those of other versions or hardware are
+                        gone on from
+    manifest            what is known beforehand of stage.json
+    """
+
+    name: str
+    kind: str
+    folder: Path
+    config: JsonObject
+    seed: int
+    threads: int
+    sources: dict[str, JsonObject]
+    out: Path
+    artifact: Path
+    events: Path
+    lock: Path
+    token: str
+    sandbox_at_least: str
+    checkpoints: Path
+    schedule: CheckpointSchedule
+    inexact: bool
+    manifest: JsonObject
+
+    def write(self, file: Path) -> None:
+        plain = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(self).items()}
+        durable.write_json(file, {**plain, "schedule": self.schedule.model_dump()})
+
+    @classmethod
+    def read(cls, file: Path) -> "Job":
+        """The job of a file that `write` made."""
+        told = json.loads(file.read_text())
+        paths = {name: Path(told[name]) for name in ("folder", "out", "artifact", "events", "lock", "checkpoints")}
+        return cls(**{**told, **paths, "schedule": CheckpointSchedule(**told["schedule"])})
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What the jobs of one attempt at a run have in common."""
+
+    recipe: Recipe
+    prints: Mapping[str, Fingerprint]
+    store: Store
+    run: RunFolder
+    token: str
+    inexact: bool = False
+
+    def write(self, step: Step, made: Mapping[str, Artifact]) -> Path:
+        """Write the job of a stage whose inputs are in `made`, with an empty folder to work in; returns its path."""
+        fingerprint = self.prints[step.name]
+        partial = self.store.partial(step.name, fingerprint).resolve()
+        out = partial / "out"
+        shutil.rmtree(out, ignore_errors=True)
+        out.mkdir(parents=True)
+        sources = {reference: self._source(step, reference, made) for reference in step.sources}
+        Job(
+            name=step.name,
+            kind=step.kind,
+            folder=self.recipe.folder,
+            config=dict(step.written),
+            seed=self.recipe.seed,
+            threads=step.config.threads,
+            sources=sources,
+            out=out,
+            artifact=self.store.path(step.name, fingerprint).resolve(),
+            events=events_file(self.run, step.name),
+            lock=self.run.lock_file.resolve(),
+            token=self.token,
+            sandbox_at_least=self.recipe.sandbox_at_least.name,
+            checkpoints=partial / "checkpoints",
+            schedule=self.recipe.checkpoints,
+            inexact=self.inexact,
+            manifest=self._manifest(step, sources),
+        ).write(partial / "job.json")
+        return partial / "job.json"
+
+    def _manifest(self, step: Step, sources: JsonObject) -> JsonObject:
+        fingerprint = self.prints[step.name]
+        return {
+            "name": step.name, "kind": step.kind, "makes": type(step.config).makes, "fingerprint": fingerprint.digest,
+            "seed": self.recipe.seed, "config": step.config.model_dump(mode="json"), "inputs": sources,
+            "not_in_fingerprint": sorted(fields.outside_fingerprint(type(step.config))),
+            "parts": dict(fingerprint.parts),
+        }
+
+    def _source(self, step: Step, reference: str, made: Mapping[str, Artifact]) -> JsonObject:
+        source = step.sources[reference]
+        if source.origin == "stage":
+            path = str(made[reference].path.resolve())
+            return {"origin": "stage", "path": path, "fingerprint": self.prints[reference].digest}
+        if source.origin == "path":
+            return {"origin": "path", "path": str(source.path)}
+        return {"origin": "hub", "repository": source.repository, "type": source.type, "commit": source.commit}
 
 
 def events_file(run: RunFolder, name: str) -> Path:
     return (run.logs / f"{name}.events.jsonl").resolve()
-
-
-def _source(
-    step: Step, reference: str, prints: Mapping[str, Fingerprint], made: Mapping[str, Artifact]
-) -> dict[str, Any]:
-    source = step.sources[reference]
-    if source.origin == "stage":
-        return {"origin": "stage", "path": str(made[reference].path.resolve()), "fingerprint": prints[reference].digest}
-    if source.origin == "path":
-        return {"origin": "path", "path": str(source.path)}
-    return {"origin": "hub", "repository": source.repository, "type": source.type, "commit": source.commit}

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Protocol
 
 from pipeline.recipe import strict_yaml
+from rewards.errors import RetortError
 
 
-class LaunchError(RuntimeError):
+class LaunchError(RetortError, RuntimeError):
     """The process that stages are forked from is gone."""
 
 

@@ -3,14 +3,13 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from rich.cells import cell_len
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from pipeline.run.progress import amount, duration, key_figures, time_left
+from pipeline.run.figures import amount, duration, key_figures, time_left
 
 _REFRESHES = 4  # a second
 
@@ -21,7 +20,7 @@ class _Running:
     began: float = field(default_factory=time.monotonic)
     done: float = 0.0
     total: float = 0.0
-    figures: Mapping[str, Any] = field(default_factory=dict)
+    figures: Mapping[str, object] = field(default_factory=dict)
 
 
 class LiveDisplay:
@@ -44,14 +43,14 @@ class LiveDisplay:
     def at_work(self, stage: str) -> None:
         self._running[stage].began = time.monotonic()
 
-    def progress(self, stage: str, done: float, total: float, figures: Mapping[str, Any]) -> None:
+    def progress(self, stage: str, done: float, total: float, figures: Mapping[str, object]) -> None:
         running = self._running[stage]
         running.done, running.total, running.figures = done, total, figures
 
     def note(self, stage: str, text: str) -> None:
         self._line(stage, Text(text, "yellow"), wrap=True)
 
-    def finished(self, stage: str, seconds: float, metrics: Mapping[str, Any]) -> None:
+    def finished(self, stage: str, seconds: float, metrics: Mapping[str, object]) -> None:
         self._end(stage)
         self._line(stage, Text.assemble(("done ", "green"), f"in {duration(seconds):<8}  {key_figures(metrics)}"))
 

@@ -3,7 +3,13 @@
 import sys
 import time
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Protocol
+
+from pipeline.run.figures import amount, duration, key_figures, time_left
+from rewards.lazy import lazy
+
+with lazy:  # loads rich, which a run without a terminal has no use for
+    from pipeline.run.live import LiveDisplay
 
 _PLAIN_EVERY = 15.0  # seconds between two plain lines of one stage
 
@@ -13,9 +19,9 @@ class Display(Protocol):
 
     def started(self, stage: str, kind: str) -> None: ...
     def at_work(self, stage: str) -> None: ...
-    def progress(self, stage: str, done: float, total: float, figures: Mapping[str, Any]) -> None: ...
+    def progress(self, stage: str, done: float, total: float, figures: Mapping[str, object]) -> None: ...
     def note(self, stage: str, text: str) -> None: ...
-    def finished(self, stage: str, seconds: float, metrics: Mapping[str, Any]) -> None: ...
+    def finished(self, stage: str, seconds: float, metrics: Mapping[str, object]) -> None: ...
     def reused(self, stage: str, artifact: str) -> None: ...
     def failed(self, stage: str, message: str) -> None: ...
     def say(self, text: str) -> None: ...
@@ -26,8 +32,6 @@ class Display(Protocol):
 def display(names: list[str]) -> Display:
     """The display that fits standard output, for a run of the stages in `names`."""
     if sys.stdout.isatty():
-        from pipeline.run.live import LiveDisplay
-
         return LiveDisplay(names)
     return PlainDisplay(names)
 
@@ -48,7 +52,7 @@ class PlainDisplay:
     def at_work(self, stage: str) -> None:
         self._began[stage] = time.monotonic()
 
-    def progress(self, stage: str, done: float, total: float, figures: Mapping[str, Any]) -> None:
+    def progress(self, stage: str, done: float, total: float, figures: Mapping[str, object]) -> None:
         now = time.monotonic()
         if now - self._told[stage] < self._every:
             return
@@ -59,7 +63,7 @@ class PlainDisplay:
     def note(self, stage: str, text: str) -> None:
         self._line(stage, text)
 
-    def finished(self, stage: str, seconds: float, metrics: Mapping[str, Any]) -> None:
+    def finished(self, stage: str, seconds: float, metrics: Mapping[str, object]) -> None:
         self._line(stage, f"done in {duration(seconds)}  {key_figures(metrics)}".rstrip())
 
     def reused(self, stage: str, artifact: str) -> None:
@@ -79,42 +83,3 @@ class PlainDisplay:
 
     def _line(self, stage: str, text: str) -> None:
         print(f"{stage:<{self._width}}  {text}", flush=True)
-
-
-def duration(seconds: float) -> str:
-    """`0.4s`, `38s`, `4m 05s`, `2h 07m`."""
-    if seconds < 9.95:
-        return f"{seconds:.1f}s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m {whole % 60:02d}s"
-    return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
-
-
-def time_left(done: float, total: float, seconds: float) -> str:
-    """`about 40s left`, from the pace so far; empty while there is no telling."""
-    if done <= 0 or total <= done or seconds < 1:
-        return ""
-    return f"about {duration(max(seconds * (total - done) / done, 10))} left"
-
-
-def amount(number: float) -> str:
-    """A count without a needless fraction: `1,200`, `0.5`."""
-    return f"{number:,.0f}" if number == int(number) else f"{number:,.1f}"
-
-
-def key_figures(metrics: Mapping[str, Any], most: int = 5) -> str:
-    """`reward 0.71  accuracy 0.62`: the first few numbers and short texts."""
-    shown = [f"{key} {_figure(value)}" for key, value in metrics.items()
-             if isinstance(value, int | float | str) and len(str(value)) <= 40]
-    return "  ".join(shown[:most])
-
-
-def _figure(value: float | str) -> str:
-    if isinstance(value, str | bool):
-        return str(value)
-    if isinstance(value, int) or abs(value) >= 1000:
-        return f"{value:,.0f}"
-    return f"{value:.2f}" if abs(value) >= 0.1 or value == 0 else f"{value:.2g}"

@@ -2,44 +2,31 @@
 
 import os
 import secrets
-import shutil
 import signal
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
 from types import FrameType
-from typing import Any
 
-from pipeline.contract.errors import RecipeError
-from pipeline.disk import durable
-from pipeline.disk.locks import Held, Lock, describe
+from eval.errors import ProblemSetError
+from pipeline.contract.errors import RecipeError, StageError
+from pipeline.disk.locks import Held, describe
 from pipeline.recipe.fingerprint import Fingerprint
+from pipeline.recipe.inputs import InputError
 from pipeline.recipe.recipe import Recipe, Step, as_dict
-from pipeline.run import job, launch
-from pipeline.run.progress import Display, duration
+from pipeline.run import launch
+from pipeline.run.figures import duration
+from pipeline.run.job import Assignment, events_file
+from pipeline.run.leaks import check
+from pipeline.run.progress import Display
+from pipeline.run.running import Running
 from pipeline.store.run_folder import RunFolder, wall_seconds
 from pipeline.store.store import Artifact, Store
+from rewards.sandbox.pool import sandbox
+from rewards.sandbox.processes import SandboxError
 
 _TICK = 0.1  # seconds between two looks at events
 _GRACE = 120.0  # seconds that a stage has after SIGTERM to end its step and write a checkpoint
-_FULL = 2**16  # free bytes below which a stage that ended ended for that
 _ASK_AGAIN = 1.0  # seconds between two looks at whether another run has made an artifact
-
-
-@dataclass
-class _Running:
-    """A stage at work. `unread` is where its events were read up to."""
-
-    step: Step
-    lock: Lock
-    process: launch.StageProcess
-    events: Path
-    log: Path
-    unread: int = 0
-    failure: Mapping[str, Any] | None = None
-    done: Mapping[str, Any] | None = None
-    began: float = field(default_factory=time.monotonic)
 
 
 class Runner:
@@ -48,11 +35,12 @@ class Runner:
     def __init__(self, recipe: Recipe, prints: Mapping[str, Fingerprint], store: Store, run: RunFolder, display: Display,
                  command: str, *, inexact: bool = False) -> None:
         self.recipe, self.prints, self.store, self.run_folder = recipe, prints, store, run
-        self._display, self._command, self._inexact = display, command, inexact
+        self._display, self._command = display, command
         self._attempt = secrets.token_hex(8)
+        self._jobs = Assignment(recipe, prints, store, run, self._attempt, inexact)
         self._made: dict[str, Artifact] = {}
         self._waiting = list(recipe.steps)
-        self._running: dict[str, _Running] = {}
+        self._running: dict[str, Running] = {}
         self._failed: list[str] = []
         self._held: dict[str, float] = {}  # stage -> when to ask again whether another run has made it
         self._zygote: launch.Zygote | None = None
@@ -119,11 +107,6 @@ class Runner:
 
     def _check_leaks(self) -> None:
         """Raises RecipeError where test problems are in the training data."""
-        from eval.problems import ProblemSetError
-        from pipeline.contract.errors import StageError
-        from pipeline.recipe.inputs import InputError
-        from pipeline.run.leaks import check
-
         try:
             text = check(self.recipe)
         except (RecipeError, ProblemSetError, StageError, InputError) as error:
@@ -134,9 +117,6 @@ class Runner:
             self._display.say(text)
 
     def _tell_sandbox(self) -> None:
-        from rewards.sandbox.pool import sandbox
-        from rewards.sandbox.processes import SandboxError
-
         try:
             text = f"model-written programs run at {sandbox.report().line}"
         except SandboxError as error:
@@ -174,23 +154,22 @@ class Runner:
             self._display.reused(name, artifact.path.name)
             return
         log = self.run_folder.logs / f"{name}.log"
-        events = job.events_file(self.run_folder, name)
+        events = events_file(self.run_folder, name)
         events.unlink(missing_ok=True)
-        file = job.write(self.recipe, step, self.prints, self._made, self.store, self.run_folder, self._attempt,
-                         inexact=self._inexact)
+        file = self._jobs.write(step, self._made)
         self.run_folder.record(name, event="started", fingerprint=fingerprint.digest)
         if self.recipe.accelerate and self._accelerated(step):
             process = launch.accelerate(self.recipe.accelerate, file, log)
         else:
             assert self._zygote is not None
             process = self._zygote.start(file, log)
-        self._running[name] = _Running(step, lock, process, events, log)
+        self._running[name] = Running(step, lock, process, events, log)
         self._display.started(name, step.kind)
 
     def _look_at(self, name: str) -> None:
         running = self._running[name]
         code = running.process.poll()  # before reading: what it told before it ended is then read too
-        self._read_events(name, running)
+        self._hear(name, running)
         if code is None:
             return
         del self._running[name]
@@ -208,22 +187,16 @@ class Runner:
         if self._stop:
             self.run_folder.record(name, event="stopped", seconds=round(time.monotonic() - running.began, 3))
             return
-        self._fail(name, self._why(running, code))
+        self._fail(name, running.why(code, self.run_folder.path))
 
     def _fail(self, name: str, message: str) -> None:
         self._failed.append(name)
         self.run_folder.record(name, event="failed", message=message)
         self._display.failed(name, message)
 
-    def _read_events(self, name: str, running: _Running) -> None:
-        if not running.events.exists():
-            return
-        with running.events.open("rb") as stream:
-            stream.seek(running.unread)
-            *lines, _ = stream.read().split(b"\n")  # the last part is no whole line yet, or empty
-        running.unread += sum(len(line) + 1 for line in lines)
-        for line in lines:
-            row = durable.row(line)
+    def _hear(self, name: str, running: Running) -> None:
+        """Pass on what the stage has told since it was last heard."""
+        for row in running.unread_events():
             match row.get("event"):
                 case "started":  # until then the zygote may have been loading
                     running.began = time.monotonic()
@@ -237,17 +210,6 @@ class Runner:
                     running.failure = row
                 case "done":
                     running.done = row
-
-    def _why(self, running: _Running, code: int) -> str:
-        # libraries have many words for it, and an event needs room too
-        if shutil.disk_usage(self.run_folder.path).free < _FULL:
-            return f"No space left on device: free some for {self.run_folder.path.parent}; its last checkpoint is kept"
-        if running.failure is None:
-            how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
-            hint = " (out of memory?)" if code == -signal.SIGKILL else ""
-            return f"its process {how}{hint}; see {running.log}"
-        message = str(running.failure["message"])
-        return message if running.failure["expected"] else f"{message}; the traceback is in {running.log}"
 
     def _keep(self, name: str, artifact: Artifact) -> None:
         self._made[name] = artifact

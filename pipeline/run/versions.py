@@ -2,14 +2,19 @@
 
 import platform
 import sys
+from importlib.metadata import PackageNotFoundError, version
+
+from rewards.lazy import lazy
+
+with lazy:
+    import torch
+
 
 PACKAGES = ("retort", "torch", "transformers", "trl", "peft", "accelerate", "datasets", "numpy")
 
 
 def versions() -> dict[str, str]:
     """Python's and those of the packages that are installed."""
-    from importlib.metadata import PackageNotFoundError, version
-
     found = {"python": sys.version.split()[0]}
     for name in PACKAGES:
         try:
@@ -24,7 +29,6 @@ def hardware() -> str:
     GPU."""
     if "torch" not in sys.modules:  # nothing is computed then
         return platform.machine()
-    import torch
 
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()

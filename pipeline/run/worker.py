@@ -1,19 +1,10 @@
 """The process that runs one stage: `python -m pipeline.run.worker JOB.json`, also under `accelerate launch`.
 
-A job file says everything that the stage needs; what happens is told as JSONL events. The job:
-    name, kind, folder, config     the stage, and where its relative paths start
-    seed, threads                  `seed` is the recipe's
-    sources                        reference -> {"origin", "path"} or {"origin", "repository", "type", "commit"}
-    out, artifact, events          where it works, what `out` becomes, where events go
-    lock, token                    the run's lock: when it no longer carries the token, the runner is gone
-    sandbox_at_least               the level below which no model-written program is run
-    checkpoints                    {"folder", "schedule", "inexact"}: see pipeline.contract.checkpoints
-    manifest                       what is known beforehand of stage.json
+The job says everything that the stage needs (see `pipeline.run.job`); what happens is told as JSONL events.
 """
 
 import hashlib
 import importlib
-import json
 import os
 import random
 import signal
@@ -26,13 +17,24 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.contract import processes
-from pipeline.contract.checkpoints import METRICS, Checkpoints, CheckpointSchedule
+from pipeline.contract.checkpoints import METRICS, Checkpoints
 from pipeline.contract.errors import StageError, StageStopped
 from pipeline.contract.stage import Stage
 from pipeline.disk import durable, locks
 from pipeline.recipe import inputs
+from pipeline.recipe.plugins import registry_of
+from pipeline.run.job import Job
 from pipeline.run.versions import hardware, versions
 from pipeline.store import store
+from rewards.errors import RetortError
+from rewards.lazy import lazy
+from rewards.sandbox.levels import Level
+from rewards.sandbox.pool import sandbox
+
+with lazy:
+    import numpy
+    import torch
+
 
 _EVERY = 0.2  # seconds between two progress events at least
 _HEARTBEAT = 0.5  # seconds between two looks at whether the runner lives
@@ -44,7 +46,7 @@ class Events:
     def __init__(self, path: Path, *, silent: bool) -> None:
         self._path, self._silent = path, silent
 
-    def tell(self, event: str, **more: Any) -> None:
+    def tell(self, event: str, **more: object) -> None:
         if not self._silent:
             durable.append_row(self._path, {"event": event, **more})
 
@@ -52,16 +54,14 @@ class Events:
 class WorkerContext:
     """The `Context` of a running stage."""
 
-    def __init__(self, job: Mapping[str, Any], events: Events, *, main: bool) -> None:
-        self.name: str = job["name"]
-        self.seed = stage_seed(job["seed"], self.name)
-        self.out = Path(job["out"])
-        wanted = job["checkpoints"]
+    def __init__(self, job: Job, events: Events, *, main: bool) -> None:
+        self.name = job.name
+        self.seed = stage_seed(job.seed, self.name)
+        self.out = job.out
         self.checkpoints = Checkpoints(
-            Path(wanted["folder"]), self.out / METRICS, _facts(job), CheckpointSchedule(**wanted["schedule"]),
-            note=self.note, inexact=wanted["inexact"],
+            job.checkpoints, self.out / METRICS, _facts(job), job.schedule, note=self.note, inexact=job.inexact
         )
-        self._sources: Mapping[str, Any] = job["sources"]
+        self._sources = job.sources
         self._events, self._main = events, main
         self._told = 0.0
 
@@ -85,7 +85,7 @@ class WorkerContext:
         self._events.tell("progress", done=_plain(done), total=_plain(total),
                           figures={key: _plain(value) for key, value in figures.items()})
 
-    def log(self, row: Mapping[str, Any]) -> None:
+    def log(self, row: Mapping[str, object]) -> None:
         if self._main:
             durable.append_row(self.out / METRICS, {key: _plain(value) for key, value in row.items()})
 
@@ -95,29 +95,29 @@ class WorkerContext:
 
 def run_job(job_file: Path) -> int:
     """Run a job to its end and return the exit code; what goes wrong is an event, and a traceback on stderr."""
-    job = json.loads(job_file.read_text())
+    job = Job.read(job_file)
     main = processes.is_first()
-    events = Events(Path(job["events"]), silent=not main)
-    if not _runner_lives(Path(job["lock"]), job["token"]):
+    events = Events(job.events, silent=not main)
+    if not _runner_lives(job.lock, job.token):
         print("the run that this job is of is not running any more; start it again with `retort run`", file=sys.stderr)
         return 1
-    _die_with_runner(Path(job["lock"]), job["token"])
+    _die_with_runner(job.lock, job.token)
     events.tell("started", pid=os.getpid())
     try:
         stage = _load(job)
-        _seed_streams(stage_seed(job["seed"], job["name"]))
+        _seed_streams(stage_seed(job.seed, job.name))
         context = WorkerContext(job, events, main=main)
         metrics = _plain(stage.run(context))
         _wait_for_other_processes()
         seconds = round(context.checkpoints.seconds, 3)
         if main:
-            store.finish(Path(job["out"]), Path(job["artifact"]),
-                         {**job["manifest"], "seconds": seconds, "metrics": metrics, "versions": versions()})
+            manifest = {**job.manifest, "seconds": seconds, "metrics": metrics, "versions": versions()}
+            store.finish(job.out, job.artifact, manifest)
         events.tell("done", seconds=seconds, metrics=metrics)
     except StageStopped as error:
         print(error, file=sys.stderr)
         return 128 + signal.SIGTERM
-    except StageError as error:
+    except RetortError as error:
         events.tell("failed", message=" ".join(str(error).split()), expected=True)
         return 1
     except Exception as error:  # the boundary of the process: the log gets the traceback, the person one line
@@ -128,10 +128,10 @@ def run_job(job_file: Path) -> int:
     return 0
 
 
-def _facts(job: Mapping[str, Any]) -> dict[str, Any]:
+def _facts(job: Job) -> dict[str, object]:
     """What two attempts at a stage have to share to end with the same bytes."""
     return {
-        "fingerprint": job["manifest"]["fingerprint"], "threads": job["threads"],
+        "fingerprint": job.manifest["fingerprint"], "threads": job.threads,
         "processes": processes.count(), "hardware": hardware(), **versions(),
     }
 
@@ -141,45 +141,30 @@ def stage_seed(seed: int, name: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:4], "big") >> 1
 
 
-def _load(job: Mapping[str, Any]) -> Stage:
-    from pipeline.recipe.plugins import registry_of
-
-    os.environ["OMP_NUM_THREADS"] = str(job["threads"])  # for what is not loaded yet, and for children
-    folder = Path(job["folder"])
-    kind: type[Stage] = registry_of("stage").resolve(job["kind"], base=folder).load()
-    stage = kind.model_validate(job["config"], context={"base": folder})
-    if job["sandbox_at_least"] != "L1":  # which there always is
-        from rewards.sandbox.levels import Level
-        from rewards.sandbox.pool import sandbox
-
-        sandbox.at_least = Level[job["sandbox_at_least"]]
+def _load(job: Job) -> Stage:
+    os.environ["OMP_NUM_THREADS"] = str(job.threads)  # for what is not loaded yet, and for children
+    kind: type[Stage] = registry_of("stage").resolve(job.kind, base=job.folder).load()
+    stage = kind.model_validate(job.config, context={"base": job.folder})
+    if job.sandbox_at_least != "L1":  # which there always is
+        sandbox.at_least = Level[job.sandbox_at_least]
     for module in stage.preload:
         importlib.import_module(module)
     if "torch" in sys.modules:
-        import torch
-
-        torch.set_num_threads(job["threads"])
+        torch.set_num_threads(job.threads)
     return stage
 
 
 def _seed_streams(seed: int) -> None:
     random.seed(seed)
     if "numpy" in sys.modules:
-        import numpy
-
         numpy.random.seed(seed)
     if "torch" in sys.modules:
-        import torch
-
         torch.manual_seed(seed)
 
 
 def _wait_for_other_processes() -> None:
-    if "torch" in sys.modules:
-        import torch
-
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            torch.distributed.barrier()
+    if "torch" in sys.modules and torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.barrier()
 
 
 def _runner_lives(lock: Path, token: str) -> bool:

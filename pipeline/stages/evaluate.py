@@ -5,9 +5,22 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from eval.engine import engine_for
+from eval.engine.types import Sampling
+from eval.problems import load, set_names
+from eval.prompts import encode_prompts, template_of
+from eval.protocol import Prompting, Protocol
+from eval.rollouts import collect, rollouts_file, write_rows
+from eval.shots import shots_of
 from pipeline.contract.fields import ArtifactType, ModelInput, ReportInput
 from pipeline.contract.stage import Asks, Context, Metrics, Stage
 from pipeline.stages.grpo import ProblemSets
+from rewards.lazy import lazy
+
+with lazy:
+    from eval.report import mean_of_sets, reduce
+    from pipeline.models import pretrained
+
 
 if TYPE_CHECKING:
     from eval.protocol import Protocol
@@ -47,8 +60,6 @@ class Evaluate(Stage):
         return [Asks(reference, self.problems_each, 0, "test") for reference in self.problems if self.models]
 
     def run(self, ctx: Context) -> Metrics:
-        from eval.report import mean_of_sets
-
         found: dict[str, Any] = {}
         for reference in self.reports:
             found.update(json.loads((ctx.path(reference) / "report.json").read_text())["models"])
@@ -67,13 +78,6 @@ class Evaluate(Stage):
         return {"models": len(found), "tokens": tokens}
 
     def _measure(self, ctx: Context, reference: str, place: int) -> dict[str, Any]:
-        from eval.engine import engine_for
-        from eval.problems import load, set_names
-        from eval.prompts import encode_prompts
-        from eval.report import reduce
-        from eval.rollouts import collect, rollouts_file, write_rows
-        from pipeline.models import pretrained
-
         model, tokenizer = pretrained.load(ctx.path(reference))
         label = ctx.label(reference)
         engine = engine_for(model, tokenizer)
@@ -115,11 +119,6 @@ class Evaluate(Stage):
         return report
 
     def _protocol(self, problem_set: str, tokenizer: Any, seed: int) -> "Protocol":
-        from eval.engine.types import Sampling
-        from eval.prompts import template_of
-        from eval.protocol import Prompting, Protocol
-        from eval.shots import shots_of
-
         shots = shots_of(problem_set, self.shots, base=self._folder)
         prompting = Prompting(template_of(tokenizer, self.template), self.open_thinking, shots, self.thinking_budget)
         sampling = Sampling(self.max_completion_tokens, self.temperature, self.top_p, self.top_k, self.min_p)

@@ -11,6 +11,14 @@ from pipeline.contract.stage import Context, Metrics, Stage
 from pipeline.data.corpus import Corpus
 from pipeline.data.rows import Document, Joined, Stream, read_rows
 from pipeline.moe.balancing import Balancing
+from pipeline.training.schedule import Phased, Schedule
+from rewards.lazy import lazy
+
+with lazy:
+    from pipeline.models import pretrained
+    from pipeline.models.positions import loss_by_position, rescaled
+    from pipeline.training.supervised import Plan, train
+
 
 POSITION_ROWS = 32  # long documents that loss by position is measured on
 ANSWER_ROOM = 48  # tokens kept free after a long prompt for its answer
@@ -54,10 +62,6 @@ class Extend(Stage):
     balance: Balancing = Balancing()
 
     def run(self, ctx: Context) -> Metrics:
-        from pipeline.models import pretrained
-        from pipeline.models.positions import loss_by_position, rescaled
-        from pipeline.training.supervised import train
-
         model, tokenizer = pretrained.load(ctx.path(self.model))
         longest = self.phases[-1].length
         unseen = self._documents(longest, 0.0, random.Random("positions"), ctx)
@@ -84,9 +88,6 @@ class Extend(Stage):
         return Stream(tokenizer, documents(), phase.steps * self.batch_size, phase.length, self.prompt_weight)
 
     def _plan(self) -> Any:
-        from pipeline.training.schedule import Phased, Schedule
-        from pipeline.training.supervised import Plan
-
         schedule = Phased([Schedule(phase.steps, warmup=5) for phase in self.phases])
         return Plan(
             steps=schedule.end,

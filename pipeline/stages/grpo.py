@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from eval.prompts import THINK
 from pipeline.contract.errors import StageError
 from pipeline.contract.fields import ArtifactType, ModelInput, PlugIn
 from pipeline.contract.processes import own
@@ -24,12 +25,11 @@ with lazy:
     from eval.engine.types import Sampling
     from eval.language_model import LanguageModel, Tokenizer
     from eval.problems import load
-    from eval.prompts import THINK
     from eval.protocol import Prompting
     from eval.rollouts import collect
     from pipeline.models import lora, pretrained
     from pipeline.moe.balance import Balance
-    from pipeline.rl.objective import CLIPS, Objective
+    from pipeline.rl.objective import Objective
     from pipeline.rl.plan import GrpoPlan
     from pipeline.rl.rollouts.drawing import Visit
     from pipeline.rl.rollouts.dynamic_sampling import DynamicSampling
@@ -180,13 +180,12 @@ class Grpo(Stage):
 
     def _plan(self, ctx: Context, mixture: bool) -> "GrpoPlan":
         ratios = self.importance or ("sequence" if mixture else "token")
-        low, high = CLIPS[ratios]
         return GrpoPlan(
             prompts=self.prompts_per_step,
             group_size=self.group_size,
             updates=self.updates_per_step,
             sampling=Sampling(self.max_completion_tokens, self.temperature),
-            objective=Objective(ratios, self.clip or low, self.clip_high or high, self.beta),
+            objective=Objective.of(ratios, self.clip, self.clip_high, self.beta),
             seed_parts=(ctx.seed, ctx.name),
             scale=self.scale,
             open_thinking=self.open_thinking,

@@ -12,6 +12,16 @@ from pipeline.data.corpus import Corpus
 from pipeline.data.rows import Stream
 from pipeline.moe.balancing import Balancing
 from pipeline.moe.families import FAMILIES
+from pipeline.training.schedule import Schedule
+from rewards.lazy import lazy
+
+with lazy:
+    from pipeline.models import pretrained
+    from pipeline.models.build import build
+    from pipeline.models.tokenizer import train_tokenizer
+    from pipeline.training.probe import trace_probe
+    from pipeline.training.supervised import Plan, Probe, train
+
 
 
 class Lesson(BaseModel):
@@ -67,13 +77,6 @@ class Pretrain(Stage):
         return self
 
     def run(self, ctx: Context) -> Metrics:
-        from pipeline.models import pretrained
-        from pipeline.models.build import build
-        from pipeline.models.tokenizer import train_tokenizer
-        from pipeline.training.probe import trace_probe
-        from pipeline.training.schedule import Schedule
-        from pipeline.training.supervised import Plan, Probe, train
-
         rng = random.Random(f"pretrain:{ctx.seed}")
         known = islice(self.corpus.documents(random.Random("vocabulary")), 20_000)
         tokenizer = train_tokenizer((f"{d.prompt or ''}\n{d.text}" for d in known), self.length)

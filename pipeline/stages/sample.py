@@ -7,9 +7,20 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
+from eval.engine import engine_for
+from eval.engine.types import Sampling
+from eval.problems import load
+from eval.protocol import Prompting
+from eval.rollouts import collect
 from pipeline.contract.fields import ArtifactType, ModelInput
 from pipeline.contract.stage import Asks, Context, Metrics, Stage
 from pipeline.stages.grpo import ProblemSets
+from rewards.lazy import lazy
+from rewards.rules import repetition
+
+with lazy:
+    from pipeline.models import pretrained
+
 
 if TYPE_CHECKING:
     from eval.rollouts import Rollout
@@ -47,13 +58,6 @@ class Sample(Stage):
         return [Asks(reference, self.problems_each, seed, "train") for reference in self.problems]
 
     def run(self, ctx: Context) -> Metrics:
-        from eval.engine import engine_for
-        from eval.engine.types import Sampling
-        from eval.problems import load
-        from eval.protocol import Prompting
-        from eval.rollouts import collect
-        from pipeline.models import pretrained
-
         model, tokenizer = pretrained.load(ctx.path(self.model))
         problems = [
             p for reference in self.problems for p in load(reference, self.problems_each, ctx.seed, base=self._folder)
@@ -95,8 +99,6 @@ class Sample(Stage):
         }
 
     def _reason_to_drop(self, rollout: "Rollout", kept: "list[Rollout]") -> str | None:
-        from rewards.rules import repetition
-
         row = rollout.row()
         if not rollout.verdict.correct:
             return str(rollout.verdict.label)

@@ -1,5 +1,6 @@
 """`sft`: supervised fine-tuning on prompts and completions: cold start, and the SFT after rejection sampling."""
 
+import random
 from typing import Any, ClassVar
 
 from pydantic import Field
@@ -7,8 +8,16 @@ from pydantic import Field
 from pipeline.contract.errors import StageError
 from pipeline.contract.fields import ArtifactType, DatasetInput, ModelInput
 from pipeline.contract.stage import Context, Metrics, Stage
+from pipeline.data.rows import Document, read_rows, rows
 from pipeline.models.lora import Lora
 from pipeline.moe.balancing import Balancing
+from pipeline.training.schedule import Schedule
+from rewards.lazy import lazy
+
+with lazy:
+    from pipeline.models import lora, pretrained
+    from pipeline.training.supervised import Plan, train
+
 
 
 class Training(Stage):
@@ -27,13 +36,6 @@ class Training(Stage):
     max_length: int = Field(default=4096, ge=8, description="longer rows are left out, and counted")
 
     def train(self, ctx: Context, model_reference: str, data_reference: str) -> Metrics:
-        import random
-
-        from pipeline.data.rows import Document, read_rows, rows
-        from pipeline.models import lora, pretrained
-        from pipeline.training.schedule import Schedule
-        from pipeline.training.supervised import Plan, train
-
         model, tokenizer = pretrained.load(ctx.path(model_reference))
         records = read_rows(ctx.path(data_reference))[: self.limit]
         encoded = rows(tokenizer, [Document(record["prompt"], record["completion"]) for record in records])

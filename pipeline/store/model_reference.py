@@ -1,8 +1,10 @@
 """What a person means by a model on the command line."""
 
+from difflib import get_close_matches
 from pathlib import Path
 
 from pipeline.contract.errors import CommandError
+from pipeline.store.run_folder import RunFolder
 
 
 def model_of(reference: str) -> tuple[Path | str, str]:
@@ -24,10 +26,6 @@ def model_of(reference: str) -> tuple[Path | str, str]:
 
 
 def _of_run(run: Path, stage: str) -> tuple[Path, str]:
-    from difflib import get_close_matches
-
-    from pipeline.store.run_folder import RunFolder
-
     artifacts = RunFolder(run).artifacts()
     if not artifacts:
         raise CommandError(f"{run} is no run with finished stages; retort status tells what there is")

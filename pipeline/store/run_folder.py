@@ -1,5 +1,6 @@
 """RUNS/RUN/: the resolved recipe, the ledger, links to the artifacts, the logs."""
 
+import json
 import os
 import time
 from collections.abc import Iterable, Mapping
@@ -47,8 +48,6 @@ class RunFolder:
 
     def recipe(self) -> dict[str, Any]:
         """recipe.json; empty where the run has none."""
-        import json
-
         file = self.path / "recipe.json"
         found: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
         return found

@@ -21,7 +21,18 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # until the search path comes
+import gc
+import json
+import math
+from fractions import Fraction
+
 from rewards.frames import DIED, HEADER, LATE, OK, read_frame, write_frame
+from rewards.lazy import lazy
+
+with lazy:
+    import sympy
+    from latex2sympy2_extended import latex2sympy
+
 
 MEMORY = 3 << 28
 """Bytes of address space that a child may have beyond what the imports took: below a gigabyte with them."""
@@ -46,9 +57,6 @@ POINTS = 4
 
 def read_scalar(text: str) -> "object":
     """A sympy expression. Raises ValueError for whatever is no scalar."""
-    import sympy
-    from latex2sympy2_extended import latex2sympy
-
     try:
         value = latex2sympy(text)
     except Exception as error:
@@ -60,9 +68,6 @@ def read_scalar(text: str) -> "object":
 
 def cut(number: "object", digits: int) -> set[int]:
     """The leading digits of a real number, cut off and rounded, as whole numbers with its sign."""
-    import math
-    from fractions import Fraction
-
     value = Fraction(str(number))
     places = digits - 1 - math.floor(math.log10(abs(value)))
     scaled = abs(value) * Fraction(10) ** places
@@ -96,8 +101,6 @@ def equal(left: str, right: str, digits: int) -> str:
 def is_real_within(side: "object", values: "dict[object, object]") -> bool:
     """Whether every root, power and logarithm in it is real there: the square of the root of -2 is a detour through
     what is not."""
-    import sympy
-
     parts = side.atoms(sympy.Pow, sympy.log)  # type: ignore[attr-defined]
     return not any(part.subs(values).evalf(15).is_real is False for part in parts)
 
@@ -105,8 +108,6 @@ def is_real_within(side: "object", values: "dict[object, object]") -> bool:
 def at_points(a: "object", b: "object", letters: "list[object]", digits: int, real: bool) -> str:
     """Compare two sides at points; with `real` only where both are real: ln(xy) is ln x + ln y wherever that is a real
     number."""
-    import sympy
-
     points = 0
     for attempt in range(POINTS * 3):
         # Fixed points that no answer is written for; positive ones first, where roots and logarithms are real.
@@ -139,8 +140,6 @@ def at_points(a: "object", b: "object", letters: "list[object]", digits: int, re
 
 def work(requests: int, answers: int) -> None:
     """The child: answers one request after another until it is killed, or nobody asks any more."""
-    import json
-
     used = 1 << 30
     with contextlib.suppress(OSError), open("/proc/self/statm") as file:  # Linux; elsewhere a guess
         used = int(file.read().split()[0]) * resource.getpagesize()
@@ -207,7 +206,6 @@ class Child:
 def main() -> None:
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     sys.path[:] = read_frame(0).decode().split("\0")
-    import gc
 
     # The first of anything is slow: have it behind us before the fork.
     equal("\\frac{1}{2}+\\sin ( x )^{2}", "\\sqrt { x }+\\log _ { 2 } ( 3 )", 0)

@@ -14,6 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from rewards.errors import RetortError
 from rewards.sandbox import wire
 from rewards.sandbox.frames import Ended, Frames, Late, TooMuch
 from rewards.sandbox.levels import Level, level_of
@@ -27,7 +28,7 @@ GRACE = 1.0
 _HERE = Path(__file__).parent
 
 
-class SandboxError(RuntimeError):
+class SandboxError(RetortError, RuntimeError):
     """No program can be run here, or not at the level that is asked for. One line."""
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from eval.audit import _certainly_differ, audit
-from eval.data_folder import VARIABLE
 from eval.problems import PROBLEMS, load
+from eval.problems.data_folder import VARIABLE
 from pipeline.commands import cli
 from rewards.types import Label, Problem
 

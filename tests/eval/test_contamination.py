@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eval.contamination import TestTexts, Text, text_of, words
-from eval.data_folder import VARIABLE
 from eval.problems import load
+from eval.problems.data_folder import VARIABLE
 
 QUESTION = (
     "Janet's ducks lay 16 eggs per day. She eats three for breakfast every morning and bakes muffins for her friends every day "

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eval.language_model import decode_completion
 from eval.prompts import (
     R1_ZERO,
     THINK,
-    decode_completion,
     encode_completion,
     encode_completions,
     encode_texts,

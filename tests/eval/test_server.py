@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from eval.answers import Unanswered, read_rows, rollouts
+from eval.answers import read_rows, rollouts
 from eval.engine.types import Sampling
+from eval.errors import ServerError, Unanswered
 from eval.protocol import Prompting, Protocol
-from eval.server import Server, ServerError
+from eval.server import Server
 from rewards.types import Problem
 
 PROBLEMS = [Problem(f"p{i}", f"What is {i} + 1?", str(i + 1), "math", "sums") for i in range(12)]

@@ -2,7 +2,8 @@
 
 import pytest
 
-from eval.problems import ProblemSetError, load
+from eval.errors import ProblemSetError
+from eval.problems import load
 from eval.shots import shots_of
 
 

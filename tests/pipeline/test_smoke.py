@@ -247,7 +247,7 @@ def test_eval_measures_a_model_of_the_run(run: Path, tmp_path: Path, capsys: pyt
 
 
 def test_eval_reads_the_real_gsm8k(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from eval.data_folder import data_folder
+    from eval.problems.data_folder import data_folder
 
     folder = data_folder()
     if folder is None or not (folder / "gsm8k_test.jsonl").is_file():

@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from typing import Protocol
 
-from eval.language_model import Tokenizer
-from eval.prompts import decode_completion
+from eval.language_model import Tokenizer, decode_completion
 from pipeline.disk.durable import JsonObject
 from rewards.background import Background
 from rewards.grade import grade

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from eval.data_folder import VARIABLE
-from eval.problems import ProblemSetError, load
+from eval.errors import ProblemSetError
+from eval.problems import load
+from eval.problems.data_folder import VARIABLE
 from rewards.grade import grade
 from rewards.types import Completion, Problem
 

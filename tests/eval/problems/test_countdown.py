@@ -2,7 +2,8 @@
 
 import pytest
 
-from eval.problems import ProblemSetError, load
+from eval.errors import ProblemSetError
+from eval.problems import load
 from eval.problems.countdown import countdown
 from eval.problems.split import split_of
 from rewards.countdown import evaluate, verify

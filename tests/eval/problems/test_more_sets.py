@@ -5,8 +5,9 @@ from fractions import Fraction
 
 import pytest
 
-from eval.data_folder import VARIABLE
-from eval.problems import ProblemSetError, load, own_rows, resolve, set_names
+from eval.errors import ProblemSetError
+from eval.problems import load, own_rows, resolve, set_names
+from eval.problems.data_folder import VARIABLE
 from pipeline.recipe.plugins import resolve_plug_in
 from rewards.grade import grade
 from rewards.registry import RegistryError

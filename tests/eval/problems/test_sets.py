@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from eval.data_folder import VARIABLE
-from eval.problems import PROBLEMS, ProblemSetError, load, resolve
+from eval.errors import ProblemSetError
+from eval.problems import PROBLEMS, load, resolve
+from eval.problems.data_folder import VARIABLE
 from rewards.registry import RegistryError
 
 GSM8K = [

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from eval.data_folder import VARIABLE
+from eval.problems.data_folder import VARIABLE
 from pipeline.bench import math
 from pipeline.commands import cli
 

@@ -1,4 +1,3 @@
-import json
 from pathlib import Path
 
 from hypothesis import given
@@ -7,6 +6,7 @@ from hypothesis import strategies as st
 from pipeline.disk.locks import Lock
 from pipeline.run import worker
 from pipeline.stage import Stage
+from tests.pipeline.run.test_job import a_job
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1), st.text(max_size=20), st.text(max_size=20))
@@ -18,9 +18,7 @@ def test_streams_of_different_stages_and_seeds_differ(seed: int, other: int, nam
 
 def test_a_worker_without_its_runner_does_nothing(tmp_path: Path) -> None:
     job = tmp_path / "job.json"
-    job.write_text(
-        json.dumps({"lock": str(tmp_path / "lock"), "token": "old", "events": str(tmp_path / "events.jsonl")})
-    )
+    a_job(tmp_path, token="old").write(job)
     with Lock(tmp_path / "lock", token="new"):
         assert worker.run_job(job) == 1
     assert worker.run_job(job) == 1

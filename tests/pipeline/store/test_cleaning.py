@@ -78,5 +78,5 @@ def test_clean_leaves_alone_what_is_being_made(run: RunFolder, capsys: pytest.Ca
     with Lock(unfinished / "zero-0123456789.lock"):
         assert cli.main(["clean", "--delete"]) == 0
     assert {path.name for path in unfinished.iterdir()} == {"zero-0123456789"}
-    assert cli.main(["clean", "--runs", "nowhere"]) == 1
+    assert cli.main(["clean", "--runs", "nowhere"]) == 2
     assert "nowhere: there is no such folder" in capsys.readouterr().err

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from eval.data_folder import VARIABLE, Source, data_folder, use_data_folder
-from eval.problems import ProblemSetError
+from eval.errors import ProblemSetError
+from eval.problems.data_folder import VARIABLE, Source, data_folder, use_data_folder
 
 SOURCE = Source("riddles", "nobody/riddles", ("train", "test"), ("question", "answer"))
 

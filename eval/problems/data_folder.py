@@ -3,13 +3,21 @@
 The files in the folder carry the columns of the hub's data sets, so one loader reads both.
 """
 
+import importlib.util
 import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eval.problems import ProblemSetError, require_split
+from eval.errors import ProblemSetError
+from eval.problems.split import require_split
+from rewards.lazy import lazy
+
+with lazy:
+    from datasets import load_dataset
+    from huggingface_hub import HfApi, constants, errors
+
 
 VARIABLE = "RETORT_DATA"
 Row = dict[str, Any]
@@ -73,10 +81,8 @@ class Source:
         hint = f"put {missing} into a folder and name it with --data or {VARIABLE}"
         if (folder := data_folder()) is not None:
             hint = f"{folder} does not hold {missing} either"
-        try:
-            from huggingface_hub import HfApi, constants, errors
-        except ImportError as error:
-            raise ProblemSetError(f"{self.repository} needs the package datasets, or {hint}") from error
+        if importlib.util.find_spec("datasets") is None:
+            raise ProblemSetError(f"{self.repository} needs the package datasets, or {hint}")
         if not constants.HF_HUB_OFFLINE:  # ask first: datasets itself retries for half a minute, noisily
             try:
                 HfApi().dataset_info(self.repository, timeout=10)
@@ -85,8 +91,6 @@ class Source:
                     f"the hub cannot be reached for {self.repository} ({_line(error)}); {hint}; "
                     "if it is in the hub's cache, set HF_HUB_OFFLINE=1"
                 ) from error
-        from datasets import load_dataset
-
         try:
             return [dict(row) for row in load_dataset(self.repository, self.config, split=self.hub_split or split)]
         except (OSError, ValueError) as error:

@@ -1,0 +1,20 @@
+"""Errors of evaluations, named for the boundary at which something went wrong; the root is
+`rewards.errors.RetortError`."""
+
+from typing import ClassVar
+
+from rewards.errors import RetortError
+
+
+class ProblemSetError(RetortError, ValueError):
+    """A problem set cannot be had: no such split, no such file, a broken row, no way to the hub. One line."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class ServerError(RetortError):
+    """The server refuses what it is asked, or the URL is none. One line; trying again would not help."""
+
+
+class Unanswered(RetortError):
+    """Some rollouts have no answer; the message says what came instead of the last one. Those that came are kept."""

@@ -1,0 +1,42 @@
+"""How times, counts and metrics are told to a person, in a display and in reports."""
+
+from collections.abc import Mapping
+
+
+def duration(seconds: float) -> str:
+    """`0.4s`, `38s`, `4m 05s`, `2h 07m`."""
+    if seconds < 9.95:
+        return f"{seconds:.1f}s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m {whole % 60:02d}s"
+    return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
+
+
+def time_left(done: float, total: float, seconds: float) -> str:
+    """`about 40s left`, from the pace so far; empty while there is no telling."""
+    if done <= 0 or total <= done or seconds < 1:
+        return ""
+    return f"about {duration(max(seconds * (total - done) / done, 10))} left"
+
+
+def amount(number: float) -> str:
+    """A count without a needless fraction: `1,200`, `0.5`."""
+    return f"{number:,.0f}" if number == int(number) else f"{number:,.1f}"
+
+
+def key_figures(metrics: Mapping[str, object], most: int = 5) -> str:
+    """`reward 0.71  accuracy 0.62`: the first few numbers and short texts."""
+    shown = [f"{key} {_figure(value)}" for key, value in metrics.items()
+             if isinstance(value, int | float | str) and len(str(value)) <= 40]
+    return "  ".join(shown[:most])
+
+
+def _figure(value: float | str) -> str:
+    if isinstance(value, str | bool):
+        return str(value)
+    if isinstance(value, int) or abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.2f}" if abs(value) >= 0.1 or value == 0 else f"{value:.2g}"
