@@ -56,18 +56,22 @@ def verify(problem: Problem, completion: Completion) -> Verdict:
         return Verdict(Label.WRONG, found.text[:200], f"a program of more than {LONGEST_PROGRAM} characters")
     try:
         finding = _finding(found.text, problem.answer)
-    except BadTests as error:
-        return Verdict(Label.UNGRADABLE, found.text, f"the tests cannot be used: {error}")
-    except (SandboxError, OSError) as error:
-        return Verdict(Label.UNGRADABLE, found.text, str(error))
-    except Late as error:
-        return Verdict(Label.WRONG, found.text, f"no answer within {error} s", share=0.0)
+    except (BadTests, SandboxError, OSError, Late) as error:
+        return _unfinished(found.text, error)
     label = Label.CORRECT if finding.passed == finding.tests else Label.WRONG
     reason = finding.reason or f"{finding.passed} of {finding.tests} tests passed"
     verdict = _remembered[key] = Verdict(label, found.text, reason, share=finding.passed / finding.tests)
     if len(_remembered) > REMEMBERED:
         _remembered.popitem(last=False)
     return verdict
+
+
+def _unfinished(text: str, error: Exception) -> Verdict:
+    """The verdict on a program whose tests did not run to their end."""
+    if isinstance(error, Late):
+        return Verdict(Label.WRONG, text, f"no answer within {error} s", share=0.0)
+    reason = f"the tests cannot be used: {error}" if isinstance(error, BadTests) else str(error)
+    return Verdict(Label.UNGRADABLE, text, reason)
 
 
 def _finding(text: str, answer: Any) -> Finding:

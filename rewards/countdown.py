@@ -47,7 +47,12 @@ def verify(problem: Problem, completion: Completion) -> Verdict:
         if found.where == "bare answer":
             return Verdict(Label.NO_ANSWER, None, "no expression is marked as the answer")
         return Verdict(Label.WRONG, text[:LONGEST_EXPRESSION], str(error))
-    beyond = Counter(used) - Counter(numbers)
+    return _verdict(text, value, Counter(used), Counter(numbers), target)
+
+
+def _verdict(text: str, value: Fraction, used: Counter[int], numbers: Counter[int], target: int) -> Verdict:
+    """The verdict on an expression `text` that has this value and uses these numbers."""
+    beyond = used - numbers
     if beyond:
         number = min(beyond)
         given = number in numbers

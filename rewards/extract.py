@@ -53,32 +53,13 @@ def extract_answer(completion: Completion) -> Extraction:
     _, remainder = split_thinking(completion)
     if remainder is None:
         return Extraction(None, "the thinking was never closed")
-    remainder = remainder.rstrip()
-    while mark := _END_OF_TEXT.search(remainder[-40:]):
-        remainder = remainder[: -len(mark.group())].rstrip()
+    remainder = _without_end_of_text(remainder)
     tagged = _last_tagged(remainder)
     if tagged is not None:
         if tagged.text is None:
             return tagged
         remainder = tagged.text
-    boxed = _last_box(remainder)
-    if boxed:
-        return boxed
-    hashes = _HASHES.findall(remainder)
-    if hashes:
-        text = hashes[-1].strip()
-        return Extraction(text, "####") if text else Extraction(None, "nothing follows the ####")
-    final = _final_line(remainder)
-    if final:
-        return final
-    if tagged is not None:
-        return tagged
-    bare = remainder.strip()
-    if not bare:
-        return Extraction(None, "empty answer")
-    if len(bare) > LONGEST_BARE_ANSWER:
-        return Extraction(None, "no answer is marked in a long text")
-    return Extraction(bare, "bare answer")
+    return _last_box(remainder) or _last_hashes(remainder) or _final_line(remainder) or tagged or _bare(remainder)
 
 
 def extract_code(completion: Completion) -> Extraction:
@@ -100,6 +81,14 @@ def extract_code(completion: Completion) -> Extraction:
     return Extraction(_BLANK_LINES.sub("", code).rstrip(), where)
 
 
+def _without_end_of_text(text: str) -> str:
+    """The text without tokens such as <|im_end|> behind it, which some tokenizers decode as text."""
+    text = text.rstrip()
+    while mark := _END_OF_TEXT.search(text[-40:]):
+        text = text[: -len(mark.group())].rstrip()
+    return text
+
+
 def _last_tagged(text: str) -> Extraction | None:
     """Content of the last <answer>..</answer>; None where no tag is written at all."""
     tags = list(_ANSWER_TAG.finditer(text))
@@ -109,6 +98,25 @@ def _last_tagged(text: str) -> Extraction | None:
         return Extraction(None, "the <answer> tags do not close")
     content = text[tags[-2].end() : tags[-1].start()].strip()
     return Extraction(content, "answer tag") if content else Extraction(None, "empty <answer>")
+
+
+def _last_hashes(text: str) -> Extraction | None:
+    """What stands behind the last ####, as in solutions of GSM8K; None where there is none."""
+    found = _HASHES.findall(text)
+    if not found:
+        return None
+    answer = found[-1].strip()
+    return Extraction(answer, "####") if answer else Extraction(None, "nothing follows the ####")
+
+
+def _bare(text: str) -> Extraction:
+    """The whole text as the answer, where it is short enough to be one."""
+    bare = text.strip()
+    if not bare:
+        return Extraction(None, "empty answer")
+    if len(bare) > LONGEST_BARE_ANSWER:
+        return Extraction(None, "no answer is marked in a long text")
+    return Extraction(bare, "bare answer")
 
 
 def _final_line(text: str) -> Extraction | None:

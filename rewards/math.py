@@ -69,21 +69,26 @@ def compare(gold: str, answer: str) -> Verdict:
     shown = answer if len(answer) <= 200 else answer[:197] + "..."
     plain_gold, plain = _plain(gold), _plain(answer)
     if plain_gold is not None and plain is not None:
-        if plain_gold == plain:
-            return Verdict(Label.CORRECT, shown, "equal")
-        return Verdict(Label.WRONG, shown, f"not equal to {gold if len(gold) <= 80 else gold[:77] + '...'}")
+        return Verdict(Label.CORRECT, shown, "equal") if plain_gold == plain else _different(gold, shown)
+    return _by_text(gold, answer, shown) or _by_meaning(gold, answer, shown)
+
+
+def _by_text(gold: str, answer: str, shown: str) -> Verdict | None:
+    """The verdict where the two texts alone tell it: one of them is too long or empty, or they are the same."""
     if len(gold) > LONGEST:
         return Verdict(Label.UNGRADABLE, shown, "the gold answer is too long to be one")
     if len(answer) > LONGEST:
         return Verdict(Label.WRONG, shown, f"more than {LONGEST} characters are no answer")
-    gold_text = clean(gold)
+    gold_text, answer_text = clean(gold), clean(answer)
     if not gold_text:
         return Verdict(Label.UNGRADABLE, shown, "the gold answer is empty")
-    answer_text = clean(answer)
     if not answer_text:
         return Verdict(Label.NO_ANSWER, None, "empty answer")
-    if answer_text == gold_text:
-        return Verdict(Label.CORRECT, shown, "the same text")
+    return Verdict(Label.CORRECT, shown, "the same text") if answer_text == gold_text else None
+
+
+def _by_meaning(gold: str, answer: str, shown: str) -> Verdict:
+    """The verdict on two texts that differ, by what they can be read as."""
     try:
         golds = _readings(gold)
     except TooLarge as error:
@@ -92,13 +97,18 @@ def compare(gold: str, answer: str) -> Verdict:
         answers = _readings(answer)
     except TooLarge as error:
         return Verdict(Label.WRONG, shown, f"too large to compute: {error}")
-    if not golds and respelled(gold_text) == respelled(answer_text):
+    if not golds and respelled(clean(gold)) == respelled(clean(answer)):
         return Verdict(Label.CORRECT, shown, "the same text")
     if not golds:
         # It can be compared as text alone, and as text it differs.
         return Verdict(Label.UNGRADABLE, shown, "the gold answer cannot be read")
     if not answers:
         return Verdict(Label.WRONG, shown, "the answer cannot be read as mathematics")
+    return _of_readings(golds, answers, gold, shown)
+
+
+def _of_readings(golds: tuple[Answer, ...], answers: tuple[Answer, ...], gold: str, shown: str) -> Verdict:
+    """CORRECT where any two readings agree; UNGRADABLE where none do and one pair could not be compared."""
     undecided = ""
     for g in golds:
         for a in answers:
@@ -107,8 +117,10 @@ def compare(gold: str, answer: str) -> Verdict:
                     return Verdict(Label.CORRECT, shown, "equal")
             except (_Undecided, Unsupported, TooLarge) as error:
                 undecided = str(error) or "not decided"
-    if undecided:
-        return Verdict(Label.UNGRADABLE, shown, undecided)
+    return Verdict(Label.UNGRADABLE, shown, undecided) if undecided else _different(gold, shown)
+
+
+def _different(gold: str, shown: str) -> Verdict:
     return Verdict(Label.WRONG, shown, f"not equal to {gold if len(gold) <= 80 else gold[:77] + '...'}")
 
 
@@ -123,45 +135,42 @@ def _plain(text: str) -> tuple[bool, str, str] | None:
 
 def agree(gold: Answer, given: Answer) -> bool:
     """Whether two read answers are the same."""
-    if isinstance(gold, Number) and isinstance(given, Number):
-        return _numbers_agree(gold, given)
-    if isinstance(gold, Group) and isinstance(given, Group):
-        return _groups_agree(gold, given) or _regions_agree(gold, given)
-    if isinstance(gold, Number) and isinstance(given, Group):
-        return _says_once(given, lambda item: _numbers_agree(gold, item))
-    if isinstance(gold, Group) and isinstance(given, Number):
-        return _says_once(gold, lambda item: _numbers_agree(item, given))
-    if isinstance(gold, Words) and isinstance(given, Words):
-        return gold.text == given.text
-    if isinstance(gold, Matrix) and isinstance(given, Matrix):
-        shapes = [[len(row) for row in side.rows] for side in (gold, given)]
-        pairs = zip(gold.rows, given.rows, strict=False)
-        return shapes[0] == shapes[1] and all(agree(g, a) for r, s in pairs for g, a in zip(r, s, strict=True))
-    if isinstance(gold, Equation) and isinstance(given, Equation):
-        return gold.relation == given.relation and proportional(
-            gold.difference, given.difference, positive=gold.relation != "="
-        )
-    if isinstance(gold, Clock) or isinstance(given, Clock):
-        return _clocks_agree(gold, given)
-    if isinstance(gold, Region) or isinstance(given, Region):
-        return _regions_agree(gold, given)
-    return False
+    match gold, given:
+        case Number(), Number():
+            same = _numbers_agree(gold, given)
+        case Group(), Group():
+            same = _groups_agree(gold, given) or _regions_agree(gold, given)
+        case Number(), Group():
+            same = _says_once(given, lambda item: _numbers_agree(gold, item))
+        case Group(), Number():
+            same = _says_once(gold, lambda item: _numbers_agree(item, given))
+        case Words(), Words():
+            same = gold.text == given.text
+        case Matrix(), Matrix():
+            same = _matrices_agree(gold, given)
+        case Equation(), Equation():
+            positive = gold.relation != "="  # an inequality turns around when it is multiplied with a negative number
+            same = gold.relation == given.relation and proportional(gold.difference, given.difference, positive=positive)
+        case (Clock(), _) | (_, Clock()):
+            same = _clocks_agree(gold, given)
+        case (Region(), _) | (_, Region()):
+            same = _regions_agree(gold, given)
+        case _:
+            same = False
+    return same
+
+
+def _matrices_agree(gold: Matrix, given: Matrix) -> bool:
+    shapes = [[len(row) for row in side.rows] for side in (gold, given)]
+    pairs = zip(gold.rows, given.rows, strict=False)
+    return shapes[0] == shapes[1] and all(agree(g, a) for r, s in pairs for g, a in zip(r, s, strict=True))
 
 
 def _numbers_agree(gold: Number, given: Number) -> bool:
-    if gold.name and given.name and gold.name != given.name:
+    if not _may_agree(gold, given):
         return False
-    if gold.unit and given.unit and gold.unit != given.unit:
-        return False
-    if gold.percent != given.percent and (gold.unit or given.unit):
-        return False  # 5% is no $5
-    if given.unit.startswith("base ") and gold.unit != given.unit:
-        return False  # 40 to the base 9 is not 40
     if gold.value is None or given.value is None:
-        if gold.percent == given.percent and squeezed(gold.text) == squeezed(given.text):
-            return True
-        digits = decimal_digits(gold.digits, given.digits)
-        return not gold.percent and not given.percent and _ask(_latex(gold), _latex(given), digits)
+        return _unread_numbers_agree(gold, given)
     if gold.percent != given.percent and _reads_as_points(given if gold.percent else gold):
         # 5 for 500% is a confusion of 5%, not the number 5; 50 for a gold of 50% is meant, 50% for 50 is not.
         return gold.percent and equal(multiply(gold.value, rational(100)), gold.digits, given.value, given.digits)
@@ -169,6 +178,25 @@ def _numbers_agree(gold: Number, given: Number) -> bool:
         return True
     hundredfold = multiply(gold.value, rational(100)) if gold.percent and not given.percent else None
     return hundredfold is not None and equal(hundredfold, gold.digits, given.value, given.digits)
+
+
+def _may_agree(gold: Number, given: Number) -> bool:
+    """Whether names, units, percent signs and bases leave it open that two numbers are the same."""
+    if gold.name and given.name and gold.name != given.name:
+        return False
+    if gold.unit and given.unit and gold.unit != given.unit:
+        return False
+    if gold.percent != given.percent and (gold.unit or given.unit):
+        return False  # 5% is no $5
+    return not given.unit.startswith("base ") or gold.unit == given.unit  # 40 to the base 9 is not 40
+
+
+def _unread_numbers_agree(gold: Number, given: Number) -> bool:
+    """Whether two numbers agree of which the exact path cannot read one: the same text, or equal to the oracle."""
+    if gold.percent == given.percent and squeezed(gold.text) == squeezed(given.text):
+        return True
+    digits = decimal_digits(gold.digits, given.digits)
+    return not gold.percent and not given.percent and _ask(_latex(gold), _latex(given), digits)
 
 
 def _reads_as_points(number: Number) -> bool:
@@ -218,8 +246,8 @@ def _regions_agree(gold: Answer, given: Answer) -> bool:
     if a is None or b is None or len(a.spans) != len(b.spans) or (a.name and b.name and a.name != b.name):
         return False
     return all(
-        s.closed == t.closed and same(s.low, t.low) and same(s.high, t.high) for s,
-        t in zip(a.spans, b.spans, strict=True)
+        s.closed == t.closed and same(s.low, t.low) and same(s.high, t.high)
+        for s, t in zip(a.spans, b.spans, strict=True)
     )
 
 

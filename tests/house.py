@@ -27,8 +27,7 @@ MOST_PARAMETERS = 8
 MOST_ANYS = 80
 
 BARE_PROCESSES = (
-    "rewards/sandbox/zygote.py", "rewards/sandbox/child.py", "rewards/oracle.py", "rewards/row_process.py",
-    "eval/gym_scorer.py", "pipeline/run/zygote.py",
+    "rewards/gym_scorer.py", "rewards/row_process.py", "pipeline/run/zygote.py",
 )
 """Scripts of child processes, which set their path or their limits before they import what they run."""
 

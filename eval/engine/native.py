@@ -92,8 +92,8 @@ class _Batch:
         self.decoder = Decoder(engine.model, self.recorder)
         self.stopping = Stopping(sampling.stop, engine.decode) if sampling.stop else None
         self.waiting = deque(
-            Row(r, i, request.prompt, seed) for r, request in enumerate(requests) for i,
-            seed in enumerate(request.seeds)
+            Row(r, i, request.prompt, seed) for r, request in enumerate(requests)
+            for i, seed in enumerate(request.seeds)
         )
         self.most = max(len(request.prompt) for request in requests) + sampling.max_tokens
         self.live: list[Row] = []

@@ -26,8 +26,8 @@ class Projection:
         self.bias: Tensor | None = None
         if any(bias is not None for bias in biases):
             self.bias = torch.cat([
-                weight.new_zeros(len(weight)) if bias is None else bias for weight,
-                bias in zip(weights, biases, strict=True)
+                weight.new_zeros(len(weight)) if bias is None else bias
+                for weight, bias in zip(weights, biases, strict=True)
             ])
 
     @classmethod

@@ -85,8 +85,8 @@ def _layer(layer: dict[str, Any]) -> str:
     told, repeats = layer["token_decides"], layer["repeats"]
     width = max(map(len, layer["load"]))
     loads = [
-        f"    {domain:<{width}}  {' '.join(f'{value:5.2f}' for value in load)}" for domain,
-        load in layer["load"].items()
+        f"    {domain:<{width}}  {' '.join(f'{value:5.2f}' for value in load)}"
+        for domain, load in layer["load"].items()
     ]
     return "\n".join([
         f"layer {layer['layer']}, {layer['top_k']} of {layer['experts']} experts a token",

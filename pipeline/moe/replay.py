@@ -26,8 +26,8 @@ class Replay:
         # since `differing` was last asked: all, and those with other experts than replayed
         self.tokens = self.others = 0
         self._handles = [
-            handle for place,
-            router in enumerate(self.routers) for handle in router.reroute(self._replay(place, router))
+            handle
+            for place, router in enumerate(self.routers) for handle in router.reroute(self._replay(place, router))
         ]
 
     @property

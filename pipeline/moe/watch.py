@@ -65,8 +65,8 @@ class Watch:
             "moe/dropped": self.dropped / max(1.0, self.choices),
             "moe/loss": self.loss,
             "moe/load": {
-                str(layer): [round(share, 3) for share in row] for layer,
-                row in zip(self.layers, relative.tolist(), strict=True)
+                str(layer): [round(share, 3) for share in row]
+                for layer, row in zip(self.layers, relative.tolist(), strict=True)
             },
         }
 

@@ -155,6 +155,11 @@ def _scalar(node: ScalarNode) -> str | int | float | bool | None:
         return None
     if text in _TRUE or text in _FALSE:
         return text in _TRUE
+    number = _number(text)
+    return text if number is None else number
+
+
+def _number(text: str) -> int | float | None:
     if _INT.fullmatch(text):
         return int(text)
     if _OCTAL.fullmatch(text) or _HEX.fullmatch(text):
@@ -163,6 +168,4 @@ def _scalar(node: ScalarNode) -> str | int | float | bool | None:
         return float(text)
     if _INFINITY.fullmatch(text):
         return float(text.replace(".", ""))
-    if text in _NAN:
-        return float("nan")
-    return text
+    return float("nan") if text in _NAN else None

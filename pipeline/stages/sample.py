@@ -99,6 +99,16 @@ class Sample(Stage):
         }
 
     def _reason_to_drop(self, rollout: "Rollout", kept: "list[Rollout]") -> str | None:
+        """Why a rollout is not kept beside those of its problem that are; None where it is."""
+        fault = self._fault(rollout)
+        if fault:
+            return fault
+        if any(other.completion.text == rollout.completion.text for other in kept):
+            return "duplicate"
+        return "enough of this problem" if len(kept) >= self.keep_each else None
+
+    def _fault(self, rollout: "Rollout") -> str | None:
+        """What is wrong with a rollout by itself."""
         row = rollout.row()
         if not rollout.verdict.correct:
             return str(rollout.verdict.label)
@@ -108,8 +118,4 @@ class Sample(Stage):
             return "unreadable"
         if self.repetition is not None and repetition(rollout.problem, rollout.completion) < -self.repetition:
             return "repetitive"
-        if any(other.completion.text == rollout.completion.text for other in kept):
-            return "duplicate"
-        if len(kept) >= self.keep_each:
-            return "enough of this problem"
         return None

@@ -94,6 +94,7 @@ _SAID = {
     **{word: str(value) for value, word in enumerate(_COUNTING.split())},
 }
 """What some say in words and others write."""
+_CLOCK = re.compile(r"(\d+)\s*(?::|\\text\{to\}|to)\s*(\d+)\s*(?:\\text\{(.*)\}|([AaPp]\.?[Mm]\.?))?")
 _EXCEPT = re.compile(r"([a-z]) *≠([^≠]+)")
 _SPOKEN = re.compile(r"(?=.*[^\W\d_]{3})[\w\s.,'’:-]+")
 
@@ -121,42 +122,48 @@ def readings(answer: str) -> list[Answer]:
 
 
 def _read(text: str) -> Iterator[Answer]:
+    marked = _marked(text)
+    if marked is not None:
+        yield marked
+    else:
+        yield from _related(_exact(text) if "≈" in text else text)
+
+
+def _marked(text: str) -> Answer | None:
+    """An answer that a sign of its own marks as a matrix, an exception, an inequality, words or a choice."""
     matrix = _MATRIX.match(re.sub(r"^[A-Z] ?= ?", "", text))
     if matrix:
-        yield _matrix(matrix)
-        return
+        return _matrix(matrix)
     if excluded := _EXCEPT.fullmatch(text):
-        yield Region(tuple(except_for(parse(excluded[2]))), excluded[1])
-        return
+        return Region(tuple(except_for(parse(excluded[2]))), excluded[1])
     if "≠" in text and (_RELATION.search(text) or text.count("≠") > 1):
-        yield _bounded(text)
-        return
+        return _bounded(text)
     if "…" in text or "≠" in text or "→" in text:
-        yield Words(squeezed(text))
-        return
+        return Words(squeezed(text))
     if choice := _OPTION.fullmatch(text) or _CHOICE.fullmatch(text):
-        yield number(next(filter(None, choice.groups())))
-        return
-    if "≈" in text:
-        text = _exact(text)
+        return number(next(filter(None, choice.groups())))
+    return None
+
+
+def _related(text: str) -> Iterator[Answer]:
+    """An answer that is taken apart at a union, a relation, a comma or an equals sign, or else is whole."""
     assigned = _ASSIGNED.match(text)
     if "∪" in text or "∖" in text:
         yield union([interval(part) for part in split(assigned[2] if assigned and "∈" in text else text, "∪")])
-        return
-    if _RELATION.search(text):
+    elif _RELATION.search(text):
         yield _bounded(text)
-        return
-    parts = [part for piece in re.split(r"\s+(?:or|and)\s+", text) for part in split(piece, ",;") if part.strip()]
-    if len(parts) > 1:
+    elif len(parts := _parts(text)) > 1:
         yield _several(parts)
-        return
-    if assigned and ("∈" in text or "=" in text or ":" in text):
+    elif assigned and ("∈" in text or "=" in text or ":" in text):
         yield from _assigned(text, assigned)
-        return
-    if "=" in text:
+    elif "=" in text:
         yield _equation(text)
-        return
-    yield from _lone(_whole(text))
+    else:
+        yield from _lone(_whole(text))
+
+
+def _parts(text: str) -> list[str]:
+    return [part for piece in re.split(r"\s+(?:or|and)\s+", text) for part in split(piece, ",;") if part.strip()]
 
 
 def _exact(text: str) -> str:
@@ -191,36 +198,39 @@ def _whole(text: str) -> Iterator[Answer]:
         raise Malformed("an empty place")
     if text == "∅":
         yield Group("{", ())
-        return
-    if text in REALS:
+    elif text in REALS:
         yield union([interval(text)])
-        return
-    if text[0] in CLOSING and end_of_bracket(text) == len(text):
-        inner = [part.strip() for part in split(text[1:-1], ",;")]
-        if text[0] == "⦃" or len(inner) > 1 or text[0] == "[":
-            if text[0] == "⦃" and inner == [""]:
-                yield Group("{", ())
-                return
-            if not all(inner):
-                raise Malformed("an empty place")
-            kind = {"⦃": "{", "(": "(", "[": "["}[text[0]]
-            yield Group(kind, tuple(_item(part) for part in inner))
-            return
-    if re.fullmatch(r"[(\[].*[,;].*[)\]]", text):
+    elif (bracketed := _bracketed(text)) is not None:
+        yield bracketed
+    elif re.fullmatch(r"[(\[].*[,;].*[)\]]", text):
         yield union([interval(text)])
-        return
-    if "±" in text:
+    elif "±" in text:
         signs = [text.replace("±", sign) for sign in "+-"]
         yield Group("", tuple(number(sign.lstrip("+ ")) for sign in signs))
-        return
-    clock = re.fullmatch(r"(\d+)\s*(?::|\\text\{to\}|to)\s*(\d+)\s*(?:\\text\{(.*)\}|([AaPp]\.?[Mm]\.?))?", text)
-    if clock:
+    elif clock := _CLOCK.fullmatch(text):
         unit = (clock[3] or clock[4] or "").casefold().replace(".", "").replace(" ", "")
         yield Clock(int(clock[1]), clock[2], unit)
-        return
-    if ":" in text:
+    elif ":" in text:
         yield _ratio(split(text, ":"))
-        return
+    else:
+        yield from _words_or_number(text)
+
+
+def _bracketed(text: str) -> Group | None:
+    """A tuple, a set or a list; None where the brackets hold one thing, or are no pair."""
+    if text[0] not in CLOSING or end_of_bracket(text) != len(text):
+        return None
+    inner = [part.strip() for part in split(text[1:-1], ",;")]
+    if text[0] not in "⦃[" and len(inner) == 1:
+        return None
+    if text[0] == "⦃" and inner == [""]:
+        return Group("{", ())
+    if not all(inner):
+        raise Malformed("an empty place")
+    return Group({"⦃": "{", "(": "(", "[": "["}[text[0]], tuple(_item(part) for part in inner))
+
+
+def _words_or_number(text: str) -> Iterator[Answer]:
     words = re.sub(r"\\text\s*\{([^{}]*)\}", r" \1 ", text).strip(" ()\"'")
     if WORDS.fullmatch(words) and ("\\text" in text or len(words) > 2 or words.casefold() == "no"):
         yield Words(squeezed(words))

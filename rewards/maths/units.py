@@ -62,11 +62,8 @@ def split_unit(text: str) -> tuple[str, str, Fraction | int, bool]:
     percent = _PERCENT.match(text)
     if percent:
         return percent[1], unit, 1, True
-    if text.endswith("°") and not re.search(r"\\(?:sin|cos|tan|cot|sec|csc)", text):
-        return text[:-1].strip(), "degree", 1, False
-    marked = re.fullmatch(r"(.*\S)\s*°\s*\\text\s*\{\s*([CF])\s*\}|(.*\S)\s*°\s*([CF])", text)
-    if marked:
-        return (marked[1] or marked[3]), "degree " + (marked[2] or marked[4]), 1, False
+    if (degrees := _degrees(text)) is not None:
+        return *degrees, 1, False
     marked = _MARKED.match(text)
     if marked:
         words = re.sub(r"\\text\s*\{([^{}]*)\}", r"\1 ", marked[2])
@@ -75,6 +72,14 @@ def split_unit(text: str) -> tuple[str, str, Fraction | int, bool]:
     if plain and _is_unit(plain[3], spaced=bool(plain[2]), number=plain[1]):
         return _scaled(plain[1].strip(), plain[3], unit)
     return text, unit, 1, False
+
+
+def _degrees(text: str) -> tuple[str, str] | None:
+    """(scalar, "degree", "degree C" or "degree F"); None where the text is no number of degrees."""
+    if text.endswith("°") and not re.search(r"\\(?:sin|cos|tan|cot|sec|csc)", text):
+        return text[:-1].strip(), "degree"
+    marked = re.fullmatch(r"(.*\S)\s*°\s*\\text\s*\{\s*([CF])\s*\}|(.*\S)\s*°\s*([CF])", text)
+    return ((marked[1] or marked[3]), "degree " + (marked[2] or marked[4])) if marked else None
 
 
 def _is_unit(words: str, *, spaced: bool, number: str) -> bool:

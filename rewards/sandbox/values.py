@@ -12,6 +12,9 @@ from collections.abc import Callable
 _quoted = json.encoder.encode_basestring_ascii
 
 _TYPES = {kind.__name__: kind for kind in (int, float, str, bool, complex, bytes, list, tuple, dict, set, frozenset)}
+_COLLECTIONS: dict[str, Callable[[list[object]], object]] = {
+    "list": list, "tuple": tuple, "set": set, "frozenset": frozenset,
+}
 
 DEEPEST = 60
 """Levels of nesting; deeper values are refused, as are values that hold themselves."""
@@ -24,17 +27,9 @@ def encoded(value: object, keep: Callable[[object], int] | None = None, depth: i
     TypeError. Raises ValueError where it is nested too deeply. Written out by hand: in a fresh child json.dumps costs
     more than the program.
     """
-    if value is None:
-        return "null"
-    if value is True or value is False:
-        return "true" if value else "false"
-    if isinstance(value, int):
-        number = int(value)
-        return int.__repr__(number) if -(1 << 63) <= number < 1 << 63 else f'["int","{number:x}"]'
-    if isinstance(value, float):
-        return f'["float","{float.hex(value)}"]'
-    if isinstance(value, str):
-        return _quoted(str.__str__(value))
+    scalar = _encoded_scalar(value)
+    if scalar is not None:
+        return scalar
     if depth > DEEPEST:
         raise ValueError("the value is nested too deeply")
     if isinstance(value, complex):
@@ -48,12 +43,24 @@ def encoded(value: object, keep: Callable[[object], int] | None = None, depth: i
         if isinstance(value, plain):
             parts = ["," + encoded(item, keep, depth + 1) for item in plain.__iter__(value)]  # type: ignore[arg-type]
             return f'["{plain.__name__}"{"".join(parts)}]'
-    if keep is not None:
-        for name, kind in _TYPES.items():
-            if value is kind:
-                return f'["type","{name}"]'
-        return f'["object",{keep(value)}]'
-    raise TypeError(f"a value of type {type(value).__name__} is not plain data")
+    if keep is None:
+        raise TypeError(f"a value of type {type(value).__name__} is not plain data")
+    name = next((name for name, kind in _TYPES.items() if value is kind), None)
+    return f'["object",{keep(value)}]' if name is None else f'["type","{name}"]'
+
+
+def _encoded_scalar(value: object) -> str | None:
+    """JSON text of a value that holds no others; None for what may."""
+    if value is None:
+        return "null"
+    if value is True or value is False:
+        return "true" if value else "false"
+    if isinstance(value, int):
+        number = int(value)
+        return int.__repr__(number) if -(1 << 63) <= number < 1 << 63 else f'["int","{number:x}"]'
+    if isinstance(value, float):
+        return f'["float","{float.hex(value)}"]'
+    return _quoted(str.__str__(value)) if isinstance(value, str) else None
 
 
 def decoded(value: object, known: Callable[[int], object] | None = None, most_keys: int | None = None) -> object:
@@ -71,29 +78,28 @@ def decoded(value: object, known: Callable[[int], object] | None = None, most_ke
     if most_keys is not None and tag in ("dict", "set", "frozenset") and len(rest) > most_keys:
         raise ValueError("more keys than there may be")
     match tag:
-        case "int":
-            return int(rest[0], 16)
-        case "float":
-            return float.fromhex(rest[0])
-        case "complex":
-            return complex(float.fromhex(rest[0]), float.fromhex(rest[1]))
-        case "bytes":
-            return bytes.fromhex(rest[0])
+        case "int" | "float" | "complex" | "bytes":
+            return _decoded_scalar(tag, rest)
         case "dict":
             return {_hashable(decoded(k, known, most_keys)): decoded(v, known, most_keys) for k, v in rest}
-        case "list":
-            return [decoded(v, known, most_keys) for v in rest]
-        case "tuple":
-            return tuple(decoded(v, known, most_keys) for v in rest)
-        case "set":
-            return {_hashable(decoded(v, known, most_keys)) for v in rest}
-        case "frozenset":
-            return frozenset(_hashable(decoded(v, known, most_keys)) for v in rest)
+        case "list" | "tuple" | "set" | "frozenset":
+            return _COLLECTIONS[tag]([decoded(v, known, most_keys) for v in rest])
         case "object" if known is not None and type(rest[0]) is int:
             return known(rest[0])
         case "type" if known is not None:
             return _TYPES[rest[0]]
     raise ValueError("an unknown tag")
+
+
+def _decoded_scalar(tag: str, written: list[str]) -> object:
+    match tag:
+        case "int":
+            return int(written[0], 16)
+        case "float":
+            return float.fromhex(written[0])
+        case "complex":
+            return complex(float.fromhex(written[0]), float.fromhex(written[1]))
+    return bytes.fromhex(written[0])
 
 
 def _hashable(value: object) -> object:

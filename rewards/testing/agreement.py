@@ -14,23 +14,29 @@ def agrees(expected: Any, actual: Any) -> bool:
     and infinity with the same infinity alone.
     """
     if isinstance(expected, float) and not isinstance(actual, bool) and isinstance(actual, int | float):
-        if math.isnan(expected) or math.isinf(expected):
-            return isinstance(actual, float) and (repr(expected) == repr(actual))
-        try:
-            return abs(actual - expected) <= RELATIVE_TOLERANCE * abs(expected)
-        except OverflowError:
-            return False
+        return _near(expected, actual)
     if isinstance(expected, list | tuple):
-        if not isinstance(actual, list | tuple) or len(expected) != len(actual):
-            return False
-        return all(agrees(e, a) for e, a in zip(expected, actual, strict=True))
+        return isinstance(actual, list | tuple) and len(expected) == len(actual) and all(map(agrees, expected, actual))
     if type(expected) is not type(actual):
         return False
     if isinstance(expected, dict):
-        # 1 and True are one key to Python, so types are part of the key here.
-        given = {(type(k), k): v for k, v in actual.items()}
-        wanted = {(type(k), k): v for k, v in expected.items()}
-        return wanted.keys() == given.keys() and all(agrees(v, given[k]) for k, v in wanted.items())
+        return _dicts_agree(expected, actual)
     if isinstance(expected, set | frozenset):
         return {(type(v), v) for v in expected} == {(type(v), v) for v in actual}
     return bool(expected == actual)
+
+
+def _near(expected: float, actual: float) -> bool:
+    if math.isnan(expected) or math.isinf(expected):
+        return isinstance(actual, float) and (repr(expected) == repr(actual))
+    try:
+        return abs(actual - expected) <= RELATIVE_TOLERANCE * abs(expected)
+    except OverflowError:  # an integer that no float can hold is far from every float
+        return False
+
+
+def _dicts_agree(expected: dict[Any, Any], actual: dict[Any, Any]) -> bool:
+    # 1 and True are one key to Python, so types are part of the key here.
+    given = {(type(k), k): v for k, v in actual.items()}
+    wanted = {(type(k), k): v for k, v in expected.items()}
+    return wanted.keys() == given.keys() and all(agrees(v, given[k]) for k, v in wanted.items())

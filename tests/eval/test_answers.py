@@ -89,8 +89,8 @@ def test_at_temperature_zero_neither_batch_nor_engine_nor_order_matters(model: t
     engines = {"large": NativeEngine(weights, tokenizer.eos_token_id), "small": NativeEngine(weights, tokenizer.eos_token_id, rows=3),
                "plain": PlainEngine(weights, tokenizer.eos_token_id, tokenizer.pad_token_id)}
     found = {
-        name: rollouts(local(model, engine, 0.0, 1), PROBLEMS, 1, tmp_path / f"{name}.jsonl") for name,
-        engine in engines.items()
+        name: rollouts(local(model, engine, 0.0, 1), PROBLEMS, 1, tmp_path / f"{name}.jsonl")
+        for name, engine in engines.items()
     }
     turned: list[Problem] = PROBLEMS[::-1]
     found["turned"] = rollouts(local(model, None, 0.0, 1), turned, 1, tmp_path / "turned.jsonl")[::-1]

@@ -17,8 +17,8 @@ from eval.metrics import Estimate
 def rows(correct, rollouts):
     """Rows of problems p0, p1, ... of which so many rollouts were correct."""
     return [
-        {"problem": f"p{i}", "verdict": "correct" if j < c else "wrong"} for i,
-        c in enumerate(correct) for j in range(rollouts)
+        {"problem": f"p{i}", "verdict": "correct" if j < c else "wrong"}
+        for i, c in enumerate(correct) for j in range(rollouts)
     ]
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.commands import grade as command
-from pipeline.contract.errors import UserError
 from rewards.dump import grade_dump
+from rewards.errors import RetortError
 
 LINES = [
     json.dumps({"verifier": "math", "answer": "5", "completion": "<think>5</think><answer>5</answer>", "mine": 1}),
@@ -77,5 +77,5 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     command.configure(parser)
     assert command.main(parser.parse_args([str(file), "--jobs", "2"])) == 0
     assert len(capsys.readouterr().out.splitlines()) == 3
-    with pytest.raises(UserError, match="there is no file"):
+    with pytest.raises(RetortError, match="there is no file"):
         command.main(parser.parse_args([str(tmp_path / "none.jsonl")]))

@@ -39,8 +39,8 @@ def test_adapters_are_trained_alone_saved_and_merged(tiny: Tiny, context: Contex
         assert any(".experts." in name for name in trained) == (family not in ("qwen3", "dbrx"))
         assert not any(".gate." in name or ".router." in name or "head" in name for name in trained)
         layers = [
-            name for name,
-            module in model.named_modules() if isinstance(module, torch.nn.Linear) and ".lora_" not in name
+            name
+            for name, module in model.named_modules() if isinstance(module, torch.nn.Linear) and ".lora_" not in name
         ]
         assert {
             name.removesuffix(".base_layer") for name in layers if ".base_layer" not in name

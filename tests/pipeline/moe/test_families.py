@@ -50,8 +50,8 @@ def moved_routers(folder: Path, start: Any) -> bool:
     model = pretrained.load(folder)[0]
     pairs = zip(routers(model), routers(start), strict=True)
     return all(
-        not torch.equal(a, b) for one, other in pairs for a,
-        b in zip(one.module.parameters(), other.module.parameters(), strict=True)
+        not torch.equal(a, b) for one, other in pairs
+        for a, b in zip(one.module.parameters(), other.module.parameters(), strict=True)
     )
 
 

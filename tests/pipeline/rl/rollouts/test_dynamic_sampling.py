@@ -28,8 +28,8 @@ def rewards_where(teaches: Sequence[bool]) -> Any:
     def rewards(rows: Sequence[Visit], sampled: Sequence[Sampled]) -> list[float | None]:
         assert [one.ids[0] for one in sampled] == [int(row.problem) for row in rows]
         return [
-            float(place % SIZE) if teaches[int(row.problem)] else (None, 1.0)[int(row.problem) % 2] for place,
-            row in enumerate(rows)
+            float(place % SIZE) if teaches[int(row.problem)] else (None, 1.0)[int(row.problem) % 2]
+            for place, row in enumerate(rows)
         ]
     return rewards
 
