@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from eval.engine.types import Engine
 from eval.prompts import encode_prompts
 from eval.protocol import Protocol as How
-from eval.rollouts import Rollout, roll_out, write_rows
+from eval.rollouts import Draws, Rollout, roll_out, write_rows
 from rewards.types import Completion, Problem
 
 Row = dict[str, Any]
@@ -53,8 +53,8 @@ class Local:
             block = problems[start : start + size]
             if all((problem.id, i) in have for problem in block for i in range(n)):
                 continue
-            yield roll_out(self.engine, self.tokenizer, block, self.how.sampling, n=n, context=self.context,
-                           seed_parts=(self.how.seed, "eval"), prompting=self.how.prompting)
+            draws = Draws(n, self.how.sampling, (self.how.seed, "eval"), self.how.prompting, self.context)
+            yield roll_out(self.engine, self.tokenizer, block, draws)
 
 
 def rollouts(

@@ -1,15 +1,15 @@
 """Rollouts: problems asked n times, sampled, graded. Evaluation counts them, rejection sampling filters them."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from eval.budget import sample_within
 from eval.engine.types import Engine, Request, Sampled, Sampling, rollout_seed
-from eval.language_model import decode_completion
+from eval.language_model import Tokenizer, decode_completion
 from eval.pieces import Pieces
 from eval.prompts import THINK, encode_prompts
 from eval.protocol import Prompting
@@ -47,6 +47,22 @@ class Rollout:
         }
 
 
+@dataclass(frozen=True)
+class Draws:
+    """How the rollouts of problems are drawn.
+
+    n           rollouts of each problem
+    seed_parts  what the draws of a rollout come from besides its problem and its index
+    context     tokens that prompt and completion may have together; None where there is no limit
+    """
+
+    n: int
+    sampling: Sampling
+    seed_parts: tuple[str | int, ...]
+    prompting: Prompting = field(default_factory=Prompting)
+    context: int | None = None
+
+
 PIECE_TOKENS = 2**17
 """Most completion tokens of a piece: what a stopped evaluation can lose."""
 
@@ -56,25 +72,21 @@ PIECE_ROLLOUTS = 256
 
 def collect(
     engine: Engine,
-    tokenizer: Any,
+    tokenizer: Tokenizer,
     problems: Sequence[Problem],
-    sampling: Sampling,
+    draws: Draws,
     *,
-    n: int,
-    seed_parts: Iterable[str | int],
-    prompting: Prompting = Prompting(),  # noqa: B008  (it is frozen)
-    context: int | None = None,
     progress: Callable[[int, int], None] | None = None,
     pieces: Pieces | None = None,
     name: str = "rollouts",
 ) -> list[Rollout]:
-    """`n` graded rollouts of every problem, in order, as `roll_out` makes them.
+    """`draws.n` graded rollouts of every problem, in order, as `roll_out` makes them.
 
     Work goes piece by piece, whether they are kept or not, since the last bits of a sum depend on what is in a batch:
     with `pieces`, those of `name` that are there already are taken from there.
     """
-    size = max(1, max(PIECE_ROLLOUTS, PIECE_TOKENS // sampling.max_tokens) // n)
-    parts = tuple(seed_parts)
+    n = draws.n
+    size = max(1, max(PIECE_ROLLOUTS, PIECE_TOKENS // draws.sampling.max_tokens) // n)
     found: list[Rollout] = []
 
     def tell(done: int, _of: int) -> None:
@@ -85,10 +97,7 @@ def collect(
         piece = problems[first : first + size]
         graded = pieces.get(f"{name}-{number:05d}") if pieces else None
         if graded is None:
-            new = roll_out(
-                engine, tokenizer, piece, sampling, n=n, seed_parts=parts, prompting=prompting, context=context,
-                progress=tell
-            )
+            new = roll_out(engine, tokenizer, piece, draws, tell)
             if pieces:
                 pieces.put(f"{name}-{number:05d}", [(one.completion, one.verdict) for one in new])
         else:
@@ -101,20 +110,15 @@ def collect(
 
 def roll_out(
     engine: Engine,
-    tokenizer: Any,
+    tokenizer: Tokenizer,
     problems: Sequence[Problem],
-    sampling: Sampling,
-    *,
-    n: int,
-    seed_parts: Iterable[str | int],
-    prompting: Prompting = Prompting(),  # noqa: B008
-    context: int | None = None,
+    draws: Draws,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Rollout]:
-    """`n` rollouts of every problem, in order, each graded while others are still written.
+    """`draws.n` rollouts of every problem, in order, each graded while others are still written.
 
-    The draws of a rollout come from (`seed_parts`, problem, index) alone. Prompts that leave no room in `context`
-    tokens are answered with an unfinished empty completion, which counts as truncated.
+    What is drawn depends on (`seed_parts`, problem, index) alone. Prompts that leave no room in `context` tokens are
+    answered with an unfinished empty completion, which counts as truncated.
     """
     with Background() as background:
         verdicts: dict[tuple[int, int], Future[Verdict]] = {}
@@ -122,8 +126,7 @@ def roll_out(
         def written(place: int, index: int, completion: Completion) -> None:
             verdicts[place, index] = background.submit(grade, problems[place], completion)
 
-        groups = complete(engine, tokenizer, problems, sampling, n=n, seed_parts=seed_parts, prompting=prompting, context=context,
-                          progress=progress, written=written)
+        groups = complete(engine, tokenizer, problems, draws, progress, written)
         return [
             Rollout(problems[place], index, completion, verdicts[place, index].result())
             for place, group in enumerate(groups) for index, completion in enumerate(group)
@@ -132,25 +135,21 @@ def roll_out(
 
 def complete(
     engine: Engine,
-    tokenizer: Any,
+    tokenizer: Tokenizer,
     problems: Sequence[Problem],
-    sampling: Sampling,
-    *,
-    n: int,
-    seed_parts: Iterable[str | int],
-    prompting: Prompting = Prompting(),  # noqa: B008
-    context: int | None = None,
+    draws: Draws,
     progress: Callable[[int, int], None] | None = None,
     written: Callable[[int, int, Completion], None] = lambda *_: None,
 ) -> list[list[Completion]]:
-    """`n` completions of every problem, as `roll_out` grades them. `written` hears of each as soon as it is there."""
-    parts = tuple(seed_parts)
+    """`draws.n` completions of every problem, as `roll_out` grades them. `written` hears of each as soon as it is
+    there, with the places of its problem and of the completion among those of the problem."""
+    n, prompting = draws.n, draws.prompting
     prompts = encode_prompts(tokenizer, [problem.prompt for problem in problems], prompting)
-    fitting = [place for place, prompt in enumerate(prompts) if context is None or len(prompt) < context]
+    room = draws.context
+    fitting = [place for place, prompt in enumerate(prompts) if room is None or len(prompt) < room]
     requests = [
-        Request(
-            prompts[place], [rollout_seed(*parts, problems[place].id, index) for index in range(n)]
-        ) for place in fitting
+        Request(prompts[place], [rollout_seed(*draws.seed_parts, problems[place].id, index) for index in range(n)])
+        for place in fitting
     ]
     found = [[Completion("", finished=False)] * n for _ in problems]
     before = THINK if prompting.open_thinking else ""
@@ -163,7 +162,7 @@ def complete(
     for place in set(range(len(problems))).difference(fitting):
         for index in range(n):
             written(place, index, found[place][index])
-    sampling = replace(sampling, stop=prompting.stop)
+    sampling = replace(draws.sampling, stop=prompting.stop)
     if prompting.thinking_budget is None:
         engine.sample(requests, sampling, progress, done)
     else:
@@ -171,7 +170,7 @@ def complete(
     return found
 
 
-def _completion(tokenizer: Any, one: Sampled, before: str, stop: Sequence[str]) -> Completion:
+def _completion(tokenizer: Tokenizer, one: Sampled, before: str, stop: Sequence[str]) -> Completion:
     text, ended = cut(decode_completion(tokenizer, one.ids), stop)
     return Completion(before + text, one.finished or ended, len(one.ids))
 

@@ -10,7 +10,7 @@ from eval.engine.types import Sampling
 from eval.problems import load
 from eval.prompts import render
 from eval.protocol import Prompting
-from eval.rollouts import collect
+from eval.rollouts import Draws, collect
 from pipeline.models import pretrained
 from rewards.grade import grade
 from rewards.types import Completion, Problem
@@ -66,8 +66,8 @@ def styles(out: Path) -> None:
 
 def greedy(out: Path, model: Any, tokenizer: Any, name: str, problems: list[Problem], prompting: Prompting) -> None:
     """Our completions at temperature 0, beside the prompts for the harness."""
-    rollouts = collect(engine_for(model, tokenizer), tokenizer, problems, Sampling(MOST_TOKENS, 0.0), n=1, seed_parts=(0,),
-                       prompting=prompting)
+    draws = Draws(1, Sampling(MOST_TOKENS, 0.0), (0,), prompting)
+    rollouts = collect(engine_for(model, tokenizer), tokenizer, problems, draws)
     prompts = render(tokenizer, [problem.prompt for problem in problems], prompting.template)
     with (out / f"{name}.jsonl").open("w") as file:
         for one, prompt in zip(rollouts, prompts, strict=True):

@@ -10,7 +10,7 @@ from eval.engine.types import Sampling
 from eval.problems import load, set_names
 from eval.prompts import encode_prompts, template_of
 from eval.protocol import Prompting, Protocol
-from eval.rollouts import collect, rollouts_file, write_rows
+from eval.rollouts import Draws, collect, rollouts_file, write_rows
 from eval.shots import shots_of
 from pipeline.contract.fields import ArtifactType, ModelInput, ReportInput
 from pipeline.contract.stage import Asks, Context, Metrics, Stage
@@ -96,18 +96,10 @@ class Evaluate(Stage):
 
             problems = load(problem_set, self.problems_each, seed=0, base=self._folder)
             protocol = self._protocol(problem_set, tokenizer, ctx.seed)
+            seed_parts, room = (ctx.seed, "evaluate", label), pretrained.context_length(model)
+            draws = Draws(self.rollouts, protocol.sampling, seed_parts, protocol.prompting, room)
             rollouts = collect(
-                engine,
-                tokenizer,
-                problems,
-                protocol.sampling,
-                n=self.rollouts,
-                seed_parts=(ctx.seed, "evaluate", label),
-                prompting=protocol.prompting,
-                context=pretrained.context_length(model),
-                progress=progress,
-                pieces=pieces,
-                name=f"{label}-{name}",
+                engine, tokenizer, problems, draws, progress=progress, pieces=pieces, name=f"{label}-{name}"
             )
             rows = [rollout.row() for rollout in rollouts]
             write_rows(ctx.out / rollouts_file(label, name), rows)

@@ -26,7 +26,7 @@ with lazy:
     from eval.language_model import LanguageModel, Tokenizer
     from eval.problems import load
     from eval.protocol import Prompting
-    from eval.rollouts import collect
+    from eval.rollouts import Draws, collect
     from pipeline.models import lora, pretrained
     from pipeline.moe.balance import Balance
     from pipeline.rl.objective import Objective
@@ -223,15 +223,9 @@ class Grpo(Stage):
         if not self.gate:
             return {}
         asked = problems[:32]
-        rollouts = collect(
-            engine_for(model, tokenizer),
-            tokenizer,
-            asked,
-            Sampling(self.max_completion_tokens, self.temperature),
-            n=self.gate,
-            seed_parts=(ctx.seed, ctx.name, "gate"),
-            prompting=Prompting(open_thinking=self.open_thinking),
-        )
+        sampling = Sampling(self.max_completion_tokens, self.temperature)
+        draws = Draws(self.gate, sampling, (ctx.seed, ctx.name, "gate"), Prompting(open_thinking=self.open_thinking))
+        rollouts = collect(engine_for(model, tokenizer), tokenizer, asked, draws)
         solved = {rollout.problem.id for rollout in rollouts if rollout.verdict.correct}
         once = len(solved) / len(asked)
         mean = sum(rollout.verdict.correct for rollout in rollouts) / len(rollouts)

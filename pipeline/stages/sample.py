@@ -11,7 +11,7 @@ from eval.engine import engine_for
 from eval.engine.types import Sampling
 from eval.problems import load
 from eval.protocol import Prompting
-from eval.rollouts import collect
+from eval.rollouts import Draws, collect
 from pipeline.contract.fields import ArtifactType, ModelInput
 from pipeline.contract.stage import Asks, Context, Metrics, Stage
 from pipeline.stages.grpo import ProblemSets
@@ -23,7 +23,7 @@ with lazy:
 
 
 if TYPE_CHECKING:
-    from eval.rollouts import Rollout
+    from eval.rollouts import Draws, Rollout
 
 
 class Sample(Stage):
@@ -62,17 +62,11 @@ class Sample(Stage):
         problems = [
             p for reference in self.problems for p in load(reference, self.problems_each, ctx.seed, base=self._folder)
         ]
-        rollouts = collect(
-            engine_for(model, tokenizer),
-            tokenizer,
-            problems,
-            Sampling(self.max_completion_tokens, self.temperature, self.top_p, self.top_k, self.min_p),
-            n=self.rollouts,
-            seed_parts=(ctx.seed, ctx.name),
-            prompting=Prompting(open_thinking=self.open_thinking),
-            progress=ctx.progress,
-            pieces=ctx.checkpoints.pieces(),
-        )
+        sampling = Sampling(self.max_completion_tokens, self.temperature, self.top_p, self.top_k, self.min_p)
+        draws = Draws(self.rollouts, sampling, (ctx.seed, ctx.name), Prompting(open_thinking=self.open_thinking))
+        engine = engine_for(model, tokenizer)
+        pieces = ctx.checkpoints.pieces()
+        rollouts = collect(engine, tokenizer, problems, draws, progress=ctx.progress, pieces=pieces)
         dropped: Counter[str] = Counter()
         kept: dict[str, list[Rollout]] = {}
         for rollout in rollouts:

@@ -9,7 +9,7 @@ from eval.engine import engine_for
 from eval.engine.types import Sampling
 from eval.problems import load
 from eval.protocol import Prompting
-from eval.rollouts import complete, cut
+from eval.rollouts import Draws, complete, cut
 from pipeline.models.tokenizer import train_tokenizer
 from rewards.types import Completion
 
@@ -25,7 +25,7 @@ def ask(tiny: Callable[..., Any]) -> Ask:
 
     def run(budget: int | None, longest: int = 24, opened: bool = True) -> list[Completion]:
         prompting = Prompting(open_thinking=opened, thinking_budget=budget)
-        groups = complete(engine, tokenizer, problems, Sampling(longest), n=2, seed_parts=(0, "t"), prompting=prompting)
+        groups = complete(engine, tokenizer, problems, Draws(2, Sampling(longest), (0, "t"), prompting))
         return [one for group in groups for one in group]
 
     return run

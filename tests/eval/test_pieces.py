@@ -13,7 +13,7 @@ from eval.engine import engine_for
 from eval.engine.types import Engine, Request, Sampled, Sampling
 from eval.pieces import Pieces
 from eval.problems import load
-from eval.rollouts import collect
+from eval.rollouts import Draws, collect
 from pipeline.models.tokenizer import train_tokenizer
 from rewards.types import Completion, Label, Verdict
 
@@ -48,7 +48,7 @@ def ask(engine: Engine, pieces: Pieces | None, seen: list[tuple[int, int]] | Non
         if seen is not None:
             seen.append((done, total))
 
-    return collect(engine, TOKENIZER, PROBLEMS, Sampling(16), n=2, seed_parts=(0,), progress=tell, pieces=pieces)
+    return collect(engine, TOKENIZER, PROBLEMS, Draws(2, Sampling(16), (0,)), progress=tell, pieces=pieces)
 
 
 def untimed(found: list[rollouts.Rollout]) -> list[tuple[Any, ...]]:

@@ -11,7 +11,7 @@ from eval.engine import engine_for
 from eval.engine.types import Sampling
 from eval.problems import load
 from eval.protocol import Prompting
-from eval.rollouts import Rollout, collect, write_rows
+from eval.rollouts import Draws, Rollout, collect, write_rows
 from pipeline.models.tokenizer import train_tokenizer
 from rewards.grade import grade
 from rewards.types import Label
@@ -28,8 +28,8 @@ def ask(tiny: Callable[..., Any]) -> Ask:
     engine = engine_for(model, tokenizer)
 
     def run(count: int = 6, **changed: Any) -> list[Rollout]:
-        options = {"n": 3, "seed_parts": (0, "test"), **changed}
-        return collect(engine, tokenizer, problems[:count], Sampling(24), **options)
+        draws = Draws(**{"n": 3, "sampling": Sampling(24), "seed_parts": (0, "test"), **changed})
+        return collect(engine, tokenizer, problems[:count], draws)
 
     return run
 
