@@ -39,10 +39,10 @@ def draw(
         scores = logits.float() if temperature == 1 else logits.float() / temperature
         logprobs = torch.log_softmax(scores, dim=-1)
         if 0 < top_k < logits.shape[-1]:
-            # of scores, not of log-probabilities: two that differ may round to the same one
+            # By scores and not by log-probabilities, here and below: two that differ may round to the same one.
             logprobs = _only(logprobs, scores >= scores.topk(top_k, dim=-1).values[:, -1:])
         if top_p < 1:
-            logprobs = _nucleus(logprobs, top_p)
+            logprobs = _nucleus(logprobs, scores, top_p)
         if min_p > 0:
             logprobs = _only(logprobs, logprobs >= logprobs.amax(dim=-1, keepdim=True) + math.log(min_p))
         cumulative = logprobs.exp().cumsum(dim=-1)
@@ -57,9 +57,10 @@ def _only(logprobs: Tensor, kept: Tensor) -> Tensor:
     return torch.log_softmax(logprobs.masked_fill(~kept, -torch.inf), dim=-1)
 
 
-def _nucleus(logprobs: Tensor, top_p: float) -> Tensor:
-    """The distribution over the fewest likeliest tokens whose probabilities reach `top_p`, [rows, vocabulary]."""
-    ordered, order = logprobs.sort(dim=-1, descending=True, stable=True)
+def _nucleus(logprobs: Tensor, scores: Tensor, top_p: float) -> Tensor:
+    """The distribution over the fewest likeliest tokens whose probabilities reach `top_p`; all [rows, vocabulary]."""
+    order = scores.argsort(dim=-1, descending=True, stable=True)
+    ordered = logprobs.gather(-1, order)
     before = ordered.exp().cumsum(dim=-1) - ordered.exp()
     ordered = ordered.masked_fill(before >= top_p, -torch.inf)
     kept = torch.empty_like(logprobs).scatter_(-1, order, ordered)

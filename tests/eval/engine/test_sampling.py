@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import torch
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from transformers import (
     LogitsProcessor,
@@ -119,6 +119,7 @@ def test_a_stream_is_the_same_numbers(seed: int, count: int) -> None:
     st.sampled_from([0, 1, 2, 5, 100]),
     st.sampled_from([0.0, 0.05, 0.3, 1.0]),
 )
+@example([0.25, -1e-12, 0.0], 0.5, 0.5, 0, 0.0)  # two that differ by less than log-probabilities tell
 def test_what_is_left_to_draw_is_what_transformers_leaves(
     values: list[float], temperature: float, top_p: float, top_k: int, min_p: float
 ) -> None:
