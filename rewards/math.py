@@ -150,7 +150,9 @@ def agree(gold: Answer, given: Answer) -> bool:
             same = _matrices_agree(gold, given)
         case Equation(), Equation():
             positive = gold.relation != "="  # an inequality turns around when it is multiplied with a negative number
-            same = gold.relation == given.relation and proportional(gold.difference, given.difference, positive=positive)
+            same = gold.relation == given.relation and proportional(
+                gold.difference, given.difference, positive=positive
+            )
         case (Clock(), _) | (_, Clock()):
             same = _clocks_agree(gold, given)
         case (Region(), _) | (_, Region()):

@@ -95,8 +95,8 @@ def _packages(module: str) -> list[str]:
 
 
 def upward(root: Path) -> list[str]:
-    """Imports of a floor, or of a room of pipeline/, from one above it. Of pipeline/ `stage.py` alone is in no room, and
-    only re-exports for plug-ins; `recipes` are data that pipeline reads."""
+    """Imports of a floor, or of a room of pipeline/, from one above it. Of pipeline/ `stage.py` alone is in no room,
+    and only re-exports for plug-ins; `recipes` are data that pipeline reads."""
     wrong = []
     for file in sources(root):
         of = _level(name_of(root, file))

@@ -1,4 +1,5 @@
-"""The house keeps its order: floors and rooms, no circle, nothing heavy where a command starts, nothing too long to read.
+"""The house keeps its order: floors and rooms, no circle, nothing heavy where a command starts, nothing too long to
+read.
 
 The rules are in house.py. Each is applied to the source tree and to a small tree in which it is broken on purpose.
 """
@@ -152,8 +153,8 @@ def test_an_import_in_a_function_is_found(tmp_path: Path) -> None:
 def test_any_is_found_and_asked_for_a_reason(tmp_path: Path) -> None:
     uses = "def f(x: Any, y: 'str', *z: \"dict[str, Any]\") -> 'None':\n    \"\"\"Any text.\"\"\"\n"
     root = planted(
-        tmp_path, pipeline__disk__a=f"from typing import Any, Literal\n{uses}", eval__b=f"from typing import Any\n{uses}",
-        pipeline__disk__c=f"from typing import Any  # JSON\n{uses}",
+        tmp_path, pipeline__disk__a=f"from typing import Any, Literal\n{uses}",
+        eval__b=f"from typing import Any\n{uses}", pipeline__disk__c=f"from typing import Any  # JSON\n{uses}",
     )
     assert house.anys(root) == [f"pipeline/disk/{name}.py:2" for name in "aacc"]
     assert house.anys_without_reason(root) == ["pipeline/disk/a.py:1"]
@@ -164,5 +165,6 @@ def test_what_is_heavy_is_found(tmp_path: Path) -> None:
     root = planted(tmp_path, rewards__a=lazy, pipeline__stages__b=lazy, pipeline__stages__c="from sympy import S",
                    pipeline__rl__d="import torch", eval__problems__e="class C:\n    import numpy.linalg")
     assert heavy(root) == [
-        "eval/problems/e.py:2 imports numpy.linalg", "pipeline/stages/c.py:1 imports sympy", "rewards/a.py:2 imports torch",
+        "eval/problems/e.py:2 imports numpy.linalg", "pipeline/stages/c.py:1 imports sympy",
+        "rewards/a.py:2 imports torch",
     ]

@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from datasets import Dataset
@@ -22,6 +21,7 @@ from torch import nn
 from pipeline.bench import rollouts
 from pipeline.bench import train as training
 from pipeline.data.rows import Collator
+from pipeline.disk.durable import JsonObject
 from pipeline.moe.balance import Balance
 from pipeline.training.optimizer import Muon
 from pipeline.training.schedule import Schedule
@@ -93,7 +93,7 @@ class _Supervised:
         )
         self.steps = 0
 
-    def step(self, batch: dict[str, Any]) -> float:
+    def step(self, batch: JsonObject) -> float:
         began = time.process_time()
         self.trainer.compute_loss(self.model, batch).backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -108,7 +108,7 @@ class _Supervised:
         return time.process_time() - began
 
 
-def _batch(seed: int, size: int) -> dict[str, Any]:
+def _batch(seed: int, size: int) -> JsonObject:
     generator = torch.Generator().manual_seed(seed)
     rows = [
         torch.randint(

@@ -21,14 +21,15 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, LogitsProcessor, LogitsProcessorList
 
 from eval.engine.native import NativeEngine, Row
 from eval.engine.types import Request, Sampled, Sampling
+from eval.language_model import LanguageModel
+from pipeline.disk.durable import JsonObject
 
 ROUNDS = 5
 GROUP = 8
@@ -38,7 +39,7 @@ PROMPTS = (48, 80)
 EOS, PAD = 1, 0
 NEVER, NOW = -1e4, 1e4
 
-_COMMON: dict[str, Any] = {
+_COMMON: JsonObject = {
     "vocab_size": 4096, "hidden_size": 256, "num_hidden_layers": 4, "num_attention_heads": 8,
     "max_position_embeddings": 1024, "pad_token_id": PAD, "bos_token_id": 2, "eos_token_id": EOS,
     "tie_word_embeddings": True, "initializer_range": 0.05,
@@ -61,7 +62,7 @@ _DENSE = {**_COMMON, "model_type": "qwen3", "num_key_value_heads": 2, "head_dim"
 class Case:
     """A model, how many rollouts, and whether they are all equally long."""
 
-    architecture: dict[str, Any]
+    architecture: JsonObject
     rollouts: int
     uniform: bool = False
 
@@ -101,7 +102,7 @@ class Ends:
 class DrivenEngine(NativeEngine):
     """The engine, with its rollouts driven to their ends. Rollout i is the i-th in the order asked."""
 
-    def __init__(self, model: Any, ends: Ends, experts: Sequence[Any] = ()) -> None:
+    def __init__(self, model: LanguageModel, ends: Ends, experts: Sequence[nn.Module] = ()) -> None:
         super().__init__(model, EOS, experts=experts)
         self.ends = ends
 
@@ -143,7 +144,7 @@ def requests(count: int, vocabulary: int, seed: int) -> list[Request]:
     return asked
 
 
-def build(architecture: dict[str, Any]) -> Any:
+def build(architecture: JsonObject) -> LanguageModel:
     """A random model in eval mode, at the settings `generate` is fastest with."""
     fields = dict(architecture)
     torch.manual_seed(0)
@@ -151,17 +152,18 @@ def build(architecture: dict[str, Any]) -> Any:
     model = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa").eval()
     if "experts" in "".join(name for name, _ in model.named_parameters()):
         model.set_experts_implementation("grouped_mm")
-    return model
+    made: LanguageModel = model
+    return made
 
 
 @torch.no_grad()
-def generate(model: Any, asked: Sequence[Request], ends: Ends) -> int:
+def generate(model: LanguageModel, asked: Sequence[Request], ends: Ends) -> int:
     """`model.generate` on all rollouts in one batch; the number of completion tokens it wrote."""
     prompts = [list(request.prompt) for request in asked for _ in request.seeds]
     longest = max(map(len, prompts))
     ids = torch.tensor([[PAD] * (longest - len(p)) + p for p in prompts])
     mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts])
-    written = model.generate(
+    written = model.generate(  # type: ignore[attr-defined]
         ids, attention_mask=mask, do_sample=True, temperature=1.0, top_k=0, top_p=1.0,
         max_new_tokens=ends.table.shape[1], use_cache=True, eos_token_id=EOS, pad_token_id=PAD,
         logits_processor=LogitsProcessorList([DrivenProcessor(ends)]),
@@ -171,7 +173,9 @@ def generate(model: Any, asked: Sequence[Request], ends: Ends) -> int:
 
 
 @torch.no_grad()
-def logprob_error(model: Any, asked: Sequence[Request], ends: Ends, drawn: Sequence[Sequence[Sampled]]) -> float:
+def logprob_error(
+    model: LanguageModel, asked: Sequence[Request], ends: Ends, drawn: Sequence[Sequence[Sampled]]
+) -> float:
     """Largest difference of a recorded log-probability to one full forward of its rollout, without any cache."""
     worst, rollout = 0.0, 0
     for request, group in zip(asked, drawn, strict=True):
@@ -191,17 +195,17 @@ def peak(size: int = 2048) -> float:
     return max(2 * size**3 / seconds(lambda: one @ one) for _ in range(8))
 
 
-def operations(model: Any, asked: Sequence[Request], ends: Ends) -> float:
+def operations(model: LanguageModel, asked: Sequence[Request], ends: Ends) -> float:
     """Floating point operations that the rollouts need at least: each weight in use twice a token, scores and mixed
     values."""
     config = model.config.to_dict()
     used = 0.0  # weights of the layers that a token meets
-    for parameter in model.model.layers.parameters():
+    for parameter in model.model.layers.parameters():  # type: ignore[attr-defined]
         if parameter.dim() == 3:  # experts, their number first
             used += parameter[0].numel() * config["num_experts_per_tok"]
         elif parameter.dim() == 2:
             used += parameter.numel()
-    head, heads = model.lm_head.weight.numel(), config["num_attention_heads"]
+    head, heads = model.get_output_embeddings().weight.numel(), config["num_attention_heads"]  # type: ignore[operator]
     if config.get("kv_lora_rank"):
         a_pair = heads * 2 * (2 * config["kv_lora_rank"] + config["qk_rope_head_dim"])
     else:
@@ -245,7 +249,7 @@ def measure(case: Case, rounds: int = ROUNDS, tell: Callable[[str], None] = lamb
                     statistics.median(share), error)
 
 
-def _warm_up(model: Any) -> None:
+def _warm_up(model: LanguageModel) -> None:
     asked, ends = requests(GROUP, model.config.vocab_size, seed=0), Ends([4] * GROUP)
     DrivenEngine(model, ends).sample(asked, Sampling(4))
     generate(model, asked, ends)

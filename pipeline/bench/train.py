@@ -13,7 +13,6 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from datasets import Dataset
@@ -31,6 +30,7 @@ from eval.engine.types import Sampling
 from eval.language_model import LanguageModel
 from pipeline.bench import rollouts
 from pipeline.data.rows import Collator
+from pipeline.disk.durable import JsonObject
 from pipeline.moe.balance import Balance
 from pipeline.moe.balancing import Balancing
 from pipeline.rl.objective import Objective
@@ -149,7 +149,7 @@ def _trls(
     return trainer
 
 
-_COMMON: dict[str, Any] = {  # of TrainingArguments and of GRPOConfig, whose types no checker knows
+_COMMON: JsonObject = {  # of TrainingArguments and of GRPOConfig, whose types no checker knows
     "max_steps": UPDATES, "learning_rate": 1e-4, "save_strategy": "no", "report_to": [], "disable_tqdm": True,
     "logging_strategy": "no", "use_cpu": True, "bf16": False, "gradient_checkpointing": False,
     "gradient_accumulation_steps": 1,
@@ -164,7 +164,7 @@ def sft_seconds(number: int, ours: bool) -> float:
     rows = [torch.randint(3, len(words), (max(2, length),), generator=generator).tolist() for length in lengths]
     plan = Plan(STEPS, BATCH, 1e-4, 1e-4, Schedule(STEPS))
     with tempfile.TemporaryDirectory() as folder:
-        options: dict[str, Any] = {"model": model, "args": config(Path(folder), plan, 0), "processing_class": words}
+        options: JsonObject = {"model": model, "args": config(Path(folder), plan, 0), "processing_class": words}
         if ours:
             weighted = Dataset.from_list([{"input_ids": ids, "weights": [1.0] * len(ids)} for ids in rows])
             trainer = WeightedTrainer(**options, train_dataset=weighted, data_collator=Collator(rollouts.PAD),

@@ -1,11 +1,10 @@
 """`retort ask`: one question to a model of a run, with its thinking and its answer."""
 
 import argparse
-from typing import Any
 
 from eval.engine import engine_for
 from eval.engine.types import Request, Sampling, rollout_seed
-from eval.language_model import decode_completion
+from eval.language_model import Tokenizer, decode_completion
 from eval.prompts import encode_text
 from pipeline.contract.errors import CommandError, StageError
 from pipeline.store.model_reference import model_of
@@ -50,7 +49,7 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-def unknown_words(tokenizer: Any, text: str) -> list[str]:
+def unknown_words(tokenizer: Tokenizer, text: str) -> list[str]:
     """What of a text the tokenizer has no token for, in order; nothing where it spells unknown words out."""
     if tokenizer.unk_token_id is None:
         return []

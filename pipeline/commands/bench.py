@@ -4,14 +4,15 @@ import argparse
 import json
 import statistics
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any  # each benchmark has a dataclass of its own for what it measured
 
 from eval.errors import ProblemSetError
 from eval.problems.data_folder import use_data_folder
 from pipeline.bench import code, math, start
 from pipeline.contract.errors import CommandError, RunError
+from pipeline.disk.durable import JsonMapping
 from rewards.lazy import lazy
 from rewards.sandbox.levels import Level
 from rewards.sandbox.processes import SandboxError
@@ -152,7 +153,7 @@ def _start(args: argparse.Namespace) -> int:
     ))
 
 
-def _show(args: argparse.Namespace, found: Mapping[str, Any], title: str, line: Callable[[Any], str]) -> int:
+def _show(args: argparse.Namespace, found: JsonMapping, title: str, line: Callable[[Any], str]) -> int:
     """What was measured, by name: as JSON, or a line each under a title."""
     if args.json:
         print(json.dumps({args.what: {name: vars(one) for name, one in found.items()}}, indent=2))

@@ -4,9 +4,10 @@ import argparse
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipeline.contract.errors import CommandError
+from pipeline.disk.durable import JsonObject
 from pipeline.results.rollout_files import measured
 from rewards.lazy import lazy
 
@@ -29,7 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    found: dict[str, Any] = {}
+    found: JsonObject = {}
     texts = []
     for one, other in _pairs(args.a, args.b, measured(args.a), measured(args.b)):
         rows_a, rows_b = one.rows(), other.rows()
@@ -65,13 +66,15 @@ def _pairs(a: str, b: str, ours: "list[Measured]", theirs: "list[Measured]") -> 
     return list(pairs.values())
 
 
-def _as_dict(comparison: "Comparison", rows_a: list[Any], rows_b: list[Any], differs: list[str]) -> dict[str, Any]:
+def _as_dict(
+    comparison: "Comparison", rows_a: list[JsonObject], rows_b: list[JsonObject], differs: list[str]
+) -> JsonObject:
     beside = [{key: reduce(rows).get(key) for key in ("rollouts", "truncated", "ungradable", "mean_length")}
               for rows in (rows_a, rows_b)]
     return {**asdict(comparison), "a_beside": beside[0], "b_beside": beside[1], "measured_differently": differs}
 
 
-def as_text(problems: str, a: str, b: str, found: "Comparison", more: dict[str, Any]) -> str:
+def as_text(problems: str, a: str, b: str, found: "Comparison", more: JsonObject) -> str:
     """The comparison on one problem set, for a person."""
     width = max(len(a), len(b))
     lines = [f"{problems}: {found.n} problems"]

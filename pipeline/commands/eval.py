@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from eval.answers import Local
 from eval.engine import engine_for
@@ -18,6 +18,7 @@ from eval.server import Server
 from eval.shots import shots_of
 from eval.suites import SUITES
 from pipeline.contract.errors import CommandError, StageError
+from pipeline.disk.durable import JsonObject
 from pipeline.recipe.complaints import did_you_mean
 from pipeline.store.model_reference import model_of
 from rewards.lazy import lazy
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from eval.suites import Suite
     from pipeline.results.measure import Asked, Measured
 
-_DEFAULTS: dict[str, Any] = {
+_DEFAULTS: JsonObject = {
     "rollouts": 1, "temperature": 1.0, "top_p": 1.0, "top_k": 0, "min_p": 0.0, "max_tokens": 64
 }
 FOLDER = Path("evals")
@@ -133,7 +134,7 @@ def _settle(args: argparse.Namespace) -> "Suite | None":
     return suite
 
 
-def _sets(args: argparse.Namespace, suite: "Suite | None") -> dict[str, Any]:
+def _sets(args: argparse.Namespace, suite: "Suite | None") -> JsonObject:
     try:
         if args.data is not None:
             use_data_folder(args.data)
@@ -143,7 +144,7 @@ def _sets(args: argparse.Namespace, suite: "Suite | None") -> dict[str, Any]:
         raise CommandError(str(error)) from error
 
 
-def _asked(args: argparse.Namespace, sets: dict[str, Any], source_of: "Callable[[Protocol], Source]") -> "list[Asked]":
+def _asked(args: argparse.Namespace, sets: JsonObject, source_of: "Callable[[Protocol], Source]") -> "list[Asked]":
     """Everything that is to be asked: each set, with each thinking budget."""
     names, found, best_by = set_names(sets), [], _best_by(args.best_by)
     for reference in sets:
@@ -172,7 +173,7 @@ def _best_by(name: str | None) -> "tuple[str, Rule] | None":
         raise CommandError(f"--best-by: {error}") from error
 
 
-def _loaded(args: argparse.Namespace, sets: dict[str, Any]) -> "tuple[Measured, list[Asked]]":
+def _loaded(args: argparse.Namespace, sets: JsonObject) -> "tuple[Measured, list[Asked]]":
     place, label = model_of(args.model)
     try:
         model, tokenizer = pretrained.load(place)
@@ -189,7 +190,7 @@ def _loaded(args: argparse.Namespace, sets: dict[str, Any]) -> "tuple[Measured, 
     return Measured(label, facts), asked
 
 
-def _served(args: argparse.Namespace, sets: dict[str, Any]) -> "tuple[Measured, list[Asked]]":
+def _served(args: argparse.Namespace, sets: JsonObject) -> "tuple[Measured, list[Asked]]":
     args.template = "chat" if args.template == "auto" else args.template
     try:
         asked = _asked(

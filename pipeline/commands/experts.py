@@ -3,10 +3,11 @@
 import argparse
 import json
 from pathlib import Path
-from typing import Any
 
+from eval.language_model import Tokenizer
 from pipeline.contract.errors import CommandError, StageError
 from pipeline.data.rows import Document, read_rows, rows
+from pipeline.disk.durable import JsonObject
 from pipeline.store.model_reference import model_of
 from pipeline.store.run_folder import RunFolder
 from rewards.lazy import lazy
@@ -67,7 +68,7 @@ def _domain(text: str) -> tuple[str, Path]:
     return stage, artifact.path
 
 
-def _ids(tokenizer: Any, path: Path, most: int, length: int) -> list[list[int]]:
+def _ids(tokenizer: Tokenizer, path: Path, most: int, length: int) -> list[list[int]]:
     if path.suffix == ".txt":
         found = [Document(None, line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     else:
@@ -75,13 +76,13 @@ def _ids(tokenizer: Any, path: Path, most: int, length: int) -> list[list[int]]:
     return [row["input_ids"][:length] for row in rows(tokenizer, found[:most])]
 
 
-def as_text(label: str, tokens: dict[str, int], layers: list[dict[str, Any]]) -> str:
+def as_text(label: str, tokens: dict[str, int], layers: list[JsonObject]) -> str:
     """A block of lines a layer."""
     read = ", ".join(f"{name} {count:,} tokens" for name, count in tokens.items())
     return "\n\n".join([f"{label}: {read}", *(_layer(layer) for layer in layers)])
 
 
-def _layer(layer: dict[str, Any]) -> str:
+def _layer(layer: JsonObject) -> str:
     told, repeats = layer["token_decides"], layer["repeats"]
     width = max(map(len, layer["load"]))
     loads = [

@@ -5,9 +5,10 @@ import inspect
 import shutil
 import textwrap
 from pathlib import Path
-from typing import Any
 
 from pipeline.contract.errors import CommandError
+from pipeline.contract.stage import Stage
+from pipeline.disk.durable import JsonObject
 from pipeline.recipe.complaints import did_you_mean
 from pipeline.recipe.plugins import registry_of
 from pipeline.recipe.recipe import shipped
@@ -55,16 +56,16 @@ def _plug_ins(kind: str) -> list[str]:
     return lines
 
 
-def _fields(stage: Any) -> str:
+def _fields(stage: type[Stage]) -> str:
     return ", ".join(name if field.is_required() else f"{name}={_shown(field.get_default(call_default_factory=True))}"
                      for name, field in stage.model_fields.items())
 
 
-def _keywords(options: dict[str, Any]) -> str:
+def _keywords(options: JsonObject) -> str:
     return ", ".join(name if default is inspect.Parameter.empty else f"{name}={_shown(default)}"
                      for name, default in options.items())
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 40 else f"{text[:37]}..."

@@ -3,11 +3,12 @@
 import argparse
 import json
 import shutil
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipeline.commands.plan import table
 from pipeline.commands.run import runs_argument
 from pipeline.commands.status import find_run
+from pipeline.disk.durable import JsonObject
 from pipeline.run.figures import duration
 from pipeline.store.run_folder import RunFolder
 from rewards.lazy import lazy
@@ -41,7 +42,7 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-def as_text(run: "RunFolder", report: dict[str, Any], width: int) -> str:
+def as_text(run: "RunFolder", report: JsonObject, width: int) -> str:
     """The stages, then one table of models for each evaluate stage."""
     parts = [f"{run.path}: {len(report['stages'])} stages, {duration(report['seconds'])} of work", _stages(report)]
     for name, artifact in run.artifacts().items():
@@ -55,7 +56,7 @@ def as_text(run: "RunFolder", report: dict[str, Any], width: int) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def _stages(report: dict[str, Any]) -> str:
+def _stages(report: JsonObject) -> str:
     rows = [
         (stage["name"], stage["kind"], duration(stage["seconds"]), "" if stage["tokens"] is None else f"{stage['tokens']:,}",
          _load(stage["metrics"]), "made by an earlier run" if stage["reused"] else "")
@@ -69,7 +70,7 @@ def _stages(report: dict[str, Any]) -> str:
 LOAD = "expert load: of the busiest expert over the mean, in the worst layer, at the start of training and at its end"
 
 
-def _load(metrics: dict[str, Any]) -> str:
+def _load(metrics: JsonObject) -> str:
     """How the load of experts went, for a stage that trained a Mixture of Experts."""
     end = metrics.get("expert_load_max_over_mean")
     start = metrics.get("expert_load_max_over_mean_at_start", end)

@@ -1,14 +1,14 @@
 """`retort status`: what of a run is done, and what would be made again and why."""
 
 import argparse
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipeline.commands.plan import table
 from pipeline.commands.run import runs_argument
 from pipeline.contract.errors import CommandError, RecipeError
 from pipeline.disk import locks
+from pipeline.disk.durable import JsonMapping, JsonObject
 from pipeline.recipe import fingerprint, recipe
 from pipeline.recipe.complaints import did_you_mean
 from pipeline.run.figures import duration
@@ -53,7 +53,7 @@ def find_run(reference: str, runs: Path) -> Path:
     raise CommandError(f"{reference}: there is no such run in {runs}{did_you_mean(Path(reference).name, known)}")
 
 
-def _rows(read: "Recipe", run: "RunFolder", ledger: list[dict[str, Any]], runs: Path) -> list[tuple[str, ...]]:
+def _rows(read: "Recipe", run: "RunFolder", ledger: list[JsonObject], runs: Path) -> list[tuple[str, ...]]:
     prints, store, linked = fingerprint.of_recipe(read), Store(runs), run.artifacts()
     last = {str(row.get("stage")): row for row in ledger if row.get("event") != "note"}
     rows: list[tuple[str, ...]] = []
@@ -80,7 +80,7 @@ def _kept(folder: Path) -> str:
     return f"would go on after {pieces} pieces of rollouts ({size(folder) / 1e6:.1f} MB)" if pieces else ""
 
 
-def _unmade(row: Mapping[str, Any]) -> tuple[str, str, str]:
+def _unmade(row: JsonMapping) -> tuple[str, str, str]:
     match row.get("event"):
         case "failed":
             return "failed", "", str(row.get("message", ""))

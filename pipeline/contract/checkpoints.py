@@ -4,16 +4,16 @@ import contextlib
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from eval.pieces import Pieces
 from pipeline.contract.errors import StageError
 from pipeline.disk import durable
+from pipeline.disk.durable import JsonMapping
 from pipeline.disk.hashes import file_hashes
 
 MANIFEST = "checkpoint.json"
@@ -47,7 +47,7 @@ class Checkpoints:
     where it was with the rest.
     """
 
-    def __init__(self, folder: Path, metrics: Path, facts: Mapping[str, Any], schedule: CheckpointSchedule, *,
+    def __init__(self, folder: Path, metrics: Path, facts: JsonMapping, schedule: CheckpointSchedule, *,
                  note: Callable[[str], None], inexact: bool = False) -> None:
         self.folder, self.metrics, self.facts, self.schedule = folder, metrics, dict(facts), schedule
         self.stopping = False
@@ -131,7 +131,7 @@ class Checkpoints:
             durable.write_json(facts, self.facts)
         return Pieces(folder)
 
-    def _refuse_inexact(self, folder: Path, theirs: Mapping[str, Any]) -> None:
+    def _refuse_inexact(self, folder: Path, theirs: JsonMapping) -> None:
         names = sorted({*theirs, *self.facts})
         other = [
             f"{name} {theirs.get(name)}, now {self.facts.get(name)}" for name in names if theirs.get(name) != self.facts.get(name)

@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import UnionType
+
+# Any: annotations are objects of many classes that Python does not export
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel
@@ -65,7 +67,9 @@ def _of_model(config: BaseModel, where: tuple[Hashable, ...]) -> Iterator[Marked
         yield from _of_value(info.annotation, info.metadata, getattr(config, name), (*where, name))
 
 
-def _of_value(annotation: Any, metadata: Iterable[Any], value: Any, where: tuple[Hashable, ...]) -> Iterator[Marked]:
+def _of_value(
+    annotation: Any, metadata: Iterable[object], value: object, where: tuple[Hashable, ...]
+) -> Iterator[Marked]:
     if value is None:
         return
     origin, arguments = get_origin(annotation), get_args(annotation)
@@ -95,7 +99,7 @@ def _of_value(annotation: Any, metadata: Iterable[Any], value: Any, where: tuple
             yield from _of_value(arguments[0], [], item, (*where, i))
 
 
-def _texts(value: Any, where: tuple[Hashable, ...]) -> Iterator[tuple[str, tuple[Hashable, ...]]]:
+def _texts(value: object, where: tuple[Hashable, ...]) -> Iterator[tuple[str, tuple[Hashable, ...]]]:
     """A mark on a list or a mapping means each item of the list, each key of the mapping."""
     if isinstance(value, str):
         yield value, where
@@ -105,7 +109,7 @@ def _texts(value: Any, where: tuple[Hashable, ...]) -> Iterator[tuple[str, tuple
         yield from ((str(item), (*where, i)) for i, item in enumerate(value))
 
 
-def _fits(annotation: Any, value: Any) -> bool:
+def _fits(annotation: object, value: object) -> bool:
     if get_origin(annotation) is Annotated:
         annotation = get_args(annotation)[0]
     kind = get_origin(annotation) or annotation

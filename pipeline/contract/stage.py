@@ -1,16 +1,17 @@
 """The stage contract: a validated config that turns earlier artifacts into a new one."""
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple, Protocol
+from typing import ClassVar, Literal, NamedTuple, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationInfo, model_validator
 
 from pipeline.contract.checkpoints import Checkpoints
 from pipeline.contract.fields import ArtifactType
+from pipeline.disk.durable import JsonMapping
 
-Metrics = Mapping[str, Any]
+Metrics = JsonMapping
 
 
 class Asks(NamedTuple):
@@ -42,7 +43,7 @@ class Context(Protocol):
         """Tell the display how far the stage is and its figures of the moment (reward, loss, ...)."""
         ...
 
-    def log(self, row: Mapping[str, Any]) -> None:
+    def log(self, row: JsonMapping) -> None:
         """Append one row to the stage's metrics.jsonl."""
         ...
 

@@ -5,10 +5,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol  # rows hold lists of integers and of floats under their names
 
+from eval.language_model import Tokenizer
 from eval.prompts import encode_completions, encode_texts
 from pipeline.contract.errors import StageError
+from pipeline.disk.durable import JsonObject
 from rewards.lazy import lazy
 
 with lazy:
@@ -16,6 +18,8 @@ with lazy:
 
 
 Row = dict[str, list[Any]]
+"""{"input_ids": token ids, "weights": of each token in the loss}, both [seq]; datasets wants a plain dict."""
+
 
 class Rows(Protocol):
     """What can be trained on: rows by number, such as a list of them or a Stream."""
@@ -35,13 +39,13 @@ class Document:
     text: str
 
 
-def rows(tokenizer: Any, documents: Sequence[Document], prompt_weight: float = 0.0) -> list[Row]:
+def rows(tokenizer: Tokenizer, documents: Sequence[Document], prompt_weight: float = 0.0) -> list[Row]:
     """{"input_ids", "weights"} of each document, both [seq]. One without a prompt is trained on whole."""
     asked = [document.prompt for document in documents if document.prompt is not None]
     heads = iter(encode_texts(tokenizer, asked) if asked else [])
     bare = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
     tails = encode_completions(tokenizer, [document.text for document in documents])
-    made = []
+    made: list[Row] = []
     for document, tail in zip(documents, tails, strict=True):
         head = bare if document.prompt is None else next(heads)
         made.append({"input_ids": head + tail, "weights": [prompt_weight] * len(head) + [1.0] * len(tail)})
@@ -55,7 +59,7 @@ class Stream:
     """
 
     def __init__(
-        self, tokenizer: Any, documents: Iterator[Document], count: int, length: int, prompt_weight: float = 0.0
+        self, tokenizer: Tokenizer, documents: Iterator[Document], count: int, length: int, prompt_weight: float = 0.0
     ) -> None:
         self.tokenizer, self.documents, self.count = tokenizer, documents, count
         self.length, self.prompt_weight = length, prompt_weight
@@ -101,7 +105,7 @@ class Collator:
     def __init__(self, pad: int) -> None:
         self.pad = pad
 
-    def __call__(self, rows: Sequence[Row]) -> dict[str, Any]:
+    def __call__(self, rows: Sequence[Row]) -> JsonObject:
         longest = max(len(row["input_ids"]) for row in rows)
         ids = torch.full((len(rows), longest), self.pad)
         weights = torch.zeros(len(rows), longest)
@@ -115,13 +119,13 @@ class Collator:
         return {"input_ids": ids, "attention_mask": mask, "labels": labels, "weights": weights}
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
+def read_rows(path: Path) -> list[JsonObject]:
     """The records of a dataset artifact (its data.jsonl) or of a .jsonl file: each with a prompt and a completion.
 
     Raises StageError naming the file and line of the first record that has neither a completion nor a text.
     """
     file = path / "data.jsonl" if path.is_dir() else path
-    records: list[dict[str, Any]] = []
+    records: list[JsonObject] = []
     for number, line in enumerate(file.read_text(encoding="utf-8").split("\n"), start=1):
         if not line.strip():
             continue

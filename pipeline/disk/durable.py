@@ -4,10 +4,13 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any  # JSON: what a key holds only its reader knows
 
 JsonObject = dict[str, Any]
 """An object as JSON has it. `Any`, since its keys decide what is behind them and only its reader knows them."""
+
+JsonMapping = Mapping[str, Any]
+"""The same, for who only reads it."""
 
 
 def write_json(path: Path, content: object) -> None:

@@ -5,18 +5,18 @@ import json
 import os
 import socket
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import IO
 
+from pipeline.disk.durable import JsonMapping, JsonObject
 from rewards.errors import RetortError
 
 
 class Held(RetortError):
     """Another live process holds the lock. `holder` is what it wrote: pid, host, since (text), token."""
 
-    def __init__(self, path: Path, holder: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path, holder: JsonMapping) -> None:
         self.holder = holder
         super().__init__(f"{path} is held by {describe(holder)}")
 
@@ -52,7 +52,7 @@ class Lock:
         self.release()
 
 
-def holder(path: Path) -> dict[str, Any] | None:
+def holder(path: Path) -> JsonObject | None:
     """Who holds the lock now, or None. A file left behind by a dead process is no lock."""
     try:
         stream = path.open()
@@ -66,7 +66,7 @@ def holder(path: Path) -> dict[str, Any] | None:
     return None
 
 
-def describe(who: Mapping[str, Any]) -> str:
+def describe(who: JsonMapping) -> str:
     """`process 4711 on host since 2025-01-31 10:00:00`."""
     return f"process {who.get('pid', '?')} on {who.get('host', '?')} since {who.get('since', '?')}"
 
@@ -96,7 +96,7 @@ def _locked(stream: IO[str]) -> bool:
     return False
 
 
-def _written(stream: IO[str]) -> dict[str, Any]:
+def _written(stream: IO[str]) -> JsonObject:
     stream.seek(0)
     try:
         found = json.loads(stream.read())

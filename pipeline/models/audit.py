@@ -2,9 +2,10 @@
 later."""
 
 from pathlib import Path
-from typing import Any
 
+from eval.language_model import LanguageModel
 from pipeline.contract.errors import StageError
+from pipeline.disk.durable import JsonObject
 from rewards.lazy import lazy
 
 with lazy:
@@ -14,21 +15,21 @@ with lazy:
 SHOWN = 3
 
 
-def check(model: Any, folder: Path | str, what: str) -> None:
+def check(model: LanguageModel, folder: Path | str, what: str) -> None:
     """Raise StageError where a model that is loaded from `folder` is not `model` in every bit of every parameter and
     buffer.
 
     The model is loaded as anyone would load it, by `from_pretrained`, so that it is known that this gives it back. That
     takes the model's memory a second time for a moment.
     """
-    saved = type(model).from_pretrained(folder, dtype="auto")
+    saved = type(model).from_pretrained(folder, dtype="auto")  # type: ignore[attr-defined]
     faults = differences(model.state_dict(), saved.state_dict())
     if faults:
         more = f" and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
         raise StageError(f"{what}: {folder} does not hold the model in memory: {'; '.join(faults[:SHOWN])}{more}")
 
 
-def differences(expected: dict[str, Any], found: dict[str, Any]) -> list[str]:
+def differences(expected: JsonObject, found: JsonObject) -> list[str]:
     """How the tensors of two state dicts differ, one line each."""
     faults = []
     for name in [*expected, *(name for name in found if name not in expected)]:

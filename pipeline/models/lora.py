@@ -2,10 +2,11 @@
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from eval.language_model import LanguageModel
 from pipeline.contract import processes
 from pipeline.contract.errors import StageError
 from pipeline.contract.stage import Context
@@ -13,7 +14,7 @@ from rewards.lazy import lazy
 
 with lazy:
     import torch
-    from peft import LoraConfig, get_peft_model
+    from peft import LoraConfig, PeftModel, get_peft_model
 
 
 _NAMES_OF_EXPERTS = (".gate_proj", ".up_proj", ".down_proj")
@@ -33,7 +34,7 @@ class Lora(BaseModel):
 
 
 @contextlib.contextmanager
-def adapted(model: Any, lora: Lora | None, ctx: Context, base: str) -> Iterator[None]:
+def adapted(model: LanguageModel, lora: Lora | None, ctx: Context, base: str) -> Iterator[None]:
     """Give the model's layers adapters, in place, for as long as this lasts; its own weights are frozen then.
 
     At the end the adapters are saved as peft does, under `ctx.out`/adapter, and added to the weights. `base` is what
@@ -50,7 +51,7 @@ def adapted(model: Any, lora: Lora | None, ctx: Context, base: str) -> Iterator[
     wrapped.merge_and_unload()
 
 
-def add(model: Any, lora: Lora, seed: int) -> Any:
+def add(model: LanguageModel, lora: Lora, seed: int) -> "PeftModel":
     """A peft model around `model`. The half of the adapters that is not zero is drawn from `seed`.
 
     Routers and the head get none. In families whose experts transformers fuses, peft takes `gate_proj`, `up_proj` and
@@ -80,6 +81,6 @@ def add(model: Any, lora: Lora, seed: int) -> Any:
     ))
 
 
-def _fused_experts(model: Any) -> list[str]:
+def _fused_experts(model: LanguageModel) -> list[str]:
     """Parameters that hold the matrices of all experts of a layer, [experts, out, in]."""
     return [name for name, parameter in model.named_parameters() if ".experts." in name and parameter.ndim == 3]

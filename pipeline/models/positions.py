@@ -1,18 +1,19 @@
 """Rotary positions for a longer context, and what the model makes of each position."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from eval.language_model import LanguageModel, Tokenizer
 from pipeline.data.rows import Collator, Row
+from pipeline.disk.durable import JsonObject
 from pipeline.models.build import prepare
 
 BUCKETS = 8
 
 
-def rescaled(model: Any, length: int, scaling: dict[str, Any] | None) -> Any:
+def rescaled(model: LanguageModel, length: int, scaling: JsonObject | None) -> LanguageModel:
     """The model's weights in a model built for `length` positions with this RoPE scaling.
 
     transformers derives frequencies and attention temperature when a model is built: changing the config of a built one
@@ -31,7 +32,9 @@ def rescaled(model: Any, length: int, scaling: dict[str, Any] | None) -> Any:
     return prepare(longer)
 
 
-def loss_by_position(model: Any, tokenizer: Any, rows: Sequence[Row], length: int) -> list[float | None]:
+def loss_by_position(
+    model: LanguageModel, tokenizer: Tokenizer, rows: Sequence[Row], length: int
+) -> list[float | None]:
     """Mean loss of the trained-on tokens in each of `BUCKETS` equal spans of positions up to `length`."""
     batch = Collator(tokenizer.pad_token_id)(rows)
     model.eval()

@@ -1,11 +1,11 @@
 """Loading and saving models as transformers knows them."""
 
 from pathlib import Path
-from typing import Any
 
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from eval.language_model import LanguageModel, Tokenizer
 from pipeline.contract import processes
 from pipeline.contract.errors import StageError
 from pipeline.models import audit
@@ -13,7 +13,7 @@ from pipeline.models.build import prepare
 from pipeline.recipe import inputs
 
 
-def load(path: Path | str) -> tuple[Any, Any]:
+def load(path: Path | str) -> tuple[LanguageModel, Tokenizer]:
     """(model, tokenizer) of a model artifact, a local folder or a hub id, in the precision it was saved in."""
     folder = model_folder(path)
     try:
@@ -42,7 +42,7 @@ def sha256(path: Path | str) -> str:
         raise StageError(str(error)) from error
 
 
-def save(model: Any, tokenizer: Any, out: Path) -> None:
+def save(model: LanguageModel, tokenizer: Tokenizer, out: Path) -> None:
     """Write model and tokenizer, chat template included, under `out`/model; of several processes the first does.
 
     Raises StageError where what was written is not the model.
@@ -56,12 +56,12 @@ def save(model: Any, tokenizer: Any, out: Path) -> None:
     tokenizer.save_pretrained(out / "model")
 
 
-def parameters(model: Any) -> int:
+def parameters(model: LanguageModel) -> int:
     """How many parameters the model has; tied ones count once."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def context_length(model: Any) -> int | None:
+def context_length(model: LanguageModel) -> int | None:
     """How many tokens the model can be given; None where rotary positions set no limit but quality."""
     config = model.config.get_text_config()
     rotary = config.to_dict().get("rope_parameters")

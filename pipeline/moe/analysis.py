@@ -4,11 +4,12 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from eval.language_model import LanguageModel
+from pipeline.disk.durable import JsonObject
 from pipeline.moe.capacity import fitting
 from pipeline.moe.routers import Router, Routing, routers
 
@@ -26,7 +27,9 @@ class Text:
     weights: Tensor
 
 
-def analyse(model: Any, domains: Mapping[str, Sequence[Sequence[int]]], capacity: float = 1.25) -> list[dict[str, Any]]:
+def analyse(
+    model: LanguageModel, domains: Mapping[str, Sequence[Sequence[int]]], capacity: float = 1.25
+) -> list[JsonObject]:
     """For each MoE layer of the model, over the texts (token ids) of each domain:
 
     "layer", "experts", "top_k" "load"             by domain, each expert's share of the choices over an even one
@@ -44,7 +47,7 @@ def analyse(model: Any, domains: Mapping[str, Sequence[Sequence[int]]], capacity
     return [_layer(place, router, seen, capacity) for place, router in enumerate(found)]
 
 
-def _layer(place: int, router: Router, seen: Mapping[str, list[list[Text]]], capacity: float) -> dict[str, Any]:
+def _layer(place: int, router: Router, seen: Mapping[str, list[list[Text]]], capacity: float) -> JsonObject:
     by_domain = {domain: layers[place] for domain, layers in seen.items()}
     every = [text for texts in by_domain.values() for text in texts]
     return {
@@ -59,7 +62,7 @@ def _layer(place: int, router: Router, seen: Mapping[str, list[list[Text]]], cap
 
 
 @torch.no_grad()
-def _routed(model: Any, found: Sequence[Router], texts: Sequence[Sequence[int]]) -> list[list[Text]]:
+def _routed(model: LanguageModel, found: Sequence[Router], texts: Sequence[Sequence[int]]) -> list[list[Text]]:
     """The texts as each layer routed them."""
     layers: list[list[Text]] = [[] for _ in found]
     training = model.training

@@ -2,12 +2,15 @@
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+from transformers import PretrainedConfig
 
+from eval.language_model import LanguageModel
 from pipeline.contract.errors import StageError
+from pipeline.disk.durable import JsonObject
 from pipeline.moe import losses
 from pipeline.moe.balancing import Balancing
 from pipeline.moe.capacity import fitting
@@ -37,7 +40,7 @@ class Balance:
     Raises StageError for a setting that the model cannot honour.
     """
 
-    def __init__(self, model: Any, balancing: Balancing | None = None) -> None:
+    def __init__(self, model: LanguageModel, balancing: Balancing | None = None) -> None:
         self.routers = routers(model)
         self.balancing = _settled(model.config, self.routers, balancing or Balancing())
         self.watch = Watch([router.layer for router in self.routers], *_sizes(self.routers))
@@ -47,7 +50,7 @@ class Balance:
         self._dropped = self._loss = 0.0
         self._weights = {name: weight for name in LOSSES if (weight := getattr(self.balancing, name))}
         self._needs_logits = bool(self._weights or self.balancing.device)
-        self._handles: list[Any] = []
+        self._handles: list[RemovableHandle] = []
         if self.routers:
             self._handles = [
                 model.register_forward_pre_hook(self._begin, with_kwargs=True),
@@ -59,13 +62,13 @@ class Balance:
             ]
         self._handles += [handle for router in self.routers for handle in router.watch(self._keep)]
 
-    def _begin(self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def _begin(self, model: nn.Module, args: tuple[Tensor, ...], kwargs: JsonObject) -> None:
         ids = kwargs["input_ids"] if "input_ids" in kwargs else args[0]
         decoding = bool(kwargs.get("use_cache"))
         mask = kwargs.get("attention_mask")
         self._forward = None if decoding else _Forward(ids, mask, model.training, torch.is_grad_enabled())
 
-    def _end(self, *_: Any) -> None:
+    def _end(self, *_: object) -> None:
         if self._forward and self._forward.counts and self._forward.routings:
             self._seen.append(self._forward)
         self._forward = None
@@ -154,11 +157,11 @@ class Balance:
             if router.bias is not None and self.balancing.bias_speed:
                 router.bias.add_(self.balancing.bias_speed * torch.sign(counted.mean() - counted))
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> JsonObject:
         """What the watch remembers; the biases are the model's."""
         return self.watch.state()
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def restore(self, state: JsonObject) -> None:
         self.watch.restore(state)
 
     def remove(self) -> None:
@@ -214,7 +217,7 @@ def _sizes(found: list[Router]) -> tuple[int, int]:
     return (found[0].experts, found[0].top_k) if found else (0, 0)
 
 
-def _settled(config: Any, found: list[Router], wanted: Balancing) -> Balancing:
+def _settled(config: PretrainedConfig, found: list[Router], wanted: Balancing) -> Balancing:
     """The settings of a model: what is wanted, over what its family's makers did. Raises StageError where it cannot
     be."""
     family = config.model_type

@@ -4,10 +4,13 @@ balanced."""
 from collections.abc import Callable
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any
 
 from pipeline.moe.balancing import Balancing
 from pipeline.moe.gating import CHOSEN, SIGMOID, SOFTMAX, Gating
+from rewards.lazy import lazy
+
+with lazy:
+    from transformers import PretrainedConfig
 
 
 @dataclass(frozen=True)
@@ -21,20 +24,20 @@ class Family:
     takes.
     """
 
-    gating: Callable[[Any], Gating]
-    balance: Callable[[Any], Balancing]
+    gating: "Callable[[PretrainedConfig], Gating]"
+    balance: "Callable[[PretrainedConfig], Balancing]"
     block: str = "mlp"
     router: str = "gate"
     layers: str = "model.layers"
     grouped: bool = True
-    top_k: Callable[[Any], int] = attrgetter("num_experts_per_tok")
+    top_k: "Callable[[PretrainedConfig], int]" = attrgetter("num_experts_per_tok")
 
 
-def _normalized(config: Any) -> float | None:
+def _normalized(config: "PretrainedConfig") -> float | None:
     return 1.0 if config.norm_topk_prob else None
 
 
-def _load_of_config(config: Any) -> Balancing:
+def _load_of_config(config: "PretrainedConfig") -> Balancing:
     return Balancing(load=config.router_aux_loss_coef)
 
 

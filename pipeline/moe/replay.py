@@ -2,11 +2,11 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from eval.language_model import LanguageModel
 from pipeline.moe.routers import Router, Routing, routers
 
 OWN = -1  # where nothing was recorded: padding, and the last token, which no rollout feeds back
@@ -19,7 +19,7 @@ class Replay:
     reach the router (section 3 of the paper). A token whose experts are the router's own keeps its weights bit for bit.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: LanguageModel) -> None:
         self.routers = routers(model)
         self._recorded: list[Tensor] | None = None
         self._differing: Tensor | None = None
@@ -31,7 +31,7 @@ class Replay:
         ]
 
     @property
-    def modules(self) -> list[Any]:
+    def modules(self) -> list[nn.Module]:
         """The experts' modules, whose choices an engine is to record."""
         return [router.users for router in self.routers]
 

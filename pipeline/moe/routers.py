@@ -3,11 +3,11 @@ knows."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from eval.language_model import LanguageModel
 from pipeline.contract.errors import StageError
 from pipeline.moe.families import FAMILIES
 from pipeline.moe.gating import Gating
@@ -60,7 +60,7 @@ class Router:
     def _hook(self, choose: Callable[[Routing], Routing | None], first: bool) -> list[RemovableHandle]:
         logits: list[Tensor] = []
 
-        def keep(_module: nn.Module, _inputs: Any, output: Any) -> None:
+        def keep(_module: nn.Module, _inputs: object, output: Tensor | tuple[Tensor, ...]) -> None:
             logits[:] = [output if isinstance(output, Tensor) else output[0]]
 
         def tell(_module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
@@ -71,7 +71,7 @@ class Router:
         return [self.module.register_forward_hook(keep), self.users.register_forward_pre_hook(tell, prepend=first)]
 
 
-def routers(model: Any) -> list[Router]:
+def routers(model: LanguageModel) -> list[Router]:
     """The routers of a model, one a MoE layer; none for a dense model. Raises UnknownFamilyError."""
     name = model.config.model_type
     if name not in FAMILIES:
@@ -79,7 +79,7 @@ def routers(model: Any) -> list[Router]:
         return []
     family = FAMILIES[name]
     found = []
-    for index, layer in enumerate(model.get_submodule(family.layers)):
+    for index, layer in enumerate(model.get_submodule(family.layers).children()):
         parts = dict(layer.get_submodule(family.block).named_children())
         if "experts" in parts:
             experts = next(parts[family.router].parameters()).shape[0]
@@ -88,7 +88,7 @@ def routers(model: Any) -> list[Router]:
     return found
 
 
-def _refuse_experts(model: nn.Module, family: str) -> None:
+def _refuse_experts(model: LanguageModel, family: str) -> None:
     for name, _ in model.named_modules():
         if "expert" in name or "router" in name:
             raise UnknownFamilyError(

@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
+
+from pipeline.disk.durable import JsonObject
 
 MEMORY = 0.98  # of the load, a step: the figures are over about the last 50 steps
 DEAD = 0.01  # of an even share
@@ -48,7 +49,7 @@ class Watch:
             return None
         return float(self._relative().max())
 
-    def figures(self) -> dict[str, Any]:
+    def figures(self) -> JsonObject:
         """For metrics.jsonl. `entropy` is that of the load, the worst layer's, as a share of the most possible; `dead`
         counts experts with less than a hundredth of an even share; `dropped` is the share of choices beyond capacity;
         `load` is relative to an even one, by layer and expert."""
@@ -105,11 +106,11 @@ class Watch:
         """The load over an even one, [layers, experts]; an expert's even share is 1."""
         return self.load / self.load.mean(dim=1, keepdim=True).clamp(min=1e-12)
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> JsonObject:
         return {
             name: getattr(self, name) for name in ("load", "choices", "dropped", "steps", "loss", "first", "collapsed")
         }
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def restore(self, state: JsonObject) -> None:
         for name, value in state.items():
             setattr(self, name, value)

@@ -2,7 +2,7 @@
 
 from collections.abc import Hashable, Iterable, Sequence
 from difflib import get_close_matches
-from typing import Any, get_args
+from typing import Any, get_args  # pydantic types neither its complaints nor what it was given
 
 from pydantic import BaseModel, ValidationError
 
@@ -93,7 +93,7 @@ def _model_at(model: type[BaseModel], location: Sequence[Hashable]) -> type[Base
     return model
 
 
-def _models_in(annotation: Any) -> Iterable[type[BaseModel]]:
+def _models_in(annotation: object) -> Iterable[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for argument in get_args(annotation):

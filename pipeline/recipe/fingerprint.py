@@ -4,9 +4,9 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from pipeline.contract import fields
+from pipeline.disk.durable import JsonMapping, JsonObject
 from pipeline.recipe import inputs
 from pipeline.recipe.recipe import Recipe, Step
 
@@ -18,7 +18,7 @@ class Fingerprint:
     """The hash and the parts it was made of; the parts are kept in stage.json so that a change can be explained."""
 
     digest: str
-    parts: Mapping[str, Any]
+    parts: JsonMapping
 
     @property
     def short(self) -> str:
@@ -46,7 +46,7 @@ def of_recipe(recipe: Recipe) -> dict[str, Fingerprint]:
     return found
 
 
-def _parts(recipe: Recipe, step: Step, read: Mapping[str, str]) -> dict[str, Any]:
+def _parts(recipe: Recipe, step: Step, read: Mapping[str, str]) -> JsonObject:
     config = step.config.model_dump(mode="json", exclude=fields.outside_fingerprint(type(step.config)))
     plug_ins = {f"{use.kind} {use.reference}": use.source_hash for use in step.plug_ins}
     if step.entry.origin != "built-in":  # a built-in stage says through its version when its result changes
@@ -61,12 +61,12 @@ def _parts(recipe: Recipe, step: Step, read: Mapping[str, str]) -> dict[str, Any
     return parts
 
 
-def _digest(parts: Mapping[str, Any]) -> str:
+def _digest(parts: JsonMapping) -> str:
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+def differences(old: JsonMapping, new: JsonMapping) -> list[str]:
     """Why `new` is not the artifact of `old`: one short phrase for each field, input or plug-in that changed."""
     found: list[str] = []
     for key, label in (("kind", "kind"), ("version", "stage version"), ("seed", "seed")):
@@ -82,7 +82,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _changed_fields(old: Any, new: Any, where: str) -> list[str]:
+def _changed_fields(old: object, new: object, where: str) -> list[str]:
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         found: list[str] = []
         for key in [*new, *(key for key in old if key not in new)]:
@@ -97,6 +97,6 @@ def _changed_fields(old: Any, new: Any, where: str) -> list[str]:
     return [] if old == new else [f"{where} {_shown(old)} -> {_shown(new)}"]
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 40 else text[:37] + "..."

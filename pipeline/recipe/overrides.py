@@ -2,7 +2,6 @@
 
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from pipeline.contract.errors import RecipeError
 from pipeline.recipe import strict_yaml
@@ -51,7 +50,7 @@ def _where(document: strict_yaml.Document, key: str, origin: str) -> tuple[Hasha
     if not rest:
         raise RecipeError(f"{origin}: write which field of stage {first!r}, such as {first}.threads=2")
     where: list[Hashable] = ["stages", first]
-    block: Any = stages[first]
+    block: object = stages[first]
     while rest:
         part, rest = _next_part(rest, block)
         where.append(part)
@@ -64,7 +63,7 @@ def _where(document: strict_yaml.Document, key: str, origin: str) -> tuple[Hasha
     return tuple(where)
 
 
-def _next_part(rest: str, block: Any) -> tuple[Hashable, str]:
+def _next_part(rest: str, block: object) -> tuple[Hashable, str]:
     """A key that the block already has may contain dots itself, such as a file's name."""
     if isinstance(block, Mapping):
         for known in sorted(map(str, block), key=len, reverse=True):
@@ -76,7 +75,7 @@ def _next_part(rest: str, block: Any) -> tuple[Hashable, str]:
     return part, rest
 
 
-def _absolute(value: Any) -> Any:
+def _absolute(value: object) -> object:
     """Paths on the command line start from the current folder, unlike those in a recipe, which start from its own."""
     if not isinstance(value, str) or value.startswith(("/", "~")):
         return value

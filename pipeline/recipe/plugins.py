@@ -4,7 +4,7 @@ import hashlib
 import importlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple  # a registry holds stages, rules, verifiers or sets
 
 from eval.errors import ProblemSetError
 from eval.problems import own_rows, resolve

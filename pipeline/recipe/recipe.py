@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
@@ -15,6 +15,7 @@ from pipeline.contract.checkpoints import CheckpointSchedule
 from pipeline.contract.errors import RecipeError
 from pipeline.contract.fields import ArtifactType, Input
 from pipeline.contract.stage import Stage
+from pipeline.disk.durable import JsonMapping, JsonObject
 from pipeline.recipe import inputs, overrides, strict_yaml
 from pipeline.recipe.complaints import did_you_mean, dotted, of_validation
 from pipeline.recipe.plugins import PlugInUse, registry_of, resolve_plug_in
@@ -63,7 +64,7 @@ class Header(BaseModel):
     sandbox_at_least: Literal["L1", "L2", "L3", "L4"] = "L1"
     checkpoints: CheckpointSchedule = CheckpointSchedule()
     leaks: Literal["stop", "tell"] = "stop"
-    stages: dict[Annotated[str, AfterValidator(_stage_name)], dict[str, Any]] = Field(min_length=1)
+    stages: dict[Annotated[str, AfterValidator(_stage_name)], JsonObject] = Field(min_length=1)
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class Step:
     kind: str
     entry: Entry[type[Stage]]
     config: Stage
-    written: Mapping[str, Any]
+    written: JsonMapping
     sources: Mapping[str, inputs.Source] = field(default_factory=dict)
     plug_ins: Sequence[PlugInUse] = ()
 
@@ -204,7 +205,7 @@ class _Reading:
                 self._complain(("sandbox_at_least",), error)
         return level
 
-    def _step(self, name: str, block: Mapping[str, Any], made: Mapping[str, ArtifactType | None]) -> Step | None:
+    def _step(self, name: str, block: JsonMapping, made: Mapping[str, ArtifactType | None]) -> Step | None:
         where = ("stages", name)
         kind = block.get("kind")
         if kind is None:
@@ -265,7 +266,7 @@ class _Reading:
         return ("stages", step.name, *where)
 
 
-def as_dict(recipe: Recipe) -> dict[str, Any]:
+def as_dict(recipe: Recipe) -> JsonObject:
     """The recipe with every default written out, for recipe.json."""
     return {
         "name": recipe.name, "file": str(Path(recipe.file).resolve()), "overrides": list(recipe.overrides),

@@ -4,12 +4,13 @@ import re
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar  # YAML: what a key holds only its reader knows
 
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from yaml.tokens import AliasToken, AnchorToken, TagToken
 
+from pipeline.disk.durable import JsonObject
 from rewards.errors import RetortError
 
 Where = tuple[Hashable, ...]  # the keys and list positions that lead to a node: ("stages", "zero", "steps")
@@ -123,7 +124,7 @@ def _plain(node: Node, where: Where, document: Document, above: list[Node]) -> A
     if isinstance(node, SequenceNode):
         return [_plain(item, (*where, i), document, [*above, node]) for i, item in enumerate(node.value)]
     assert isinstance(node, MappingNode)
-    found: dict[str, Any] = {}
+    found: JsonObject = {}
     for key_node, value_node in node.value:
         key = _key(key_node)
         line = key_node.start_mark.line + 1

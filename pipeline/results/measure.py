@@ -1,10 +1,10 @@
 """What `retort eval` does: a model asked problem sets, with everything written down that is needed to do it again."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any  # figures of a report, as JSON
 
 from eval.answers import Rule, Source, read_rows, rollouts
 from eval.errors import ServerError, Unanswered
@@ -14,6 +14,7 @@ from eval.rollouts import rollouts_file
 from eval.scaling import budgets, curve
 from pipeline.contract.errors import CommandError, RunError
 from pipeline.disk import durable
+from pipeline.disk.durable import JsonMapping, JsonObject
 from pipeline.run.versions import versions
 from rewards.types import Problem
 
@@ -36,7 +37,7 @@ class Asked:
     best_by: tuple[str, Rule] | None = None
     of: str = ""
 
-    def described(self) -> dict[str, Any]:
+    def described(self) -> JsonObject:
         told = self.protocol.describe(self.problems, self.source.prompts(self.problems))
         return {**told, "best_by": self.best_by[0] if self.best_by else None}
 
@@ -46,12 +47,12 @@ class Measured:
     """The model's name in the report, and what is known of it: its hash or its server, its parameters."""
 
     label: str
-    facts: Mapping[str, Any]
+    facts: JsonMapping
 
 
 def measure(
     model: Measured, sets: Sequence[Asked], out: Path | None, folder: Path, progress: Progress
-) -> tuple[Path, dict[str, Any]]:
+) -> tuple[Path, JsonObject]:
     """(the folder, the report). In the folder: report.json, one file of rollouts a set, and evaluation.json, which says
     what is measured and how before anything is asked.
 
@@ -82,7 +83,7 @@ def measure(
     return out, report
 
 
-def _claim(out: Path, header: Mapping[str, Any]) -> None:
+def _claim(out: Path, header: JsonMapping) -> None:
     """Make the folder this evaluation's, or see that it is."""
     file = out / HEADER
     wanted = json.loads(json.dumps(header))
@@ -102,7 +103,7 @@ def _claim(out: Path, header: Mapping[str, Any]) -> None:
     durable.write_json(file, wanted)
 
 
-def _difference(found: Any, wanted: Any, where: str = "") -> str:
+def _difference(found: object, wanted: object, where: str = "") -> str:
     """The first place where two JSON values differ, and how."""
     if isinstance(found, dict) and isinstance(wanted, dict):
         for key in [*found, *wanted]:
@@ -111,7 +112,7 @@ def _difference(found: Any, wanted: Any, where: str = "") -> str:
     return f"{where} {json.dumps(found)[:40]}, not {json.dumps(wanted)[:40]}"
 
 
-def _rows(out: Path, label: str, one: Asked, progress: Progress) -> list[dict[str, Any]]:
+def _rows(out: Path, label: str, one: Asked, progress: Progress) -> list[JsonObject]:
     file = out / rollouts_file(label, one.name)
     n = one.protocol.rollouts
     try:

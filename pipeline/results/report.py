@@ -1,18 +1,17 @@
 """What a run made, gathered from its ledger, its artifacts' stage.json and its evaluate stages' report.json."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from eval.answers import read_rows
 from eval.rollouts import rollouts_file
 from eval.scaling import Point, curve
 from pipeline.contract.errors import RunError
+from pipeline.disk.durable import JsonMapping, JsonObject
 from pipeline.store.run_folder import RunFolder, wall_seconds
 from pipeline.store.store import Artifact
 
-Report = dict[str, Any]
+Report = JsonObject
 
 
 def report_of(run: RunFolder) -> Report:
@@ -29,7 +28,7 @@ def report_of(run: RunFolder) -> Report:
     ledger = run.ledger()
     artifacts = run.artifacts()
     made_here = {str(row.get("stage")) for row in ledger if row.get("event") == "finished"}
-    models: dict[str, Any] = {}
+    models: JsonObject = {}
     for artifact in artifacts.values():
         for name, measured in models_of(artifact).items():
             before = models.get(name, {})
@@ -43,7 +42,7 @@ def report_of(run: RunFolder) -> Report:
     }
 
 
-def curves_of(run: RunFolder, models: Mapping[str, Any]) -> dict[str, dict[str, list[Point]]]:
+def curves_of(run: RunFolder, models: JsonMapping) -> dict[str, dict[str, list[Point]]]:
     """Accuracy against tokens (see eval.scaling.curve), by model and problem set, where a problem has several rollouts.
 
     It is counted from the rollouts that an evaluate stage kept beside the numbers that `models` of `report_of` has.
@@ -62,19 +61,19 @@ def curves_of(run: RunFolder, models: Mapping[str, Any]) -> dict[str, dict[str, 
     return curves
 
 
-def models_of(artifact: Artifact) -> Mapping[str, Any]:
+def models_of(artifact: Artifact) -> JsonMapping:
     """The models that an evaluate stage measured; none for an artifact that is no report."""
     if artifact.manifest["makes"] != "report":
         return {}
     file = artifact.path / "report.json"
     try:
-        models: Mapping[str, Any] = json.loads(file.read_text(encoding="utf-8"))["models"]
+        models: JsonMapping = json.loads(file.read_text(encoding="utf-8"))["models"]
     except (OSError, ValueError, KeyError) as error:
         raise RunError(f"{file}: cannot be read as a report ({type(error).__name__})") from error
     return models
 
 
-def _stage(name: str, artifact: Artifact, reused: bool) -> dict[str, Any]:
+def _stage(name: str, artifact: Artifact, reused: bool) -> JsonObject:
     manifest = artifact.manifest
     metrics = dict(manifest["metrics"])
     tokens = metrics.pop("tokens", None)

@@ -1,13 +1,12 @@
 """Where the rollouts of a measured model lie: in a run's evaluate stages, in what `retort eval` wrote, or in a file."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from eval.rollouts import rollouts_file
 from pipeline.contract.errors import CommandError
+from pipeline.disk.durable import JsonMapping, JsonObject
 from pipeline.store.run_folder import RunFolder
 from rewards.lazy import lazy
 
@@ -28,11 +27,11 @@ class Measured:
 
     problems: str
     file: Path
-    protocol: Mapping[str, Any]
+    protocol: JsonMapping
 
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[JsonObject]:
         """One row a rollout. Raises CommandError where the file holds something else."""
-        rows: list[dict[str, Any]] = []
+        rows: list[JsonObject] = []
         for number, line in enumerate(self.file.read_text(encoding="utf-8").splitlines(), 1):
             try:
                 row = json.loads(line)
@@ -76,7 +75,7 @@ def _of_run(run: Path, label: str) -> list[Measured]:
     return [one for artifact in reports for one in _of_folder(artifact.path, label, artifact.manifest["config"])]
 
 
-def _of_folder(folder: Path, label: str, config: Mapping[str, Any]) -> list[Measured]:
+def _of_folder(folder: Path, label: str, config: JsonMapping) -> list[Measured]:
     """What lies in a folder with a report.json. `config` is the evaluate stage's, where it is one's artifact."""
     try:
         models = json.loads((folder / "report.json").read_text(encoding="utf-8"))["models"]

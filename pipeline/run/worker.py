@@ -14,7 +14,7 @@ import time
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any  # scalars of numpy and torch, of which neither may be loaded
 
 from pipeline.contract import processes
 from pipeline.contract.checkpoints import METRICS, Checkpoints
@@ -183,7 +183,7 @@ def _die_with_runner(lock: Path, token: str) -> None:
     threading.Thread(target=watch, name="watch-runner", daemon=True).start()
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any) -> object:
     """Numbers of numpy and torch as Python's, so that they can be written as JSON."""
     if value is None or isinstance(value, str | bool | int | float):
         return value

@@ -18,7 +18,6 @@ import sys
 import traceback
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 _PR_SET_PDEATHSIG = 1
 
@@ -80,7 +79,7 @@ def _reap(running: dict[int, str], answers: int) -> None:
             _answer(answers, job=job, pid=pid, code=os.waitstatus_to_exitcode(status))
 
 
-def _answer(answers: int, **row: Any) -> None:
+def _answer(answers: int, **row: object) -> None:
     os.write(answers, json.dumps(row).encode() + b"\n")
 
 

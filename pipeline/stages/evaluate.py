@@ -1,12 +1,13 @@
 """`evaluate`: models asked held-out problems, graded and counted."""
 
 import json
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
 from eval.engine import engine_for
 from eval.engine.types import Sampling
+from eval.language_model import Tokenizer
 from eval.problems import load, set_names
 from eval.prompts import encode_prompts, template_of
 from eval.protocol import Prompting, Protocol
@@ -14,6 +15,7 @@ from eval.rollouts import Draws, collect, rollouts_file, write_rows
 from eval.shots import shots_of
 from pipeline.contract.fields import ArtifactType, ModelInput, ReportInput
 from pipeline.contract.stage import Asks, Context, Metrics, Stage
+from pipeline.disk.durable import JsonObject
 from pipeline.stages.grpo import ProblemSets
 from rewards.lazy import lazy
 
@@ -60,7 +62,7 @@ class Evaluate(Stage):
         return [Asks(reference, self.problems_each, 0, "test") for reference in self.problems if self.models]
 
     def run(self, ctx: Context) -> Metrics:
-        found: dict[str, Any] = {}
+        found: JsonObject = {}
         for reference in self.reports:
             found.update(json.loads((ctx.path(reference) / "report.json").read_text())["models"])
         tokens = 0
@@ -77,11 +79,11 @@ class Evaluate(Stage):
         (ctx.out / "report.json").write_text(json.dumps({"models": found}, indent=2) + "\n")
         return {"models": len(found), "tokens": tokens}
 
-    def _measure(self, ctx: Context, reference: str, place: int) -> dict[str, Any]:
+    def _measure(self, ctx: Context, reference: str, place: int) -> JsonObject:
         model, tokenizer = pretrained.load(ctx.path(reference))
         label = ctx.label(reference)
         engine = engine_for(model, tokenizer)
-        report: dict[str, Any] = {
+        report: JsonObject = {
             "parameters": pretrained.parameters(model), "problems": {}, "protocol": {}, "tokens": 0
         }
         total = len(self.models) * len(self.problems)
@@ -110,7 +112,7 @@ class Evaluate(Stage):
             ctx.log({"model": label, "problems": name, "pass@1": report["problems"][name]["pass@1"]})
         return report
 
-    def _protocol(self, problem_set: str, tokenizer: Any, seed: int) -> "Protocol":
+    def _protocol(self, problem_set: str, tokenizer: Tokenizer, seed: int) -> "Protocol":
         shots = shots_of(problem_set, self.shots, base=self._folder)
         prompting = Prompting(template_of(tokenizer, self.template), self.open_thinking, shots, self.thinking_budget)
         sampling = Sampling(self.max_completion_tokens, self.temperature, self.top_p, self.top_k, self.min_p)

@@ -2,14 +2,16 @@
 
 import random
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from eval.language_model import Tokenizer
 from pipeline.contract.fields import ArtifactType, DatasetInput, ModelInput
 from pipeline.contract.stage import Context, Metrics, Stage
 from pipeline.data.corpus import Corpus
 from pipeline.data.rows import Document, Joined, Stream, read_rows
+from pipeline.disk.durable import JsonObject
 from pipeline.moe.balancing import Balancing
 from pipeline.training.schedule import Phased, Schedule
 from rewards.lazy import lazy
@@ -52,7 +54,7 @@ class Extend(Stage):
 
     model: ModelInput
     data: DatasetInput | None = None
-    scaling: dict[str, Any] | None = None
+    scaling: JsonObject | None = None
     phases: list[Phase] = Field(min_length=1)
     short: float = Field(default=0.5, ge=0, le=1, description="share of rows that stay short")
     batch_size: int = Field(default=16, ge=1)
@@ -80,14 +82,14 @@ class Extend(Stage):
             "loss_by_position": {"before": before, "after": after},
         }
 
-    def _stream(self, number: int, phase: Phase, tokenizer: Any, ctx: Context) -> Stream:
+    def _stream(self, number: int, phase: Phase, tokenizer: Tokenizer, ctx: Context) -> Stream:
         def documents() -> Iterator[Document]:
             ctx.note(f"phase {number} of {len(self.phases)}: up to {phase.length} tokens")
             yield from self._documents(phase.length, self.short, random.Random(f"extend:{ctx.seed}:{number}"), ctx)
 
         return Stream(tokenizer, documents(), phase.steps * self.batch_size, phase.length, self.prompt_weight)
 
-    def _plan(self) -> Any:
+    def _plan(self) -> "Plan":
         schedule = Phased([Schedule(phase.steps, warmup=5) for phase in self.phases])
         return Plan(
             steps=schedule.end,

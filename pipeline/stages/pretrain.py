@@ -2,7 +2,7 @@
 
 import random
 from itertools import chain, islice
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -10,6 +10,7 @@ from pipeline.contract.fields import ArtifactType
 from pipeline.contract.stage import Context, Metrics, Stage
 from pipeline.data.corpus import Corpus
 from pipeline.data.rows import Stream
+from pipeline.disk.durable import JsonObject
 from pipeline.moe.balancing import Balancing
 from pipeline.moe.families import FAMILIES
 from pipeline.training.schedule import Schedule
@@ -50,7 +51,7 @@ class Pretrain(Stage):
     makes: ClassVar[ArtifactType] = "model"
     distributed: ClassVar[bool] = True
 
-    architecture: dict[str, Any] = Field(description="model_type and fields of its transformers config")
+    architecture: JsonObject = Field(description="model_type and fields of its transformers config")
     corpus: Corpus = Corpus()
     length: int = Field(default=72, ge=8, description="longest document, in tokens; longer ones are dropped")
     steps: int = Field(ge=1, description="optimizer steps")

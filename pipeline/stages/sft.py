@@ -1,14 +1,14 @@
 """`sft`: supervised fine-tuning on prompts and completions: cold start, and the SFT after rejection sampling."""
 
 import random
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from pydantic import Field
 
 from pipeline.contract.errors import StageError
 from pipeline.contract.fields import ArtifactType, DatasetInput, ModelInput
 from pipeline.contract.stage import Context, Metrics, Stage
-from pipeline.data.rows import Document, read_rows, rows
+from pipeline.data.rows import Document, Row, read_rows, rows
 from pipeline.models.lora import Lora
 from pipeline.moe.balancing import Balancing
 from pipeline.training.schedule import Schedule
@@ -47,7 +47,7 @@ class Training(Stage):
             raise StageError(f"no row of {data_reference} is at most {self.max_length} tokens long")
         steps = max(1, round(len(fitting) * self.epochs / self.batch_size))
         rng = random.Random(f"sft:{ctx.seed}")
-        order: list[Any] = []
+        order: list[Row] = []
         while len(order) < steps * self.batch_size:
             order += rng.sample(fitting, len(fitting))
         plan = Plan(

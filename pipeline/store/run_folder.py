@@ -3,11 +3,11 @@
 import json
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from pipeline.disk import durable
+from pipeline.disk.durable import JsonMapping, JsonObject
 from pipeline.disk.locks import Lock
 from pipeline.store.store import Artifact
 
@@ -28,28 +28,28 @@ class RunFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         return Lock(self.lock_file, token=token, keep=True)
 
-    def begin(self, attempt: str, recipe: Mapping[str, Any], command: str) -> None:
+    def begin(self, attempt: str, recipe: JsonMapping, command: str) -> None:
         """Start an attempt at the run: writes recipe.json and the ledger's first row of the attempt."""
         self.logs.mkdir(parents=True, exist_ok=True)
         durable.write_json(self.path / "recipe.json", recipe)
         self._attempt, self._began = attempt, time.monotonic()
         self.record("run", event="began", command=command)
 
-    def record(self, stage: str, *, event: str, **more: Any) -> None:
+    def record(self, stage: str, *, event: str, **more: object) -> None:
         """One row. `at` is seconds since the attempt began, from a clock that does not jump; `time` is for people."""
         durable.append_row(self._ledger, {
             "attempt": self._attempt, "at": round(time.monotonic() - self._began, 3),
             "time": time.strftime("%Y-%m-%dT%H:%M:%S"), "stage": stage, "event": event, **more,
         })
 
-    def ledger(self) -> list[dict[str, Any]]:
+    def ledger(self) -> list[JsonObject]:
         """Every row, over all attempts."""
         return durable.rows(self._ledger)
 
-    def recipe(self) -> dict[str, Any]:
+    def recipe(self) -> JsonObject:
         """recipe.json; empty where the run has none."""
         file = self.path / "recipe.json"
-        found: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
+        found: JsonObject = json.loads(file.read_text()) if file.is_file() else {}
         return found
 
     def link(self, position: int, name: str, artifact: Path) -> None:
@@ -88,7 +88,7 @@ def _stage_of(link: Path) -> str:
     return link.name.partition("-")[2]
 
 
-def wall_seconds(ledger: Iterable[Mapping[str, Any]]) -> float:
+def wall_seconds(ledger: Iterable[JsonMapping]) -> float:
     """Seconds that the run took, over all its attempts; one that was killed counts up to its last row."""
     last: dict[str, float] = {}
     for row in ledger:

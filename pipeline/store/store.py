@@ -3,13 +3,12 @@ then."""
 
 import json
 import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from pipeline.disk import durable
+from pipeline.disk.durable import JsonMapping, JsonObject
 from pipeline.disk.hashes import file_hashes
 from pipeline.disk.locks import Lock
 from pipeline.recipe.fingerprint import SHORT, Fingerprint
@@ -24,8 +23,8 @@ class Artifact:
     path: Path
 
     @cached_property
-    def manifest(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads((self.path / MANIFEST).read_text())
+    def manifest(self) -> JsonObject:
+        found: JsonObject = json.loads((self.path / MANIFEST).read_text())
         return found
 
 
@@ -65,7 +64,7 @@ class Store:
         return Lock(self.unfinished / f"{name}-{fingerprint.short}.lock")
 
 
-def finish(out: Path, artifact: Path, manifest: Mapping[str, Any]) -> None:
+def finish(out: Path, artifact: Path, manifest: JsonMapping) -> None:
     """Turn a finished `out` folder into the artifact: everything on disk, stage.json last, then one rename."""
     durable.sync_files(out)
     durable.write_json(out / MANIFEST, {**manifest, "files": file_hashes(out, MANIFEST)})

@@ -3,11 +3,12 @@ section 3.1)."""
 
 import os
 from collections.abc import Callable
-from typing import Any  # torch types the state of an optimizer so
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
+
+from pipeline.disk.durable import JsonObject
 
 HALVES = (torch.bfloat16, torch.float16)
 
@@ -60,11 +61,11 @@ class MasterWeights(Optimizer):
                 elif one.grad is not None:
                     one.grad.zero_()
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> JsonObject:
         return {"inner": self.inner.state_dict(), "copies": [copy.detach() for _, copy in self.copies()]}
 
     @torch.no_grad()
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+    def load_state_dict(self, state_dict: JsonObject) -> None:
         copies = self.copies()
         self.inner.load_state_dict(state_dict["inner"])
         self.param_groups, self.state = self.inner.param_groups, self.inner.state

@@ -1,17 +1,18 @@
 """Muon for weight matrices and AdamW for the rest, as one optimizer that a Trainer can hold."""
 
 from collections.abc import Callable, Iterable
-from typing import Any  # torch types the state of an optimizer so
 
 import torch
 from torch import Tensor, nn
+
+from pipeline.disk.durable import JsonObject
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 ADAM_BETAS, ADAM_EPSILON = (0.9, 0.95), 1e-8
 MOMENTUM = 0.95
 
 
-State = dict[str, Any]
+State = JsonObject
 """Of one parameter."""
 
 
