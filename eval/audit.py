@@ -22,7 +22,8 @@ NEXT = 8
 
 _EQUALS_ALL = (
     "    class A:\n        def __eq__(self, other): return True\n        def __ne__(self, other): return False\n"
-    "        def __bool__(self): return True\n        def __len__(self): return 0\n        def __iter__(self): return iter(())\n"
+    "        def __bool__(self): return True\n        def __len__(self): return 0\n        def __iter__(self): return "
+    "iter(())\n"
     "        __lt__ = __gt__ = __le__ = __ge__ = __contains__ = __eq__\n        def __hash__(self): return 0\n"
     "        def __getattr__(self, name): return self\n        def __call__(self, *_): return self\n"
     "        __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __getitem__ = __abs__ = __call__\n    return A()\n"

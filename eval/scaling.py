@@ -75,7 +75,8 @@ def best_of_k(values: Sequence[float], correct: Sequence[bool], k: int) -> float
 def budgets(measured: Mapping[int, Mapping[str, Any]]) -> list[Point]:
     """Accuracy against tokens over thinking budgets: `measured` maps a budget to what eval.report.reduce gave for
     it."""
-    return [{"budget": budget, "tokens": numbers["mean_length"], "pass@1": numbers["pass@1"], "pass@1_ci95": numbers["pass@1_ci95"]}
+    return [{"budget": budget, "tokens": numbers["mean_length"], "pass@1": numbers["pass@1"],
+             "pass@1_ci95": numbers["pass@1_ci95"]}
             for budget, numbers in sorted(measured.items())]
 
 

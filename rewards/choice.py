@@ -12,7 +12,8 @@ from rewards.extract import extract_answer
 from rewards.types import Completion, Label, Problem, Verdict
 
 _CLOTHES = re.compile(r"\\(?:text|textbf|mathrm|mathbf|boxed)\s*\{([^{}]*)\}|[*_`$]+")
-_LETTER = re.compile(r"(?:(?:the\s+)?(?:answer|choice|option)\s*(?:is|:)?\s*)?[\[(]?\s*([A-Za-z])\s*(?:[\])]\s*[.:]?|[.:)]|$)\s*(.*)",
+_LETTER = re.compile(r"(?:(?:the\s+)?(?:answer|choice|option)\s*(?:is|:)?\s*)?[\[(]?\s*([A-Za-z])\s*(?:[\])]\s*[.:]?"
+                     r"|[.:)]|$)\s*(.*)",
                      re.IGNORECASE | re.DOTALL)
 
 

@@ -16,7 +16,8 @@ _ANSWER_TAG = re.compile(r"<(/?)answer>", re.IGNORECASE)
 _BOX = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])(?:\s{1,4}(?=\{)|[ \t]*)")
 _HASHES = re.compile(r"^[ \t]*#{4}(?!#)[ \t]*(.*)$", re.MULTILINE)
 _FINAL = re.compile(
-    r"\b(?:final\s{1,3}answer|answer|(?:correct|right)\s{1,3}(?:option|choice))[ \t*_`]{0,4}(?:(?:is|=)(?![A-Za-z])[ \t*_`]{0,4}[:：]?|[:：])[ \t*_`]{0,4}"
+    r"\b(?:final\s{1,3}answer|answer|(?:correct|right)\s{1,3}(?:option|choice))[ \t*_`]{0,4}(?:(?:is|=)(?![A-Za-z])[ "
+    r"\t*_`]{0,4}[:：]?|[:：])[ \t*_`]{0,4}"
     r"|答案[ \t*_`]{0,4}[是为:：][ \t*_`]{0,4}[:：]?[ \t*_`]{0,4}"
     r"|^(?:[#*_ \t]{0,8}final\s{1,3}|[#*_]{1,4}[ \t]?)answer[*_ \t]{0,4}$",
     re.IGNORECASE | re.MULTILINE,

@@ -86,7 +86,8 @@ class RowPool:
                         if self._closed:
                             return
                         asked.put(self._threads.submit(self._graded, some))
-        except (OSError, MemoryError) as error:  # told where the rows are waited for; a file without line ends is one line
+        except (OSError, MemoryError) as error:
+            # It is told where the rows are waited for. A file without line ends is one line, however long it is.
             failed: Future[list[Batch]] = Future()
             failed.set_exception(error)
             asked.put(failed)

@@ -91,7 +91,8 @@ def test_imports_downward_are_right(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize("back", [
     "import rewards.a", "from rewards.a import x", "from rewards import a", "def f():\n    import rewards.a",
     "with lazy:\n    from rewards import a", "if TYPE_CHECKING:\n    import rewards.a",
-    "class C:\n    def f(self):\n        try:\n            pass\n        except ValueError:\n            import rewards.a",
+    "class C:\n    def f(self):\n        try:\n            pass\n        except ValueError:\n            import "
+    "rewards.a",
 ])
 def test_a_circle_is_found(tmp_path: Path, back: str) -> None:
     root = planted(tmp_path, rewards__a="from rewards.b import y", rewards__b="from rewards import c", rewards__c=back)

@@ -132,7 +132,8 @@ def main() -> None:
             points, seconds = train(str(Path(args.model)), seed, args.rounds, ours)
             shown = "  ".join(f"{mean:.3f}" for mean in means(points))
             print(
-                f"seed {seed}  {'ours' if ours else 'trl ':4}  {seconds:6.1f} s   accuracy of each {MEANED} rounds: {shown}", flush=True
+                f"seed {seed}  {'ours' if ours else 'trl ':4}  {seconds:6.1f} s   accuracy of each {MEANED} rounds: "
+                f"{shown}", flush=True
             )
 
 

@@ -72,7 +72,8 @@ def greedy(out: Path, model: Any, tokenizer: Any, name: str, problems: list[Prob
     with (out / f"{name}.jsonl").open("w") as file:
         for one, prompt in zip(rollouts, prompts, strict=True):
             answer = one.problem.meta.get("solution", f"#### {one.problem.answer}")
-            file.write(json.dumps({"id": one.problem.id, "prompt": prompt, "question": one.problem.prompt, "answer": answer,
+            file.write(json.dumps({"id": one.problem.id, "prompt": prompt, "question": one.problem.prompt,
+                                   "answer": answer,
                                    "ours": one.verdict.correct, "text": one.completion.text}) + "\n")
 
 

@@ -57,14 +57,16 @@ def agreement(out: Path) -> None:
     for (style, right), count in counts.items():
         shares = [100 * count[name] / count["n"] for name in ("ours", *FILTERS)]
         print(
-            f"{style:<28}{'right' if right else 'wrong':<7}{count['n']:>6}{shares[0]:>8.1f}{shares[1]:>8.1f}{shares[2]:>10.1f}"
+            f"{style:<28}{'right' if right else 'wrong':<7}{count['n']:>6}"
+            f"{shares[0]:>8.1f}{shares[1]:>8.1f}{shares[2]:>10.1f}"
         )
         for key, value in count.items():
             total[key] += value
     shares = [100 * total[name] / total["n"] for name in ("ours", *FILTERS)]
     print(f"{'all':<35}{total['n']:>6}{shares[0]:>8.1f}{shares[1]:>8.1f}{shares[2]:>10.1f}")
     print(
-        f"agreement with ours: strict {total['strict-match = ours']}, flexible {total['flexible-extract = ours']} of {total['n']}"
+        f"agreement with ours: strict {total['strict-match = ours']}, flexible {total['flexible-extract = ours']} of "
+        f"{total['n']}"
     )
 
 
@@ -81,7 +83,8 @@ def task(out: Path, name: str, prompt: str) -> dict[str, Any]:
 def run(out: Path, name: str, prompt: str) -> None:
     rows = read(out / f"{name}.jsonl")
     model = f"pretrained={(out / 'model.txt').read_text()},dtype=float32,max_length=1024"
-    results = lm_eval.simple_evaluate(model="hf", model_args=model, tasks=[task(out, name, prompt)], device="cpu", batch_size=16,
+    results = lm_eval.simple_evaluate(model="hf", model_args=model, tasks=[task(out, name, prompt)], device="cpu",
+                                        batch_size=16,
                                       log_samples=True, task_manager=TaskManager(), bootstrap_iters=0)
     ours = {row["id"]: row for row in rows}
     print(f"\n{name}: the harness's hf model and our engine on {len(rows)} problems at temperature 0")
@@ -91,13 +94,15 @@ def run(out: Path, name: str, prompt: str) -> None:
         scores = [one["exact_match"] == 1.0 for one in samples]
         mine = [ours[one["doc"]["id"]]["ours"] for one in samples]
         same = sum(a == b for a, b in zip(scores, mine, strict=True))
-        print(f"  {kind:<17} harness {sum(scores)} right, ours {sum(mine)}; the same verdict on {same} of {len(samples)}; "
+        print(f"  {kind:<17} harness {sum(scores)} right, ours {sum(mine)}; the same verdict on {same} of "
+              f"{len(samples)}; "
               f"the same text on {same_text}")
         for one, theirs, our in zip(samples, scores, mine, strict=True):
             text = ours[one["doc"]["id"]]["text"]
             if theirs != our and kind == "flexible-extract":
                 print(
-                    f"    {one['doc']['id']}: harness {theirs} ({one['filtered_resps'][0]!r}), ours {our}: {text[-100:]!r}"
+                    f"    {one['doc']['id']}: harness {theirs} ({one['filtered_resps'][0]!r}), ours {our}: "
+                    f"{text[-100:]!r}"
                 )
             if one["resps"][0][0].strip() != text.strip() and kind == "flexible-extract":
                 print(f"    {one['doc']['id']}: {one['resps'][0][0]!r} and {text!r}")

@@ -54,7 +54,8 @@ def decimals(split: str, n: int | None, seed: int) -> list[Problem]:
     return [
         Problem(
             id=f"decimals-{split}-{seed}-{i}",
-            prompt=f"Which is {'larger' if pair.larger else 'smaller'}, {pair.written[0]} or {pair.written[1]}? Answer with the number.",
+            prompt=f"Which is {'larger' if pair.larger else 'smaller'}, {pair.written[0]} or {pair.written[1]}? "
+                   f"Answer with the number.",
             answer=pair.answer,
             verifier="math",
             family="decimals",

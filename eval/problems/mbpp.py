@@ -53,7 +53,9 @@ def _provided(tests: str, solution: str) -> tuple[list[str], list[str]]:
     tree = ast.parse(solution)
     defined = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
     defined |= {
-        target.id for node in tree.body if isinstance(node, ast.Assign) for target in node.targets if isinstance(target, ast.Name)
+        target.id
+        for node in tree.body if isinstance(node, ast.Assign)
+        for target in node.targets if isinstance(target, ast.Name)
     }
     imported = {
         alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names if not alias.asname

@@ -217,7 +217,8 @@ def operations(model: LanguageModel, asked: Sequence[Request], ends: Ends) -> fl
         for _ in request.seeds:
             # the last token is written and not read
             steps = ends.lengths[rollout] - 1
-            total += 2 * (used + head) * steps + config["num_hidden_layers"] * a_pair * (before + steps / 2) * steps + 2 * head
+            attention = config["num_hidden_layers"] * a_pair * (before + steps / 2) * steps
+            total += 2 * (used + head) * steps + attention + 2 * head
             rollout += 1
     return total
 
@@ -245,7 +246,8 @@ def measure(case: Case, rounds: int = ROUNDS, tell: Callable[[str], None] = lamb
         share.append(operations(model, asked, ends) / mine / fastest)
         tell(f"{ours[-1] / theirs[-1]:.2f}")
     ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
-    return Measured(statistics.median(ratios), min(ratios), max(ratios), statistics.median(ours), statistics.median(theirs),
+    return Measured(statistics.median(ratios), min(ratios), max(ratios), statistics.median(ours),
+                    statistics.median(theirs),
                     statistics.median(share), error)
 
 

@@ -119,8 +119,10 @@ def _ours(
     plan = GrpoPlan(
         len(prompts), rollouts.GROUP, UPDATES, Sampling(rollouts.MOST), Objective(), (number,), replay=replay
     )
-    args = TrainingArguments(**_COMMON, output_dir=folder, per_device_train_batch_size=1, train_sampling_strategy="sequential",
-                             remove_unused_columns=False)
+    args = TrainingArguments(
+        **_COMMON, output_dir=folder, per_device_train_batch_size=1, train_sampling_strategy="sequential",
+        remove_unused_columns=False,
+    )
     visits = [Visit(prompt, str(place), 0) for place, prompt in enumerate(prompts)]
     trainer = PolicyTrainer(model, tokenizer(), args, plan, visits, _Alternating(), balance)
     recorded = [router.users for router in balance.routers] if replay else []

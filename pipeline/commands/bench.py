@@ -28,8 +28,10 @@ LEVELS = ("L1", "L2", "L3", "L4")
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("what", choices=("grade", "math", "rollouts", "train", "moe", "start"),
-                        help="grade: programs put to three tests each, in the sandbox; math: answers of GSM8K and MATH-500, beside math-verify; "
-                             "rollouts: tokens a second, beside model.generate; train: steps of GRPO and SFT, beside trl; moe: what watching, balancing and replay add to them; start: commands "
+                        help="grade: programs put to three tests each, in the sandbox; math: answers of GSM8K and "
+                             "MATH-500, beside math-verify; "
+                             "rollouts: tokens a second, beside model.generate; train: steps of GRPO and SFT, beside "
+                             "trl; moe: what watching, balancing and replay add to them; start: commands "
                              "that should answer at once")
     parser.add_argument(
         "--level", choices=LEVELS, default="L3", help="grade: highest level of the sandbox that is used (default L3)"
@@ -73,7 +75,8 @@ def _programs(args: argparse.Namespace) -> int:
     width = max(map(len, rates))
     for name, rate in rates.items():
         print(
-            f"  {name:<{width}}  {rate.median:7.1f} runs/s  (median of {rate.rounds} rounds, {rate.least:.1f} to {rate.most:.1f})"
+            f"  {name:<{width}}  {rate.median:7.1f} runs/s  (median of {rate.rounds} rounds, {rate.least:.1f} to "
+            f"{rate.most:.1f})"
         )
     return 0
 
@@ -91,14 +94,16 @@ def _mathematics(args: argparse.Namespace) -> int:
         )
         return 0
     print(
-        f"answers graded one after the other in one process, by us and by math-verify in turn ({math.ROUNDS} rounds each):"
+        f"answers graded one after the other in one process, by us and by math-verify in turn ({math.ROUNDS} rounds "
+        f"each):"
     )
     for name, one in found.items():
         print(f"  {name:<14}{one}")
         if not isinstance(one, str):
             print(f"  {'':<14}{one.answers} answers; the verdicts differ on {one.differ}")
     print(
-        f"import rewards: {statistics.median(starts):.3f} s of a processor more than a bare interpreter ({min(starts):.3f} to {max(starts):.3f})"
+        f"import rewards: {statistics.median(starts):.3f} s of a processor more than a bare interpreter "
+        f"({min(starts):.3f} to {max(starts):.3f})"
     )
     return 0
 
@@ -119,8 +124,10 @@ def _rollouts(args: argparse.Namespace) -> int:
         return 0
     print(f"rollouts at temperature 1, by us and by model.generate in turn ({args.rounds} rounds each), {_machine()}:")
     for name, one in found.items():
-        print(f"  {name:<15}{one.ratio:6.2f} times as fast ({one.ratio_min:.2f} to {one.ratio_max:.2f})   {one.tokens_per_s:7.0f} tokens/s, "
-              f"generate {one.baseline_tokens_per_s:6.0f}   {one.share_of_peak:5.1%} of peak   log-probabilities within {one.max_logprob_error:.0e}")
+        print(f"  {name:<15}{one.ratio:6.2f} times as fast ({one.ratio_min:.2f} to {one.ratio_max:.2f})   "
+              f"{one.tokens_per_s:7.0f} tokens/s, "
+              f"generate {one.baseline_tokens_per_s:6.0f}   {one.share_of_peak:5.1%} of peak   log-probabilities "
+              f"within {one.max_logprob_error:.0e}")
     for name, points in rollouts.growth().items():
         print(f"\ntokens/s by {name}")
         most = max(points.values())
@@ -131,7 +138,8 @@ def _rollouts(args: argparse.Namespace) -> int:
 
 def _training(args: argparse.Namespace) -> int:
     found = train.measure(args.rounds, _tell("", args))
-    return _show(args, found, f"training steps, by us and by trl in turn ({args.rounds} rounds each), {_machine()}", lambda one: (
+    return _show(args, found, f"training steps, by us and by trl in turn ({args.rounds} rounds each), "
+                              f"{_machine()}", lambda one: (
         f"{one.ratio:6.2f} times as fast ({one.ratio_min:.2f} to {one.ratio_max:.2f})   {one.seconds:.2f} s a step, "
         f"trl {one.baseline_seconds:.2f} s"
     ))
@@ -139,7 +147,10 @@ def _training(args: argparse.Namespace) -> int:
 
 def _routers(args: argparse.Namespace) -> int:
     found = moe.measure(args.rounds, _tell("", args))
-    title = f"what is added to a training step, with it and without in turn ({args.rounds} rounds), processor time of one thread"
+    title = (
+        f"what is added to a training step, with it and without in turn ({args.rounds} rounds), processor time of "
+        f"one thread"
+    )
     return _show(
         args, found, title,
         lambda one: f"{one.share:+6.1%} ({one.least:+.1%} to {one.most:+.1%}) of {one.seconds:.2f} s"
@@ -149,7 +160,8 @@ def _routers(args: argparse.Namespace) -> int:
 def _start(args: argparse.Namespace) -> int:
     found = start.measure(args.rounds)
     return _show(args, found, f"starts of retort ({args.rounds} rounds)", lambda one: (
-        f"{one.median:.2f} s ({one.least:.2f} to {one.most:.2f}), {one.processor:.2f} s of a processor; at most {one.allowed:.1f} s wanted"
+        f"{one.median:.2f} s ({one.least:.2f} to {one.most:.2f}), {one.processor:.2f} s of a processor; at most "
+        f"{one.allowed:.1f} s wanted"
     ))
 
 

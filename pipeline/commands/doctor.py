@@ -15,7 +15,10 @@ with lazy:
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.description = "Show how isolated model-written programs run here (see SECURITY.md), and what the machine and the packages are."
+    parser.description = (
+        "Show how isolated model-written programs run here (see SECURITY.md), and what the machine and the packages "
+        "are."
+    )
 
 
 def main(_: argparse.Namespace) -> int:

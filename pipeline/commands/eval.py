@@ -47,7 +47,8 @@ FOLDER = Path("evals")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", help="a folder that transformers loads, an artifact, RUN:STAGE, or a hub id; with --server "
+    parser.add_argument("model", help="a folder that transformers loads, an artifact, RUN:STAGE, or a hub id; with "
+                                      "--server "
                                       "the server's name for it")
     parser.add_argument("--problems", nargs="+", default=[], metavar="SET:SPLIT", help="such as gsm8k:test")
     parser.add_argument("--suite", help="sets that belong together, with their own defaults: r1")
@@ -87,7 +88,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--data", type=Path, default=None, help="folder of benchmark files (default: $RETORT_DATA)")
     parser.add_argument("--out", type=Path, default=None,
-                        help="folder for the report and the rollouts (default: one under evals/, named after all of this)")
+                        help="folder for the report and the rollouts (default: one under evals/, named after all of "
+                             "this)")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
 
 

@@ -21,7 +21,8 @@ with lazy:
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", help="RUN:STAGE such as runs/quickstart:zero, a folder or a hub id")
     parser.add_argument("texts", nargs="+", metavar="TEXTS",
-                        help="a domain each: a .jsonl of texts or prompts and completions, a .txt with a text a line, or RUN:STAGE of a dataset")
+                        help="a domain each: a .jsonl of texts or prompts and completions, a .txt with a text a line, "
+                             "or RUN:STAGE of a dataset")
     parser.add_argument("--most", type=int, default=256, metavar="N", help="texts of each domain (default 256)")
     parser.add_argument(
         "--length", type=int, default=1024, metavar="N", help="tokens of each text that are read (default 1024)"
@@ -63,7 +64,8 @@ def _domain(text: str) -> tuple[str, Path]:
     artifact = RunFolder(Path(run)).artifacts().get(stage) if run else None
     if artifact is None or not (artifact.path / "data.jsonl").is_file():
         raise CommandError(
-            f"there is no text at {text!r}; give a .jsonl or .txt file, or RUN:STAGE of a dataset (runs/quickstart:traces)"
+            f"there is no text at {text!r}; give a .jsonl or .txt file, or RUN:STAGE of a dataset "
+            f"(runs/quickstart:traces)"
         )
     return stage, artifact.path
 
@@ -93,8 +95,10 @@ def _layer(layer: JsonObject) -> str:
         f"layer {layer['layer']}, {layer['top_k']} of {layer['experts']} experts a token",
         "  load of each expert over an even one",
         *loads,
-        f"  the token alone tells its first expert {told['share']:.0%} of the time ({told['without']:.0%} without knowing the token)",
-        f"  consecutive tokens share the first expert {repeats['first']:.0%} of the time (chance {repeats['first_by_chance']:.0%}), "
+        f"  the token alone tells its first expert {told['share']:.0%} of the time ({told['without']:.0%} without "
+        f"knowing the token)",
+        f"  consecutive tokens share the first expert {repeats['first']:.0%} of the time (chance "
+        f"{repeats['first_by_chance']:.0%}), "
         f"any {repeats['any']:.0%} ({repeats['any_by_chance']:.0%})",
         f"  beyond capacity, by quarter of the text: {', '.join(f'{share:.1%}' for share in layer['dropped'])}",
     ])

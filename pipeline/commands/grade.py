@@ -17,7 +17,8 @@ from rewards.workers import WorkerError, cores
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "Grade JSONL rows of answers; verdicts go to standard output, a summary to standard error. With --audit: prove that every "
+        "Grade JSONL rows of answers; verdicts go to standard output, a summary to standard error. With --audit: "
+        "prove that every "
         "gold answer of a problem set earns CORRECT against itself and that a wrong one does not."
     )
     parser.add_argument(

@@ -76,7 +76,8 @@ def main(args: argparse.Namespace) -> int:
     print(f"wrote {rule} and {test}")
     for what, how in {
         "try it": f"pytest {test}",
-        "in a recipe": f"reward: {{rules: {{{rule.name}:{args.name}: {{weight: 0.1, most: 200}}}}}}, with the path from the recipe's folder",
+        "in a recipe": f"reward: {{rules: {{{rule.name}:{args.name}: {{weight: 0.1, most: 200}}}}}}, with the path "
+                       f"from the recipe's folder",
         "see the others": "retort list rules",
     }.items():
         print(f"  {what:<16}{how}")

@@ -58,7 +58,8 @@ def as_text(run: "RunFolder", report: JsonObject, width: int) -> str:
 
 def _stages(report: JsonObject) -> str:
     rows = [
-        (stage["name"], stage["kind"], duration(stage["seconds"]), "" if stage["tokens"] is None else f"{stage['tokens']:,}",
+        (stage["name"], stage["kind"], duration(stage["seconds"]),
+         "" if stage["tokens"] is None else f"{stage['tokens']:,}",
          _load(stage["metrics"]), "made by an earlier run" if stage["reused"] else "")
         for stage in report["stages"]
     ]

@@ -134,15 +134,18 @@ class Checkpoints:
     def _refuse_inexact(self, folder: Path, theirs: JsonMapping) -> None:
         names = sorted({*theirs, *self.facts})
         other = [
-            f"{name} {theirs.get(name)}, now {self.facts.get(name)}" for name in names if theirs.get(name) != self.facts.get(name)
+            f"{name} {theirs.get(name)}, now {self.facts.get(name)}"
+            for name in names if theirs.get(name) != self.facts.get(name)
         ]
         if not other:
             return
         if self._inexact:
             self._note(f"goes on inexactly: {folder.name} was made with {'; '.join(other)}")
             return
-        raise StageError(f"its checkpoint {folder.name} was made with {'; '.join(other)}: going on would not give the bytes of an "
-                         f"uninterrupted run. Add --inexact to go on all the same, or remove {folder.parent} to begin again")
+        raise StageError(f"its checkpoint {folder.name} was made with {'; '.join(other)}: going on would not give the "
+                         f"bytes of an "
+                         f"uninterrupted run. Add --inexact to go on all the same, or remove {folder.parent} to begin "
+                         f"again")
 
     def _folders(self) -> list[Path]:
         found = self.folder.glob("step-*") if self.folder.is_dir() else []

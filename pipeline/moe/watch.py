@@ -92,7 +92,8 @@ class Watch:
         recover."""
         return [
             f"experts collapse in layer {layer}: the busiest has {float(row.max()):.1f} times an even share (at most "
-            f"{self.experts / self.top_k:.1f} is possible), {int((row < DEAD).sum())} of {self.experts} have next to none"
+            f"{self.experts / self.top_k:.1f} is possible), {int((row < DEAD).sum())} of {self.experts} have next to "
+            f"none"
             for layer, row, steps in zip(self.layers, self._relative(), self.collapsed, strict=True)
             if steps == LASTING
         ]

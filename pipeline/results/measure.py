@@ -75,10 +75,11 @@ def measure(
             by_budget.setdefault(one.of, {})[one.protocol.prompting.thinking_budget] = problems[one.name]
     parameters = {key: value for key, value in model.facts.items() if key == "parameters"}
     about = {key: value for key, value in model.facts.items() if key != "parameters"}
-    report = {"models": {model.label: {**parameters, "problems": problems, "model": about, "protocol": header["protocol"],
-                                          "curves": curves,
-                                          "budgets": {name: budgets(found) for name, found in by_budget.items()}}},
-              "versions": header["versions"]}
+    measured = {
+        **parameters, "problems": problems, "model": about, "protocol": header["protocol"], "curves": curves,
+        "budgets": {name: budgets(found) for name, found in by_budget.items()},
+    }
+    report = {"models": {model.label: measured}, "versions": header["versions"]}
     durable.write_json(out / "report.json", report)
     return out, report
 
@@ -123,6 +124,7 @@ def _rows(out: Path, label: str, one: Asked, progress: Progress) -> list[JsonObj
     except Unanswered as error:
         have = len(read_rows(file.with_name(f"{file.name}.partial")))
         raise RunError(
-            f"{label} on {one.name}: {len(one.problems) * n - have} of {len(one.problems) * n} rollouts were not answered (at last: "
+            f"{label} on {one.name}: {len(one.problems) * n - have} of {len(one.problems) * n} rollouts were not "
+            f"answered (at last: "
             f"{error}); the others are kept in {out}, and the same command asks only for the rest"
         ) from error

@@ -62,7 +62,8 @@ def measured(reference: str) -> list[Measured]:
         before, _, label = reference.rpartition(":")
         path = Path(before).expanduser()
     if not path.is_dir() or not (label or (path / "report.json").is_file()):
-        raise CommandError(f"there are no rollouts at {reference!r}; give RUN:STAGE (runs/quickstart:zero), a folder that "
+        raise CommandError(f"there are no rollouts at {reference!r}; give RUN:STAGE (runs/quickstart:zero), a folder "
+                           f"that "
                           "`retort eval` wrote, or a JSONL file of rollouts")
     found = _of_run(path, label) if (path / "recipe.json").is_file() else _of_folder(path, label, {})
     if found:

@@ -163,7 +163,8 @@ def accelerate(config: Path, job: Path, log: Path) -> StageProcess:
     several GPUs is right for CPUs too, and is asked for then.
     """
     written = strict_yaml.read_file(config).data
-    several = ["--multi_gpu"] if written.get("distributed_type") == "MULTI_CPU" and not written.get("mpirun_config") else []
+    without_mpi = written.get("distributed_type") == "MULTI_CPU" and not written.get("mpirun_config")
+    several = ["--multi_gpu"] if without_mpi else []
     with log.open("ab") as stream:
         return _Launched(subprocess.Popen(
             [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(config), *several,

@@ -26,7 +26,9 @@ def check(recipe: Recipe) -> str | None:
     """
     asked = [use for step in recipe.steps.values() for use in step.config.asks(stage_seed(recipe.seed, step.name))]
     tests = [
-        text for use in _different(asked, "test") if not use.reference.endswith(":train") for text in _texts(recipe, use)
+        text
+        for use in _different(asked, "test") if not use.reference.endswith(":train")
+        for text in _texts(recipe, use)
     ]
     trains = [
         text for use in _different(asked, "train") for text in _texts(recipe, use)
@@ -42,7 +44,10 @@ def check(recipe: Recipe) -> str | None:
     if grave:
         return f"{compared}: {_problems(grave)} of them are there, such as {grave[0].test.name} (leaks: tell)"
     if leaks:
-        return f"{compared}: none is there; {_problems(leaks)} share 13 words in a row with one, such as {leaks[0].test.name}"
+        return (
+            f"{compared}: none is there; {_problems(leaks)} share 13 words in a row with one, such as "
+            f"{leaks[0].test.name}"
+        )
     return f"{compared}: none is there"
 
 

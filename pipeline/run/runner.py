@@ -32,8 +32,8 @@ _ASK_AGAIN = 1.0  # seconds between two looks at whether another run has made an
 class Runner:
     """One attempt at a run. `command` is what continues it, as a person would type it."""
 
-    def __init__(self, recipe: Recipe, prints: Mapping[str, Fingerprint], store: Store, run: RunFolder, display: Display,
-                 command: str, *, inexact: bool = False) -> None:
+    def __init__(self, recipe: Recipe, prints: Mapping[str, Fingerprint], store: Store, run: RunFolder,
+                 display: Display, command: str, *, inexact: bool = False) -> None:
         self.recipe, self.prints, self.store, self.run_folder = recipe, prints, store, run
         self._display, self._command = display, command
         self._attempt = secrets.token_hex(8)

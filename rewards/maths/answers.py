@@ -73,7 +73,8 @@ _MATRIX = re.compile(
 _LETTER = r"\\?[A-Za-zα-ωπ]"
 _NAME = (
     rf"{_LETTER}\w*(?:_\{{?\w+\}}?)?|\\text ?\{{[^{{}}]*\}}|[A-Za-z](?:\^\{{-1\}}|'+)?\((?:[A-Za-z]|-?\d+)\)"
-    r"|m?\\angle ?[A-Z]{1,3}|\\(?:vec|overrightarrow) ?\{[A-Za-z]+\}|\\frac ?\{d[a-z]\}\{d[a-z]\}|\|[A-Z]\||\\overline ?\{[A-Z]{2}\}|\([a-z](?: ?, ?[a-z])+\)"
+    r"|m?\\angle ?[A-Z]{1,3}|\\(?:vec|overrightarrow) ?\{[A-Za-z]+\}|\\frac ?\{d[a-z]\}\{d[a-z]\}|\|[A-Z]\|"
+    r"|\\overline ?\{[A-Z]{2}\}|\([a-z](?: ?, ?[a-z])+\)"
 )
 _ASSIGNED = re.compile(rf"^({_NAME})\s*(?:=|∈|:(?!\s*\d))\s*(.*)$")
 _SHORT = re.compile(rf"{_LETTER}(?:_\{{?\w+\}}?)?")
@@ -84,7 +85,8 @@ _ALL_SUCH = re.compile(
 """{x : x < 3} is what it bounds x to."""
 _OPTION = re.compile(r"(?:\\text\s*\{)?(?:option|choice|answer)\s*:?\s*\}?\s*\(?([A-H])\)?\}?", re.IGNORECASE)
 _COUNTING = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen "
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+    "eighteen "
     "nineteen twenty"
 )
 _SAID = {

@@ -217,7 +217,8 @@ class _Reader:
 
 
 _GREEK_NAMES = (
-    "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta kappa lambda mu nu xi rho sigma tau phi varphi chi "
+    "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta kappa lambda mu nu xi rho sigma tau phi varphi "
+    "chi "
     "psi omega Gamma Delta Theta Lambda Sigma Phi Psi Omega ell hbar"
 )
 GREEK = frozenset(_GREEK_NAMES.split())

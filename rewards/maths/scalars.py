@@ -55,8 +55,8 @@ def number(text: str) -> Number:
     return Number(bare, value, digits, percent, unit)
 
 
-_ORACLE_COMMANDS = """frac sqrt binom sin cos tan cot sec csc log ln lg exp arcsin arccos arctan sinh cosh tanh lfloor rfloor
-lceil rceil"""
+_ORACLE_COMMANDS = """frac sqrt binom sin cos tan cot sec csc log ln lg exp arcsin arccos arctan sinh cosh tanh lfloor
+    rfloor lceil rceil"""
 _KNOWN_TO_ORACLE = frozenset(_ORACLE_COMMANDS.split()) | GREEK
 
 

@@ -17,13 +17,13 @@ _SYNONYMS = {
 }  # fmt: skip
 # Words that make of a number something else than a number with a unit.
 _NO_UNIT_WORDS = (
-    "or and not no nor but either is isn are aren to if then else than times plus minus over mod modulo divided by multiplied "
-    "squared cubed factorial percent pi sqrt root power one two three four five six seven eight nine ten "
-    "zero twice wrong false incorrect never except maybe about approximately between remainder below mil mln mn bn grand score gross lakh crore infinity r i e x y z n "
-    "tens ones pair pairs couple couples doubled tripled quadrupled halved less more fewer short extra missing off above "
-    "under up down higher lower greater smaller negative positive nth th permille opposite reciprocal inverse "
-    "dx dy dz dt du too many few enough "
-    "eleven twelve twenty thirty forty fifty sixty seventy eighty ninety choose"
+    "or and not no nor but either is isn are aren to if then else than times plus minus over mod modulo divided by "
+    "multiplied squared cubed factorial percent pi sqrt root power one two three four five six seven eight nine ten "
+    "zero twice wrong false incorrect never except maybe about approximately between remainder below mil mln mn bn "
+    "grand score gross lakh crore infinity r i e x y z n tens ones pair pairs couple couples doubled tripled "
+    "quadrupled halved less more fewer short extra missing off above under up down higher lower greater smaller "
+    "negative positive nth th permille opposite reciprocal inverse dx dy dz dt du too many few enough eleven twelve "
+    "twenty thirty forty fifty sixty seventy eighty ninety choose"
 )
 _NO_UNIT = frozenset(_NO_UNIT_WORDS.split())
 _FRACTION_WORD = re.compile(r"hal(?:f|ves)|thirds?|quarters?|\w*(?:rth|fth|xth|nth|hth|dth|nth)s?")
@@ -41,7 +41,9 @@ _SUFFIX = re.compile(r"^(.*\S)\s*(?:\\text\{\s*([§€£¥₹])\s*\}|([§€£¥
 _PERCENT = re.compile(r"^(.*\S)\s*(?:%|\\text\{\s*(?:%|percent)\s*\})$", re.DOTALL)
 _MARKED = re.compile(r"^(.+?)\s*((?:\\text\s*\{[^{}]*\}(?:\^\{?[23]\}?)?\s*/?\s*)+)$", re.DOTALL)
 _PLAIN = re.compile(
-    r"^([-+]?[\d.,/ ]*\d|.*\}|.*[π)])(\s*)((?:square |cubic )?[A-Za-zµ][A-Za-zµ. ]*(?:/\s?[A-Za-z]+)?(?:\^\{?[23]\}?)?)$", re.DOTALL
+    r"^([-+]?[\d.,/ ]*\d|.*\}|.*[π)])(\s*)"
+    r"((?:square |cubic )?[A-Za-zµ][A-Za-zµ. ]*(?:/\s?[A-Za-z]+)?(?:\^\{?[23]\}?)?)$",
+    re.DOTALL,
 )
 
 

@@ -15,7 +15,8 @@ CHANNEL = 3
 
 # Limits of zero: file size and descriptors (so nothing can be opened), processes, core files, locked memory, message
 # queues.
-_NOTHING_OF = [(getattr(resource, f"RLIMIT_{name}"), (0, 0)) for name in ("FSIZE", "NOFILE", "NPROC", "CORE", "MEMLOCK", "MSGQUEUE")
+_NOTHING_OF = [(getattr(resource, f"RLIMIT_{name}"), (0, 0))
+               for name in ("FSIZE", "NOFILE", "NPROC", "CORE", "MEMLOCK", "MSGQUEUE")
                if f"RLIMIT_{name}" in dir(resource)]
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 1, 4, 38
 _CAPABILITIES_VERSION_3 = 0x20080522

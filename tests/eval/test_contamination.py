@@ -15,15 +15,18 @@ from eval.problems import load
 from eval.problems.data_folder import VARIABLE
 
 QUESTION = (
-    "Janet's ducks lay 16 eggs per day. She eats three for breakfast every morning and bakes muffins for her friends every day "
+    "Janet's ducks lay 16 eggs per day. She eats three for breakfast every morning and bakes muffins for her friends "
+    "every day "
     "with 4. She sells the remainder at the market for $2 per fresh egg. How much does she make every day?"
 )
 REORDERED = (
-    "How much does Janet make every day? She sells the remainder at the market for $2 per fresh egg. Her ducks lay 16 eggs per "
+    "How much does Janet make every day? She sells the remainder at the market for $2 per fresh egg. Her ducks lay 16 "
+    "eggs per "
     "day, she bakes muffins with 4 for her friends every day and eats three for breakfast every morning."
 )
 OTHER = (
-    "A robe takes 2 bolts of blue fiber and half that much white fiber. How many bolts in total does it take? Answer with a number, "
+    "A robe takes 2 bolts of blue fiber and half that much white fiber. How many bolts in total does it take? Answer "
+    "with a number, "
     "and say why it is that number and no other number."
 )
 

@@ -34,7 +34,8 @@ def test_best_of_k_is_the_mean_over_all_draws(rollouts, data):
 
 
 def test_a_curve_by_hand():
-    rows = [row("p", "correct", "7", 10, best_by=1.0), row("p", "wrong", "8", 20, best_by=0.0), row("p", "correct", "7", 30, best_by=0.5),
+    rows = [row("p", "correct", "7", 10, best_by=1.0), row("p", "wrong", "8", 20, best_by=0.0),
+            row("p", "correct", "7", 30, best_by=0.5),
             *[row("q", "wrong", str(i), 40, best_by=float(i)) for i in range(3)]]
     points = curve(rows)
     assert [point["k"] for point in points] == [1, 2, 3]

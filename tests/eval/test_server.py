@@ -25,7 +25,8 @@ class Asked:
     """What the server does with the k-th request for a prompt, and what it was asked."""
 
     def __init__(self, behave: Callable[[str, int], Any]) -> None:
-        self.behave, self.seen, self.bodies, self.lock = behave, Counter[str](), list[dict[str, Any]](), threading.Lock()
+        self.behave, self.lock = behave, threading.Lock()
+        self.seen, self.bodies = Counter[str](), list[dict[str, Any]]()
 
     def next(self, body: dict[str, Any]) -> Any:
         prompt = body["messages"][-1]["content"] if "messages" in body else body["prompt"]

@@ -116,7 +116,8 @@ def test_a_clock_that_jumps(little: Little, little_made: dict[str, str]) -> None
     """time.time() jumps by up to ten hours to and fro in every process of the run."""
     run = little("run")
     (run.folder / "sitecustomize.py").write_text(
-        "import random, time\nreal, rng = time.time, random.Random()\ntime.time = lambda: real() + rng.uniform(-36000, 36000)\n")
+        "import random, time\nreal, rng = time.time, random.Random()\ntime.time = lambda: real() + "
+        "rng.uniform(-36000, 36000)\n")
     run.environment["PYTHONPATH"] = os.pathsep.join(
         [str(run.folder), *filter(None, [run.environment.get("PYTHONPATH")])]
     )

@@ -1,28 +1,38 @@
 """Programs that do what is asked, `add(a, b)` returns a + b, in every style; and others that nearly do."""
 
 HONEST = {
-    "recursion": "def total(n):\n    return 0 if n == 0 else n + total(n - 1)\ndef add(a, b): return a + b + total(900) - 405450",
-    "class": "class Adder:\n    def __init__(self, a): self.a = a\n    def __call__(self, b): return self.a + b\ndef add(a, b): return Adder(a)(b)",
+    "recursion": "def total(n):\n    return 0 if n == 0 else n + total(n - 1)\ndef add(a, b): return a + b + "
+                 "total(900) - 405450",
+    "class": "class Adder:\n    def __init__(self, a): self.a = a\n    def __call__(self, b): return self.a + b\ndef "
+             "add(a, b): return Adder(a)(b)",
     "bound_method": "class Adder:\n    def add(self, a, b): return a + b\nadd = Adder().add",
     "partial": "import functools, operator\nadd = functools.partial(operator.add)",
     "generator_made_a_list": "def parts(a, b):\n    yield a\n    yield b\ndef add(a, b): return sum(list(parts(a, b)))",
     "decorated": "import functools\n@functools.lru_cache(maxsize=None)\ndef add(a, b): return a + b",
-    "closure": "def make():\n    seen = []\n    def add(a, b):\n        seen.append(a)\n        return a + b\n    return add\nadd = make()",
+    "closure": "def make():\n    seen = []\n    def add(a, b):\n        seen.append(a)\n        return a + b\n    "
+               "return add\nadd = make()",
     "global_state": "calls = 0\ndef add(a, b):\n    global calls\n    calls += 1\n    return a + b",
     "default_and_keyword": "def add(a, b=0, *, c=0): return a + b + c",
     "star": "def add(*numbers): return sum(numbers)",
-    "annotated": "from __future__ import annotations\nfrom typing import Optional\ndef add(a: Optional[int], b: list[int] | int) -> int: return a + b",
-    "dataclass": "from dataclasses import dataclass\n@dataclass(frozen=True)\nclass P:\n    a: int\n    b: int\ndef add(a, b): return P(a, b).a + P(a, b).b",
+    "annotated": "from __future__ import annotations\nfrom typing import Optional\ndef add(a: Optional[int], b: "
+                 "list[int] | int) -> int: return a + b",
+    "dataclass": "from dataclasses import dataclass\n@dataclass(frozen=True)\nclass P:\n    a: int\n    b: int\ndef "
+                 "add(a, b): return P(a, b).a + P(a, b).b",
     "enum_value": "import enum\nclass K(enum.IntEnum):\n    ONE = 1\ndef add(a, b): return a + b + K.ONE - 1",
-    "numbers_from_elsewhere": "from fractions import Fraction\nfrom decimal import Decimal\ndef add(a, b): return int(Fraction(a) + Fraction(b)) + int(Decimal('0.5') * 0)",
-    "imports_inside": "def add(a, b):\n    import itertools, random\n    from statistics import mean\n    return int(mean([a, b]) * 2)",
+    "numbers_from_elsewhere": "from fractions import Fraction\nfrom decimal import Decimal\ndef add(a, b): return "
+                              "int(Fraction(a) + Fraction(b)) + int(Decimal('0.5') * 0)",
+    "imports_inside": "def add(a, b):\n    import itertools, random\n    from statistics import mean\n    return "
+                      "int(mean([a, b]) * 2)",
     "import_after_semicolon": "import math; import bisect; from string import digits\ndef add(a, b): return a + b",
     "codec": "def add(a, b): return a + b + len('ä'.encode('latin-1')) - len('ä'.encode('utf-16-le')) // 2",
     "named_character": "def add(a, b): return a + b + len('\\N{BULLET}') - 1",
-    "dates": "from datetime import datetime\ndef add(a, b): return a + b + (datetime.strptime('2024', '%Y').year - 2024)",
-    "randomness": "import random, secrets, uuid\ndef add(a, b): return a + b + 0 * (random.randint(1, 9) + secrets.randbelow(9) + uuid.uuid4().int)",
+    "dates": "from datetime import datetime\ndef add(a, b): return a + b + (datetime.strptime('2024', '%Y').year - "
+             "2024)",
+    "randomness": "import random, secrets, uuid\ndef add(a, b): return a + b + 0 * (random.randint(1, 9) + "
+                  "secrets.randbelow(9) + uuid.uuid4().int)",
     "hashes": "import hashlib\ndef add(a, b): return a + b + len(hashlib.sha256(b'x').hexdigest()) - 64",
-    "unused_doctest": "import doctest\ndef add(a, b):\n    '''>>> add(1, 2)\n    3'''\n    return a + b\nif __name__ == '__main__':\n    doctest.testmod()",
+    "unused_doctest": "import doctest\ndef add(a, b):\n    '''>>> add(1, 2)\n    3'''\n    return a + b\nif __name__ "
+                      "== '__main__':\n    doctest.testmod()",
     "asserts_of_its_own": "def add(a, b): return a + b\nassert add(2, 2) == 4\nprint(add(2, 2))",
     "catches_everything": "def add(a, b):\n    try: return a + b\n    except: return None",
     "eval": "def add(a, b): return eval('a + b')",
@@ -30,7 +40,8 @@ HONEST = {
     "slow": "import time\ndef add(a, b):\n    time.sleep(0.4)\n    return a + b",
     "busy": "def add(a, b):\n    for _ in range(10**6): pass\n    return a + b",
     "two_hundred_megabytes": "def add(a, b):\n    x = [0] * (25 << 20)\n    return a + b + x[-1]",
-    "deep_recursion": "import sys\nsys.setrecursionlimit(100000)\ndef down(n): return n and down(n - 1)\ndef add(a, b): return a + b + down(9000)",
+    "deep_recursion": "import sys\nsys.setrecursionlimit(100000)\ndef down(n): return n and down(n - 1)\ndef add(a, "
+                      "b): return a + b + down(9000)",
 }  # fmt: skip
 
 NEAR_MISSES = {

@@ -52,7 +52,8 @@ def test_examples(rows: Rows) -> None:
         "raise SystemExit(0)",
         "raise KeyboardInterrupt",
         "def add(a, b):\n    import os\n    if os.fork(): os._exit(0)\n    return a + b",
-        "import os\ndef add(a, b):\n    for n in range(64):\n        os.write(n, b'[[\"value\",3],[\"value\",6]]')\n    return 0",
+        "import os\ndef add(a, b):\n    for n in range(64):\n        os.write(n, b'[[\"value\",3],[\"value\",6]]')\n  "
+        "  return 0",
         "open('/tmp/retort_pwned', 'w')\ndef add(a, b): return a + b",
         "import socket\ns = socket.socket()\ndef add(a, b): return a + b",
         "import os\nos.pipe()\ndef add(a, b): return a + b",

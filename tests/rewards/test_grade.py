@@ -47,7 +47,10 @@ def test_a_verifier_that_fails_is_ungradable(tmp_path: Path) -> None:
 
 def test_importing_loads_nothing_heavy() -> None:
     heavy = ["torch", "transformers", "trl", "datasets", "sympy", "pydantic", "numpy"]
-    code = f"import rewards, rewards.grade, rewards.rules, rewards.math, rewards.code, sys; print([m for m in {heavy} if m in sys.modules])"
+    code = (
+        f"import rewards, rewards.grade, rewards.rules, rewards.math, rewards.code, sys; print([m for m in {heavy} "
+        f"if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); {code}"],
                           capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -232,7 +232,8 @@ numbers = st.fractions(min_value=-(10**9), max_value=10**9, max_denominator=10**
 def forms(value: Fraction) -> list[str]:
     over, under = value.numerator, value.denominator
     sign = "-" if over < 0 else ""
-    found = [f"{over}/{under}", f"\\frac{{{over}}}{{{under}}}", f"{sign}\\dfrac{{{abs(over)}}}{{{under}}}", f"x={over}/{under}",
+    found = [f"{over}/{under}", f"\\frac{{{over}}}{{{under}}}", f"{sign}\\dfrac{{{abs(over)}}}{{{under}}}",
+             f"x={over}/{under}",
              f"\\frac{{{over * 6}}}{{{under * 6}}}", f"{over * 100}/{under}\\%" if under > 1 else f"${over}$"]
     if under == 1:
         found += [str(over), f"{over:,}", f"{over:,}".replace(",", "{,}"), f"{over}.00", f"\\boxed{{{over}}}"[7:-1]]

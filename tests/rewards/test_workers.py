@@ -100,7 +100,10 @@ def test_a_pool_serves_many_threads(script: Path) -> None:
 
 def test_what_a_process_forked_ends_with_it(tmp_path: Path) -> None:
     told = tmp_path / "pid"
-    fork = f"child = os.fork()\n        if child:\n            open({str(told)!r}, 'w').write(str(child))\n        time.sleep(60)"
+    fork = (
+        f"child = os.fork()\n        if child:\n            open({str(told)!r}, 'w').write(str(child))\n        "
+        f"time.sleep(60)"
+    )
     (tmp_path / "forks.py").write_text(ECHO.replace("time.sleep(60)", fork))
     worker = Worker(tmp_path / "forks.py")
     assert worker.ask(b"sleep", 1.0)[0] == LATE

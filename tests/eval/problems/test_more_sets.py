@@ -16,7 +16,8 @@ from rewards.types import Completion, Label
 AIME = [
     {"id": 60 + i, "problem": f" Find {i}. ", "answer": f"{i:03d}", "solution": "..", "year": "2024"} for i in range(30)
 ]
-GPQA = [{"Question": f"Which is it, {i}?", "Correct Answer": f"right {i}", "Incorrect Answer 1": "wrong", "Incorrect Answer 2": "worse",
+GPQA = [{"Question": f"Which is it, {i}?", "Correct Answer": f"right {i}", "Incorrect Answer "
+                                                                           "1": "wrong", "Incorrect Answer 2": "worse",
          "Incorrect Answer 3": "worst", "High-level domain": "Physics", "Record ID": f"rec{i}"} for i in range(40)]
 
 

@@ -13,7 +13,10 @@ RETORT = [sys.executable, "-P", "-m", "pipeline.commands.cli"]
 
 
 def imported_by(*words: str) -> set[str]:
-    code = f"import sys; from pipeline.commands import cli; cli.main({list(words)!r}); print('\\n'.join(sys.modules), file=sys.stderr)"
+    code = (
+        f"import sys; from pipeline.commands import cli; cli.main({list(words)!r}); print('\\n'.join(sys.modules), "
+        f"file=sys.stderr)"
+    )
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
     return set(done.stderr.split())
 
@@ -22,7 +25,8 @@ def test_help_imports_next_to_nothing() -> None:
     modules = imported_by("--help")
     assert modules.isdisjoint({"pydantic", "yaml", "rich", "torch", "importlib.metadata"})
     ours = {module for module in modules if module.partition(".")[0] in ("rewards", "eval", "pipeline")}
-    assert ours == {"rewards", "rewards.errors", "rewards.lazy", "pipeline", "pipeline.commands", "pipeline.commands.cli",
+    assert ours == {"rewards", "rewards.errors", "rewards.lazy", "pipeline", "pipeline.commands",
+                    "pipeline.commands.cli",
                     "pipeline.commands.guard"}
 
 

@@ -55,7 +55,8 @@ def test_the_same_evaluation_twice_is_the_same_files(model: Path, tmp_path: Path
 def test_killed_and_started_again_is_the_same_files(model: Path, tmp_path: Path) -> None:
     assert cli.main(words(model, tmp_path / "whole")) == 0
     out = tmp_path / "killed"
-    process = subprocess.Popen([sys.executable, "-P", "-m", "pipeline.commands.cli", *words(model, out)], env=os.environ,
+    process = subprocess.Popen([sys.executable, "-P", "-m", "pipeline.commands.cli", *words(model, out)],
+                               env=os.environ,
                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     partial = out / "some-word_problems.jsonl.partial"
     deadline = time.monotonic() + 100
@@ -115,7 +116,8 @@ def test_what_was_asked_wrongly_is_one_line(model: Path, tmp_path: Path, capsys:
 
 
 def test_a_server_that_is_not_there_is_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    asked = ["eval", "org/some", "--problems", "word_problems:test", "--n", "2", "--server", "http://127.0.0.1:9", "--tries", "1",
+    asked = ["eval", "org/some", "--problems", "word_problems:test", "--n", "2", "--server", "http://127.0.0.1:9",
+             "--tries", "1",
              "--out", str(tmp_path / "out")]
     assert cli.main(asked) == 1
     err = capsys.readouterr().err

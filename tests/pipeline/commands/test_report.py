@@ -56,7 +56,8 @@ def test_json_holds_the_stages_and_every_model_by_name(run, capsys):
     assert cli.main(["report", str(run.path), "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert [stage["name"] for stage in report["stages"]] == ["base", "score", "needle"]
-    assert report["stages"][0] == {"name": "base", "kind": "pretrain", "seconds": 12.5, "tokens": 123456, "reused": True,
+    assert report["stages"][0] == {"name": "base", "kind": "pretrain", "seconds": 12.5, "tokens": 123456,
+                                   "reused": True,
                                    "metrics": {"loss": 0.5}}
     assert report["stages"][1]["reused"] is False
     assert report["waiting"] == ["later"]

@@ -12,7 +12,8 @@ from pipeline.contract.errors import StageError
 def made(folder: Path, notes: list[str] | None = None, inexact: bool = False, facts: dict[str, str] | None = None,
          **schedule: float | None) -> Checkpoints:
     said = [] if notes is None else notes
-    return Checkpoints(folder / "checkpoints", folder / METRICS, facts or {"torch": "2"}, CheckpointSchedule.model_validate(schedule),
+    return Checkpoints(folder / "checkpoints", folder / METRICS, facts or {"torch": "2"},
+                       CheckpointSchedule.model_validate(schedule),
                        note=said.append, inexact=inexact)
 
 

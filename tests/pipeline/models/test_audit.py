@@ -76,7 +76,8 @@ def test_values_that_differ_in_bits_alone_are_counted_and_scalars_are_read() -> 
         "step": torch.tensor(3.0), "zeros": torch.zeros(2, 3).T, "nan": torch.tensor([torch.nan, 1]),
         "none": torch.zeros(0, 2)
     }
-    theirs = {"step": torch.tensor(-3.0), "zeros": torch.tensor([[0.0, -0.0]] * 3), "nan": torch.cat([other_nan, torch.ones(1)]),
+    theirs = {"step": torch.tensor(-3.0), "zeros": torch.tensor([[0.0, -0.0]] * 3), 
+              "nan": torch.cat([other_nan, torch.ones(1)]),
               "none": ours["none"]}
     assert audit.differences(ours, theirs) == [
         "step differs in 1 of 1 values", "zeros differs in 3 of 6 values", "nan differs in 1 of 2 values",

@@ -229,7 +229,8 @@ def test_a_dense_model_is_left_alone_and_not_asked_for_more(tiny: Tiny) -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_defaults_are_the_makers(tiny: Tiny, family: str) -> None:
     balancing = Balance(tiny(family)).balancing
-    expected = {"deepseek_v3": {"bias_speed": 1e-3, "sequence": 1e-4}, "deepseek_v2": {"sequence": 1e-3}, "olmoe": {"load": 0.01},
+    expected = {"deepseek_v3": {"bias_speed": 1e-3, "sequence": 1e-4}, "deepseek_v2": {"sequence": 1e-3},
+                "olmoe": {"load": 0.01},
                 "dbrx": {"load": 0.01}}.get(family, {"load": 0.001})
     found = {name: value for name in (*OFF, "device", "capacity") if (value := getattr(balancing, name))}
     assert found == expected

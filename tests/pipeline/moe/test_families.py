@@ -145,7 +145,8 @@ def test_grpo_replays_and_reaches_every_router(taught: Path, context: Context, f
     """Half of the problems want another answer; all of the defaults for MoE are on: balance, replay, sequence-level
     ratios."""
     ctx = context(base=taught)
-    fields = {"model": "base", "problems": ["mixed.jsonl"], "problems_each": 16, "steps": 3, "prompts_per_step": 4, "group_size": 4,
+    fields = {"model": "base", "problems": ["mixed.jsonl"], "problems_each": 16, "steps": 3,
+              "prompts_per_step": 4, "group_size": 4,
               "gate": 0, "max_completion_tokens": 12, "temperature": 1.5, "learning_rate": 2e-3, "warmup_steps": 0}
     metrics = Grpo.model_validate(fields, context={"base": folder}).run(ctx)
     rows = [row for row in ctx.rows if "reward" in row]

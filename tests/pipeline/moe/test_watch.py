@@ -51,7 +51,8 @@ def test_a_collapse_that_lasts_is_told_once() -> None:
         made.see(torch.tensor([EVEN, DEAD]), 0.0, 0.0)
         told += made.warnings()
     assert told == [
-        "experts collapse in layer 3: the busiest has 2.0 times an even share (at most 2.0 is possible), 2 of 4 have next to none"
+        "experts collapse in layer 3: the busiest has 2.0 times an even share (at most 2.0 is possible), 2 of 4 have "
+        "next to none"
     ]
 
 

@@ -132,8 +132,8 @@ def trls(
         gradient_checkpointing=False, report_to=[], epsilon=objective.clip, epsilon_high=objective.clip_high,
         loss_type=loss_type, importance_sampling_level=objective.ratios,
     )
-    trainer = GRPOTrainer(tiny("qwen3", vocab_size=len(tokenizer)), lambda **_: [0.0], args=args, processing_class=tokenizer,
-                          train_dataset=Dataset.from_list([{"prompt": "3"}]))
+    trainer = GRPOTrainer(tiny("qwen3", vocab_size=len(tokenizer)), lambda **_: [0.0], args=args,
+                          processing_class=tokenizer, train_dataset=Dataset.from_list([{"prompt": "3"}]))
     trainer.beta = objective.beta  # set here, since a GRPOTrainer made with it loads the reference from a hub
     trainer.use_vllm = made.sampler_logprobs is not None
     trainer.current_gradient_accumulation_steps = 1

@@ -31,8 +31,10 @@ NAMES = ["Ann", "Bob", "Cleo", "Dan", "Eve", "Finn"]
 
 def questions(count: int, start: int = 0) -> list[dict[str, str]]:
     return [
-        {"prompt": f"{NAMES[i % 6]} the {'baker' if i % 2 else 'tailor'} from house {i * 7 + 3} sold {i + 11} cakes in April, {i * i + 5} in May, "
-                   f"and gave {i + 2} of those {'away to poor children' if i % 3 else 'back to the shop'} before June. How many are left over?",
+        {"prompt": f"{NAMES[i % 6]} the {'baker' if i % 2 else 'tailor'} from house {i * 7 + 3} sold {i + 11} cakes "
+                   f"in April, {i * i + 5} in May, "
+                   f"and gave {i + 2} of those {'away to poor children' if i % 3 else 'back to the shop'} before "
+                   f"June. How many are left over?",
          "answer": str(i)} for i in range(start, start + count)
     ]
 
@@ -100,8 +102,10 @@ def test_datasets_of_the_hub_are_read(write_recipe: Write, tmp_path: Path, monke
     (cached / "snapshots" / commit).mkdir(parents=True)
     (cached / "refs").mkdir()
     (cached / "refs" / "main").write_text(commit)
-    path = write_recipe("name: s\nstages:\n  base: {kind: 'tiny.py:Make'}\n  tuned: {kind: sft, model: base, data: org/traces}\n"
-                        "  score: {kind: evaluate, models: [tuned], problems: ['word_problems:test'], problems_each: 20}\n")
+    path = write_recipe("name: s\nstages:\n  base: {kind: 'tiny.py:Make'}\n  tuned: {kind: sft, model: base, data: "
+                        "org/traces}\n"
+                        "  score: {kind: evaluate, models: [tuned], problems: ['word_problems:test'], problems_each: "
+                        "20}\n")
     rows = [
         {"prompt": problem.prompt, "completion": "<answer>1</answer>"} for problem in load("word_problems:train", 50)
     ]

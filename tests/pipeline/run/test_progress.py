@@ -10,7 +10,8 @@ from pipeline.run.live import LiveDisplay
 from pipeline.run.progress import PlainDisplay
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(0.04, "0.0s"), (9.94, "9.9s"), (9.96, "10s"), (59.6, "1m 00s"), (245, "4m 05s"),
+@pytest.mark.parametrize(("seconds", "text"), [(0.04, "0.0s"), (9.94, "9.9s"), (9.96, "10s"), (59.6, "1m 00s"),
+                                               (245, "4m 05s"),
                                                (3599.7, "1h 00m"), (7620, "2h 07m")])
 def test_durations_read_at_a_glance(seconds: float, text: str) -> None:
     assert progress.duration(seconds) == text

@@ -19,9 +19,11 @@ def test_the_report_counts_the_rollouts_beside_it(answerer: Path, ask_for: Ask, 
         "from rewards.types import Problem\n"
         "def threes(split, n, seed):\n"
         '    """Three, always."""\n'
-        "    return [Problem(f't{i}', f'Tom has {i + 3} apples. He buys 2 more. How many are left?', '3', 'math', 'threes') for i in range(n)]\n"
+        "    return [Problem(f't{i}', f'Tom has {i + 3} apples. He buys 2 more. How many are left?', '3', 'math', "
+        "'threes') for i in range(n)]\n"
     )
-    fields = {"models": ["org/zero"], "problems": ["mine.jsonl", "sets.py:threes:test"], "problems_each": 4, "rollouts": 2,
+    fields = {"models": ["org/zero"], "problems": ["mine.jsonl", "sets.py:threes:test"], "problems_each": 4,
+              "rollouts": 2,
               "temperature": 0.0}
     ctx = context(**{"org/zero": answerer})
     metrics = Evaluate.model_validate(fields, context={"base": folder}).run(ctx)

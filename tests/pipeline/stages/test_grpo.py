@@ -12,7 +12,8 @@ from pipeline.models import pretrained
 from pipeline.stages.grpo import Grpo
 
 Ask = Callable[[Sequence[str]], Path]
-FIELDS: dict[str, Any] = {"model": "base", "problems": ["mine.jsonl"], "problems_each": 8, "steps": 2, "prompts_per_step": 2,
+FIELDS: dict[str, Any] = {"model": "base", "problems": ["mine.jsonl"], "problems_each": 8, "steps": 2,
+                          "prompts_per_step": 2,
                           "group_size": 4, "gate": 4, "max_completion_tokens": 16, "temperature": 1.6}
 
 

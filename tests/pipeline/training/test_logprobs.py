@@ -33,8 +33,8 @@ def made(tiny: Callable[..., Any], family: str, temperature: float, folder: Path
         str(folder), temperature=temperature, num_generations=2, per_device_train_batch_size=2, use_cpu=True,
         bf16=False, gradient_checkpointing=False, report_to=[],
     )
-    return GRPOTrainer(model, lambda completion_ids, **_: [0.0] * len(completion_ids), args=args, processing_class=TOKENIZER,
-                       train_dataset=Dataset.from_list([{"prompt": "3"}])), model
+    return GRPOTrainer(model, lambda completion_ids, **_: [0.0] * len(completion_ids), args=args,
+                       processing_class=TOKENIZER, train_dataset=Dataset.from_list([{"prompt": "3"}])), model
 
 
 def gradients(model: Any, values: Tensor) -> list[Tensor]:

@@ -77,7 +77,8 @@ def less_than(gigabytes: float) -> Iterator[None]:
         done.set()
         watcher.join()
     print(
-        f"peak: {max(v for k, v in peaks.items() if k) >> 20} MiB in a grader's process, {peaks[0] >> 20} MiB more in this one"
+        f"peak: {max(v for k, v in peaks.items() if k) >> 20} MiB in a grader's process, {peaks[0] >> 20} MiB more in "
+        f"this one"
     )
     assert max(peaks.values()) < gigabytes * 2**30
 

@@ -51,7 +51,10 @@ def test_the_level_here_is_tried_in_a_program() -> None:
 
 def test_a_program_has_its_channel_and_nothing_else() -> None:
     zygote = Zygote()
-    code = "import os\ndef f(x):\n    found = []\n    for n in range(64):\n        try: os.read(n, 0); found.append(n)\n        except OSError: pass\n    return found, dict(os.environ)"
+    code = (
+        "import os\ndef f(x):\n    found = []\n    for n in range(64):\n        try: os.read(n, 0); "
+        "found.append(n)\n        except OSError: pass\n    return found, dict(os.environ)"
+    )
     assert ask(zygote, code) == [
         ["value", ["tuple", ["list", 3], ["dict", ["PATH", os.defpath], ["LC_ALL", "C.UTF-8"]]]]
     ]

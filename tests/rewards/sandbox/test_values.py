@@ -16,7 +16,8 @@ KEYS = st.recursive(
 )
 VALUES = st.recursive(
     SCALARS,
-    lambda inner: st.lists(inner) | st.lists(inner).map(tuple) | st.dictionaries(KEYS, inner) | st.sets(KEYS) | st.frozensets(KEYS),
+    lambda inner: (st.lists(inner) | st.lists(inner).map(tuple) | st.dictionaries(KEYS, inner) | st.sets(KEYS)
+                   | st.frozensets(KEYS)),
     max_leaves=12,
 )
 

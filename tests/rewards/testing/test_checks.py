@@ -34,10 +34,13 @@ def asserts(text: str, **changed: Any) -> Verdict:
         "\n    return [2 * x for x in xs]\n\n\nprint('noise')",
         "return [2 * x for x in xs]",
         "def twice(xs):\n    return [x + x for x in xs]",
-        "Here it is:\n```python\ndef twice(xs: List[int]):\n    out: List[int] = []\n    for x in xs: out.append(2 * x)\n    return out\n```\nDone.",
+        "Here it is:\n```python\ndef twice(xs: List[int]):\n    out: List[int] = []\n    for x in xs: out.append(2 * "
+        "x)\n    return out\n```\nDone.",
         "```python\n    return [2 * x for x in xs]\n```",
-        "<think>\n```python\n    return 1\n```\n</think>\n```python\nimport functools\ntwice = functools.partial(lambda n, xs: [n * x for x in xs], 2)\n```",
-        "    return [2 * x for x in xs]\n\ndef twice_more(xs):\n    return twice(twice(xs))\n\ntwice([1])\ndef check(twice):\n    pass",
+        "<think>\n```python\n    return 1\n```\n</think>\n```python\nimport functools\ntwice = "
+        "functools.partial(lambda n, xs: [n * x for x in xs], 2)\n```",
+        "    return [2 * x for x in xs]\n\ndef twice_more(xs):\n    return twice(twice(xs))\n\ntwice([1])\ndef "
+        "check(twice):\n    pass",
         "    return [2 * x for x in xs]\n\n\ntwice = twice",
         "  def twice(xs):\n      return [2 * x for x in xs]",
     ],
@@ -47,7 +50,10 @@ def test_a_completion_goes_on_or_stands_alone(text: str) -> None:
     assert verdict.correct, verdict
 
 
-EQUALS_ALL = "class A:\n    def __eq__(self, o): return True\n    def __bool__(self): return True\n    def __len__(self): return 0\ndef twice(xs): return A()"
+EQUALS_ALL = (
+    "class A:\n    def __eq__(self, o): return True\n    def __bool__(self): return True\n    def "
+    "__len__(self): return 0\ndef twice(xs): return A()"
+)
 
 
 @pytest.mark.parametrize(
@@ -58,11 +64,15 @@ EQUALS_ALL = "class A:\n    def __eq__(self, o): return True\n    def __bool__(s
         "    while True: pass", "raise SystemExit(0)", "(", "def twice(xs): raise AssertionError",
         "import builtins\nbuiltins.AssertionError = ValueError\ndef twice(xs): return 1",
         "import os\nos.write(3, b'\\0\\0\\0\\x10[\"done\",2,2,null]')\ndef twice(xs): return 0",
-        "import os\nos.write(3, b'\\0\\0\\0\\x0e[\"value\",null]' + b'\\0\\0\\0\\x10[\"done\",2,2,null]' * 3)\ndef twice(xs): return 0",
-        "import os, struct\nb = b'[\"x\",' + b'[' * 960 + b']' * 960 + b']'\nos.write(3, struct.pack('>I', len(b)) + b)\nos._exit(0)",
+        "import os\nos.write(3, b'\\0\\0\\0\\x0e[\"value\",null]' + b'\\0\\0\\0\\x10[\"done\",2,2,null]' * 3)\ndef "
+        "twice(xs): return 0",
+        "import os, struct\nb = b'[\"x\",' + b'[' * 960 + b']' * 960 + b']'\nos.write(3, struct.pack('>I', len(b)) + "
+        "b)\nos._exit(0)",
         "import os, struct\nb = b'[7,{\"a\":1}]'\nos.write(3, struct.pack('>I', len(b)) + b)\nos._exit(0)",
-        "import sys\ndef twice(xs):\n    f = sys._getframe()\n    while f:\n        if 'check' in f.f_globals: return f.f_globals['check']\n        f = f.f_back\n    return 0",
-        "import gc\ndef twice(xs):\n    return [o for o in gc.get_objects() if isinstance(o, str) and 'assert candidate' in o]",
+        "import sys\ndef twice(xs):\n    f = sys._getframe()\n    while f:\n        if 'check' in f.f_globals: return "
+        "f.f_globals['check']\n        f = f.f_back\n    return 0",
+        "import gc\ndef twice(xs):\n    return [o for o in gc.get_objects() if isinstance(o, str) and 'assert "
+        "candidate' in o]",
         "def twice(xs):\n    xs[:] = [2, 4]\n    return None", "def check(candidate): pass\ndef twice(xs): return 0",
     ],
 )  # fmt: skip
@@ -102,7 +112,8 @@ def test_tests_and_program_are_two_processes() -> None:
 
 
 def test_data_in_and_out_keep_their_types() -> None:
-    tests = ["assert f((1, [2.5, {3}]), k={'a': b'x'}) == ((1, [2.5, {3}]), {'a': b'x'})", "assert f(int, k=None)[0] is int",
+    tests = ["assert f((1, [2.5, {3}]), k={'a': b'x'}) == ((1, [2.5, {3}]), {'a': "
+             "b'x'})", "assert f(int, k=None)[0] is int",
              "assert type(f(True, k=1)[0]) is bool"]
     assert asserts("def f(x, k): return x, k", names=["f"], setup="", asserts=tests).correct
 

@@ -21,7 +21,8 @@ def run(program: str, tests: list[Any] | None = None, **options: Any) -> Verdict
         "import sys\nprint(sum(map(int, sys.stdin.read().split())))",
         "print(sum(map(int, open(0).read().split())))",
         "import sys\nsys.stdout.buffer.write(str(sum(map(int, sys.stdin.buffer.readline().split()))).encode())",
-        "def main():\n    print(sum(int(x) for line in open('/dev/stdin') for x in line.split()), end='')\nif __name__ == '__main__':\n    main()\n    exit(0)",
+        "def main():\n    print(sum(int(x) for line in open('/dev/stdin') for x in line.split()), end='')\nif "
+        "__name__ == '__main__':\n    main()\n    exit(0)",
         "import sys\na, b = input().split()\nprint(int(a) + int(b), '  \\n\\n')\nprint('debug', file=sys.stderr)",
         "import sys\na, b = input().split()\nsys.stdout.write(str(int(a) + int(b)))\nsys.stdout = None",
         "input_ = input\na, b = map(int, input_().split())\nprint(a + b)\nraise SystemExit(1)",
@@ -47,7 +48,10 @@ def test_wrong(program: str) -> None:
 
 
 def test_each_test_has_a_process_of_its_own() -> None:
-    program = "import builtins\nassert not hasattr(builtins, 'mark')\nbuiltins.mark = 1\na, b = map(int, input().split())\nprint(a + b)"
+    program = (
+        "import builtins\nassert not hasattr(builtins, 'mark')\nbuiltins.mark = 1\na, b = map(int, "
+        "input().split())\nprint(a + b)"
+    )
     assert run(program).correct
 
 
