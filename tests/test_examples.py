@@ -1,0 +1,96 @@
+"""Every block of code in recipes/README.md, taken from the file as it stands and used as the text around it says."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from eval.problems import load
+from pipeline.commands import cli
+from pipeline.recipe import recipe
+from pipeline.recipe.inputs import Source
+from rewards.grade import grade
+from rewards.rubric import Rubric
+from rewards.sandbox.levels import Level
+from rewards.sandbox.pool import sandbox
+from rewards.types import Completion, Problem
+
+GUIDE = Path(__file__).resolve().parent.parent / "recipes" / "README.md"
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
+FILES = {name[1]: text for kind, text in BLOCKS if kind == "python" and (name := re.match(r"# (\w+\.py), beside", text))}
+RECIPE, *FRAGMENTS = [text for kind, text in BLOCKS if kind == "yaml"]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the guide's files and its recipe, the current one."""
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(text)
+    text = RECIPE
+    if sandbox.report().level < Level.L3:  # what the recipe demands is not to be had on this machine
+        text = text.replace("sandbox_at_least: L3", "sandbox_at_least: L1")
+    (tmp_path / "mine.yaml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def read(text: str) -> recipe.Recipe:
+    Path("mine.yaml").write_text(text)
+
+    def resolve_hub(source: Source) -> str:
+        return f"commit of {source.reference}"
+
+    return recipe.read("mine.yaml", resolve_hub=resolve_hub)
+
+
+def test_no_block_is_forgotten() -> None:
+    assert {kind for kind, _ in BLOCKS} == {"yaml", "python"}
+    assert set(FILES) == {"my_rules.py", "riddles.py", "count.py"}
+    assert len(FILES) == sum(kind == "python" for kind, _ in BLOCKS)
+    assert len(FRAGMENTS) == 2
+
+
+def test_the_recipe_is_one_that_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["plan", "mine.yaml"]) == 0
+    shown = capsys.readouterr().out
+    assert "zero" in shown
+    assert "would run" in shown
+
+
+@pytest.mark.parametrize("fragment", FRAGMENTS)
+def test_what_a_stage_may_have_besides(fragment: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.stages.grpo.missing", lambda: None)  # as where vLLM is installed
+    text = Path("mine.yaml").read_text()
+    made = read(text.rstrip() + "\n" + fragment)
+    assert made.steps["zero"].config.model_dump() != read(text).steps["zero"].config.model_dump()
+
+
+def test_hub_ids_are_read_as_the_comment_says() -> None:
+    text = Path("mine.yaml").read_text().replace("model: base", "model: Qwen/Qwen3-30B-A3B-Base")
+    assert read(text).steps["zero"].sources["Qwen/Qwen3-30B-A3B-Base"].origin == "hub"
+
+
+def test_the_rule() -> None:
+    rubric = Rubric.model_validate({"rules": {"my_rules.py:brevity": {"weight": 0.1, "most": 40}}},
+                                   context={"base": Path.cwd()})
+    problem = Problem("p", "1 + 1 = ?", "2", "math", "sums")
+    for tokens, expected in ((40, 1.1), (41, 1.0)):
+        completion = Completion("<answer>2</answer>", finished=True, tokens=tokens)
+        assert rubric.score(problem, completion, grade(problem, completion)).total == pytest.approx(expected)
+
+
+def test_the_problem_set() -> None:
+    train, test = (load(f"riddles.py:sums:{split}", 3, base=Path.cwd()) for split in ("train", "test"))
+    assert [problem.prompt for problem in train] == ["0 + 0 = ?", "2 + 2 = ?", "4 + 4 = ?"]
+    assert {problem.id for problem in train}.isdisjoint(problem.id for problem in test)
+    assert all(grade(one, Completion(f"<answer>{one.answer}</answer>", finished=True)).correct for one in train)
+
+
+def test_the_stage_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    """A stage that knows nothing but `pipeline.stage`, on a data set of one's own."""
+    data = Path("traces")
+    data.mkdir()
+    (data / "data.jsonl").write_text('{"prompt": "1 + 1 = ?", "completion": "2"}\n' * 3)
+    Path("counts.yaml").write_text("stages:\n  counted: {kind: count.py:Count, data: traces}\n")
+    assert cli.main(["run", "counts.yaml"]) == 0
+    assert "rows 3" in capsys.readouterr().out
