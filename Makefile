@@ -21,7 +21,7 @@ faults: $(VENV)/.dev
 
 # The README's table of MoE families by stages.
 families: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 tests/pipeline/moe/test_families.py tests/pipeline/moe/test_balance.py tests/pipeline/test_resumable.py tests/pipeline/test_lora.py \
+	$(BIN)/python -m pytest -n 2 tests/pipeline/moe/test_families.py tests/pipeline/moe/test_balance.py tests/pipeline/training/test_resumable.py tests/pipeline/models/test_lora.py \
 		--junit-xml $(VENV)/families.xml
 	$(BIN)/python -m tests.pipeline.moe.table $(VENV)/families.xml
 
