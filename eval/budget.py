@@ -35,6 +35,7 @@ def sample_within(
         if written and (one.finished or not left):
             written(place, index, one)
 
+    # First every rollout up to its budget; then those that have not ended go on, from what they wrote.
     found = engine.sample(requests, replace(sampling, max_tokens=budget), progress, in_time)
     close = [int(token) for token in tokenizer(END, add_special_tokens=False)["input_ids"]]
     goes_on: list[tuple[int, int, list[int]]] = []
@@ -54,6 +55,7 @@ def sample_within(
         if written:
             written(place, index, whole)
 
+    # A stream of its own: the first part may have used any number of draws.
     again = [Request([*requests[place].prompt, *found[place][index].ids, *forced],
                      [rollout_seed("after the budget", requests[place].seeds[index])])
              for place, index, forced in goes_on]

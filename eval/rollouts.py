@@ -124,6 +124,7 @@ def roll_out(
         verdicts: dict[tuple[int, int], Future[Verdict]] = {}
 
         def written(place: int, index: int, completion: Completion) -> None:
+            # Grading waits for processes that run programs or sympy, which costs the engine nothing.
             verdicts[place, index] = background.submit(grade, problems[place], completion)
 
         groups = complete(engine, tokenizer, problems, draws, progress, written)
@@ -159,6 +160,7 @@ def complete(
         found[place][index] = _completion(tokenizer, one, before, prompting.stop)
         written(place, index, found[place][index])
 
+    # What does not fit is told, too, so that every rollout has a verdict.
     for place in set(range(len(problems))).difference(fitting):
         for index in range(n):
             written(place, index, found[place][index])

@@ -19,12 +19,15 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar, Generic, TypeVar
 
 from rewards.errors import RetortError
+from rewards.lazy import lazy
+
+with lazy:  # a third of the time that `import rewards` takes
+    from importlib.metadata import entry_points
 
 T = TypeVar("T")
 

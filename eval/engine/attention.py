@@ -58,6 +58,8 @@ class CachedAttention(ABC):
         if seq > capacity:  # a window: the newest position that belongs at each place
             places = torch.arange(capacity, device=entries.device)
             last = lengths.unsqueeze(1) - 1
+            # Of the positions that fall on one place the newest is kept; where a short prompt has none yet, position
+            # 0 stands there and is masked.
             positions = (last - (last - places) % capacity).clamp_(min=0)
             entries = entries.gather(1, positions.unsqueeze(-1).expand(-1, -1, self.entry))
             seq = capacity
@@ -72,6 +74,7 @@ class CachedAttention(ABC):
         entry]."""
         queries, entries = self.project(normed, turns)
         self.cache.view(-1, self.entry).index_copy_(0, slots, entries)
+        # No further than the longest row has come: what lies behind would be masked in every row.
         kept = self.cache[: len(normed), : mask.shape[-1]]
         return self.output(residual, self.over_cache(queries, kept, mask))
 
@@ -118,6 +121,7 @@ class GroupedQueryAttention(CachedAttention):
 
     def project(self, hidden: Tensor, turns: Tensor) -> tuple[Tensor, Tensor]:
         every, queries = self.projection(hidden), self.heads * self.width
+        # Queries and keys lie side by side, so that one multiplication turns both; values are not turned.
         turned = every[:, : queries + self.groups * self.width]
         if self.norm is not None:
             self.norm.inplace(turned.view(len(turned), -1, self.width))
@@ -125,19 +129,21 @@ class GroupedQueryAttention(CachedAttention):
             self.norms[0].inplace(turned[:, :queries])
             self.norms[1].inplace(turned[:, queries:])
         if self.clip is not None:
+            # DBRX and OLMoE bound what attention sees, values included.
             every.clamp_(-self.clip, self.clip)
         rotate(turned.view(len(turned), -1, self.width), turns)
         return every[:, :queries], every[:, queries:]
 
     def _split(self, entries: Tensor) -> tuple[Tensor, Tensor]:
         """[.., tokens, entry] -> keys, values, both [.., groups, tokens, width]."""
+        # [.., tokens, groups, width] each
         keys, values = entries.view(*entries.shape[:-1], 2, self.groups, self.width).unbind(-3)
         return keys.transpose(-2, -3), values.transpose(-2, -3)
 
     def over_prompts(self, queries: Tensor, entries: Tensor, mask: Tensor | None) -> Tensor:
         prompts, seq, _ = queries.shape
         keys, values = self._split(entries)
-        split = queries.view(prompts, seq, self.heads, self.width).transpose(1, 2)
+        split = queries.view(prompts, seq, self.heads, self.width).transpose(1, 2)  # [prompts, heads, seq, width]
         if self.sinks is None:
             mixed = F.scaled_dot_product_attention(
                 split, keys, values, attn_mask=mask, is_causal=mask is None, scale=self.scale, enable_gqa=True
@@ -157,12 +163,13 @@ class GroupedQueryAttention(CachedAttention):
         if queries.dim() == 5:
             keys, values = keys.unsqueeze(2), values.unsqueeze(2)
         scores = torch.matmul(queries, keys.transpose(-1, -2)).mul_(self.scale).add_(mask)
+        # The sink takes part in the normalization and is then left out, so that weights may add up to less than one.
         weights = torch.cat([scores, sinks.expand(*scores.shape[:-1], 1)], dim=-1).softmax(dim=-1)
         return torch.matmul(weights[..., :-1], values)
 
     def over_cache(self, queries: Tensor, kept: Tensor, mask: Tensor) -> Tensor:
         keys, values = self._split(kept)
-        split = queries.view(len(queries), self.groups, -1, self.width)
+        split = queries.view(len(queries), self.groups, -1, self.width)  # [rows, groups, heads of a group, width]
         if self.sinks is not None:
             return self._with_sinks(split, keys, values, mask, self.sinks).flatten(1)
         # the query heads of a group stand where tokens usually do: a key is read once for all of them

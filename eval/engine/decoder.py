@@ -49,6 +49,7 @@ class Decoder:
         if isinstance(found, Tensor):  # DeepSeek-V2 has them so
             return found[0].unsqueeze(1)
         cos, sin = found
+        # transformers writes each angle twice, for both halves of a head; a complex number needs it once.
         pairs = len(self.rotary.inv_freq)
         return torch.complex(cos[0, :, :pairs], sin[0, :, :pairs]).unsqueeze(1)
 
@@ -57,8 +58,9 @@ class Decoder:
         on the cache of the prompt at `which` [rows]. Returns the logits after each prompt, [prompts, vocabulary]."""
         prompts, seq = ids.shape
         places = slice(first, first + len(which))
+        # Prompts are padded on the right, so that position and place are the same in every row.
         turns = self.turns[:seq].repeat(prompts, 1, 1)
-        hidden = self.embedding(ids).flatten(0, 1)
+        hidden = self.embedding(ids).flatten(0, 1)  # [prompts * seq, width]
         for before, attention, after, feed in self.layers:
             queries, entries = attention.project(before(hidden), turns)
             entries = entries.view(prompts, seq, -1)
@@ -69,7 +71,7 @@ class Decoder:
             attention.fill(places, entries, which, lengths)
             hidden = attention.output(hidden, mixed)
             hidden = feed(hidden, after(hidden))
-        last = torch.arange(prompts, device=self.device) * seq + lengths - 1
+        last = torch.arange(prompts, device=self.device) * seq + lengths - 1  # of each prompt its last token
         return self.head(self.norm(hidden[last]))
 
     def step(self, tokens: Tensor, lengths: Tensor, longest: int) -> Tensor:
@@ -78,13 +80,14 @@ class Decoder:
         rows = len(tokens)
         turns, start = self.turns[lengths], torch.arange(rows, device=self.device)
         hidden = self.embedding(tokens)
-        seen: dict[int, tuple[Tensor, Tensor]] = {}
+        seen: dict[int, tuple[Tensor, Tensor]] = {}  # slots and mask for each capacity that layers have
         for before, attention, after, feed in self.layers:
             capacity = attention.cache.shape[1]
             if capacity not in seen:
                 reach = min(longest + 1, capacity)
                 mask = hidden.new_zeros(rows, reach)
                 mask.masked_fill_(torch.arange(reach, device=self.device) > lengths.unsqueeze(1), -torch.inf)
+                # Layers with a window have a ring of places; the others never come around.
                 seen[capacity] = start * capacity + lengths % capacity, mask[:, None, None]
             hidden = attention.decode(hidden, before(hidden), turns, *seen[capacity])
             hidden = feed(hidden, after(hidden))

@@ -35,7 +35,7 @@ class Gated:
         self.act, self.width = module.act_fn, module.gate_proj.out_features
 
     def __call__(self, residual: Tensor, normed: Tensor) -> Tensor:
-        every = self.gate_up(normed)
+        every = self.gate_up(normed)  # [n, 2 * inner]
         return self.down.onto(residual, self.act(every[:, : self.width]).mul_(every[:, self.width :]))
 
 
@@ -69,6 +69,7 @@ class Experts:
         self.gate_up = gate_up if transposed else gate_up.transpose(1, 2).contiguous()
         self.down = down if transposed else down.transpose(1, 2).contiguous()
         self.gate_up_bias, self.down_bias = own.get("gate_up_proj_bias"), own.get("down_proj_bias")
+        # One matrix of all experts, [in, experts * 2 inner], and one back, [experts * inner, out].
         self.all_up = self.gate_up.transpose(0, 1).flatten(1).contiguous()
         self.all_down = self.down.flatten(0, 1)
 
@@ -85,6 +86,7 @@ class Experts:
             residual = self.shared(residual, normed)
         if self.gated is not None:
             block, gate = self.gated
+            # Qwen2-MoE weighs its shared expert by a gate of its own.
             residual = residual + torch.sigmoid(gate(normed)) * block(torch.zeros_like(residual), normed)
         if not self.here or len(normed) > PADDED:
             output: Tensor = self.module(normed, chosen, weights.to(normed.dtype))
@@ -98,7 +100,7 @@ class Experts:
     def _few(self, residual: Tensor, normed: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
         """One choice after the other: only the weights of what was chosen are read."""
         top_k = chosen.shape[1]
-        pairs = list(enumerate(chosen.flatten().tolist()))
+        pairs = list(enumerate(chosen.flatten().tolist()))  # (choice, expert), choices of a token side by side
         gate_up, rows = self.gate_up, normed.unsqueeze(1).unbind()
         every = torch.cat([torch.mm(rows[place // top_k], gate_up[expert]) for place, expert in pairs])
         if self.gate_up_bias is not None:
@@ -114,8 +116,8 @@ class Experts:
 
     def _all(self, residual: Tensor, normed: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
         """Every expert on every token, what was not chosen weighted by zero."""
-        share = normed.new_zeros(len(normed), self.count).scatter_(1, chosen, weights.to(normed.dtype))
-        every = torch.mm(normed, self.all_up).view(len(normed), self.count, -1)
+        share = normed.new_zeros(len(normed), self.count).scatter_(1, chosen, weights.to(normed.dtype))  # [n, experts]
+        every = torch.mm(normed, self.all_up).view(len(normed), self.count, -1)  # [n, experts, 2 * inner]
         if self.gate_up_bias is not None:
             every = every.add_(self.gate_up_bias)
         hidden = self.module._apply_gate(every).mul_(share.unsqueeze(-1))
@@ -127,12 +129,13 @@ class Experts:
         """Every expert on its own tokens, [experts, most, width]."""
         tokens, top_k = chosen.shape
         experts = chosen.flatten().unsqueeze(1)
+        # How many of the choices up to each one are of its expert: its place among that expert's rows.
         before = torch.zeros(len(experts), self.count, dtype=torch.int32, device=experts.device).scatter_(1, experts, 1)
         rank = before.cumsum(0, dtype=torch.int32).gather(1, experts).squeeze(1)
         most = int(rank.max())
         slots = experts.squeeze(1).mul(most).add_(rank).sub_(1)
         width = normed.shape[1]
-        own = normed.new_zeros(self.count * most, width)
+        own = normed.new_zeros(self.count * most, width)  # [experts * most, width], zero where an expert has fewer
         own.index_copy_(0, slots, normed.unsqueeze(1).expand(-1, top_k, -1).reshape(-1, width))
         every = torch.bmm(own.view(self.count, most, width), self.gate_up)
         if self.gate_up_bias is not None:
@@ -140,5 +143,5 @@ class Experts:
         output = torch.bmm(self.module._apply_gate(every), self.down)
         if self.down_bias is not None:
             output = output.add_(self.down_bias.unsqueeze(1))
-        picked = output.flatten(0, 1)[slots].view(tokens, top_k, width)
+        picked = output.flatten(0, 1)[slots].view(tokens, top_k, width)  # back in the order of tokens
         return torch.baddbmm(residual.unsqueeze(1), weights.to(normed.dtype).unsqueeze(1), picked).squeeze(1)

@@ -35,6 +35,7 @@ class LatentAttention(CachedAttention):
             self.query_norm, self.up = Norm.of(module.q_a_layernorm), Projection([queries[0]], [queries[1]])
         self.latent_norm = Norm.of(module.kv_a_layernorm)
         expand = module.kv_b_proj.weight.view(self.heads, -1, self.rank)
+        # [heads, nope, rank] and [heads, value, rank]: what makes keys and values of a latent.
         self.key_up, self.value_up = expand[:, : self.nope], expand[:, self.nope :]
         self.out = Projection.of(module.o_proj)
         super().__init__(latent.weight, window)
@@ -49,6 +50,7 @@ class LatentAttention(CachedAttention):
 
     def project(self, hidden: Tensor, turns: Tensor) -> tuple[Tensor, Tensor]:
         every = self.down(hidden)
+        # What is below the queries and the cache's entry come out of one multiplication.
         queries, entries = every[:, : -self.entry], every[:, -self.entry :]
         self.latent_norm.inplace(entries[:, : self.rank])
         rotate(entries[:, self.rank :].unsqueeze(1), turns)
@@ -71,6 +73,8 @@ class LatentAttention(CachedAttention):
 
     def over_cache(self, queries: Tensor, kept: Tensor, mask: Tensor) -> Tensor:
         nope, rope = queries[..., : self.nope], queries[..., self.nope :]
+        # q (W c) = (q W) c: the query goes into the latent space once, in place of every cached latent into the
+        # head's.
         absorbed = torch.bmm(nope.transpose(0, 1), self.key_up).transpose(0, 1)
         entries = kept.unsqueeze(1)
         # the values are the entries without their rotary part: computing that too spares a copy of the cache

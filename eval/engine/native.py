@@ -105,6 +105,7 @@ class _Batch:
         total = len(self.waiting)
         while self.waiting or self.live:
             free = self._limit() - len(self.live)
+            # Rows are admitted in quarters of a batch, since reading prompts holds up those that are being written.
             if self.waiting and (not self.live or free >= min(len(self.waiting), max(1, self._limit() // 4))):
                 self._admit(max(free, 1))
             self._step()
@@ -123,11 +124,13 @@ class _Batch:
         longest = max(len(row.prompt) + len(row.ids) for row in (*rows, *self.live))
         capacity = min(max(longest + ROOM, self.decoder.capacity), self.most)
         fitting = max(1, self.engine.tokens // capacity) - len(self.live)
+        # At the new capacity fewer rows may fit than were free before.
         while len(rows) > max(fitting, 0 if self.live else 1):
             self.waiting.appendleft(rows.pop())
         if not rows:
             return
         self.decoder.resize(len(self.live) + len(rows), capacity, len(self.live))
+        # A row that was put off is read with what it has written, so that equal texts are the unit and not requests.
         groups: dict[tuple[int, ...], list[Row]] = {}
         for row in rows:
             groups.setdefault(row.text, []).append(row)
@@ -156,6 +159,7 @@ class _Batch:
 
     def _step(self) -> None:
         """Draw a token a row from the current logits, let finished rows go and run the others forward."""
+        # One number a step from each row's own stream: what a row draws does not depend on its neighbours.
         numbers = torch.tensor([next(row.numbers) for row in self.live], device=self.decoder.device)
         logits = self.engine.shape(self.logits, self.live)
         tokens, logprobs = draw(
@@ -182,8 +186,9 @@ class _Batch:
     def _leave(self, places: list[int], tokens: Tensor) -> Tensor:
         """Rows at these places are done or put off: rows from the end take their places. Returns the tokens of who is
         left."""
-        left = len(self.live) - len(places)
+        left = len(self.live) - len(places)  # rows that stay
         gone = set(places)
+        # Rows stay side by side at the front, and as few caches as possible are copied.
         holes = [place for place in places if place < left]
         movers = [place for place in range(left, len(self.live)) if place not in gone]
         if holes:

@@ -66,6 +66,7 @@ class PlainEngine:
         stopping = Stopping(sampling.stop, self.decode) if sampling.stop else None
         experts: list[Tensor] = []
         cache = None
+        # Padding stands on the left, and positions count from the first token of each prompt.
         positions = (mask.cumsum(-1) - 1).clamp(min=0)
         for step in range(sampling.max_tokens):
             output = self.model(

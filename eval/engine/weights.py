@@ -26,6 +26,7 @@ class Projection:
         self.bias: Tensor | None = None
         if any(bias is not None for bias in biases):
             self.bias = torch.cat([
+                # Where one layer has a bias, the others beside it get one of zeros.
                 weight.new_zeros(len(weight)) if bias is None else bias
                 for weight, bias in zip(weights, biases, strict=True)
             ])
@@ -71,6 +72,7 @@ class Norm:
         normed = wide * self._scale(wide)
         if rows.dtype is torch.float32:
             return normed.mul_(self.weight)
+        # In half precision the norm is computed in fp32 and rounded before it is weighed, as transformers does.
         return (normed.to(rows.dtype) * self.weight).to(rows.dtype)
 
     def inplace(self, rows: Tensor) -> None:
