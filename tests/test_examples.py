@@ -17,7 +17,9 @@ from rewards.types import Completion, Problem
 
 GUIDE = Path(__file__).resolve().parent.parent / "recipes" / "README.md"
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
-FILES = {name[1]: text for kind, text in BLOCKS if kind == "python" and (name := re.match(r"# (\w+\.py), beside", text))}
+FILES = {
+    name[1]: text for kind, text in BLOCKS if kind == "python" and (name := re.match(r"# (\w+\.py), beside", text))
+}
 RECIPE, *FRAGMENTS = [text for kind, text in BLOCKS if kind == "yaml"]
 
 
