@@ -23,6 +23,7 @@ def check(model: LanguageModel, folder: Path | str, what: str) -> None:
     takes the model's memory a second time for a moment.
     """
     saved = type(model).from_pretrained(folder, dtype="auto")  # type: ignore[attr-defined]
+    # By both names: what is missing and what is too much are different faults.
     faults = differences(model.state_dict(), saved.state_dict())
     if faults:
         more = f" and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""

@@ -17,11 +17,13 @@ def build(architecture: JsonObject, vocabulary: int, seed: int) -> LanguageModel
     Every embedding row starts from one shared random vector: tied embeddings otherwise begin near zero mean, and the
     first steps go into learning the frequency of tokens. Raises StageError where transformers refuses the fields.
     """
+    # The tokenizer's places, which transformers' defaults would not be.
     special = {f"{name}_token_id": SPECIALS.index(f"<{name}>") for name in ("pad", "bos", "eos")}
     fields = {"vocab_size": vocabulary, "tie_word_embeddings": True, **special, **architecture}
     model_type = fields.pop("model_type", None)
     if model_type is None:
         raise StageError("the architecture has no model_type; give one that transformers knows, such as deepseek_v3")
+    # Weights are drawn from the global streams, and so depend on nothing but the seed.
     set_seed(seed)
     try:
         config = AutoConfig.for_model(model_type, **fields)

@@ -45,7 +45,9 @@ def adapted(model: LanguageModel, lora: Lora | None, ctx: Context, base: str) ->
         return
     wrapped = add(model, lora, ctx.seed)
     yield
+    # peft would write down where this process loaded it from, which means nothing elsewhere.
     wrapped.active_peft_config.base_model_name_or_path = base
+    # All processes have the same adapters; one writes them.
     if processes.is_first():
         wrapped.save_pretrained(ctx.out / "adapter")
     wrapped.merge_and_unload()
@@ -69,8 +71,10 @@ def add(model: LanguageModel, lora: Lora, seed: int) -> "PeftModel":
             ".router." not in name if lora.targets == "all-linear" else name.endswith(tuple(lora.targets))
         )
     }
+    # See the docstring: these are linear layers that peft takes for experts by their names.
     mistaken = {name for name in wanted if experts and name.endswith(_NAMES_OF_EXPERTS)}
     parameters = sorted(f"{name}.weight" for name in mistaken) + ([] if lora.experts is False else experts)
+    # peft draws from the global stream, which must not depend on what was drawn before.
     torch.manual_seed(seed)
     return get_peft_model(model, LoraConfig(
         r=lora.rank,

@@ -23,10 +23,12 @@ def rescaled(model: LanguageModel, length: int, scaling: JsonObject | None) -> L
     original = config.max_position_embeddings
     if scaling is not None:
         theta = config.rope_parameters["rope_theta"]
+        # What the recipe does not say stays as the model has it.
         known = {"rope_theta": theta, "original_max_position_embeddings": original}
         config.rope_parameters = {**known, **scaling}
     config.max_position_embeddings = length
     longer = AutoModelForCausalLM.from_config(config, dtype=model.dtype)
+    # Rotary tables are no weights: the new model made its own for the new length.
     longer.load_state_dict(model.state_dict())
     longer.generation_config = model.generation_config
     return prepare(longer)

@@ -65,4 +65,5 @@ def context_length(model: LanguageModel) -> int | None:
     """How many tokens the model can be given; None where rotary positions set no limit but quality."""
     config = model.config.get_text_config()
     rotary = config.to_dict().get("rope_parameters")
+    # Rotary positions can be computed for any length; learned ones end.
     return None if rotary else getattr(config, "max_position_embeddings", None)

@@ -24,7 +24,9 @@ def train_tokenizer(texts: Iterable[str], max_length: int) -> PreTrainedTokenize
     """A word-level tokenizer with a token for each piece that occurs in `texts`, and the chat template."""
     splitter = pre_tokenizers.Split(Regex(PIECES), behavior="isolated")
     pieces = {piece for text in texts for piece, _ in splitter.pre_tokenize_str(text)}
+    # Numbers that no text holds can still be answers.
     pieces.update(str(number) for number in range(100))
+    # Sorted, so that ids depend on the texts and not on the order of a set.
     vocabulary = [*SPECIALS, *TAGS, *sorted(pieces - {*SPECIALS, *TAGS})]
     tokenizer = Tokenizer(models.WordLevel({piece: i for i, piece in enumerate(vocabulary)}, unk_token="<unk>"))
     tokenizer.pre_tokenizer = splitter

@@ -77,6 +77,7 @@ def _routed(model: LanguageModel, found: Sequence[Router], texts: Sequence[Seque
         for handle in handles:
             handle.remove()
         for layer, routing in zip(layers, routings, strict=True):
+            # Families choose in different orders; here the expert with the largest weight is always first.
             weights, order = routing.weights.float().sort(dim=1, descending=True, stable=True)
             shape = (len(batch), longest, -1)
             chosen, weights = routing.chosen.gather(1, order).view(shape), weights.view(shape)
@@ -108,6 +109,7 @@ def token_decides(texts: Sequence[Text], experts: int) -> dict[str, float]:
     tie."""
     ids = torch.cat([text.ids for text in texts])
     first = torch.cat([text.chosen[:, 0] for text in texts])
+    # Ids are renumbered, so that the table has a row for each that occurs and none for the rest of the vocabulary.
     numbers = torch.unique(ids, return_inverse=True)[1]
     counts = torch.zeros(int(numbers.max()) + 1, experts).index_put_((numbers, first), torch.ones(()), accumulate=True)
     return {"share": _told(counts), "without": _told(counts.sum(dim=0, keepdim=True))}
@@ -121,9 +123,11 @@ def _told(counts: Tensor) -> float:
     right = 0.0
     for expert in range(counts.shape[1]):
         others = repeated.clone()
+        # Each occurrence is told by the others: without itself a rare id would always be right.
         others[:, expert] -= 1
         best = others.max(dim=1, keepdim=True).values
         leads = (others == best).float()
+        # Where several experts lead, one of them is guessed.
         right += float((repeated[:, expert] * leads[:, expert] / leads.sum(dim=1)).sum())
     return right / float(repeated.sum())
 
@@ -136,7 +140,9 @@ def repeats(texts: Sequence[Text], experts: int, top_k: int) -> dict[str, float]
         before, after = text.chosen[:-1], text.chosen[1:]
         pairs += len(before)
         same += int((before[:, 0] == after[:, 0]).sum())
+        # any of the one among any of the other
         common += int((before[:, :, None] == after[:, None, :]).flatten(1).any(dim=1).sum())
+    # that two draws of top_k experts have none in common
     chance = 1 - math.comb(experts - top_k, top_k) / math.comb(experts, top_k)
     return {
         "first": same / pairs if pairs else math.nan, "first_by_chance": 1 / experts,

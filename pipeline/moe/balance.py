@@ -45,8 +45,8 @@ class Balance:
         self.balancing = _settled(model.config, self.routers, balancing or Balancing())
         self.watch = Watch([router.layer for router in self.routers], *_sizes(self.routers))
         self._forward: _Forward | None = None
-        self._seen: list[_Forward] = []
-        self._load: Tensor | None = None
+        self._seen: list[_Forward] = []  # forwards since the last loss
+        self._load: Tensor | None = None  # since the last step, [layers, experts]
         self._dropped = self._loss = 0.0
         self._weights = {name: weight for name in LOSSES if (weight := getattr(self.balancing, name))}
         self._needs_logits = bool(self._weights or self.balancing.device)
@@ -64,6 +64,7 @@ class Balance:
 
     def _begin(self, model: nn.Module, args: tuple[Tensor, ...], kwargs: JsonObject) -> None:
         ids = kwargs["input_ids"] if "input_ids" in kwargs else args[0]
+        # Rollouts and probes read with a cache; only what is trained on is balanced.
         decoding = bool(kwargs.get("use_cache"))
         mask = kwargs.get("attention_mask")
         self._forward = None if decoding else _Forward(ids, mask, model.training, torch.is_grad_enabled())
@@ -75,11 +76,10 @@ class Balance:
 
     def _keep(self, routing: Routing) -> None:
         if self._forward and self._forward.counts:
-            self._forward.routings.append(
-                routing if self._needs_logits else Routing(
-                    routing.logits.detach(), routing.chosen, routing.weights.detach()
-                )
-            )
+            # With no loss to compute, keeping the graph of every forward would only hold memory.
+            if not self._needs_logits:
+                routing = Routing(routing.logits.detach(), routing.chosen, routing.weights.detach())
+            self._forward.routings.append(routing)
 
     def _within_capacity(self, router: Router) -> Callable[[Routing], Routing | None]:
         def drop(routing: Routing) -> Routing | None:
@@ -88,6 +88,7 @@ class Balance:
             factor = self.balancing.capacity if self._forward.training else self.balancing.capacity_evaluation
             if not factor:
                 return None
+            # Which choices are dropped is no function to differentiate; the weights of those that stay are.
             fits = fitting(routing.chosen, routing.weights.detach(), router.experts, factor, self._forward.real)
             if self._forward.counts:
                 self._dropped += float((~fits).sum())
@@ -104,6 +105,7 @@ class Balance:
         """The rows of the last forward went on from the prompts at `which` [rows], and count as if they had read them,
         too."""
         if prompts:
+            # The completions alone were read in that forward, and losses by sequence need the prompt, too.
             self._seen.append(self._seen.pop().after(prompts, which))
 
     def loss(self) -> Tensor:
@@ -112,6 +114,7 @@ class Balance:
         total = torch.zeros(())
         if self._seen:
             routed = self._taken()
+            # Micro-batches add up: the biases move once an optimizer step, by the load of all of it.
             load = routed.load()
             self._load = load if self._load is None else self._load + load
             total = sum(
@@ -125,18 +128,13 @@ class Balance:
     def _taken(self) -> Routed:
         """What was seen since, without padding, and forgotten here."""
         seen, self._seen = self._seen, []
-        layers = [
-            Routing(
-                *(
-                    torch.cat(
-                        [forward.tokens(getattr(forward.routings[place], part)) for forward in seen]
-                    ) for part in _PARTS
-                )
-            )
-            for place in range(len(self.routers))
-        ]
+        layers = []
+        for place in range(len(self.routers)):
+            parts = ([forward.tokens(getattr(forward.routings[place], part)) for forward in seen] for part in _PARTS)
+            layers.append(Routing(*map(torch.cat, parts)))
         first, sequences = 0, []
         for forward in seen:
+            # Sequences of further forwards are numbered on, so that none is taken for another.
             sequences.append(forward.tokens(forward.sequence) + first)
             first += forward.shape[0]
         logits, chosen, weights = (torch.stack([getattr(layer, part) for layer in layers]) for part in _PARTS)
@@ -145,16 +143,19 @@ class Balance:
     @torch.no_grad()
     def step(self) -> None:
         """Move the biases by the load since the last step, and start counting anew."""
+        # Forwards that no loss was asked for count, too.
         self.loss()
         if self._load is None:
             return
         load, self._load = self._load, None
         if torch.distributed.is_available() and torch.distributed.is_initialized():
+            # The bias is the same in every process, and so must be what moves it.
             torch.distributed.all_reduce(load)
         self.watch.see(load, self._dropped, self._loss)
         self._dropped = 0.0
         for router, counted in zip(self.routers, load, strict=True):
             if router.bias is not None and self.balancing.bias_speed:
+                # DeepSeek-V3 (arXiv 2412.19437, section 2.1.2): by the sign alone, whatever the distance.
                 router.bias.add_(self.balancing.bias_speed * torch.sign(counted.mean() - counted))
 
     def state(self) -> JsonObject:
@@ -180,6 +181,7 @@ class _Forward:
     def __init__(self, ids: Tensor, mask: Tensor | None, training: bool, gradients: bool) -> None:
         self.shape = ids.shape
         self.training, self.counts = training, training and gradients
+        # A mask also covers what the cache holds; here the tokens of this forward are counted.
         self.mask = torch.ones_like(ids) if mask is None else mask[:, -ids.shape[1] :]
         self.routings: list[Routing] = []
 
@@ -226,6 +228,7 @@ def _settled(config: PretrainedConfig, found: list[Router], wanted: Balancing) -
         if explicit:
             raise StageError(f"balance.{explicit[0]}: {family} models have no routers to balance; leave it out")
         return Balancing()
+    # Every expert takes every token: there is no load to balance, and a loss on it would be a constant.
     if found[0].top_k == found[0].experts:
         idle = [name for name in explicit if name not in ("importance", "z")]
         if idle:

@@ -41,6 +41,7 @@ class Balancing(BaseModel):
 
     def over(self, other: "Balancing") -> "Balancing":
         """What is set here, and `other` where nothing is."""
+        # What was written in the recipe counts, a 0 too; what was left out is the family's.
         return other.model_copy(
             update={name: getattr(self, name) for name in self.model_fields_set if getattr(self, name) is not None}
         )

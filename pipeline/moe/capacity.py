@@ -20,12 +20,14 @@ def fitting(chosen: Tensor, weights: Tensor, experts: int, factor: float, counts
     place.
     """
     tokens, top_k = chosen.shape
+    # First choices come before second ones, and earlier tokens before later ones (Switch, GShard).
     order = weights.argsort(dim=1, descending=True, stable=True)
     wanted = torch.nn.functional.one_hot(chosen.gather(1, order), experts).transpose(0, 1)  # [top_k, tokens, experts]
     real = tokens
     if counts is not None:
         wanted = wanted * counts[:, None]
         real = int(counts.sum())
+    # How many choices stand before each one at its expert: a running count over ranks and then tokens.
     before = wanted.flatten(0, 1).cumsum(dim=0).view_as(wanted) - wanted
     place = (before * wanted).sum(dim=-1).transpose(0, 1)  # how many came before, [tokens, top_k] by rank
     fits = place < capacity(real, experts, top_k, factor)

@@ -29,11 +29,13 @@ class Gating:
         if self.score == SIGMOID:
             scores = logits.float().sigmoid()
             return scores / scores.sum(dim=-1, keepdim=True)
+        # gpt-oss weighs the chosen alone; how much a token wants the others is known by the softmax over all.
         return logits.float().softmax(dim=-1)
 
     def weights(self, logits: "Tensor", chosen: "Tensor") -> "Tensor":
         """The weights that the family gives to `chosen` [tokens, top_k] at `logits` [tokens, experts]."""
         if self.score == CHOSEN:
+            # A softmax in the model's own precision, as its router computes it.
             return logits.gather(-1, chosen).softmax(dim=-1)
         scores = logits.float().sigmoid() if self.score == SIGMOID else logits.float().softmax(dim=-1)
         weights = scores.gather(-1, chosen)

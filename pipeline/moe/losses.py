@@ -61,6 +61,7 @@ def load(routed: Routed) -> Tensor:
     another; here each is by itself.
     """
     tokens = routed.logits.shape[1]
+    # f_i is a count and has no gradient; what moves the router is P_i.
     shares = routed.load() / tokens
     return routed.experts * (shares * routed.gating.affinities(routed.logits).mean(dim=1)).sum(dim=1)
 
@@ -96,6 +97,7 @@ def _by_sequence(routed: Routed) -> tuple[Tensor, Tensor]:
     top_k = routed.chosen.shape[-1]
     sequences = int(routed.sequence.max()) + 1
     lengths = torch.bincount(routed.sequence, minlength=sequences).float()[:, None]
+    # An expert of a sequence is a place of its own, so that one sum counts all sequences.
     places = (routed.sequence[:, None] * experts + routed.chosen).flatten(1)
     counts = per_expert(
         places, torch.ones_like(places, dtype=torch.float32), sequences * experts

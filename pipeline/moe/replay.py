@@ -39,10 +39,11 @@ class Replay:
     def of(self, recorded: Tensor) -> Iterator[None]:
         """Forwards of a batch [rows, seq] take `recorded` [rows, seq, layers, top_k] as long as this lasts; OWN leaves
         the choice."""
-        flat = recorded.flatten(0, 1)
+        flat = recorded.flatten(0, 1)  # [rows * seq, layers, top_k]
         self._recorded = [flat[:, place].long() for place in range(len(self.routers))]
         self._differing = torch.zeros(len(flat), dtype=torch.bool, device=flat.device)
         yield
+        # Forwards that measure are not counted, only those that train.
         if torch.is_grad_enabled():
             self.tokens += int((flat[:, 0, 0] != OWN).sum())
             self.others += int(self._differing.sum())
@@ -53,12 +54,15 @@ class Replay:
             if self._recorded is None or self._differing is None:
                 return None
             wanted = self._recorded[place]
+            # As sets: the order in which a router lists its choices says nothing.
             same = (wanted.unsqueeze(-1) == own.chosen.unsqueeze(-2)).any(dim=-1).all(dim=-1)
             other = ~same & (wanted[:, 0] != OWN)
+            # Most forwards take the same experts, and then nothing has to be weighed anew.
             if not other.any():
                 return None
             self._differing |= other
             chosen = torch.where(other[:, None], wanted, own.chosen)
+            # The experts are the rollout's, their weights those of the training's logits, which have the gradient.
             weights = router.gating.weights(own.logits, chosen).to(own.weights.dtype)
             return Routing(own.logits, chosen, torch.where(other[:, None], weights, own.weights))
 
@@ -83,6 +87,7 @@ def padded(recorded: Sequence[Tensor], prompts: Sequence[int], prompt: int, comp
     before = torch.full((len(recorded), prompt, *recorded[0].shape[1:]), OWN, dtype=torch.int16)
     after = torch.full((len(recorded), completion, *recorded[0].shape[1:]), OWN, dtype=torch.int16)
     for row, (experts, length) in enumerate(zip(recorded, prompts, strict=True)):
+        # Prompts are padded on the left, completions on the right.
         before[row, prompt - length :] = experts[:length]
         after[row, : len(experts) - length] = experts[length:]
     return before, after

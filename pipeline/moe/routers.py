@@ -61,10 +61,12 @@ class Router:
         logits: list[Tensor] = []
 
         def keep(_module: nn.Module, _inputs: object, output: Tensor | tuple[Tensor, ...]) -> None:
+            # Routers return logits alone or first of several; they are kept until the experts are called.
             logits[:] = [output if isinstance(output, Tensor) else output[0]]
 
         def tell(_module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
             hidden, chosen, weights = inputs
+            # Popped, so that no layer can be given the logits of another.
             taken = choose(Routing(logits.pop(), chosen, weights))
             return None if taken is None else (hidden, taken.chosen, taken.weights)
 
@@ -81,7 +83,9 @@ def routers(model: LanguageModel) -> list[Router]:
     found = []
     for index, layer in enumerate(model.get_submodule(family.layers).children()):
         parts = dict(layer.get_submodule(family.block).named_children())
+        # Dense layers among the others have a feed-forward block without experts.
         if "experts" in parts:
+            # The router's weight is [experts, hidden], however the config calls their number.
             experts = next(parts[family.router].parameters()).shape[0]
             top_k, gating = family.top_k(model.config), family.gating(model.config)
             found.append(Router(index, parts[family.router], parts["experts"], experts, top_k, gating))

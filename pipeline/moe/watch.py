@@ -33,10 +33,12 @@ class Watch:
     def see(self, load: Tensor, dropped: float, loss: float) -> None:
         """One optimizer step: load [layers, experts] in tokens, how many of the choices were dropped, and the auxiliary
         loss."""
+        # A running sum and no mean: steps with more tokens count for more.
         self.load = self.load.to(load.device) * MEMORY + load
         self.choices = self.choices * MEMORY + float(load.sum())
         self.dropped = self.dropped * MEMORY + dropped
         self.steps, self.loss = self.steps + 1, loss
+        # The first steps are noise; taken later it would be the balance that training has already made.
         if self.steps == START:
             self.first = self.max_over_mean()
         for place, row in enumerate(self._relative()):
@@ -100,6 +102,7 @@ class Watch:
 
     def _is_collapsed(self, row: Tensor) -> bool:
         most = self.experts / self.top_k
+        # Either many experts get nothing, or one gets nearly all that it can.
         alive = self.experts - int((row < DEAD).sum())
         return alive < FEW_LEFT * self.experts or (most > 1 and float(row.max()) - 1 > FEW_LEFT * (most - 1))
 

@@ -17,6 +17,7 @@ def chunks(lengths: Sequence[int], overhead: int = TOKENS) -> list[list[int]]:
     cost, begins = [0.0], [0]
     for end in range(1, len(order) + 1):
         longest = lengths[order[end - 1]]
+        # The cheapest split of the shortest `end` rows: the best split of fewer, and one more chunk.
         best, begin = min((cost[begin] + (end - begin) * longest + overhead, begin) for begin in range(end))
         cost.append(best)
         begins.append(begin)

@@ -51,6 +51,7 @@ def completion_logprobs(
     `mask` [rows, seq] is. Entropies are for the log and have no gradient. A model with too many logits must have a
     `fused_head` of this temperature."""
     if not few(model, ids, count):
+        # trl scores every label that is not -100, and only completions are wanted.
         labels = ids.masked_fill(mask == 0, -100)
         labels[:, :-count] = -100
         logprobs, entropies = _fused(model, ids, mask, labels)
@@ -66,6 +67,7 @@ def of_logits(logits: Tensor, ids: Tensor, temperature: float) -> tuple[Tensor, 
     both [rows, seq]."""
     every = (logits.float() / temperature).log_softmax(dim=-1)
     with torch.no_grad():
+        # In place, since a second copy of the vocabulary is what holds most memory here.
         entropies = every.exp().mul_(every).sum(dim=-1).neg_()
     return every.gather(-1, ids.unsqueeze(-1)).squeeze(-1), entropies
 

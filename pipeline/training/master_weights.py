@@ -46,6 +46,7 @@ class MasterWeights(Optimizer):
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         copies = self.copies()
         for one, copy in copies:
+            # Gradients are clipped by then: Trainer does it on the parameters themselves.
             copy.grad = None if one.grad is None else one.grad.float()
         loss = self.inner.step(closure)
         for one, copy in copies:
@@ -66,6 +67,7 @@ class MasterWeights(Optimizer):
 
     @torch.no_grad()
     def load_state_dict(self, state_dict: JsonObject) -> None:
+        # Made before the inner state is loaded, which is by the copies' places.
         copies = self.copies()
         self.inner.load_state_dict(state_dict["inner"])
         self.param_groups, self.state = self.inner.param_groups, self.inner.state

@@ -52,7 +52,9 @@ class Muon(torch.optim.Optimizer):
         if not state:
             state["momentum"] = torch.zeros_like(parameter)
         momentum = state["momentum"].lerp_(parameter.grad, 1 - MOMENTUM)
+        # Nesterov's momentum: a step ahead of the running mean.
         update = orthogonalize(parameter.grad.lerp(momentum, MOMENTUM))
+        # 0.2 sqrt(max(rows, columns)) gives an update the size that AdamW's have (equation 4).
         parameter.add_(update, alpha=-rate * 0.2 * max(parameter.shape[-2:]) ** 0.5)
 
     @staticmethod
@@ -81,8 +83,10 @@ def orthogonalize(matrix: Tensor, steps: int = 5) -> Tensor:
     Newton-Schulz iteration."""
     a, b, c = NEWTON_SCHULZ
     tall = matrix.shape[-2] > matrix.shape[-1]
+    # The products are of the smaller side, whichever it is.
     if tall:
         matrix = matrix.mT
+    # The iteration converges for singular values up to 1, which the Frobenius norm makes sure of.
     matrix = (matrix / (matrix.norm(dim=(-2, -1), keepdim=True) + 1e-7)).contiguous()
     add = torch.baddbmm if matrix.dim() == 3 else torch.addmm  # sum and product in one pass
     for _ in range(steps):

@@ -43,6 +43,8 @@ def trace_probe(model: LanguageModel, tokenizer: Tokenizer) -> Callable[[], dict
                 logits = model(
                     input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False
                 ).logits
+                # Greedy decoding writes the trace exactly if at every place of it the likeliest token is the next
+                # one.
                 missed = (logits[:, :-1].argmax(-1) != batch["input_ids"][:, 1:]) & (batch["weights"][:, 1:] > 0)
                 shares[family] = 1.0 - missed.any(dim=1).float().mean().item()
         model.train(training)

@@ -60,6 +60,7 @@ class Resumable(Trainer):
         found = checkpoints.latest()
         if found:
             states = torch.load(found.path / self._states_file, weights_only=True)
+            # Before `train`, which goes on from the counters at once.
             self.restore_own(states["own"])
             for name, part in beside.items():
                 part.restore(states["beside"][name])
@@ -82,6 +83,8 @@ class Resumable(Trainer):
         assert self.checkpoints
         with contextlib.ExitStack() as stack:
             if self.accelerator.is_main_process:
+                # One process makes the folder and names it when it is whole; the others wait before and after they
+                # write.
                 stack.enter_context(self.checkpoints.writing(self.state.global_step))
             self.accelerator.wait_for_everyone()
             super()._save_checkpoint(model, trial)
@@ -111,6 +114,7 @@ class Resumable(Trainer):
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         part = Path(resume_from_checkpoint) / _TRAINED
         if part.exists():
+            # Not strict: the frozen rest is not in the file, and is where it was loaded from.
             self.model.load_state_dict(torch.load(part, weights_only=True), strict=False)
         elif self.sharded:
             super()._load_from_checkpoint(resume_from_checkpoint, model)

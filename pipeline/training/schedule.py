@@ -27,6 +27,7 @@ class Schedule:
 
     def __call__(self, step: int) -> float:
         if step < self.steps:
+            # The first step has a rate already: at 0 it would be lost.
             warm = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
             return warm * self._cosine(step / self.steps, 1.0)
         return self._cosine((step - self.steps) % self.more / self.more if self.more else 1.0, self.restart)

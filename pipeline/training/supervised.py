@@ -73,8 +73,10 @@ class WeightedTrainer(Resumable, SFTTrainer):
         total = torch.zeros((), device=lengths.device)
         for rows in [list(range(len(lengths)))] if self.sharded else chunks(lengths.tolist()):
             part = {name: value[rows, : int(lengths[rows].max())] for name, value in inputs.items()}
+            # Of the token that is predicted, one further than its logits.
             weights = part.pop("weights")[:, 1:]
             total = total - (token_logprobs(model, part) * weights).sum()
+        # Over the whole batch and not a mean of the chunks' means, which would weigh tokens of short chunks more.
         loss = total / inputs["weights"][:, 1:].sum().clamp(min=1.0)
         self.losses.append(loss.detach())
         return loss + self.balance.loss()
@@ -110,6 +112,7 @@ class _Watch(TrainerCallback):
             self.figures = self.probe.ask()
             self.ctx.log({"step": state.global_step, **{f"probe/{k}": v for k, v in self.figures.items()}})
         if self.probe and ended and min(self.figures.values()) < self.probe.at_least:
+            # The training goes on with the steps it would have had, and a further cosine after them.
             schedule.rounds += 1
         control.should_training_stop = state.global_step >= min(schedule.end, self.plan.steps)
         for warning in self.balance.watch.warnings():
@@ -169,6 +172,7 @@ def train(
     balance.remove()
     # trl's fused head is an attribute of the instance, and belongs to this trainer
     del model.forward  # type: ignore[attr-defined]
+    # Rows are made as they are read; those of steps that were not made were never made either.
     tokens = sum(len(rows[i]["input_ids"]) for i in range(trainer.state.global_step * plan.batch_size))
     metrics = {"steps": trainer.state.global_step, "tokens": tokens, "loss": watch.loss}
     return {**metrics, **balance.watch.summary()}
