@@ -72,6 +72,7 @@ class Checkpoints:
         if plan.every_steps and step % plan.every_steps == 0:
             return True
         waited = time.monotonic() - self._last
+        # A checkpoint that took a second is followed by none for fifty, whatever the schedule says.
         return plan.every_seconds is not None and waited >= max(plan.every_seconds, self._cost / COST)
 
     @contextlib.contextmanager
@@ -83,8 +84,10 @@ class Checkpoints:
         temporary.mkdir(parents=True)
         yield temporary
         if self.metrics.exists():
+            # Rows that are logged after this step are logged again by a continuation.
             shutil.copyfile(self.metrics, temporary / METRICS)
         durable.sync_files(temporary)
+        # The manifest is last: a folder with one has all files that it names.
         durable.write_json(temporary / MANIFEST, {
             "step": step, "seconds": round(self.seconds, 3), "facts": self.facts,
             "files": file_hashes(temporary, MANIFEST),
@@ -93,6 +96,7 @@ class Checkpoints:
         shutil.rmtree(final, ignore_errors=True)
         temporary.rename(final)
         durable.sync_folder(self.folder)
+        # Only once the new one is on disk; until then the old one is what there is to go on from.
         for old in self._folders():
             if old != final:
                 shutil.rmtree(old)
@@ -114,6 +118,7 @@ class Checkpoints:
             self._refuse_inexact(folder, manifest["facts"])
             if (folder / METRICS).exists():
                 shutil.copyfile(folder / METRICS, self.metrics)
+            # What a killed attempt did after this checkpoint is done again, and so is not counted.
             self._worked = manifest["seconds"]
             self._note(f"goes on from its checkpoint at step {manifest['step']}")
             return Checkpoint(folder, manifest["step"])
@@ -143,9 +148,8 @@ class Checkpoints:
             self._note(f"goes on inexactly: {folder.name} was made with {'; '.join(other)}")
             return
         raise StageError(f"its checkpoint {folder.name} was made with {'; '.join(other)}: going on would not give the "
-                         f"bytes of an "
-                         f"uninterrupted run. Add --inexact to go on all the same, or remove {folder.parent} to begin "
-                         f"again")
+                         "bytes of an uninterrupted run. Add --inexact to go on all the same, or remove "
+                         f"{folder.parent} to begin again")
 
     def _folders(self) -> list[Path]:
         found = self.folder.glob("step-*") if self.folder.is_dir() else []
@@ -158,6 +162,7 @@ class Checkpoints:
         def stop(*_: object) -> None:
             self.stopping = True
 
+        # A step is never torn: the loop ends it, writes a checkpoint and leaves.
         before = signal.signal(signal.SIGTERM, stop)
         try:
             yield

@@ -76,12 +76,14 @@ def _of_value(
     if origin is Annotated:
         yield from _of_value(arguments[0], [*metadata, *annotation.__metadata__], value, where)
         return
+    # A mark on the field counts for everything in it, and what is inside is not looked at any more.
     marks = [mark for mark in metadata if isinstance(mark, Input | PlugIn)]
     for mark in marks:
         yield from (Marked(mark, text, place) for text, place in _texts(value, where))
     if marks:
         return
     if origin in (Union, UnionType):
+        # Of a union the first member that the value is of, as pydantic would have chosen it.
         fitting = next((one for one in arguments if _fits(one, value)), None)
         yield from _of_value(fitting, [], value, where)
     elif isinstance(value, BaseModel):

@@ -11,6 +11,7 @@ Row = TypeVar("Row")
 
 def count() -> int:
     """How many processes share the stage."""
+    # The launcher's variables: torch.distributed may not be loaded, or not be there yet.
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 

@@ -69,7 +69,7 @@ class Stage(BaseModel):
     # Loaded once in the process that stages are forked from, which saves each of them these seconds.
     preload: ClassVar[tuple[str, ...]] = (
         "torch", "datasets", "peft", "transformers.trainer", "transformers.models.auto.modeling_auto",
-        "trl.trainer.sft_trainer", "trl.trainer.grpo_trainer",
+        "trl.trainer.sft_trainer",
     )
 
     threads: int = Field(default=1, ge=1, description="CPU threads; part of the result, since sums are split by thread")
@@ -78,6 +78,7 @@ class Stage(BaseModel):
 
     @model_validator(mode="after")
     def _remember_folder(self, info: ValidationInfo) -> "Stage":
+        # A stage that is made in code has no recipe, and then paths start from the current folder.
         if info.context and info.context.get("base"):
             self._folder = Path(info.context["base"])
         return self

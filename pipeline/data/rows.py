@@ -43,6 +43,7 @@ def rows(tokenizer: Tokenizer, documents: Sequence[Document], prompt_weight: flo
     """{"input_ids", "weights"} of each document, both [seq]. One without a prompt is trained on whole."""
     asked = [document.prompt for document in documents if document.prompt is not None]
     heads = iter(encode_texts(tokenizer, asked) if asked else [])
+    # A text without a prompt begins as every text does that the model will see.
     bare = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
     tails = encode_completions(tokenizer, [document.text for document in documents])
     made: list[Row] = []
@@ -75,6 +76,7 @@ class Stream:
         while len(self.made) <= index:
             block = list(islice(self.documents, BLOCK))
             encoded = rows(self.tokenizer, block, self.prompt_weight) if block else []
+            # Longer texts are left out and not cut: a cut solution teaches to stop in the middle.
             fitting = [row for row in encoded if len(row["input_ids"]) <= self.length]
             if not fitting:
                 raise StageError(f"none of {len(block)} texts is at most {self.length} tokens long")
@@ -115,6 +117,7 @@ class Collator:
             ids[place, :length] = torch.tensor(row["input_ids"])
             weights[place, :length] = torch.tensor(row["weights"])
             mask[place, :length] = 1
+        # What weighs nothing is no label, so that trl does not compute its log-probability.
         labels = ids.masked_fill(weights == 0, -100)
         return {"input_ids": ids, "attention_mask": mask, "labels": labels, "weights": weights}
 
@@ -126,6 +129,7 @@ def read_rows(path: Path) -> list[JsonObject]:
     """
     file = path / "data.jsonl" if path.is_dir() else path
     records: list[JsonObject] = []
+    # Not splitlines: a text may hold characters that Python takes for line ends.
     for number, line in enumerate(file.read_text(encoding="utf-8").split("\n"), start=1):
         if not line.strip():
             continue

@@ -15,12 +15,14 @@ JsonMapping = Mapping[str, Any]
 
 def write_json(path: Path, content: object) -> None:
     """Write a JSON file whole or not at all."""
+    # In the same folder, since a rename is one step only within a file system.
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     with temporary.open("w", encoding="utf-8") as stream:
         json.dump(content, stream, indent=2, ensure_ascii=False)
         stream.write("\n")
         stream.flush()
         os.fsync(stream.fileno())
+    # The content is on disk before the name is: a crash leaves the old file or the new one.
     temporary.replace(path)
     sync_folder(path.parent)
 
@@ -69,4 +71,5 @@ def row(line: bytes) -> JsonObject:
         found = json.loads(line)
     except ValueError:
         return {}
+    # A torn row can be valid JSON, such as the number at the end of one.
     return found if isinstance(found, dict) else {}

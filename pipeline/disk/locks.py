@@ -31,6 +31,7 @@ class Lock:
         self.path, self._keep = path, keep
         self._stream = _take(path)
         self._stream.seek(0)
+        # Only now, with the lock held: what the last holder wrote is told to who fails to get it.
         self._stream.truncate()
         json.dump({"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S"),
                    "token": token}, self._stream)
@@ -41,6 +42,7 @@ class Lock:
         if self._stream.closed:
             return
         if not self._keep:
+            # Before the lock is given back: who comes next finds no file, and makes one of its own.
             self.path.unlink(missing_ok=True)
         self._stream.close()
 
@@ -60,6 +62,7 @@ def holder(path: Path) -> JsonObject | None:
         return None
     with stream:
         try:
+            # A shared lock can be had exactly when nobody holds the exclusive one.
             fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return _written(stream)

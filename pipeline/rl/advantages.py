@@ -41,6 +41,7 @@ def group_advantages(rewards: Tensor, group_size: int, scale: Scale) -> Advantag
         deviation = standard_deviation(rewards.view(1, -1)).expand_as(rewards)
     else:
         deviation = standard_deviation(groups).repeat_interleave(group_size)
+    # A group of one graded rollout has nothing to compare it with; its deviation is NaN and its advantage 0.
     values = rewards - mean
     if scale != "none":
         values = values / (deviation + SCALE_FLOOR)

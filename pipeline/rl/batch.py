@@ -91,6 +91,7 @@ def padded(prompts: Sequence[Sequence[int]], sampled: Sequence[Sampled], pad: in
         prompt_mask[row, prompt - len(asked) :] = 1
         completion_ids[row, : len(drawn.ids)] = torch.tensor(drawn.ids)
         completion_mask[row, : len(drawn.ids)] = 1
+        # As the engine recorded them: no second forward is needed for the old policy.
         logprobs[row, : len(drawn.logprobs)] = torch.tensor(drawn.logprobs)
     return Batch(prompt_ids, prompt_mask, completion_ids, completion_mask, torch.zeros(rows), logprobs)
 

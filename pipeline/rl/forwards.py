@@ -65,6 +65,7 @@ class SharedPrompts:
             read = model(
                 input_ids=asked.prompt_ids, attention_mask=self.mask, past_key_values=self.cache, logits_to_keep=1
             )
+        # Without gradients cut: what the completions make of the prompt flows back into this one forward.
         self.last = read.logits  # after each prompt, [prompts, 1, vocabulary]
         self.read = balance.withdraw()
 
@@ -85,6 +86,7 @@ class SharedPrompts:
         ids, prompt = part.completion_ids, self.prompt_of[rows]  # [part, seq], [part]
         cache = DynamicCache()
         for place, layer in enumerate(self.cache.layers):
+            # Indexing copies, so that each part has a cache of its own to go on from.
             cache.update(layer.keys[prompt], layer.values[prompt], place)
         mask = torch.cat([self.mask[prompt], part.completion_mask], dim=1)
         with self.replay.of(part, "completion") if self.replay else contextlib.nullcontext():

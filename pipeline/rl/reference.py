@@ -22,6 +22,7 @@ class Reference:
 
     def __init__(self, policy: LanguageModel, temperature: float) -> None:
         self.policy, self.temperature = policy, temperature
+        # peft sits inside the layers; a policy without such layers is trained in full.
         self._adapters = [module for module in policy.modules() if isinstance(module, BaseTunerLayer)]
         self._copy = None if self._adapters else frozen_copy(policy, policy.dtype)
 

@@ -13,9 +13,10 @@ from dataclasses import replace
 
 import torch
 from accelerate.utils import gather_object, set_seed
+from datasets import Dataset
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.utils.data import Dataset, default_collate
+from torch.utils.data import default_collate
 from transformers import Trainer, TrainingArguments
 
 from eval.engine.types import Sampled
@@ -61,7 +62,8 @@ class PolicyTrainer(Resumable, Trainer):
         if args.n_gpu > 1:
             raise StageError(f"one process sees {args.n_gpu} GPUs; start it with an accelerate config, or show it one "
                              "by CUDA_VISIBLE_DEVICES")
-        steps = _Steps(args.max_steps * args.world_size)
+        # A row for each optimizer step of each process: Trainer counts by its data, and what is in a step we make ourselves.
+        steps = Dataset.from_dict({"step": range(args.max_steps * args.world_size)})
         super().__init__(
             model=model, args=args, train_dataset=steps, data_collator=default_collate, processing_class=tokenizer
         )
@@ -83,6 +85,7 @@ class PolicyTrainer(Resumable, Trainer):
     def training_step(self, model: nn.Module, inputs: object, num_items_in_batch: object = None) -> Tensor:
         """One optimizer step's gradients, on rollouts that are drawn anew where a round begins; returns the loss, a
         scalar."""
+        # The step alone says where in the visits a round stands, so that a resumed training asks for the same ones.
         number, update = divmod(self.state.global_step, self.plan.updates)
         if update == 0:
             self.minibatches = self.roll_out(self.visits[number * self.plan.prompts : (number + 1) * self.plan.prompts])
@@ -99,6 +102,8 @@ class PolicyTrainer(Resumable, Trainer):
         rewards = rewards_of(self.grading.finish([one.problem for one in asked], [one.ids for one in sampled]))
         everyones = self.accelerator.gather(rewards.to(self.accelerator.device))  # [rollouts of all processes]
         advantages = group_advantages(everyones, self.plan.group_size, self.plan.scale)
+        # Groups may be split between processes: advantages are computed of everyone's rewards, and each keeps its
+        # own.
         begins = self.accelerator.process_index * len(asked)
         batch = padded(
             self.drawing.prompts(asked), sampled, self.drawing.tokenizer.pad_token_id
@@ -118,6 +123,7 @@ class PolicyTrainer(Resumable, Trainer):
         if not self.sharded:
             moving = self.plan.objective.moves(batch)
             # one row at least, for a loss with a graph
+            # The optimizer step is made either way, since all processes and the schedule count on it.
             batch = batch.trimmed(moving if len(moving) else everything[:1])
         total = torch.zeros((), device=batch.advantages.device)
         entropies = []
@@ -144,6 +150,7 @@ class PolicyTrainer(Resumable, Trainer):
 
     def _own(self, visits: Sequence[Visit]) -> list[Visit]:
         """This process's part of a round: each visit once for every rollout of its group, groups side by side."""
+        # A group stands side by side: it becomes one request, whose prompt is read once.
         everyones = [visit for visit in visits for _ in range(self.plan.group_size)]
         share = share_of(len(everyones))
         begins = self.accelerator.process_index * share
@@ -185,6 +192,7 @@ class PolicyTrainer(Resumable, Trainer):
         processes."""
         lengths = self.accelerator.gather(batch.completion_mask.sum(dim=1))  # [rollouts]
         prompts = self.accelerator.gather(batch.prompt_mask.sum(dim=1))
+        # Gradients are averaged over processes, and the round is shared by its updates.
         updates = self.accelerator.num_processes * self.plan.updates
         self.counts = Counts(lengths.sum().clamp(min=1.0) / updates, self.plan.rollouts / updates)
         self.state.num_input_tokens_seen += int(lengths.sum() + prompts.sum())
@@ -213,6 +221,7 @@ class PolicyTrainer(Resumable, Trainer):
 
     def own_state(self) -> JsonObject:
         """What is left of a round, and what draws and replays besides the model."""
+        # Between two rounds there is nothing to keep: the next one is drawn anew.
         rest = self.minibatches if self.state.global_step % self.plan.updates else []
         return {
             "minibatches": [batch.tensors() for batch in rest],
@@ -229,17 +238,3 @@ class PolicyTrainer(Resumable, Trainer):
             self.replay.restore(state["replay"])
         if self.dynamic:
             self.dynamic.restore(state["dynamic"])
-
-
-class _Steps(Dataset[dict[str, int]]):
-    """A row for each optimizer step of each process: Trainer counts by its dataset, and what is in a step we make
-    ourselves."""
-
-    def __init__(self, count: int) -> None:
-        self.count = count
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __getitem__(self, index: int) -> dict[str, int]:
-        return {"step": index}

@@ -28,6 +28,7 @@ class Watch(TrainerCallback):
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
     ) -> None:
+        # After the optimizer's step, by the load of the tokens that it was made on.
         self.balance.step()
 
     def on_log(

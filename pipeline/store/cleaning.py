@@ -29,7 +29,9 @@ def _needed_by(run: RunFolder) -> Iterator[str]:
     yield from (artifact.path.name for artifact in run.artifacts().values())
     written = run.recipe()
     try:
+        # A run that is not finished has no links to what it will need.
         read = recipe.read(written["file"], written["overrides"])
+    # The recipe was changed or is gone: what the run has made and links to is all that is known of it.
     except RecipeError:
         return
     prints = fingerprint.of_recipe(read)

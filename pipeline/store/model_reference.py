@@ -18,6 +18,7 @@ def model_of(reference: str) -> tuple[Path | str, str]:
     path = Path(reference).expanduser()
     if path.is_dir():
         return path, path.name
+    # After folders: one that is called like a hub id is what was meant.
     if reference.count("/") == 1 and not reference.startswith((".", "/", "~")):
         return reference, reference.rpartition("/")[2]
     raise CommandError(

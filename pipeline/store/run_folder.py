@@ -26,6 +26,7 @@ class RunFolder:
     def lock(self, token: str) -> Lock:
         """The right to work on this run. Raises Held."""
         self.path.mkdir(parents=True, exist_ok=True)
+        # The file stays, since `status` reads who held it last.
         return Lock(self.lock_file, token=token, keep=True)
 
     def begin(self, attempt: str, recipe: JsonMapping, command: str) -> None:
@@ -54,6 +55,7 @@ class RunFolder:
 
     def link(self, position: int, name: str, artifact: Path) -> None:
         """Point NN-NAME at an artifact, in one step, and drop links of that stage under another number."""
+        # Relative, so that a folder of runs can be moved or copied as a whole.
         target = os.path.relpath(artifact, self.path)
         link = self.path / f"{position:02d}-{name}"
         for old in self._links():
@@ -61,6 +63,7 @@ class RunFolder:
                 old.unlink()
         if link.is_symlink() and os.readlink(link) == target:
             return
+        # A symbolic link cannot be changed, but it can be replaced in one step.
         temporary = self.path / f".{link.name}.{os.getpid()}"
         temporary.unlink(missing_ok=True)
         temporary.symlink_to(target)
@@ -93,5 +96,6 @@ def wall_seconds(ledger: Iterable[JsonMapping]) -> float:
     last: dict[str, float] = {}
     for row in ledger:
         attempt = str(row.get("attempt"))
+        # The clock of an attempt does not jump; times of day do.
         last[attempt] = max(last.get(attempt, 0.0), float(row.get("at", 0.0)))
     return sum(last.values())

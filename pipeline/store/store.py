@@ -57,6 +57,7 @@ class Store:
         artifact = Artifact(self.path(name, fingerprint))
         if not (artifact.path / MANIFEST).is_file():
             return None
+        # The name has ten digits of the fingerprint, and two may share them.
         return artifact if artifact.manifest.get("fingerprint") == fingerprint.digest else None
 
     def lock(self, name: str, fingerprint: Fingerprint) -> Lock:
@@ -74,6 +75,7 @@ def finish(out: Path, artifact: Path, manifest: JsonMapping) -> None:
         if other.is_file() and json.loads(other.read_text()).get("fingerprint", "")[:SHORT] == artifact.name[-SHORT:]:
             raise FileExistsError(f"{artifact} is already there; remove it to make it again")
         shutil.rmtree(artifact)
+    # From here on it exists, whole; until here it did not.
     out.rename(artifact)
     durable.sync_folder(artifact.parent)
     shutil.rmtree(out.parent, ignore_errors=True)

@@ -17,6 +17,7 @@ def faults_of_run(run: RunFolder) -> dict[str, list[str]]:
     claimed: dict[str, str] = {}
     for row in run.ledger():
         if row["event"] in ("finished", "reused") and "artifact" in row:
+            # The last word on a stage counts: it may have been made again by a later attempt.
             claimed[row["stage"]] = row["artifact"]
     stages = [name for name in run.recipe()["stages"] if name in claimed]
     return {name: faults_of_artifact(run.path.parent / "artifacts" / claimed[name]) for name in stages}

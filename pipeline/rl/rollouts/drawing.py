@@ -14,7 +14,10 @@ from pipeline.contract.processes import share_of
 from pipeline.moe.routers import routers
 from pipeline.rl.plan import GrpoPlan
 from pipeline.rl.rollouts.rollout_model import RolloutModel
-from pipeline.rl.rollouts.vllm_engine import VllmEngine
+from rewards.lazy import lazy
+
+with lazy:  # loads trl's vLLM client, which most trainings have no use for
+    from pipeline.rl.rollouts.vllm_engine import VllmEngine
 
 
 class Visit(NamedTuple):
@@ -68,6 +71,7 @@ class Drawing:
                 seeds = []
                 requests.append(Request(prompt, seeds))
                 begins.append(place)
+            # Counted over all processes, so that their number changes no draw.
             in_group = (first + place) % self.plan.group_size
             seeds.append(rollout_seed(*self.plan.seed_parts, visit.problem, visit.visit, in_group))
 

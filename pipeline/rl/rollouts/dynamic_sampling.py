@@ -29,6 +29,8 @@ class DynamicSampling:
         dull = self._without_signal(rewards(found, sampled))
         self.drawn, self.without = len(rows) // self.size, len(dull)
         for _ in range(self.rounds):
+            # As many as are needed, in the order of the reserve: what is drawn does not depend on the round it
+            # happens in.
             fresh = self.reserve[self.used : self.used + len(dull)]
             if not fresh:
                 break
@@ -39,6 +41,7 @@ class DynamicSampling:
             for number, group in enumerate(dull[: len(fresh)]):
                 to, of = self._places(group), self._places(number)
                 found[to], sampled[to] = others[of], drawn[of]
+            # Those that stayed dull and those for which the reserve had nothing left.
             dull = [dull[number] for number in still] + dull[len(fresh) :]
             self.drawn, self.without = self.drawn + len(fresh), self.without + len(still)
         return found, sampled

@@ -68,7 +68,9 @@ class RewardFunction:
         """Have a completion of this problem graded, in the background."""
         answer = problem, tuple(ids)
         self._begun.append(answer)
+        # The same answer to the same problem is graded once a round, however often it is drawn.
         if answer not in self._found:
+            # Also where a completion ends with the last token that it may have.
             finished = ids[-1] == self.tokenizer.eos_token_id
             completion = Completion(self.prefix + decode_completion(self.tokenizer, list(ids)), finished, len(ids))
             self._found[answer] = self._background.submit(self._score, self.problems[problem], completion)

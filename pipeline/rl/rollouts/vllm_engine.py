@@ -42,6 +42,7 @@ class VllmEngine:
         progress: Callable[[int, int], None] | None = None,
         written: Written | None = None,
     ) -> list[list[Sampled]]:
+        # trl wants a prompt for each rollout, and makes one request of a group itself.
         prompts = [list(request.prompt) for request in requests for _ in request.seeds]
         _, completions, logprobs, _ = self.generation.generate(
             prompts=prompts, images=None, num_generations=self.group_size
