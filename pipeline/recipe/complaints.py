@@ -28,6 +28,7 @@ def of_validation(error: ValidationError, model: type[BaseModel], document: Docu
     for complaint in error.errors(include_url=False):
         where = _written(complaint["loc"], document.data, prefix, complaint["type"])
         message = _message(complaint, model, also_known)
+        # pydantic complains once for each branch of a union; a person wants each sentence once.
         if message not in messages.setdefault(where, []):
             messages[where].append(message)
     return [_line(document, prefix, where, ", or ".join(texts)) for where, texts in messages.items()]
@@ -87,6 +88,7 @@ def _model_at(model: type[BaseModel], location: Sequence[Hashable]) -> type[Base
     for part in location:
         if isinstance(part, str) and part in model.model_fields:
             inner = list(_models_in(model.model_fields[part].annotation))
+            # Of a union of models nobody can say which one was meant.
             if len(inner) != 1:
                 return None
             model = inner[0]

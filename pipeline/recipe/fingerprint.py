@@ -62,6 +62,7 @@ def _parts(recipe: Recipe, step: Step, read: Mapping[str, str]) -> JsonObject:
 
 
 def _digest(parts: JsonMapping) -> str:
+    # One spelling for equal parts: the order in which a recipe writes its fields says nothing.
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -79,6 +79,7 @@ def fingerprint_of_path(path: Path) -> str:
         return str(json.loads(manifest.read_text())["fingerprint"])
     total = hashlib.sha256()
     for file in sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]:
+        # A file's own name is no part of what it holds; its ending decides how it is read.
         name = file.relative_to(path).as_posix() if path.is_dir() else file.suffix
         with file.open("rb") as stream:
             total.update(f"{name}\0{hashlib.file_digest(stream, 'sha256').hexdigest()}\0".encode())
@@ -92,6 +93,7 @@ def resolve_hub(source: Source, *, timeout: float = 5.0) -> str:
     repo_type: Literal["model", "dataset"] = "model" if source.type == "model" else "dataset"
 
     cached = Path(constants.HF_HUB_CACHE) / f"{repo_type}s--{name.replace('/', '--')}"
+    # The cache knows which commit a branch was at when it was last asked for.
     commit = (cached / "refs" / revision).read_text().strip() if (cached / "refs" / revision).is_file() else revision
     if (cached / "snapshots" / commit).is_dir():
         return commit

@@ -34,6 +34,7 @@ def _apply(document: strict_yaml.Document, override: str) -> None:
     if isinstance(target, list) and not isinstance(where[-1], int):
         raise RecipeError(f"{origin}: {where[-1]!r} is not a position in a list of {len(target)}")
     target[where[-1]] = _absolute(value)
+    # What is complained of from here on was written on the command line, not in the file.
     for place in [place for place in document.places if place[: len(where)] == where]:
         del document.places[place]
     document.places[where] = origin

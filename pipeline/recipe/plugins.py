@@ -43,6 +43,7 @@ def resolve_plug_in(kind: str, reference: str, folder: Path) -> PlugInUse:
     if kind == "problem set":
         return _problem_set(reference, folder)
     entry = registry_of(kind).resolve(reference, base=folder)
+    # Built-in ones load; a file of the user's is tried now and not when its stage begins.
     if entry.origin != "built-in":
         entry.load()
     return PlugInUse(kind, reference, entry.source_hash())

@@ -104,6 +104,7 @@ class Recipe:
     @property
     def run_name(self) -> str:
         """Name of its run where none is given: overridden recipes live beside the plain one."""
+        # How many run at once, and what a run is called, changes nothing that is made.
         changing = [one for one in self.overrides if one.partition("=")[0] not in ("name", "parallel")]
         suffix = "".join(f"-{override}" for override in changing)
         safe = "".join(c if c.isalnum() or c in "._=,+-" else "_" for c in self.name + suffix)
@@ -170,10 +171,12 @@ class _Reading:
         made: dict[str, ArtifactType | None] = {}
         for name, block in header.stages.items():
             step = self._step(name, block, made)
+            # A stage that is wrong itself is no reason to complain of those that read from it.
             made[name] = step.config.makes if step else None
             if step:
                 steps[name] = step
         if not self.complaints:
+            # The hub is asked last, and only about a recipe that is right in everything else.
             steps = {name: self._with_commits(step, resolve_hub) for name, step in steps.items()}
         if self.complaints:
             raise RecipeError(self.complaints)

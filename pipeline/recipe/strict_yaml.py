@@ -66,6 +66,7 @@ def read(text: str, file: str) -> Document:
 def read_file(path: Path) -> Document:
     """Like `read`, for a file. Raises YamlError, also for bytes that are not UTF-8, and OSError."""
     try:
+        # Editors on Windows write a byte order mark, which is no part of the text.
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise YamlError("is not UTF-8 text", 1) from error
@@ -82,6 +83,7 @@ def _compose(text: str) -> Node | None:
     _refuse_tabs(text)
     try:
         _refuse_tags(text)
+        # Nodes and not values: they know their lines, and PyYAML's values are YAML 1.1's.
         return yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark

@@ -62,7 +62,7 @@ class PolicyTrainer(Resumable, Trainer):
         if args.n_gpu > 1:
             raise StageError(f"one process sees {args.n_gpu} GPUs; start it with an accelerate config, or show it one "
                              "by CUDA_VISIBLE_DEVICES")
-        # A row for each optimizer step of each process: Trainer counts by its data, and what is in a step we make ourselves.
+        # A row for each optimizer step of each process: Trainer counts by its data; what is in a step is made here.
         steps = Dataset.from_dict({"step": range(args.max_steps * args.world_size)})
         super().__init__(
             model=model, args=args, train_dataset=steps, data_collator=default_collate, processing_class=tokenizer

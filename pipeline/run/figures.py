@@ -19,6 +19,7 @@ def time_left(done: float, total: float, seconds: float) -> str:
     """`about 40s left`, from the pace so far; empty while there is no telling."""
     if done <= 0 or total <= done or seconds < 1:
         return ""
+    # Ten seconds at least: a countdown of seconds from a pace that varies would only jump.
     return f"about {duration(max(seconds * (total - done) / done, 10))} left"
 
 

@@ -82,6 +82,7 @@ class Assignment:
         fingerprint = self.prints[step.name]
         partial = self.store.partial(step.name, fingerprint).resolve()
         out = partial / "out"
+        # What a killed attempt left half-made is no part of the artifact; its checkpoints lie beside and stay.
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir(parents=True)
         sources = {reference: self._source(step, reference, made) for reference in step.sources}

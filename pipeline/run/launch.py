@@ -62,6 +62,7 @@ class _Forked:
 
     def send(self, number: signal.Signals) -> None:
         if self.pid is None:
+            # Asked for and not forked yet: the signal is sent as soon as there is a process to have it.
             self._owed = number
         elif self.code is None:
             _signal_group(self.pid, number)
@@ -102,6 +103,7 @@ class Zygote:
         assert answers is not None
         if self._abandoned:
             return
+        # This is also the runner's sleep, which an answer ends.
         if not select.select([answers], [], [], seconds)[0]:
             return
         received = os.read(answers.fileno(), 65536)
@@ -130,6 +132,7 @@ class Zygote:
         """End the process; stages that still run are killed."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
+        # The zygote takes the end of its input as its own, and kills what still runs.
         self._process.stdin.close()
         try:
             self._process.wait(timeout=0.5)
@@ -164,6 +167,7 @@ def accelerate(config: Path, job: Path, log: Path) -> StageProcess:
     """
     written = strict_yaml.read_file(config).data
     without_mpi = written.get("distributed_type") == "MULTI_CPU" and not written.get("mpirun_config")
+    # accelerate starts several processes on CPUs only through MPI, or told that they are GPUs'.
     several = ["--multi_gpu"] if without_mpi else []
     with log.open("ab") as stream:
         return _Launched(subprocess.Popen(

@@ -27,6 +27,7 @@ def check(recipe: Recipe) -> str | None:
     asked = [use for step in recipe.steps.values() for use in step.config.asks(stage_seed(recipe.seed, step.name))]
     tests = [
         text
+        # Who measures on training problems, to see how well they are learned, has no test set to protect.
         for use in _different(asked, "test") if not use.reference.endswith(":train")
         for text in _texts(recipe, use)
     ]
@@ -37,6 +38,7 @@ def check(recipe: Recipe) -> str | None:
         return None
     index = TestTexts({text.name: text for text in tests}.values())
     leaks = [leak for text in {text.name: text for text in trains}.values() for leak in index.leaks(text)]
+    # Thirteen words in a row are often a common phrase: told, and no reason to stop.
     grave = [leak for leak in leaks if leak.grave]
     if grave and recipe.leaks == "stop":
         raise RecipeError(_complaint(recipe, grave))

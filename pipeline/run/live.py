@@ -41,6 +41,7 @@ class LiveDisplay:
         self._running[stage] = _Running(kind)
 
     def at_work(self, stage: str) -> None:
+        # The clock begins anew: until now libraries were loaded, which says nothing of the pace.
         self._running[stage].began = time.monotonic()
 
     def progress(self, stage: str, done: float, total: float, figures: Mapping[str, object]) -> None:

@@ -68,8 +68,10 @@ class Runner:
             return self._outcome()
 
     def _work(self) -> None:
+        # What is there is known before a process is started: a run that is done answers at once.
         self._reuse_ready()
         if self._waiting:
+            # It loads its libraries while leaks are looked for and the sandbox is tried.
             self._open_zygote()
             self._check_leaks()
             self._tell_sandbox()
@@ -83,6 +85,7 @@ class Runner:
             for name in list(self._running):
                 self._look_at(name)
             if self._stop and self._running and time.monotonic() > self._stop_by:
+                # A step that takes longer than the grace is lost, but not the checkpoint before it.
                 self._signal_all(signal.SIGKILL)
             self._display.refresh()
 
@@ -139,6 +142,7 @@ class Runner:
     def _start(self, step: Step) -> None:
         name, fingerprint = step.name, self.prints[step.name]
         try:
+            # Runs share artifacts, and another run may be making this one.
             lock = self.store.lock(name, fingerprint)
         except Held as error:
             if name not in self._held:
@@ -155,6 +159,7 @@ class Runner:
             return
         log = self.run_folder.logs / f"{name}.log"
         events = events_file(self.run_folder, name)
+        # Those of an earlier attempt would be taken for this one's.
         events.unlink(missing_ok=True)
         file = self._jobs.write(step, self._made)
         self.run_folder.record(name, event="started", fingerprint=fingerprint.digest)
@@ -175,6 +180,7 @@ class Runner:
         del self._running[name]
         running.lock.release()
         artifact = self.store.find(name, self.prints[name])
+        # A stage that was stopped in its last moment may have finished without being able to say so.
         if artifact and (running.done or self._stop):
             metrics = artifact.manifest["metrics"]
             seconds = artifact.manifest["seconds"]

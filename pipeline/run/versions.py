@@ -32,4 +32,5 @@ def hardware() -> str:
 
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
+    # Sums differ in their last bits between AVX2 and AVX-512, and so does what is trained.
     return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"

@@ -79,6 +79,7 @@ class WorkerContext:
 
     def progress(self, done: float, total: float, **figures: float | str) -> None:
         now = time.monotonic()
+        # The last one is always told, so that a display does not end at 97%.
         if done < total and now - self._told < _EVERY:
             return
         self._told = now
@@ -101,6 +102,7 @@ def run_job(job_file: Path) -> int:
     if not _runner_lives(job.lock, job.token):
         print("the run that this job is of is not running any more; start it again with `retort run`", file=sys.stderr)
         return 1
+    # The kernel ends a forked stage with its parent; one that accelerate has launched needs this.
     _die_with_runner(job.lock, job.token)
     events.tell("started", pid=os.getpid())
     try:
@@ -108,6 +110,7 @@ def run_job(job_file: Path) -> int:
         _seed_streams(stage_seed(job.seed, job.name))
         context = WorkerContext(job, events, main=main)
         metrics = _plain(stage.run(context))
+        # The artifact is whole when every process has written what is its own.
         _wait_for_other_processes()
         seconds = round(context.checkpoints.seconds, 3)
         if main:
@@ -149,6 +152,7 @@ def _load(job: Job) -> Stage:
         sandbox.at_least = Level[job.sandbox_at_least]
     for module in stage.preload:
         importlib.import_module(module)
+    # A stage that computes nothing is not to load torch for this.
     if "torch" in sys.modules:
         torch.set_num_threads(job.threads)
     return stage
@@ -193,6 +197,7 @@ def _plain(value: Any) -> object:
         return [_plain(item) for item in value]
     if isinstance(value, Path):
         return str(value)
+    # A scalar of numpy or torch; anything else is a fault of the stage, and says so by its traceback.
     return value.item()
 
 

@@ -41,6 +41,7 @@ def _serve(answers: int) -> int:
     woken, waker = os.pipe()
     for end in (woken, waker):
         os.set_blocking(end, False)
+    # A handler of our own, so that the end of a child wakes the loop through the pipe.
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(waker)
     with selectors.DefaultSelector() as ready:
@@ -63,6 +64,7 @@ def _serve(answers: int) -> int:
                     if pid == 0:
                         ready.close()
                         _become_stage(job, close=(answers, woken, waker))
+                    # A group for each stage, so that what it starts ends with it.
                     _own_group(pid)
                     running[pid] = job["job"]
                     _answer(answers, job=job["job"], pid=pid)
@@ -121,6 +123,7 @@ def _become_stage(job: dict[str, str], close: Iterable[int]) -> None:
     except BaseException:  # nothing of the child may reach the loop above
         traceback.print_exc()
     finally:
+        # Skipped by os._exit, and pools of sandboxes and oracles are closed there.
         atexit._run_exitfuncs()
         sys.stdout.flush()
         sys.stderr.flush()
