@@ -128,6 +128,7 @@ def _certainly_differ(a: Problem, b: Problem) -> bool:
         return False
     one, other = str(a.answer), str(b.answer)
     numbers, others = _parts(one), _parts(other)
+    # 5 and 5 cm might be one answer to a grader that forgives units; 5 and 7 cannot.
     if numbers <= others or others <= numbers:
         return False
     plain = _plain(one)

@@ -46,6 +46,7 @@ def pass_at_k(n: int, correct: int, k: int) -> float:
         raise ValueError(f"k must lie in [1, n={n}], not {k}")
     if n - correct < k:
         return 1.0
+    # The product of Chen et al. (2021), which does not overflow where binomials would.
     return 1.0 - math.prod(1.0 - k / i for i in range(n - correct + 1, n + 1))
 
 
@@ -74,6 +75,7 @@ def maj_at_k(answers: Sequence[Hashable | None], correct: Sequence[bool], k: int
         return 0.0
     if k == n:
         most = max(votes for votes, _ in candidates)
+        # A tie is broken at random: the mean over those that lead.
         tied = [value for votes, value in candidates if votes == most]
         return sum(tied) / len(tied)
     return _expected_vote(tuple(candidates), n, k)
@@ -91,6 +93,7 @@ def _won_with(m: int, candidates: Sequence[tuple[int, float]], abstain: int, k: 
     `ways[s, t]` counts draws of s votes in which t candidates have m votes and none has more; `worth[s, t]`
     sums the values of those t candidates over the same draws.
     """
+    # ways[s, t]: in how many ways s votes come from candidates of which t have exactly m.
     most_tied = k // m
     ways = np.zeros((k + 1, most_tied + 1))
     worth = np.zeros_like(ways)
@@ -137,10 +140,13 @@ def share(values: Values, weights: Values | None = None, level: float = 0.95) ->
     p = min(1.0, max(0.0, float(np.average(x, weights=w))))
     if n == 1:
         return Estimate(p, 0.0, 1.0, 1)
+    # The variance of the mean by the spread between problems: rollouts of one problem are not independent.
     seen = n / (n - 1) * float(np.sum((w * (x - p)) ** 2)) / float(w.sum()) ** 2
     one_answer_each = p * (1 - p) / n  # the variance if all rollouts of a problem always agreed
+    # Where hardly any problem is solved, or missed, the spread that was seen is no guide: the bound weighs in.
     telling = int(min(np.count_nonzero(x > 0), np.count_nonzero(x < 1)))
     variance = (telling * seen + one_answer_each) / (telling + 1)
+    # So many independent answers would know as much.
     size = p * (1 - p) / variance if variance > 1e-18 else float(n)
     t2 = student_t((1 + level) / 2, n - 1) ** 2 / size
     centre = (p + t2 / 2) / (1 + t2)
@@ -187,6 +193,7 @@ def student_t(probability: float, df: int) -> float:
     if not 0.5 <= probability < 1 or df < 1:
         raise ValueError(f"student_t needs a probability in [0.5, 1) and df >= 1, not {probability} and {df}")
     low, high = 0.0, math.pi / 2
+    # Bisection over the angle, which is bounded where t is not; 60 halvings are below a float's resolution.
     for _ in range(60):
         middle = (low + high) / 2
         low, high = (middle, high) if _two_sided(middle, df) < 2 * probability - 1 else (low, middle)

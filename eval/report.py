@@ -45,6 +45,7 @@ def reduce(rows: Iterable[Row]) -> Numbers:
         raise ValueError("no rollouts to report on")
     gradable = [graded for graded in map(_gradable, problems.values()) if graded]
     every = [row for found in problems.values() for row in found]
+    # pass@k of the fewest that every problem has, so that all are drawn alike.
     k = min(len(found) for found in problems.values())
     numbers: Numbers = {"n": len(problems), "rollouts": k, **_scores(gradable, k)}
     numbers["format"] = _mean(bool(row["format"]) for row in every)
@@ -68,6 +69,7 @@ def by_meta(rows: Iterable[Row]) -> dict[str, dict[str, float]]:
         for key, value in meta.items():
             if isinstance(value, int | float):
                 values.setdefault(key, set()).add(value)
+    # With one value there is nothing to compare, and with very many no cell holds enough problems.
     keys = [key for key, found in values.items() if 1 < len(found) <= FEW]
     table: dict[str, dict[str, float]] = {}
     for chosen in [*((key,) for key in keys), *combinations(keys, 2)]:
@@ -115,6 +117,7 @@ def mean_of_sets(sets: Mapping[str, Mapping[str, Any]]) -> Numbers | None:
     `sets` maps a set's name to what `reduce` gave. pass@K and maj@K are there where every set has the same K.
     """
     scored = [numbers for numbers in sets.values() if numbers.get("pass@1") is not None]
+    # A mean over the sets that happened to be measured would be another number under the same name.
     if not scored or len(scored) < len(sets):
         return None
     mean = mean_of([Estimate(s["pass@1"], s["pass@1_ci95"][0], s["pass@1_ci95"][1], s["n"]) for s in scored])
@@ -132,9 +135,11 @@ def vote_of(row: Row) -> Fraction | str | None:
     "1000.0" are one candidate), anything else letter by letter but for white space.
     """
     text = row["extracted"]
+    # Who ran out of tokens has not voted.
     if text is None or row["verdict"] in (Label.NO_ANSWER, Label.TRUNCATED):
         return None
     plain = str(text).strip()
+    # 1,000 and 1000 are one candidate.
     if plain and plain[-1].isdigit() and plain.isascii() and _PLAIN_NUMBER.fullmatch(plain):
         return Fraction(plain.replace(",", ""))
     return " ".join(plain.split())
@@ -150,6 +155,7 @@ def _scores(problems: Sequence[Sequence[Row]], k: int) -> Numbers:
         return dict.fromkeys(name for key in keys for name in (key, f"{key}_ci95"))
     scores = _with_interval("pass@1", [_correct(rows) / len(rows) for rows in problems])
     if k > 1:
+        # Ungradable rollouts leave a problem with fewer; they count as tries that failed.
         at_k = [pass_at_k(max(len(rows), k), _correct(rows), k) for rows in problems]
         scores |= _with_interval(f"pass@{k}", at_k)
         scores |= _with_interval(f"maj@{k}", [_majority(rows, k) for rows in problems])
@@ -162,6 +168,7 @@ def _with_interval(name: str, values: Sequence[float]) -> Numbers:
 
 
 def _tokens_per_correct(problems: Sequence[Sequence[Row]]) -> float | None:
+    # Problem by problem, so that one with more rollouts does not weigh more.
     correct = sum(_correct(rows) / len(rows) for rows in problems)
     tokens = sum(sum(row["tokens"] for row in rows) / len(rows) for rows in problems)
     return round(tokens / correct, DIGITS) if correct else None

@@ -66,6 +66,7 @@ def best_of_k(values: Sequence[float], correct: Sequence[bool], k: int) -> float
     expected, below = 0.0, 0
     for value in sorted(set(values)):
         group = [right for one, right in zip(values, correct, strict=True) if one == value]
+        # Draws in which this is the highest value: all of those up to it, less all of those below it.
         highest = math.comb(below + len(group), k) - math.comb(below, k)
         expected += highest / math.comb(n, k) * sum(group) / len(group)
         below += len(group)

@@ -48,10 +48,12 @@ def verify(problem: Problem, completion: Completion) -> Verdict:
     found = extract_code(completion)
     if found.text is None:
         return Verdict(Label.NO_ANSWER, None, found.where)
+    # A group of rollouts often holds the same program several times.
     key = blake2b(f"{found.text}\0{problem.answer!r}".encode("utf-8", "surrogatepass"), digest_size=20).digest()
     known = _remembered.get(key)
     if known is not None:
         return known
+    # No solution is so long; compiling it could take longer than running it may.
     if len(found.text) > LONGEST_PROGRAM:
         return Verdict(Label.WRONG, found.text[:200], f"a program of more than {LONGEST_PROGRAM} characters")
     try:
@@ -60,6 +62,7 @@ def verify(problem: Problem, completion: Completion) -> Verdict:
         return _unfinished(found.text, error)
     label = Label.CORRECT if finding.passed == finding.tests else Label.WRONG
     reason = finding.reason or f"{finding.passed} of {finding.tests} tests passed"
+    # Only verdicts that the program alone decides: a deadline may have been the machine's fault.
     verdict = _remembered[key] = Verdict(label, found.text, reason, share=finding.passed / finding.tests)
     if len(_remembered) > REMEMBERED:
         _remembered.popitem(last=False)

@@ -52,6 +52,7 @@ def verify(problem: Problem, completion: Completion) -> Verdict:
 
 def _verdict(text: str, value: Fraction, used: Counter[int], numbers: Counter[int], target: int) -> Verdict:
     """The verdict on an expression `text` that has this value and uses these numbers."""
+    # Counted: a number that is given once may be used once.
     beyond = used - numbers
     if beyond:
         number = min(beyond)

@@ -95,6 +95,7 @@ def _last_tagged(text: str) -> Extraction | None:
     tags = list(_ANSWER_TAG.finditer(text))
     if not tags:
         return None
+    # The last tag has to close, and the one before it to open.
     if len(tags) < 2 or not tags[-1].group(1) or tags[-2].group(1):
         return Extraction(None, "the <answer> tags do not close")
     content = text[tags[-2].end() : tags[-1].start()].strip()
@@ -150,6 +151,7 @@ def _last_box(text: str) -> Extraction | None:
         if content is None:
             parts, end_of_previous = [], len(text)
             break
+        # \boxed{1} and \boxed{2} are one answer of two parts; with words between them the last box counts.
         joined = parts and _JOINT.fullmatch(text, end_of_previous, start.start())
         parts = [*parts, content] if joined and content not in parts else parts if joined else [content]
         end_of_previous = end
@@ -177,6 +179,7 @@ def _braced(text: str, start: int) -> tuple[str | None, int]:
     if start >= len(text):
         return None, start
     if text[start] != "{":
+        # \boxed5 is TeX for a box around one token.
         token = re.compile(r"[^\s{}$\\.,;]+").match(text, start)
         return (token.group(), token.end()) if token else (None, start)
     depth = 0

@@ -68,6 +68,7 @@ def compare(gold: str, answer: str) -> Verdict:
     """
     shown = answer if len(answer) <= 200 else answer[:197] + "..."
     plain_gold, plain = _plain(gold), _plain(answer)
+    # Most answers of most sets are plain numbers, and need none of what follows.
     if plain_gold is not None and plain is not None:
         return Verdict(Label.CORRECT, shown, "equal") if plain_gold == plain else _different(gold, shown)
     return _by_text(gold, answer, shown) or _by_meaning(gold, answer, shown)
@@ -286,6 +287,7 @@ def _ask(gold: str, given: str, digits: int) -> bool:
             status, data = worker.ask(request, SECONDS)
     except (RuntimeError, OSError) as error:
         raise _Undecided(str(error)) from error
+    # The process was killed: it took too long, or more memory than it may.
     if status != OK:
         raise _Undecided(f"no decision within {SECONDS:g} s" if status == LATE else "comparing took too much memory")
     match data.decode():

@@ -68,6 +68,7 @@ class Entry(Generic[T]):
             ) from error
         found: Any = module
         for part in attribute.split("."):
+            # dir and not getattr: a module may make attributes when it is asked, and import half a library for it.
             if part not in dir(found):
                 raise RegistryError(
                     f"{self.kind} {self.name!r}: no {part!r} in {place}{did_you_mean(part, dir(found))}"
@@ -141,6 +142,7 @@ class Registry(Generic[T]):
             if not file.is_file():
                 raise RegistryError(f"{self.kind} {reference!r}: there is no file {file}")
             file = file.resolve()
+            # A name with a typo is told at once, without running anything of the file.
             _check_defined(self.kind, reference, file, attribute)
             return Entry(attribute, self.kind, str(file), f"{file}:{attribute}", file)
         return Entry(reference, self.kind, place, reference, _file_of_module(self.kind, reference, place))
@@ -159,6 +161,7 @@ class Registry(Generic[T]):
         if known is not None and known.file != path:
             raise RegistryError(f"two {self.kind}s are called {name!r}: one in {known.file}, one in {path}")
         if name in self._built_ins:
+            # A decorated built-in registers itself when its module is imported.
             if self._built_ins[name] == f"{loaded.__module__}:{loaded.__qualname__}":
                 return value
             raise RegistryError(f"{name!r} is a built-in {self.kind}; call yours something else")
@@ -196,6 +199,7 @@ class Registry(Generic[T]):
         if not self._group:
             return {}
         found = _entry_points(self._group)
+        # What is installed cannot take the place of what is built in.
         return {name: where for name, where in found.items() if name not in self._built_ins}
 
 
@@ -251,6 +255,8 @@ def _check_defined(kind: str, reference: str, file: Path, attribute: str) -> Non
 
 def _module_of_file(file: Path) -> ModuleType:
     source = file.read_bytes()
+    # The content is part of the name: an edited file is another module, and a second load of the same file is the
+    # first.
     name = f"_retort_plugin_{file.stem}_{hashlib.sha256(str(file).encode() + source).hexdigest()[:12]}"
     if name in sys.modules:
         return sys.modules[name]

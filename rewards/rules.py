@@ -56,6 +56,7 @@ def format(problem: Problem, completion: Completion) -> float:  # noqa: A001, AR
     thinking, _, rest = text.removeprefix("<think>").partition("</think>")
     rest = rest.strip()
     answer = rest.removeprefix("<answer>").removesuffix("</answer>")
+    # Tags are counted over the whole text, so that none can stand inside the thinking or the answer.
     whole = rest == f"<answer>{answer}</answer>" and len(_TAG.findall(text)) == (4 if opened else 3)
     return float(whole and bool(thinking.strip() and answer.strip()) and opened != completion.in_thinking)
 
@@ -68,6 +69,7 @@ def language(problem: Problem, completion: Completion) -> float:
     target = language_of(problem.prompt)
     counts = words_by_language(_prose(problem, completion), target)
     total = sum(counts.values())
+    # A formula without words is in no foreign language.
     return counts[target] / total if total else 1.0
 
 

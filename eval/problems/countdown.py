@@ -63,11 +63,13 @@ def draw_countdown(
     while len(parts) > 1:
         (a, left), (b, right) = (parts.pop(rng.randrange(len(parts))) for _ in range(2))
         options = [(a + b, "+"), (a * b, "*")]
+        # No negative numbers and no fractions on the way, as in the game.
         options += [(a - b, "-")] if a > b else []
         options += [(a // b, "/")] if a % b == 0 else []
         value, sign = rng.choice(options)
         parts.append((value, f"({left} {sign} {right})"))
     target, solution = parts[0]
+    # A target that is given needs no sum.
     if target > largest_target or target in numbers:
         return None
     skeleton = f"{' '.join(map(str, sorted(numbers)))} = {target}"

@@ -88,6 +88,7 @@ def power(base: Ratio, exponent: Ratio) -> Ratio:
         raise Unsupported("an exponent that is not a number")
     if n.denominator == 2:
         return _whole_power(square_root(base), n.numerator)
+    # x^(1/3) of a perfect cube, for one.
     if n.denominator != 1:
         return _whole_power(root(base, n.denominator), n.numerator)
     return _whole_power(base, n.numerator)
@@ -101,6 +102,7 @@ def square_root(a: Ratio) -> Ratio:
         return multiply(letter("i"), square_root(rational(-value)))
     if value == 0:
         return a
+    # sqrt(p/q) = sqrt(p q) / q, so that one number is taken apart.
     number = value.numerator * value.denominator
     outside, inside = _square_part(number)
     return Ratio({(inside, 0, ()): Fraction(outside, value.denominator)}, {_ONE: Fraction(1)})
@@ -115,6 +117,7 @@ def root(a: Ratio, degree: int) -> Ratio:
         raise Unsupported("a root")
     parts = []
     for number in (abs(value.numerator), value.denominator):
+        # Floats find the neighbourhood, integers decide; beyond 10^15 a float may be off by more than one.
         near = round(number ** (1 / degree)) if number < 10**15 else 0
         exact = next((n for n in (near - 1, near, near + 1) if n >= 0 and n**degree == number), None)
         if exact is None:
@@ -147,6 +150,7 @@ def same(a: Ratio, b: Ratio) -> bool:
     """Whether two quotients are equal wherever both are defined."""
     if a.under == b.under:
         return a.over == b.over
+    # Cross-multiplied: no quotient has to be reduced, and none is divided by zero.
     return _product(a.over, b.under) == _product(b.over, a.under)
 
 
@@ -202,6 +206,7 @@ def _product(a: Terms, b: Terms) -> Terms:
     total: Terms = {}
     for (surd_a, i_a, powers_a), value_a in a.items():
         for (surd_b, i_b, powers_b), value_b in b.items():
+            # sqrt(a) sqrt(b) = g sqrt(a b / g^2), and i i = -1.
             common = math.gcd(surd_a, surd_b)
             value = value_a * value_b * common * (-1 if i_a and i_b else 1)
             mono = (surd_a * surd_b // common**2, i_a ^ i_b, _merged(powers_a, powers_b))
@@ -232,6 +237,7 @@ def _tidy(over: Terms, under: Terms) -> Ratio:
         return Ratio(over, under)
     ((inside, imaginary, powers), value) = next(iter(under.items()))
     if inside > 1 or imaginary:
+        # 1/sqrt(2) is sqrt(2)/2, and 1/i is -i.
         conjugate: Terms = {(inside, imaginary, ()): Fraction(1)}
         return _tidy(_product(over, conjugate), _product(under, conjugate))
     if powers:
@@ -249,6 +255,7 @@ def _square_part(number: int) -> tuple[int, int]:
     exact = math.isqrt(number)
     if exact * exact == number:
         return exact, 1
+    # Trial division up to the cube root of this takes a few milliseconds.
     if number > _SQUARES_UP_TO:
         raise Unsupported("a square root of a large number")
     outside, factor = 1, 2

@@ -108,15 +108,18 @@ def readings(answer: str) -> list[Answer]:
         return []
     if all_such := _ALL_SUCH.fullmatch(text):
         text = all_such[1]
+    # "All reals - {2}" is often written with a minus.
     text = re.sub(rf"^({'|'.join(map(re.escape, REALS))}) ?- ?⦃", r"\1∖⦃", text)
     text = _SAID.get(re.sub(r"\\text|[{}]", "", text).strip().casefold(), text)
     found: list[Answer] = []
     for variant in variants(text):
         try:
+            # Every spelling is tried: "1,500" may be a number, or two answers.
             found.extend(_read(variant))
         except (Malformed, Unsupported):
             continue
         except RecursionError as error:
+            # No answer nests so deeply; somebody tries to break the parser.
             raise TooLarge("nested too deeply") from error
     if not found and _SPOKEN.fullmatch(spoken := re.sub(r"\\text|[{}]", "", text)):
         found.append(Words(squeezed(spoken)))  # "June 20": to be compared as words
@@ -267,6 +270,7 @@ def _several(parts: list[str]) -> Group:
     if first and "=" in parts[0] and not any("=" in part for part in parts[1:]):
         parts[0] = first[2]
     items = [_item(part) for part in parts]
+    # n = 2, 3, 4 are three values of one letter; x = 1, y = 2 are not, and keep their names.
     names = {item.name if isinstance(item, Number) else "" for item in items}
     if len(names) == 1:
         items = [_unnamed(item) for item in items]
@@ -285,6 +289,7 @@ def _assigned(text: str, match: re.Match[str]) -> Iterator[Answer]:
     if name[0] == "(":
         yield from _named(split(name[1:-1], ","), rest)
         return
+    # xy = 6 is an equation between two letters.
     if re.fullmatch(r"[a-z]{2}", name):
         yield _equation(text)  # a product is no variable
         return
@@ -322,6 +327,7 @@ def _bounded(text: str) -> Region | Equation:
         sides = re.split(r"([<>≤≥])", text)
         if len(sides) != 3:
             raise
+        # What is compared is left - right < 0, whatever way it was written.
         difference = add(parse(sides[0]), negative(parse(sides[2])))
         if sides[1] in ">≥":
             difference = negative(difference)
@@ -333,6 +339,7 @@ def _equation(text: str) -> Equation | Number:
     if len(sides) != 2:
         raise Malformed("a chain of equations")
     left, right = parse(sides[0]), parse(sides[1])
+    # 5 = x says what x = 5 says.
     if re.fullmatch(r"[A-Za-z]", sides[1].strip()) and left.constant is not None:
         return Number(sides[0].strip(), left, name=sides[1].strip())
     difference = add(left, negative(right))
@@ -343,6 +350,7 @@ def _equation(text: str) -> Equation | Number:
 
 def _matrix(match: re.Match[str]) -> Matrix:
     if match[1] == "v":
+        # vmatrix is a number and no matrix.
         raise Unsupported("a determinant")
     rows = [row for row in re.split(r"\\\\", match[2]) if row.strip()]
     return Matrix(tuple(tuple(_item(cell) for cell in row.split("&")) for row in rows))

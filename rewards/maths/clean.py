@@ -79,12 +79,14 @@ _TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
 def clean(answer: str) -> str:
     """The answer in plain signs, with single spaces; "" where nothing is left. Call only for at most LONGEST
     characters."""
+    # Before signs are normalized: NFKC would make 23 of 2³.
     text = re.sub(r"[⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+", lambda m: "^{" + m.group().translate(_RAISED) + "}", answer)
     text = re.sub(r"[₀-₉]+", lambda m: "_{" + m.group().translate(_LOWERED) + "}", text)
     text = text.translate(_TABLE).strip()
     if not text.isascii():
         text = "".join(sign if sign in "…µ" else unicodedata.normalize("NFKC", sign) for sign in text)
     text = _MARKUP.sub("", text).strip()
+    # Markdown around the whole answer; two stars between numbers are a power.
     text = re.sub(r"^(\*\*?|__)(.*)\1$", r"\2", text, flags=re.DOTALL).strip()
     text = re.sub(r"(?<=[\w)])\*\*(?=[\w(-])", "^", text).replace("**", "")
     text = re.sub(r"(?:\\\\\s*)+$", "", text)
@@ -92,6 +94,7 @@ def clean(answer: str) -> str:
     text = re.sub(r"\{(\\[,;: ])\}", r"\1", text).replace("\\mathop", "")
     text = re.sub(r"\\not\s*=", "≠", text)
     text = _ESCAPE.sub(lambda m: _ESCAPES.get(m.group(), m.group()), text)
+    # After escapes: \$ is money by now and no longer a dollar sign.
     text = _dollars(text)
     text = _COMMAND.sub(_command, text)
     if "\\over " in text or "\\choose " in text:
@@ -100,10 +103,12 @@ def clean(answer: str) -> str:
     text = re.sub(r"\^\s*(?:\{\s*°\s*\}|°)", "°", text)
     text = _PLAIN.sub(lambda m: _WORDS_OF_PLAIN_TEXT[m.group()], text)
     text = text.replace("<=", "≤").replace(">=", "≥").replace("!=", "≠").replace("...", "…").replace("~", " ")
+    # 3 x 10^5 is no variable x.
     text = re.sub(r"(?<=\d) ?[xX] ?(?=10 ?\^)", "*", text)
     text = _TEXT.sub(_text, text)
     text = _PLAIN.sub(lambda m: _WORDS_OF_PLAIN_TEXT[m.group()], text)
     text = re.sub(r"\s+", " ", text).strip()
+    # An answer all in \text, such as \text{12 apples}.
     if counted := _COUNTED.fullmatch(text):
         text = counted[1]
     if said := _PREFIX.match(text):
@@ -112,6 +117,7 @@ def clean(answer: str) -> str:
         text = quoted[1] or quoted[2] or quoted[3] or ""
     if outward := _OUTWARD.fullmatch(text):
         text = ("(" if outward[1] == "]" else outward[1]) + outward[2] + (")" if outward[3] == "[" else outward[3])
+    # Signs at the ends can hide one another, so until nothing more goes.
     while True:
         shorter = re.sub(r"^(?:(?:[≈=]|\\therefore)\s*)+|(?<!\d)\s*[.,;]+$|(?<=\d)[.,;]+$|\\+$", "", text).strip()
         if shorter.startswith("{") and _closes_at_end(shorter):
@@ -133,6 +139,7 @@ def too_deep(text: str) -> bool:
 
 def _command(match: re.Match[str]) -> str:
     name = match[1]
+    # A degree sign behind a number; before one it is a command of some other meaning.
     if name == "deg" and match.string[: match.start()].rstrip()[-1:].isdigit():
         return "°"
     if name in _COMMANDS:

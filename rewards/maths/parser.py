@@ -37,6 +37,7 @@ def parse(text: str) -> Ratio:
         raise Malformed("a sum with infinity")
     if (mixed := mixed_number(text)) is not None:
         return rational(mixed)
+    # Whitespace goes with the tokens, and then "1 2" would be 12.
     if _ADJACENT.search(text):
         raise Malformed("two numbers side by side")
     reader = _Reader([token for token in _TOKEN.findall(text) if not token.isspace()])
@@ -89,9 +90,10 @@ class _Reader:
                 self.take()
                 value = divide(value, self.signed())
             elif token is not None and self.starts_factor(token):
-                if (
-                    token[0].isdecimal() or token[0] == "."
-                ) and (self.tokens[self.at - 1], self.peek(1)) not in ((")", "^"), ("!", "!")):
+                # 2(3)^2 and 3!2! are products that people write; 5 2 is none.
+                neighbours = self.tokens[self.at - 1], self.peek(1)
+                digits = token[0].isdecimal() or token[0] == "."
+                if digits and neighbours not in ((")", "^"), ("!", "!")):
                     raise Malformed("a number stands behind a factor without a sign between them")
                 value = multiply(value, self.powered())
             else:
@@ -126,6 +128,7 @@ class _Reader:
         """`4\\frac{2}{3}`: a whole number right before a proper fraction of whole numbers is one number."""
         if self.at != start + 1 or not self.tokens[start].isdecimal() or self.peek() not in ("\\frac", "{"):
             return value
+        # The fraction is read to see what it is, and read again as a factor where it is no part of a mixed number.
         at, tokens = self.at, list(self.tokens)  # reading \frac12 splits a token
         fraction = self.atom()
         part = fraction.constant
@@ -218,7 +221,6 @@ class _Reader:
 
 _GREEK_NAMES = (
     "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta kappa lambda mu nu xi rho sigma tau phi varphi "
-    "chi "
-    "psi omega Gamma Delta Theta Lambda Sigma Phi Psi Omega ell hbar"
+    "chi psi omega Gamma Delta Theta Lambda Sigma Phi Psi Omega ell hbar"
 )
 GREEK = frozenset(_GREEK_NAMES.split())

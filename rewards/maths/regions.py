@@ -58,6 +58,7 @@ def interval(text: str) -> list[Span]:
         without = others[0].strip() if len(others) == 1 else ""
         if not without.startswith("⦃"):
             raise Unsupported("a difference of intervals")
+        # What is taken away is a set of points; the rest is what all of "all but this one" have in common.
         return reduce(_common, [except_for(point.low) for point in interval(without)], interval(whole))
     if text.startswith("⦃"):
         points = [parse(part) for part in split(text[1:-1], ",")]
@@ -78,6 +79,7 @@ def inequalities(text: str) -> Region:
     names: set[str] = set()
     regions = []
     for alternative in re.split(r"\s+or\s+", text):
+        # "or" joins, "and" and a comma narrow, and "and" binds the closer, as it is said.
         clauses = [clause for piece in re.split(r"\s+and\s+", alternative) for clause in split(piece, ",")]
         regions.append(reduce(_common, [part for clause in clauses for part in _bounds(clause, names)]))
     if len(names) != 1:
@@ -100,6 +102,7 @@ def _bounds(clause: str, names: set[str]) -> list[list[Span]]:
     for at in range(1, len(sides), 2):
         left, relation, right = sides[at - 1 : at + 2]
         if _ABSOLUTE.fullmatch(right):
+            # 3 > |x| is |x| < 3.
             left, relation, right = right, _OPPOSITE[relation], left
         absolute = _ABSOLUTE.fullmatch(left)
         if absolute is None:
@@ -108,6 +111,7 @@ def _bounds(clause: str, names: set[str]) -> list[list[Span]]:
         size, bound = parse(absolute[1]), parse(right)
         if real_value(bound) < 0:
             raise Unsupported("an absolute value below zero")
+        # |s| < b says that s is below b and above -b; |s| > b that it is one of the two.
         above = _linear(size, _OPPOSITE[relation], negative(bound), names)
         below = _linear(size, relation, bound, names)
         found.append(_common(above, below) if relation in "<≤" else [*above, *below])
@@ -116,9 +120,11 @@ def _bounds(clause: str, names: set[str]) -> list[list[Span]]:
 
 def _linear(left: Ratio, relation: str, right: Ratio, names: set[str]) -> list[Span]:
     """The bound on its one letter that `left relation right` sets."""
+    # Infinity on the right, where it is looked at.
     if "∞" in left.letters:
         left, relation, right = right, _OPPOSITE[relation], left
     endless = "∞" in right.letters
+    # Infinity cannot be subtracted.
     difference = left if endless else add(left, negative(right))
     letters = difference.letters - _CONSTANTS
     if len(letters) != 1:
@@ -126,10 +132,12 @@ def _linear(left: Ratio, relation: str, right: Ratio, names: set[str]) -> list[S
     name = letters.pop()
     terms = {mono: value for mono, value in difference.over.items() if name in dict(mono[2])}
     slope = terms.get((1, 0, ((name, 1),)), 0)
+    # Nothing but slope * name may hold the name, and nothing may be divided by an expression.
     if len(terms) != 1 or not slope or difference.under != rational(1).over:
         raise Unsupported("an inequality that is not linear")
     names.add(name)
     if endless:
+        # x < ∞ says nothing of x; x < -∞ and x ≤ ∞ say what cannot be.
         if not same(right, _HIGHEST if relation == "<" else _LOWEST) or relation in "≤≥":
             raise Malformed("beyond infinity")
         return [_ALL]
@@ -148,6 +156,7 @@ def _common(a: list[Span], b: list[Span]) -> list[Span]:
             low, low_closed = _inner((s.low, s.closed[0]), (t.low, t.closed[0]), highest=True)
             high, high_closed = _inner((s.high, s.closed[1]), (t.high, t.closed[1]), highest=False)
             if same(low, high):
+                # Two ends that meet have one point in common, if both intervals hold it.
                 if low_closed and high_closed:
                     spans.append(Span(low, high, (True, True)))
             elif real_value(low) < real_value(high):
@@ -171,6 +180,7 @@ def union(parts: list[list[Span]]) -> Region:
     for span in spans:
         low, high = real_value(span.low), real_value(span.high)
         point = same(span.low, span.high)
+        # [3, 3] is a point; (3, 3] holds nothing.
         if low > high or (point and span.closed != (True, True)):
             raise Malformed("an empty interval")
         last = merged[-1] if merged else None

@@ -45,6 +45,7 @@ class Lockdown:
         namespaces.enter(self._kernel)
         pid = os.fork()
         if pid:
+            # The process of before holds nothing open: who waits for the end of a pipe must not wait for it.
             os.closerange(0, 256)
             os.waitpid(pid, 0)
             os._exit(0)
@@ -58,6 +59,7 @@ class Lockdown:
 
     def put_on(self, channel: int, parent: int, seconds: float, megabytes: int) -> None:
         """In a child: lose everything but `channel`, which becomes limits.CHANNEL. Raises OSError."""
+        # A session of its own: the terminal's signals are not for it.
         os.setsid()
         if self._empty_root:
             namespaces.leave_files()
@@ -65,6 +67,7 @@ class Lockdown:
             limits.give_up_new_privileges(self._kernel)
         if self._ruleset is not None:
             self._ruleset.put_on()
+        # Before the identity is given up, after which some descriptors could not be closed.
         limits.keep_only(channel)
         limits.set_limits(seconds, megabytes)
         limits.become_nobody()
@@ -72,6 +75,7 @@ class Lockdown:
             self._no_capabilities.put_on()
             limits.die_with_parent(self._kernel, parent)
         if self._filter is not None:
+            # Last: the filter forbids the calls that put on everything else.
             self._filter.put_on()
 
     def _try(self, layer: str, wanted: bool, attempt: Callable[[Kernel], object]) -> None:
@@ -101,6 +105,7 @@ class Lockdown:
     def _try_ruleset(self, kernel: Kernel) -> None:
         made = Ruleset(kernel)
         readable = os.__file__
+        # A file that could not be read anyway would prove nothing.
         _fail_if(error_of_reading(readable))
 
         def attempt() -> str:

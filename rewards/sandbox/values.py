@@ -41,6 +41,7 @@ def encoded(value: object, keep: Callable[[object], int] | None = None, depth: i
         return f'["dict"{"".join(items)}]'
     for plain in (list, tuple, set, frozenset):
         if isinstance(value, plain):
+            # Through the plain type's own iterator: a subclass could say otherwise.
             parts = ["," + encoded(item, keep, depth + 1) for item in plain.__iter__(value)]  # type: ignore[arg-type]
             return f'["{plain.__name__}"{"".join(parts)}]'
     if keep is None:
@@ -75,6 +76,7 @@ def decoded(value: object, known: Callable[[int], object] | None = None, most_ke
             raise ValueError("not an encoded value")
         return value
     tag, *rest = value
+    # Before anything is built of them.
     if most_keys is not None and tag in ("dict", "set", "frozenset") and len(rest) > most_keys:
         raise ValueError("more keys than there may be")
     match tag:

@@ -39,6 +39,8 @@ def find(code: str, answer: Mapping[str, Any], limits: Limits) -> Finding:
             if what != "value":
                 return Finding(0, 1, one_line(said[0]))
             left = max(program.deadline - time.monotonic(), 0.001)
+            # The tests run in a process of their own: what the program can reach are their questions, never their
+            # code.
             with second.run(left, _TESTS_MEGABYTES, imports.named_in(source)) as run:
                 run.give(tests)
                 return _relayed(program, run)
@@ -94,6 +96,7 @@ def _relayed(program: Run, tests: Run) -> Finding:
             raise BadTests(f"the tests ended without a result ({error or 'too much at once'})") from error
         what, *rest = _parsed(frame)
         if what in ("call", "get", "set"):
+            # Bytes that are not looked into: what a program says means nothing here.
             program.send_frame(frame)
             said = program.receive()
             try:
