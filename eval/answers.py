@@ -5,9 +5,10 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol  # rows are JSON
 
 from eval.engine.types import Engine
+from eval.language_model import Tokenizer
 from eval.prompts import encode_prompts
 from eval.protocol import Protocol as How
 from eval.rollouts import Draws, Rollout, roll_out, write_rows
@@ -24,7 +25,7 @@ has the same neighbours in its batches whether or not an attempt was stopped bef
 class Source(Protocol):
     """Whatever answers problems: a model in this process, or a server."""
 
-    def prompts(self, problems: Sequence[Problem]) -> list[Any]:
+    def prompts(self, problems: Sequence[Problem]) -> Sequence[object]:
         """What is put to it for each problem."""
         ...
 
@@ -39,11 +40,11 @@ class Local:
     """A model in this process. `label` is not part of the seeds: a model is asked the same under every name."""
 
     engine: Engine
-    tokenizer: Any
+    tokenizer: Tokenizer
     how: How
     context: int | None = None
 
-    def prompts(self, problems: Sequence[Problem]) -> list[Any]:
+    def prompts(self, problems: Sequence[Problem]) -> list[list[int]]:
         return encode_prompts(self.tokenizer, [problem.prompt for problem in problems], self.how.prompting)
 
     def answers(self, problems: Sequence[Problem], have: set[tuple[str, int]]) -> Iterator[list[Rollout]]:

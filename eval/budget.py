@@ -2,10 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 from eval.engine.types import Engine, Request, Sampled, Sampling, Written, rollout_seed
-from eval.language_model import decode_completion
+from eval.language_model import Tokenizer, decode_completion
 from eval.prompts import THINK
 from eval.protocol import Prompting
 
@@ -14,7 +13,7 @@ END = "</think>"
 
 def sample_within(
     engine: Engine,
-    tokenizer: Any,
+    tokenizer: Tokenizer,
     requests: Sequence[Request],
     sampling: Sampling,
     prompting: Prompting,
@@ -63,6 +62,6 @@ def sample_within(
     return found
 
 
-def _thinks(tokenizer: Any, one: Sampled, prompting: Prompting) -> bool:
+def _thinks(tokenizer: Tokenizer, one: Sampled, prompting: Prompting) -> bool:
     text = decode_completion(tokenizer, one.ids)
     return END not in text and (prompting.open_thinking or THINK in text)

@@ -6,7 +6,7 @@ a checker could hold our calls against, which is why some results below are `Any
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol  # Any: see above
 
 if TYPE_CHECKING:
     import torch
@@ -15,9 +15,11 @@ if TYPE_CHECKING:
 
 
 class ModelOutput(Protocol):
-    """What a forward pass gives: `logits` [batch, seq, vocabulary] (fewer positions where fewer were asked for)."""
+    """What a forward pass gives: `logits` [batch, seq, vocabulary] (fewer positions where fewer were asked for), and
+    with `use_cache=True` the cache that the next pass takes."""
 
     logits: "Tensor"
+    past_key_values: object
 
 
 class LanguageModel(Protocol):

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any  # JSON
 from urllib.parse import quote
 
 from rewards.types import Completion, Label, Verdict

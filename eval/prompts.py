@@ -1,8 +1,8 @@
 """How a problem is put to a model: the same for training, sampling and evaluation."""
 
 from collections.abc import Sequence
-from typing import Any
 
+from eval.language_model import Tokenizer
 from eval.protocol import Prompting, Shot, Template
 from rewards.types import Problem
 
@@ -20,7 +20,7 @@ THINK = "<think>"
 QA = "Question: {prompt}\nAnswer:"
 
 
-def encode_prompts(tokenizer: Any, prompts: Sequence[str], how: Prompting) -> list[list[int]]:
+def encode_prompts(tokenizer: Tokenizer, prompts: Sequence[str], how: Prompting) -> list[list[int]]:
     """Token ids of the prompts as `how` puts them, up to where the model goes on."""
     texts = render(tokenizer, prompts, how.template, how.shots)
     if how.open_thinking:
@@ -31,22 +31,22 @@ def encode_prompts(tokenizer: Any, prompts: Sequence[str], how: Prompting) -> li
     return ids
 
 
-def encode_prompt(tokenizer: Any, problem: Problem, *, open_thinking: bool = False) -> list[int]:
+def encode_prompt(tokenizer: Tokenizer, problem: Problem, *, open_thinking: bool = False) -> list[int]:
     """Token ids of a problem's prompt, as `encode_text` puts it."""
     return encode_text(tokenizer, problem.prompt, open_thinking=open_thinking)
 
 
-def encode_text(tokenizer: Any, prompt: str, *, open_thinking: bool = False) -> list[int]:
+def encode_text(tokenizer: Tokenizer, prompt: str, *, open_thinking: bool = False) -> list[int]:
     """Token ids of one user's text, up to where the model goes on; with `open_thinking` the tag is already there."""
     return encode_texts(tokenizer, [prompt], open_thinking=open_thinking)[0]
 
 
-def encode_texts(tokenizer: Any, prompts: Sequence[str], *, open_thinking: bool = False) -> list[list[int]]:
+def encode_texts(tokenizer: Tokenizer, prompts: Sequence[str], *, open_thinking: bool = False) -> list[list[int]]:
     """Token ids of many users' texts at once, which is much faster than one by one."""
     return encode_prompts(tokenizer, prompts, Prompting(open_thinking=open_thinking))
 
 
-def template_of(tokenizer: Any, template: Template) -> Template:
+def template_of(tokenizer: Tokenizer, template: Template) -> Template:
     """What "auto" means for this tokenizer."""
     if template == "auto":
         return "r1" if tokenizer.chat_template is None else "chat"
@@ -54,7 +54,7 @@ def template_of(tokenizer: Any, template: Template) -> Template:
 
 
 def render(
-    tokenizer: Any, prompts: Sequence[str], template: Template = "auto", shots: Sequence[Shot] = ()
+    tokenizer: Tokenizer, prompts: Sequence[str], template: Template = "auto", shots: Sequence[Shot] = ()
 ) -> list[str]:
     """Prompts in the tokenizer's chat template, in R1-Zero's or as questions and answers, after worked examples."""
     template = template_of(tokenizer, template)
@@ -86,17 +86,17 @@ def messages(prompt: str, shots: Sequence[Shot] = ()) -> list[dict[str, str]]:
 _MARK = " the-user-says-this\n"  # with white space around it, which some templates take away
 
 
-def _render_one(tokenizer: Any, prompt: str, shots: Sequence[Shot] = ()) -> str:
+def _render_one(tokenizer: Tokenizer, prompt: str, shots: Sequence[Shot] = ()) -> str:
     text: str = tokenizer.apply_chat_template(messages(prompt, shots), tokenize=False, add_generation_prompt=True)
     return text
 
 
-def encode_completion(tokenizer: Any, text: str) -> list[int]:
+def encode_completion(tokenizer: Tokenizer, text: str) -> list[int]:
     """Token ids of a completion, the end-of-text id included."""
     return encode_completions(tokenizer, [text])[0]
 
 
-def encode_completions(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
+def encode_completions(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
     """Token ids of many completions at once, each with the end-of-text id."""
     encoded: list[list[int]] = tokenizer(list(texts), add_special_tokens=False)["input_ids"]
     return [[*ids, tokenizer.eos_token_id] for ids in encoded]

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal  # what a report says is JSON
 
 from eval.engine.types import Sampling
 from rewards.types import Problem
@@ -43,7 +43,7 @@ class Protocol:
     rollouts: int
     seed: int
 
-    def describe(self, problems: Sequence[Problem], prompts: Sequence[Any]) -> dict[str, Any]:
+    def describe(self, problems: Sequence[Problem], prompts: Sequence[object]) -> dict[str, Any]:
         """What a report says of it. `prompts` is what was sent: token ids, texts or messages, one for each problem."""
         return {
             "rollouts": self.rollouts,
@@ -63,7 +63,7 @@ class Protocol:
         }
 
 
-def sha256_of(content: Any) -> str:
+def sha256_of(content: object) -> str:
     """SHA-256 of a JSON value, written one way."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True, default=list)
     return hashlib.sha256(text.encode()).hexdigest()

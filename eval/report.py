@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from itertools import combinations
-from typing import Any
+from typing import Any  # what a row or a report holds under a name is JSON
 
 from eval.metrics import Estimate, maj_at_k, mean_of, paired_difference, pass_at_k, share
 from rewards.types import Label

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any  # a row is JSON
 
 from eval.budget import sample_within
 from eval.engine.types import Engine, Request, Sampled, Sampling, rollout_seed

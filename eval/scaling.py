@@ -3,7 +3,7 @@ budget."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any  # figures of a report, as JSON
 
 from eval.metrics import maj_at_k, pass_at_k, share
 from eval.report import DIGITS, Row, by_problem, vote_of

@@ -9,7 +9,7 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any  # JSON, and a server may answer with any
 from urllib.parse import urlsplit
 
 from eval.engine.types import rollout_seed
@@ -56,7 +56,7 @@ class Server:
         if self.protocol.prompting.thinking_budget is not None:
             raise ServerError("a thinking budget needs the model's own engine; leave it out with --server")
 
-    def prompts(self, problems: Sequence[Problem]) -> list[Any]:
+    def prompts(self, problems: Sequence[Problem]) -> Sequence[object]:
         """What is sent of each problem: messages for a chat, text otherwise."""
         how = self.protocol.prompting
         if self.chat:
@@ -99,7 +99,7 @@ class Server:
     def _seed(self, problem: Problem, index: int) -> int:
         return rollout_seed(self.protocol.seed, "eval", problem.id, index) % 2**31
 
-    def _ask(self, prompt: Any, seed: int) -> Completion:
+    def _ask(self, prompt: object, seed: int) -> Completion:
         sampling, how = self.protocol.sampling, self.protocol.prompting
         body = {
             "model": self.model, "max_tokens": sampling.max_tokens, "temperature": sampling.temperature,

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any  # options of the command line have several types
 
 
 @dataclass(frozen=True)

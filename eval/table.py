@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any  # figures of a report, as JSON
 
 from eval.report import mean_of_sets
 

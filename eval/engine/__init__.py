@@ -2,10 +2,10 @@
 
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from eval.engine.types import Engine
-from eval.language_model import decode_completion
+from eval.language_model import LanguageModel, Tokenizer, decode_completion
 from rewards.lazy import lazy
 
 with lazy:
@@ -13,9 +13,13 @@ with lazy:
     from eval.engine.native import NativeEngine
     from eval.engine.plain import PlainEngine
 
+if TYPE_CHECKING:
+    from torch import nn
 
 
-def engine_for(model: Any, tokenizer: Any, name: str = "auto", experts: Sequence[Any] = ()) -> Engine:
+def engine_for(
+    model: LanguageModel, tokenizer: Tokenizer, name: str = "auto", experts: "Sequence[nn.Module]" = ()
+) -> Engine:
     """The fastest engine that is shown to be right for this model's family, or "plain", which is right for every one.
 
     Models with adapters go the plain way: the native engine reads weights itself, past what adapters add to them. Where

@@ -1,7 +1,7 @@
 """Cached attention for decoding, over the weights of transformers' own attention modules."""
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any  # modules of transformers, whose parts differ by family
 
 import torch
 from torch import Tensor

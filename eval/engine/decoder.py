@@ -1,6 +1,6 @@
 """A transformers model laid out for decoding: its weights, a cache of many rows, one token a row at a time."""
 
-from typing import Any
+from typing import Any  # modules of transformers, whose parts differ by family
 
 import torch
 from torch import Tensor
@@ -10,6 +10,7 @@ from eval.engine.experts import ExpertRecorder
 from eval.engine.families import FAMILIES, windows
 from eval.engine.feedforward import Experts, FeedForward, Gated
 from eval.engine.weights import Norm, Projection
+from eval.language_model import LanguageModel
 
 
 class Decoder:
@@ -20,8 +21,10 @@ class Decoder:
     1, ..; each has a cache of `capacity` tokens.
     """
 
-    def __init__(self, model: Any, recorder: ExpertRecorder | None = None) -> None:
-        body = model.model
+    def __init__(self, model: LanguageModel, recorder: ExpertRecorder | None = None) -> None:
+        # Every family of FAMILIES has these two parts. What lies inside them differs, and so they have no type.
+        body: Any = model.get_submodule("model")
+        head: Any = model.get_submodule("lm_head")
         family = FAMILIES[model.config.model_type]
         self.embedding, self.rotary = body.embed_tokens, body.rotary_emb
         self.layers: list[tuple[Norm, CachedAttention, Norm, FeedForward]] = [
@@ -29,8 +32,8 @@ class Decoder:
              Norm.of(layer.post_attention_layernorm), _feed_forward(layer.mlp, family.router, recorder))
             for layer, window in zip(body.layers, windows(model.config), strict=True)
         ]
-        self.norm, self.head = Norm.of(body.norm), Projection.of(model.lm_head)
-        self.device = model.lm_head.weight.device
+        self.norm, self.head = Norm.of(body.norm), Projection.of(head)
+        self.device = head.weight.device
         self.rows = self.capacity = 0
         self.turns = torch.empty(0, 1, 0)
 

@@ -1,7 +1,7 @@
 """The families of transformers that the native engine computes itself, and what it needs to know of each."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any  # a config of transformers, whose fields differ by family
 
 from eval.engine.attention import CachedAttention, GroupedQueryAttention
 from eval.engine.latent import LatentAttention

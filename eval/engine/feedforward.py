@@ -1,6 +1,6 @@
 """Feed-forward blocks for decoding: gated ones, and mixtures of experts for few tokens."""
 
-from typing import Any, Protocol
+from typing import Any, Protocol  # Any: modules of transformers, whose parts differ by family
 
 import torch
 from torch import Tensor

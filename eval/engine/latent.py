@@ -1,6 +1,6 @@
 """DeepSeek's multi-head latent attention for decoding, with the up-projection absorbed."""
 
-from typing import Any
+from typing import Any  # modules of transformers, whose parts differ by family
 
 import torch
 from torch import Tensor
@@ -24,10 +24,10 @@ class LatentAttention(CachedAttention):
         # DeepSeek-V2 always pairs neighbours; V3 says so
         self.paired = module.config.to_dict().get("rope_interleave", True)
         latent = module.kv_a_proj_with_mqa
-        below = (self._ordered(latent.weight, 1, self.rank), self._ordered(latent.bias, 1, self.rank))
+        below = self._of(latent, 1, self.rank)
         direct = module.q_lora_rank is None
         above = module.q_proj if direct else module.q_b_proj
-        queries = (self._ordered(above.weight, self.heads, self.nope), self._ordered(above.bias, self.heads, self.nope))
+        queries = self._of(above, self.heads, self.nope)
         if direct:
             self.down, self.query_norm, self.up = Projection([queries[0], below[0]], [queries[1], below[1]]), None, None
         else:
@@ -40,9 +40,14 @@ class LatentAttention(CachedAttention):
         self.out = Projection.of(module.o_proj)
         super().__init__(latent.weight, window)
 
-    def _ordered(self, part: Tensor | None, heads: int, before: int) -> Any:
+    def _of(self, layer: Any, heads: int, before: int) -> tuple[Tensor, Tensor | None]:
+        """Weight and bias of a projection, as `_ordered` lays them out."""
+        weight, bias = layer.weight, layer.bias
+        return self._ordered(weight, heads, before), None if bias is None else self._ordered(bias, heads, before)
+
+    def _ordered(self, part: Tensor, heads: int, before: int) -> Tensor:
         """Rows of a projection [heads * (before + rope), ..] with the rotary ones side by side."""
-        if part is None or self.paired:
+        if self.paired:
             return part
         every = part.view(heads, before + self.rope, *part.shape[1:])
         rotary = side_by_side(every[:, before:].flatten(0, 1), heads).view_as(every[:, before:])

@@ -5,16 +5,16 @@ A prompt is read once for its whole group. Models of other families go through `
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from eval.engine.decoder import Decoder
 from eval.engine.experts import ExpertRecorder
 from eval.engine.sampling import draw, stream
 from eval.engine.stopping import Stopping
 from eval.engine.types import Request, Sampled, Sampling, Written
+from eval.language_model import LanguageModel
 
 # rows decoded at once: 15% less time than 256 with the quickstart's base on one thread; 1,024 would spare 7% more
 ROWS = 512
@@ -53,8 +53,8 @@ class NativeEngine:
     """
 
     def __init__(
-        self, model: Any, eos: int, rows: int = ROWS, tokens: int = TOKENS,
-        decode: Callable[[list[int]], str] | None = None, experts: Sequence[Any] = (),
+        self, model: LanguageModel, eos: int, rows: int = ROWS, tokens: int = TOKENS,
+        decode: Callable[[list[int]], str] | None = None, experts: Sequence[nn.Module] = (),
     ) -> None:
         self.model, self.eos, self.rows, self.tokens, self.decode = model, eos, rows, tokens, decode
         self.recorder = ExpertRecorder() if experts else None

@@ -2,15 +2,15 @@
 
 import contextlib
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from eval.engine.experts import ExpertRecorder
 from eval.engine.sampling import draw, uniforms
 from eval.engine.stopping import Stopping
 from eval.engine.types import Request, Sampled, Sampling, Written
+from eval.language_model import LanguageModel
 
 ROWS = 64
 
@@ -20,8 +20,8 @@ class PlainEngine:
     longest row. Raises ValueError where texts may stop a rollout and `decode` is None."""
 
     def __init__(
-        self, model: Any, eos: int, pad: int | None, decode: Callable[[list[int]], str] | None = None,
-        experts: Sequence[Any] = ()
+        self, model: LanguageModel, eos: int, pad: int | None, decode: Callable[[list[int]], str] | None = None,
+        experts: Sequence[nn.Module] = ()
     ) -> None:
         self.model, self.eos, self.pad, self.decode = model, eos, eos if pad is None else pad, decode
         self.recorder = ExpertRecorder() if experts else None

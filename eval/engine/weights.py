@@ -1,6 +1,6 @@
 """Weights laid out for decoding: few rows at a time, the same matrices at every step."""
 
-from typing import Any
+from typing import Any  # layers and norms of transformers, which differ by family
 
 import torch
 from torch import Tensor

@@ -1,7 +1,7 @@
 """Countdown: make the target out of three or four numbers, after the game show's round."""
 
 import random
-from typing import Any
+from typing import Any  # options of several types
 
 from eval.errors import ProblemSetError
 from eval.problems.split import require_split, split_of

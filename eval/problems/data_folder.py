@@ -8,7 +8,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any  # what a column holds only its data set knows
 
 from eval.errors import ProblemSetError
 from eval.problems.split import require_split

@@ -7,7 +7,7 @@ the split that its text hashes to, half to each, so that training and test probl
 import importlib.util
 from collections.abc import Callable
 from difflib import get_close_matches
-from typing import Any
+from typing import Any  # reasoning-gym's data sets have no types
 
 from eval.errors import ProblemSetError
 from eval.problems.split import require_split, split_of

@@ -6,7 +6,7 @@ exactly those by heart. Where a problem has challenge tests, which no prompt sho
 """
 
 import ast
-from typing import Any
+from typing import Any  # what a column holds only its data set knows
 
 from eval.errors import ProblemSetError
 from eval.problems.data_folder import Source
