@@ -49,11 +49,13 @@ class Local:
 
     def answers(self, problems: Sequence[Problem], have: set[tuple[str, int]]) -> Iterator[list[Rollout]]:
         n = self.how.rollouts
+        # Whole problems, so that the engine reads a prompt once for all of its rollouts.
         size = max(1, BLOCK // n)
         for start in range(0, len(problems), size):
             block = problems[start : start + size]
             if all((problem.id, i) in have for problem in block for i in range(n)):
                 continue
+            # All of the block, even if some of it is there: the last bits of a sum depend on what shares a batch.
             draws = Draws(n, self.how.sampling, (self.how.seed, "eval"), self.how.prompting, self.context)
             yield roll_out(self.engine, self.tokenizer, block, draws)
 
@@ -83,10 +85,11 @@ def rollouts(
             # The line break comes first: it ends a row that a killed attempt left torn.
             stream.write("".join(f"\n{json.dumps(row, ensure_ascii=False)}" for row in new).encode())
             stream.flush()
-            os.fsync(stream.fileno())
+            os.fsync(stream.fileno())  # answers may have cost money: they survive a power cut, too
             if progress:
                 progress(len(rows), len(wanted))
     ordered = [rows[key] for key in wanted]
+    # Renamed when it is complete, so that whoever finds the file finds all of it.
     whole = file.with_name(f".{file.name}.{os.getpid()}")
     write_rows(whole, ordered)
     whole.replace(file)
@@ -107,6 +110,6 @@ def read_rows(file: Path) -> list[Row]:
     for line in file.read_bytes().split(b"\n"):
         try:
             found.append(json.loads(line))
-        except ValueError:
+        except ValueError:  # an empty line between rows, or a row that a killed attempt left torn
             continue
     return found

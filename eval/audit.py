@@ -16,10 +16,11 @@ from itertools import islice
 from rewards.grade import grade_many
 from rewards.types import Completion, Label, Problem
 
-AT_ONCE = 64
+AT_ONCE = 64  # checks that are graded together
 NEXT = 8
-"""So many problems on is an answer looked for that certainly differs."""
+"""Problems after the one in question among which an answer is looked for that certainly differs."""
 
+# These fool a grader that compares in the program's own process, or that takes the absence of an error for success.
 _EQUALS_ALL = (
     "    class A:\n        def __eq__(self, other): return True\n        def __ne__(self, other): return False\n"
     "        def __bool__(self): return True\n        def __len__(self): return 0\n        def __iter__(self): return "
@@ -72,7 +73,7 @@ def audit(problems: Sequence[Problem], *, jobs: int = 1) -> Iterator[Outcome]:
 
 
 def checks_of(problems: Sequence[Problem], at: int) -> Iterator[Check]:
-    """What the problem at this place is put to."""
+    """The checks of the problem at this place."""
     problem = problems[at]
     if "solution" in problem.meta:
         yield Check(problem, "its own solution", str(problem.meta["solution"]), True)
@@ -84,6 +85,7 @@ def checks_of(problems: Sequence[Problem], at: int) -> Iterator[Check]:
         return
     elif "solution" not in problem.meta:
         yield Check(problem, "its own answer", str(problem.answer), True)
+    # There may be none: in a set of yes and no the next answers can all be the same.
     other = next((o for o in _following(problems, at) if _certainly_differ(problem, o)), None)
     if other is None:
         return
@@ -104,6 +106,7 @@ def _following(problems: Sequence[Problem], at: int) -> Iterator[Problem]:
 def _empty_programs(problem: Problem) -> Iterator[Check]:
     answer = problem.answer if isinstance(problem.answer, Mapping) else {}
     if answer.get("prefix"):
+        # HumanEval: a completion goes on inside the function whose head is the prompt.
         for what, body in _BODIES.items():
             yield Check(problem, what, body, False)
         return
@@ -136,6 +139,7 @@ def _certainly_differ(a: Problem, b: Problem) -> bool:
 
 
 def _parts(text: str) -> set[str]:
+    # Separators of thousands, those of LaTeX too; otherwise 18,000 would hold the numbers 18 and 000.
     text = re.sub(r"(?<=\d)(?:,|\\[,!;]|\{,\})+(?=\d{3})", "", text)
     return set(re.findall(r"\d+", text) or re.findall(r"[a-z]+", text.casefold()))
 

@@ -36,6 +36,7 @@ def sample_within(
 
     # First every rollout up to its budget; then those that have not ended go on, from what they wrote.
     found = engine.sample(requests, replace(sampling, max_tokens=budget), progress, in_time)
+    # As plain text: </think> is a special token of some tokenizers and several tokens of others.
     close = [int(token) for token in tokenizer(END, add_special_tokens=False)["input_ids"]]
     goes_on: list[tuple[int, int, list[int]]] = []
     for place, group in enumerate(found):
@@ -58,6 +59,7 @@ def sample_within(
     again = [Request([*requests[place].prompt, *found[place][index].ids, *forced],
                      [rollout_seed("after the budget", requests[place].seeds[index])])
              for place, index, forced in goes_on]
+    # With no tokens left nobody goes on, and there is no request to which the number would apply.
     engine.sample(again, replace(sampling, max_tokens=max(left, 1)), written=later)
     return found
 

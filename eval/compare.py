@@ -47,13 +47,15 @@ class Comparison:
 
 
 def compare(rows_a: Iterable[Row], rows_b: Iterable[Row]) -> Comparison:
-    """Compare two models' rollouts on one problem set. Raises ValueError where they share fewer than two problems."""
+    """Compare two models' rollouts on one problem set. Raises ComparisonError where they share fewer than two
+    problems."""
     exact_a, exact_b = _exact_rates(rows_a), _exact_rates(rows_b)
     shared = [problem for problem in exact_a if problem in exact_b]
     a, b = ({problem: float(side[problem]) for problem in shared} for side in (exact_a, exact_b))
     difference = widened(paired_difference(a, b))
     gaps = [exact_a[problem] - exact_b[problem] for problem in shared]
     p = sign_flip_test(gaps)
+    # Where no problem differs there is no spread; 1 / sqrt(n) is what one problem of n that differs would give.
     spread = float(np.std([float(gap) for gap in gaps], ddof=1)) or 1 / math.sqrt(len(gaps))
     half = Fraction(1, 2)
     return Comparison(
@@ -86,6 +88,7 @@ def sign_flip_test(gaps: Sequence[Fraction], draws: int = DRAWS) -> float:
     if not steps.size:
         return 1.0
     seen = abs(int(sum(gaps) * unit))
+    # In their largest common unit the steps give the narrowest distribution.
     steps = steps // (divisor := int(np.gcd.reduce(steps)))
     seen //= divisor
     if 2 * int(steps.sum()) + 1 <= WIDEST:
@@ -102,6 +105,7 @@ def _exact(steps: npt.NDArray[np.int64], seen: int) -> float:
     chances = np.zeros(2 * total + 1)
     chances[total] = 1.0
     reach = 0
+    # Each step is a convolution with two spikes, so that two shifted additions do it.
     for step in steps.tolist():
         low, high = total - reach, total + reach + 1
         spread = np.zeros(2 * (reach + step) + 1)

@@ -4,8 +4,9 @@ Words are compared in lower case and without punctuation, numbers by value: "1,0
 and "twelve" is 12. The detectors:
 
 13-gram   13 words in a row are the same (GPT-3, arXiv 2005.14165, appendix C, without its rule for grams that are
-common) 8-gram    at least 70% of the test text's runs of 8 words are in one training text (PaLM, arXiv 2204.02311,
-section 8, looks for them anywhere in the training data; one text makes a pair that can be shown)
+          common)
+8-gram    at least 70% of the test text's runs of 8 words are in one training text (PaLM, arXiv 2204.02311, section 8,
+          looks for them anywhere in the training data; one text makes a pair that can be shown)
 numbers   the same numbers, or all but one, in whatever order, in nearly the same words: for what is told in another
           order or with one number changed. It compares texts of like length, and tests of at least 10 words besides 2
           numbers
@@ -28,16 +29,15 @@ from rewards.types import Problem
 Detector = Literal["13-gram", "8-gram", "numbers", "key"]
 Bag = frozenset[tuple[str, int]]
 
-SHARE = 0.7
-LIKE = 0.9
-FEW_NUMBERS = 2
-FEW_WORDS = 10
-SHORT = 6
+SHARE = 0.7  # of a test text's runs of 8 words, from which on it counts as found
+LIKE = 0.9  # Dice's coefficient of two texts' words, from which on they are told in the same words
+FEW_NUMBERS = 2  # numbers that a text has at least, for `numbers` to say something of it
+FEW_WORDS = 10  # and words
+SHORT = 6  # words below which a test text is found only where it is the whole training text
 
 _WORD = re.compile(r"\d[\d,]*(?:\.\d+)?|\.\d+|[^\W\d_]+(?:['’][^\W\d_]+)?")
 _SMALL = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
-          "thirteen",
-          "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty"]
+          "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty"]
 _TENS = ["thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 _NAMED = {name: str(value) for value, name in enumerate(_SMALL)} | {
     name: str(10 * value) for value, name in enumerate(_TENS, 3)
@@ -96,6 +96,8 @@ class TestTexts:
             if test.key is not None:
                 self._keys[test.key] = place
             elif _told(found):
+                # Looked up by all numbers but one, so that a text with one number changed is found without comparing
+                # it with every other.
                 for bag in _nearly(found):
                     self._bags[bag].add(place)
 
@@ -114,11 +116,14 @@ class TestTexts:
             yield Leak(self.tests[self._keys[train.key]], train, "key", 1.0)
         for detector in ("13-gram", "8-gram"):
             hits: Counter[int] = Counter()
+            # A set, since `_totals` counts each different run once, too.
             for run in {run for length in self._lengths[detector] for run in _runs(found, length)}:
                 for place in self._runs[detector].get(run, ()):
+                    # A text of a few words, such as "what is 3 + 4", occurs in many that have nothing to do with it.
                     hits[place] += len(self._words[place]) >= SHORT or list(run) == found
             for place, count in sorted(hits.items()):
                 share = count / self._totals[detector][place]
+                # Of 13 words in a row a single run is enough.
                 if share >= (SHARE if detector == "8-gram" else 1e-9):
                     yield Leak(self.tests[place], train, detector, share)
         if _told(found):

@@ -12,6 +12,12 @@ class ProblemSetError(RetortError, ValueError):
     exit_code: ClassVar[int] = 2
 
 
+class ComparisonError(RetortError, ValueError):
+    """Two models cannot be compared: they were asked too few problems in common. One line."""
+
+    exit_code: ClassVar[int] = 2
+
+
 class ServerError(RetortError):
     """The server refuses what it is asked, or the URL is none. One line; trying again would not help."""
 

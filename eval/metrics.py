@@ -14,6 +14,8 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
+from eval.errors import ComparisonError
+
 Values = Sequence[float] | npt.NDArray[np.float64]
 
 
@@ -102,6 +104,7 @@ def _won_with(m: int, candidates: Sequence[tuple[int, float]], abstain: int, k: 
         new_ways, new_worth = np.zeros_like(ways), np.zeros_like(worth)
         for i in range(min(votes, m, k) + 1):
             choices = math.comb(votes, i)
+            # With m votes the candidate is among the winners, with fewer it is not; more belong to a larger m.
             if i < m:
                 new_ways[i:] += choices * ways[: k + 1 - i]
                 new_worth[i:] += choices * worth[: k + 1 - i]
@@ -134,6 +137,7 @@ def share(values: Values, weights: Values | None = None, level: float = 0.95) ->
     x, w = x[w > 0], w[w > 0]
     if not x.size:
         raise ValueError("an estimate needs at least one problem with a positive weight")
+    # A mean of thirds and the like may come out beyond 0 or 1 by a rounding.
     if not bool(np.all((x >= -1e-12) & (x <= 1 + 1e-12))):
         raise ValueError("the values of a share must lie in [0, 1]")
     n = int(x.size)
@@ -146,11 +150,12 @@ def share(values: Values, weights: Values | None = None, level: float = 0.95) ->
     # Where hardly any problem is solved, or missed, the spread that was seen is no guide: the bound weighs in.
     telling = int(min(np.count_nonzero(x > 0), np.count_nonzero(x < 1)))
     variance = (telling * seen + one_answer_each) / (telling + 1)
-    # So many independent answers would know as much.
+    # The effective sample size: so many independent answers would have this variance.
     size = p * (1 - p) / variance if variance > 1e-18 else float(n)
     t2 = student_t((1 + level) / 2, n - 1) ** 2 / size
     centre = (p + t2 / 2) / (1 + t2)
     reach = math.sqrt(t2 * p * (1 - p) + t2**2 / 4) / (1 + t2)
+    # Wilson's interval holds p but for rounding.
     return Estimate(p, max(0.0, min(p, centre - reach)), min(1.0, max(p, centre + reach)), n)
 
 
@@ -173,11 +178,11 @@ def paired_difference(a: Mapping[str, float], b: Mapping[str, float], level: flo
     """Mean of a - b over the problems that both hold, with a t interval on the per-problem differences.
 
     Keys are problem ids, values the problem's own mean. Pairing removes the spread between easy and hard
-    problems that both sides share. Raises ValueError where fewer than two problems are shared.
+    problems that both sides share. Raises ComparisonError where fewer than two problems are shared.
     """
     shared = [key for key in a if key in b]
     if len(shared) < 2:
-        raise ValueError(f"a paired difference needs at least two problems in common, not {len(shared)}")
+        raise ComparisonError(f"a paired difference needs at least two problems in common, not {len(shared)}")
     d = np.array([a[key] - b[key] for key in shared])
     n, mean = len(shared), float(d.mean())
     reach = student_t((1 + level) / 2, n - 1) * float(d.std(ddof=1)) / math.sqrt(n)

@@ -30,6 +30,7 @@ class Pieces:
             text, _, digest = self._path(name).read_text(encoding="utf-8").rstrip("\n").rpartition("\n")
         except FileNotFoundError:
             return None
+        # A rename shows a file whole or not at all, but not what a disk made of its blocks after a crash.
         if _digest(text) != digest:
             return None
         return [_read(json.loads(line)) for line in text.split("\n")]
@@ -49,6 +50,7 @@ class Pieces:
         temporary.replace(path)
 
     def _path(self, name: str) -> Path:
+        # Names hold what a file name cannot, such as the slash of a path.
         return self.folder / f"{quote(name, safe='')}.jsonl"
 
 

@@ -16,7 +16,6 @@ R1_ZERO = (
 
 THINK = "<think>"
 
-
 QA = "Question: {prompt}\nAnswer:"
 
 
@@ -25,6 +24,7 @@ def encode_prompts(tokenizer: Tokenizer, prompts: Sequence[str], how: Prompting)
     texts = render(tokenizer, prompts, how.template, how.shots)
     if how.open_thinking:
         texts = [text + THINK for text in texts]
+    # A chat template writes the special tokens itself; the tokenizer would put a second one in front.
     ids: list[list[int]] = tokenizer(
         texts, add_special_tokens=template_of(tokenizer, how.template) != "chat"
     )["input_ids"]
@@ -72,6 +72,7 @@ def plain_text(prompt: str, template: Template, shots: Sequence[Shot] = ()) -> s
     if template == "qa":
         worked = "".join(f"{QA.format(prompt=asked)} {solution}\n\n" for asked, solution in shots)
         return worked + QA.format(prompt=prompt)
+    # The template is a conversation that has begun, so that examples are its first turns.
     turns = [*(f"{asked}. Assistant: {solution}" for asked, solution in shots), prompt]
     return R1_ZERO.format(prompt="\nUser: ".join(turns))
 
@@ -98,5 +99,6 @@ def encode_completion(tokenizer: Tokenizer, text: str) -> list[int]:
 
 def encode_completions(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
     """Token ids of many completions at once, each with the end-of-text id."""
+    # No special tokens: they stand before the prompt already.
     encoded: list[list[int]] = tokenizer(list(texts), add_special_tokens=False)["input_ids"]
     return [[*ids, tokenizer.eos_token_id] for ids in encoded]

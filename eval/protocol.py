@@ -18,8 +18,9 @@ Shot = tuple[str, str]
 class Prompting:
     """How a prompt is written and where an answer ends.
 
-    template         chat: the tokenizer's; r1: R1-Zero's plain text (eval.prompts.R1_ZERO); qa: "Question:
-                     ..\\nAnswer:", as lm-evaluation-harness puts GSM8K; auto: chat where the tokenizer has one, else r1
+    template         chat: the tokenizer's; r1: R1-Zero's plain text (eval.prompts.R1_ZERO);
+                     qa: "Question: ..\\nAnswer:", as lm-evaluation-harness puts GSM8K;
+                     auto: chat where the tokenizer has one, else r1
     open_thinking    the prompt ends with <think>
     shots            worked examples before the question
     thinking_budget  tokens after which thinking that is still open is closed by force (Muennighoff et al. 2025, arXiv
@@ -58,6 +59,7 @@ class Protocol:
             "thinking_budget": self.prompting.thinking_budget,
             "stop": list(self.prompting.stop),
             "seed": self.seed,
+            # A set's name says nothing of its version, nor a template's of its text: only equal hashes are the same.
             "problems_sha256": sha256_of([[p.id, p.prompt, p.answer, p.verifier] for p in problems]),
             "prompts_sha256": sha256_of(list(prompts)),
         }

@@ -12,8 +12,8 @@ from rewards.types import Label
 Row = Mapping[str, Any]
 Numbers = dict[str, Any]
 
-DIGITS = 6
-FEW = 12
+DIGITS = 6  # after the point, in a report
+FEW = 12  # values of a key in meta, above which a table by it would not be read
 _AT_MANY = re.compile(r"(pass|maj)@(?!1$)\d+")
 _PLAIN_NUMBER = re.compile(r"[-+]?(\d{1,3}(,\d{3})+|\d+)?(\.\d+)?|[-+]?\d+/[1-9]\d*")
 
@@ -105,7 +105,7 @@ def rates(rows: Iterable[Row]) -> dict[str, float]:
 def difference(rows_a: Iterable[Row], rows_b: Iterable[Row]) -> Estimate:
     """pass@1 of a less that of b, paired by problem id, with its 95% interval.
 
-    Raises ValueError where they share fewer than two problems.
+    Raises ComparisonError where they share fewer than two problems.
     """
     return paired_difference(rates(rows_a), rates(rows_b))
 
@@ -135,7 +135,7 @@ def vote_of(row: Row) -> Fraction | str | None:
     "1000.0" are one candidate), anything else letter by letter but for white space.
     """
     text = row["extracted"]
-    # Who ran out of tokens has not voted.
+    # A rollout that ran out of tokens came to no answer, whatever was extracted from its thinking.
     if text is None or row["verdict"] in (Label.NO_ANSWER, Label.TRUNCATED):
         return None
     plain = str(text).strip()

@@ -174,11 +174,13 @@ def complete(
 
 def _completion(tokenizer: Tokenizer, one: Sampled, before: str, stop: Sequence[str]) -> Completion:
     text, ended = cut(decode_completion(tokenizer, one.ids), stop)
+    # Tokens behind a stop text count, too: they were computed.
     return Completion(before + text, one.finished or ended, len(one.ids))
 
 
 def cut(text: str, stop: Sequence[str]) -> tuple[str, bool]:
     """(the text before the first of the stop texts, whether there was one)."""
+    # The engine stops after the token that completes a stop text, and that token may hold more.
     places = [place for place in (text.find(mark) for mark in stop) if place >= 0]
     return (text[: min(places)], True) if places else (text, False)
 

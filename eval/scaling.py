@@ -45,6 +45,7 @@ def _point(problems: Sequence[Sequence[Row]], k: int) -> Point:
         tokens.append(k * sum(row["tokens"] for row in rows) / len(rows))
     point: Point = {"k": k, "tokens": round(math.fsum(tokens) / len(tokens), DIGITS)}
     for name, found in values.items():
+        # A curve over those problems alone whose rows have the rule's value would be one of another set.
         if found and len(found) == len(problems):
             estimate = share(found)
             point |= {

@@ -20,10 +20,11 @@ from eval.rollouts import Rollout
 from rewards.grade import grade
 from rewards.types import Completion, Problem
 
+# Timeouts, conflicts, too many requests and faults of the server: the same request may go well later.
 RETRIED = frozenset({408, 409, 425, 429, *range(500, 600)})
-LONGEST_WAIT = 60.0
+LONGEST_WAIT = 60.0  # seconds, whatever the server asks for
 HOPELESS = 8
-"""So many rollouts in a row without an answer, each after all its tries, and nobody is asked any more."""
+"""After so many rollouts in a row without an answer, each after all its tries, the server is not asked any more."""
 
 
 class _Silent(Exception):
@@ -48,6 +49,7 @@ class Server:
         parts = urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.netloc:
             raise ServerError(f"--server {self.url!r} is no URL of a server; write it like http://localhost:8000/v1")
+        # A bare host is completed by the path under which servers have this interface.
         self.url = self.url.rstrip("/") + ("" if parts.path.strip("/") else "/v1")
         self._given_up = threading.Event()
         self.chat = self.protocol.prompting.template in ("auto", "chat")
@@ -97,6 +99,7 @@ class Server:
             raise Unanswered(reason)
 
     def _seed(self, problem: Problem, index: int) -> int:
+        # Some servers hold a seed in 32 bits with a sign.
         return rollout_seed(self.protocol.seed, "eval", problem.id, index) % 2**31
 
     def _ask(self, prompt: object, seed: int) -> Completion:
@@ -121,6 +124,7 @@ class Server:
             except (OSError, ValueError, LookupError, TypeError) as error:  # no answer, or one that is none
                 reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
                 pause = self.wait * 2**attempt
+            # An event and no sleep: when the server is given up, all requests that pause end at once.
             if attempt < self.tries - 1 and self._given_up.wait(min(pause, LONGEST_WAIT)):
                 break
         raise _Silent(reason)
@@ -153,6 +157,7 @@ def _completion(answer: Any, before: str) -> Completion:
         raise ValueError("the answer holds no text")
     text = text or ""
     if thinking:
+        # Where the tokens ended inside the thinking its tag stays open, so that the verdict is TRUNCATED.
         closed = "</think>" if text or choice.get("finish_reason") != "length" else ""
         text = f"<think>{thinking}{closed}{text}"
     tokens = (answer.get("usage") or {}).get("completion_tokens", 0)

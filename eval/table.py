@@ -44,6 +44,7 @@ def table(models: Mapping[str, Mapping[str, Any]], width: int = 100) -> str:
     """
     columns = [model["problems"] for model in models.values()]
     sets = list(dict.fromkeys(name for column in columns for name in column))
+    # Means are comparable only over sets that every model was measured on.
     common = [name for name in sets if all(name in column for column in columns)]
     rows = [[name, _size(model.get("parameters"))] for name, model in models.items()]
     names = _Group("", [["model", "size"], *rows])

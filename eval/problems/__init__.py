@@ -37,12 +37,14 @@ def resolve(reference: str, *, base: Path | None = None) -> tuple[Entry[ProblemS
     and RegistryError where the name is unknown.
     """
     name, _, split = reference.rpartition(":")
+    # In "sets/mine.py:riddles" what follows the last colon is the function, and the split is missing.
     if name.endswith(".py"):
         raise ProblemSetError(f"problem set {reference!r} does not say which split: write {reference}:test")
     if not name or not split.isidentifier():
         example = split if split in PROBLEMS else name if name in PROBLEMS else "gsm8k"
         raise ProblemSetError(f"problem set {reference!r} is not written name:split, such as {example}:test")
     if name.startswith(GYM) and name.removeprefix(GYM).isidentifier():
+        # Resolved like a set of a module's own, so that the entry knows the source that a fingerprint hashes.
         entry = PROBLEMS.resolve("eval.problems.gym:generator")
         return replace(entry, name=name, origin="built-in", value=generator(name.removeprefix(GYM))), split
     return PROBLEMS.resolve(name, base=base), split
@@ -63,8 +65,10 @@ def load(reference: str, n: int | None = None, seed: int = 0, *, base: Path | No
     else:
         entry, split = resolve(reference, base=base)
         problems = entry.load()(split, n, seed)
+    # A score over fewer problems would look like one over those that were asked for.
     if n is not None and len(problems) != n:
         raise ProblemSetError(f"{reference} holds {len(problems)} problems; {n} were asked for")
+    # Rollouts are kept, resumed and paired by the id of their problem.
     twice = [id_ for id_, count in Counter(problem.id for problem in problems).items() if count > 1]
     if twice:
         raise ProblemSetError(f"{reference}: {len(twice)} problem ids are not unique, such as {twice[0]!r}")

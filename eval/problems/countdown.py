@@ -9,7 +9,7 @@ from rewards.types import Problem
 
 LARGEST_NUMBER = 99
 LARGEST_TARGET = 99
-PATIENCE = 10_000
+PATIENCE = 10_000  # draws in a row that bring nothing new, for each size, before the set counts as exhausted
 LITTLE: dict[str, Any] = {"sizes": (3, 4), "largest_number": 9, "largest_target": 30}
 
 
@@ -30,6 +30,7 @@ def countdown(
     problems.
     """
     require_split("countdown", split)
+    # The limits are part of the seed, so that sets with different ones have different beginnings.
     rng = random.Random(f"countdown:{split}:{seed}:{sizes}:{largest_number}:{largest_target}")
     wanted = 1000 if n is None else n
     problems: dict[str, Problem] = {}
@@ -69,7 +70,7 @@ def draw_countdown(
         value, sign = rng.choice(options)
         parts.append((value, f"({left} {sign} {right})"))
     target, solution = parts[0]
-    # A target that is given needs no sum.
+    # A target that is one of the numbers would be solved by naming it.
     if target > largest_target or target in numbers:
         return None
     skeleton = f"{' '.join(map(str, sorted(numbers)))} = {target}"

@@ -18,7 +18,6 @@ with lazy:
     from datasets import load_dataset
     from huggingface_hub import HfApi, constants, errors
 
-
 VARIABLE = "RETORT_DATA"
 Row = dict[str, Any]
 
@@ -27,6 +26,7 @@ def use_data_folder(folder: Path) -> None:
     """Read problem files from this folder, in this process and in those that it starts (what --data does)."""
     if not folder.is_dir():
         raise ProblemSetError(f"the data folder {folder} does not exist")
+    # The environment reaches the processes of stages, and a resolved path holds whatever their current folder.
     os.environ[VARIABLE] = str(folder.resolve())
 
 
@@ -81,6 +81,7 @@ class Source:
         hint = f"put {missing} into a folder and name it with --data or {VARIABLE}"
         if (folder := data_folder()) is not None:
             hint = f"{folder} does not hold {missing} either"
+        # Looked for and not imported, so that a missing package is told apart from one that does not load.
         if importlib.util.find_spec("datasets") is None:
             raise ProblemSetError(f"{self.repository} needs the package datasets, or {hint}")
         if not constants.HF_HUB_OFFLINE:  # ask first: datasets itself retries for half a minute, noisily

@@ -28,6 +28,7 @@ class Pair:
 
     @property
     def answer(self) -> str:
+        # Filled up to one length, the texts compare as the numbers do, without a float's rounding.
         first, second = (part.ljust(3, "0") for part in self.parts)
         return self.written[0] if (first > second) == self.larger else self.written[1]
 
@@ -35,9 +36,9 @@ class Pair:
 def draw_pair(split: str, rng: random.Random) -> Pair:
     """A pair of this split whose fractions differ in length, and in value."""
     while True:
-        short, long = str(rng.randint(1, 9)), str(rng.randint(10, 99)) if rng.random() < 0.8 else str(
-            rng.randint(100, 999)
-        )
+        # One fraction is longer than the other, so that comparing them as whole numbers (9 and 11) misleads.
+        short = str(rng.randint(1, 9))
+        long = str(rng.randint(10, 99) if rng.random() < 0.8 else rng.randint(100, 999))
         if short.ljust(3, "0") == long.ljust(3, "0"):
             continue
         parts = (short, long) if rng.random() < 0.5 else (long, short)

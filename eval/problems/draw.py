@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
 T = TypeVar("T")
-PATIENCE = 1_000
+PATIENCE = 1_000  # draws in a row that bring nothing new
 
 
 class HasSkeleton(Protocol):
@@ -25,6 +25,7 @@ def draw(items: Sequence[T], n: int | None, seed: int) -> list[T]:
     if n is None:
         return list(items)
     order = list(range(len(items)))
+    # A text as seed: random takes its SHA-512, which is the same in every process, as `hash` is not.
     random.Random(f"draw:{seed}").shuffle(order)
     return [items[i] for i in order[:n]]
 

@@ -4,7 +4,7 @@
 
 `prompt` and `answer` are required; `verifier` (math), `id` (file name and row), `family` (file name), `skeleton` (the
 prompt) and `meta` may be given. A map of columns ("mine.parquet?prompt=question&answer=final") says what they are
-called in the file; with one, other columns are nobody's business.
+called in the file; with one, its other columns are ignored.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,6 @@ from rewards.types import Problem
 with lazy:
     import pyarrow
     from pyarrow import parquet
-
 
 OPTIONAL = {"id": str, "verifier": str, "family": str, "skeleton": str, "meta": dict}
 
@@ -52,6 +51,7 @@ def _renamed(row: Row, columns: Mapping[str, str], where: str) -> Row:
     if not columns:
         return row
     require_columns(row, tuple(columns.values()), where)
+    # Ids are often numbers in a file, and text in a Problem.
     named = {ours: str(row[theirs]) if ours == "id" else row[theirs] for ours, theirs in columns.items()}
     return {**{key: row[key] for key in ("prompt", "answer") if key in row}, **named}
 
@@ -70,6 +70,7 @@ def _problem(row: Row, path: Path, number: int) -> Problem:
     return Problem(
         id=row.get("id", f"{path.stem}-{number}"),
         prompt=row["prompt"],
+        # Numbers in JSON and in Parquet columns have a type of their own; `math` compares text.
         answer=str(answer) if isinstance(answer, int | float) else answer,
         verifier=row.get("verifier", "math"),
         family=row.get("family", path.stem),

@@ -34,5 +34,6 @@ def filler(room: int, rng: random.Random) -> list[str]:
 def hide(passage: str, question: str, length: int, depth: float, rng: random.Random) -> str:
     """A text of about `length` pieces with the passage at `depth` (0 is the beginning, 1 just before the question)."""
     around = filler(length - pieces(passage) - pieces(question), rng)
+    # Between sentences, so that the passage is never cut.
     around.insert(round(depth * len(around)), passage)
     return " ".join([*around, question])

@@ -22,6 +22,7 @@ def _problem(row: Row) -> Problem:
     """The choices are shuffled by the question alone: the right letter is the same in every evaluation."""
     question = row["Question"].strip()
     choices = [str(row[column]).strip() for column in ("Correct Answer", *WRONG)]
+    # The content gives the id, whatever the order of the rows.
     name = sha256_of([question, *choices])[:12]
     order = list(range(4))
     random.Random(f"gpqa:{name}").shuffle(order)

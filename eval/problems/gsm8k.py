@@ -30,4 +30,5 @@ def _final(solution: str, where: str) -> str:
     _, mark, final = solution.rpartition("####")
     if not mark or not final.strip():
         raise ProblemSetError(f"{where} has no answer after '####'")
+    # Some answers have separators of thousands, which say nothing; without them the answer is one spelling.
     return final.strip().replace(",", "")

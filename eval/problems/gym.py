@@ -18,8 +18,8 @@ with lazy:
     import reasoning_gym
     from reasoning_gym import factory
 
-PATIENCE = 1000
-USUAL = 100
+PATIENCE = 1000  # questions in a row that bring nothing new: a generator may know only a handful
+USUAL = 100  # problems where no number is asked for
 SIZE = 10_000
 """Problems that a generator is made with; some lay all of them out beforehand. The scorer has the same number."""
 
@@ -30,7 +30,8 @@ def generator(name: str) -> Callable[[str, int | None, int], list[Problem]]:
 
     def problems(split: str, n: int | None, seed: int) -> list[Problem]:
         require_split(f"gym:{name}", split)
-        first = seed * 1_000_000  # problem i of a generator is drawn from seed + i
+        # Problem i of a generator is drawn from seed + i, so seeds must lie farther apart than SIZE.
+        first = seed * 1_000_000
         dataset = _dataset(name, first)
         found: dict[str, Problem] = {}
         index, misses = 0, 0
@@ -66,6 +67,7 @@ def _dataset(name: str, seed: int) -> Any:
         raise ProblemSetError(
             f"reasoning-gym has no generator {name!r}; {f'did you mean {near[0]!r}?' if near else 'see its gallery'}"
         )
+    # Generators check their options with `assert`.
     try:
         return reasoning_gym.create_dataset(name, seed=seed, size=SIZE)
     except (AssertionError, ValueError, TypeError, OSError) as error:

@@ -15,7 +15,7 @@ def humaneval(split: str, n: int | None, seed: int) -> list[Problem]:
     problems = [
         Problem(
             id=row["task_id"],
-            prompt=row["prompt"],
+            prompt=row["prompt"],  # not stripped: a completion goes on where it ends
             answer={"entry": row["entry_point"], "prefix": row["prompt"], "check": row["test"], "seconds": SECONDS},
             verifier="code",
             family="humaneval",

@@ -18,6 +18,7 @@ def haystack(name: str, number: int, length: int, depth: float, rng: random.Rand
 
 def draw_needle(split: str, rng: random.Random) -> tuple[str, int]:
     """A name and its number, split by the pair."""
+    # Names and numbers of the word problems, each of which is a token of the quickstart's model.
     names = [name for group in NAMES.values() for name in group]
     while True:
         name, number = rng.choice(names), rng.randint(1, LARGEST_TOTAL)
@@ -29,6 +30,7 @@ def needle(split: str, n: int | None, seed: int) -> list[Problem]:
     """Needles over all lengths and depths in turn; `meta` says which, for a table of accuracy by both."""
     require_split("needle", split)
     rng = random.Random(f"needle:{split}:{seed}")
+    # In turn and not drawn, so that every cell of the table by length and depth has as many problems.
     grid = [(length, depth) for length in LENGTHS for depth in DEPTHS]
     problems = []
     for i in range(10 * len(grid) if n is None else n):

@@ -7,6 +7,7 @@ from eval.problems.draw import distinct
 from eval.problems.split import require_split, split_of
 from rewards.types import Problem
 
+# Each program is linear in x, so two inputs would tell any two apart; the others catch answers that are not linear.
 INPUTS = (-7, -1, 0, 2, 5, 13)
 LARGEST_NUMBER = 12
 
@@ -32,6 +33,7 @@ class Program:
 
     @property
     def skeleton(self) -> str:
+        # Without the words: "double" and "multiply by 2" are one operation, which belongs to one split.
         return " ".join(f"{operation.operator}{operation.number}" for operation in self.operations)
 
     @property

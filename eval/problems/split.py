@@ -17,6 +17,7 @@ def split_of(skeleton: str, test_share: float = 0.1) -> Split:
     """
     if not 0.0 <= test_share <= 1.0:
         raise ValueError(f"test_share must lie in [0, 1], not {test_share}")
+    # Not Python's `hash`, which differs between processes.
     position = int.from_bytes(sha256(skeleton.encode()).digest()[:8], "big") / 2**64
     return "test" if position < test_share else "train"
 

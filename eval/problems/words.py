@@ -88,11 +88,13 @@ def draw_story(rng: random.Random) -> Story:
     """A random story whose totals stay between 0 and `LARGEST_TOTAL`; no verb is used twice."""
     pronoun = rng.choice(tuple(NAMES))
     start = rng.randint(2, LARGEST_START)
+    # Shuffled once and taken from the end, so that no verb is used twice.
     gains, losses = rng.sample(GAINS, len(GAINS)), rng.sample(LOSSES, len(LOSSES))
     steps: list[Step] = []
     total = start
     for _ in range(rng.choice((2, 3))):
         number = rng.randint(2, LARGEST_NUMBER)
+        # A loss that would lead below zero becomes a gain; a gain needs room below the largest total.
         gaining = total - number < 0 or (total + number <= LARGEST_TOTAL and rng.random() < 0.5)
         steps.append(Step((gains if gaining else losses).pop(), "+" if gaining else "-", number))
         total = steps[-1].apply(total)
