@@ -30,6 +30,7 @@ def engine_for(
         return decode_completion(tokenizer, ids)
 
     if name == "auto":
+        # Adapters are known by the names that peft gives their weights; peft itself need not be loaded for it.
         adapted = any(".lora_" in parameter for parameter, _ in model.named_parameters())
         reason = "it has adapters" if adapted else why_not(model.config)
         if reason is None:

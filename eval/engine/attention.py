@@ -26,7 +26,9 @@ class CachedAttention(ABC):
 
     @abstractmethod
     def project(self, hidden: Tensor, turns: Tensor) -> tuple[Tensor, Tensor]:
-        """hidden [n, width], turns [n, 1, ..] -> queries [n, ..], entries [n, entry]."""
+        """hidden [n, width], complex turns [n, 1, rotary width / 2] -> queries [n, ..], entries [n, entry].
+
+        What follows n in the queries' shape is up to the kind of attention."""
 
     @abstractmethod
     def over_prompts(self, queries: Tensor, entries: Tensor, mask: Tensor | None) -> Tensor:
@@ -40,14 +42,14 @@ class CachedAttention(ABC):
 
     @abstractmethod
     def output(self, residual: Tensor, mixed: Tensor) -> Tensor:
-        """`residual` [n, width] plus what the module makes of mixed values."""
+        """`residual` [n, width] plus what the module makes of mixed values [n, ..] -> [n, width]."""
 
     def resize(self, rows: int, capacity: int, live: int) -> None:
         """Make room for `rows` of `capacity` tokens, and keep what the first `live` rows hold."""
         if self.window is not None:
             capacity = min(capacity, self.window)
         old, shared = self.cache, min(capacity, self.cache.shape[1])
-        # what was never written is masked, but must be finite: 0 times NaN is NaN
+        # What was never written is masked, but must be finite: 0 times NaN is NaN.
         self.cache = old.new_zeros(rows, capacity, self.entry)
         self.cache[:live, :shared] = old[:live, :shared]
 
@@ -55,7 +57,7 @@ class CachedAttention(ABC):
         """Give rows the entries [prompts, seq, entry] of the prompt at `which` [rows]; prompts are `lengths` [prompts]
         long."""
         capacity, seq = self.cache.shape[1], entries.shape[1]
-        if seq > capacity:  # a window: the newest position that belongs at each place
+        if seq > capacity:  # there is a window, and each place keeps the newest position that belongs there
             places = torch.arange(capacity, device=entries.device)
             last = lengths.unsqueeze(1) - 1
             # Of the positions that fall on one place the newest is kept; where a short prompt has none yet, position
@@ -66,12 +68,12 @@ class CachedAttention(ABC):
         self.cache[rows, :seq] = entries[which]
 
     def move(self, places: Tensor, sources: Tensor) -> None:
-        """Copy rows `sources` to `places`."""
+        """Copy rows `sources` [n] to `places` [n]."""
         self.cache[places] = self.cache[sources]
 
     def decode(self, residual: Tensor, normed: Tensor, turns: Tensor, slots: Tensor, mask: Tensor) -> Tensor:
-        """One token a row, [rows, width]; its entry goes to `slots` [rows] of the cache seen as [rows * capacity,
-        entry]."""
+        """One token a row: residual and normed [rows, width], turns [rows, 1, rotary width / 2], mask [rows, 1, 1,
+        seen] -> [rows, width]. Its entry goes to `slots` [rows] of the cache seen as [rows * capacity, entry]."""
         queries, entries = self.project(normed, turns)
         self.cache.view(-1, self.entry).index_copy_(0, slots, entries)
         # No further than the longest row has come: what lies behind would be masked in every row.
@@ -120,7 +122,7 @@ class GroupedQueryAttention(CachedAttention):
                       Norm(side_by_side(module.k_norm.weight, self.groups), eps))
 
     def project(self, hidden: Tensor, turns: Tensor) -> tuple[Tensor, Tensor]:
-        every, queries = self.projection(hidden), self.heads * self.width
+        every, queries = self.projection(hidden), self.heads * self.width  # [n, (heads + 2 groups) * width]
         # Queries and keys lie side by side, so that one multiplication turns both; values are not turned.
         turned = every[:, : queries + self.groups * self.width]
         if self.norm is not None:
@@ -129,14 +131,14 @@ class GroupedQueryAttention(CachedAttention):
             self.norms[0].inplace(turned[:, :queries])
             self.norms[1].inplace(turned[:, queries:])
         if self.clip is not None:
-            # DBRX and OLMoE bound what attention sees, values included.
+            # OLMoE bounds what attention sees, values included.
             every.clamp_(-self.clip, self.clip)
         rotate(turned.view(len(turned), -1, self.width), turns)
         return every[:, :queries], every[:, queries:]
 
     def _split(self, entries: Tensor) -> tuple[Tensor, Tensor]:
         """[.., tokens, entry] -> keys, values, both [.., groups, tokens, width]."""
-        # [.., tokens, groups, width] each
+        # Keys and values lie side by side in an entry: [.., tokens, groups, width] each.
         keys, values = entries.view(*entries.shape[:-1], 2, self.groups, self.width).unbind(-3)
         return keys.transpose(-2, -3), values.transpose(-2, -3)
 
@@ -158,10 +160,13 @@ class GroupedQueryAttention(CachedAttention):
         return mixed.transpose(1, 2).reshape(prompts * seq, -1)
 
     def _with_sinks(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor, sinks: Tensor) -> Tensor:
-        """gpt-oss: a logit a head takes part in the softmax and has no value. Queries [.., groups, (group,) n,
-        width]."""
+        """gpt-oss: one logit of each head takes part in the softmax and has no value.
+
+        Queries [.., groups, heads of a group, width] of one token, or [.., groups, heads of a group, seq, width]; keys
+        and values [.., groups, tokens, width]; sinks [1, groups, heads of a group, 1 (, 1)]."""
         if queries.dim() == 5:
             keys, values = keys.unsqueeze(2), values.unsqueeze(2)
+        # [.., groups, heads of a group, (seq,) tokens]
         scores = torch.matmul(queries, keys.transpose(-1, -2)).mul_(self.scale).add_(mask)
         # The sink takes part in the normalization and is then left out, so that weights may add up to less than one.
         weights = torch.cat([scores, sinks.expand(*scores.shape[:-1], 1)], dim=-1).softmax(dim=-1)
@@ -172,7 +177,7 @@ class GroupedQueryAttention(CachedAttention):
         split = queries.view(len(queries), self.groups, -1, self.width)  # [rows, groups, heads of a group, width]
         if self.sinks is not None:
             return self._with_sinks(split, keys, values, mask, self.sinks).flatten(1)
-        # the query heads of a group stand where tokens usually do: a key is read once for all of them
+        # The query heads of a group stand where tokens usually do, so that a key is read once for all of them.
         return F.scaled_dot_product_attention(
             split, keys, values, attn_mask=mask, scale=self.scale
         ).reshape(len(queries), -1)

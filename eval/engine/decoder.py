@@ -49,7 +49,7 @@ class Decoder:
         """Rotary embedding of every position as complex numbers [capacity, 1, width / 2]."""
         positions = torch.arange(capacity, device=self.device).unsqueeze(0)
         found = self.rotary(torch.empty(1, device=self.device), positions)
-        if isinstance(found, Tensor):  # DeepSeek-V2 has them so
+        if isinstance(found, Tensor):  # DeepSeek-V2 gives complex numbers itself
             return found[0].unsqueeze(1)
         cos, sin = found
         # transformers writes each angle twice, for both halves of a head; a complex number needs it once.
@@ -81,8 +81,8 @@ class Decoder:
         """One token [rows] at positions `lengths` [rows], of which `longest` is the largest -> logits [rows,
         vocabulary]."""
         rows = len(tokens)
-        turns, start = self.turns[lengths], torch.arange(rows, device=self.device)
-        hidden = self.embedding(tokens)
+        turns, start = self.turns[lengths], torch.arange(rows, device=self.device)  # [rows, 1, width / 2], [rows]
+        hidden = self.embedding(tokens)  # [rows, width]
         seen: dict[int, tuple[Tensor, Tensor]] = {}  # slots and mask for each capacity that layers have
         for before, attention, after, feed in self.layers:
             capacity = attention.cache.shape[1]

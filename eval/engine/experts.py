@@ -19,8 +19,8 @@ class ExpertRecorder:
 
     @contextlib.contextmanager
     def watching(self, experts: Sequence[nn.Module]) -> Iterator[None]:
-        """See what these modules are given, of hidden states, chosen experts and their weights, as long as this
-        lasts."""
+        """See the choices that these modules are given (hidden states, chosen experts, their weights) as long as the
+        block lasts."""
         handles = [module.register_forward_pre_hook(lambda _module, inputs: self.see(inputs[1])) for module in experts]
         yield
         for handle in handles:
@@ -28,6 +28,7 @@ class ExpertRecorder:
 
     def take(self, rows: int, length: int) -> Tensor:
         """The experts of the last forward's tokens [rows, length], as int16 [rows, length, layers, top_k]."""
+        # [tokens, layers, top_k]; int16, since these stay with every rollout and no model has 32,768 experts
         taken = torch.stack(self._seen, dim=1).to(torch.int16)
         self._seen = []
         return taken.view(rows, length, *taken.shape[1:])

@@ -39,7 +39,7 @@ def why_not(config: Any) -> str | None:
     rope = (fields.get("rope_parameters") or {}).get("rope_type", "default")
     if rope in ("dynamic", "longrope"):
         return f"{rope} rotary positions change as a text grows"
-    # pairs are turned as complex numbers, which must lie at even places
+    # Pairs are turned as complex numbers, which must lie at even places.
     if any((fields.get(name) or 0) % 2 for name in ("q_lora_rank", "kv_lora_rank", "qk_nope_head_dim")):
         return "its ranks or head sizes are odd"
     return None

@@ -40,7 +40,7 @@ class Gated:
 
 
 class Experts:
-    """A mixture of experts. The router is the model's own module; `route` is the one place where experts are chosen.
+    """A Mixture of Experts. The router is the model's own module; `route` is the one place where experts are chosen.
 
     Which way experts are run depends on the number of tokens alone, so that a run gives the same bytes on a busy
     machine; the bounds were measured on two cores at hidden size 256, with 8 to 32 experts. On other devices than CPUs
@@ -102,6 +102,7 @@ class Experts:
         top_k = chosen.shape[1]
         pairs = list(enumerate(chosen.flatten().tolist()))  # (choice, expert), choices of a token side by side
         gate_up, rows = self.gate_up, normed.unsqueeze(1).unbind()
+        # [n * top_k, 2 * inner]
         every = torch.cat([torch.mm(rows[place // top_k], gate_up[expert]) for place, expert in pairs])
         if self.gate_up_bias is not None:
             every = every.add_(self.gate_up_bias[chosen.flatten()])
@@ -126,13 +127,14 @@ class Experts:
         return torch.addmm(residual, hidden.flatten(1), self.all_down)
 
     def _padded(self, residual: Tensor, normed: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
-        """Every expert on its own tokens, [experts, most, width]."""
+        """Every expert on its own tokens, filled up to as many as the busiest has: [experts, most, width]."""
         tokens, top_k = chosen.shape
         experts = chosen.flatten().unsqueeze(1)
         # How many of the choices up to each one are of its expert: its place among that expert's rows.
         before = torch.zeros(len(experts), self.count, dtype=torch.int32, device=experts.device).scatter_(1, experts, 1)
         rank = before.cumsum(0, dtype=torch.int32).gather(1, experts).squeeze(1)
         most = int(rank.max())
+        # [n * top_k]: the row of each choice in `own`
         slots = experts.squeeze(1).mul(most).add_(rank).sub_(1)
         width = normed.shape[1]
         own = normed.new_zeros(self.count * most, width)  # [experts * most, width], zero where an expert has fewer
@@ -140,7 +142,7 @@ class Experts:
         every = torch.bmm(own.view(self.count, most, width), self.gate_up)
         if self.gate_up_bias is not None:
             every = every.add_(self.gate_up_bias.unsqueeze(1))
-        output = torch.bmm(self.module._apply_gate(every), self.down)
+        output = torch.bmm(self.module._apply_gate(every), self.down)  # [experts, most, width]
         if self.down_bias is not None:
             output = output.add_(self.down_bias.unsqueeze(1))
         picked = output.flatten(0, 1)[slots].view(tokens, top_k, width)  # back in the order of tokens

@@ -21,7 +21,7 @@ class LatentAttention(CachedAttention):
         self.heads, self.rank, self.rope = module.num_heads, module.kv_lora_rank, module.qk_rope_head_dim
         self.nope, self.scale = module.qk_nope_head_dim, module.scaling
         self.entry = self.rank + self.rope
-        # DeepSeek-V2 always pairs neighbours; V3 says so
+        # DeepSeek-V2 always turns neighbours in pairs; V3 has a field for it.
         self.paired = module.config.to_dict().get("rope_interleave", True)
         latent = module.kv_a_proj_with_mqa
         below = self._of(latent, 1, self.rank)
@@ -49,13 +49,15 @@ class LatentAttention(CachedAttention):
         """Rows of a projection [heads * (before + rope), ..] with the rotary ones side by side."""
         if self.paired:
             return part
+        # [heads, before + rope, ..], of which the last `rope` are rotary
         every = part.view(heads, before + self.rope, *part.shape[1:])
         rotary = side_by_side(every[:, before:].flatten(0, 1), heads).view_as(every[:, before:])
         return torch.cat([every[:, :before], rotary], dim=1).flatten(0, 1)
 
     def project(self, hidden: Tensor, turns: Tensor) -> tuple[Tensor, Tensor]:
+        """Queries [n, heads, nope + rope] and entries [n, rank + rope]."""
         every = self.down(hidden)
-        # What is below the queries and the cache's entry come out of one multiplication.
+        # One multiplication gives both: the queries (or what they are projected up from) and the cache's entry.
         queries, entries = every[:, : -self.entry], every[:, -self.entry :]
         self.latent_norm.inplace(entries[:, : self.rank])
         rotate(entries[:, self.rank :].unsqueeze(1), turns)
@@ -66,8 +68,10 @@ class LatentAttention(CachedAttention):
         return queries, entries
 
     def over_prompts(self, queries: Tensor, entries: Tensor, mask: Tensor | None) -> Tensor:
-        """Over the expanded cache, which is cheaper where every token is a query."""
+        """Over the expanded cache, which is cheaper where every token is a query. Queries [prompts, seq, heads, nope +
+        rope] -> [prompts * seq, heads * value]."""
         latent, rope = entries[..., : self.rank], entries[..., self.rank :]
+        # [prompts, heads, seq, nope]; the rotary part is one for all heads
         keys = torch.einsum("bsr,hdr->bhsd", latent, self.key_up)
         keys = torch.cat([keys, rope.unsqueeze(1).expand(-1, self.heads, -1, -1)], dim=-1)
         values = torch.einsum("bsr,hdr->bhsd", latent, self.value_up)
@@ -77,12 +81,14 @@ class LatentAttention(CachedAttention):
         return mixed.transpose(1, 2).flatten(0, 1).flatten(1)
 
     def over_cache(self, queries: Tensor, kept: Tensor, mask: Tensor) -> Tensor:
+        """Queries [rows, heads, nope + rope] -> [rows, heads * value]."""
         nope, rope = queries[..., : self.nope], queries[..., self.nope :]
-        # q (W c) = (q W) c: the query goes into the latent space once, in place of every cached latent into the
-        # head's.
-        absorbed = torch.bmm(nope.transpose(0, 1), self.key_up).transpose(0, 1)
-        entries = kept.unsqueeze(1)
-        # the values are the entries without their rotary part: computing that too spares a copy of the cache
+        # q (W c) = (q W) c: instead of every cached latent going into the head's space, the query goes into the latent
+        # one, once.
+        absorbed = torch.bmm(nope.transpose(0, 1), self.key_up).transpose(0, 1)  # [rows, heads, rank]
+        entries = kept.unsqueeze(1)  # [rows, 1, seen, rank + rope]
+        # The values are the entries without their rotary part. It is mixed, too, and thrown away, which is cheaper than
+        # a copy of the cache without it.
         mixed = F.scaled_dot_product_attention(
             torch.cat([absorbed, rope], dim=-1).unsqueeze(1), entries, entries, attn_mask=mask, scale=self.scale
         )[:, 0, :, : self.rank]

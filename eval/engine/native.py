@@ -16,7 +16,7 @@ from eval.engine.stopping import Stopping
 from eval.engine.types import Request, Sampled, Sampling, Written
 from eval.language_model import LanguageModel
 
-# rows decoded at once: 15% less time than 256 with the quickstart's base on one thread; 1,024 would spare 7% more
+# Rows decoded at once: 15% less time than 256 with the quickstart's base on one thread; 1,024 would spare 7% more.
 ROWS = 512
 TOKENS = 2**17
 """Tokens that the cache holds at most, over all rows: what bounds the memory of a call."""
@@ -71,7 +71,7 @@ class NativeEngine:
         training = self.model.training
         self.model.eval()
         try:
-            with torch.inference_mode():  # no_grad still counts versions and views
+            with torch.inference_mode():  # no_grad would still track versions and views of each tensor
                 return _Batch(self, requests, sampling, written).run(progress)
         finally:
             self.model.train(training)
@@ -97,8 +97,8 @@ class _Batch:
         )
         self.most = max(len(request.prompt) for request in requests) + sampling.max_tokens
         self.live: list[Row] = []
-        self.lengths = torch.zeros(0, dtype=torch.long, device=self.decoder.device)
-        self.logits = torch.zeros(0)
+        self.lengths = torch.zeros(0, dtype=torch.long, device=self.decoder.device)  # [live rows], tokens in the cache
+        self.logits = torch.zeros(0)  # [live rows, vocabulary], of what comes next
         self.done: dict[tuple[int, int], Sampled] = {}
 
     def run(self, progress: Callable[[int, int], None] | None) -> list[list[Sampled]]:
@@ -136,7 +136,7 @@ class _Batch:
             groups.setdefault(row.text, []).append(row)
         texts = sorted(groups, key=len)
         while texts:
-            # the longest are read first, as many as fit
+            # The longest are read first: a batch is as wide as its longest text, and so holds texts of like length.
             size = max(1, PROMPT_TOKENS // len(texts[-1]))
             self._read({text: groups[text] for text in texts[-size:]})
             del texts[-size:]
@@ -144,9 +144,10 @@ class _Batch:
     def _read(self, groups: dict[tuple[int, ...], list[Row]]) -> None:
         device, counts = self.decoder.device, [len(rows) for rows in groups.values()]
         lengths = torch.tensor([len(text) for text in groups], device=device)
-        ids = torch.zeros(len(groups), int(lengths.max()), dtype=torch.long)
+        ids = torch.zeros(len(groups), int(lengths.max()), dtype=torch.long)  # [texts, seq], padded on the right
         for place, text in enumerate(groups):
             ids[place, : len(text)] = torch.tensor(text)
+        # [rows]: of each row the place of its text
         which = torch.arange(len(groups), device=device).repeat_interleave(torch.tensor(counts, device=device))
         logits = self.decoder.read(ids.to(device), lengths, which, len(self.live))[which]
         if self.recorder:
@@ -184,8 +185,8 @@ class _Batch:
             self.written(row.request, row.index, one)
 
     def _leave(self, places: list[int], tokens: Tensor) -> Tensor:
-        """Rows at these places are done or put off: rows from the end take their places. Returns the tokens of who is
-        left."""
+        """Rows at these places are done or put off, and rows from the end take their places. From tokens [rows] to
+        those of the rows that are left."""
         left = len(self.live) - len(places)  # rows that stay
         gone = set(places)
         # Rows stay side by side at the front, and as few caches as possible are copied.
@@ -213,12 +214,12 @@ class _Batch:
         self.lengths = self.lengths + 1
 
     def _grow(self, tokens: Tensor) -> Tensor:
-        """Longer caches; the rows that there is no more room for wait, and are read again later. Returns the tokens
-        left."""
+        """Longer caches; the rows that there is no more room for wait, and are read again later. From tokens [rows] to
+        those of the rows that are left."""
         capacity = min(self.decoder.capacity + max(ROOM, self.decoder.capacity // 4), self.most)
         fitting = max(1, self.engine.tokens // capacity)
         if len(self.live) > fitting:
-            # those that have written least lose least
+            # Those that have written least lose least by being read again.
             order = sorted(range(len(self.live)), key=lambda place: len(self.live[place].ids))
             put_off = sorted(order[: len(self.live) - fitting])
             for place in reversed(put_off):

@@ -58,8 +58,10 @@ class PlainEngine:
     def _batch(self, rows: list[tuple[list[int], int]], sampling: Sampling) -> list[Sampled]:
         device = self.model.device
         longest = max(len(prompt) for prompt, _ in rows)
+        # [rows, seq], then [rows, 1]; `mask` grows by a column a token
         ids = torch.tensor([[self.pad] * (longest - len(p)) + p for p, _ in rows], device=device)
         mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p, _ in rows], device=device)
+        # [rows, max_tokens], of each row its own stream
         numbers = torch.stack([torch.from_numpy(uniforms(seed, sampling.max_tokens)) for _, seed in rows]).to(device)
         drawn: list[Sampled] = [Sampled([], [], False) for _ in rows]
         ended = [False] * len(rows)
@@ -84,13 +86,14 @@ class PlainEngine:
                     drawn[place].ids.append(token)
                     drawn[place].logprobs.append(value)
                     ended[place] = token == self.eos or (stopping is not None and stopping.ends(drawn[place].ids))
-            if all(ended):
+            if all(ended):  # rows that ended are run along until then, and what they draw is not kept
                 break
             ids = tokens.unsqueeze(-1)
             mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
             positions = positions[:, -1:] + 1
         taken = [_taken(experts, place, longest - len(prompt)) for place, (prompt, _) in enumerate(rows)]
         return [
+            # The last token was drawn and never read, so it took no experts.
             Sampled(s.ids, s.logprobs, done, None if tokens is None else tokens[: len(prompt) + len(s.ids) - 1])
             for s, done, tokens, (prompt, _) in zip(drawn, ended, taken, rows, strict=True)
         ]

@@ -15,8 +15,8 @@ class Sampling:
 
     temperature  divides the logits; 0 takes the likeliest token
     top_p        below 1, the likeliest tokens that hold so much probability together (nucleus, Holtzman et al. 2020)
-    top_k        above 0, the so many likeliest tokens (Fan et al. 2018)
-    min_p        tokens at least so likely, as a share of the likeliest one's probability (Nguyen et al. 2024)
+    top_k        above 0, as many of the likeliest tokens (Fan et al. 2018)
+    min_p        tokens with at least this share of the likeliest one's probability (Nguyen et al. 2024)
     stop         texts; a rollout ends with the token that completes one, and counts as finished
 
     Each narrows what the ones before it left, in transformers' order: temperature, top_k, top_p, min_p.
@@ -58,8 +58,8 @@ Written = Callable[[int, int, Sampled], None]
 
 
 class Engine(Protocol):
-    """Draws continuations for requests: one list of `Sampled` a request, both in the order asked. `written` hears of
-    each before."""
+    """Draws continuations for requests: one list of `Sampled` for each request, in the order of its seeds. `written` is
+    told of each as soon as it is done, in any order."""
 
     def sample(
         self,
@@ -75,4 +75,5 @@ def rollout_seed(*parts: str | int) -> int:
 
     The draws of a rollout depend on this alone, so sampling 4 now and 4 later is sampling 8.
     """
+    # With a separator, so that the parts (1, "12") and (11, "2") are not the same.
     return int.from_bytes(blake2b("\x1f".join(map(str, parts)).encode(), digest_size=8).digest(), "big")

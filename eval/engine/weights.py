@@ -17,12 +17,14 @@ class Projection:
 
     On CPUs a copy as one matrix [in, out], made once a call of the engine. Decoding multiplies few rows: MKL takes 2 to
     5 times as long for 8 to 32 of them by a matrix that lies as torch keeps it, [out, in].
+
+    `weights` are [out, in] each, `biases` [out] or None.
     """
 
     def __init__(self, weights: list[Tensor], biases: list[Tensor | None]) -> None:
-        self.parts = [
-            torch.cat(weights).t().contiguous()
-        ] if laid_out(weights[0]) else [weight.t() for weight in weights]
+        self.parts = (
+            [torch.cat(weights).t().contiguous()] if laid_out(weights[0]) else [weight.t() for weight in weights]
+        )
         self.bias: Tensor | None = None
         if any(bias is not None for bias in biases):
             self.bias = torch.cat([
@@ -63,6 +65,7 @@ class Norm:
         return cls(module.weight, module.variance_epsilon)
 
     def _scale(self, wide: Tensor) -> Tensor:
+        """What rows [.., width] are multiplied by, [.., 1]."""
         length = torch.linalg.vector_norm(wide, dim=-1, keepdim=True)
         return torch.addcmul(self.eps, length, length, value=self.inverse).rsqrt_()
 
@@ -76,7 +79,7 @@ class Norm:
         return (normed.to(rows.dtype) * self.weight).to(rows.dtype)
 
     def inplace(self, rows: Tensor) -> None:
-        """Norm `rows` where they lie."""
+        """Norm `rows` [.., width] where they lie."""
         if rows.dtype is torch.float32:
             rows.mul_(self._scale(rows)).mul_(self.weight)
         else:
@@ -97,5 +100,6 @@ def side_by_side(part: Tensor, heads: int) -> Tensor:
     transformers pairs dimension i of a head with i + width / 2; the product of queries and keys does not see an order
     that both share.
     """
+    # [heads, first or second half, width / 2, ..]
     halves = part.view(heads, 2, -1, *part.shape[1:])
     return halves.transpose(1, 2).reshape(part.shape)
