@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 
+from rewards.errors import RetortError
 
-class BadTests(ValueError):
+
+class BadTests(RetortError, ValueError):
     """The problem's own tests cannot be read or run: nobody can grade with them. One line."""
 
 
