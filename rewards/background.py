@@ -5,7 +5,7 @@ from typing import Any
 
 
 class Background(ThreadPoolExecutor):
-    """One thread that does what it is given in that order, while its owner goes on.
+    """One thread that does what it is given, one thing after the other, while its owner goes on.
 
     Made for grading while a model still writes: verdicts of programs are mostly waited for, and those of mathematics
     take no longer here than they would afterwards. What was not begun when its owner leaves is dropped, so that nobody

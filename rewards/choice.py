@@ -1,9 +1,9 @@
 """Verifier `choice`: multiple choice, answered by a letter or by the text of a choice.
 
-The gold answer is {"letter": "C", "choices": [...]}. An answer is a letter alone or in its usual clothes ("C", "(C)",
-"C.", "\\text{C}", "option C", "C) 10 eV"), or a choice's text word for word. Several letters are no answer to one
-question, and a letter beside another choice's text is none either; both are WRONG. A letter that begins a sentence ("A
-proton moves") is a word.
+The gold answer is {"letter": "C", "choices": [...]}. An answer is a letter alone or in one of the usual forms ("C",
+"(C)", "C.", "\\text{C}", "option C", "C) 10 eV"), or a choice's text word for word. Several letters are no answer to
+one question, and a letter beside another choice's text is none either; both are WRONG. A letter that begins a sentence
+("A proton moves") is a word.
 """
 
 import re
@@ -12,9 +12,12 @@ from rewards.extract import extract_answer
 from rewards.types import Completion, Label, Problem, Verdict
 
 _CLOTHES = re.compile(r"\\(?:text|textbf|mathrm|mathbf|boxed)\s*\{([^{}]*)\}|[*_`$]+")
-_LETTER = re.compile(r"(?:(?:the\s+)?(?:answer|choice|option)\s*(?:is|:)?\s*)?[\[(]?\s*([A-Za-z])\s*(?:[\])]\s*[.:]?"
-                     r"|[.:)]|$)\s*(.*)",
-                     re.IGNORECASE | re.DOTALL)
+# A letter has to be followed by a bracket, a full stop, a colon or nothing: "A proton moves" names no choice.
+_LETTER = re.compile(
+    r"(?:(?:the\s+)?(?:answer|choice|option)\s*(?:is|:)?\s*)?[\[(]?\s*([A-Za-z])\s*"
+    r"(?:[\])]\s*[.:]?|[.:)]|$)\s*(.*)",
+    re.IGNORECASE | re.DOTALL,
+)
 
 
 def verify(problem: Problem, completion: Completion) -> Verdict:
@@ -38,6 +41,7 @@ def verify(problem: Problem, completion: Completion) -> Verdict:
 def choose(answer: str, choices: list[str]) -> tuple[str | None, str]:
     """(the letter that an answer names, "") or (None, why it names none)."""
     texts = {_plain(text): chr(ord("A") + i) for i, text in enumerate(choices)}
+    # The texts come first, since a choice may itself be a letter (a variable, a blood group).
     by_text = texts.get(_plain(answer))
     if by_text:
         return by_text, ""
@@ -46,6 +50,7 @@ def choose(answer: str, choices: list[str]) -> tuple[str | None, str]:
     letter = match.group(1).upper() if match else None
     if match is None or letter is None or ord(letter) - ord("A") >= len(choices):
         return None, "names none of the choices"
+    # "A) B" is two guesses; "C) 10 eV" has to agree with itself.
     rest = _plain(match.group(2))
     if rest and _LETTER.fullmatch(match.group(2)) and len(rest) == 1:
         return None, "names several choices"

@@ -64,6 +64,7 @@ def verify(problem: Problem, completion: Completion) -> Verdict:
     reason = finding.reason or f"{finding.passed} of {finding.tests} tests passed"
     # Only verdicts that the program alone decides: a deadline may have been the machine's fault.
     verdict = _remembered[key] = Verdict(label, found.text, reason, share=finding.passed / finding.tests)
+    # The oldest goes; a group is graded at once, so its repeats come soon after.
     if len(_remembered) > REMEMBERED:
         _remembered.popitem(last=False)
     return verdict
@@ -78,11 +79,15 @@ def _unfinished(text: str, error: Exception) -> Verdict:
 
 
 def _finding(text: str, answer: Any) -> Finding:
-    """Raises BadTests, SandboxError, OSError, or Late with the seconds."""
+    """What putting a program to the tests of an answer comes to.
+
+    Raises BadTests, SandboxError, OSError, or Late, whose text is then the seconds that it had.
+    """
     find, program, limits = _read(answer, text)
     try:
         return find(program, answer, limits)
     except Late as error:
+        # Passed on, because it is no finding that may be remembered; the two below are the program's own doing.
         raise Late(f"{limits.seconds:g}") from error
     except TooMuch:
         return Finding(0, 1, "the values returned are too large")
@@ -100,6 +105,7 @@ def _read(answer: Any, text: str) -> tuple[Callable[[str, Mapping[str, Any], Lim
         raise BadTests(str(error)) from error
     if not 0 < limits.seconds <= 600 or not 64 <= limits.megabytes <= 65_536:
         raise BadTests("seconds is in (0, 600] and megabytes in [64, 65536]")
+    # The indentation of a completion counts where it goes on with a function; elsewhere it is an accident.
     if "check" in answer and answer.get("prefix"):
         return checks.find, checks.continued(str(answer["prefix"]), str(answer.get("entry")), text), limits
     program = textwrap.dedent(text).strip()

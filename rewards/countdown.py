@@ -23,6 +23,8 @@ _SIGNS = {
     "[": "(", "]": ")", "$": "",
 }
 _SIGN = re.compile("|".join(re.escape(sign) for sign in sorted(_SIGNS, key=len, reverse=True)))
+# Numbers are whole: 2.5 is refused, and not read as 2 with something behind it. [0-9] and not \d, which stands for the
+# digits of every script.
 _TOKEN = re.compile(r"\s*([0-9]+(?![0-9.]*\.[0-9])|\\d?frac|[-+*/(){}])")
 
 
@@ -95,6 +97,7 @@ class _Parser:
                 raise NotAnExpression(f"{text[position:].split()[0][:20]!r} does not belong in an expression")
             self.tokens.append(token.group(1))
             position = token.end()
+        # The next token is then taken off the end, which moves no other.
         self.tokens.reverse()
 
     def whole(self) -> tuple[Fraction, list[int]]:
@@ -141,6 +144,7 @@ class _Parser:
         raise NotAnExpression(f"unexpected {token!r}")
 
     def group(self, opening: str, closing: str) -> Fraction:
+        # Refused here, long before Python's own limit on recursion would end the grading with an error.
         self.depth += 1
         if self.depth > DEEPEST_NESTING:
             raise NotAnExpression(f"brackets nested more than {DEEPEST_NESTING} deep")

@@ -22,6 +22,7 @@ def grade_dump(file: Readable, out: BinaryIO, err: TextIO, *, jobs: int = 1) -> 
                 print(f"line {line + place}: {what}", file=err)
                 counts["bad rows"] += 1
             out.writelines(batch.rows)
+            # Whoever reads the other end of a pipe sees each batch as soon as it is graded.
             out.flush()
             counts.update(batch.counts)
             seconds += batch.seconds
@@ -34,5 +35,6 @@ def grade_dump(file: Readable, out: BinaryIO, err: TextIO, *, jobs: int = 1) -> 
 
 def open_dump(path: str) -> Readable:
     """A file, or standard input for "-", read as it comes."""
+    # Unbuffered, so that `read` gives the lines that are there and does not wait until a buffer is full.
     return open(0 if path == "-" else path, "rb", buffering=0, closefd=path != "-")
 

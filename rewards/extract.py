@@ -12,16 +12,19 @@ from rewards.types import Completion
 LONGEST_BARE_ANSWER = 1000
 """Characters. Without a marker only a remainder up to this length is taken for an answer rather than for prose."""
 
+# Repetitions in the patterns below are bounded where they could meet another one. Models do write thousands of blanks
+# in a row, over which unbounded patterns take time that grows with the square of their number.
 _ANSWER_TAG = re.compile(r"<(/?)answer>", re.IGNORECASE)
 _BOX = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])(?:\s{1,4}(?=\{)|[ \t]*)")
 _HASHES = re.compile(r"^[ \t]*#{4}(?!#)[ \t]*(.*)$", re.MULTILINE)
 _FINAL = re.compile(
-    r"\b(?:final\s{1,3}answer|answer|(?:correct|right)\s{1,3}(?:option|choice))[ \t*_`]{0,4}(?:(?:is|=)(?![A-Za-z])[ "
-    r"\t*_`]{0,4}[:：]?|[:：])[ \t*_`]{0,4}"
+    r"\b(?:final\s{1,3}answer|answer|(?:correct|right)\s{1,3}(?:option|choice))[ \t*_`]{0,4}"
+    r"(?:(?:is|=)(?![A-Za-z])[ \t*_`]{0,4}[:：]?|[:：])[ \t*_`]{0,4}"
     r"|答案[ \t*_`]{0,4}[是为:：][ \t*_`]{0,4}[:：]?[ \t*_`]{0,4}"
     r"|^(?:[#*_ \t]{0,8}final\s{1,3}|[#*_]{1,4}[ \t]?)answer[*_ \t]{0,4}$",
     re.IGNORECASE | re.MULTILINE,
 )
+# The widely copied examples of Minerva's prompt end in this sentence, and so do completions that follow them.
 _HOPE = re.compile(r"[.,;]?\s{1,3}I hope (?:it|this) is correct.*", re.IGNORECASE | re.DOTALL)
 _END_OF_TEXT = re.compile(r"(?:<\|[A-Za-z_]{1,30}\|>|</s>|<eos>)$")
 _FENCE = re.compile(r"^[ \t]*(```+|~~~+)[^\n`]*$", re.MULTILINE)
@@ -59,6 +62,7 @@ def extract_answer(completion: Completion) -> Extraction:
     if tagged is not None:
         if tagged.text is None:
             return tagged
+        # A box inside the tags still marks the answer: <answer>So it is \boxed{5}.</answer>
         remainder = tagged.text
     return _last_box(remainder) or _last_hashes(remainder) or _final_line(remainder) or tagged or _bare(remainder)
 
@@ -85,6 +89,7 @@ def extract_code(completion: Completion) -> Extraction:
 def _without_end_of_text(text: str) -> str:
     """The text without tokens such as <|im_end|> behind it, which some tokenizers decode as text."""
     text = text.rstrip()
+    # Only the end is looked at: a search through a long completion would try every place in it.
     while mark := _END_OF_TEXT.search(text[-40:]):
         text = text[: -len(mark.group())].rstrip()
     return text
@@ -126,6 +131,7 @@ def _final_line(text: str) -> Extraction | None:
     markers = list(_FINAL.finditer(text))
     if not markers:
         return None
+    # The last one, since a model that corrects itself says it twice.
     rest = text[markers[-1].end() :]
     answer = _HOPE.sub("", rest.partition("\n")[0].strip() or rest.strip())
     if not answer:
@@ -163,6 +169,8 @@ def _last_box(text: str) -> Extraction | None:
 
 
 def _unboxed(text: str) -> str:
+    """The text with the boxes inside it replaced by their contents."""
+    # A few levels are met in practice; a text of nothing but boxes may not cost a pass for each of them.
     for _ in range(8):
         start = _BOX.search(text)
         if start is None:
@@ -186,6 +194,7 @@ def _braced(text: str, start: int) -> tuple[str | None, int]:
     position = start
     while position < len(text):
         character = text[position]
+        # \{ is a sign of a set and opens nothing.
         if character == "\\":
             position += 2
             continue
@@ -204,6 +213,8 @@ def _last_fence(text: str) -> str | None:
     while index < len(fences):
         opening = fences[index]
         mark = opening.group(1)
+        # As in CommonMark, a block ends at a fence of the same sign that is at least as long and has nothing behind it,
+        # so that a program may hold a shorter fence in a docstring.
         closing = next(
             (i for i in range(index + 1, len(fences)) if fences[i].group().strip().startswith(mark)
              and not fences[i].group().strip().strip(mark[0])),

@@ -17,6 +17,7 @@ VERIFIERS: Registry[Verifier] = Registry(
     entry_points="retort.verifiers",
 )
 
+# Resolving a name looks at files and installed distributions: once for a verifier, and not once for a completion.
 _loaded: dict[str, Verifier] = {}
 
 
@@ -31,10 +32,11 @@ def grade(problem: Problem, completion: Completion) -> Verdict:
     try:
         verdict = verifier(problem, completion)
     except RegistryError:
-        raise
+        raise  # a verifier may look a plug-in up by a name from the problem; a wrong one is no completion's fault
     except Exception as error:  # a verifier may be anyone's code, and its failure is a verdict of its own
         verdict = Verdict(Label.UNGRADABLE, None, f"the verifier failed: {type(error).__name__}: {error}"[:300])
     label = verdict.label
+    # Here and for all verifiers alike, so that none of them has to know about token budgets.
     if label is Label.NO_ANSWER and not completion.finished:
         label = Label.TRUNCATED
     return replace(verdict, label=label, seconds=time.perf_counter() - start)
@@ -46,7 +48,7 @@ def grade_many(pairs: Sequence[tuple[Problem, Completion]], *, jobs: int = 1) ->
         _verifier(name)  # an unknown one is an error before any work is done
     if jobs <= 1 or len(pairs) < 2:
         return [grade(problem, completion) for problem, completion in pairs]
-
+    # Threads are enough: whatever is slow happens in other processes, for which they only wait.
     with ThreadPoolExecutor(jobs) as threads:
         return list(threads.map(lambda pair: grade(*pair), pairs))
 

@@ -33,6 +33,8 @@ def verify(problem: Problem, completion: Completion) -> Verdict:
         return Verdict(Label.UNGRADABLE, shown, f"{error} (pip install 'retort[gym]'?)")
     if status != OK:
         return Verdict(Label.UNGRADABLE, shown, data.decode() or f"the scorer did not answer within {SECONDS:g} s")
+    # Scorers of reasoning-gym give a little for a wrong answer of the right form. They are foreign code, so what is no
+    # share is made one.
     score = min(1.0, max(0.0, float(data)))
     right = score >= 1.0
     return Verdict(Label.CORRECT if right else Label.WRONG, shown, f"the scorer gives {score:g}", share=score)

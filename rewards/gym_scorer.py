@@ -19,6 +19,7 @@ def main() -> None:
     sys.path[:] = read_frame(0).decode().split("\0")
     out = os.dup(1)
     os.dup2(2, 1)  # generators print
+    # Not at the top: this process has no site packages until the search path has come.
     import reasoning_gym
 
     datasets: dict[tuple[str, int], object] = {}

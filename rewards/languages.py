@@ -77,6 +77,7 @@ _OWNERS: dict[str, frozenset[str]] = {
     for word in frozenset().union(*_WORDS.values())
 }
 
+# Bounded where a closing sign may be missing, so that one stray dollar sign does not swallow the rest of a text.
 _NOT_PROSE = re.compile(
     r"```.*?(?:```|\Z)|`[^`\n]*`|</?[A-Za-z_][\w-]{0,30}[^<>\n]{0,40}>|\$\$.{0,2000}?\$\$|\$[^$\n]{0,500}\$"
     r"|\\\[.{0,2000}?\\\]"
@@ -93,9 +94,10 @@ _SCRIPTS = (
     ("latin", 0x1E00, 0x1EFF), ("greek", 0x370, 0x3FF), ("cyrillic", 0x400, 0x52F), ("hebrew", 0x590, 0x5FF),
     ("arabic", 0x600, 0x6FF), ("devanagari", 0x900, 0x97F), ("bengali", 0x980, 0x9FF), ("thai", 0xE00, 0xE7F),
 )  # fmt: skip
-_BY_SCRIPT = {"hangul": "ko", "kana": "ja", "han": "zh", "cyrillic": "ru", "greek": "el", "hebrew": "he",
-              "arabic": "ar",
-              "devanagari": "hi", "bengali": "bn", "thai": "th"}
+_BY_SCRIPT = {
+    "hangul": "ko", "kana": "ja", "han": "zh", "cyrillic": "ru", "greek": "el", "hebrew": "he", "arabic": "ar",
+    "devanagari": "hi", "bengali": "bn", "thai": "th",
+}  # fmt: skip
 _TERM_WORDS = "sin cos tan log ln exp mod gcd lcm max min km cm mm kg mg ml mph kmh usd eur ok def return lambda"
 _TERMS = frozenset(_TERM_WORDS.split())
 
@@ -118,6 +120,7 @@ def language_of(text: str) -> str:
                 counts[_BY_SCRIPT.get(script, script)] += _size(script, word)
             else:
                 for owner in _OWNERS.get(word.lower(), ()):
+                    # A shared word is a weak sign, but in a short prompt it may be the only one.
                     counts[owner] += 1 if word.lower() in _SHARED else 2
     if counts["ja"] and counts["zh"]:
         counts["ja"] += counts.pop("zh")  # Japanese is written with both
@@ -137,6 +140,7 @@ def words_by_language(text: str, target: str) -> Counter[str]:
         for position, (script, word) in enumerate(segment):
             if script != "latin":
                 language = _BY_SCRIPT.get(script, script)
+                # Han characters alone do not tell Chinese from Japanese.
                 language = "ja" if script == "han" and target == "ja" else language
                 counts[language] += _size(script, word)
                 continue
@@ -150,6 +154,7 @@ def words_by_language(text: str, target: str) -> Counter[str]:
             else:
                 known[_likeliest(owners, known)] += 1
         counts.update(known)
+        # Names and shared words take the language of the sentence that they stand in.
         if undecided:
             latin_target = target in _WORDS
             best = max(known, key=lambda name: (known[name], name == target), default=None)

@@ -40,9 +40,14 @@ from rewards.types import Completion, Label, Problem, Verdict
 from rewards.workers import Pool, Worker
 
 SECONDS = 2.0
+"""Seconds that sympy may take over one comparison."""
+
 MOST_ITEMS = 64
+"""Parts of an answer. Sets are compared part by part, in time that grows with the square of their number."""
+
 _PLAIN = re.compile(r"\s*\$?([-+]?)(\d{1,3}(?:,\d{3})+|\d+)(?:\.(\d+))?\.?\s*", re.ASCII)
 
+# Nothing is started until an answer needs sympy: most runs never meet one.
 _oracle = Pool(lambda: Worker(Path(__file__).parent / "maths" / "oracle.py", search_path=True))
 
 
@@ -76,6 +81,7 @@ def compare(gold: str, answer: str) -> Verdict:
 
 def _by_text(gold: str, answer: str, shown: str) -> Verdict | None:
     """The verdict where the two texts alone tell it: one of them is too long or empty, or they are the same."""
+    # Before anything else is done with them: cleaning takes time that grows with the length.
     if len(gold) > LONGEST:
         return Verdict(Label.UNGRADABLE, shown, "the gold answer is too long to be one")
     if len(answer) > LONGEST:
@@ -90,6 +96,7 @@ def _by_text(gold: str, answer: str, shown: str) -> Verdict | None:
 
 def _by_meaning(gold: str, answer: str, shown: str) -> Verdict:
     """The verdict on two texts that differ, by what they can be read as."""
+    # The same failure counts differently on the two sides: for a gold answer nobody can be blamed, a completion can.
     try:
         golds = _readings(gold)
     except TooLarge as error:
@@ -110,6 +117,8 @@ def _by_meaning(gold: str, answer: str, shown: str) -> Verdict:
 
 def _of_readings(golds: tuple[Answer, ...], answers: tuple[Answer, ...], gold: str, shown: str) -> Verdict:
     """CORRECT where any two readings agree; UNGRADABLE where none do and one pair could not be compared."""
+    # Any pair will do, since "1,5" does not say whether it is a decimal or two answers. What is undecided
+    # of one pair is kept until the end, because a later pair may still agree.
     undecided = ""
     for g in golds:
         for a in answers:
@@ -185,6 +194,7 @@ def _numbers_agree(gold: Number, given: Number) -> bool:
 
 def _may_agree(gold: Number, given: Number) -> bool:
     """Whether names, units, percent signs and bases leave it open that two numbers are the same."""
+    # What only one side names is forgiven: "x = 5" and "5 cm" are ways to write 5.
     if gold.name and given.name and gold.name != given.name:
         return False
     if gold.unit and given.unit and gold.unit != given.unit:
@@ -199,6 +209,7 @@ def _unread_numbers_agree(gold: Number, given: Number) -> bool:
     if gold.percent == given.percent and squeezed(gold.text) == squeezed(given.text):
         return True
     digits = decimal_digits(gold.digits, given.digits)
+    # The oracle reads no percent sign, and without it would compare another number.
     return not gold.percent and not given.percent and _ask(_latex(gold), _latex(given), digits)
 
 
@@ -217,11 +228,13 @@ def _groups_agree(gold: Group, given: Group) -> bool:
     )
     if kinds <= {"(", "["}:
         return len(kinds) == 1 and in_order
+    # 2:3 is no set of two numbers and equal to no other kind.
     if ":" in kinds:
         return len(kinds) == 1 and in_order
     if kinds & {"(", "["}:
         # Written bare it may be a tuple; a set is none, and the ends of a closed interval are not the interval.
         return "" in kinds and in_order and ("[" not in kinds or len(gold.items) > 2)
+    # Both ways, and not by number: {1, 2} and {1, 1, 2} are one set.
     return _covers(gold.items, given.items) and _covers(given.items, gold.items)
 
 
@@ -260,9 +273,11 @@ def _clocks_agree(gold: Answer, given: Answer) -> bool:
             return False
         if (gold.first, gold.second) == (given.first, given.second):
             return True
+        # 3:30 pm is 15:30; a gold answer of 3:30 without a unit has agreed above.
         if {gold.unit, given.unit} == {"", "pm"}:
             late, day = (gold, given) if gold.unit else (given, gold)
             return (late.first % 12 + 12, late.second) == (day.first, day.second)
+        # 2:4 is the ratio 1:2, but 2:40 is a time and no ratio 1:20.
         timely = any(len(clock.second) == 2 or clock.unit for clock in (gold, given))
         return not timely and as_fraction(gold) == as_fraction(given)
     clock, other = (gold, given) if isinstance(gold, Clock) else (given, gold)
@@ -272,6 +287,7 @@ def _clocks_agree(gold: Answer, given: Answer) -> bool:
     return ratio is not None and not other.unit and other.value.constant == ratio
 
 
+# A gold answer is read once for all rollouts of its group, which also tend to end in few different answers.
 @lru_cache(maxsize=4096)
 def _readings(text: str) -> tuple[Answer, ...]:
     return tuple(readings(text))
@@ -293,6 +309,7 @@ def _ask(gold: str, given: str, digits: int) -> bool:
     match data.decode():
         case "equal":
             return True
+        # "right": the model's answer cannot be read, which is its own fault; "left" is nobody's.
         case "different" | "right":
             return False
         case "left":

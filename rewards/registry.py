@@ -55,6 +55,7 @@ class Entry(Generic[T]):
 
     def load(self) -> T:
         """The plug-in itself. Raises RegistryError in one line if its module or the name in it does not load."""
+        # Added by a decorator: the object is there, and its module need not be found again.
         if self.value is not None:
             return self.value
         place, attribute = self.target.rsplit(":", 1)
@@ -217,6 +218,8 @@ def did_you_mean(word: str, known: "Mapping[str, Any] | list[str]") -> str:
 
 
 def _entry_points(group: str) -> dict[str, tuple[str, str]]:
+    """name -> (target, distribution) of a group of entry points."""
+    # Remembered: to find them the metadata of every installed distribution is read.
     if group not in _groups:
         _groups[group] = {
             point.name: (
@@ -245,6 +248,7 @@ def _check_defined(kind: str, reference: str, file: Path, attribute: str) -> Non
     except (SyntaxError, ValueError) as error:
         raise RegistryError(f"{kind} {reference!r}: {file} is not Python ({_line(error)})") from error
     names = [node.name for node in tree.body if isinstance(node, _DOCUMENTED)]
+    # Assignments are looked for at every depth, in `if` and `try` too: better to let a name pass than to refuse one.
     bound = {n.id for node in ast.walk(tree) if isinstance(node, ast.Assign) for t in node.targets
              for n in ast.walk(t) if isinstance(n, ast.Name)}
     imported = {(a.asname or a.name) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for a in node.names}
@@ -268,6 +272,7 @@ def _module_of_file(file: Path) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except BaseException:
+        # After an interruption too: the next load must not find a module that ran halfway.
         del sys.modules[name]
         raise
     return module

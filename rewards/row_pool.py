@@ -66,6 +66,7 @@ class RowPool:
         with self._lock:
             self._closed = True
             self._threads.shutdown(wait=False, cancel_futures=True)
+        # Whoever reads the file may be waiting for room: it wakes, finds that all is closed, and returns.
         self._room.release()
         for worker in self._workers:
             worker.retire()
@@ -122,6 +123,7 @@ class RowPool:
                 at_once = at_once if status == OK else 1
         finally:
             self._idle.put(worker)
+        # Many quick rows at once save switches between processes; few slow ones leave none of the processes idle.
         seconds = time.monotonic() - began
         if seconds > SLOW:
             self._at_once = max(1, len(lines) // 2)

@@ -32,8 +32,10 @@ def main() -> None:
     os.dup2(null, 0)
     os.dup2(null, 1)
     sys.path[:] = read_frame(requests).decode().split("\0")
+    # Not at the top: the verifiers import what is found only on the search path that has just come.
     from rewards.rows import Batch, grade_line
 
+    # A slow row takes minutes. When the command is killed meanwhile, no read tells this thread of it.
     threading.Thread(target=leave_with, args=(requests,), daemon=True).start()
     write_frame(answers, OK, b"ready")
     while True:

@@ -12,6 +12,7 @@ from rewards.grade import VERIFIERS, grade
 from rewards.registry import RegistryError
 from rewards.types import Completion, Problem
 
+# Made once. json.dumps with an option of its own makes an encoder for every row.
 _as_json = json.JSONEncoder(ensure_ascii=False).encode
 
 
@@ -29,10 +30,10 @@ class Graded(NamedTuple):
 
 @dataclass
 class Batch:
-    """What became of `lines` lines in a row: the count of each verdict, the rows as lines of JSON, and what is wrong
-    with others.
+    """What became of `lines` consecutive lines: the count of each verdict, the seconds that grading took, and the
+    graded rows as lines of JSON.
 
-    `bad` has the place of each such line among these, from 0.
+    `bad` has what is wrong with lines that could not be graded, each with its place among these lines, from 0.
     """
 
     lines: int = 0
@@ -53,6 +54,7 @@ class Batch:
 
     def packed(self) -> bytes:
         """As one payload of a frame."""
+        # The rows are JSON by now and go behind the first line as they are, instead of being encoded a second time.
         return json.dumps([self.lines, self.counts, self.seconds, self.bad]).encode() + b"\n" + b"".join(self.rows)
 
     @classmethod
@@ -103,6 +105,7 @@ def _check_verifier(name: str) -> None:
 def _tests(row: dict[str, Any]) -> dict[str, Any]:
     if not {"tests", "check", "asserts"}.intersection(row):
         raise RowError('no "tests" (nor "check" or "asserts")')
+    # A script is run as a whole: its tests have standard input in place of a function to call.
     if "entry" not in row and "asserts" not in row and "stdin" not in str(row.get("tests")):
         raise RowError('no "entry"')
     return {name: row[name] for name in FIELDS if name in row}

@@ -72,6 +72,7 @@ class Rubric(BaseModel):
 
     @model_validator(mode="after")
     def _resolve(self, info: ValidationInfo) -> "Rubric":
+        # Once, when the recipe is read: what is wrong is found then, and no look-up is left for each completion.
         base = Path(info.context["base"]) if info.context and info.context.get("base") else None
         for reference, given in self.rules.items():
             self._weighted[reference] = _weighted(reference, given, base)
@@ -79,6 +80,7 @@ class Rubric(BaseModel):
 
     def score(self, problem: Problem, completion: Completion, verdict: Verdict) -> Reward:
         """The reward of one completion. Raises RubricError where a rule raises or returns no finite number."""
+        # Nobody knows whether it is right, and rules alone must not reward it.
         if verdict.label is Label.UNGRADABLE:
             return Reward(None, {})
         share = verdict.share if self.partial and verdict.label is Label.WRONG else None
@@ -91,6 +93,7 @@ class Rubric(BaseModel):
                 raise RubricError(
                     f"rule {name!r} failed: {type(error).__name__}: {error}".replace("\n", " ")
                 ) from error
+            # A single NaN would make the mean of its group NaN, and with it the advantage of every rollout there.
             if not math.isfinite(value):
                 raise RubricError(f"rule {name!r} returned {value}; a reward is a finite number")
             parts[part.entry.name] = value
@@ -108,6 +111,7 @@ def _weighted(reference: str, given: float | Mapping[str, Any], base: Path | Non
     check_shape(function, entry.name)
     options = dict(given) if isinstance(given, Mapping) else {"weight": given}
     weight = options.pop("weight", 1.0)
+    # To Python True is the number 1; in a recipe `weight: true` is a mistake.
     if isinstance(weight, bool) or not isinstance(weight, int | float) or not math.isfinite(weight):
         raise ValueError(f"rule {entry.name!r}: weight is a number, not {weight!r}")
     return _Weighted(entry, function, float(weight), _checked(entry, options))
@@ -118,6 +122,7 @@ def _checked(entry: Entry[Rule], given: dict[str, Any]) -> dict[str, Any]:
     known = entry.options
     hints = _hints(entry.load())
     checked = {}
+    # By the annotations of the rule, as pydantic checks a field: "0.5" in quotes becomes a number, "half" is an error.
     for name, value in given.items():
         if name not in known:
             raise RegistryError(f"rule {entry.name!r} has no option {name!r}{did_you_mean(name, list(known))}")

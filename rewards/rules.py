@@ -81,6 +81,7 @@ def readable(problem: Problem, completion: Completion, *, least: float = 0.99) -
 def repetition(problem: Problem, completion: Completion, *, words: int = 4) -> float:  # noqa: ARG001
     """Minus the share of runs of `words` words that stood in the completion before: 0.0 where nothing repeats, to
     -1.0."""
+    # Words and signs rather than token ids: the value is then the same for every tokenizer.
     tokens = re.findall(r"\w+|[^\w\s]", completion.text.lower())
     runs = [tuple(tokens[i : i + words]) for i in range(len(tokens) - words + 1)]
     return len(set(runs)) / len(runs) - 1.0 if runs else 0.0
@@ -102,11 +103,13 @@ def overlong(problem: Problem, completion: Completion, *, most: int, buffer: int
 
 
 def _tokens(completion: Completion) -> int:
+    # Rows of `retort grade` come without a count; words and signs stand in for tokens there.
     return completion.tokens or len(re.findall(r"\w+|[^\w\s]", completion.text))
 
 
 def _prose(problem: Problem, completion: Completion) -> str:
     """The thinking and the answer; of a program, the thinking alone."""
+    # Keywords and names of a program are English, whatever language the prompt is in.
     if problem.verifier != "code":
         return completion.text
     return split_thinking(completion)[0]

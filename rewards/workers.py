@@ -60,6 +60,7 @@ class Worker:
         Where a process has to be started first, that time counts too, but leaves the request at least half of its own.
         A process that dies while idle is replaced silently; one that dies over a request gives DIED.
         """
+        # Twice, because a process that died while it was idle is often found out by asking it.
         return self._exchange(payload, seconds) or self._exchange(payload, seconds) or (DIED, b"")
 
     def more(self, seconds: float) -> tuple[int, bytes]:
@@ -90,7 +91,7 @@ class Worker:
             raise
 
     def retire(self) -> None:
-        """End the process for good, from whatever thread; who waits for an answer gets DIED."""
+        """End the process for good. May be called from another thread, while one waits for an answer: it gets DIED."""
         self._retired = True
         process = self._process
         if process is not None and self._pid == os.getpid():
@@ -127,6 +128,7 @@ class Worker:
         # The interpreter behind a venv: -I -S would not find the venv's packages anyhow. Bytecode is kept: pip may not
         # have written any, and to compile all of sympy takes three times as long as to import it.
         command = [sys.executable, "-I", "-S", *(["-B"] if sys.dont_write_bytecode else []), str(self._script)]
+        # Foreign text and foreign libraries are not shown our environment, where keys and tokens may be.
         environment = None if self._trusted else {"PATH": os.defpath, "LC_ALL": "C.UTF-8"}
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment,
@@ -153,6 +155,7 @@ class Worker:
     def _write(process: subprocess.Popen[bytes], payload: bytes, deadline: float) -> None:
         assert process.stdin is not None
         descriptor = process.stdin.fileno()
+        # Not blocking, since a process that has stopped reading would hold this write beyond every deadline.
         data = memoryview(HEADER.pack(0, len(payload)) + payload)
         os.set_blocking(descriptor, False)
         while data:

@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 
+# Bounds that keep each operation to milliseconds, whatever a model writes: beyond them it raises TooLarge or
+# Unsupported.
 MOST_BITS = 200_000
 MOST_TERMS = 300
 LARGEST_FACTORIAL = 3_000
@@ -157,6 +159,7 @@ def same(a: Ratio, b: Ratio) -> bool:
 def proportional(a: Ratio, b: Ratio, *, positive: bool = False) -> bool:
     """Whether the equations a = 0 and b = 0 are the same up to a rational factor, which may have to be positive."""
     p, q = a.over, b.over
+    # One factor for all terms; denominators are not looked at, since they do not change where a quotient is zero.
     if p.keys() != q.keys() or not p:
         return False
     first = next(iter(p))
@@ -193,6 +196,7 @@ def _sum(a: Terms, b: Terms) -> Terms:
     total = dict(a)
     for mono, value in b.items():
         value += total.get(mono, Fraction(0))
+        # No coefficient of zero is kept, so that equal polynomials are equal dicts.
         if value:
             total[mono] = value
         else:

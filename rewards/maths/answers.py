@@ -68,14 +68,16 @@ Answer = Number | Words | Group | Region | Equation | Matrix | Clock
 _RELATION = re.compile(r"[<>≤≥]")
 _MATRIX = re.compile(
     r"^[(\[]?\\begin\s*\{([pbBv]?)(?:matrix|array)\}(?:\{[lcr|]*\})?(.*)\\end\s*\{\1(?:matrix|array)\}[)\]]?$",
-    re.DOTALL
+    re.DOTALL,
 )
+# What may stand before an equals sign as the name of a value: x, x_1, f(x), f'(2), \angle ABC, |A|, (x, y).
 _LETTER = r"\\?[A-Za-zα-ωπ]"
 _NAME = (
     rf"{_LETTER}\w*(?:_\{{?\w+\}}?)?|\\text ?\{{[^{{}}]*\}}|[A-Za-z](?:\^\{{-1\}}|'+)?\((?:[A-Za-z]|-?\d+)\)"
     r"|m?\\angle ?[A-Z]{1,3}|\\(?:vec|overrightarrow) ?\{[A-Za-z]+\}|\\frac ?\{d[a-z]\}\{d[a-z]\}|\|[A-Z]\|"
     r"|\\overline ?\{[A-Z]{2}\}|\([a-z](?: ?, ?[a-z])+\)"
 )
+# A colon with a digit behind it belongs to a ratio or a time of day.
 _ASSIGNED = re.compile(rf"^({_NAME})\s*(?:=|∈|:(?!\s*\d))\s*(.*)$")
 _SHORT = re.compile(rf"{_LETTER}(?:_\{{?\w+\}}?)?")
 _CHOICE = re.compile(r"(?:\(([A-H])\)|([A-H])[).:]) +(?![-+*/^=])(?!.*(?:\([A-H]\)|\b[A-H][).:])).+")
@@ -86,8 +88,7 @@ _ALL_SUCH = re.compile(
 _OPTION = re.compile(r"(?:\\text\s*\{)?(?:option|choice|answer)\s*:?\s*\}?\s*\(?([A-H])\)?\}?", re.IGNORECASE)
 _COUNTING = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-    "eighteen "
-    "nineteen twenty"
+    "eighteen nineteen twenty"
 )
 _SAID = {
     **dict.fromkeys(("all real numbers", "all reals", "all real numbers x"), "\\mathbb{R}"),
@@ -179,9 +180,11 @@ def _exact(text: str) -> str:
     if "=" not in left and re.fullmatch(_NAME, left.strip()):
         return f"{left} = {others[0]}"
     exact, near = number(left.rpartition("=")[2].strip()), number(others[0].strip())
-    if exact.value is None or near.value is None or abs(
-        real_value(exact.value) / real_value(near.value) - 1
-    ) > Decimal("0.01"):
+    if (
+        exact.value is None
+        or near.value is None
+        or abs(real_value(exact.value) / real_value(near.value) - 1) > Decimal("0.01")
+    ):
         raise Malformed("approximations that are none")
     return left
 
@@ -191,10 +194,9 @@ def _lone(answers: Iterator[Answer]) -> Iterator[Answer]:
     solution."""
     for answer in answers:
         yield answer
-        if isinstance(answer, Group) and answer.kind == "{" and len(answer.items) == 1 and isinstance(
-            answer.items[0], Number
-        ):
-            yield answer.items[0]
+        match answer:
+            case Group(kind="{", items=(Number() as only,)):
+                yield only
 
 
 def _whole(text: str) -> Iterator[Answer]:

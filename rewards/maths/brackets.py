@@ -5,12 +5,14 @@ import re
 from rewards.maths.algebra import Malformed
 
 CLOSING = {"(": ")", "[": "]", "{": "}", "⦃": "⦄"}
+# [^\W\d_] is a letter of any script.
 WORDS = re.compile(r"[^\W\d_]+(?:[\s'’-]+[^\W\d_]+)*")
 """One word or several, with nothing else in between."""
 
 
 def split(text: str, separators: str) -> list[str]:
     """The parts between separators that stand in no bracket. Half-open intervals close a bracket with another kind."""
+    # One depth for all kinds of brackets, because [0, 1) opens with one kind and closes with another.
     parts, depth, start = [], 0, 0
     for position, character in enumerate(text):
         if character in "([{⦃":

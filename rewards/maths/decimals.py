@@ -8,7 +8,11 @@ from rewards.maths.algebra import Ratio, Unsupported, same
 from rewards.maths.reals import real_value
 
 ENOUGH_DIGITS = 6
+"""Significant digits that a decimal needs to stand for a number such as 1/3: 0.333 may be a guess."""
+
 MOST_DIGITS = 300
+"""Digits beyond which a decimal stands for itself alone, since the other side would have to be computed to as many."""
+
 
 
 def equal(a: Ratio, digits_of_a: int | None, b: Ratio, digits_of_b: int | None) -> bool:
@@ -23,7 +27,9 @@ def equal(a: Ratio, digits_of_a: int | None, b: Ratio, digits_of_b: int | None) 
 
 
 def decimal_digits(digits_of_a: int | None, digits_of_b: int | None) -> int:
-    """The digits to which two values need only agree: those of the one decimal among them, 0 where there is no such."""
+    """The digits to which two values need only agree: those of the one decimal among them. 0 where they have to be
+    equal exactly."""
+    # Two decimals are compared exactly, and so are two numbers of which neither is written as one.
     if (digits_of_a is None) == (digits_of_b is None):
         return 0
     digits = (digits_of_a or 0) + (digits_of_b or 0)
@@ -48,11 +54,13 @@ def _rounds_to(exact: Ratio, near: Fraction | None, digits: int) -> bool:
             value = real_value(exact, digits)
         except Unsupported:
             return False
+        # Far apart is told by the exponents, before 10^(10^9) is written out as a fraction.
         if not value.is_finite() or abs(value.adjusted() - _magnitude(near)) > 1:
             return False
         size = Fraction(value)
     if (size < 0) != (near < 0):
         return False
+    # 2/3 may be cut off (0.666666) or rounded (0.666667).
     places = abs(size) / unit
     return abs(near) / unit in (floor(places), floor(places + Fraction(1, 2)))
 

@@ -9,12 +9,13 @@ _CLOSING = {"{": "}", "[": "]", "(": ")"}
 _NAMES = "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh log ln lg exp"
 _FUNCTIONS = frozenset("\\" + name for name in _NAMES.split())
 _ENDS_ARGUMENT = frozenset([*"+-*)]}|=,", *_FUNCTIONS])
+# To sympy, sin 30 is the sine of 30 radians.
 _DEGREES = re.compile(r"(\d+(?:\.\d+)?)°")
 _SPELLING = str.maketrans({"π": "\\pi ", "*": "\\cdot ", "∞": "\\infty ", "°": "^{\\circ}", "⦃": "\\{", "⦄": "\\}"})
 
 
 def latex(text: str) -> str:
-    """A cleaned scalar, which need not have a meaning; what is no LaTeX stays as it is."""
+    """LaTeX for a cleaned scalar. It need not have a meaning; signs that are no LaTeX stay as they are."""
     text = _DEGREES.sub(r"(\1\\cdot\\frac{\\pi}{180})", text)
     tokens = [token for token in _TOKEN.findall(text) if not token.isspace()]
     spelled = " ".join(_braced(tokens))
@@ -42,6 +43,7 @@ def _next(tokens: list[str]) -> list[str]:
     if token not in _ARGUMENTS:
         return [token]
     found = [token]
+    # \sqrt[3]{x}: the degree keeps its square brackets.
     if token == "\\sqrt" and tokens[:1] == ["["]:
         found += [tokens.pop(0), *_until(tokens, "]")]
     for _ in range(_ARGUMENTS[token]):

@@ -3,6 +3,7 @@
 import re
 from fractions import Fraction
 
+# A separator of thousands has exactly three digits behind it, and no digit or separator that would make it a list.
 _COMMAS = re.compile(r"(?<![\d.,])(\d{1,3}(?:,\d{3})+)(?![\d,])")
 _SPACED = re.compile(r"(?<![\d.,])(\d{1,3}(?: \d{3})+)(?!\s?[\d/])")
 _MARKED = re.compile(r"(?<![\d.,'’])(\d{1,3}(?:['’]\d{3})+)(?![\d'’])")
@@ -19,6 +20,7 @@ _MIXED = re.compile(r"([-+]?)\s*(\d+)\s+(\d+)\s*/\s*(\d+)")
 
 def variants(text: str) -> list[str]:
     """A cleaned answer without separators of thousands, in every way that it can be meant, the likeliest first."""
+    # Only of short texts: the pattern refers back to what it has found, and over a long one tries very many ways.
     if "…" in text and len(text) <= 60:
         text = _GOES_ON.sub(_going_on, text) if _GOES_ON.fullmatch(text) else text
     if "'" in text or "’" in text:
@@ -27,6 +29,7 @@ def variants(text: str) -> list[str]:
         text = _SPACED.sub(lambda m: m[1].replace(" ", ""), text)
     if "." in text and (pointed := _POINTS.fullmatch(text)):
         return [pointed[1] + pointed[2].replace(".", "") + ("." + pointed[3] if pointed[3] else "") + pointed[4]]
+    # In brackets commas part the items of a tuple, a set or an interval.
     if "," not in text or text[0] in "([⦃":
         return [text]
     if _COMMAS.search(text):
@@ -68,5 +71,6 @@ def _going_on(match: re.Match[str]) -> str:
 
 
 def _repeating(whole: str, fixed: str, cycle: str) -> str:
+    # 0.1666.. is (16 - 1) / 90: what the digits with one cycle are worth, less those before the cycle.
     over = int((whole or "0") + fixed + cycle) - int((whole or "0") + fixed)
     return f"(({over})/({(10 ** len(cycle) - 1) * 10 ** len(fixed)}))"

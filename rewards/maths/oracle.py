@@ -11,6 +11,9 @@ math-verify's own comparison is not used for that, since it forgives too much.
 """
 
 import contextlib
+import gc
+import json
+import math
 import os
 import resource
 import select
@@ -18,18 +21,14 @@ import signal
 import struct
 import sys
 import time
+from fractions import Fraction
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # until the search path comes
-import gc
-import json
-import math
-from fractions import Fraction
-
 from rewards.frames import DIED, HEADER, LATE, OK, read_frame, write_frame
 from rewards.lazy import lazy
 
-with lazy:
+with lazy:  # there is no site package to be found before the search path has come
     import sympy
     from latex2sympy2_extended import latex2sympy
 
@@ -52,17 +51,21 @@ UNCOMPUTABLE = (
 """What sympy raises over what reads as an expression and has no value that it can compute."""
 
 DIGITS = 100
+"""Digits to which both sides are computed."""
+
 POINTS = 4
+"""Points at which two sides with letters have to agree."""
 
 
 def read_scalar(text: str) -> "object":
     """A sympy expression. Raises ValueError for whatever is no scalar."""
     try:
         value = latex2sympy(text)
-    except Exception as error:
+    except Exception as error:  # a parser made of a grammar raises of many kinds over text that it was not made for
         raise ValueError(str(error)[:100]) from error
     if not isinstance(value, sympy.Expr):
         raise ValueError("no scalar")
+    # Whoever writes i means the imaginary unit; to the parser it is a letter like any other.
     return value.subs(sympy.Symbol("i"), sympy.I)
 
 
@@ -76,8 +79,10 @@ def cut(number: "object", digits: int) -> set[int]:
 
 
 def equal(left: str, right: str, digits: int) -> str:
-    """Where `digits` is not 0 one side is a decimal of that many digits, and the other may be cut off or rounded to
-    it."""
+    """Whether two LaTeX scalars are equal, as the word that is sent back.
+
+    Where `digits` is not 0 one side is a decimal of that many digits, and the other may be cut off or rounded to it.
+    """
     sides = []
     for name, text in (("left", left), ("right", right)):
         try:
@@ -118,6 +123,7 @@ def at_points(a: "object", b: "object", letters: "list[object]", digits: int, re
             for place, name in enumerate(letters)
         }
         x, y = (side.subs(values).evalf(DIGITS) for side in (a, b))  # type: ignore[attr-defined]
+        # A pole, or what has no value at this point, tells nothing; another point may.
         if not (x.is_number and y.is_number) or x.has(sympy.nan, sympy.zoo) or y.has(sympy.nan, sympy.zoo):
             continue
         if real and not (x.is_real and y.is_real and all(is_real_within(side, values) for side in (a, b))):
@@ -129,6 +135,7 @@ def at_points(a: "object", b: "object", letters: "list[object]", digits: int, re
         if digits and not letters and x.is_real and y.is_real and x != 0 and y != 0:
             near, exact = (x, y) if a.is_Rational else (y, x)  # type: ignore[attr-defined]
             return "equal" if cut(near, digits) & cut(exact, digits) else "different"
+        # The last digits may be lost in computing: twenty of the hundred are not looked at.
         size = max(abs(x), abs(y))
         if abs(x - y) > size * sympy.Float(10) ** -(DIGITS - 20):
             return "different"
@@ -145,6 +152,8 @@ def work(requests: int, answers: int) -> None:
         used = int(file.read().split()[0]) * resource.getpagesize()
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
+    # The kernel's own action, which ends the process: a handler in Python would wait until a long computation in C is
+    # through.
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     while True:
         frame = read_frame(requests)
@@ -153,7 +162,7 @@ def work(requests: int, answers: int) -> None:
         try:
             found = equal(left, right, digits)
         except MemoryError:
-            os._exit(1)
+            os._exit(1)  # whatever else were done now might need memory, too
         except UNCOMPUTABLE:
             found = "unknown"
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -161,6 +170,8 @@ def work(requests: int, answers: int) -> None:
 
 
 class Child:
+    """A forked process that has sympy loaded and answers requests until one of them is its last."""
+
     def __init__(self) -> None:
         request_end, self.requests = os.pipe()
         self.answers, answer_end = os.pipe()
@@ -169,6 +180,7 @@ class Child:
             try:
                 os.close(self.requests)
                 os.close(self.answers)
+                # sympy warns and prints; on descriptor 1 that would be taken for a frame.
                 null = os.open(os.devnull, os.O_RDWR)
                 for standard in (0, 1, 2):
                     os.dup2(null, standard)
@@ -209,6 +221,7 @@ def main() -> None:
 
     # The first of anything is slow: have it behind us before the fork.
     equal("\\frac{1}{2}+\\sin ( x )^{2}", "\\sqrt { x }+\\log _ { 2 } ( 3 )", 0)
+    # What is frozen the collector does not touch, so that these pages stay shared with every child.
     gc.collect()
     gc.freeze()
     write_frame(1, OK, b"ready")

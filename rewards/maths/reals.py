@@ -11,7 +11,9 @@ GUARD = 25
 
 
 def real_value(a: Ratio, digits: int = 40) -> Decimal:
-    """A constant to about so many digits; infinities for those. Raises Unsupported for anything else."""
+    """The value of a constant to about `digits` significant digits, or an infinity. Raises Unsupported for anything
+    that is no real constant."""
+    # A context of its own, since the one of the thread belongs to the caller; its exponents have room for large powers.
     context = Context(prec=digits + GUARD, Emax=10**9, Emin=-(10**9))
     values = []
     try:

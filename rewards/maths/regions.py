@@ -50,6 +50,10 @@ _ALL = Span(_LOWEST, _HIGHEST, (False, False))
 
 
 def interval(text: str) -> list[Span]:
+    """The spans of one interval, a set of points, or one of these without a set of points.
+
+    Raises Malformed or Unsupported where the text is none of them.
+    """
     text = text.strip()
     if text in REALS:
         return [_ALL]

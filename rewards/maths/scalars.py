@@ -11,8 +11,8 @@ from rewards.maths.units import split_unit
 
 _BASES = {
     "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8", "nine": "9",
-    "sixteen": "16"
-}
+    "sixteen": "16",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,7 @@ class Number:
 def number(text: str) -> Number:
     """A scalar with its unit. Raises Malformed where it has no value at all."""
     bare, unit, factor, percent = split_unit(text)
+    # The base is kept as a unit: 101_2 agrees with 101 without one, and never with 101_3.
     base = re.fullmatch(r"\(?(\d+)\)? ?_ ?\{? ?\(?(\d+|\\text ?\{[a-z]+\})\)? ?\}?", bare)
     if base:
         said = re.sub(r"\\text ?|[{}]", "", base[2])
@@ -41,6 +42,7 @@ def number(text: str) -> Number:
     if not bare:
         raise Malformed("nothing but a unit")
     decimal = re.fullmatch(r"[-+]?\s*(\d*)\.(\d+)", bare)
+    # Zeros in front are not significant: 0.00123 has three digits.
     digits = len((decimal[1] + decimal[2]).lstrip("0")) if decimal else None
     value: Ratio | None
     try:
@@ -55,6 +57,7 @@ def number(text: str) -> Number:
     return Number(bare, value, digits, percent, unit)
 
 
+# Commands that its parser computes. Of others it makes letters, or reads a part of the text and drops the rest.
 _ORACLE_COMMANDS = """frac sqrt binom sin cos tan cot sec csc log ln lg exp arcsin arccos arctan sinh cosh tanh lfloor
     rfloor lceil rceil"""
 _KNOWN_TO_ORACLE = frozenset(_ORACLE_COMMANDS.split()) | GREEK
@@ -67,8 +70,8 @@ def _refuse_strangers(text: str) -> None:
     for name in re.findall(r"\\([A-Za-z]+)", text):
         if name not in _KNOWN_TO_ORACLE:
             raise Malformed(f"\\{name}")
-    if re.search(r"[^\w\s+\-*/^_!(){}\[\]|\\.°∞]", text) or re.search(
-        r"[A-Za-z]{4,}", re.sub(r"\\[A-Za-z]+", "", text)
-    ):
+    # Four letters in a row are a word; products of so many letters are hardly ever written without a sign.
+    words = re.search(r"[A-Za-z]{4,}", re.sub(r"\\[A-Za-z]+", "", text))
+    if words or re.search(r"[^\w\s+\-*/^_!(){}\[\]|\\.°∞]", text):
         raise Malformed("signs that no scalar has")
     split(text, "")

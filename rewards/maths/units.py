@@ -5,6 +5,7 @@ from fractions import Fraction
 
 from rewards.maths.algebra import Malformed
 
+# A dollar is § since cleaning, where $ is a sign of LaTeX.
 _CURRENCIES = {"§": "dollar", "€": "euro", "£": "pound sterling", "¥": "yen", "₹": "rupee"}
 _SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12}
 _SYNONYMS = {
@@ -15,7 +16,7 @@ _SYNONYMS = {
     "deg": "degree", "yr": "year", "pm": "pm", "am": "am", "lb": "pound", "oz": "ounce", "mph": "mi/hour",
     "people": "person", "children": "child",
 }  # fmt: skip
-# Words that make of a number something else than a number with a unit.
+# Any word may be a unit ("12 apples"), except these: they make of a number something else than a number with a unit.
 _NO_UNIT_WORDS = (
     "or and not no nor but either is isn are aren to if then else than times plus minus over mod modulo divided by "
     "multiplied squared cubed factorial percent pi sqrt root power one two three four five six seven eight nine ten "
@@ -27,6 +28,7 @@ _NO_UNIT_WORDS = (
 )
 _NO_UNIT = frozenset(_NO_UNIT_WORDS.split())
 _FRACTION_WORD = re.compile(r"hal(?:f|ves)|thirds?|quarters?|\w*(?:rth|fth|xth|nth|hth|dth|nth)s?")
+# Letters that are units where a space parts them from a number. "5m" may be five times m, and is left to the algebra.
 _SINGLE = frozenset("mgshlLAVWNJKCF")
 _CODES = {"USD": "§", "EUR": "€", "GBP": "£", "JPY": "¥", "INR": "₹", "Rs": "₹", "US": ""}
 _CODE = re.compile(r"^([-+]?)\s*(?:\\text\s*\{\s*)?(USD|EUR|GBP|JPY|INR|Rs\.?|US(?=§))\s*\}?\s*(?=[§\d.])")
@@ -103,6 +105,7 @@ def _scaled(scalar: str, words: str, currency: str) -> tuple[str, str, Fraction 
         factor *= _SCALES[parts.pop(0).casefold().rstrip("s")]
     if parts and parts[0].casefold() == "of":
         parts.pop(0)
+    # No unit has so many words, but a sentence behind a number has.
     if len(parts) > 5 or words.startswith("/") or words.endswith("/"):
         raise Malformed("a sentence")
     if any(_FRACTION_WORD.fullmatch(part.casefold()) for part in parts):
@@ -112,6 +115,7 @@ def _scaled(scalar: str, words: str, currency: str) -> tuple[str, str, Fraction 
     unit = " ".join(_normal(part) for part in parts)
     unit = re.sub(r"^(?:square|sq) (\w+)$", r"\1^2", unit)
     unit = re.sub(r"^cubic (\w+)$", r"\1^3", unit)
+    # $5 cents is not to be guessed at.
     if unit == "cent" and currency:
         raise Malformed("two units")
     return scalar, _joined(currency, unit), factor, False

@@ -41,7 +41,7 @@ class Frames:
         while left:
             try:
                 left = left[self._channel.sendmsg([left], extra) :]
-                extra = []
+                extra = []  # a part may have been sent: the descriptor has gone with it and must not go twice
             except BlockingIOError:
                 self._wait(select.POLLOUT)
             except OSError as error:
@@ -50,6 +50,7 @@ class Frames:
     def receive_frame(self) -> bytes:
         """Raises Late, Ended or TooMuch."""
         (size,) = wire.LENGTH.unpack(self.take(wire.LENGTH.size))
+        # The length is what a program claims: it is refused before a byte of it is waited for.
         if size > wire.LARGEST_FRAME:
             raise TooMuch
         return self.take(size)

@@ -11,8 +11,8 @@ import re
 # Few, since every mapped page makes each fork dearer; the others are loaded when a program first names them.
 PRELOADED = (
     "bisect", "collections", "copy", "functools", "heapq", "itertools", "json", "math", "operator", "re", "string",
-    "typing"
-)
+    "typing",
+)  # fmt: skip
 
 # Codecs, which are modules too, that programs ask for by no import.
 CODECS = tuple(f"encodings.{name}" for name in (
@@ -45,6 +45,7 @@ _AFTER_SEMICOLON = re.compile(r";[ \t]*(?=(?:from|import)[ \t])|:[ \t]+(?=(?:fro
 
 def named_in(code: str) -> list[str]:
     """The modules that a program names and may import, and what they need, in a fixed order."""
+    # A name of a character in a text has the compiler import this module.
     found = {"unicodedata"} if "\\N{" in code else set()
     for names in _IMPORT.findall(_AFTER_SEMICOLON.sub("\n", code)):
         for name in names.split(","):

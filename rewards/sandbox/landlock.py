@@ -20,6 +20,7 @@ def version(kernel: Kernel) -> int:
 
 def attributes(abi: int) -> bytes:
     """struct landlock_ruleset_attr: everything that this ABI can forbid."""
+    # Of this ABI's length exactly: an older kernel refuses a structure that sets what it does not know.
     files = _FILES.get(abi, _ALL_FILES)
     if abi < 4:
         return struct.pack("=Q", files)

@@ -16,8 +16,8 @@ class Level(IntEnum):
     def summary(self) -> str:
         """What the level adds, in a few words."""
         return {
-            Level.L1: "resource limits only: a program can do to files and processes what calls without a descriptor "
-                      "can",
+            Level.L1: "resource limits only: "
+                      "a program can do to files and processes what calls without a descriptor can",
             Level.L2: "a system call filter that opens nothing",
             Level.L3: "Landlock and a system call filter",
             Level.L4: "namespaces, Landlock and a system call filter",

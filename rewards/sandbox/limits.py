@@ -14,7 +14,7 @@ CHANNEL = 3
 """The one descriptor that a child keeps."""
 
 # Limits of zero: file size and descriptors (so nothing can be opened), processes, core files, locked memory, message
-# queues.
+# queues. A file size of zero alone would still let files be created, and the limit of processes does not bind root.
 _NOTHING_OF = [(getattr(resource, f"RLIMIT_{name}"), (0, 0))
                for name in ("FSIZE", "NOFILE", "NPROC", "CORE", "MEMLOCK", "MSGQUEUE")
                if f"RLIMIT_{name}" in dir(resource)]
@@ -41,6 +41,7 @@ def hide_memory(kernel: Kernel) -> None:
 
 def keep_only(channel: int) -> None:
     """Close every descriptor but `channel`, which becomes CHANNEL."""
+    # Whatever stayed open would be a way out: the zygote's control socket, or a folder outside of the empty root.
     if channel != CHANNEL:
         os.dup2(channel, CHANNEL)
     os.closerange(0, CHANNEL)

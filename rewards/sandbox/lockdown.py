@@ -38,8 +38,8 @@ class Lockdown:
         self._try("namespaces", most >= Level.L4, self._try_namespaces)
 
     def enter_namespaces(self) -> None:
-        """Go on in namespaces of our own, if they work: as their process 1, while the process of before waits for
-        it."""
+        """Continue in namespaces of our own, where they work: a child goes on as their process 1, and this process does
+        nothing but wait for it."""
         if self._kernel is None or self.layers["namespaces"]:
             return
         namespaces.enter(self._kernel)

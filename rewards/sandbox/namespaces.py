@@ -26,11 +26,12 @@ def enter(kernel: Kernel) -> None:
     kinds = _MOUNTS | _CGROUPS | _HOST_NAME | _IPC | _PROCESSES | _NETWORK
     kernel("unshare", kinds if user == 0 else kinds | _USERS)
     if user != 0:
-        for file, text in (
-            ("setgroups", "deny"), ("uid_map", f"{NOBODY} {user} 1"), ("gid_map", f"{NOBODY} {group} 1")
-        ):
+        # Without root the kernel takes a map of groups only when setgroups has been given up before.
+        maps = (("setgroups", "deny"), ("uid_map", f"{NOBODY} {user} 1"), ("gid_map", f"{NOBODY} {group} 1"))
+        for file, text in maps:
             with open(f"/proc/self/{file}", "w", encoding="ascii") as stream:
                 stream.write(text)
+    # Private first: what is mounted below must not appear outside of this namespace.
     _mount(kernel, "none", "/", None, _RECURSIVE | _PRIVATE)
     _mount(kernel, "tmpfs", _NOWHERE, "tmpfs", _READ_ONLY | _NO_SUID | _NO_DEVICES | _NO_EXEC, "size=4k,mode=555")
 
@@ -42,10 +43,10 @@ def leave_files() -> None:
 
 
 def _mount(kernel: Kernel, source: str, target: str, kind: str | None, flags: int, options: str = "") -> None:
+    # The buffers live as long as this list; the kernel is given only their addresses.
     texts = [
-        ctypes.create_string_buffer(text.encode()) if text is not None else None for text in (
-            source, target, kind, options
-        )
+        ctypes.create_string_buffer(text.encode()) if text is not None else None
+        for text in (source, target, kind, options)
     ]
     source_at, target_at, kind_at, options_at = (ctypes.addressof(text) if text is not None else 0 for text in texts)
     kernel("mount", source_at, target_at, kind_at, flags, options_at)

@@ -26,6 +26,7 @@ class Sandbox:
     def __init__(self) -> None:
         self.at_least, self.most = Level.L1, Level.L4
         self.pool: Pool[Zygote] = Pool(lambda: Zygote(self.most))
+        # Never released: a lock is a flag of which two threads cannot both find that it is not set.
         self._warned = threading.Lock()
 
     def report(self) -> Report:
@@ -35,6 +36,7 @@ class Sandbox:
 
     def answer(self, task: Mapping[str, Any], seconds: float, megabytes: int) -> bytes:
         """The first frame that a child with this task writes. Raises SandboxError, Late, Ended or TooMuch."""
+        # Found on this side, so that the zygote gets their names and never the program.
         modules = named_in(task["code"])
 
         def ask(zygote: Zygote) -> bytes:
@@ -45,13 +47,15 @@ class Sandbox:
         return self.attempted(ask)
 
     def attempted(self, action: Callable[..., T], zygotes: int = 1) -> T:
-        """What `action` makes of so many zygotes; tried again where one of them dies. Raises SandboxError.
+        """What `action` returns when it is called with so many zygotes; it is called again where one of them dies.
 
-        The level is checked for every zygote, which may have been started after the rules of this machine were changed.
+        Raises SandboxError where they keep dying, or do not reach the level that is demanded. The level is checked for
+        every zygote, since one may have been started after the rules of this machine were changed.
         """
         died = SandboxError(f"the process that programs are forked from died {TRIES} times over this one")
         for _ in range(TRIES):
             with contextlib.ExitStack() as stack:
+                # A pool has no upper end, so taking two at once cannot make two threads wait for each other.
                 taken = [stack.enter_context(self.pool.worker()) for _ in range(zygotes)]
                 try:
                     for zygote in taken:

@@ -70,6 +70,7 @@ class Run(Frames):
     def give(self, task: Mapping[str, Any]) -> None:
         """The task, which comes first of all. Raises Gone, and TypeError or ValueError where it is not JSON."""
         body = json.dumps(task).encode()
+        # The program does not run before it has been read whole, so a failure here is not its doing.
         try:
             self.send_frame(body)
         except (Late, Ended) as error:
@@ -123,11 +124,13 @@ class Zygote:
 
     @contextlib.contextmanager
     def _child(self, control: Frames, seconds: float, megabytes: int, modules: list[str]) -> Iterator[Run]:
+        # A channel of its own for every child. The control socket is never in the hands of a program.
         mine, theirs = socket.socketpair()
         names = ",".join(modules).encode("ascii")
         header = wire.START.pack(seconds, megabytes, len(names)) + names
         with mine:
             try:
+                # Closed here once it is sent: while we held it, the end of the child would not end the channel.
                 with theirs:
                     control.deadline = time.monotonic() + GRACE
                     control.send(header, theirs.fileno())
@@ -185,6 +188,7 @@ class Zygote:
         self._pid = os.getpid()
         self.starts += 1
         mine, theirs = socket.socketpair()
+        # No site packages, no user folder, no bytecode written: what a program could import is the standard library.
         command = [sys.executable, "-I", "-S", "-B", str(_HERE / "zygote.py"), self._most.name]
         with theirs:
             try:
@@ -206,10 +210,12 @@ class Zygote:
             self.kill()  # half of a zygote is none
             raise
         works = [layer for layer, why in layers.items() if not why]
+        # Where the self-test succeeds at anything that it must not, layers that seemed to work are not believed.
         level = level_of(works) if all(refused.values()) else Level.L1
         self._report = Report(level, layers, refused)
 
     def _self_test(self, control: Frames) -> dict[str, str]:
+        # Sent the way that programs go, so that it meets what they will meet.
         task = {"mode": "call", "code": _self_test_program(), "entry": "attempts", "inputs": [[]]}
         with self._child(control, STARTUP, 512, []) as run:
             run.give(task)

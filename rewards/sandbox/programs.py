@@ -1,12 +1,14 @@
-"""What a child does with its task. By now it is locked in; it may say what it likes, and has nobody to deceive.
+"""What a child does with its task.
+
+The child is locked in by now. What it writes counts as answers and never as a verdict, so that lies gain it nothing.
 
 A task is JSON with a "mode":
   call    {"code", "entry", "inputs"}        calls one function once per input and states all outcomes in one frame
   print   {"code", "stdin"}                  runs a script and states what it printed
   serve   {"code"}                           runs a program, then answers requests to call its names, until the end
-  check   {"setup", "check", "candidate"} or {"setup", "asserts", "names"} runs tests of a data set; what they test is a
-                                             proxy that asks a serving child An outcome is ["value", encoded], or
-                                             ["raised" | "missing" | "broken", one line].
+  check   {"setup", "check", "candidate"}    runs tests of a data set; what they test is a proxy that asks a
+       or {"setup", "asserts", "names"}      serving child
+An outcome is ["value", encoded], or ["raised" | "missing" | "broken", one line].
 """
 
 import builtins
@@ -22,6 +24,8 @@ from rewards.sandbox.streams import LARGEST_OUTPUT, redirect
 from rewards.sandbox.values import decoded, encoded
 from rewards.sandbox.wire import Channel
 
+# JSON is put together by hand in this file: the machinery of json.dumps, run for the first time in a fresh child, takes
+# longer than most programs.
 _quoted = json.encoder.encode_basestring_ascii
 
 VALUE, RAISED, MISSING, BROKEN = "value", "raised", "missing", "broken"
@@ -61,6 +65,7 @@ def _call(code: str, entry: str, inputs: list[list[object]], send: Callable[[byt
 
 def _print(code: str, stdin: str, channel: Channel) -> None:
     sink = redirect(stdin, LARGEST_OUTPUT)
+    # Kept before the program runs, which may put something else in the place of both.
     out, plain_open = sys.stdout, builtins.open
 
     def open_(file: Any, *arguments: Any, **options: Any) -> Any:
@@ -84,6 +89,7 @@ def _print(code: str, stdin: str, channel: Channel) -> None:
 
 def _serve(code: str, channel: Channel) -> None:
     namespace = _namespace("solution")
+    # Values that are not plain stay here for as long as the tests may ask for them by number.
     kept: list[object] = []
 
     def keep(value: object) -> int:
@@ -131,6 +137,7 @@ class _CannotAsk(BaseException):
 class _Remote:
     """A value of the candidate that is not plain: it can be handed back and has attributes, and is equal to nothing."""
 
+    # Every other name is an attribute of the value over there, which has to be asked for it.
     __slots__ = ("_ask", "_number")
     _ask: Callable[..., object]
     _number: int
@@ -148,6 +155,7 @@ class _Remote:
     def __setattr__(self, name: str, value: object) -> None:
         self._ask("set", str(self._number), _quoted(name), encoded(value, _number_of))
 
+    # Neither True nor False would do: either `assert a == b` or `assert a != b` would pass.
     def _refuse(self, *_: object) -> bool:
         raise CandidateError("a value that is not plain data cannot be compared")
 
@@ -163,6 +171,7 @@ def _number_of(value: object) -> int:
 def _check(task: Mapping[str, Any], channel: Channel) -> None:
     """Run the tests and state ["done", passed, of how many, why not all], or ["unusable", 0, 0, why] of the tests
     themselves."""
+    # Until the candidate was asked for something, whatever goes wrong is the tests' own fault.
     asked = False
 
     def ask(*parts: str) -> object:
@@ -218,6 +227,7 @@ def _namespace(name: str) -> dict[str, Any]:
 
 
 def _execute(code: str, namespace: dict[str, Any]) -> None:
+    # dont_inherit: the __future__ imports of this file are not the program's.
     exec(compile(code, "<solution>", "exec", dont_inherit=True), namespace)
 
 

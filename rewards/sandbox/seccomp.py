@@ -21,6 +21,7 @@ _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 22, 2
 
 def program(architecture: Architecture) -> bytes:
     """The filter as BPF, 8 bytes an instruction."""
+    # The architecture comes first: in another one the same number is another call.
     code = [
         (_LOAD, 0, 0, _ARCHITECTURE),
         (_EQUAL, 1, 0, architecture.audit),
@@ -30,6 +31,8 @@ def program(architecture: Architecture) -> bytes:
     if architecture.x32 is not None:
         code += [(_AT_LEAST, 0, 1, architecture.x32), (_RETURN, 0, 0, KILL)]
     for name, number in architecture.allowed.items():
+        # Without executable memory a program cannot bring machine code of its own. Each jump counts the instructions
+        # that it leaps over.
         if name in ("mmap", "mprotect"):
             code += [
                 (_EQUAL, 0, 4, number),
@@ -40,6 +43,7 @@ def program(architecture: Architecture) -> bytes:
             ]
         else:
             code += [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, ALLOW)]
+    # Refused and not killed: a program that merely tries to open a file goes on with an error that it can catch.
     code.append((_RETURN, 0, 0, REFUSE))
     return b"".join(_INSTRUCTION.pack(*instruction) for instruction in code)
 

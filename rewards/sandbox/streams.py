@@ -21,6 +21,7 @@ class Sink(io.RawIOBase):
 
     def write(self, data: Any) -> int:
         size = len(memoryview(data).cast("B"))
+        # Counted beyond the limit, too: output that was cut off must not pass for all of it.
         if self.written + size <= self._most:
             self._data += data
         self.written += size
@@ -38,6 +39,7 @@ def redirect(stdin: str = "", keep: int = 0) -> Sink:
     sink = Sink(keep)
     sys.stdin = io.TextIOWrapper(io.BytesIO(stdin.encode("utf-8", "replace")), encoding="utf-8")
     sys.stdout = io.TextIOWrapper(io.BufferedWriter(sink), encoding="utf-8", errors="replace")
+    # What is written to the standard error is no part of a script's output.
     sys.stderr = sys.stdout if not keep else io.TextIOWrapper(
         io.BufferedWriter(Sink()), encoding="utf-8", errors="replace"
     )

@@ -25,6 +25,7 @@ ARCHITECTURES: Mapping[str, Architecture] = {
     "x86_64": Architecture(
         audit=0xC000003E,
         x32=0x40000000,
+        # What CPython needs to run, to allocate and to exit. Nothing here takes a path, an address or another process.
         allowed={
             "read": 0, "write": 1, "close": 3, "mmap": 9, "mprotect": 10, "munmap": 11, "brk": 12, "mremap": 25,
             "madvise": 28, "rt_sigaction": 13, "rt_sigprocmask": 14, "rt_sigreturn": 15, "sigaltstack": 131,
@@ -73,6 +74,7 @@ class Kernel:
 
     def __call__(self, name: str, *arguments: int) -> int:
         """The result of the call. Raises OSError."""
+        # The C function takes as many arguments as the largest call; what a call does not use is not looked at.
         padded = (*arguments, 0, 0, 0, 0, 0)[:5]
         result = int(self._syscall(self.architecture.ours[name], *padded))
         if result < 0:

@@ -54,11 +54,14 @@ def _encoded_scalar(value: object) -> str | None:
     """JSON text of a value that holds no others; None for what may."""
     if value is None:
         return "null"
+    # Before the integers, of which bool is a subclass.
     if value is True or value is False:
         return "true" if value else "false"
     if isinstance(value, int):
         number = int(value)
+        # Larger ones in hexadecimal: Python refuses to write or read many decimal digits, since that takes long.
         return int.__repr__(number) if -(1 << 63) <= number < 1 << 63 else f'["int","{number:x}"]'
+    # Hexadecimal says a float exactly, and NaN and infinity, which JSON lacks.
     if isinstance(value, float):
         return f'["float","{float.hex(value)}"]'
     return _quoted(str.__str__(value)) if isinstance(value, str) else None
@@ -105,5 +108,6 @@ def _decoded_scalar(tag: str, written: list[str]) -> object:
 
 
 def _hashable(value: object) -> object:
+    """The value, as a key of a dict. Raises TypeError where it cannot be one."""
     hash(value)
     return value

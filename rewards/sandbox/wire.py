@@ -55,6 +55,7 @@ class Channel:
 
     def write(self, data: bytes) -> None:
         """Bytes without a length."""
+        # In parts: a blocking socket may take less than it is given.
         while data:
             data = data[os.write(self._descriptor, data[: 1 << 16]) :]
 

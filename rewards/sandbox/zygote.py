@@ -2,11 +2,13 @@
 library.
 
 Started by exec as `python -I -S -B zygote.py LEVEL` with an empty environment and a Unix socket as standard input. It
-says what it found out ({"layers": ..}, one frame), then serves runs, one at a time (see wire.py): grader: START and one
-descriptor, the run's channel    zygote: forks a child that keeps the channel alone grader: END, when it has the answer
-or the time is up   zygote: kills the child and says how it ended The task and its answers pass between the grader and
-the child: no byte of them enters this process, whose memory every later child inherits. It holds no deadline: that is
-the grader's, and a grader that is gone ends the run too.
+says what it found out ({"layers": ..}, one frame), then serves runs, one at a time (see wire.py):
+
+    grader: START and one descriptor, the run's channel      zygote: forks a child that keeps the channel alone
+    grader: END, when it has the answer or the time is up    zygote: kills the child and says how it ended
+
+The task and its answers pass between the grader and the child: no byte of them enters this process, whose memory every
+later child inherits. It holds no deadline: that is the grader's, and a grader that is gone ends the run too.
 """
 
 import builtins
@@ -36,8 +38,8 @@ from rewards.sandbox.streams import redirect  # noqa: E402
 
 _WARM_UP = {
     "mode": "call", "code": "def f(x):\n    y = x + 1\n    return [y, 'a', 0.5]", "entry": "f",
-    "inputs": [[1], [2], ["a"]]
-}
+    "inputs": [[1], [2], ["a"]],
+}  # fmt: skip
 
 
 class _Nobody(wire.Channel):
@@ -91,6 +93,7 @@ def serve(control: _socket.socket, lockdown: Lockdown) -> None:
     try:
         pid = os.fork()
     except OSError as error:
+        # The grader learns of it when it ends the run; an unexpected frame would confuse the two.
         os.close(channel)
         wire.read_exactly(control.recv, len(wire.END))
         control.sendall(wire.ENDED.pack(wire.NOT_STARTED, error.errno or 0))
@@ -116,12 +119,14 @@ def main() -> None:
     load([*imports.PRELOADED, *imports.CODECS])
     for name, end in (("exit", sys.exit), ("quit", sys.exit)):  # the module `site`, left out here, makes them
         setattr(builtins, name, end)
+    # Recursive solutions are common, and the limit of an ordinary interpreter fails some that are right.
     sys.setrecursionlimit(10_000)
     redirect()
     # Bytecode specializes itself as it runs; done here once, no child has to copy those pages.
     for _ in range(32):
         programs.run(_WARM_UP, _Nobody(-1))
     lockdown.hide()
+    # What is frozen the collector does not touch, so that these pages stay shared with every child.
     gc.collect()
     gc.freeze()
     control.sendall(wire.framed(json.dumps({"layers": lockdown.layers}).encode()))

@@ -4,6 +4,7 @@ here."""
 import math
 from typing import Any
 
+# Relative to what is expected: an absolute one would accept 0 for every tiny value.
 RELATIVE_TOLERANCE = 1e-9
 
 
@@ -15,6 +16,7 @@ def agrees(expected: Any, actual: Any) -> bool:
     """
     if isinstance(expected, float) and not isinstance(actual, bool) and isinstance(actual, int | float):
         return _near(expected, actual)
+    # Alike, since JSON has one of them; a test that needs the difference says so by its "type" (functions.py).
     if isinstance(expected, list | tuple):
         return isinstance(actual, list | tuple) and len(expected) == len(actual) and all(map(agrees, expected, actual))
     if type(expected) is not type(actual):

@@ -1,7 +1,8 @@
 """A data set's own tests, which are programs: HumanEval's `check(candidate)` and MBPP's asserts.
 
-    {"entry": "f", "prefix": "def f(x):\n    \"\"\"..\"\"\"\n", "check": "def check(candidate):\n    assert candidate(1)
-    == 2"} {"names": ["f"], "setup": "", "asserts": ["assert f(1) == 2"]}
+    {"entry": "f", "prefix": "def f(x):\n    \"\"\"..\"\"\"\n",
+     "check": "def check(candidate):\n    assert candidate(1) == 2"}
+    {"names": ["f"], "setup": "", "asserts": ["assert f(1) == 2"]}
 
 `prefix` is what the completion continues; names in it, such as helpers, are there for the check too. The tests run in a
 second child, where the candidate and the `names` are proxies: what is asked of them goes to the first child, where the
@@ -28,7 +29,10 @@ _TESTS_MEGABYTES = 1024
 
 
 def find(code: str, answer: Mapping[str, Any], limits: Limits) -> Finding:
-    """Raises BadTests, SandboxError, and what a run raises."""
+    """Run the checks of a data set in one child over a program in another, and count those that pass.
+
+    Raises BadTests, SandboxError, and what a run raises.
+    """
     tests = _tests(answer)
     source = "\n".join(str(part) for part in (tests["setup"], tests.get("check", ""), *tests.get("asserts", ())))
 
@@ -38,6 +42,7 @@ def find(code: str, answer: Mapping[str, Any], limits: Limits) -> Finding:
             what, *said = _parsed(program.receive())
             if what != "value":
                 return Finding(0, 1, one_line(said[0]))
+            # One budget of time for the program and its tests, which mostly wait for it.
             left = max(program.deadline - time.monotonic(), 0.001)
             # The tests run in a process of their own: what the program can reach are their questions, never their
             # code.
@@ -52,9 +57,8 @@ def continued(prefix: str, entry: str, text: str) -> str:
     """The program that a completion of `prefix` makes: it goes on with it, or defines `entry` by itself."""
     name, alone = re.escape(entry), textwrap.dedent(text)
     # A text that begins indented and comes back to the margin is a body with something after it.
-    if not alone[:1].isspace() and re.search(
-        rf"^(?:(?:async[ \t]+)?def|class)[ \t]+{name}\b|^{name}[ \t]*=(?!=)", alone, re.MULTILINE
-    ):
+    defines = rf"^(?:(?:async[ \t]+)?def|class)[ \t]+{name}\b|^{name}[ \t]*=(?!=)"
+    if not alone[:1].isspace() and re.search(defines, alone, re.MULTILINE):
         return f"{_whole(prefix)}\n{alone.strip()}\n"
     return f"{prefix}{text if text[:1].isspace() else '    ' + text}\n"
 
@@ -81,10 +85,8 @@ def _tests(answer: Mapping[str, Any]) -> dict[str, Any]:
         return {"mode": "check", "setup": setup, "check": answer["check"], "candidate": answer["entry"]}
     if not answer["asserts"] or not answer.get("names"):
         raise BadTests('beside "asserts", of which there is at least one, write "names", the list of what they call')
-    return {
-        "mode": "check", "setup": answer.get("setup", ""), "asserts": list(answer["asserts"]),
-        "names": list(answer["names"])
-    }
+    asserts, names = list(answer["asserts"]), list(answer["names"])
+    return {"mode": "check", "setup": answer.get("setup", ""), "asserts": asserts, "names": names}
 
 
 def _relayed(program: Run, tests: Run) -> Finding:

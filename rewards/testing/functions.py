@@ -19,7 +19,10 @@ _NOT_AN_ANSWER = (ValueError, TypeError, RecursionError, IndexError, OverflowErr
 
 
 def find(code: str, answer: Mapping[str, Any], limits: Limits) -> Finding:
-    """Raises BadTests, SandboxError, and what a run raises."""
+    """Call the function of a program on the input of every test, in one child, and count the expected results.
+
+    Raises BadTests, SandboxError, and what a run raises.
+    """
     entry, tests = answer.get("entry"), answer["tests"]
     if not isinstance(entry, str):
         raise BadTests('write {"entry": "f", "tests": [{"input": [1], "expected": 3}]}')
@@ -41,11 +44,13 @@ def _judged(data: bytes, tests: Sequence[Mapping[str, Any]]) -> Finding:
         outcomes = json.loads(data)
         if not isinstance(outcomes, list) or not all(isinstance(o, list) and len(o) == 2 for o in outcomes):
             raise ValueError("not a list of outcomes")
+        # The frame is whatever the process wrote: a program can write to the channel in place of its runner.
         if len(outcomes) > len(tests):
             raise ValueError("more answers than questions")
         complaints = [_complaint(what, value, test) for (what, value), test in zip(outcomes, tests, strict=False)]
     except _NOT_AN_ANSWER:
         return Finding(0, len(tests), "what the process wrote is not an answer")
+    # A program that exits in the middle has answered the tests before.
     complaints += ["no answer"] * (len(tests) - len(complaints))
     passed = sum(not complaint for complaint in complaints)
     first = next((f"test {number}: {complaint}" for number, complaint in enumerate(complaints, 1) if complaint), "")

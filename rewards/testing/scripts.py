@@ -15,7 +15,10 @@ from rewards.testing.finding import BadTests, Finding, Limits, one_line, short
 
 
 def find(code: str, answer: Mapping[str, Any], limits: Limits) -> Finding:
-    """All tests share the seconds. Raises BadTests, SandboxError, and Late where the seconds are over."""
+    """Run a script once for every test and count the expected outputs.
+
+    Raises BadTests, SandboxError, and Late where the seconds are over, which all tests share.
+    """
     tests = answer["tests"]
     for test in tests:
         if not isinstance(test, Mapping) or not all(isinstance(test.get(name), str) for name in ("stdin", "stdout")):
@@ -24,6 +27,7 @@ def find(code: str, answer: Mapping[str, Any], limits: Limits) -> Finding:
     for number, test in enumerate(tests, 1):
         began = time.monotonic()
         complaint = _complaint(code, test, left, limits.megabytes)
+        # The tests share the seconds: the one in which they end, and no other, raises Late.
         left = max(left - (time.monotonic() - began), 0.001)
         passed += not complaint
         if complaint and not reason:
