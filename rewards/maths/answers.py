@@ -1,14 +1,13 @@
-"""The types of answers and how a text is read as one. A text may have several readings ("1,5"); all are returned."""
+"""How a text is read as an answer. A text may have several readings ("1,5"); all are returned."""
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 
 from rewards.maths.algebra import (
     Malformed,
-    Ratio,
     TooLarge,
     Unsupported,
     add,
@@ -17,53 +16,12 @@ from rewards.maths.algebra import (
 )
 from rewards.maths.brackets import CLOSING, WORDS, end_of_bracket, split, squeezed
 from rewards.maths.clean import clean, too_deep
+from rewards.maths.kinds import Answer, Clock, Equation, Group, Matrix, Words
 from rewards.maths.numerals import variants
 from rewards.maths.parser import parse
 from rewards.maths.reals import real_value
 from rewards.maths.regions import REALS, Region, Span, except_for, inequalities, interval, union
 from rewards.maths.scalars import Number, number
-
-
-@dataclass(frozen=True, slots=True)
-class Words:
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Several answers. kind: "(" tuple or open interval, "[" list or closed interval, "{" set, ":" ratio, "" written
-    bare.
-
-    A ratio is kept by what its first part has to be multiplied with to give the others.
-    """
-
-    kind: str
-    items: tuple["Answer", ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Equation:
-    """left - right = 0, or where `relation` says so < 0 or ≤ 0."""
-
-    difference: Ratio
-    relation: str = "="
-
-
-@dataclass(frozen=True, slots=True)
-class Matrix:
-    rows: tuple[tuple["Answer", ...], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Clock:
-    """Two numbers with a colon: a time of day where the second has two digits, a ratio otherwise."""
-
-    first: int
-    second: str
-    unit: str = ""
-
-
-Answer = Number | Words | Group | Region | Equation | Matrix | Clock
 
 _RELATION = re.compile(r"[<>≤≥]")
 _MATRIX = re.compile(

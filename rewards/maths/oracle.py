@@ -1,8 +1,9 @@
 """The slow path: whether two LaTeX scalars are equal, by sympy over math-verify's parser. Run as a script, never
 imported.
 
-Serves frames (see rewards/workers.py): seconds (8 bytes) and JSON [left, right, digits] in; OK and "equal",
-"different", "left" or "right" (that side cannot be read) or "unknown" out. Each request is answered by a forked child,
+Serves frames (see rewards/workers.py): seconds (8 bytes) and JSON [left, right, digits] in, each side as LaTeX or as
+the hexadecimal numerator and denominator of a rational number; OK and "equal", "different", "left" or "right" (that
+side cannot be read) or "unknown" out. Each request is answered by a forked child,
 which is kept for the next one and killed at its deadline or when its memory runs out, so that sympy is imported only
 once.
 
@@ -13,7 +14,6 @@ math-verify's own comparison is not used for that, since it forgives too much.
 import contextlib
 import gc
 import json
-import math
 import os
 import resource
 import select
@@ -21,7 +21,7 @@ import signal
 import struct
 import sys
 import time
-from fractions import Fraction
+from decimal import MAX_EMAX, MIN_EMIN, ROUND_HALF_UP, Context, Decimal
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # until the search path comes
@@ -53,12 +53,20 @@ UNCOMPUTABLE = (
 DIGITS = 100
 """Digits to which both sides are computed."""
 
+SPARE = 20
+"""Digits of those computed that are not looked at, since the last ones may be lost in computing."""
+
+MOST_DIGITS = 300
+"""Digits that a decimal may have where two sides are compared to so many."""
+
 POINTS = 4
 """Points at which two sides with letters have to agree."""
 
 
-def read_scalar(text: str) -> "object":
+def read_scalar(text: "str | list[str]") -> "object":
     """A sympy expression. Raises ValueError for whatever is no scalar."""
+    if isinstance(text, list):
+        return sympy.Rational(*(int(part, 16) for part in text))
     try:
         value = latex2sympy(text)
     except Exception as error:  # a parser made of a grammar raises of many kinds over text that it was not made for
@@ -69,17 +77,24 @@ def read_scalar(text: str) -> "object":
     return value.subs(sympy.Symbol("i"), sympy.I)
 
 
-def cut(number: "object", digits: int) -> set[int]:
-    """The leading digits of a real number, cut off and rounded, as whole numbers with its sign."""
-    value = Fraction(str(number))
-    places = digits - 1 - math.floor(math.log10(abs(value)))
-    scaled = abs(value) * Fraction(10) ** places
+def cut(number: "object", place: int) -> set[int]:
+    """A real number in units of 10 ** place, cut off and rounded, with its sign."""
+    value = Decimal(str(number))
+    units = value.copy_abs().scaleb(-place, Context(prec=2 * MOST_DIGITS, Emax=MAX_EMAX, Emin=MIN_EMIN))
     sign = 1 if value > 0 else -1
-    return {sign * math.floor(scaled), sign * math.floor(scaled + Fraction(1, 2))}
+    return {sign * int(units), sign * int(units.to_integral_value(ROUND_HALF_UP))}
 
 
-def equal(left: str, right: str, digits: int) -> str:
-    """Whether two LaTeX scalars are equal, as the word that is sent back.
+def rounds_to(exact: "object", near: "object", digits: int) -> bool:
+    """Whether a decimal of so many digits is an exact number cut off or rounded to them."""
+    # The exponents tell sizes apart however large they are: a float has no room for 10^500.
+    sizes = [Decimal(str(number)).adjusted() for number in (near, exact)]
+    place = sizes[0] - digits + 1
+    return abs(sizes[0] - sizes[1]) <= 1 and bool(cut(near, place) & cut(exact, place))
+
+
+def equal(left: "str | list[str]", right: "str | list[str]", digits: int) -> str:
+    """Whether two scalars are equal, as the word that is sent back.
 
     Where `digits` is not 0 one side is a decimal of that many digits, and the other may be cut off or rounded to it.
     """
@@ -122,7 +137,7 @@ def at_points(a: "object", b: "object", letters: "list[object]", digits: int, re
             ) * (-1 if attempt % 4 == 3 else 1)
             for place, name in enumerate(letters)
         }
-        x, y = (side.subs(values).evalf(DIGITS) for side in (a, b))  # type: ignore[attr-defined]
+        x, y = (side.subs(values).evalf(max(DIGITS, digits + SPARE)) for side in (a, b))  # type: ignore[attr-defined]
         # A pole, or what has no value at this point, tells nothing; another point may.
         if not (x.is_number and y.is_number) or x.has(sympy.nan, sympy.zoo) or y.has(sympy.nan, sympy.zoo):
             continue
@@ -134,10 +149,9 @@ def at_points(a: "object", b: "object", letters: "list[object]", digits: int, re
             continue
         if digits and not letters and x.is_real and y.is_real and x != 0 and y != 0:
             near, exact = (x, y) if a.is_Rational else (y, x)  # type: ignore[attr-defined]
-            return "equal" if cut(near, digits) & cut(exact, digits) else "different"
-        # The last digits may be lost in computing: twenty of the hundred are not looked at.
+            return "equal" if rounds_to(exact, near, digits) else "different"
         size = max(abs(x), abs(y))
-        if abs(x - y) > size * sympy.Float(10) ** -(DIGITS - 20):
+        if abs(x - y) > size * sympy.Float(10) ** -(DIGITS - SPARE):
             return "different"
         points += 1
         if points >= (POINTS if letters else 1):
