@@ -72,7 +72,9 @@ class Stage(BaseModel):
         "trl.trainer.sft_trainer",
     )
 
-    threads: int = Field(default=1, ge=1, description="CPU threads; part of the result, since sums are split by thread")
+    threads: int = Field(
+        default=1, ge=1, le=256, description="CPU threads; part of the result, since sums are split by thread"
+    )
 
     _folder: Path | None = PrivateAttr(default=None)  # the recipe's: plug-ins given as files are found from there
 

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -27,9 +27,9 @@ class Lora(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    rank: int = Field(default=16, ge=1)
-    alpha: float = Field(default=32.0, gt=0)
-    targets: list[str] | Literal["all-linear"] = "all-linear"
+    rank: int = Field(default=16, ge=1, le=65_536)
+    alpha: float = Field(default=32.0, gt=0, le=1e6)
+    targets: Annotated[list[str], Field(min_length=1)] | Literal["all-linear"] = "all-linear"
     experts: bool | None = None
 
 

@@ -2,6 +2,8 @@
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from pipeline.contract.numbers import Weight
+
 
 class Balancing(BaseModel):
     """How the load of experts is kept even. What is left out is as the family's makers trained it; 0 switches off.
@@ -13,19 +15,23 @@ class Balancing(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     bias_speed: float | None = Field(
-        default=None, ge=0, description="gamma of DeepSeek-V3's bias update, a step of the optimizer"
+        default=None, ge=0, le=1, description="gamma of DeepSeek-V3's bias update, a step of the optimizer"
     )
-    importance: float | None = Field(default=None, ge=0, description="weight of the importance loss (Shazeer 2017)")
-    load: float | None = Field(default=None, ge=0, description="weight of the load-balancing loss (Switch)")
-    z: float | None = Field(default=None, ge=0, description="weight of the router z-loss (ST-MoE)")
-    sequence: float | None = Field(
-        default=None, ge=0, description="weight of the sequence-wise loss (DeepSeek-V2, -V3)"
+    importance: Weight | None = Field(default=None, description="weight of the importance loss (Shazeer 2017)")
+    load: Weight | None = Field(default=None, description="weight of the load-balancing loss (Switch)")
+    z: Weight | None = Field(default=None, description="weight of the router z-loss (ST-MoE)")
+    sequence: Weight | None = Field(
+        default=None, description="weight of the sequence-wise loss (DeepSeek-V2, -V3)"
     )
-    device: float | None = Field(default=None, ge=0, description="weight of the device-level loss (DeepSeek-V2)")
-    devices: int | None = Field(default=None, ge=2, description="groups of neighbouring experts, for `device`")
-    capacity: float | None = Field(default=None, ge=0, description="capacity factor in training; ST-MoE's is 1.25")
+    device: Weight | None = Field(default=None, description="weight of the device-level loss (DeepSeek-V2)")
+    devices: int | None = Field(
+        default=None, ge=2, le=65_536, description="groups of neighbouring experts, for `device`"
+    )
+    capacity: float | None = Field(
+        default=None, ge=0, le=1000, description="capacity factor in training; ST-MoE's is 1.25"
+    )
     capacity_evaluation: float = Field(
-        default=2.0, ge=0, description="capacity factor outside of training, where there is one in it"
+        default=2.0, ge=0, le=1000, description="capacity factor outside of training, where there is one in it"
     )
 
     @model_validator(mode="after")

@@ -1,12 +1,19 @@
 """What is wrong with a recipe, as lines that a person can act on."""
 
-from collections.abc import Hashable, Iterable, Sequence
+import math
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, get_args  # pydantic types neither its complaints nor what it was given
 
 from pydantic import BaseModel, ValidationError
 
-from pipeline.recipe.strict_yaml import Document
+from pipeline.recipe.strict_yaml import Document, Where
+
+Complaint = tuple[Where, str]
+"""The keys that lead to what is wrong in the document, and what is wrong with it."""
+
+LARGEST = 2**63
+"""No field takes more, and what is beyond fits no integer of the libraries below."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -18,25 +25,56 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"; there are {', '.join(names)}" if 0 < len(names) <= 16 else ""
 
 
-def of_validation(error: ValidationError, model: type[BaseModel], document: Document, prefix: tuple[Hashable, ...],
-                  also_known: Sequence[str] = ()) -> list[str]:
-    """One line for each place that pydantic complains of.
+def of_validation(error: ValidationError, model: type[BaseModel], document: Document, prefix: Where,
+                  also_known: Sequence[str] = ()) -> list[Complaint]:
+    """One for each place that pydantic complains of.
 
     `prefix` leads to the model's block in the document; `also_known` are keys of that block that are not the model's.
     """
-    messages: dict[tuple[Hashable, ...], list[str]] = {}
+    messages: dict[Where, list[str]] = {}
     for complaint in error.errors(include_url=False):
         where = _written(complaint["loc"], document.data, prefix, complaint["type"])
         message = _message(complaint, model, also_known)
         # pydantic complains once for each branch of a union; a person wants each sentence once.
-        if message not in messages.setdefault(where, []):
-            messages[where].append(message)
-    return [_line(document, prefix, where, ", or ".join(texts)) for where, texts in messages.items()]
+        if message not in messages.setdefault((*prefix, *where), []):
+            messages[*prefix, *where].append(message)
+    return [(where, ", or ".join(texts)) for where, texts in messages.items()]
 
 
-def _line(document: Document, prefix: tuple[Hashable, ...], where: tuple[Hashable, ...], message: str) -> str:
-    shown = dotted((*prefix, *where))
-    return f"{document.place((*prefix, *where))}: {shown + ': ' if shown else ''}{message}"
+def of_numbers(written: object, where: Where = ()) -> Iterator[Complaint]:
+    """Numbers that no field of any stage can take: those that are not finite, and whole ones beyond 64 bits."""
+    if isinstance(written, Mapping):
+        for key, value in written.items():
+            yield from of_numbers(value, (*where, key))
+    elif isinstance(written, list):
+        for place, value in enumerate(written):
+            yield from of_numbers(value, (*where, place))
+    elif isinstance(written, float) and not math.isfinite(written):
+        yield where, f"is {written}, and has to be a finite number"
+    elif isinstance(written, int) and abs(written) >= LARGEST:
+        yield where, "is a whole number of more than 64 bits; write a smaller one"
+
+
+def of_types(written: object, read: object, where: Where = ()) -> Iterator[Complaint]:
+    """Places where pydantic took one type for another: `true` for 1, and text in quotes for a number.
+
+    Held against each other are what was written and the value that it was read as, so that this holds for every model,
+    those of plug-ins too.
+    """
+    if isinstance(written, Mapping):
+        for key, value in written.items():
+            if isinstance(read, BaseModel) and key in type(read).model_fields:
+                yield from of_types(value, getattr(read, key), (*where, key))
+            elif isinstance(read, Mapping) and key in read:
+                yield from of_types(value, read[key], (*where, key))
+    elif isinstance(written, list) and isinstance(read, Sequence) and len(written) == len(read):
+        for place, (value, one) in enumerate(zip(written, read, strict=True)):
+            yield from of_types(value, one, (*where, place))
+    elif isinstance(read, int | float) and not isinstance(read, bool) and isinstance(written, bool | str):
+        text = f"the text {shown_value(written)}; write it without quotes"
+        yield where, f"should be a number, not {text if isinstance(written, str) else str(written).lower()}"
+    elif isinstance(read, bool) and isinstance(written, int | float) and not isinstance(written, bool):
+        yield where, f"should be true or false, not {written}"
 
 
 def dotted(where: Iterable[Hashable]) -> str:
@@ -71,16 +109,36 @@ def _message(complaint: Any, model: type[BaseModel], also_known: Sequence[str]) 
         return f"there is no such field{did_you_mean(str(location[-1]), known)}"
     if problem == "missing":
         return "this field is required and is not given"
+    if (shape := _shape(problem, given)) is not None:
+        return shape
     text = " ".join(str(complaint["msg"]).split()).removeprefix("Value error, ").removeprefix("Assertion failed, ")
     text = text.replace("Input should be", "should be")
-    if problem == "value_error":
+    # A validator's own sentence says all there is to say.
+    if problem in ("value_error", "recipe_error"):
         return text
     near = ""
     if problem == "literal_error" and isinstance(given, str):
         choices = [part.strip(" '") for part in str(complaint["ctx"]["expected"]).replace(" or ", ", ").split(",")]
         near = did_you_mean(given, choices) if get_close_matches(given, choices, n=1, cutoff=0.5) else ""
-    shown = repr(given)
-    return f"{text}, not {shown if len(shown) <= 60 else shown[:57] + '...'}{near}"
+    return f"{text}, not {shown_value(given)}{near}"
+
+
+def shown_value(value: object) -> str:
+    """A value as Python writes it, cut where it is long."""
+    shown = repr(value)
+    return shown if len(shown) <= 60 else f"{shown[:57]}..."
+
+
+def _shape(problem: str, given: object) -> str | None:
+    """What is wrong where a block, a list and a single value were taken for each other; None where they were not."""
+    if problem in ("dict_type", "model_type"):
+        if isinstance(given, list):
+            return "should be a block of `name: value` lines, not a list; write them without the dashes"
+        return f"should be a block of `name: value` lines, not {shown_value(given)}"
+    if problem == "list_type":
+        hint = f"; write [{given}]" if isinstance(given, str | int | float) and len(str(given)) <= 40 else ""
+        return f"should be a list, not {shown_value(given)}{hint}"
+    return None
 
 
 def _model_at(model: type[BaseModel], location: Sequence[Hashable]) -> type[BaseModel] | None:

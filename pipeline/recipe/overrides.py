@@ -5,9 +5,8 @@ from pathlib import Path
 
 from pipeline.contract.errors import RecipeError
 from pipeline.recipe import strict_yaml
-from pipeline.recipe.complaints import did_you_mean
-
-TOP_LEVEL = ("name", "seed", "parallel", "accelerate")
+from pipeline.recipe.complaints import did_you_mean, shown_value
+from pipeline.recipe.header import SETTINGS
 
 
 def apply(document: strict_yaml.Document, overrides: Sequence[str]) -> None:
@@ -30,7 +29,7 @@ def _apply(document: strict_yaml.Document, override: str) -> None:
     for part in where[:-1]:
         target = target.setdefault(part, {}) if isinstance(target, dict) else target[part]
         if not isinstance(target, dict | list):
-            raise RecipeError(f"{origin}: {part!r} holds {target!r}, which has no fields")
+            raise RecipeError(f"{origin}: {part!r} holds {shown_value(target)}, which has no fields")
     if isinstance(target, list) and not isinstance(where[-1], int):
         raise RecipeError(f"{origin}: {where[-1]!r} is not a position in a list of {len(target)}")
     target[where[-1]] = _absolute(value)
@@ -44,14 +43,16 @@ def _where(document: strict_yaml.Document, key: str, origin: str) -> tuple[Hasha
     first, _, rest = key.partition(".")
     stages = document.data.get("stages") if isinstance(document.data, dict) else None
     stages = stages if isinstance(stages, dict) else {}
-    if first in TOP_LEVEL and not rest:
-        return (first,)
-    if first not in stages:
-        raise RecipeError(f"{origin}: there is no stage {first!r}{did_you_mean(first, [*stages, *TOP_LEVEL])}")
-    if not rest:
+    # A stage may be called like a setting, such as "name"; with a field behind it, the stage is meant.
+    if first in SETTINGS and not (rest and first in stages):
+        where: list[Hashable] = [first]
+        block: object = document.data.get(first)
+    elif first not in stages:
+        raise RecipeError(f"{origin}: there is no stage {first!r}{did_you_mean(first, [*stages, *SETTINGS])}")
+    elif not rest:
         raise RecipeError(f"{origin}: write which field of stage {first!r}, such as {first}.threads=2")
-    where: list[Hashable] = ["stages", first]
-    block: object = stages[first]
+    else:
+        where, block = ["stages", first], stages[first]
     while rest:
         part, rest = _next_part(rest, block)
         where.append(part)

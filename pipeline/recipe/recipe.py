@@ -2,13 +2,12 @@
 
 import hashlib
 import inspect
-import re
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from pipeline.contract import fields
 from pipeline.contract.checkpoints import CheckpointSchedule
@@ -17,7 +16,8 @@ from pipeline.contract.fields import ArtifactType, Input
 from pipeline.contract.stage import Stage
 from pipeline.disk.durable import JsonMapping, JsonObject
 from pipeline.recipe import inputs, overrides, strict_yaml
-from pipeline.recipe.complaints import did_you_mean, dotted, of_validation
+from pipeline.recipe.complaints import Complaint, did_you_mean, dotted, of_numbers, of_types, of_validation
+from pipeline.recipe.header import CHANGES_NOTHING, Header
 from pipeline.recipe.plugins import PlugInUse, registry_of, resolve_plug_in
 from rewards.lazy import lazy
 from rewards.registry import Entry, RegistryError
@@ -28,43 +28,6 @@ from rewards.sandbox.processes import SandboxError
 with lazy:
     import recipes
 
-
-
-def is_name(text: str) -> bool:
-    """Whether a recipe or a run may have this name."""
-    return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.=,+-]{0,99}", text) is not None and text != "artifacts"
-
-
-def _name(text: str) -> str:
-    if not is_name(text):
-        raise ValueError(f"{text!r} cannot name a run: use letters, digits and . _ = , + -")
-    return text
-
-
-def _stage_name(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,59}", text):
-        raise ValueError(f"{text!r} cannot name a stage: use letters, digits, _ and -, a letter first")
-    return text
-
-
-class Header(BaseModel):
-    """The top level of a recipe file. `parallel` counts CPU slots; `accelerate` is a config for `accelerate launch`.
-
-    `checkpoints` says when stages that can go on inside leave a checkpoint; it changes no result. Below the level
-    `sandbox_at_least` (see SECURITY.md) no model-written program is run, and the recipe neither. `leaks` says whether
-    test problems that are found in the training data stop the run or are told.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: Annotated[str, AfterValidator(_name)]
-    seed: int = Field(default=0, ge=0, lt=2**32)
-    parallel: int = Field(default=1, ge=1)
-    accelerate: str | None = None
-    sandbox_at_least: Literal["L1", "L2", "L3", "L4"] = "L1"
-    checkpoints: CheckpointSchedule = CheckpointSchedule()
-    leaks: Literal["stop", "tell"] = "stop"
-    stages: dict[Annotated[str, AfterValidator(_stage_name)], JsonObject] = Field(min_length=1)
 
 
 @dataclass(frozen=True)
@@ -104,8 +67,7 @@ class Recipe:
     @property
     def run_name(self) -> str:
         """Name of its run where none is given: overridden recipes live beside the plain one."""
-        # How many run at once, and what a run is called, changes nothing that is made.
-        changing = [one for one in self.overrides if one.partition("=")[0] not in ("name", "parallel")]
+        changing = [one for one in self.overrides if one.partition("=")[0].partition(".")[0] not in CHANGES_NOTHING]
         suffix = "".join(f"-{override}" for override in changing)
         safe = "".join(c if c.isalnum() or c in "._=,+-" else "_" for c in self.name + suffix)
         if len(safe) <= 100:
@@ -158,18 +120,16 @@ class _Reading:
 
     def __init__(self, document: strict_yaml.Document, folder: Path, sets: tuple[str, ...]) -> None:
         self.document, self.folder, self.sets = document, folder, sets
-        self.complaints: list[str] = []
+        self.complaints: dict[tuple[Hashable, ...], str] = {}
 
     def recipe(self, resolve_hub: Callable[[inputs.Source], str]) -> Recipe:
-        try:
-            header = Header.model_validate(self.document.data)
-        except ValidationError as error:
-            raise RecipeError(of_validation(error, Header, self.document, ())) from error
-        accelerate = self._accelerate(header.accelerate)
-        sandbox_at_least = self._sandbox(Level[header.sandbox_at_least])
+        self._add(of_numbers(self.document.data))
+        header = self._header()
+        accelerate = self._accelerate(header.accelerate) if header else None
+        sandbox_at_least = self._sandbox(Level[header.sandbox_at_least]) if header else Level.L1
         steps: dict[str, Step] = {}
         made: dict[str, ArtifactType | None] = {}
-        for name, block in header.stages.items():
+        for name, block in header.stages.items() if header else self._readable_stages():
             step = self._step(name, block, made)
             # A stage that is wrong itself is no reason to complain of those that read from it.
             made[name] = step.config.makes if step else None
@@ -178,14 +138,38 @@ class _Reading:
         if not self.complaints:
             # The hub is asked last, and only about a recipe that is right in everything else.
             steps = {name: self._with_commits(step, resolve_hub) for name, step in steps.items()}
-        if self.complaints:
-            raise RecipeError(self.complaints)
+        if self.complaints or header is None:
+            raise RecipeError([self._line(where, message) for where, message in self.complaints.items()])
         return Recipe(header.name, header.seed, header.parallel, accelerate, steps, self.document.file, self.folder,
                       self.sets, sandbox_at_least, header.checkpoints, header.leaks)
 
+    def _header(self) -> Header | None:
+        try:
+            header = Header.model_validate(self.document.data)
+        except ValidationError as error:
+            self._add(of_validation(error, Header, self.document, ()))
+            return None
+        self._add(of_types(self.document.data, header))
+        return header
+
+    def _readable_stages(self) -> Iterable[tuple[str, JsonObject]]:
+        """The stages of a recipe whose top level is wrong, so that what is wrong with them is told with it."""
+        stages = self.document.data.get("stages")
+        found = stages.items() if isinstance(stages, dict) else []
+        return [(name, block) for name, block in found
+                if isinstance(block, dict) and ("stages", name) not in self.complaints]
+
+    def _add(self, complaints: Iterable[Complaint]) -> None:
+        """One complaint is enough for each place: the first says what is wrong there."""
+        for where, message in complaints:
+            self.complaints.setdefault(where, message)
+
     def _complain(self, where: Sequence[Hashable], message: object) -> None:
+        self._add([(tuple(where), str(message))])
+
+    def _line(self, where: Sequence[Hashable], message: str) -> str:
         shown = dotted(where)
-        self.complaints.append(f"{self.document.place(where)}: {shown + ': ' if shown else ''}{message}")
+        return f"{self.document.place(where)}: {shown + ': ' if shown else ''}{message}"
 
     def _accelerate(self, reference: str | None) -> Path | None:
         if reference is None:
@@ -232,8 +216,9 @@ class _Reading:
         try:
             config = stage.model_validate(fields, context={"base": self.folder})
         except ValidationError as error:
-            self.complaints += of_validation(error, stage, self.document, where, also_known=("kind",))
+            self._add(of_validation(error, stage, self.document, where, also_known=("kind",)))
             return None
+        self._add(((*where, *inner), message) for inner, message in of_types(fields, config))
         step = Step(name, kind, entry, config, fields)
         return self._wired(step, made)
 

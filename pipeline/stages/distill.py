@@ -2,9 +2,8 @@
 
 from typing import ClassVar
 
-from pydantic import Field
-
 from pipeline.contract.fields import ArtifactType, DatasetInput, ModelInput
+from pipeline.contract.numbers import Epochs
 from pipeline.contract.stage import Context, Metrics
 from pipeline.stages.sft import Training
 
@@ -21,7 +20,7 @@ class Distill(Training):
 
     student: ModelInput
     traces: DatasetInput
-    epochs: float = Field(default=4.0, gt=0)
+    epochs: Epochs = 4.0
 
     def run(self, ctx: Context) -> Metrics:
         return self.train(ctx, self.student, self.traces)

@@ -3,7 +3,7 @@
 import json
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from eval.engine import engine_for
 from eval.engine.types import Sampling
@@ -14,6 +14,15 @@ from eval.protocol import Prompting, Protocol
 from eval.rollouts import Draws, collect, rollouts_file, write_rows
 from eval.shots import shots_of
 from pipeline.contract.fields import ArtifactType, ModelInput, ReportInput
+from pipeline.contract.numbers import (
+    MOST_TOKENS,
+    Batch,
+    Probability,
+    Problems,
+    Temperature,
+    Tokens,
+    require_rows,
+)
 from pipeline.contract.stage import Asks, Context, Metrics, Stage
 from pipeline.disk.durable import JsonObject
 from pipeline.stages.grpo import ProblemSets
@@ -42,21 +51,35 @@ class Evaluate(Stage):
     models: list[ModelInput] = Field(default_factory=list)
     reports: list[ReportInput] = Field(default_factory=list)
     problems: ProblemSets = Field(min_length=1, description="name:split")
-    problems_each: int | None = Field(default=200, ge=1, description="problems of each set; null is all of them")
-    rollouts: int = Field(default=16, ge=1)
-    temperature: float = Field(default=1.0, ge=0)
-    max_completion_tokens: int = Field(default=64, ge=1)
-    top_p: float = Field(default=1.0, gt=0, le=1, description="draw from the likeliest tokens of so much probability")
-    top_k: int = Field(default=0, ge=0, description="draw from so many of the likeliest tokens; 0 is all of them")
-    min_p: float = Field(
-        default=0.0, ge=0, lt=1, description="draw from tokens with this share of the likeliest one's probability"
+    problems_each: Problems | None = Field(default=200, description="problems of each set; null is all of them")
+    rollouts: Batch = 16
+    temperature: Temperature = 1.0
+    max_completion_tokens: Tokens = 64
+    top_p: Probability = Field(
+        default=1.0, gt=0, description="draw from the likeliest tokens of so much probability"
+    )
+    top_k: int = Field(
+        default=0, ge=0, le=MOST_TOKENS, description="draw from so many of the likeliest tokens; 0 is all of them"
+    )
+    min_p: Probability = Field(
+        default=0.0, lt=1, description="draw from tokens with this share of the likeliest one's probability"
     )
     template: Literal["auto", "chat", "r1", "qa"] = "auto"
     open_thinking: bool = False
-    shots: int = Field(default=0, ge=0, description="worked examples before the question, from the set's train split")
-    thinking_budget: int | None = Field(
-        default=None, ge=1, description="tokens after which thinking is closed by force"
+    shots: int = Field(
+        default=0, ge=0, le=1000, description="worked examples before the question, from the set's train split"
     )
+    thinking_budget: Tokens | None = Field(
+        default=None, description="tokens after which thinking is closed by force"
+    )
+
+    @model_validator(mode="after")
+    def _check_sizes(self) -> "Evaluate":
+        if not self.models and not self.reports:
+            raise ValueError("there is nothing to measure: give models, or reports of earlier stages")
+        require_rows((self.problems_each or 1) * len(self.problems) * len(self.models) * self.rollouts,
+                     "models, problems, problems_each and rollouts")
+        return self
 
     def asks(self, seed: int) -> list[Asks]:
         return [Asks(reference, self.problems_each, 0, "test") for reference in self.problems if self.models]

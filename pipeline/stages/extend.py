@@ -4,12 +4,21 @@ import random
 from collections.abc import Iterator
 from typing import ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from eval.language_model import Tokenizer
 from pipeline.contract.fields import ArtifactType, DatasetInput, ModelInput
+from pipeline.contract.numbers import (
+    MOST_TOKENS,
+    Batch,
+    LearningRate,
+    Probability,
+    Steps,
+    Weight,
+    require_rows,
+)
 from pipeline.contract.stage import Context, Metrics, Stage
-from pipeline.data.corpus import Corpus
+from pipeline.data.corpus import SHORTEST, Behaviour, Corpus
 from pipeline.data.rows import Document, Joined, Stream, read_rows
 from pipeline.disk.durable import JsonObject
 from pipeline.moe.balancing import Balancing
@@ -24,9 +33,11 @@ with lazy:
 
 POSITION_ROWS = 32  # long documents that loss by position is measured on
 ANSWER_ROOM = 48  # tokens kept free after a long prompt for its answer
+SHORTEST_WEB = ANSWER_ROOM + SHORTEST
+"""Tokens of the shortest phase that the web has long texts for."""
 
 
-RIGHT = {"correct": 0.3, "plain": 0.7}  # long texts are few: what they teach is to find things in them
+RIGHT: dict[Behaviour, float] = {"correct": 0.3, "plain": 0.7}  # long texts are few: what they teach is to find things in them
 
 
 class Phase(BaseModel):
@@ -34,8 +45,8 @@ class Phase(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    length: int = Field(ge=16)
-    steps: int = Field(ge=1)
+    length: int = Field(ge=16, le=MOST_TOKENS)
+    steps: Steps
 
 
 class Extend(Stage):
@@ -56,12 +67,23 @@ class Extend(Stage):
     data: DatasetInput | None = None
     scaling: JsonObject | None = None
     phases: list[Phase] = Field(min_length=1)
-    short: float = Field(default=0.5, ge=0, le=1, description="share of rows that stay short")
-    batch_size: int = Field(default=16, ge=1)
-    learning_rate: float = Field(default=5e-3, gt=0, description="of matrices, by Muon")
-    adam_learning_rate: float = Field(default=7.5e-4, gt=0, description="of everything else, by AdamW")
-    prompt_weight: float = Field(default=0.1, ge=0)
+    short: Probability = Field(default=0.5, description="share of rows that stay short")
+    batch_size: Batch = 16
+    learning_rate: LearningRate = Field(default=5e-3, description="of matrices, by Muon")
+    adam_learning_rate: LearningRate = Field(default=7.5e-4, description="of everything else, by AdamW")
+    prompt_weight: Weight = 0.1
     balance: Balancing = Balancing()
+
+    @model_validator(mode="after")
+    def _check_phases(self) -> "Extend":
+        lengths = [phase.length for phase in self.phases]
+        if lengths != sorted(lengths):
+            raise ValueError(f"phases go from short to long texts, and these are {lengths}")
+        if self.data is None and lengths[0] < SHORTEST_WEB:
+            raise ValueError(f"a phase of {lengths[0]} tokens is too short for the long texts of the synthetic web, "
+                             f"which take at least {SHORTEST_WEB}")
+        require_rows(sum(phase.steps for phase in self.phases) * self.batch_size, "the phases' steps and batch_size")
+        return self
 
     def run(self, ctx: Context) -> Metrics:
         model, tokenizer = pretrained.load(ctx.path(self.model))

@@ -8,6 +8,18 @@ from pydantic import Field, model_validator
 from eval.prompts import THINK
 from pipeline.contract.errors import StageError
 from pipeline.contract.fields import ArtifactType, ModelInput, PlugIn
+from pipeline.contract.numbers import (
+    MOST_STEPS,
+    Batch,
+    LearningRate,
+    Probability,
+    Problems,
+    Steps,
+    Temperature,
+    Tokens,
+    Weight,
+    require_rows,
+)
 from pipeline.contract.processes import own
 from pipeline.contract.stage import Asks, Context, Metrics, Stage
 from pipeline.models.lora import Lora
@@ -56,29 +68,33 @@ class Grpo(Stage):
 
     model: ModelInput
     problems: ProblemSets = Field(min_length=1, description="problem sets to train on, name:split")
-    problems_each: int = Field(default=512, ge=1, description="problems of each set")
+    problems_each: Problems = Field(default=512, description="problems of each set")
     reward: Rubric = Field(default_factory=lambda: Rubric(rules={"format": 0.2}))
-    steps: int = Field(ge=1, description="rounds of rollouts")
-    prompts_per_step: int = Field(default=16, ge=1)
-    group_size: int = Field(default=16, ge=2)
-    updates_per_step: int = Field(default=2, ge=1)
-    learning_rate: float = Field(default=3e-4, gt=0)
-    warmup_steps: int = Field(default=4, ge=0, description="optimizer steps")
-    beta: float = Field(default=0.0, ge=0, description="weight of the KL divergence from the start")
-    clip: float | None = Field(default=None, gt=0, description="0.2 for ratios of tokens, 3e-4 for those of sequences")
-    clip_high: float | None = Field(default=None, gt=0, description="DAPO's 0.28 (arXiv 2503.14476), GSPO's 4e-4")
+    steps: Steps = Field(description="rounds of rollouts")
+    prompts_per_step: Batch = 16
+    group_size: Batch = Field(default=16, ge=2)
+    updates_per_step: int = Field(default=2, ge=1, le=1000)
+    learning_rate: LearningRate = 3e-4
+    warmup_steps: int = Field(default=4, ge=0, le=MOST_STEPS, description="optimizer steps")
+    beta: Weight = Field(default=0.0, description="weight of the KL divergence from the start")
+    clip: float | None = Field(
+        default=None, gt=0, le=100, description="0.2 for ratios of tokens, 3e-4 for those of sequences"
+    )
+    clip_high: float | None = Field(
+        default=None, gt=0, le=100, description="DAPO's 0.28 (arXiv 2503.14476), GSPO's 4e-4"
+    )
     scale: Literal["group", "batch", "none"] = "group"
     importance: Literal["token", "sequence"] | None = Field(
         default=None,
         description="ratios of tokens, the default for dense models, or of sequences (GSPO, arXiv 2507.18071)"
     )
-    temperature: float = Field(default=1.0, gt=0)
-    max_completion_tokens: int = Field(default=64, ge=1)
+    temperature: Temperature = Field(default=1.0, gt=0)
+    max_completion_tokens: Tokens = 64
     open_thinking: bool = Field(default=False, description="whether the prompt already opens the thinking")
-    gate: int = Field(default=16, ge=0, description="rollouts a problem before training; 0 skips the check")
-    gate_at_least: float = Field(default=0.2, ge=0, le=1, description="least share of problems solved once in them")
+    gate: int = Field(default=16, ge=0, le=10_000, description="rollouts a problem before training; 0 skips the check")
+    gate_at_least: Probability = Field(default=0.2, description="least share of problems solved once in them")
     dynamic_sampling: int = Field(
-        default=0, ge=0,
+        default=0, ge=0, le=100,
         description="times in a step that groups without signal give way to other problems (DAPO, arXiv 2503.14476)"
     )
     balance: Balancing = Balancing()
@@ -103,6 +119,7 @@ class Grpo(Stage):
             raise ValueError(f"{batch} rollouts a step do not split into {self.updates_per_step} updates")
         if problems < self.prompts_per_step:
             raise ValueError(f"{problems} problems are too few for {self.prompts_per_step} prompts a step")
+        require_rows(self.steps * (1 + self.dynamic_sampling) * batch, "steps, prompts_per_step and group_size")
         if self.lora and self.rollout_dtype:
             raise ValueError("rollout_dtype is for full weights; leave it or lora out")
         return self

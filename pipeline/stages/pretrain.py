@@ -7,6 +7,15 @@ from typing import ClassVar
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pipeline.contract.fields import ArtifactType
+from pipeline.contract.numbers import (
+    MOST_TOKENS,
+    Batch,
+    LearningRate,
+    Probability,
+    Steps,
+    Weight,
+    require_rows,
+)
 from pipeline.contract.stage import Context, Metrics, Stage
 from pipeline.data.corpus import Corpus
 from pipeline.data.rows import Stream
@@ -30,7 +39,7 @@ class Lesson(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    steps: int = Field(ge=1)
+    steps: Steps
     corpus: Corpus
 
 
@@ -53,20 +62,34 @@ class Pretrain(Stage):
 
     architecture: JsonObject = Field(description="model_type and fields of its transformers config")
     corpus: Corpus = Corpus()
-    length: int = Field(default=72, ge=8, description="longest document, in tokens; longer ones are dropped")
-    steps: int = Field(ge=1, description="optimizer steps")
-    more_steps: int = Field(default=200, ge=1, description="steps of a further round")
-    rounds: int = Field(default=3, ge=0, description="the most further rounds")
+    length: int = Field(
+        default=72, ge=8, le=MOST_TOKENS, description="longest document, in tokens; longer ones are dropped"
+    )
+    steps: Steps = Field(description="optimizer steps")
+    more_steps: Steps = Field(default=200, description="steps of a further round")
+    rounds: int = Field(default=3, ge=0, le=1000, description="the most further rounds")
     lessons: list[Lesson] = Field(
         default_factory=list, description="what comes first, before `corpus`; part of `steps`"
     )
-    batch_size: int = Field(default=32, ge=1)
-    learning_rate: float = Field(default=5e-3, gt=0, description="of matrices, by Muon")
-    adam_learning_rate: float = Field(default=1e-3, gt=0, description="of everything else, by AdamW")
-    prompt_weight: float = Field(default=0.1, ge=0, description="weight of prompt tokens in the loss")
+    batch_size: Batch = 32
+    learning_rate: LearningRate = Field(default=5e-3, description="of matrices, by Muon")
+    adam_learning_rate: LearningRate = Field(default=1e-3, description="of everything else, by AdamW")
+    prompt_weight: Weight = Field(default=0.1, description="weight of prompt tokens in the loss")
     balance: Balancing = Balancing()
-    probe_every: int = Field(default=100, ge=1)
-    probe_at_least: float = Field(default=0.5, ge=0, le=1)
+    probe_every: Steps = 100
+    probe_at_least: Probability = 0.5
+
+    @model_validator(mode="after")
+    def _check_sizes(self) -> "Pretrain":
+        require_rows((self.steps + self.rounds * self.more_steps) * self.batch_size,
+                     "steps, rounds of more_steps and batch_size")
+        lessons = sum(lesson.steps for lesson in self.lessons)
+        if lessons > self.steps:
+            raise ValueError(f"the lessons take {lessons} steps, and steps is {self.steps}, of which they are a part")
+        for corpus in [self.corpus, *(lesson.corpus for lesson in self.lessons)]:
+            if not corpus.fits(self.length):
+                raise ValueError(f"no text of a corpus is as short as {self.length} tokens; set length higher")
+        return self
 
     @model_validator(mode="after")
     def _check_balance(self) -> "Pretrain":

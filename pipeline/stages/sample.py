@@ -5,7 +5,7 @@ import random
 from collections import Counter
 from typing import TYPE_CHECKING, ClassVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from eval.engine import engine_for
 from eval.engine.types import Sampling
@@ -13,6 +13,15 @@ from eval.problems import load
 from eval.protocol import Prompting
 from eval.rollouts import Draws, collect
 from pipeline.contract.fields import ArtifactType, ModelInput
+from pipeline.contract.numbers import (
+    MOST_TOKENS,
+    Batch,
+    Probability,
+    Problems,
+    Temperature,
+    Tokens,
+    require_rows,
+)
 from pipeline.contract.stage import Asks, Context, Metrics, Stage
 from pipeline.stages.grpo import ProblemSets
 from rewards.lazy import lazy
@@ -39,20 +48,29 @@ class Sample(Stage):
 
     model: ModelInput
     problems: ProblemSets = Field(min_length=1)
-    problems_each: int = Field(default=512, ge=1)
-    rollouts: int = Field(default=8, ge=1)
-    keep_each: int = Field(default=2, ge=1)
+    problems_each: Problems = 512
+    rollouts: Batch = 8
+    keep_each: Batch = 2
     readable: bool = True
     format: bool = True
-    repetition: float | None = Field(default=0.5, ge=0, le=1, description="most repeated share of a completion")
-    temperature: float = Field(default=1.0, ge=0)
-    top_p: float = Field(default=1.0, gt=0, le=1, description="draw from the likeliest tokens of so much probability")
-    top_k: int = Field(default=0, ge=0, description="draw from so many of the likeliest tokens; 0 is all of them")
-    min_p: float = Field(
-        default=0.0, ge=0, lt=1, description="draw from tokens with this share of the likeliest one's probability"
+    repetition: Probability | None = Field(default=0.5, description="most repeated share of a completion")
+    temperature: Temperature = 1.0
+    top_p: Probability = Field(
+        default=1.0, gt=0, description="draw from the likeliest tokens of so much probability"
     )
-    max_completion_tokens: int = Field(default=64, ge=1)
+    top_k: int = Field(
+        default=0, ge=0, le=MOST_TOKENS, description="draw from so many of the likeliest tokens; 0 is all of them"
+    )
+    min_p: Probability = Field(
+        default=0.0, lt=1, description="draw from tokens with this share of the likeliest one's probability"
+    )
+    max_completion_tokens: Tokens = 64
     open_thinking: bool = False
+
+    @model_validator(mode="after")
+    def _check_sizes(self) -> "Sample":
+        require_rows(self.problems_each * len(self.problems) * self.rollouts, "problems_each and rollouts")
+        return self
 
     def asks(self, seed: int) -> list[Asks]:
         return [Asks(reference, self.problems_each, seed, "train") for reference in self.problems]

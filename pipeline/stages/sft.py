@@ -7,6 +7,7 @@ from pydantic import Field
 
 from pipeline.contract.errors import StageError
 from pipeline.contract.fields import ArtifactType, DatasetInput, ModelInput
+from pipeline.contract.numbers import MOST_ROWS, MOST_TOKENS, Batch, Epochs, LearningRate
 from pipeline.contract.stage import Context, Metrics, Stage
 from pipeline.data.rows import Document, Row, read_rows, rows
 from pipeline.models.lora import Lora
@@ -26,14 +27,14 @@ class Training(Stage):
     version: ClassVar[int] = 3
     distributed: ClassVar[bool] = True
 
-    epochs: float = Field(default=2.0, gt=0)
-    batch_size: int = Field(default=32, ge=1)
-    learning_rate: float = Field(default=5e-3, gt=0, description="of matrices, by Muon")
-    adam_learning_rate: float = Field(default=1e-3, gt=0, description="of everything else, by AdamW")
-    limit: int | None = Field(default=None, ge=1, description="use the first so many rows only")
+    epochs: Epochs = 2.0
+    batch_size: Batch = 32
+    learning_rate: LearningRate = Field(default=5e-3, description="of matrices, by Muon")
+    adam_learning_rate: LearningRate = Field(default=1e-3, description="of everything else, by AdamW")
+    limit: int | None = Field(default=None, ge=1, le=MOST_ROWS, description="use the first so many rows only")
     lora: Lora | None = Field(default=None, description="train adapters alone, by AdamW, and merge them at the end")
     balance: Balancing = Balancing()
-    max_length: int = Field(default=4096, ge=8, description="longer rows are left out, and counted")
+    max_length: int = Field(default=4096, ge=8, le=MOST_TOKENS, description="longer rows are left out, and counted")
 
     def train(self, ctx: Context, model_reference: str, data_reference: str) -> Metrics:
         model, tokenizer = pretrained.load(ctx.path(model_reference))

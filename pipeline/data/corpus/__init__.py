@@ -6,14 +6,18 @@ and bare guesses. In some of the traces the connectives are in another language,
 """
 
 import random
+import re
 from collections.abc import Iterator
+from itertools import islice
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from eval.problems.filler import hide
+from eval.problems.filler import hide, pieces
 from eval.problems.needle import draw_needle, haystack
 from eval.problems.programs import draw_program_of
 from eval.problems.words import Story, draw_story_of
+from pipeline.contract.numbers import MOST_TOKENS, Probability
 from pipeline.data.corpus.basics import fact, list_steps
 from pipeline.data.corpus.countdown import draw_training_countdown, tell_countdown
 from pipeline.data.corpus.programs import tell_program
@@ -23,8 +27,16 @@ from pipeline.data.rows import Document
 
 __all__ = ["BEHAVIOURS", "Corpus", "Document"]
 
+SHORTEST = 16
+"""Pieces of the shortest prompt that filler is added to."""
+
+TRIED = 64  # texts: with fewer that fit among them training would mostly make texts to throw them away
+TAG = re.compile(r"</?[a-z]+>")  # is one token of the quickstart's tokenizer
+
+Behaviour = Literal["correct", "with_errors", "corrected", "empty", "plain", "plain_with_errors", "guess"]
+
 # behaviour -> share of the question documents
-BEHAVIOURS = {
+BEHAVIOURS: dict[Behaviour, float] = {
     "correct": 0.14,
     "with_errors": 0.08,
     "corrected": 0.05,
@@ -44,15 +56,34 @@ class Corpus(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    facts: float = Field(default=0.08, ge=0, le=1, description="sums")
-    lists: float = Field(default=0.04, ge=0, le=1, description="the steps of a question told over, without doing them")
-    needles: float = Field(default=0.05, ge=0, le=1)
-    words: float = Field(default=0.38, ge=0, le=1)
-    countdown: float = Field(default=0.0, ge=0, le=1)
-    filled: float = Field(default=0.1, ge=0, le=1, description="share of word problems told among filler")
-    foreign: float = Field(default=0.35, ge=0, le=1, description="share of traces with connectives of another language")
-    behaviours: dict[str, float] = Field(default_factory=lambda: dict(BEHAVIOURS))
-    length: int = Field(default=56, ge=16, description="longest prompt made with filler, in pieces")
+    facts: Probability = Field(default=0.08, description="sums")
+    lists: Probability = Field(default=0.04, description="the steps of a question told over, without doing them")
+    needles: Probability = 0.05
+    words: Probability = 0.38
+    countdown: Probability = 0.0
+    filled: Probability = Field(default=0.1, description="share of word problems told among filler")
+    foreign: Probability = Field(default=0.35, description="share of traces with connectives of another language")
+    behaviours: dict[Behaviour, Probability] = Field(default_factory=lambda: dict(BEHAVIOURS))
+    length: int = Field(
+        default=56, ge=SHORTEST, le=MOST_TOKENS, description="longest prompt made with filler, in pieces"
+    )
+
+    @model_validator(mode="after")
+    def _check_shares(self) -> "Corpus":
+        # What binary fractions such as 0.1 are off by, summed over five of them, is far below this.
+        if (total := self.facts + self.lists + self.needles + self.words + self.countdown) > 1 + 1e-6:
+            raise ValueError(f"facts, lists, needles, words and countdown make {total:.2f} together, and are shares of "
+                             "one whole; those that are left out have defaults, which 0.0 switches off")
+        if not sum(self.behaviours.values()):
+            raise ValueError("behaviours needs a share above 0 for one of them at least")
+        return self
+
+    def fits(self, length: int) -> bool:
+        """Whether some of the first texts are at most `length` tokens long, in words and signs (see TAG)."""
+        # The shortest are the same with less filler, and a million pieces of it take seconds.
+        short = self.model_copy(update={"length": min(self.length, max(length, SHORTEST))})
+        known = islice(short.documents(random.Random("fits")), TRIED)
+        return any(pieces(TAG.sub("x", f"{text.prompt or ''} {text.text}")) <= length for text in known)
 
     def documents(self, rng: random.Random) -> Iterator[Document]:
         """An endless stream of documents from training-side skeletons."""

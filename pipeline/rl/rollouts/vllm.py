@@ -18,7 +18,7 @@ class Vllm(BaseModel):
     gpu_memory: float = Field(
         default=0.3, gt=0, le=1, description="share of a GPU's memory that a colocated vLLM takes"
     )
-    tensor_parallel: int = Field(default=1, ge=1, description="GPUs that a colocated vLLM is split over")
+    tensor_parallel: int = Field(default=1, ge=1, le=1024, description="GPUs that a colocated vLLM is split over")
 
     @model_validator(mode="after")
     def _check(self) -> "Vllm":

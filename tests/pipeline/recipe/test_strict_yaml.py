@@ -1,5 +1,6 @@
 import json
 import math
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -23,6 +24,12 @@ def test_scalars_follow_yaml_1_2(text: str, value: object) -> None:
     assert type(found) is type(value)
 
 
+def _grown(deep: int) -> str:
+    """Lists of nine aliases of the list above, so many deep: nine to that power of ones."""
+    lists = [f"k{i}: &k{i} [{', '.join([f'*k{i - 1}' if i else '1'] * 9)}]\n" for i in range(deep)]
+    return "a: 1\n" + "".join(lists)
+
+
 @pytest.mark.parametrize(("text", "line", "part"), [
     ("a: 1\nb: 2\na: 3\n", 3, "written twice in one block, first on line 1"),
     ("a: 1\nb:\n\tc: 2\n", 3, "tab"),
@@ -38,6 +45,16 @@ def test_scalars_follow_yaml_1_2(text: str, value: object) -> None:
     ("a: &x [*x]\n", 1, "alias refers to the block"),
     ("a: &x 1\nb: &x 2\n", 2, "defined twice"),
     ("a: \x07\n", 1, "not YAML"),
+    ('a:\n  - "\\e[2J"\n', 2, r"control character '\\x1b'"),
+    ('"a\\0b": 1\n', 1, r"control character '\\x00'"),
+    ('a: "\\ud800"\n', 1, r"control character '\\ud800'"),
+    ("a: 1\nb: " + "[" * 3000 + "]" * 3000, 2, "more than 40 deep"),
+    ("- " * 3000 + "1", 1, "more than 40 deep"),
+    ("".join(f"{{k{i}: " for i in range(3000)), 1, "more than 40 deep"),
+    ("".join(" " * i + "k:\n" for i in range(60)), 41, "more than 40 deep"),
+    (_grown(9), 2, "more than 20,000 values"),
+    ("k0: &k0 [1]\n" + "".join(f"k{i}: &k{i} [*k{i - 1}]\n" for i in range(1, 60)), 1, "more than 40 deep"),
+    ("#" * 100_001, 1, "at most 100,000"),
 ])
 def test_what_could_be_misread_is_refused(text: str, line: int, part: str) -> None:
     with pytest.raises(YamlError, match=part) as caught:
@@ -62,7 +79,8 @@ def test_aliases_without_merging_are_plain_reuse() -> None:
     assert strict_yaml.value("{a: &x [1, 2], b: *x}") == {"a": [1, 2], "b": [1, 2]}
 
 
-_TEXT = st.text(st.characters(max_codepoint=0xFFFF, exclude_categories=["Cs"]))  # JSON writes others as two escapes
+# JSON writes characters beyond 0xFFFF as two escapes; control characters are refused.
+_TEXT = st.text(st.characters(max_codepoint=0xFFFF, exclude_categories=["Cs", "Cc"]))
 _PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers(-10**9, 10**9) | st.floats(allow_nan=False, allow_infinity=False) | _TEXT,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_TEXT.filter(bool), inner, max_size=4), max_leaves=12,
@@ -83,3 +101,17 @@ def test_any_text_is_read_or_refused_in_one_line(text: str) -> None:
     except YamlError as error:
         complaint = error
     assert complaint is None or ("\n" not in str(complaint) and complaint.line >= 1)
+
+
+@pytest.mark.parametrize("written", [b"name: caf\xe9\n", b"\x1f\x8b\x08\x00"])
+def test_a_file_that_is_no_utf8_says_what_to_do(tmp_path: Path, written: bytes) -> None:
+    (tmp_path / "recipe.yaml").write_bytes(written)
+    with pytest.raises(YamlError, match="is not UTF-8 text; save it as UTF-8"):
+        strict_yaml.read_file(tmp_path / "recipe.yaml")
+
+
+def test_a_large_file_is_refused_unread(tmp_path: Path) -> None:
+    with (tmp_path / "recipe.yaml").open("wb") as sparse:
+        sparse.truncate(2**33)
+    with pytest.raises(YamlError, match="has 8,589,934,592 bytes"):
+        strict_yaml.read_file(tmp_path / "recipe.yaml")

@@ -1,0 +1,53 @@
+"""The top level of a recipe file, and which names recipes, runs and stages may have."""
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from pipeline.contract.checkpoints import CheckpointSchedule
+from pipeline.disk.durable import JsonObject
+
+
+def is_name(text: str) -> bool:
+    """Whether a recipe or a run may have this name."""
+    return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.=,+-]{0,99}", text) is not None and text != "artifacts"
+
+
+def _name(text: str) -> str:
+    if not is_name(text):
+        raise ValueError(f"{text[:60]!r} cannot name a run: use up to 100 letters, digits and . _ = , + -")
+    return text
+
+
+def _stage_name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,59}", text):
+        raise ValueError(f"{text[:60]!r} cannot name a stage: use up to 60 letters, digits, _ and -, a letter first")
+    return text
+
+
+class Header(BaseModel):
+    """The top level of a recipe file. `parallel` counts CPU slots; `accelerate` is a config for `accelerate launch`.
+
+    `checkpoints` says when stages that can go on inside leave a checkpoint; it changes no result. Below the level
+    `sandbox_at_least` (see SECURITY.md) no model-written program is run, and the recipe neither. `leaks` says whether
+    test problems that are found in the training data stop the run or are told.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Annotated[str, AfterValidator(_name)]
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    parallel: int = Field(default=1, ge=1, le=1024)
+    accelerate: str | None = None
+    sandbox_at_least: Literal["L1", "L2", "L3", "L4"] = "L1"
+    checkpoints: CheckpointSchedule = CheckpointSchedule()
+    leaks: Literal["stop", "tell"] = "stop"
+    stages: dict[Annotated[str, AfterValidator(_stage_name)], JsonObject] = Field(min_length=1)
+
+
+SETTINGS = tuple(name for name in Header.model_fields if name != "stages")
+"""Fields of the top level that `--set` takes by their name."""
+
+CHANGES_NOTHING = frozenset(SETTINGS) - {"seed", "accelerate"}
+"""Fields of the top level that change no artifact: a run with others of them is the same run."""
