@@ -7,6 +7,7 @@ from pathlib import Path
 from pipeline.contract.errors import RunError
 from pipeline.disk.locks import Held, describe
 from pipeline.recipe import fingerprint, recipe
+from pipeline.recipe.header import is_name
 from pipeline.run.progress import display
 from pipeline.run.runner import Runner
 from pipeline.store.run_folder import RunFolder
@@ -48,7 +49,7 @@ def command(args: argparse.Namespace) -> str:
 def main(args: argparse.Namespace) -> int:
     read = recipe.read(args.recipe, args.sets)
     name = args.name or read.run_name
-    if not recipe.is_name(name):
+    if not is_name(name):
         raise RunError(f"--name {name}: a run is named by letters, digits and . _ = , + - and not 'artifacts'")
     run = RunFolder(args.runs / name)
     shown = display(list(read.steps))

@@ -37,7 +37,8 @@ SHORTEST_WEB = ANSWER_ROOM + SHORTEST
 """Tokens of the shortest phase that the web has long texts for."""
 
 
-RIGHT: dict[Behaviour, float] = {"correct": 0.3, "plain": 0.7}  # long texts are few: what they teach is to find things in them
+# Long texts are few: what they teach is to find things in them.
+RIGHT: dict[Behaviour, float] = {"correct": 0.3, "plain": 0.7}
 
 
 class Phase(BaseModel):
