@@ -1,11 +1,10 @@
 """`retort clean`: removes what no run needs any more."""
 
 import argparse
-import shutil
 
 from pipeline.commands.run import runs_argument
 from pipeline.contract.errors import CommandError
-from pipeline.store.cleaning import size, unneeded
+from pipeline.store.cleaning import remove, size, unneeded
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +20,7 @@ def main(args: argparse.Namespace) -> int:
         total += (found := size(path))
         print(f"{found / 1e6:8.1f} MB  {path}")
         if args.delete:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            remove(path)
     if args.delete:
         print(f"removed {total / 1e6:.1f} MB")
     else:

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 from pipeline.commands.run import recipe_arguments
 from pipeline.recipe import fingerprint, recipe
-from pipeline.store.store import Store
+from pipeline.store.store import Artifact, Store
+from pipeline.store.verify import known_faults_of
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -14,16 +15,23 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     read = recipe.read(args.recipe, args.sets)
-    prints = fingerprint.of_recipe(read)
     store = Store(args.runs)
+    prints = fingerprint.of_recipe(read, store.hashes)
     rows = []
     for name, step in read.steps.items():
         made = store.find(name, prints[name])
-        rows.append((name, step.kind, type(step.config).makes, prints[name].short, "done" if made else "would run",
+        rows.append((name, step.kind, type(step.config).makes, prints[name].short, _state(made, store),
                      ", ".join(step.sources) or "-"))
     print(f"{read.name}  seed {read.seed}  {read.parallel} CPU slots  {read.file}")
     print(table(("stage", "kind", "makes", "fingerprint", "state", "reads"), rows))
     return 0
+
+
+def _state(made: Artifact | None, store: Store) -> str:
+    if made is None:
+        return "would run"
+    # Files that were never read are not read for this: `run` does so before it uses them.
+    return "changed since it was made" if known_faults_of(made, store.hashes) else "done"
 
 
 def table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:

@@ -45,12 +45,14 @@ def main(args: argparse.Namespace) -> int:
 def as_text(run: "RunFolder", report: JsonObject, width: int) -> str:
     """The stages, then one table of models for each evaluate stage."""
     parts = [f"{run.path}: {len(report['stages'])} stages, {duration(report['seconds'])} of work", _stages(report)]
-    for name, artifact in run.artifacts().items():
+    for name, artifact in run.readable().items():
         models = models_of(artifact)
         if models:
             parts.append(f"{name}: rates in percent, ± half of the 95% interval\n\n{table_of_models(models, width)}")
     if not report["models"]:
         parts.append("no model has been measured yet")
+    if report["damaged"]:
+        parts.append("\n".join(report["damaged"]))
     if report["waiting"]:
         parts.append(f"not made yet: {', '.join(report['waiting'])}")
     return "\n\n".join(part for part in parts if part)

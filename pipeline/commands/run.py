@@ -19,6 +19,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", help="name of the run's folder (default: the recipe's name and what --set changed)")
     parser.add_argument("--inexact", action="store_true",
                         help="go on from checkpoints of other versions or hardware too, though the bytes will differ")
+    parser.add_argument("--mend", action="store_true",
+                        help="make artifacts again that were changed since they were made, and what was made from them")
+    parser.add_argument("--verify", action="store_true",
+                        help="read every file of the artifacts that are used, also those that seem untouched")
 
 
 def recipe_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,8 +57,11 @@ def main(args: argparse.Namespace) -> int:
         raise RunError(f"--name {name}: a run is named by letters, digits and . _ = , + - and not 'artifacts'")
     run = RunFolder(args.runs / name)
     shown = display(list(read.steps))
-    runner = Runner(read, fingerprint.of_recipe(read), Store(args.runs), run, shown, command(args),
-                    inexact=args.inexact)
+    store = Store(args.runs)
+    if args.verify:
+        store.hashes.forget()
+    runner = Runner(read, fingerprint.of_recipe(read, store.hashes), store, run, shown, command(args),
+                    inexact=args.inexact, mend=args.mend)
     try:
         return runner.run()
     except Held as error:

@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING
 
 from pipeline.commands.plan import table
 from pipeline.commands.run import runs_argument
-from pipeline.contract.errors import CommandError, RecipeError
+from pipeline.contract.errors import CommandError, RecipeError, RunError
 from pipeline.disk import locks
 from pipeline.disk.durable import JsonMapping, JsonObject
 from pipeline.recipe import fingerprint, recipe
 from pipeline.recipe.complaints import did_you_mean
 from pipeline.run.figures import duration
 from pipeline.store.cleaning import size
-from pipeline.store.run_folder import RunFolder, wall_seconds
-from pipeline.store.store import Store
+from pipeline.store.run_folder import RunFolder, is_run, wall_seconds
+from pipeline.store.store import MENDS, Store
+from pipeline.store.verify import known_faults_of
 
 if TYPE_CHECKING:
     from pipeline.recipe.recipe import Recipe
@@ -29,16 +30,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     folder = find_run(args.run, args.runs)
     run = RunFolder(folder)
-    written = run.recipe()
     ledger = run.ledger()
     who = locks.holder(run.lock_file)
     print(f"{folder}  {duration(wall_seconds(ledger))} of work"
           + (f"  running now: {locks.describe(who)}" if who else ""))
     try:
+        written = run.recipe()
         read = recipe.read(written["file"], written["overrides"])
-    except RecipeError as error:
+    except (RecipeError, RunError) as error:
         print("its recipe can no longer be read, so this is only what was made:")
-        print(table(("stage", "state"), [(name, "done") for name in run.artifacts()]))
+        print(table(("stage", "state"), [(name, "done") for name in run.readable()]))
         raise error from None
     print(table(("stage", "state", "seconds", "why"), _rows(read, run, ledger, folder.parent)))
     return 0
@@ -47,20 +48,23 @@ def main(args: argparse.Namespace) -> int:
 def find_run(reference: str, runs: Path) -> Path:
     """The folder of a run given as a path or as a name under `runs`. Raises CommandError."""
     for folder in (Path(reference), runs / reference):
-        if (folder / "recipe.json").is_file():
+        if is_run(folder):
             return folder
-    known = [path.parent.name for path in runs.glob("*/recipe.json")]
+    known = [path.name for path in runs.iterdir() if is_run(path)] if runs.is_dir() else []
     raise CommandError(f"{reference}: there is no such run in {runs}{did_you_mean(Path(reference).name, known)}")
 
 
 def _rows(read: "Recipe", run: "RunFolder", ledger: list[JsonObject], runs: Path) -> list[tuple[str, ...]]:
-    prints, store, linked = fingerprint.of_recipe(read), Store(runs), run.artifacts()
+    store, linked = Store(runs), run.readable()
+    prints = fingerprint.of_recipe(read, store.hashes)
     last = {str(row.get("stage")): row for row in ledger if row.get("event") != "note"}
     rows: list[tuple[str, ...]] = []
     for name in read.steps:
         made = store.find(name, prints[name])
         old = linked.get(name)
-        if made:
+        if made and (faults := known_faults_of(made, store.hashes)):
+            rows.append((name, "changed", "", f"{faults[0]}; {MENDS}"))
+        elif made:
             rows.append((name, "done", duration(made.manifest["seconds"]), ""))
         elif old:
             changes = fingerprint.differences(old.manifest.get("parts", {}), prints[name].parts)

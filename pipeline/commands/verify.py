@@ -5,6 +5,7 @@ import argparse
 from pipeline.commands.plan import table
 from pipeline.commands.run import runs_argument
 from pipeline.commands.status import find_run
+from pipeline.disk.hashes import FileHashes
 from pipeline.store.run_folder import RunFolder
 from pipeline.store.verify import faults_of_run
 
@@ -16,11 +17,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     rows: list[tuple[str, ...]] = []
-    faults = faults_of_run(RunFolder(find_run(args.run, args.runs)))
+    run = RunFolder(find_run(args.run, args.runs))
+    faults = faults_of_run(run, FileHashes())
     for stage, found in faults.items():
         rows += [(stage, fault) for fault in found] or [(stage, "as it was made")]
     print(table(("stage", "files"), rows))
-    faulty = [stage for stage, found in faults.items() if found]
+    faulty = [stage for stage, found in faults.items() if found and stage != "run"]
     if faulty:
-        print(f"not as made: {', '.join(faulty)}. Remove what was changed, and `retort run` makes it again")
-    return 1 if faulty else 0
+        print(f"not as made: {', '.join(faulty)}. To make it again: {run.command() or 'retort run RECIPE'} --mend")
+    return 1 if any(faults.values()) else 0

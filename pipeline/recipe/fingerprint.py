@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pipeline.contract import fields
 from pipeline.disk.durable import JsonMapping, JsonObject
+from pipeline.disk.hashes import FileHashes
 from pipeline.recipe import inputs
 from pipeline.recipe.recipe import Recipe, Step
 
@@ -25,8 +26,9 @@ class Fingerprint:
         return self.digest[:SHORT]
 
 
-def of_recipe(recipe: Recipe) -> dict[str, Fingerprint]:
-    """Fingerprint of every stage by name."""
+def of_recipe(recipe: Recipe, hashes: FileHashes | None = None) -> dict[str, Fingerprint]:
+    """Fingerprint of every stage by name. `hashes` spares reading files that were read before."""
+    hashes = hashes or FileHashes()
     found: dict[str, Fingerprint] = {}
     paths: dict[str, str] = {}
     for name, step in recipe.steps.items():
@@ -39,10 +41,11 @@ def of_recipe(recipe: Recipe) -> dict[str, Fingerprint]:
             else:
                 if reference not in paths:
                     assert source.path is not None
-                    paths[reference] = inputs.fingerprint_of_path(source.path)
+                    paths[reference] = inputs.fingerprint_of_path(source.path, hashes)
                 read[reference] = paths[reference]
         parts = _parts(recipe, step, read)
         found[name] = Fingerprint(_digest(parts), parts)
+    hashes.keep()
     return found
 
 

@@ -1,7 +1,6 @@
 """What an input field's text refers to: an earlier stage, a path, or a repository of the hub."""
 
 import hashlib
-import json
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -11,6 +10,9 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from pipeline.contract.fields import ArtifactType
+from pipeline.disk import durable
+from pipeline.disk.durable import JsonObject
+from pipeline.disk.hashes import FileHashes
 from rewards.errors import RetortError
 from rewards.lazy import lazy
 
@@ -72,18 +74,32 @@ def find(reference: str, wanted: ArtifactType, *, earlier: Mapping[str, Artifact
     raise InputError(f"{reference!r} is no earlier stage, no path and no hub id (org/name); {hint}")
 
 
-def fingerprint_of_path(path: Path) -> str:
-    """SHA-256 that changes with any byte or name under `path`; an artifact's own fingerprint where it is one."""
-    manifest = path / "stage.json"
-    if manifest.is_file():
-        return str(json.loads(manifest.read_text())["fingerprint"])
+def fingerprint_of_path(path: Path, hashes: FileHashes | None = None) -> str:
+    """SHA-256 that changes with any byte or name under `path`; an artifact's own fingerprint where it is one.
+
+    `hashes` spares reading files that were read before. Raises InputError where a stage.json cannot be read.
+    """
+    hashes = hashes or FileHashes()
+    if (path / "stage.json").is_file():
+        return str(_manifest(path)["fingerprint"])
     total = hashlib.sha256()
     for file in sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]:
         # A file's own name is no part of what it holds; its ending decides how it is read.
         name = file.relative_to(path).as_posix() if path.is_dir() else file.suffix
-        with file.open("rb") as stream:
-            total.update(f"{name}\0{hashlib.file_digest(stream, 'sha256').hexdigest()}\0".encode())
+        total.update(f"{name}\0{hashes.of(file)}\0".encode())
     return total.hexdigest()
+
+
+def _manifest(artifact: Path) -> JsonObject:
+    file = artifact / "stage.json"
+    try:
+        found = durable.read_json(file)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{str(artifact)!r} is an artifact whose stage.json cannot be read "
+                         f"({' '.join(str(error).split())})") from error
+    if not isinstance(found, dict) or not isinstance(found.get("fingerprint"), str):
+        raise InputError(f"{str(artifact)!r} has a stage.json that no stage wrote")
+    return found
 
 
 def resolve_hub(source: Source, *, timeout: float = 5.0) -> str:
@@ -145,7 +161,7 @@ def _looks_like_path(reference: str) -> bool:
 def _check_type_of_path(reference: str, path: Path, wanted: ArtifactType) -> None:
     found: str | None = None
     if (path / "stage.json").is_file():
-        found = json.loads((path / "stage.json").read_text()).get("makes")
+        found = _manifest(path).get("makes")
     elif (path / "config.json").is_file():
         found = "model"
     elif path.suffix in (".jsonl", ".parquet", ".csv"):

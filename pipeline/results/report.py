@@ -15,18 +15,20 @@ Report = JsonObject
 
 
 def report_of(run: RunFolder) -> Report:
-    """The report of a run, finished or not.
+    """The report of a run, finished or not, as an object with these keys.
 
-    "seconds"   of work on the run, over all its attempts "stages"    one entry for each finished stage in the recipe's
-    order: name, kind, seconds that making it took, tokens (None where a stage counts none), whether this run found it
-    already made, and its metrics "waiting"   names of the recipe's stages that are not finished "models"    by name:
-    parameters, the numbers of each problem set (see eval.report.reduce) and how they were measured. Where several
-    evaluate stages measured a model on one set, the last one counts
+    seconds   of work on the run, over all its attempts
+    stages    one entry for each finished stage in the recipe's order: name, kind, seconds that making it took, tokens
+              (None where a stage counts none), whether this run found it already made, and its metrics
+    waiting   names of the recipe's stages that are not finished
+    damaged   a line for each file of the run, and each stage.json, that is gone or torn
+    models    by name: parameters, the numbers of each problem set (see eval.report.reduce) and how they were measured;
+              where several evaluate stages measured a model on one set, the last one counts
 
     Raises RunError where a report.json cannot be read.
     """
     ledger = run.ledger()
-    artifacts = run.artifacts()
+    artifacts = run.readable()
     made_here = {str(row.get("stage")) for row in ledger if row.get("event") == "finished"}
     models: JsonObject = {}
     for artifact in artifacts.values():
@@ -37,7 +39,8 @@ def report_of(run: RunFolder) -> Report:
     return {
         "seconds": round(wall_seconds(ledger), 3),
         "stages": [_stage(name, artifact, name not in made_here) for name, artifact in artifacts.items()],
-        "waiting": [name for name in run.recipe().get("stages", {}) if name not in artifacts],
+        "waiting": [name for name in run.stages() or () if name not in artifacts],
+        "damaged": [*run.faults(), *run.unreadable().values()],
         "models": models,
     }
 
@@ -48,7 +51,7 @@ def curves_of(run: RunFolder, models: JsonMapping) -> dict[str, dict[str, list[P
     It is counted from the rollouts that an evaluate stage kept beside the numbers that `models` of `report_of` has.
     """
     files: dict[tuple[str, str], Path] = {}
-    for artifact in run.artifacts().values():
+    for artifact in run.readable().values():
         for name, measured in models_of(artifact).items():
             for problems, numbers in measured["problems"].items():
                 file = artifact.path / rollouts_file(name, problems)

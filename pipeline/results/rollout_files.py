@@ -7,7 +7,7 @@ from pathlib import Path
 from eval.rollouts import rollouts_file
 from pipeline.contract.errors import CommandError
 from pipeline.disk.durable import JsonMapping, JsonObject
-from pipeline.store.run_folder import RunFolder
+from pipeline.store.run_folder import RunFolder, is_run
 from rewards.lazy import lazy
 
 with lazy:
@@ -65,14 +65,14 @@ def measured(reference: str) -> list[Measured]:
         raise CommandError(f"there are no rollouts at {reference!r}; give RUN:STAGE (runs/quickstart:zero), a folder "
                            f"that "
                           "`retort eval` wrote, or a JSONL file of rollouts")
-    found = _of_run(path, label) if (path / "recipe.json").is_file() else _of_folder(path, label, {})
+    found = _of_run(path, label) if is_run(path) else _of_folder(path, label, {})
     if found:
         return found
     raise CommandError(f"{path} holds no rollouts of {label or 'any model'!r}; {_hint(path)}")
 
 
 def _of_run(run: Path, label: str) -> list[Measured]:
-    reports = [artifact for artifact in RunFolder(run).artifacts().values() if artifact.manifest["makes"] == "report"]
+    reports = [artifact for artifact in RunFolder(run).readable().values() if artifact.manifest["makes"] == "report"]
     return [one for artifact in reports for one in _of_folder(artifact.path, label, artifact.manifest["config"])]
 
 
@@ -93,7 +93,7 @@ def _of_folder(folder: Path, label: str, config: JsonMapping) -> list[Measured]:
 
 
 def _hint(path: Path) -> str:
-    if not (path / "recipe.json").is_file():
+    if not is_run(path):
         return "its report.json names what it has"
-    models = dict.fromkeys(name for artifact in RunFolder(path).artifacts().values() for name in models_of(artifact))
+    models = dict.fromkeys(name for artifact in RunFolder(path).readable().values() for name in models_of(artifact))
     return f"measured were {', '.join(models)}" if models else "no model has been measured yet"

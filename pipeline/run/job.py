@@ -119,8 +119,9 @@ class Assignment:
     def _source(self, step: Step, reference: str, made: Mapping[str, Artifact]) -> JsonObject:
         source = step.sources[reference]
         if source.origin == "stage":
-            path = str(made[reference].path.resolve())
-            return {"origin": "stage", "path": path, "fingerprint": self.prints[reference].digest}
+            artifact = made[reference]
+            return {"origin": "stage", "path": str(artifact.path.resolve()),
+                    "fingerprint": self.prints[reference].digest, "content": artifact.content}
         if source.origin == "path":
             return {"origin": "path", "path": str(source.path)}
         return {"origin": "hub", "repository": source.repository, "type": source.type, "commit": source.commit}

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from types import FrameType
 
 from eval.errors import ProblemSetError
-from pipeline.contract.errors import RecipeError, StageError
+from pipeline.contract.errors import RecipeError, RunError, StageError
 from pipeline.disk.locks import Held, describe
 from pipeline.recipe.fingerprint import Fingerprint
 from pipeline.recipe.inputs import InputError
@@ -18,6 +18,7 @@ from pipeline.run.figures import duration
 from pipeline.run.job import Assignment, events_file
 from pipeline.run.leaks import check
 from pipeline.run.progress import Display
+from pipeline.run.reuse import Reuse
 from pipeline.run.running import Running
 from pipeline.store.run_folder import RunFolder, wall_seconds
 from pipeline.store.store import Artifact, Store
@@ -33,11 +34,12 @@ class Runner:
     """One attempt at a run. `command` is what continues it, as a person would type it."""
 
     def __init__(self, recipe: Recipe, prints: Mapping[str, Fingerprint], store: Store, run: RunFolder,
-                 display: Display, command: str, *, inexact: bool = False) -> None:
+                 display: Display, command: str, *, inexact: bool = False, mend: bool = False) -> None:
         self.recipe, self.prints, self.store, self.run_folder = recipe, prints, store, run
         self._display, self._command = display, command
         self._attempt = secrets.token_hex(8)
         self._jobs = Assignment(recipe, prints, store, run, self._attempt, inexact)
+        self._reuse = Reuse(recipe, prints, store, run, display, command, mend)
         self._made: dict[str, Artifact] = {}
         self._waiting = list(recipe.steps)
         self._running: dict[str, Running] = {}
@@ -54,6 +56,7 @@ class Runner:
         """
         with self.run_folder.lock(self._attempt):
             self.run_folder.begin(self._attempt, as_dict(self.recipe), self._command)
+            self.run_folder.adopt(self.store)
             self.run_folder.keep_links(self.recipe.steps)
             before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
             try:
@@ -90,13 +93,19 @@ class Runner:
             self._display.refresh()
 
     def _reuse_ready(self) -> None:
-        for name in list(self._waiting):
-            artifact = self.store.find(name, self.prints[name])
-            if artifact:
-                self._waiting.remove(name)
-                self._keep(name, artifact)
-                self.run_folder.record(name, event="reused", artifact=artifact.path.name)
-                self._display.reused(name, artifact.path.name)
+        try:
+            ready = self._reuse.ready()
+        except RunError as error:
+            self.run_folder.record("run", event="failed", message=str(error))
+            raise
+        for name, artifact in ready.items():
+            self._use(name, artifact)
+
+    def _use(self, name: str, artifact: Artifact) -> None:
+        self._waiting.remove(name)
+        self._keep(name, artifact)
+        self.run_folder.record(name, event="reused", artifact=artifact.path.name)
+        self._display.reused(name, artifact.path.name)
 
     def _open_zygote(self) -> None:
         forked = [step.config for name in self._waiting if not self._accelerated(step := self.recipe.steps[name])]
@@ -149,14 +158,19 @@ class Runner:
                 self._display.note(name, f"waits: {describe(error.holder)} is making the same artifact")
             self._held[name] = time.monotonic() + _ASK_AGAIN
             return
-        self._waiting.remove(name)
-        artifact = self.store.find(name, fingerprint)
+        try:
+            artifact = self._reuse.find(name, self._made)
+            self._reuse.check_inputs(name, self._made)
+        except RunError as error:
+            lock.release()
+            self._waiting.remove(name)
+            self._fail(name, str(error))
+            return
         if artifact:  # another run has just made it
             lock.release()
-            self._keep(name, artifact)
-            self.run_folder.record(name, event="reused", artifact=artifact.path.name)
-            self._display.reused(name, artifact.path.name)
+            self._use(name, artifact)
             return
+        self._waiting.remove(name)
         log = self.run_folder.logs / f"{name}.log"
         events = events_file(self.run_folder, name)
         # Those of an earlier attempt would be taken for this one's.

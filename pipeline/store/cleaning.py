@@ -1,41 +1,52 @@
 """What under a RUNS folder no run needs any more."""
 
+import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.contract.errors import RecipeError
+from pipeline.contract.errors import RecipeError, RunError
 from pipeline.disk import locks
 from pipeline.recipe import fingerprint, recipe
-from pipeline.store.run_folder import RunFolder
+from pipeline.recipe.fingerprint import SHORT
+from pipeline.store.run_folder import RunFolder, is_run
 from pipeline.store.store import Store
+
+_NAME = re.compile(rf"[A-Za-z][\w-]*-[0-9a-f]{{{SHORT}}}(\.lock)?")
 
 
 def unneeded(runs: Path) -> list[Path]:
-    """Artifacts that no run links to and no run's recipe would use, and unfinished ones that no recipe would go on
-    with.
+    """Artifacts that no run links to and no run's recipe would use, unfinished ones that no recipe would go on with,
+    and what was set aside.
 
-    A run whose recipe can no longer be read keeps what it links to. What is being made now is left alone.
+    A run whose recipe cannot be read keeps what it links to and what its ledger says was begun; where it has no ledger
+    either, everything unfinished stays. What is being made now is left alone, and so is everything under the folder
+    that no stage has made.
     """
     store = Store(runs)
-    needed = {name for file in runs.glob("*/recipe.json") for name in _needed_by(RunFolder(file.parent))}
-    candidates = [*store.artifacts.glob("*"), *store.unfinished.glob("*")] if store.artifacts.is_dir() else []
-    return sorted(
-        path for path in candidates
-        if path != store.unfinished and path.name.removesuffix(".lock") not in needed and not _being_made(path, store)
-    )
+    known = [RunFolder(folder) for folder in runs.iterdir() if is_run(folder)]
+    needed = {name for run in known for name in _needed_by(run)}
+    unsure = any(run.stages() is None and not run.ledger() for run in known)
+    places = (store.artifacts,) if unsure else (store.artifacts, store.unfinished)
+    made = [path for place in places if place.is_dir() for path in place.iterdir()
+            if _NAME.fullmatch(path.name) and path.name.removesuffix(".lock") not in needed
+            and not _being_made(path, store)]
+    return sorted([*made, *(store.aside.iterdir() if store.aside.is_dir() else [])])
 
 
 def _needed_by(run: RunFolder) -> Iterator[str]:
     yield from (artifact.path.name for artifact in run.artifacts().values())
-    written = run.recipe()
     try:
+        written = run.recipe()
         # A run that is not finished has no links to what it will need.
         read = recipe.read(written["file"], written["overrides"])
-    # The recipe was changed or is gone: what the run has made and links to is all that is known of it.
-    except RecipeError:
+    # The recipe was changed or is gone: what the run has made and begun is all that is known of it.
+    except (RecipeError, RunError):
+        yield from run.begun()
         return
-    prints = fingerprint.of_recipe(read)
-    yield from (Store(run.path.parent).path(name, prints[name]).name for name in read.steps)
+    store = Store(run.path.parent)
+    prints = fingerprint.of_recipe(read, store.hashes)
+    yield from (store.path(name, prints[name]).name for name in read.steps)
 
 
 def _being_made(path: Path, store: Store) -> bool:
@@ -43,7 +54,17 @@ def _being_made(path: Path, store: Store) -> bool:
 
 
 def size(path: Path) -> int:
-    """Bytes of a file, or of all files under a folder."""
+    """Bytes of a file, or of all files under a folder; a link has none."""
+    if path.is_symlink():
+        return 0
     return path.stat().st_size if path.is_file() else sum(
-        file.stat().st_size for file in path.rglob("*") if file.is_file()
+        file.stat().st_size for file in path.rglob("*") if file.is_file() and not file.is_symlink()
     )
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a folder with all in it, or a link alone."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()

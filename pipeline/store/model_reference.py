@@ -5,6 +5,8 @@ from pathlib import Path
 
 from pipeline.contract.errors import CommandError
 from pipeline.store.run_folder import RunFolder
+from pipeline.store.store import MENDS, Store
+from pipeline.store.verify import faults_of
 
 
 def model_of(reference: str) -> tuple[Path | str, str]:
@@ -30,9 +32,12 @@ def _of_run(run: Path, stage: str) -> tuple[Path, str]:
     artifacts = RunFolder(run).artifacts()
     if not artifacts:
         raise CommandError(f"{run} is no run with finished stages; retort status tells what there is")
-    models = {name: artifact.path for name, artifact in artifacts.items() if (artifact.path / "model").is_dir()}
+    models = {name: artifact for name, artifact in artifacts.items() if (artifact.path / "model").is_dir()}
     if stage not in models:
         near = get_close_matches(stage, models, n=1, cutoff=0.4)
         hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(models)}"
         raise CommandError(f"{run} has no finished model {stage!r}; {hint}")
-    return models[stage], stage
+    faults = faults_of(models[stage], Store(run.parent).hashes)
+    if faults:
+        raise CommandError(f"{run}:{stage}: {faults[0]}; {MENDS}")
+    return models[stage].path, stage

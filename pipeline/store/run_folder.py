@@ -1,15 +1,19 @@
 """RUNS/RUN/: the resolved recipe, the ledger, links to the artifacts, the logs."""
 
-import json
 import os
+import re
 import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from pipeline.contract.errors import RunError
 from pipeline.disk import durable
 from pipeline.disk.durable import JsonMapping, JsonObject
 from pipeline.disk.locks import Lock
-from pipeline.store.store import Artifact
+from pipeline.recipe.fingerprint import SHORT
+from pipeline.store.store import Artifact, Store
+
+_HOLDS = {"file": str, "overrides": list, "stages": dict}
 
 
 class RunFolder:
@@ -48,10 +52,74 @@ class RunFolder:
         return durable.rows(self._ledger)
 
     def recipe(self) -> JsonObject:
-        """recipe.json; empty where the run has none."""
+        """recipe.json. Raises RunError where it is gone, torn or not what a run writes."""
         file = self.path / "recipe.json"
-        found: JsonObject = json.loads(file.read_text()) if file.is_file() else {}
+        try:
+            found = durable.read_json(file)
+        except OSError as error:
+            raise RunError(f"{file}: is gone; {self._writes_again()}") from error
+        except ValueError as error:
+            raise RunError(f"{file}: is torn; {self._writes_again()}") from error
+        if not isinstance(found, dict) or any(not isinstance(found.get(key), kind) for key, kind in _HOLDS.items()):
+            raise RunError(f"{file}: is not what a run writes; {self._writes_again()}")
         return found
+
+    def stages(self) -> list[str] | None:
+        """Names of the recipe's stages; None where recipe.json cannot be read."""
+        try:
+            return list(self.recipe()["stages"])
+        except RunError:
+            return None
+
+    def faults(self) -> list[str]:
+        """What is wrong with the files that the run itself writes, one line each."""
+        found = []
+        try:
+            self.recipe()
+        except RunError as error:
+            found.append(str(error))
+        if not self.ledger():
+            what = "holds no row" if self._ledger.is_file() else "is gone"
+            found.append(f"{self._ledger}: {what}, so that when its stages ran is not known; {self._writes_again()}")
+        return found
+
+    def command(self) -> str:
+        """What goes on with the run, as a person typed it last; empty where the ledger does not tell."""
+        commands = [row["command"] for row in self.ledger() if isinstance(row.get("command"), str)]
+        return commands[-1] if commands else ""
+
+    def _writes_again(self) -> str:
+        return f"`{self.command() or 'retort run RECIPE'}` writes it again"
+
+    def claimed(self) -> dict[str, str]:
+        """Names of artifacts that the ledger says were finished or reused, by stage."""
+        # The last word on a stage counts: it may have been made again by a later attempt.
+        return {str(row["stage"]): Path(str(row["artifact"])).name for row in self.ledger()
+                if row.get("event") in ("finished", "reused") and "artifact" in row and "stage" in row}
+
+    def begun(self) -> set[str]:
+        """Names of the artifacts that the run was last making, finished or not, as far as its ledger tells."""
+        last = {str(row["stage"]): str(row["fingerprint"]) for row in self.ledger()
+                if row.get("event") == "started" and "stage" in row and "fingerprint" in row}
+        return {f"{stage}-{fingerprint[:SHORT]}" for stage, fingerprint in last.items()}
+
+    def adopt(self, store: Store) -> None:
+        """Make a run whole again that was copied without its links: a copy of an artifact that stands where a link
+        belongs goes to the artifacts, or out of the way where it is there already; `link` does the rest."""
+        for folder in self._links():
+            if folder.is_symlink():
+                continue
+            try:
+                fingerprint = str(Artifact(folder).manifest["fingerprint"])
+            except RunError:
+                store.set_aside(folder)
+                continue
+            target = store.artifacts / f"{_stage_of(folder)}-{fingerprint[:SHORT]}"
+            if target.exists():
+                store.set_aside(folder)
+            else:
+                store.artifacts.mkdir(exist_ok=True)
+                folder.rename(target)
 
     def link(self, position: int, name: str, artifact: Path) -> None:
         """Point NN-NAME at an artifact, in one step, and drop links of that stage under another number."""
@@ -77,14 +145,37 @@ class RunFolder:
                 link.unlink()
 
     def artifacts(self) -> dict[str, Artifact]:
-        """Finished artifacts by stage name, in the recipe's order."""
-        return {_stage_of(link): Artifact(link.resolve()) for link in self._links() if (link / "stage.json").is_file()}
+        """Finished artifacts by stage name, in the recipe's order; whether they can be read is another question."""
+        return {_stage_of(link): Artifact(link.resolve()) for link in self._links() if link.is_dir()}
+
+    def readable(self) -> dict[str, Artifact]:
+        """Those of `artifacts` whose stage.json can be read."""
+        unreadable = self.unreadable()
+        return {name: artifact for name, artifact in self.artifacts().items() if name not in unreadable}
+
+    def unreadable(self) -> dict[str, str]:
+        """What is wrong with the stage.json of the other ones, by stage."""
+        found = {}
+        for name, artifact in self.artifacts().items():
+            try:
+                _ = artifact.manifest
+            except RunError as error:
+                found[name] = str(error)
+        return found
 
     def _links(self) -> list[Path]:
+        """NN-NAME: links to artifacts, or the folders that `cp -L` makes of them."""
         if not self.path.is_dir():
             return []
-        links = [p for p in self.path.iterdir() if p.is_symlink() and p.name.partition("-")[0].isdigit()]
+        named = (path for path in self.path.iterdir() if re.fullmatch(r"[0-9]{2,9}-.+", path.name))
+        links = [path for path in named if path.is_symlink() or path.is_dir()]
         return sorted(links, key=lambda link: int(link.name.partition("-")[0]))
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder is a run's, also one that has lost some of its files."""
+    own = any((folder / file).is_file() for file in ("recipe.json", "ledger.jsonl"))
+    return own or (folder.name != "artifacts" and bool(RunFolder(folder).artifacts()))
 
 
 def _stage_of(link: Path) -> str:

@@ -1,19 +1,24 @@
 """Artifacts on disk: RUNS/artifacts/NAME-FP10/ exists only when whole, RUNS/artifacts/.partial/NAME-FP10/ until
 then."""
 
+import hashlib
 import json
 import shutil
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from pipeline.contract.errors import RunError
 from pipeline.disk import durable
 from pipeline.disk.durable import JsonMapping, JsonObject
-from pipeline.disk.hashes import file_hashes
+from pipeline.disk.hashes import FileHashes, file_hashes
 from pipeline.disk.locks import Lock
-from pipeline.recipe.fingerprint import SHORT, Fingerprint
+from pipeline.recipe.fingerprint import Fingerprint
 
 MANIFEST = "stage.json"
+MENDS = "`retort run` with --mend makes it again"
+_HOLDS = {"name": str, "kind": str, "makes": str, "fingerprint": str, "seconds": int | float, "config": dict,
+          "inputs": dict, "metrics": dict, "files": dict}
 
 
 @dataclass(frozen=True)
@@ -24,8 +29,23 @@ class Artifact:
 
     @cached_property
     def manifest(self) -> JsonObject:
-        found: JsonObject = json.loads((self.path / MANIFEST).read_text())
+        """Raises RunError where it is gone, torn or no stage.json."""
+        file = self.path / MANIFEST
+        try:
+            found = durable.read_json(file)
+        except (OSError, ValueError) as error:
+            raise RunError(f"{file}: {'is gone' if isinstance(error, OSError) else 'is torn'}; {MENDS}") from error
+        if not isinstance(found, dict):
+            raise RunError(f"{file}: holds no object; {MENDS}")
+        wrong = [key for key, kind in _HOLDS.items() if not isinstance(found.get(key), kind)]
+        if wrong:
+            raise RunError(f"{file}: {wrong[0]!r} is not what a stage writes; {MENDS}")
         return found
+
+    @property
+    def content(self) -> str:
+        """A hash of the bytes that the stage made, of all its files."""
+        return hashlib.sha256(json.dumps(self.manifest["files"], sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -43,6 +63,21 @@ class Store:
         """Where artifacts are made, with their checkpoints and locks."""
         return self.artifacts / ".partial"
 
+    @property
+    def aside(self) -> Path:
+        """Where artifacts are put that are not as they were made, until `retort clean` removes them."""
+        return self.artifacts / ".aside"
+
+    @property
+    def memory(self) -> Path:
+        """The file that remembers hashes of artifacts' files, for FileHashes."""
+        return self.artifacts / ".hashes.json"
+
+    @cached_property
+    def hashes(self) -> FileHashes:
+        """Hashes of artifacts' files."""
+        return FileHashes(self.memory)
+
     def path(self, name: str, fingerprint: Fingerprint) -> Path:
         """Where the artifact is, or will be."""
         return self.artifacts / f"{name}-{fingerprint.short}"
@@ -53,28 +88,40 @@ class Store:
         return self.unfinished / f"{name}-{fingerprint.short}"
 
     def find(self, name: str, fingerprint: Fingerprint) -> Artifact | None:
-        """The whole artifact of this fingerprint, if it was made before."""
+        """The artifact of this fingerprint, if it was made before. Whether it is still as it was made is for
+        `pipeline.store.verify` to say: one whose stage.json is gone or torn is found, too."""
         artifact = Artifact(self.path(name, fingerprint))
-        if not (artifact.path / MANIFEST).is_file():
+        if not artifact.path.is_dir():
             return None
-        # The name has ten digits of the fingerprint, and two may share them.
-        return artifact if artifact.manifest.get("fingerprint") == fingerprint.digest else None
+        try:
+            # The name has ten digits of the fingerprint, and two may share them.
+            return artifact if artifact.manifest["fingerprint"] == fingerprint.digest else None
+        except RunError:
+            return artifact
 
     def lock(self, name: str, fingerprint: Fingerprint) -> Lock:
         """The right to make this artifact. Raises Held while another run makes it."""
         return Lock(self.unfinished / f"{name}-{fingerprint.short}.lock")
 
+    def set_aside(self, folder: Path) -> Path:
+        """Put an artifact out of the way, where nothing uses it; returns where it is now."""
+        self.aside.mkdir(parents=True, exist_ok=True)
+        number = 1 + sum(1 for _ in self.aside.glob(f"{folder.name}.*"))
+        target = self.aside / f"{folder.name}.{number}"
+        folder.rename(target)
+        durable.sync_folder(self.artifacts)
+        return target
+
 
 def finish(out: Path, artifact: Path, manifest: JsonMapping) -> None:
     """Turn a finished `out` folder into the artifact: everything on disk, stage.json last, then one rename."""
+    store = Store(artifact.parent.parent)
     durable.sync_files(out)
-    durable.write_json(out / MANIFEST, {**manifest, "files": file_hashes(out, MANIFEST)})
     artifact.parent.mkdir(parents=True, exist_ok=True)
-    if artifact.exists():  # another fingerprint with the same first digits, or a folder without a stage.json
-        other = artifact / MANIFEST
-        if other.is_file() and json.loads(other.read_text()).get("fingerprint", "")[:SHORT] == artifact.name[-SHORT:]:
-            raise FileExistsError(f"{artifact} is already there; remove it to make it again")
-        shutil.rmtree(artifact)
+    durable.write_json(out / MANIFEST, {**manifest, "files": file_hashes(out, MANIFEST, store.hashes)})
+    store.hashes.keep()
+    if artifact.exists():  # another fingerprint with the same first digits, since this one's would have been used
+        store.set_aside(artifact)
     # From here on it exists, whole; until here it did not.
     out.rename(artifact)
     durable.sync_folder(artifact.parent)

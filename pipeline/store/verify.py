@@ -1,37 +1,77 @@
-"""Artifacts held against the hashes that were taken when they were made."""
+"""Artifacts held against the hashes that were taken when they were made, and against what they were made from."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
-from pipeline.disk.durable import read_json
-from pipeline.disk.hashes import file_hashes
+from pipeline.contract.errors import RunError
+from pipeline.disk.hashes import FileHashes, file_hashes, files_of
 from pipeline.store.run_folder import RunFolder
-from pipeline.store.store import MANIFEST
+from pipeline.store.store import MANIFEST, Artifact
 
 
-def faults_of_run(run: RunFolder) -> dict[str, list[str]]:
-    """What is wrong with each artifact that the ledger says was finished or reused, by stage; empty lists where all is
-    well.
+def faults_of_run(run: RunFolder, hashes: FileHashes) -> dict[str, list[str]]:
+    """What is wrong with each artifact that a run links to or that its ledger says was made, by stage; empty lists
+    where all is well.
 
-    Stages that the recipe no longer has are left out.
+    Stages that the recipe no longer has are left out. What is wrong with the run's own files is under "run".
     """
-    claimed: dict[str, str] = {}
-    for row in run.ledger():
-        if row["event"] in ("finished", "reused") and "artifact" in row:
-            # The last word on a stage counts: it may have been made again by a later attempt.
-            claimed[row["stage"]] = row["artifact"]
-    stages = [name for name in run.recipe()["stages"] if name in claimed]
-    return {name: faults_of_artifact(run.path.parent / "artifacts" / claimed[name]) for name in stages}
+    linked = run.artifacts()
+    faults = {name: faults_of(artifact, hashes) + made_from_others(artifact, linked)
+              for name, artifact in linked.items()}
+    stages = run.stages()
+    for name, folder in run.claimed().items():
+        if name not in faults and (stages is None or name in stages):
+            faults[name] = [f"{run.path.parent / 'artifacts' / folder} is gone"]
+    own = run.faults()
+    return {**({"run": own} if own else {}), **faults}
 
 
-def faults_of_artifact(folder: Path) -> list[str]:
-    """Files that were changed, are missing or are new, one line each."""
-    if not folder.is_dir():
-        return [f"{folder} is gone"]
+def faults_of(artifact: Artifact, hashes: FileHashes) -> list[str]:
+    """Files that were changed, are missing or are new since the artifact was made, one line each."""
+    if not artifact.path.is_dir():
+        return [f"{artifact.path} is gone"]
     try:
-        expected = read_json(folder / MANIFEST)["files"]
-    except (OSError, ValueError, KeyError) as error:
-        return [f"{folder / MANIFEST} cannot be read ({type(error).__name__})"]
-    found = file_hashes(folder, MANIFEST)
+        expected = artifact.manifest["files"]
+    except RunError as error:
+        return [str(error).partition(";")[0]]
+    found = file_hashes(artifact.path, MANIFEST, hashes)
+    hashes.keep()
+    return _differences(artifact.path, expected, found)
+
+
+def known_faults_of(artifact: Artifact, hashes: FileHashes) -> list[str]:
+    """Like `faults_of`, without reading what was not read before: files of that kind are taken to be as they were."""
+    try:
+        expected: dict[str, str] = artifact.manifest["files"]
+    except RunError as error:
+        return [str(error).partition(";")[0]]
+    found = {}
+    for file in files_of(artifact.path, MANIFEST):
+        name = file.relative_to(artifact.path).as_posix()
+        found[name] = hashes.remembered(file) or expected.get(name, "")
+    return _differences(artifact.path, expected, found)
+
+
+def made_from_others(artifact: Artifact, present: Mapping[str, Artifact]) -> list[str]:
+    """One line for each input of the artifact that is in `present` with other bytes than it was made from."""
+    found = []
+    try:
+        inputs = artifact.manifest["inputs"]
+    except RunError:  # which `faults_of` tells
+        return []
+    for name, source in inputs.items():
+        # Of artifacts that were made before this was written down nobody knows.
+        if source.get("origin") != "stage" or "content" not in source or name not in present:
+            continue
+        try:
+            if present[name].content != source["content"]:
+                found.append(f"was made from other bytes of {name} than {present[name].path} holds")
+        except RunError:
+            continue
+    return found
+
+
+def _differences(folder: Path, expected: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
     faults = []
     for name in sorted({*expected, *found}):
         if name not in found:

@@ -49,7 +49,10 @@ def run(tmp_path):
         folder = tmp_path / "runs" / "artifacts" / f"{name}-0123456789"
         report(folder, models)
         durable.write_json(
-            folder / "stage.json", {"name": name, "makes": "report", "config": {"open_thinking": forced}}
+            folder / "stage.json", {
+                "name": name, "kind": "evaluate", "makes": "report", "fingerprint": "0123456789", "seconds": 1.0,
+                "config": {"open_thinking": forced}, "inputs": {}, "metrics": {}, "files": {},
+            }
         )
         found.link(number, name, folder)
     return found.path

@@ -23,7 +23,8 @@ def artifact(runs, name, kind, makes, metrics, models=None):
     folder = runs / "artifacts" / f"{name}-0123456789"
     folder.mkdir(parents=True)
     durable.write_json(folder / "stage.json", {"name": name, "kind": kind, "makes": makes, "seconds": 12.5,
-                                               "metrics": metrics, "fingerprint": "0123456789"})
+                                               "metrics": metrics, "fingerprint": "0123456789", "config": {},
+                                               "inputs": {}, "files": {}})
     if models is not None:
         durable.write_json(folder / "report.json", {"models": models})
     return folder
@@ -34,7 +35,7 @@ def run(tmp_path):
     runs = tmp_path / "runs"
     found = RunFolder(runs / "tiny")
     stages = {name: {"kind": "any"} for name in ("base", "score", "needle", "later")}
-    found.begin("first", {"name": "tiny", "stages": stages}, "retort run tiny")
+    found.begin("first", {"name": "tiny", "file": "tiny.yaml", "overrides": [], "stages": stages}, "retort run tiny")
     models = {name: {"parameters": 1000 * (i + 1), "problems": {"sums": reduce(ROWS), "programs": reduce(ROWS[:40])}}
               for i, name in enumerate(("base", "student"))}
     models["base"]["protocol"] = {"sums": {"temperature": 1.0}}

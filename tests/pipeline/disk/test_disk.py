@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.disk import durable, locks
+from pipeline.contract.errors import RunError
+from pipeline.disk import durable, hashes, locks
 from pipeline.recipe.fingerprint import Fingerprint
 from pipeline.store import store
 from pipeline.store.run_folder import RunFolder, wall_seconds
@@ -47,13 +48,18 @@ def test_a_torn_row_harms_no_other(tmp_path: Path) -> None:
     assert durable.rows(tmp_path / "none") == []
 
 
+def manifest(fingerprint: str) -> dict[str, object]:
+    return {"name": "base", "kind": "any", "makes": "model", "fingerprint": fingerprint, "seconds": 1.0, "config": {},
+            "inputs": {}, "metrics": {}}
+
+
 def test_an_artifact_exists_only_when_whole(tmp_path: Path) -> None:
     kept, print_ = store.Store(tmp_path), Fingerprint("ab" * 32, {})
     out = kept.partial("base", print_) / "out"
     (out / "model").mkdir(parents=True)
     (out / "model" / "w").write_bytes(b"1")
     assert kept.find("base", print_) is None
-    store.finish(out, kept.path("base", print_), {"fingerprint": print_.digest})
+    store.finish(out, kept.path("base", print_), manifest(print_.digest))
     made = kept.find("base", print_)
     assert made is not None
     assert made.path.name == "base-ababababab"
@@ -62,14 +68,51 @@ def test_an_artifact_exists_only_when_whole(tmp_path: Path) -> None:
     assert kept.find("base", Fingerprint("ab" * 31 + "cd", {})) is None
 
 
-def test_a_folder_without_its_manifest_is_made_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", [None, "", "{", "[]", "{}", '{"name": 5}'])
+def test_a_manifest_that_cannot_be_read_is_one_line_and_its_artifact_is_not_lost(
+    tmp_path: Path, text: str | None
+) -> None:
     kept, print_ = store.Store(tmp_path), Fingerprint("cd" * 32, {})
-    kept.path("base", print_).mkdir(parents=True)
-    assert kept.find("base", print_) is None
-    out = kept.partial("base", print_) / "out"
-    out.mkdir(parents=True)
-    store.finish(out, kept.path("base", print_), {"fingerprint": print_.digest})
-    assert kept.find("base", print_) is not None
+    folder = kept.path("base", print_)
+    folder.mkdir(parents=True)
+    if text is not None:
+        (folder / "stage.json").write_text(text)
+    found = kept.find("base", print_)
+    assert found is not None
+    with pytest.raises(RunError, match="--mend makes it again"):
+        _ = found.manifest
+    assert [kept.set_aside(folder).name, kept.find("base", print_)] == ["base-cdcdcdcdcd.1", None]
+    folder.mkdir()
+    assert kept.set_aside(folder).name == "base-cdcdcdcdcd.2"
+
+
+def test_a_file_is_read_once_while_nothing_touches_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, memory = tmp_path / "w", tmp_path / "memory.json"
+    file.write_bytes(b"1")
+    first = hashes.FileHashes(memory)
+    assert first.remembered(file) is None
+    one = first.of(file)
+    assert first.remembered(file) is None  # written a moment ago: another write may leave the same times
+    monkeypatch.setattr(hashes, "_SETTLED", -1.0)
+    assert first.of(file) == one
+    first.keep()
+    second = hashes.FileHashes(memory)
+    assert second.remembered(file) == one
+    # The content's own time is put back, the inode's cannot be.
+    times = file.stat()
+    file.write_bytes(b"2")
+    os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert second.remembered(file) is None
+    assert second.of(file) != one
+    second.forget()
+    assert (second.remembered(file), memory.exists()) == (None, False)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", '"x"'])
+def test_a_torn_memory_of_hashes_is_no_reason_to_stop(tmp_path: Path, text: str) -> None:
+    memory = tmp_path / "memory.json"
+    memory.write_text(text)
+    assert hashes.FileHashes(memory).remembered(memory) is None
 
 
 def test_links_follow_the_recipe(tmp_path: Path) -> None:

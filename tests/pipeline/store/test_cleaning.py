@@ -1,4 +1,4 @@
-"""`retort verify` and `retort clean` on a run of tiny stages."""
+"""`retort clean` on a run of tiny stages."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -22,35 +22,6 @@ stages:
 def run(write_recipe: Write) -> RunFolder:
     assert cli.main(["run", str(write_recipe(RECIPE))]) == 0
     return RunFolder(Path("runs/chain"))
-
-
-@pytest.mark.usefixtures("run")
-def test_what_was_made_is_verified(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["verify", "chain"]) == 0
-    assert capsys.readouterr().out.count("as it was made") == 2
-
-
-@pytest.mark.parametrize(("fault", "said"), [
-    ("changed", "was changed"), ("gone", "number.txt is gone"), ("more", "was not made by the stage"),
-    ("manifest", "stage.json cannot be read"), ("all", "is gone"),
-])
-def test_what_differs_is_told(run: RunFolder, capsys: pytest.CaptureFixture[str], fault: str, said: str) -> None:
-    folder = run.artifacts()["base"].path
-    match fault:
-        case "changed":
-            (folder / "number.txt").write_text("0.5\n")
-        case "gone":
-            (folder / "number.txt").unlink()
-        case "more":
-            (folder / "other").touch()
-        case "manifest":
-            (folder / "stage.json").write_text("{")
-        case "all":
-            folder.rename(folder.with_name("elsewhere"))
-    assert cli.main(["verify", str(run.path)]) == 1
-    told = capsys.readouterr().out
-    assert said in told
-    assert "not as made: base." in told
 
 
 def test_clean_keeps_what_a_recipe_still_needs(
@@ -80,3 +51,38 @@ def test_clean_leaves_alone_what_is_being_made(run: RunFolder, capsys: pytest.Ca
     assert {path.name for path in unfinished.iterdir()} == {"zero-0123456789"}
     assert cli.main(["clean", "--runs", "nowhere"]) == 2
     assert "nowhere: there is no such folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("fault", ["no recipe.json", "torn recipe.json", "no ledger", "neither", "recipe file gone"])
+def test_a_run_that_lost_its_files_loses_nothing_more(run: RunFolder, fault: str) -> None:
+    begun = run.path.parent / "artifacts" / ".partial" / "next-0123456789"
+    begun.mkdir(parents=True)
+    run.record("next", event="started", fingerprint="0123456789" * 6)
+    match fault:
+        case "no recipe.json" | "neither":
+            (run.path / "recipe.json").unlink()
+        case "torn recipe.json":
+            (run.path / "recipe.json").write_text('{"file": "rec')
+        case "recipe file gone":
+            Path("recipe.yaml").unlink()
+    if fault in ("no ledger", "neither"):
+        (run.path / "ledger.jsonl").unlink()
+    assert cli.main(["clean", "--delete"]) == 0
+    assert len(run.readable()) == 2
+    assert begun.exists() == (fault != "no ledger")
+
+
+def test_clean_takes_only_what_stages_made(run: RunFolder, tmp_path: Path) -> None:
+    """A folder of runs may come from anyone: links in it lead elsewhere, and other things may lie there."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter").touch()
+    artifacts = run.path.parent / "artifacts"
+    (artifacts / "stray-0123456789").symlink_to(tmp_path / "mine")
+    (artifacts / ".aside").mkdir()
+    (artifacts / ".aside" / "x").symlink_to(tmp_path / "mine")
+    (artifacts / "my notes").mkdir()
+    assert cli.main(["clean", "--delete"]) == 0
+    assert (tmp_path / "mine" / "letter").exists()
+    assert (artifacts / "my notes").is_dir()
+    assert not (artifacts / "stray-0123456789").is_symlink()
+    assert not (artifacts / ".aside" / "x").is_symlink()

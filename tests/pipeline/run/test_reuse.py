@@ -1,0 +1,160 @@
+"""Artifacts that were changed after they were made: never used in silence, and made again by one command."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline.commands import cli
+from pipeline.disk import hashes
+from pipeline.store.run_folder import RunFolder
+
+Write = Callable[..., Path]
+RECIPE = """
+name: chain
+stages:
+  base: {kind: 'tiny.py:Make'}
+  other: {kind: 'tiny.py:Make', steps: 1}
+  data: {kind: 'tiny.py:Write', model: base}
+"""
+
+
+@pytest.fixture
+def made(write_recipe: Write) -> RunFolder:
+    assert cli.main(["run", str(write_recipe(RECIPE))]) == 0
+    return RunFolder(Path("runs/chain"))
+
+
+def files(run: RunFolder) -> dict[str, bytes]:
+    return {f"{name}/{file.name}": file.read_bytes() for name, artifact in run.artifacts().items()
+            for file in artifact.path.iterdir() if file.name != "stage.json"}
+
+
+def flip(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[0] ^= 1
+    file.write_bytes(content)
+
+
+def tear(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:20])
+
+
+@pytest.mark.parametrize("stage", ["base", "other", "data"])
+@pytest.mark.parametrize("fault", ["flipped", "gone", "more", "torn manifest", "empty manifest", "no manifest"])
+def test_what_was_changed_is_refused_and_one_command_makes_it_again(
+    made: RunFolder, capsys: pytest.CaptureFixture[str], stage: str, fault: str
+) -> None:
+    before, folder = files(made), made.artifacts()[stage].path
+    file = next(path for path in sorted(folder.iterdir()) if path.name in ("number.txt", "data.jsonl"))
+    match fault:
+        case "flipped":
+            flip(file)
+        case "gone":
+            file.unlink()
+        case "more":
+            (folder / "more").touch()
+        case "torn manifest":
+            tear(folder / "stage.json")
+        case "empty manifest":
+            (folder / "stage.json").write_bytes(b"")
+        case "no manifest":
+            (folder / "stage.json").unlink()
+    capsys.readouterr()
+    for command in (["plan", "recipe.yaml"], ["status", "chain"]):
+        assert cli.main(command) == 0
+    assert "changed" in capsys.readouterr().out or fault == "flipped"  # a byte is seen by who reads the file
+    assert cli.main(["report", "chain"]) == 0
+    capsys.readouterr()
+    assert cli.main(["run", "recipe.yaml"]) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1
+    assert said[0].startswith(f"{stage}: runs/artifacts/{folder.name}")
+    assert said[0].endswith("retort run recipe.yaml --mend")
+    assert cli.main(["verify", "chain"]) == 1
+    assert cli.main(["run", "recipe.yaml", "--mend"]) == 0
+    assert files(made) == before
+    assert cli.main(["verify", "chain"]) == 0
+    assert "it is made again, and what there was is in runs/artifacts/.aside/" in capsys.readouterr().out
+    assert cli.main(["clean", "--delete"]) == 0
+    assert list(Path("runs/artifacts/.aside").iterdir()) == []
+
+
+def test_a_stage_is_not_begun_from_a_changed_input(made: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    flip(made.artifacts()["base"].path / "number.txt")
+    shutil.rmtree(made.artifacts()["data"].path)
+    assert cli.main(["run", "recipe.yaml"]) == 1
+    assert "which data would be made from" in capsys.readouterr().err
+    assert "data" not in made.artifacts()
+
+
+def test_what_was_made_from_other_bytes_is_told_and_mended(
+    made: RunFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The base was made again on another machine, with other last bits, and the data are still of the first one."""
+    base = made.artifacts()["base"].path
+    flip(base / "number.txt")
+    manifest = json.loads((base / "stage.json").read_text())
+    manifest["files"] = hashes.file_hashes(base, "stage.json")
+    (base / "stage.json").write_text(json.dumps(manifest))
+    assert cli.main(["run", "recipe.yaml"]) == 0
+    assert "was made from other bytes of base than" in capsys.readouterr().out
+    assert cli.main(["verify", "chain"]) == 1
+    assert "was made from other bytes of base than" in capsys.readouterr().out
+    first = made.artifacts()["data"].manifest["inputs"]["base"]["content"]
+    assert cli.main(["run", "recipe.yaml", "--mend"]) == 0
+    assert made.artifacts()["data"].manifest["inputs"]["base"]["content"] != first
+    assert cli.main(["verify", "chain"]) == 0
+
+
+def test_files_are_read_once_and_all_of_them_when_asked(
+    made: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hashes, "_SETTLED", -1.0)
+    read: list[str] = []
+    digest = hashes.hashlib.file_digest
+
+    def counted(stream: object, name: str) -> object:
+        read.append(str(stream))
+        return digest(stream, name)  # type: ignore[arg-type]
+
+    assert cli.main(["run", "recipe.yaml"]) == 0
+    monkeypatch.setattr(hashes.hashlib, "file_digest", counted)
+    assert cli.main(["run", "recipe.yaml"]) == 0
+    assert read == []
+    assert cli.main(["run", "recipe.yaml", "--verify"]) == 0
+    assert len(read) == len(files(made))
+
+
+def test_an_artifact_given_by_its_path_is_checked(
+    made: RunFolder, write_recipe: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = made.artifacts()["base"].path
+    again = write_recipe(f"stages:\n  data: {{kind: 'tiny.py:Write', model: {base.resolve()}}}\n", "again.yaml")
+    flip(base / "number.txt")
+    assert cli.main(["run", str(again)]) == 1
+    assert "number.txt was changed; make it again, or give another" in capsys.readouterr().err
+    tear(base / "stage.json")
+    assert cli.main(["plan", str(again)]) == 2
+    assert "is an artifact whose stage.json cannot be read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_copy_without_links_goes_on(made: RunFolder, capsys: pytest.CaptureFixture[str], whole: bool) -> None:
+    """`cp -rL`: of the folder of all runs, or of the run alone."""
+    before = files(made)
+    if whole:
+        shutil.copytree("runs", "copy")
+    else:
+        shutil.copytree(made.path, "copy/chain")
+    copy = RunFolder(Path("copy/chain"))
+    assert files(copy) == before
+    for command in (["verify", "copy/chain"], ["report", "copy/chain"], ["status", "copy/chain"]):
+        assert cli.main(command) == 0, command
+    capsys.readouterr()
+    assert cli.main(["run", "recipe.yaml", "--runs", "copy"]) == 0
+    assert capsys.readouterr().out.count("made before, reused") == 3
+    assert files(copy) == before
+    assert all(path.is_symlink() for path in copy.path.iterdir() if path.name[0].isdigit())
