@@ -1,24 +1,30 @@
 """Answers of any OpenAI-compatible server: one request a rollout, retried while there is hope, none lost."""
 
-import json
+import asyncio
+import contextlib
 import os
+import queue
+import re
 import threading
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
-from typing import Any  # JSON, and a server may answer with any
+from types import TracebackType
+from typing import Any  # a request is JSON
 from urllib.parse import urlsplit
 
+from eval.completions import completion_of, most_bytes
 from eval.engine.types import rollout_seed
 from eval.errors import ServerError, Unanswered
+from eval.http_client import Client, NoAnswer, Response, shortened
 from eval.prompts import THINK, messages, plain_text
 from eval.protocol import Protocol
 from eval.rollouts import Rollout
 from rewards.grade import grade
+from rewards.lazy import lazy
 from rewards.types import Completion, Problem
+
+with lazy:
+    import httpx2
 
 # Timeouts, conflicts, too many requests and faults of the server: the same request may go well later.
 RETRIED = frozenset({408, 409, 425, 429, *range(500, 600)})
@@ -26,9 +32,12 @@ LONGEST_WAIT = 60.0  # seconds, whatever the server asks for
 HOPELESS = 8
 """After so many rollouts in a row without an answer, each after all its tries, the server is not asked any more."""
 
+_HINTS = {
+    401: "OPENAI_API_KEY is what it was given as the key", 403: "OPENAI_API_KEY is what it was given as the key",
+    404: "are the path of --server and the model's name right?",
+}
 
-class _Silent(Exception):
-    """No answer to one request, after all tries. The message says what came instead of the last one."""
+Outcome = tuple[Problem, int, "Completion | NoAnswer | ServerError"]
 
 
 @dataclass
@@ -46,12 +55,11 @@ class Server:
     key: str = field(default_factory=lambda: os.environ.get("OPENAI_API_KEY", ""), repr=False)
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.netloc:
-            raise ServerError(f"--server {self.url!r} is no URL of a server; write it like http://localhost:8000/v1")
-        # A bare host is completed by the path under which servers have this interface.
-        self.url = self.url.rstrip("/") + ("" if parts.path.strip("/") else "/v1")
-        self._given_up = threading.Event()
+        self.url = _checked(self.url)
+        # The line break of the file that it was read from is no part of a key.
+        self.key = self.key.strip()
+        if not re.fullmatch(r"[!-~]*", self.key):
+            raise ServerError("OPENAI_API_KEY holds characters that no key has, such as a space; set it again")
         self.chat = self.protocol.prompting.template in ("auto", "chat")
         if self.chat and self.protocol.prompting.open_thinking:
             raise ServerError("a server's chat template cannot be made to begin with <think>; give --template r1 or qa")
@@ -72,39 +80,44 @@ class Server:
         prompts = dict(zip((p.id for p in problems), self.prompts(problems), strict=True))
         wanted = [(p, i) for p in problems for i in range(self.protocol.rollouts) if (p.id, i) not in have]
         silent, in_a_row, reason = 0, 0, ""
-        with ThreadPoolExecutor(self.jobs) as threads:
-            asked: dict[Future[Completion], tuple[Problem, int]] = {
-                threads.submit(self._ask, prompts[p.id], self._seed(p, i)): (p, i) for p, i in wanted
-            }
-            try:
-                for future in as_completed(list(asked)):
-                    try:
-                        answer = future.result()
-                    except _Silent as error:
-                        silent, in_a_row, reason = silent + 1, in_a_row + 1, str(error)
-                        if in_a_row >= HOPELESS:
-                            break
-                        continue
-                    in_a_row = 0
-                    yield [_graded(*asked.pop(future), answer)]
-            finally:
-                self._given_up.set()  # nobody goes on trying
-                threads.shutdown(cancel_futures=True)
-                self._given_up.clear()
+        refused: ServerError | None = None
+        with _Asking(self, prompts, wanted) as found:
+            for problem, index, outcome in found:
+                if isinstance(outcome, ServerError):
+                    refused = outcome
+                    break
+                if isinstance(outcome, NoAnswer):
+                    silent, in_a_row, reason = silent + 1, in_a_row + 1, str(outcome)
+                    if in_a_row >= HOPELESS:
+                        break
+                    continue
+                in_a_row = 0
+                yield [_graded(problem, index, outcome)]
         # Answers that came while the others were being given up are answers too.
-        for future, (problem, index) in asked.items():
-            if not future.cancelled() and not future.exception():
-                yield [_graded(problem, index, future.result())]
+        for problem, index, outcome in found:
+            if isinstance(outcome, Completion):
+                yield [_graded(problem, index, outcome)]
+        if refused:
+            raise refused
         if silent:
             raise Unanswered(reason)
 
-    def _seed(self, problem: Problem, index: int) -> int:
-        # Some servers hold a seed in 32 bits with a sign.
-        return rollout_seed(self.protocol.seed, "eval", problem.id, index) % 2**31
+    def client(self) -> Client:
+        """Raises ServerError where the environment names a proxy or certificates that are none."""
+        most = most_bytes(self.protocol.sampling.max_tokens)
+        try:
+            return Client(self.url, self.key, self.jobs, self.timeout, most)
+        except (ValueError, ImportError, OSError) as error:
+            raise ServerError(f"no client can be made with the proxy or the certificates that the environment names "
+                              f"({type(error).__name__}: {error}); look at HTTPS_PROXY, ALL_PROXY and SSL_CERT_FILE"
+                              ) from error
 
-    def _ask(self, prompt: object, seed: int) -> Completion:
+    def body(self, problem: Problem, index: int, prompt: object) -> dict[str, Any]:
+        """What one rollout of a problem is asked with."""
         sampling, how = self.protocol.sampling, self.protocol.prompting
-        body = {
+        # Some servers hold a seed in 32 bits with a sign.
+        seed = rollout_seed(self.protocol.seed, "eval", problem.id, index) % 2**31
+        return {
             "model": self.model, "max_tokens": sampling.max_tokens, "temperature": sampling.temperature,
             "top_p": sampling.top_p, "seed": seed, **({"stop": list(how.stop)} if how.stop else {}),
             # not OpenAI's own, but vLLM's, SGLang's and llama.cpp's
@@ -112,58 +125,131 @@ class Server:
             **({"min_p": sampling.min_p} if sampling.min_p else {}),
             **({"messages": prompt} if self.chat else {"prompt": prompt}),
         }
-        for attempt in range(self.tries):
-            try:
-                return _completion(self._post(body), THINK if how.open_thinking else "")
-            except urllib.error.HTTPError as error:
-                said = " ".join(error.read(300).decode(errors="replace").split())
-                reason = f"HTTP {error.code} {said}".strip()
-                if error.code not in RETRIED:
-                    raise ServerError(f"{self.url} refuses: {reason}") from error
-                pause = _seconds(error.headers.get("Retry-After"), self.wait * 2**attempt)
-            except (OSError, ValueError, LookupError, TypeError) as error:  # no answer, or one that is none
-                reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-                pause = self.wait * 2**attempt
-            # An event and no sleep: when the server is given up, all requests that pause end at once.
-            if attempt < self.tries - 1 and self._given_up.wait(min(pause, LONGEST_WAIT)):
-                break
-        raise _Silent(reason)
 
-    def _post(self, body: dict[str, Any]) -> Any:
-        headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {self.key}"} if self.key else {})}
-        request = urllib.request.Request(
-            f"{self.url}/{'chat/completions' if self.chat else 'completions'}", json.dumps(body).encode(), headers
-        )
-        deadline = time.monotonic() + self.timeout
-        parts: list[bytes] = []
-        with urllib.request.urlopen(request, timeout=self.timeout) as response:
-            while part := response.read1(65536):  # a server that drips must not hold us for ever
-                parts.append(part)
-                if time.monotonic() > deadline:
-                    raise TimeoutError(f"no whole answer in {self.timeout:g} seconds")
-        return json.loads(b"".join(parts))
+    async def ask(self, client: Client, body: dict[str, Any]) -> Completion:
+        """One completion. Raises NoAnswer after all tries, and ServerError where another try would not help."""
+        before = THINK if self.protocol.prompting.open_thinking else ""
+        silence = NoAnswer("it was not asked")
+        for attempt in range(self.tries):
+            pause = self.wait * 2**attempt
+            try:
+                response = await client.post("chat/completions" if self.chat else "completions", body)
+                if response.status == 200:
+                    return completion_of(response.body, before, self.protocol.sampling.max_tokens)
+                if response.status not in RETRIED:
+                    raise ServerError(self._refusal(response))
+                silence, pause = NoAnswer(self._told(response)), _seconds(response.retry_after, pause)
+            except NoAnswer as error:
+                silence = error
+            if attempt < self.tries - 1:
+                await asyncio.sleep(min(pause, LONGEST_WAIT))
+        raise silence
+
+    def _refusal(self, response: Response) -> str:
+        if 300 <= response.status < 400:
+            place = shortened(response.location) or "another place"
+            return (f"{self.url} sends on to {place} (HTTP {response.status}), which is not followed, since the key "
+                    "and the questions are for this server alone; give the right URL with --server")
+        hint = _HINTS.get(response.status, "")
+        return f"{self.url} refuses: {self._told(response)}{f' ({hint})' if hint else ''}"
+
+    def _told(self, response: Response) -> str:
+        said = response.body[:300].decode(errors="replace")
+        # A server that repeats the key in its complaint must not bring it into logs.
+        said = said.replace(self.key, "[the key]") if self.key else said
+        return shortened(f"HTTP {response.status} {said}")
+
+
+class _Asking:
+    """Requests of `server` in a thread of their own, whose event loop can end each of them at any moment.
+
+    Iterating gives outcomes as they come; after the block, those that are left over. Leaving the block gives up what is
+    still being asked, at once.
+    """
+
+    def __init__(
+        self, server: Server, prompts: dict[str, object], wanted: Sequence[tuple[Problem, int]]
+    ) -> None:
+        self._server, self._prompts, self._wanted = server, prompts, wanted
+        self._found: queue.SimpleQueue[Outcome | BaseException | None] = queue.SimpleQueue()
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="ask-server", daemon=True)
+
+    def __enter__(self) -> "_Asking":
+        self._thread.start()
+        self._ready.wait()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # The loop is closed where everything was answered.
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._cancel)
+        self._thread.join()
+        self._found.put(None)  # for who takes what is left over
+
+    def __iter__(self) -> Iterator[Outcome]:
+        while (found := self._found.get()) is not None:
+            if isinstance(found, BaseException):
+                raise found
+            yield found
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._ask_all())
+        except asyncio.CancelledError:
+            return
+        except BaseException as error:  # a fault of ours is raised where the outcomes are waited for
+            self._found.put(error)
+        finally:
+            self._ready.set()
+            self._found.put(None)
+
+    async def _ask_all(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None, "this is run as a task"
+        self._loop, self._cancel = asyncio.get_running_loop(), task.cancel
+        self._ready.set()
+        waiting = iter(self._wanted)
+        async with self._server.client() as client:
+            # As many as there may be requests at once, each of which takes the next one when it has an outcome.
+            await asyncio.gather(*(self._ask_some(client, waiting) for _ in range(self._server.jobs)))
+
+    async def _ask_some(self, client: Client, waiting: Iterator[tuple[Problem, int]]) -> None:
+        for problem, index in waiting:
+            body = self._server.body(problem, index, self._prompts[problem.id])
+            outcome: Completion | NoAnswer | ServerError
+            try:
+                outcome = await self._server.ask(client, body)
+            except (NoAnswer, ServerError) as error:
+                outcome = error
+            self._found.put((problem, index, outcome))
+
+
+def _checked(url: str) -> str:
+    """The URL under which the interface is. Raises ServerError where it is none."""
+    wrong = f"--server {url!r} is no URL of a server; write it like http://localhost:8000/v1"
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+        httpx2.URL(url)
+    except (ValueError, httpx2.InvalidURL) as error:
+        raise ServerError(wrong) from error
+    if parts.username or parts.password:
+        raise ServerError("--server holds a name or a password, which would stand in every report; leave them out")
+    known = parts.scheme in ("http", "https") and parts.hostname and port != 0
+    if not known or parts.query or parts.fragment or re.search(r"\s", url):
+        raise ServerError(wrong)
+    # A bare host is completed by the path under which servers have this interface.
+    return url.rstrip("/") + ("" if parts.path.strip("/") else "/v1")
 
 
 def _graded(problem: Problem, index: int, completion: Completion) -> Rollout:
     return Rollout(problem, index, completion, grade(problem, completion))
 
 
-def _completion(answer: Any, before: str) -> Completion:
-    """The completion that an answer holds; thinking that the server keeps apart is put back in its tags."""
-    choice = answer["choices"][0]
-    text = choice["message"]["content"] if "message" in choice else choice["text"]
-    thinking = choice["message"].get("reasoning_content") if "message" in choice else None
-    if not isinstance(text, str) and not thinking:
-        raise ValueError("the answer holds no text")
-    text = text or ""
-    if thinking:
-        # Where the tokens ended inside the thinking its tag stays open, so that the verdict is TRUNCATED.
-        closed = "</think>" if text or choice.get("finish_reason") != "length" else ""
-        text = f"<think>{thinking}{closed}{text}"
-    tokens = (answer.get("usage") or {}).get("completion_tokens", 0)
-    return Completion(before + text, choice.get("finish_reason") != "length", int(tokens))
-
-
-def _seconds(text: str | None, otherwise: float) -> float:
+def _seconds(text: str, otherwise: float) -> float:
     """What Retry-After asks for, where it is a number of seconds."""
-    return float(text) if text and text.strip().isdigit() else otherwise
+    # Of a number of more digits nothing matters but that it is long.
+    return float(text) if re.fullmatch(r"[0-9]{1,9}", text) else otherwise

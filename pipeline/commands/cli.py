@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 
 from pipeline.commands import guard
+from rewards import terminal
 from rewards.errors import RetortError
 from rewards.lazy import lazy
 
@@ -35,8 +36,15 @@ SUMMARIES = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit code of a command: 0 done, 1 failed, 2 asked wrongly, 128 + n ended by signal n."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    """The exit code of a command: 0 done, 1 failed, 2 asked wrongly, 128 + n ended by signal n.
+
+    What it prints came from recipes, plug-ins, models and servers, and reaches no terminal as it is.
+    """
+    with terminal.escaping():
+        return _answer(list(sys.argv[1:] if arguments is None else arguments))
+
+
+def _answer(given: list[str]) -> int:
     if not given or given[0] in ("-h", "--help", "help"):
         print(_help())
         return 0 if given else 2
@@ -63,7 +71,7 @@ def _command(name: str, rest: Sequence[str]) -> int:
         return int(module.main(parser.parse_args(rest)))
     except RetortError as error:
         for line in error.lines:
-            print(line, file=sys.stderr)
+            print(terminal.one_line(line), file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)

@@ -24,6 +24,7 @@ from pipeline.store.model_reference import model_of
 from rewards.lazy import lazy
 from rewards.registry import RegistryError
 from rewards.rules import RULES
+from rewards.terminal import one_line, raw
 
 with lazy:
     from eval.scaling import lines
@@ -215,4 +216,6 @@ class _Line:
 
     def __call__(self, done: int, total: int) -> None:
         end = "\n" if done >= total else ""
-        print(f"\r{self.name}: {done} of {total} rollouts", end=end, file=sys.stderr, flush=True)
+        # The carriage return is ours, so it goes around what would escape it.
+        line = f"\r{one_line(self.name)}: {done} of {total} rollouts"
+        print(line, end=end, file=raw(sys.stderr), flush=True)

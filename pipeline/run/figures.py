@@ -1,10 +1,13 @@
 """How times, counts and metrics are told to a person, in a display and in reports."""
 
+import math
 from collections.abc import Mapping
 
 
 def duration(seconds: float) -> str:
-    """`0.4s`, `38s`, `4m 05s`, `2h 07m`."""
+    """`0.4s`, `38s`, `4m 05s`, `2h 07m`; `?` for what is no time."""
+    if not math.isfinite(seconds):
+        return "?"
     if seconds < 9.95:
         return f"{seconds:.1f}s"
     whole = round(seconds)
@@ -17,14 +20,21 @@ def duration(seconds: float) -> str:
 
 def time_left(done: float, total: float, seconds: float) -> str:
     """`about 40s left`, from the pace so far; empty while there is no telling."""
-    if done <= 0 or total <= done or seconds < 1:
+    if not 0 < done < total < math.inf or seconds < 1:
         return ""
     # Ten seconds at least: a countdown of seconds from a pace that varies would only jump.
     return f"about {duration(max(seconds * (total - done) / done, 10))} left"
 
 
+def share(done: float, total: float) -> float:
+    """How much is done, from 0 to 1; 0 where there is no telling."""
+    return min(max(done / total, 0.0), 1.0) if total > 0 and math.isfinite(done / total) else 0.0
+
+
 def amount(number: float) -> str:
     """A count without a needless fraction: `1,200`, `0.5`."""
+    if not math.isfinite(number):
+        return str(number)
     return f"{number:,.0f}" if number == int(number) else f"{number:,.1f}"
 
 

@@ -1,17 +1,21 @@
 """The live display: finished stages scroll by as one line each, running ones stay at the bottom and move."""
 
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from rich.cells import cell_len
 from rich.console import Console
-from rich.live import Live
+from rich.control import Control
+from rich.segment import ControlType
 from rich.text import Text
 
-from pipeline.run.figures import amount, duration, key_figures, time_left
+from pipeline.run.figures import amount, duration, key_figures, share, time_left
+from rewards.terminal import escaped, one_line, raw
 
 _REFRESHES = 4  # a second
+_CLEAR = (ControlType.ERASE_IN_LINE, 2)
 
 
 @dataclass
@@ -24,18 +28,23 @@ class _Running:
 
 
 class LiveDisplay:
-    """One line for each running stage: name, bar, done/total, figures, time left; it never wraps."""
+    """One line for each running stage: name, bar, done/total, figures, time left; it never wraps.
+
+    The lines are drawn here and not by rich's Live, which takes the lines that it has drawn for as many rows as they
+    were then. A terminal that has become narrower has broken them into more, and some would be left standing.
+    """
 
     def __init__(self, names: list[str], console: Console | None = None) -> None:
         self._width = max(map(len, names), default=0)
         self._left = len(names)
         self._began = time.monotonic()
         self._running: dict[str, _Running] = {}
-        self._console = console or Console(highlight=False)
-        # Drawn only by `refresh`, so that no thread draws while the runner starts a process.
-        self._live = Live(console=self._console, auto_refresh=False, transient=True)
-        self._live.start()
-        self._drawn = 0.0
+        # What is drawn has escape sequences of its own; what it is made of goes through `_text`.
+        self._console = console or Console(highlight=False, file=raw(sys.stdout))
+        # Drawn only by `refresh` and with a line, so that no thread draws while the runner starts a process.
+        self._drawn: list[int] = []  # cells of each line that stands there now
+        self._drawn_at = 0.0
+        self._console.show_cursor(False)
 
     def started(self, stage: str, kind: str) -> None:
         self._running[stage] = _Running(kind)
@@ -49,65 +58,96 @@ class LiveDisplay:
         running.done, running.total, running.figures = done, total, figures
 
     def note(self, stage: str, text: str) -> None:
-        self._line(stage, Text(text, "yellow"), wrap=True)
+        self._line(stage, (text, "yellow"), wrap=True)
 
     def finished(self, stage: str, seconds: float, metrics: Mapping[str, object]) -> None:
         self._end(stage)
-        self._line(stage, Text.assemble(("done ", "green"), f"in {duration(seconds):<8}  {key_figures(metrics)}"))
+        self._line(stage, ("done ", "green"), (f"in {duration(seconds):<8}  {key_figures(metrics)}", ""))
 
     def reused(self, stage: str, artifact: str) -> None:
         self._end(stage)
-        self._line(stage, Text.assemble(("reused ", "cyan"), (artifact, "dim")))
+        self._line(stage, ("reused ", "cyan"), (artifact, "dim"))
 
     def failed(self, stage: str, message: str) -> None:
         self._end(stage)
-        self._line(stage, Text.assemble(("failed ", "bold red"), message), wrap=True)
+        self._line(stage, ("failed ", "bold red"), (message, ""), wrap=True)
 
     def say(self, text: str) -> None:
-        self._console.print(text, markup=False, soft_wrap=True)
+        self._scroll(Text(escaped(text)), wrap=True)
 
     def refresh(self) -> None:
         now = time.monotonic()
-        if now - self._drawn >= 1 / _REFRESHES:
-            self._drawn = now
-            self._live.update(self._picture(), refresh=True)
+        if now - self._drawn_at >= 1 / _REFRESHES:
+            self._drawn_at = now
+            with self._console:  # one write, so that nothing flickers
+                self._erase()
+                self._draw()
 
     def close(self) -> None:
         self._running.clear()
-        self._live.update(Text(""))
-        self._live.stop()
+        self._erase()
+        self._console.show_cursor(True)
 
     def _end(self, stage: str) -> None:
         self._running.pop(stage, None)
         self._left -= 1
 
-    def _line(self, stage: str, text: Text, *, wrap: bool = False) -> None:
-        line = Text.assemble((f"{stage:<{self._width}}  ", "bold"), text)
-        if wrap:
-            self._console.print(line, soft_wrap=True)
-        else:
-            self._console.print(line, no_wrap=True, overflow="ellipsis")
+    def _line(self, stage: str, *parts: tuple[str, str], wrap: bool = False) -> None:
+        self._scroll(_text((f"{stage:<{self._width}}  ", "bold"), *parts), wrap=wrap)
 
-    def _picture(self) -> Text:
-        lines = [self._running_line(name, stage) for name, stage in self._running.items()]
+    def _scroll(self, text: Text, *, wrap: bool) -> None:
+        """Print what stays, above the running lines."""
+        with self._console:
+            self._erase()
+            if wrap:
+                self._console.print(text, soft_wrap=True)
+            else:
+                self._console.print(text, no_wrap=True, overflow="ellipsis")
+            self._draw()
+
+    def _erase(self) -> None:
+        """Take the running lines away, however wide the terminal has become."""
+        width = max(self._console.width, 1)
+        # Terminals break a line that has become too long for them into rows, and keep the cursor at its end.
+        rows = sum(max(-(-cells // width), 1) for cells in self._drawn)
+        if rows:
+            self._console.control(
+                Control(ControlType.CARRIAGE_RETURN, _CLEAR, *((ControlType.CURSOR_UP, 1), _CLEAR) * (rows - 1))
+            )
+        self._drawn = []
+
+    def _draw(self) -> None:
+        if not self._running and not self._left:
+            return
+        lines = list(self._picture())
+        self._console.print(Text("\n").join(lines), end="", soft_wrap=True)
+        self._drawn = [line.cell_len for line in lines]
+
+    def _picture(self) -> Iterator[Text]:
         waiting = self._left - len(self._running)
         foot = f"{duration(time.monotonic() - self._began)} so far" + (f", {waiting} stages to go" if waiting else "")
-        lines.append(Text(foot, "dim"))
-        for line in lines:
+        lines = [self._running_line(name, stage) for name, stage in self._running.items()]
+        # More lines than the terminal has would scroll out of reach of the cursor.
+        for line in [*lines[: max(self._console.height - 2, 0)], Text(foot, "dim")]:
             line.truncate(max(self._console.width - 1, 1), overflow="ellipsis")
-        return Text("\n").join(lines)
+            yield line
 
     def _running_line(self, name: str, stage: _Running) -> Text:
         elapsed = time.monotonic() - stage.began
-        name_part = f"{name:<{self._width}}  "
+        name_part = f"{one_line(name):<{self._width}}  "
         if not stage.total:
-            return Text.assemble((name_part, "bold"), (f"{stage.kind}, starting  {duration(elapsed)}", "dim"))
+            return _text((name_part, "bold"), (f"{stage.kind}, starting  {duration(elapsed)}", "dim"))
         left = time_left(stage.done, stage.total, elapsed) or duration(elapsed)
-        rest = f"  {amount(stage.done)}/{amount(stage.total)}  {key_figures(stage.figures)}  {left}"
+        rest = one_line(f"  {amount(stage.done)}/{amount(stage.total)}  {key_figures(stage.figures)}  {left}")
         room = self._console.width - cell_len(name_part) - cell_len(rest) - 1
         bar = min(20, room)
-        line = Text.assemble((name_part, "bold"))
+        line = Text(name_part, "bold", end="")
         if bar >= 5:  # the bar is the first thing to go on a narrow terminal
-            full = round(bar * min(stage.done / stage.total, 1.0))
-            line.append("━" * full, "green").append("━" * (bar - full), "dim")
-        return line.append(rest)
+            full = round(bar * share(stage.done, stage.total))
+            line = Text.assemble(line, ("━" * full, "green"), ("━" * (bar - full), "dim"))
+        return Text.assemble(line, rest)
+
+
+def _text(*parts: tuple[str, str]) -> Text:
+    """Each part harmless and in its style. Stages, plug-ins and models say what they like."""
+    return Text.assemble(*((one_line(text), style) for text, style in parts))

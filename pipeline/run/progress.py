@@ -1,5 +1,6 @@
 """What a person sees of a run: a live display on a terminal, plain lines anywhere else."""
 
+import os
 import sys
 import time
 from collections.abc import Mapping
@@ -7,6 +8,7 @@ from typing import Protocol
 
 from pipeline.run.figures import amount, duration, key_figures, time_left
 from rewards.lazy import lazy
+from rewards.terminal import one_line
 
 with lazy:  # loads rich, which a run without a terminal has no use for
     from pipeline.run.live import LiveDisplay
@@ -31,7 +33,8 @@ class Display(Protocol):
 
 def display(names: list[str]) -> Display:
     """The display that fits standard output, for a run of the stages in `names`."""
-    if sys.stdout.isatty():
+    # A dumb terminal knows none of the sequences that a moving display is drawn with.
+    if sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
         return LiveDisplay(names)
     return PlainDisplay(names)
 
@@ -82,4 +85,5 @@ class PlainDisplay:
         return
 
     def _line(self, stage: str, text: str) -> None:
-        print(f"{stage:<{self._width}}  {text}", flush=True)
+        # What a stage says is one line, whatever is in it: no other line can be made to stand here.
+        print(f"{stage:<{self._width}}  {one_line(text)}", flush=True)

@@ -1,12 +1,9 @@
-import io
+import math
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from rich.console import Console
 
 from pipeline.run import progress
-from pipeline.run.live import LiveDisplay
+from pipeline.run.figures import amount, share
 from pipeline.run.progress import PlainDisplay
 
 
@@ -48,34 +45,23 @@ def test_plain_lines_come_now_and_then(capsys: pytest.CaptureFixture[str]) -> No
         "base     done in 4.0s  accuracy 0.25"]
 
 
-@given(
-    width=st.integers(1, 120), name=st.text("abc", min_size=1, max_size=30), done=st.floats(0, 1e6),
-    total=st.floats(0, 1e6)
-)
-def test_the_live_display_never_wraps(width: int, name: str, done: float, total: float) -> None:
-    console = Console(file=io.StringIO(), force_terminal=True, width=width, height=20)
-    display = LiveDisplay([name, "other"], console)
-    display.started(name, "pretrain")
-    display.progress(name, done, total, {"reward": 0.71, "accuracy": 0.62})
-    picture = display._picture()
-    assert all(len(line) < max(width, 2) for line in picture.plain.split("\n"))
-    display.close()
+def test_what_a_stage_says_is_one_line_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = PlainDisplay(["base"])
+    shown.note("base", "so far so good\nbase  done in 1s  accuracy 1.00")
+    shown.failed("base", "bad\r\nrun is done")
+    assert capsys.readouterr().out.splitlines() == [
+        "base  so far so good base  done in 1s  accuracy 1.00", "base  failed: bad run is done",
+    ]
 
 
-def test_finished_stages_scroll_by_above_the_running_ones() -> None:
-    output = io.StringIO()
-    display = LiveDisplay(
-        ["base", "zero"], Console(file=output, force_terminal=True, width=80, height=20, color_system=None)
-    )
-    display.started("base", "pretrain")
-    display.progress("base", 1, 4, {"loss": 2.5})
-    display.refresh()
-    display.finished("base", 38.2, {"loss": 1.25})
-    display.reused("zero", "zero-0123456789")
-    display.say("runs/x is done")
-    display.close()
-    text = output.getvalue()
-    assert "base  ━" in text
-    assert "1/4  loss 2.50" in text
-    assert "base  done in 38s" in text
-    assert "zero  reused zero-0123456789" in text
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_what_is_no_number_is_shown_all_the_same(number: float) -> None:
+    assert amount(number) == str(number)
+    assert progress.duration(number) == "?"
+    assert progress.time_left(1, number, 60) == progress.time_left(number, 10, 60) == ""
+    assert share(1, number) == share(number, 10) == 0.0
+
+
+def test_shares_lie_between_nothing_and_all() -> None:
+    assert [share(done, 4) for done in (-1, 0, 1, 4, 9)] == [0.0, 0.0, 0.25, 1.0, 1.0]
+    assert share(1, 0) == share(1, -1) == 0.0

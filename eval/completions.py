@@ -1,0 +1,107 @@
+"""The completion in what an OpenAI-compatible server answered; nothing in it is taken for granted."""
+
+import json
+import re
+from typing import TypeVar
+
+from eval.http_client import NoAnswer, shortened
+from rewards.types import Completion
+
+Kind = TypeVar("Kind")
+
+BYTES_A_TOKEN = 256
+"""The longest tokens of common vocabularies are runs of 128 characters; thinking may come under two names."""
+
+BYTES_BESIDE = 2**20
+"""For everything in an answer besides its text."""
+
+MOST_STRINGS = 2**16
+
+_STRINGS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+_SURROGATES = re.compile("[\ud800-\udfff]")
+_KINDS = {dict: "object", list: "list", str: "text", bool: "truth value", int: "whole number", float: "number"}
+
+
+def most_bytes(tokens: int) -> int:
+    """How long an answer of so many tokens can be."""
+    return BYTES_BESIDE + BYTES_A_TOKEN * tokens
+
+
+def completion_of(body: bytes, before: str, max_tokens: int) -> Completion:
+    """The completion, with `before` put in front of it and thinking that the server keeps apart in its tags.
+
+    A count of tokens that is not there is 0. Raises NoAnswer where this is no answer to a request for at most
+    `max_tokens` tokens.
+    """
+    answer = _json(body)
+    choices = _inside(answer, "choices", list)
+    if not choices:
+        raise NoAnswer(f"the answer has no choices: {_start(body)}")
+    choice = choices[0]
+    message = _inside(choice, "message", dict)
+    holder, key = (choice, "text") if message is None else (message, "content")
+    text, thinking = _inside(holder, key, str), _inside(holder, "reasoning_content", str)
+    if text is None and not thinking:
+        raise NoAnswer(f"the answer holds no text: {_start(body)}")
+    finished = choice.get("finish_reason") != "length"
+    text = text or ""
+    if thinking:
+        # Where the tokens ended inside the thinking its tag stays open, so that the verdict is TRUNCATED.
+        closed = "</think>" if text or finished else ""
+        text = f"<think>{thinking}{closed}{text}"
+    # JSON can say half of a character; no file can hold it.
+    return Completion(_SURROGATES.sub("\ufffd", before + text), finished, _tokens(answer, max_tokens))
+
+
+def _tokens(answer: object, max_tokens: int) -> int:
+    usage = _inside(answer, "usage", dict)
+    tokens = _inside(usage, "completion_tokens", int) if usage else None
+    # Some servers count a token or two more than they were allowed; none counts twice as many.
+    if tokens is not None and not 0 <= tokens <= 2 * max_tokens:
+        raise NoAnswer(f"the answer claims {str(tokens)[:20]} tokens, where at most {max_tokens} were asked for")
+    return tokens or 0
+
+
+def _json(body: bytes) -> object:
+    if _is_mostly_structure(body):
+        raise NoAnswer(f"the answer is mostly no text: {_start(body)}")
+    try:
+        found: object = json.loads(body.decode("utf-8-sig"))
+    except RecursionError as error:
+        raise NoAnswer("the answer is JSON that is nested too deep") from error
+    except ValueError as error:
+        raise NoAnswer(f"the answer is no JSON ({error}): {_start(body)}") from error
+    return found
+
+
+def _is_mostly_structure(body: bytes) -> bool:
+    """Whether it has more outside of strings, or more strings, than any answer.
+
+    An empty list takes two bytes of an answer and sixty of memory, a string as many.
+    """
+    outside = end = 0
+    for count, string in enumerate(_STRINGS.finditer(body)):
+        outside += string.start() - end
+        end = string.end()
+        if count > MOST_STRINGS or outside > BYTES_BESIDE:
+            return True
+    return outside + len(body) - end > BYTES_BESIDE
+
+
+def _inside(holder: object, key: str, kind: type[Kind]) -> Kind | None:
+    """`holder[key]`, which has to be a `kind`; None where it is null or not there. Raises NoAnswer."""
+    if not isinstance(holder, dict):
+        raise NoAnswer(f"the answer has a {_kind(holder)} where an object with {key!r} belongs")
+    value = holder.get(key)
+    # Python's truth values are numbers, JSON's are not.
+    if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
+        raise NoAnswer(f"{key!r} in the answer is a {_kind(value)}, where a {_KINDS[kind]} belongs")
+    return value
+
+
+def _kind(value: object) -> str:
+    return _KINDS.get(type(value), "null")
+
+
+def _start(body: bytes) -> str:
+    return shortened(body[:100].decode(errors="replace")) or "nothing"

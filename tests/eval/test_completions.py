@@ -1,0 +1,77 @@
+"""What a server says an answer is, taken apart."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eval.completions import BYTES_BESIDE, completion_of, most_bytes
+from eval.http_client import NoAnswer
+from rewards.types import Completion
+from tests.hostile import BODIES, STRANGE
+
+
+@pytest.mark.parametrize("what", BODIES)
+def test_what_is_no_answer_is_told_in_one_short_line(what: str) -> None:
+    with pytest.raises(NoAnswer) as error:
+        completion_of(BODIES[what], "", 64)
+    assert 10 < len(str(error.value)) <= 200
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("what", STRANGE)
+def test_what_is_strange_is_an_answer_that_a_file_can_hold(what: str) -> None:
+    content, text = STRANGE[what]
+    found = completion_of(content, "", 64)
+    assert found == Completion(text, True, 0)
+    assert found.text.encode()
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
+        st.sampled_from(["choices", "message", "content", "text", "usage", "completion_tokens", "reasoning_content"]),
+        inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(json_values)
+def test_whatever_json_it_is_there_is_a_completion_or_no_answer(value: Any) -> None:
+    try:
+        found = completion_of(json.dumps(value).encode(), "", 64)
+    except NoAnswer:
+        return
+    assert isinstance(found.text, str)
+    assert 0 <= found.tokens <= 128
+
+
+def answer(text: str, **more: Any) -> bytes:
+    return json.dumps({"choices": [{"message": {"content": text}}], **more}, ensure_ascii=False).encode()
+
+
+def test_the_longest_answer_that_was_asked_for_fits() -> None:
+    """Tokens of 128 characters, once as thinking and once more under another name."""
+    body = answer("-" * 128 * 4096, usage={"completion_tokens": 4096}, reasoning="-" * 128 * 4096)
+    assert len(body) < most_bytes(4096)
+    assert completion_of(body, "", 4096).tokens == 4096
+    quoted = answer('"\\' * 4096)
+    assert completion_of(quoted, "", 4096).text == '"\\' * 4096
+
+
+@pytest.mark.parametrize("body", [
+    b"[" * (BYTES_BESIDE + 1), b'"' * 400_000, b'["",' + b'"",' * 100_000, b"[" + b"[]," * 400_000 + b"1]",
+    b'["' + b'x"y"' * 100_000,
+])
+def test_what_would_take_much_memory_is_not_read(body: bytes) -> None:
+    with pytest.raises(NoAnswer, match="mostly no text"):
+        completion_of(body, "", 32768)
+
+
+def test_a_string_without_an_end_is_looked_through_once() -> None:
+    """Looking again from every quote in it would take minutes."""
+    for body in (b'"' + b'\\"' * 2_000_000, b'"' + b"\\" * 4_000_001):
+        with pytest.raises(NoAnswer, match="no JSON"):
+            completion_of(body, "", 32768)
