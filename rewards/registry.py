@@ -15,16 +15,16 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from types import ModuleType
 from typing import Any, ClassVar, Generic, TypeVar
 
+from rewards import plugin_files
 from rewards.errors import RetortError
 from rewards.lazy import lazy
+from rewards.plugin_files import PluginFileError
 
 with lazy:  # a third of the time that `import rewards` takes
     from importlib.metadata import entry_points
@@ -60,9 +60,11 @@ class Entry(Generic[T]):
             return self.value
         place, attribute = self.target.rsplit(":", 1)
         try:
-            module = _module_of_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
+            module = plugin_files.load(Path(place)) if place.endswith(".py") else importlib.import_module(place)
         except RegistryError:
             raise
+        except PluginFileError as error:
+            raise RegistryError(f"{self.kind} {self.name!r}: {error}") from error
         except Exception as error:  # a plug-in's module is foreign code and may raise anything
             raise RegistryError(
                 f"{self.kind} {self.name!r}: {place} does not import ({type(error).__name__}: {_line(error)})"
@@ -78,10 +80,22 @@ class Entry(Generic[T]):
         return found  # type: ignore[no-any-return]
 
     def source_hash(self) -> str:
-        """SHA-256 of the source file; editing a plug-in therefore changes the fingerprint of what used it."""
+        """SHA-256 of the source file, of the files beside it that it imports and of those that it says it reads (see
+        `rewards.plugin_files`): editing a plug-in changes the fingerprint of what used it.
+
+        Of what is built in it is the file's alone. Raises RegistryError where there is no source.
+        """
         if self.file is None:
             raise RegistryError(f"{self.kind} {self.name!r} has no source file, so a recipe cannot depend on it")
-        return hashlib.sha256(self.file.read_bytes()).hexdigest()
+        # A built-in stage says through its version when its result changes.
+        if self.origin == "built-in" or self.file.suffix != ".py":
+            return hashlib.sha256(self.file.read_bytes()).hexdigest()
+        place = self.target.rsplit(":", 1)[0]
+        alone = place.endswith(".py") or self.value is not None  # not found by the name of a module
+        try:
+            return plugin_files.source_hash(self.file, "" if alone else place)
+        except PluginFileError as error:
+            raise RegistryError(f"{self.kind} {self.name!r}: {error}") from error
 
     @cached_property
     def summary(self) -> str:
@@ -253,29 +267,9 @@ def _check_defined(kind: str, reference: str, file: Path, attribute: str) -> Non
              for n in ast.walk(t) if isinstance(n, ast.Name)}
     imported = {(a.asname or a.name) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for a in node.names}
     first = attribute.split(".")[0]
-    if first not in {*names, *bound, *imported}:
+    # What `from words import *` brings is known only when it is run.
+    if first not in {*names, *bound, *imported} and "*" not in imported:
         raise RegistryError(f"{kind} {reference!r}: no {first!r} in {file}{did_you_mean(first, names)}")
-
-
-def _module_of_file(file: Path) -> ModuleType:
-    source = file.read_bytes()
-    # The content is part of the name: an edited file is another module, and a second load of the same file is the
-    # first.
-    name = f"_retort_plugin_{file.stem}_{hashlib.sha256(str(file).encode() + source).hexdigest()[:12]}"
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, file)
-    if spec is None or spec.loader is None:
-        raise RegistryError(f"{file} cannot be loaded as a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses and pydantic look their module up while it runs
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        # After an interruption too: the next load must not find a module that ran halfway.
-        del sys.modules[name]
-        raise
-    return module
 
 
 def _first_line(doc: str | None) -> str:

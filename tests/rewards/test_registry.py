@@ -139,3 +139,20 @@ def test_entry_points_are_listed(tmp_path: Path) -> None:
         sys.path.remove(str(tmp_path))
     assert entry.origin == "entry point of shop"
     assert entry.load()("2") == 2
+
+
+def test_a_plug_in_s_neighbours_and_what_it_reads_are_part_of_its_hash(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("READS = ['words.txt']\nfrom words import *\n")
+    (tmp_path / "words.py").write_text("def brevity(problem, completion):\n    return 1.0\n")
+    (tmp_path / "words.txt").write_text("a\n")
+    entry = registry().resolve("mine.py:brevity", base=tmp_path)  # only running it tells what `*` brings
+    assert entry.load()(None, None) == 1.0
+    seen = {entry.source_hash()}
+    for name in ("words.py", "words.txt"):
+        with (tmp_path / name).open("a") as text:
+            text.write("# more\n")
+        seen.add(entry.source_hash())
+    assert len(seen) == 3
+    (tmp_path / "words.txt").unlink()
+    with pytest.raises(RegistryError, match="READS names 'words.txt', and there is no such file"):
+        entry.source_hash()
