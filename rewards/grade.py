@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 from rewards.registry import Registry, RegistryError
 from rewards.types import Completion, Label, Problem, Verdict
@@ -18,7 +19,7 @@ VERIFIERS: Registry[Verifier] = Registry(
 )
 
 # Resolving a name looks at files and installed distributions: once for a verifier, and not once for a completion.
-_loaded: dict[str, Verifier] = {}
+_loaded: dict[tuple[Path | None, str], Verifier] = {}
 
 
 def grade(problem: Problem, completion: Completion) -> Verdict:
@@ -59,6 +60,7 @@ def verifier(function: Verifier) -> Verifier:
 
 
 def _verifier(reference: str) -> Verifier:
-    if reference not in _loaded:
-        _loaded[reference] = VERIFIERS.resolve(reference).load()
-    return _loaded[reference]
+    key = (VERIFIERS.folder, reference)
+    if key not in _loaded:
+        _loaded[key] = VERIFIERS.resolve(reference).load()
+    return _loaded[key]

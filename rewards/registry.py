@@ -135,9 +135,12 @@ class Registry(Generic[T]):
         self._built_ins = dict(built_ins)
         self._group = entry_points
         self._added: dict[str, Entry[T]] = {}
+        self.folder: Path | None = None
+        """Where relative file paths start when who asks names no folder; None: in the current one. The process of a
+        stage sets it for what is resolved while it works."""
 
     def resolve(self, reference: str, *, base: Path | None = None) -> Entry[T]:
-        """The entry that `reference` names; `base` is the folder that relative file paths start from.
+        """The entry that `reference` names; relative file paths start from `base`, or else from `self.folder`.
 
         Raises RegistryError in one line where the name is unknown or the file or module does not exist. The
         module itself is not run.
@@ -153,7 +156,7 @@ class Registry(Generic[T]):
             raise RegistryError(f"{self.kind} {reference!r}: write module:name or path/to/file.py:name")
         if place.endswith(".py"):
             file = Path(place).expanduser()
-            file = file if file.is_absolute() else (base or Path.cwd()) / file
+            file = file if file.is_absolute() else (base or self.folder or Path.cwd()) / file
             if not file.is_file():
                 raise RegistryError(f"{self.kind} {reference!r}: there is no file {file}")
             file = file.resolve()

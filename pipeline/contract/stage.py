@@ -1,5 +1,6 @@
 """The stage contract: a validated config that turns earlier artifacts into a new one."""
 
+import hashlib
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,11 @@ class Asks(NamedTuple):
     n: int | None
     seed: int
     purpose: Literal["train", "test"]
+
+
+def stage_seed(seed: int, name: str) -> int:
+    """Seed of a stage's random streams, below 2**31: two stages of one recipe never share a stream."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:4], "big") >> 1
 
 
 class Context(Protocol):

@@ -59,6 +59,8 @@ def _parts(recipe: Recipe, step: Step, read: Mapping[str, str]) -> JsonObject:
         "kind": step.kind, "version": type(step.config).version, "seed": recipe.seed, "config": config,
         "inputs": dict(read), "plug_ins": plug_ins,
     }
+    if step.problems:
+        parts["problems"] = dict(step.problems)
     if recipe.accelerate:
         parts["accelerate"] = hashlib.sha256(recipe.accelerate.read_bytes()).hexdigest()
     return parts
@@ -81,6 +83,8 @@ def differences(old: JsonMapping, new: JsonMapping) -> list[str]:
     found += [f"input {name} changed" for name in after if name in before and before[name] != after[name]]
     before, after = old.get("plug_ins", {}), new.get("plug_ins", {})
     found += [f"{name} was edited" for name in after if name in before and before[name] != after[name]]
+    before, after = old.get("problems", {}), new.get("problems", {})
+    found += [f"problems of {name} changed" for name in {**before, **after} if before.get(name) != after.get(name)]
     if old.get("accelerate") != new.get("accelerate"):
         found.append("the accelerate config changed")
     return found

@@ -13,9 +13,10 @@ from pipeline.contract import fields
 from pipeline.contract.checkpoints import CheckpointSchedule
 from pipeline.contract.errors import RecipeError
 from pipeline.contract.fields import ArtifactType, Input
-from pipeline.contract.stage import Stage
+from pipeline.contract.stage import Stage, stage_seed
 from pipeline.disk.durable import JsonMapping, JsonObject
 from pipeline.recipe import inputs, overrides, strict_yaml
+from pipeline.recipe.asked import AskedError, Contents, asked_by
 from pipeline.recipe.complaints import Complaint, did_you_mean, dotted, of_numbers, of_types, of_validation
 from pipeline.recipe.header import CHANGES_NOTHING, Header
 from pipeline.recipe.plugins import PlugInUse, registry_of, resolve_plug_in
@@ -41,6 +42,8 @@ class Step:
     written: JsonMapping
     sources: Mapping[str, inputs.Source] = field(default_factory=dict)
     plug_ins: Sequence[PlugInUse] = ()
+    problems: Mapping[str, str] = field(default_factory=dict)
+    """What the problem sets that it asks hold, as hashes by reference; of made ones their plug-in says enough."""
 
     @property
     def needs(self) -> list[str]:
@@ -121,6 +124,7 @@ class _Reading:
     def __init__(self, document: strict_yaml.Document, folder: Path, sets: tuple[str, ...]) -> None:
         self.document, self.folder, self.sets = document, folder, sets
         self.complaints: dict[tuple[Hashable, ...], str] = {}
+        self._contents = Contents(folder)
 
     def recipe(self, resolve_hub: Callable[[inputs.Source], str]) -> Recipe:
         self._add(of_numbers(self.document.data))
@@ -135,6 +139,8 @@ class _Reading:
             made[name] = step.config.makes if step else None
             if step:
                 steps[name] = step
+        if header and not self.complaints:
+            steps = {name: self._with_problems(step, header.seed) for name, step in steps.items()}
         if not self.complaints:
             # The hub is asked last, and only about a recipe that is right in everything else.
             steps = {name: self._with_commits(step, resolve_hub) for name, step in steps.items()}
@@ -238,6 +244,19 @@ class _Reading:
                 self._complain(("stages", step.name, *where), error)
         return replace(step, sources=sources, plug_ins=tuple(dict.fromkeys(uses)))
 
+    def _with_problems(self, step: Step, seed: int) -> Step:
+        found: dict[str, str] = {}
+        reference = ""
+        try:
+            for asked in asked_by(step.config, stage_seed(seed, step.name)):
+                reference = asked.reference
+                held = self._contents.of(asked)
+                if held:
+                    found[reference] = held
+        except AskedError as error:
+            self._complain(self._place_of(step, reference), error)
+        return replace(step, problems=found)
+
     def _with_commits(self, step: Step, resolve_hub: Callable[[inputs.Source], str]) -> Step:
         sources = dict(step.sources)
         for reference, source in step.sources.items():
@@ -250,7 +269,7 @@ class _Reading:
         return replace(step, sources=sources)
 
     def _place_of(self, step: Step, reference: str) -> tuple[Hashable, ...]:
-        where = next(where for _, text, where in fields.marked(step.config) if text == reference)
+        where = next((where for _, text, where in fields.marked(step.config) if text == reference), ())
         return ("stages", step.name, *where)
 
 

@@ -5,11 +5,10 @@ from collections.abc import Iterator
 from eval.contamination import Leak, TestTexts, Text, text_of
 from eval.problems import load
 from pipeline.contract.errors import RecipeError
-from pipeline.contract.stage import Asks
+from pipeline.contract.stage import Asks, stage_seed
 from pipeline.data.rows import read_rows
 from pipeline.recipe import inputs
 from pipeline.recipe.recipe import Recipe
-from pipeline.run.worker import stage_seed
 
 SHOWN = 5
 

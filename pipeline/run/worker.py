@@ -3,7 +3,6 @@
 The job says everything that the stage needs (see `pipeline.run.job`); what happens is told as JSONL events.
 """
 
-import hashlib
 import importlib
 import os
 import random
@@ -19,7 +18,7 @@ from typing import Any  # scalars of numpy and torch, of which neither may be lo
 from pipeline.contract import processes
 from pipeline.contract.checkpoints import METRICS, Checkpoints
 from pipeline.contract.errors import StageError, StageStopped
-from pipeline.contract.stage import Stage
+from pipeline.contract.stage import Stage, stage_seed
 from pipeline.disk import durable, locks
 from pipeline.recipe import inputs
 from pipeline.recipe.plugins import registry_of
@@ -139,15 +138,11 @@ def _facts(job: Job) -> dict[str, object]:
     }
 
 
-def stage_seed(seed: int, name: str) -> int:
-    """Seed of a stage's random streams, below 2**31: two stages of one recipe never share a stream."""
-    return int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:4], "big") >> 1
-
-
 def _load(job: Job) -> Stage:
     os.environ["OMP_NUM_THREADS"] = str(job.threads)  # for what is not loaded yet, and for children
     kind: type[Stage] = registry_of("stage").resolve(job.kind, base=job.folder).load()
     stage = kind.model_validate(job.config, context={"base": job.folder})
+    registry_of("verifier").folder = job.folder
     if job.sandbox_at_least != "L1":  # which there always is
         sandbox.at_least = Level[job.sandbox_at_least]
     for module in stage.preload:

@@ -10,7 +10,8 @@ from rewards.plugin_files import PluginFileError
 
 FILES = {
     "rule.py": "import words\nfrom pack import part as p\nimport pack.other\nimport json\nREADS = ['list.txt']\n"
-               "def late():\n    import later as found\n    return found.N, words.N, p.N, pack.other.N, json.dumps(1)\n",
+               "def late():\n    import later as found\n"
+               "    return found.N, words.N, p.N, pack.other.N, json.dumps(1)\n",
     "words.py": "from deeper import N\nimport random\nassert random.random() < 1\n",
     "deeper.py": "N = 2\n",
     "later.py": "from __future__ import annotations\nN: int = 3\n",
@@ -116,8 +117,8 @@ def test_a_failing_file_is_run_again_the_next_time(tmp_path: Path) -> None:
 
 
 def test_tracebacks_show_the_user_s_line(tmp_path: Path) -> None:
-    write(tmp_path, {"rule.py": "import words\n\n\ndef fail():\n    raise ValueError\n", "words.py": ""})
-    with pytest.raises(ValueError) as caught:
+    write(tmp_path, {"rule.py": "import words\n\n\ndef fail():\n    raise ValueError('mine')\n", "words.py": ""})
+    with pytest.raises(ValueError, match="mine") as caught:
         plugin_files.load(tmp_path / "rule.py").fail()
     last = caught.traceback[-1]
     assert (Path(str(last.path)), last.lineno + 1) == (tmp_path / "rule.py", 5)

@@ -154,5 +154,5 @@ def test_a_plug_in_s_neighbours_and_what_it_reads_are_part_of_its_hash(tmp_path:
         seen.add(entry.source_hash())
     assert len(seen) == 3
     (tmp_path / "words.txt").unlink()
-    with pytest.raises(RegistryError, match="READS names 'words.txt', and there is no such file"):
+    with pytest.raises(RegistryError, match=r"READS names 'words\.txt', and there is no such file"):
         entry.source_hash()

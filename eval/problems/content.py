@@ -1,0 +1,69 @@
+"""What a problem set holds, as a hash, for sets whose problems are read from somewhere or made by anyone's code."""
+
+import importlib
+from pathlib import Path
+
+from eval.errors import ProblemSetError
+from eval.problems import load, own_rows, resolve
+from eval.problems.data_folder import Source
+from eval.protocol import sha256_of
+from rewards.grade import VERIFIERS
+from rewards.types import Problem
+
+BENCHMARKS = {
+    "gsm8k": "eval.problems.gsm8k:SOURCE", "math500": "eval.problems.math500:SOURCE",
+    "humaneval": "eval.problems.humaneval:SOURCE", "mbpp": "eval.problems.mbpp:SOURCE",
+    "aime2024": "eval.problems.aime:SOURCE_2024", "aime2025": "eval.problems.aime:SOURCE_2025",
+    "gpqa_diamond": "eval.problems.gpqa:SOURCE",
+}
+"""Where the rows of each built-in benchmark come from. The other built-in sets are made from seeds."""
+
+
+def content(reference: str, n: int | None, seed: int, *, base: Path | None = None) -> str | None:
+    """SHA-256 of the problems that `load` gives for the same arguments, and of the verifiers of the user's own that
+    they name: what decides a score over them, however a plug-in came by it.
+
+    None for what is built in and made from a seed, and for a benchmark that would have to be downloaded. Raises
+    ProblemSetError and RegistryError as `load` does, and ProblemSetError for a set that does not give the same
+    problems twice.
+    """
+    own = own_rows(reference) is not None
+    entry, split = (None, "") if own else resolve(reference, base=base)
+    if entry is not None and entry.origin == "built-in" and not _is_at_hand(entry.name, split):
+        return None
+    found = _hash(load(reference, n, seed, base=base), base)
+    if entry is not None and entry.origin != "built-in" and found != _hash(load(reference, n, seed, base=base), base):
+        raise ProblemSetError(f"{reference} gives other problems when it is asked again with the same seed; "
+                              "draw them with random.Random(seed)")
+    return found
+
+
+def _is_at_hand(name: str, split: str) -> bool:
+    if name not in BENCHMARKS:
+        return False
+    module, attribute = BENCHMARKS[name].split(":")
+    source: Source = getattr(importlib.import_module(module), attribute)
+    return source.file(split) is not None
+
+
+def _hash(problems: list[Problem], base: Path | None) -> str:
+    verifiers = {}
+    for name in {problem.verifier for problem in problems}:
+        entry = VERIFIERS.resolve(name, base=base)
+        if entry.origin != "built-in":
+            verifiers[name] = entry.source_hash()
+    rows = [[p.id, p.prompt, _plain(p.answer), p.verifier, p.family, p.skeleton, _plain(p.meta)] for p in problems]
+    return sha256_of([rows, verifiers])
+
+
+def _plain(value: object) -> object:
+    """What JSON can say of a value; of an object of a plug-in's own class its name."""
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, set | frozenset):
+        return sorted(map(repr, value))
+    return type(value).__qualname__
