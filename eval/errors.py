@@ -21,6 +21,8 @@ class ComparisonError(RetortError, ValueError):
 class ServerError(RetortError):
     """The server refuses what it is asked, or the URL is none. One line; trying again would not help."""
 
+    exit_code: ClassVar[int] = 2
+
 
 class Unanswered(RetortError):
     """Some rollouts have no answer; the message says what came instead of the last one. Those that came are kept."""

@@ -28,11 +28,6 @@ class Estimate:
     high: float
     n: int
 
-    @property
-    def half_width(self) -> float:
-        """The larger side of the interval, for `mean ± half_width`."""
-        return max(self.high - self.mean, self.mean - self.low)
-
 
 def pass_at_k(n: int, correct: int, k: int) -> float:
     """Chance that at least one of k rollouts is correct, estimated without bias from n of which `correct`
@@ -177,7 +172,8 @@ def mean_of(estimates: Sequence[Estimate]) -> Estimate:
 def paired_difference(a: Mapping[str, float], b: Mapping[str, float], level: float = 0.95) -> Estimate:
     """Mean of a - b over the problems that both hold, with a t interval on the per-problem differences.
 
-    Keys are problem ids, values the problem's own mean. Pairing removes the spread between easy and hard
+    Keys are problem ids, values the problem's own mean, in [0, 1]. No difference lies beyond -1 and 1, so the interval
+    ends there. Pairing removes the spread between easy and hard
     problems that both sides share. Raises ComparisonError where fewer than two problems are shared.
     """
     shared = [key for key in a if key in b]
@@ -186,7 +182,7 @@ def paired_difference(a: Mapping[str, float], b: Mapping[str, float], level: flo
     d = np.array([a[key] - b[key] for key in shared])
     n, mean = len(shared), float(d.mean())
     reach = student_t((1 + level) / 2, n - 1) * float(d.std(ddof=1)) / math.sqrt(n)
-    return Estimate(mean, mean - reach, mean + reach, n)
+    return Estimate(mean, max(-1.0, mean - reach), min(1.0, mean + reach), n)
 
 
 @lru_cache(maxsize=1024)

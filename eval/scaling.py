@@ -7,6 +7,7 @@ from typing import Any  # figures of a report, as JSON
 
 from eval.metrics import maj_at_k, pass_at_k, share
 from eval.report import DIGITS, Row, by_problem, vote_of
+from eval.table import with_interval
 from rewards.types import Label
 
 Point = dict[str, Any]
@@ -83,7 +84,7 @@ def budgets(measured: Mapping[int, Mapping[str, Any]]) -> list[Point]:
 
 
 def lines(name: str, points: Sequence[Point]) -> list[str]:
-    """A curve as a small table: rates in percent, ± half of the 95% interval (its longer side)."""
+    """A curve as a small table: rates in percent, with the 95% interval in brackets."""
     keys = [key for key in ("vote", "best", "rule", "pass@1") if any(point.get(key) is not None for point in points)]
     first = "budget" if points and "budget" in points[0] else "k"
     cells = [[first, "tokens", *keys]]
@@ -97,5 +98,4 @@ def lines(name: str, points: Sequence[Point]) -> list[str]:
 def _rate(point: Point, key: str) -> str:
     if point.get(key) is None:
         return "-"
-    low, high = point[f"{key}_ci95"]
-    return f"{100 * point[key]:.1f} ±{100 * max(high - point[key], point[key] - low):4.1f}"
+    return with_interval(point[key], point[f"{key}_ci95"])

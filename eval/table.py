@@ -37,9 +37,8 @@ def table(models: Mapping[str, Mapping[str, Any]], width: int = 100) -> str:
     """The table of `{model: {"parameters": .., "problems": {set: numbers}}}`, numbers as from
     `eval.report.reduce`.
 
-    Rates are in percent, ± is half of the 95% interval (its longer side), `cut` the share of truncated
-    rollouts. Where all the groups do not fit into `width` characters they continue below, with the models'
-    names again. A model's "mean" (from `mean_of_sets`) is shown where it has one, else the mean of the sets
+    Rates are in percent, with the 95% interval in brackets, `cut` is the share of truncated rollouts. Where all
+    the groups do not fit into `width` characters they continue below, with the models' names again. A model's "mean" (from `mean_of_sets`) is shown where it has one, else the mean of the sets
     that every model was measured on. Ungradable rollouts are told in a line underneath.
     """
     columns = [model["problems"] for model in models.values()]
@@ -116,8 +115,13 @@ def _score(numbers: Mapping[str, Any]) -> str:
     mean = numbers["pass@1"]
     if mean is None:
         return NOTHING
-    low, high = numbers["pass@1_ci95"]
-    return f"{100 * mean:.1f} ±{100 * max(high - mean, mean - low):4.1f}"
+    return with_interval(mean, numbers["pass@1_ci95"])
+
+
+def with_interval(rate: float, bounds: Sequence[float]) -> str:
+    """`62.0 (60.5-63.4)`, in percent. The two sides of an interval of shares differ, and near 0 and 100 by much."""
+    low, high = bounds
+    return f"{100 * rate:.1f} ({100 * low:.1f}-{100 * high:.1f})"
 
 
 def _percent(rate: float | None, digits: int = 1) -> str:

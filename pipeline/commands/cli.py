@@ -36,7 +36,7 @@ SUMMARIES = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit code of a command: 0 done, 1 failed, 2 asked wrongly, 128 + n ended by signal n.
+    """The exit code of a command: 0 done, 1 failed, 2 asked wrongly, 128 + n ended by signal n, as the README lists them.
 
     What it prints came from recipes, plug-ins, models and servers, and reaches no terminal as it is.
     """
@@ -64,10 +64,13 @@ def _command(name: str, rest: Sequence[str]) -> int:
         hint = f"did you mean {near[0]!r}?" if near else "see retort --help"
         print(f"retort: there is no command {name!r}; {hint}", file=sys.stderr)
         return 2
-    module = importlib.import_module(f"pipeline.commands.{name}")
-    parser = argparse.ArgumentParser(prog=f"retort {name}", description=SUMMARIES[name], allow_abbrev=False)
-    module.configure(parser)
+    # Bars that move would be drawn into what is printed, and are made of names from outside. Read once, at import.
+    for library in ("HF_HUB", "HF_DATASETS"):
+        os.environ.setdefault(f"{library}_DISABLE_PROGRESS_BARS", "1")
     try:
+        module = importlib.import_module(f"pipeline.commands.{name}")
+        parser = argparse.ArgumentParser(prog=f"retort {name}", description=SUMMARIES[name], allow_abbrev=False)
+        module.configure(parser)
         return int(module.main(parser.parse_args(rest)))
     except RetortError as error:
         for line in error.lines:

@@ -1,4 +1,7 @@
-"""`retort compare`: is A better than B? Paired by problem, on every set that both were measured on."""
+"""`retort compare`: is A better than B? Paired by problem, on every set that both were measured on.
+
+Of two runs every model that both measured is compared.
+"""
 
 import argparse
 import json
@@ -6,43 +9,75 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from eval.errors import ComparisonError
+from pipeline.commands.run import runs_argument
 from pipeline.contract.errors import CommandError
 from pipeline.disk.durable import JsonObject
-from pipeline.results.rollout_files import measured
 from rewards.lazy import lazy
+from rewards.types import Label
 
 with lazy:
     from eval import compare as comparing
-    from eval.report import reduce
+    from eval.report import by_problem
+    from pipeline.results.rollout_files import measured, models_measured, run_of
 
 
 if TYPE_CHECKING:
     from eval.compare import Comparison
     from pipeline.results.rollout_files import Measured
 
-_WHAT = "RUN:STAGE (runs/quickstart:zero), a folder that `retort eval` wrote, or a JSONL file of rollouts"
+_WHAT = ("RUN:STAGE (runs/quickstart:zero), a folder that `retort eval` wrote, or a JSONL file of rollouts; or a run, "
+         "against another run")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("a", metavar="A", help=_WHAT)
     parser.add_argument("b", metavar="B", help="the same for the other model")
-    parser.add_argument("--json", action="store_true", help="print the comparison as JSON")
+    parser.add_argument("--json", action="store_true",
+                        help="print the comparison as JSON, by problem set; of two runs by model first")
+    runs_argument(parser)
 
 
 def main(args: argparse.Namespace) -> int:
+    models = _models_of_both(args.a, args.b, args.runs)
+    if models is None:
+        found, texts = _compared(args.a, args.b, args.runs)
+    else:
+        found, texts = {}, []
+        for model in models:
+            found[model], more = _compared(f"{args.a}:{model}", f"{args.b}:{model}", args.runs)
+            texts += more
+    print(json.dumps(found, indent=2) if args.json else "\n\n".join(texts))
+    return 0
+
+
+def _models_of_both(a: str, b: str, runs: Path) -> list[str] | None:
+    """The models that two runs measured; None where these are not two runs. Raises CommandError where there is none."""
+    run_a, run_b = run_of(a, runs), run_of(b, runs)
+    if run_a is None or run_b is None:
+        return None
+    ours, theirs = models_measured(run_a), models_measured(run_b)
+    both = [model for model in ours if model in theirs]
+    if not both:
+        names = [", ".join(names) or "nothing" for names in (ours, theirs)]
+        raise CommandError(f"{a} measured {names[0]}, and {b} {names[1]}; name one of each, such as "
+                           f"{a}:{(ours or ['MODEL'])[0]} {b}:{(theirs or ['MODEL'])[0]}")
+    return both
+
+
+def _compared(a: str, b: str, runs: Path) -> tuple[JsonObject, list[str]]:
+    """One model against another: by problem set what is known, and a text for a person."""
     found: JsonObject = {}
     texts = []
-    for one, other in _pairs(args.a, args.b, measured(args.a), measured(args.b)):
+    for one, other in _pairs(a, b, measured(a, runs), measured(b, runs)):
         rows_a, rows_b = one.rows(), other.rows()
         try:
             comparison = comparing.compare(rows_a, rows_b)
-        except ValueError as error:
+        except ComparisonError as error:
             raise CommandError(f"{one.file} and {other.file}: {error}") from error
-        differs = one.differs_from(other)
-        found[one.problems] = _as_dict(comparison, rows_a, rows_b, differs)
-        texts.append(as_text(one.problems, args.a, args.b, comparison, found[one.problems]))
-    print(json.dumps(found, indent=2) if args.json else "\n\n".join(texts))
-    return 0
+        found[one.problems] = _as_dict(comparison, rows_a, rows_b, one.differs_from(other))
+        texts.append(as_text(one.problems, a, b, comparison, found[one.problems]))
+    return found, texts
 
 
 def _pairs(a: str, b: str, ours: "list[Measured]", theirs: "list[Measured]") -> "list[tuple[Measured, Measured]]":
@@ -69,9 +104,17 @@ def _pairs(a: str, b: str, ours: "list[Measured]", theirs: "list[Measured]") -> 
 def _as_dict(
     comparison: "Comparison", rows_a: list[JsonObject], rows_b: list[JsonObject], differs: list[str]
 ) -> JsonObject:
-    beside = [{key: reduce(rows).get(key) for key in ("rollouts", "truncated", "ungradable", "mean_length")}
-              for rows in (rows_a, rows_b)]
-    return {**asdict(comparison), "a_beside": beside[0], "b_beside": beside[1], "measured_differently": differs}
+    return {**asdict(comparison), "a_beside": _beside(rows_a), "b_beside": _beside(rows_b),
+            "measured_differently": differs}
+
+
+def _beside(rows: list[JsonObject]) -> JsonObject:
+    """What stands beside a score. Rows of somebody else's may have a problem and a verdict alone."""
+    tokens = [row["tokens"] for row in rows if isinstance(row.get("tokens"), int | float)]
+    shares = {label.value: sum(row["verdict"] == label for row in rows) / len(rows)
+              for label in (Label.TRUNCATED, Label.UNGRADABLE)}
+    return {"rollouts": min(map(len, by_problem(rows).values())), **shares,
+            "mean_length": sum(tokens) / len(tokens) if len(tokens) == len(rows) else None}
 
 
 def as_text(problems: str, a: str, b: str, found: "Comparison", more: JsonObject) -> str:

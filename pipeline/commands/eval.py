@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -96,8 +97,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     suite = _settle(args)
+    # The model is looked for before problems are, so that a name that leads nowhere is what is told.
+    place = None if args.server else model_of(args.model)
     sets = _sets(args, suite)
-    model, asked = _served(args, sets) if args.server else _loaded(args, sets)
+    model, asked = _loaded(args, sets, *place) if place else _served(args, sets)
     out, report = measure(model, asked, args.out, FOLDER, _progress)
     if args.json:
         print(json.dumps(report, indent=2))
@@ -128,6 +131,8 @@ def _settle(args: argparse.Namespace) -> "Suite | None":
     for option, bound in least.items():
         if getattr(args, option) < bound:
             raise CommandError(f"--{option.replace('_', '-')} must be at least {bound}, not {getattr(args, option)}")
+    if not 0 < args.timeout < math.inf:
+        raise CommandError(f"--timeout must be a number of seconds above 0, not {args.timeout}")
     if not 0 < args.top_p <= 1:
         raise CommandError(f"--top-p must lie above 0 and at most 1, not {args.top_p}")
     if not 0 <= args.min_p < 1:
@@ -176,8 +181,9 @@ def _best_by(name: str | None) -> "tuple[str, Rule] | None":
         raise CommandError(f"--best-by: {error}") from error
 
 
-def _loaded(args: argparse.Namespace, sets: JsonObject) -> "tuple[Measured, list[Asked]]":
-    place, label = model_of(args.model)
+def _loaded(
+    args: argparse.Namespace, sets: JsonObject, place: Path | str, label: str
+) -> "tuple[Measured, list[Asked]]":
     try:
         model, tokenizer = pretrained.load(place)
     except StageError as error:

@@ -1,7 +1,6 @@
 """`retort grade FILE`: grade the answers of any model. `retort grade --audit SET`: try the grader on a problem set."""
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
@@ -41,12 +40,7 @@ def main(args: argparse.Namespace) -> int:
         raise CommandError("retort grade: --jobs is 1 or more")
     if (args.file is None) == (args.audit is None):
         raise CommandError("retort grade: give either a FILE of rows or --audit SET:SPLIT")
-    try:
-        return _grade(args) if args.audit is None else _audit(args)
-    except BrokenPipeError:
-        # Whoever read our output has seen enough; nothing more can be written, at exit neither.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
+    return _grade(args) if args.audit is None else _audit(args)
 
 
 def _grade(args: argparse.Namespace) -> int:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shlex
 import shutil
 from typing import TYPE_CHECKING
 
@@ -44,18 +45,38 @@ def main(args: argparse.Namespace) -> int:
 
 def as_text(run: "RunFolder", report: JsonObject, width: int) -> str:
     """The stages, then one table of models for each evaluate stage."""
-    parts = [f"{run.path}: {len(report['stages'])} stages, {duration(report['seconds'])} of work", _stages(report)]
+    parts = [f"{run.path}: {len(report['stages'])} stages, {duration(report['seconds'])} of work in all its attempts",
+             _stages(report)]
     for name, artifact in run.readable().items():
         models = models_of(artifact)
         if models:
-            parts.append(f"{name}: rates in percent, ± half of the 95% interval\n\n{table_of_models(models, width)}")
+            parts.append(f"{name}: rates in percent, in brackets the 95% interval\n\n{table_of_models(models, width)}")
     if not report["models"]:
         parts.append("no model has been measured yet")
     if report["damaged"]:
         parts.append("\n".join(report["damaged"]))
     if report["waiting"]:
         parts.append(f"not made yet: {', '.join(report['waiting'])}")
-    return "\n\n".join(part for part in parts if part)
+    return "\n\n".join(part for part in [*parts, _next(run, report)] if part)
+
+
+def _next(run: "RunFolder", report: JsonObject) -> str:
+    """Commands that a person may want now, as they would type them."""
+    path = shlex.quote(str(run.path))
+    found = []
+    if report["waiting"] and run.command():
+        found.append((run.command(), "goes on with it"))
+    if report["damaged"]:
+        found.append((f"retort verify {path}", "tells what is not as it was made"))
+    models = [name for name, artifact in run.readable().items() if artifact.manifest["makes"] == "model"]
+    if models:
+        found.append((f'retort ask {path} {models[-1]} "..."', "puts a question to it"))
+    measured = list(report["models"])
+    if len(measured) > 1:
+        one, other = (shlex.quote(f"{run.path}:{name}") for name in (measured[-1], measured[0]))
+        found.append((f"retort compare {one} {other}", "tells whether the one is better"))
+    width = max((len(command) for command, _ in found), default=0)
+    return "\n".join(["next:", *(f"  {command:<{width}}  {what}" for command, what in found)]) if found else ""
 
 
 def _stages(report: JsonObject) -> str:
@@ -77,4 +98,5 @@ def _load(metrics: JsonObject) -> str:
     """How the load of experts went, for a stage that trained a Mixture of Experts."""
     end = metrics.get("expert_load_max_over_mean")
     start = metrics.get("expert_load_max_over_mean_at_start", end)
-    return "" if end is None else f"{start:.2f} to {end:.2f}"
+    numbers = isinstance(start, int | float) and isinstance(end, int | float)
+    return f"{start:.2f} to {end:.2f}" if numbers else ""

@@ -4,7 +4,7 @@ import argparse
 import shlex
 from pathlib import Path
 
-from pipeline.contract.errors import RunError
+from pipeline.contract.errors import CommandError, RunError
 from pipeline.disk.locks import Held, describe
 from pipeline.recipe import fingerprint, recipe
 from pipeline.recipe.header import is_name
@@ -54,7 +54,7 @@ def main(args: argparse.Namespace) -> int:
     read = recipe.read(args.recipe, args.sets)
     name = args.name or read.run_name
     if not is_name(name):
-        raise RunError(f"--name {name}: a run is named by letters, digits and . _ = , + - and not 'artifacts'")
+        raise CommandError(f"--name {name}: a run is named by letters, digits and . _ = , + - and not 'artifacts'")
     run = RunFolder(args.runs / name)
     shown = display(list(read.steps))
     store = Store(args.runs)

@@ -1,6 +1,7 @@
 """`retort status`: what of a run is done, and what would be made again and why."""
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from pipeline.store.verify import known_faults_of
 if TYPE_CHECKING:
     from pipeline.recipe.recipe import Recipe
     from pipeline.store.run_folder import RunFolder
+    from pipeline.store.store import Artifact
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +34,7 @@ def main(args: argparse.Namespace) -> int:
     run = RunFolder(folder)
     ledger = run.ledger()
     who = locks.holder(run.lock_file)
-    print(f"{folder}  {duration(wall_seconds(ledger))} of work"
+    print(f"{folder}  {duration(wall_seconds(ledger))} of work in all its attempts"
           + (f"  running now: {locks.describe(who)}" if who else ""))
     try:
         written = run.recipe()
@@ -42,7 +44,17 @@ def main(args: argparse.Namespace) -> int:
         print(table(("stage", "state"), [(name, "done") for name in run.readable()]))
         raise error from None
     print(table(("stage", "state", "seconds", "why"), _rows(read, run, ledger, folder.parent)))
+    print(_seconds(run.readable(), ledger))
     return 0
+
+
+def _seconds(made: Mapping[str, "Artifact"], ledger: list[JsonObject]) -> str:
+    """Why the stages' seconds do not add up to those of the run."""
+    total = sum(artifact.manifest["seconds"] for artifact in made.values())
+    own = {str(row.get("stage")) for row in ledger if row.get("event") == "finished"}
+    others = [name for name in made if name not in own]
+    told = f"; made by other runs: {', '.join(others)}" if others else ""
+    return f"the stages took {duration(total)} in all, some of them side by side{told}" if made else ""
 
 
 def find_run(reference: str, runs: Path) -> Path:

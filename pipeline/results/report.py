@@ -1,17 +1,19 @@
 """What a run made, gathered from its ledger, its artifacts' stage.json and its evaluate stages' report.json."""
 
-import json
+import math
 from pathlib import Path
 
 from eval.answers import read_rows
 from eval.rollouts import rollouts_file
 from eval.scaling import Point, curve
 from pipeline.contract.errors import RunError
+from pipeline.disk import durable
 from pipeline.disk.durable import JsonMapping, JsonObject
 from pipeline.store.run_folder import RunFolder, wall_seconds
 from pipeline.store.store import Artifact
 
 Report = JsonObject
+_NUMBERS = ("n", "rollouts", "readable", "mean_length", "truncated", "ungradable")
 
 
 def report_of(run: RunFolder) -> Report:
@@ -68,17 +70,43 @@ def models_of(artifact: Artifact) -> JsonMapping:
     """The models that an evaluate stage measured; none for an artifact that is no report."""
     if artifact.manifest["makes"] != "report":
         return {}
-    file = artifact.path / "report.json"
+    return models_in(artifact.path / "report.json")
+
+
+def models_in(file: Path) -> JsonMapping:
+    """The models of a report.json. Raises RunError where it is none, or another program's."""
     try:
-        models: JsonMapping = json.loads(file.read_text(encoding="utf-8"))["models"]
-    except (OSError, ValueError, KeyError) as error:
+        found = durable.read_json(file)
+    except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"{file}: cannot be read as a report ({type(error).__name__})") from error
+    models = found.get("models") if isinstance(found, dict) else None
+    if not isinstance(models, dict):
+        raise RunError(f"{file}: cannot be read as a report (it has no models)")
+    for name, measured in models.items():
+        problems = measured.get("problems") if isinstance(measured, dict) else None
+        if not isinstance(problems, dict) or not all(map(_is_measured, problems.values())):
+            raise RunError(f"{file}: cannot be read as a report (what it says of {name!r} is not what Retort writes)")
     return models
+
+
+def _is_measured(numbers: object) -> bool:
+    """Whether these are the numbers of a model on a problem set, as far as a table needs them."""
+    if not isinstance(numbers, dict):
+        return False
+    bounds = numbers.get("pass@1_ci95")
+    scored = numbers.get("pass@1") is None or (_is_number(numbers["pass@1"]) and isinstance(bounds, list)
+                                               and len(bounds) == 2 and all(map(_is_number, bounds)))
+    return scored and all(_is_number(numbers.get(key)) for key in _NUMBERS)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def _stage(name: str, artifact: Artifact, reused: bool) -> JsonObject:
     manifest = artifact.manifest
     metrics = dict(manifest["metrics"])
     tokens = metrics.pop("tokens", None)
-    return {"name": name, "kind": manifest["kind"], "seconds": manifest["seconds"], "tokens": tokens, "reused": reused,
-            "metrics": metrics}
+    # A stage of somebody else's may call anything its tokens.
+    return {"name": name, "kind": manifest["kind"], "seconds": manifest["seconds"],
+            "tokens": tokens if isinstance(tokens, int) else None, "reused": reused, "metrics": metrics}

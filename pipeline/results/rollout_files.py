@@ -7,12 +7,11 @@ from pathlib import Path
 from eval.rollouts import rollouts_file
 from pipeline.contract.errors import CommandError
 from pipeline.disk.durable import JsonMapping, JsonObject
+from pipeline.results.report import models_in, models_of
 from pipeline.store.run_folder import RunFolder, is_run
-from rewards.lazy import lazy
+from rewards.types import Label
 
-with lazy:
-    from pipeline.results.report import models_of
-
+LABELS = list(Label)
 
 # What makes two measurements of one set comparable; the number of problems and of rollouts may differ.
 PROTOCOL = (
@@ -32,12 +31,17 @@ class Measured:
     def rows(self) -> list[JsonObject]:
         """One row a rollout. Raises CommandError where the file holds something else."""
         rows: list[JsonObject] = []
-        for number, line in enumerate(self.file.read_text(encoding="utf-8").splitlines(), 1):
+        # Not splitlines, which breaks texts at characters that JSON leaves as they are.
+        for number, line in enumerate(self.file.read_bytes().split(b"\n"), 1):
+            if not line.strip():
+                continue
             try:
                 row = json.loads(line)
-                rows.append({**row, "problem": row["problem"], "verdict": row["verdict"]})
-            except (ValueError, TypeError, KeyError) as error:
-                raise CommandError(f"{self.file}:{number} is no rollout with a problem and a verdict") from error
+            except (ValueError, RecursionError):
+                row = None
+            if not isinstance(row, dict) or not isinstance(row.get("problem"), str) or row.get("verdict") not in LABELS:
+                raise CommandError(f"{self.file}:{number} is no rollout with a problem and a verdict")
+            rows.append(row)
         if not rows:
             raise CommandError(f"{self.file} holds no rollouts")
         return rows
@@ -48,23 +52,40 @@ class Measured:
                 if key in self.protocol and key in other.protocol and self.protocol[key] != other.protocol[key]]
 
 
-def measured(reference: str) -> list[Measured]:
-    """Everything measured of RUN:STAGE, of a folder that `retort eval` wrote (FOLDER:MODEL where it holds several), or
-    one JSONL file of rollouts.
+def run_of(reference: str, runs: Path) -> RunFolder | None:
+    """The run that a reference names as a whole: by its folder, or by its name in `runs`."""
+    for folder in (Path(reference).expanduser(), runs / reference):
+        if is_run(folder):
+            return RunFolder(folder)
+    return None
 
-    Raises CommandError in one line where nothing is found.
+
+def models_measured(run: RunFolder) -> list[str]:
+    """Names of the models that a run's evaluate stages measured."""
+    return list(dict.fromkeys(name for artifact in run.readable().values() for name in models_of(artifact)))
+
+
+def measured(reference: str, runs: Path) -> list[Measured]:
+    """Everything measured of RUN:STAGE (a folder, or a name in `runs`), of a folder that `retort eval` wrote
+    (FOLDER:MODEL where it holds several), or one JSONL file of rollouts.
+
+    Raises CommandError in one line where nothing is found, and RunError where a report.json cannot be read.
     """
     path = Path(reference).expanduser()
     if path.is_file():
         return [Measured(path.stem, path, {})]
+    if run := run_of(reference, runs):
+        names = models_measured(run)
+        raise CommandError(f"{reference} is a run, which measured {', '.join(names) or 'nothing'}; name one of these, "
+                           f"such as {reference}:{(names or ['MODEL'])[0]}, or two runs to compare all of both")
     label = ""
-    if not path.is_dir():
+    if not path.is_dir() and ":" in reference:
         before, _, label = reference.rpartition(":")
-        path = Path(before).expanduser()
-    if not path.is_dir() or not (label or (path / "report.json").is_file()):
+        named = run_of(before, runs)
+        path = named.path if named else Path(before).expanduser()
+    if not is_run(path) and not (path / "report.json").is_file():
         raise CommandError(f"there are no rollouts at {reference!r}; give RUN:STAGE (runs/quickstart:zero), a folder "
-                           f"that "
-                          "`retort eval` wrote, or a JSONL file of rollouts")
+                           "that `retort eval` wrote, or a JSONL file of rollouts")
     found = _of_run(path, label) if is_run(path) else _of_folder(path, label, {})
     if found:
         return found
@@ -78,16 +99,13 @@ def _of_run(run: Path, label: str) -> list[Measured]:
 
 def _of_folder(folder: Path, label: str, config: JsonMapping) -> list[Measured]:
     """What lies in a folder with a report.json. `config` is the evaluate stage's, where it is one's artifact."""
-    try:
-        models = json.loads((folder / "report.json").read_text(encoding="utf-8"))["models"]
-    except (OSError, ValueError, KeyError) as error:
-        raise CommandError(f"{folder / 'report.json'}: cannot be read as a report ({type(error).__name__})") from error
+    models = models_in(folder / "report.json")
     if not label and len(models) > 1:
         raise CommandError(f"{folder} holds {', '.join(models)}; name one, such as {folder}:{next(iter(models))}")
     label = label or next(iter(models), "")
     if label not in models:
         return []
-    protocols = models[label].get("protocol", {})
+    protocols = models[label].get("protocol") or {}
     files = {name: folder / rollouts_file(label, name) for name in models[label]["problems"]}
     return [Measured(name, file, protocols.get(name, config)) for name, file in files.items() if file.is_file()]
 
@@ -95,5 +113,5 @@ def _of_folder(folder: Path, label: str, config: JsonMapping) -> list[Measured]:
 def _hint(path: Path) -> str:
     if not is_run(path):
         return "its report.json names what it has"
-    models = dict.fromkeys(name for artifact in RunFolder(path).readable().values() for name in models_of(artifact))
+    models = models_measured(RunFolder(path))
     return f"measured were {', '.join(models)}" if models else "no model has been measured yet"

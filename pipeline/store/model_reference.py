@@ -4,6 +4,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from pipeline.contract.errors import CommandError
+from pipeline.recipe.inputs import Source, resolve_hub
 from pipeline.store.run_folder import RunFolder
 from pipeline.store.store import MENDS, Store
 from pipeline.store.verify import faults_of
@@ -12,7 +13,7 @@ from pipeline.store.verify import faults_of
 def model_of(reference: str) -> tuple[Path | str, str]:
     """(where it loads from, a short name) of RUN:STAGE, a folder, an artifact or a hub id 'org/name'.
 
-    Raises CommandError in one line where nothing is found.
+    Raises CommandError in one line where nothing is found, and InputError where neither the hub nor its cache has it.
     """
     run, _, stage = reference.rpartition(":")
     if run:
@@ -22,6 +23,7 @@ def model_of(reference: str) -> tuple[Path | str, str]:
         return path, path.name
     # After folders: one that is called like a hub id is what was meant.
     if reference.count("/") == 1 and not reference.startswith((".", "/", "~")):
+        resolve_hub(Source(reference, "model", "hub"))  # before libraries ask the hub again and again
         return reference, reference.rpartition("/")[2]
     raise CommandError(
         f"there is no model at {reference!r}; give a folder, RUN:STAGE (runs/quickstart:student) or a hub id"

@@ -205,6 +205,11 @@ def test_a_paired_difference_finds_what_two_intervals_cannot_and_no_more():
     assert seen / 400 > 0.8
 
 
+def test_no_difference_goes_beyond_all_of_the_problems():
+    found = paired_difference({"p": 1.0, "q": 1.0, "r": 0.6}, {"p": 0.0, "q": 0.0, "r": 0.0})
+    assert (found.low, found.high) == (pytest.approx(0.293, abs=0.001), 1.0)
+
+
 def test_a_paired_difference_uses_shared_problems_only():
     found = paired_difference({"p": 1.0, "q": 0.5, "r": 0.0}, {"q": 0.25, "p": 0.5, "s": 1.0})
     assert found.mean == pytest.approx(0.375)

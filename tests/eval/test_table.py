@@ -1,5 +1,9 @@
 """The table that a person reads in ten seconds."""
 
+import re
+
+import pytest
+
 from eval.report import mean_of_sets, reduce
 from eval.table import table
 
@@ -25,17 +29,16 @@ def test_a_row_for_each_model_and_aligned_columns():
     of_a_set = ["pass@1", "@2", "readable", "tokens", "cut"]
     assert lines[1].split() == ["model", "size", "pass@1", "@2", *of_a_set * 2]
     assert lines[2].split()[:2] == ["base", "763k"]
-    assert "15.0 ±" in lines[2]
-    assert "10.0 ±" in lines[2]
-    assert "±" in lines[3]
-    assert len({line.index("±") for line in lines[2:4]}) == 1
+    assert lines[2].split()[2:4] == ["15.0", "(9.7-24.0)"]
+    assert lines[2].split()[5:7] == ["10.0", "(4.2-21.8)"]
+    assert len({line.index(")") for line in lines[2:4]}) == 1
     assert lines[4] == "mean: sums + programs"
     assert len(lines) == 5
 
 
 def test_it_wraps_between_sets_and_names_the_models_again():
-    lines = table(MODELS, width=75).splitlines()
-    assert max(map(len, lines)) <= 75
+    lines = table(MODELS, width=90).splitlines()
+    assert max(map(len, lines)) <= 90
     assert [line.split()[0] for line in lines if line] == [
         "mean", "model", "base", "student", "programs", "model", "base", "student", "mean:",
     ]
@@ -66,3 +69,13 @@ def test_what_could_not_be_graded_is_said():
     assert "m on sums: 50.0% of the rollouts could not be graded" in text
     none = table({"m": {"problems": {"sums": numbers(0, verdict="ungradable")}}})
     assert none.splitlines()[2].split()[1] == "-"
+
+
+@pytest.mark.parametrize(("correct", "n"), [(3, 3), (0, 3), (1, 1), (49, 50), (1, 50)])
+def test_no_interval_goes_beyond_nothing_or_all(correct: int, n: int) -> None:
+    cell = table({"m": {"problems": {"sums": numbers(correct, n=n), "others": numbers(correct, n=n)}}}, 200)
+    found = re.findall(r"([0-9.]+) \(([0-9.]+)-([0-9.]+)\)", cell)
+    assert len(found) == 3, "the mean and both sets"
+    for mean, low, high in found:
+        assert 0 <= float(low) <= float(mean) <= float(high) <= 100
+        assert float(low) < float(high)

@@ -61,7 +61,7 @@ def test_a_wrong_command_is_one_line(
 @pytest.mark.parametrize("name", ["run/../../x", "artifacts", "a b"])
 def test_a_run_keeps_to_its_folder(write_recipe: Write, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     path = str(write_recipe("stages:\n  base: {kind: 'tiny.py:Make'}\n"))
-    assert cli.main(["run", path, "--name", name]) == 1
+    assert cli.main(["run", path, "--name", name]) == 2
     assert capsys.readouterr().err.startswith(f"--name {name}: ")
 
 

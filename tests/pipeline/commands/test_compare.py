@@ -58,6 +58,59 @@ def run(tmp_path):
     return found.path
 
 
+def of_run(path: Path, models):
+    """A run with one evaluate stage that measured `models`."""
+    found = RunFolder(path)
+    found.begin("first", {"file": "some.yaml", "overrides": [], "name": path.name, "stages": {}}, "retort run some")
+    folder = path.parent / "artifacts" / f"score-{path.name}"
+    report(folder, models)
+    durable.write_json(folder / "stage.json", {
+        "name": "score", "kind": "evaluate", "makes": "report", "fingerprint": path.name, "seconds": 1.0, "config": {},
+        "inputs": {}, "metrics": {}, "files": {},
+    })
+    found.link(1, "score", folder)
+    return path
+
+
+def test_of_two_runs_every_model_of_both_is_compared(tmp_path, monkeypatch, capsys):
+    of_run(tmp_path / "runs" / "a", {"base": {"sums": BAD}, "zero": {"sums": GOOD}, "own": {"sums": BAD}})
+    of_run(tmp_path / "runs" / "b", {"zero": {"sums": LEVEL}, "base": {"sums": BAD}})
+    monkeypatch.chdir(tmp_path)
+    for a, b in (("a", "b"), ("runs/a", "runs/b")):
+        assert cli.main(["compare", a, b]) == 0
+        text = capsys.readouterr().out
+        assert text.count("sums: 10 problems") == 2
+        assert text.index(f"{a}:base") < text.index(f"{b}:base") < text.index(f"{a}:zero") < text.index(f"{b}:zero")
+        assert "own" not in text
+    assert cli.main(["compare", "a", "b", "--json", "--runs", str(tmp_path / "runs")]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert list(found) == ["base", "zero"]
+    assert found["base"]["sums"]["difference"]["mean"] == 0.0
+    assert cli.main(["compare", "a:zero", "b:base"]) == 0
+    assert "A is better at the 5% level" in capsys.readouterr().out
+
+
+def test_rows_of_other_programs_need_a_problem_and_a_verdict_alone(tmp_path, capsys):
+    for name, found in (("one", GOOD), ("two", BAD)):
+        lines = [json.dumps({"problem": row["problem"], "verdict": row["verdict"], "text": "a\u2028b\x85c"},
+                            ensure_ascii=False) for row in found]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines) + "\n\n")
+    assert cli.main(["compare", str(tmp_path / "one.jsonl"), str(tmp_path / "two.jsonl"), "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out).values()
+    assert found["a_beside"] == {"rollouts": 4, "truncated": 0.0, "ungradable": 0.0, "mean_length": None}
+
+
+@pytest.mark.parametrize("content", [
+    b"\xff\xfe\n", b"[]\n", b"5\n", b'{"problem": ["p"], "verdict": "correct"}\n', b"[" * 100_000,
+    b'{"problem": "p", "verdict": "right"}\n', b'{"problem": "p", "verdict": ["correct"]}\n', b"\x00\n",
+])
+def test_rows_that_are_none_are_one_line(content, tmp_path, capsys):
+    file = tmp_path / "rows.jsonl"
+    file.write_bytes(content)
+    assert cli.main(["compare", str(file), str(file)]) == 2
+    assert capsys.readouterr().err == f"{file}:1 is no rollout with a problem and a verdict\n"
+
+
 def test_two_models_of_a_run_are_compared_as_they_were_measured_alike(run, capsys):
     assert cli.main(["compare", f"{run}:zero", f"{run}:base"]) == 0
     text = capsys.readouterr().out
@@ -94,10 +147,17 @@ def test_folders_files_and_what_was_measured_differently(tmp_path, capsys):
 def test_what_cannot_be_compared_is_one_line(run, tmp_path, capsys):
     report(tmp_path / "one", {"m": {"products": GOOD}})
     (tmp_path / "broken.jsonl").write_text('{"problem": "p"}\n')
+    few, bare = of_run(tmp_path / "runs" / "few", {"base": {"sums": GOOD[:4]}}), of_run(tmp_path / "runs" / "bare", {})
     for a, b, expected in (
         (f"{run}:zeroo", f"{run}:base", "holds no rollouts of 'zeroo'; measured were base, zero"),
         (f"{run}:zero", str(tmp_path / "one"), "were measured on no problem set in common: sums; products"),
         ("nowhere:zero", f"{run}:base", "there are no rollouts at 'nowhere:zero'; give RUN:STAGE"),
+        ("nowhere", "nothing", "there are no rollouts at 'nowhere'; give RUN:STAGE"),
+        (str(run), f"{run}:base", f"{run} is a run, which measured base, zero; name one of these, such as {run}:base"),
+        (f"{run}:base", str(run), f"{run} is a run, which measured base, zero; name one of these, such as {run}:base"),
+        (":base", f"{run}:base", "there are no rollouts at ':base'"),
+        (str(run), str(few), "needs at least two problems in common, not 1"),
+        (str(run), str(bare), f"measured base, zero, and {bare} nothing; name one of each, such as {run}:base"),
         (
             str(tmp_path / "broken.jsonl"), str(tmp_path / "broken.jsonl"),
             "broken.jsonl:1 is no rollout with a problem and a verdict"

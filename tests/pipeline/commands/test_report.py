@@ -87,8 +87,37 @@ def test_text_has_the_stages_and_a_table_for_each_evaluate_stage(run, capsys):
     assert "base    pretrain  12s   123,456  made by an earlier run" in text
     assert "score: rates in percent" in text
     assert "needle: rates in percent" in text
-    assert text.count("66.7 ±") == 2
-    assert text.rstrip().endswith("not made yet: later")
+    assert text.count("66.7 (") == 2
+    assert "not made yet: later" in text
+    path = run.path
+    assert [line.split("  ")[1] for line in text.splitlines()[-3:]] == [
+        "retort run tiny", f'retort ask {path} base "..."', f"retort compare {path}:student {path}:base",
+    ]
+
+
+def test_what_a_stage_of_somebody_elses_says_is_shown_as_far_as_it_goes(run, capsys):
+    strange = {"tokens": "many", "expert_load_max_over_mean": "\x1b[2J", "expert_load_max_over_mean_at_start": None}
+    run.link(1, "base", artifact(run.path.parent, "odd", "\x1b]0;x\x07", "model", strange))
+    assert cli.main(["report", str(run.path)]) == 0
+    text = capsys.readouterr().out
+    assert "base    \\u001b]0;x\\u0007" in text
+    assert "\x1b" not in text
+
+
+@pytest.mark.parametrize("content", [
+    "[]", "5", '{"models": []}', '{"models": {"m": 5}}', '{"models": {"m": {"problems": []}}}', "[" * 100_000,
+    '{"models": {"m": {"problems": {"sums": {"n": 5}}}}}', "\ufeff{}",
+    '{"models": {"m": {"problems": {"sums": {"n": 1, "rollouts": 1, "readable": 1, "mean_length": 1, "truncated": 0, '
+    '"ungradable": 0, "pass@1": 1, "pass@1_ci95": [0, "1"]}}}}}',
+])
+def test_a_report_of_another_shape_is_one_line(run, content, capsys):
+    file = run.artifacts()["score"].path / "report.json"
+    file.write_text(content)
+    for command in (["report", str(run.path)], ["compare", f"{run.path}:base", f"{run.path}:student"]):
+        assert cli.main(command) == 1
+        err = capsys.readouterr().err
+        assert err.startswith(f"{file}: cannot be read as a report (")
+        assert err.count("\n") == 1
 
 
 def test_a_run_without_numbers_says_so(tmp_path, capsys):
