@@ -37,9 +37,10 @@ def table(models: Mapping[str, Mapping[str, Any]], width: int = 100) -> str:
     """The table of `{model: {"parameters": .., "problems": {set: numbers}}}`, numbers as from
     `eval.report.reduce`.
 
-    Rates are in percent, with the 95% interval in brackets, `cut` is the share of truncated rollouts. Where all
-    the groups do not fit into `width` characters they continue below, with the models' names again. A model's "mean" (from `mean_of_sets`) is shown where it has one, else the mean of the sets
-    that every model was measured on. Ungradable rollouts are told in a line underneath.
+    Rates are in percent, with the 95% interval in brackets; `cut` is the share of truncated rollouts. Where all
+    the groups do not fit into `width` characters they continue below, with the models' names again. A model's
+    "mean" (from `mean_of_sets`) is shown where it has one, else the mean of the sets that every model was
+    measured on. Ungradable rollouts are told in a line underneath.
     """
     columns = [model["problems"] for model in models.values()]
     sets = list(dict.fromkeys(name for column in columns for name in column))

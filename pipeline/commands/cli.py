@@ -36,7 +36,7 @@ SUMMARIES = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit code of a command: 0 done, 1 failed, 2 asked wrongly, 128 + n ended by signal n, as the README lists them.
+    """The exit code of a command: 0 done, 1 failed, 2 asked wrongly, 128 + n ended by signal n (see the README).
 
     What it prints came from recipes, plug-ins, models and servers, and reaches no terminal as it is.
     """
