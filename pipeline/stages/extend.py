@@ -20,7 +20,7 @@ from pipeline.contract.numbers import (
 from pipeline.contract.stage import Context, Metrics, Stage
 from pipeline.data.corpus import SHORTEST, Behaviour, Corpus
 from pipeline.data.rows import Document, Joined, Stream, read_rows
-from pipeline.disk.durable import JsonObject
+from pipeline.models.rope_fields import Scaling
 from pipeline.moe.balancing import Balancing
 from pipeline.training.schedule import Phased, Schedule
 from rewards.lazy import lazy
@@ -66,7 +66,7 @@ class Extend(Stage):
 
     model: ModelInput
     data: DatasetInput | None = None
-    scaling: JsonObject | None = None
+    scaling: Scaling | None = None
     phases: list[Phase] = Field(min_length=1)
     short: Probability = Field(default=0.5, description="share of rows that stay short")
     batch_size: Batch = 16

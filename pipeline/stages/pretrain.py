@@ -19,7 +19,7 @@ from pipeline.contract.numbers import (
 from pipeline.contract.stage import Context, Metrics, Stage
 from pipeline.data.corpus import Corpus
 from pipeline.data.rows import Stream
-from pipeline.disk.durable import JsonObject
+from pipeline.models.architecture import Architecture
 from pipeline.moe.balancing import Balancing
 from pipeline.moe.families import FAMILIES
 from pipeline.training.schedule import Schedule
@@ -60,7 +60,7 @@ class Pretrain(Stage):
     makes: ClassVar[ArtifactType] = "model"
     distributed: ClassVar[bool] = True
 
-    architecture: JsonObject = Field(description="model_type and fields of its transformers config")
+    architecture: Architecture = Field(description="model_type and fields of its transformers config")
     corpus: Corpus = Corpus()
     length: int = Field(
         default=72, ge=8, le=MOST_TOKENS, description="longest document, in tokens; longer ones are dropped"
@@ -89,6 +89,10 @@ class Pretrain(Stage):
         for corpus in [self.corpus, *(lesson.corpus for lesson in self.lessons)]:
             if not corpus.fits(self.length):
                 raise ValueError(f"no text of a corpus is as short as {self.length} tokens; set length higher")
+        # Both spellings of what a family calls its positions.
+        for name in ("max_position_embeddings", "max_seq_len"):
+            if isinstance(given := self.architecture.get(name), int) and given < self.length:
+                raise ValueError(f"architecture.{name} ({given}) is below length ({self.length}); leave it out")
         return self
 
     @model_validator(mode="after")
