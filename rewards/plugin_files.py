@@ -5,13 +5,14 @@ a folder are modules of a package that is made up for it, and an import of a nei
 """
 
 import ast
+import contextlib
 import hashlib
 import importlib
 import importlib.machinery
 import importlib.util
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import CodeType, ModuleType
 
@@ -61,9 +62,36 @@ def source_hash(file: Path, module: str = "") -> str:
     return total.hexdigest()
 
 
+class UntrustedError(PluginFileError):
+    """A plug-in's file was not run, since who loads it said that it may not be."""
+
+
+_gates: list[Callable[[Path], bool]] = []
+_run: set[Path] = set()
+
+
+@contextlib.contextmanager
+def running_only(may_run: Callable[[Path], bool]) -> Iterator[None]:
+    """While this lasts no file is run of which `may_run` says no."""
+    _gates.append(may_run)
+    try:
+        yield
+    finally:
+        _gates.remove(may_run)
+
+
+def run_so_far() -> set[Path]:
+    """The files that were loaded in this process, without their neighbours."""
+    return set(_run)
+
+
 def load(file: Path) -> ModuleType:
     """The module of a plug-in's file. An edited file, or one with an edited neighbour, is another module. Raises
-    PluginFileError, and whatever the file raises."""
+    UntrustedError, PluginFileError, and whatever the file raises."""
+    if not all(may_run(file) for may_run in _gates):
+        raise UntrustedError(f"{file} is code that no run of yours has used; read it, then `retort plan --trust` or "
+                             "`retort run` its recipe")
+    _run.add(file)
     if "." in file.stem:
         raise PluginFileError(f"{file}: the name of a Python file has no dot but the one before py")
     # The content is part of the name, so that a second load of the same files is the first.

@@ -6,6 +6,7 @@ import keyword
 from pathlib import Path
 
 from pipeline.contract.errors import CommandError
+from pipeline.recipe import trust
 from rewards.rules import RULES
 
 RULE = '''"""A rule for rewards. In a recipe, beside its file:
@@ -72,6 +73,7 @@ def main(args: argparse.Namespace) -> int:
     for file, text in files.items():
         with file.open("x", encoding="utf-8") as out:
             out.write(text.format(name=args.name))
+    trust.remember([args.folder])
     rule, test = files
     print(f"wrote {rule} and {test}")
     for what, how in {

@@ -2,19 +2,26 @@
 
 import argparse
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 from pipeline.commands.run import recipe_arguments
-from pipeline.recipe import fingerprint, recipe
+from pipeline.recipe import fingerprint, recipe, trust
 from pipeline.store.store import Artifact, Store
 from pipeline.store.verify import known_faults_of
+from rewards import plugin_files
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     recipe_arguments(parser)
+    parser.add_argument("--trust", action="store_true",
+                        help="run plug-in files that no run of yours has used, as `run` does; otherwise they are told")
 
 
 def main(args: argparse.Namespace) -> int:
-    read = recipe.read(args.recipe, args.sets)
+    with nullcontext() if args.trust else plugin_files.running_only(trust.is_trusted):
+        read = recipe.read(args.recipe, args.sets)
+    if args.trust:
+        trust.remember(file.parent for file in plugin_files.run_so_far())
     store = Store(args.runs)
     prints = fingerprint.of_recipe(read, store.hashes)
     rows = []

@@ -6,12 +6,13 @@ from pathlib import Path
 
 from pipeline.contract.errors import CommandError, RunError
 from pipeline.disk.locks import Held, describe
-from pipeline.recipe import fingerprint, recipe
+from pipeline.recipe import fingerprint, recipe, trust
 from pipeline.recipe.header import is_name
 from pipeline.run.progress import display
 from pipeline.run.runner import Runner
 from pipeline.store.run_folder import RunFolder
 from pipeline.store.store import Store
+from rewards import plugin_files
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -52,6 +53,7 @@ def command(args: argparse.Namespace) -> str:
 
 def main(args: argparse.Namespace) -> int:
     read = recipe.read(args.recipe, args.sets)
+    trust.remember(file.parent for file in plugin_files.run_so_far())
     name = args.name or read.run_name
     if not is_name(name):
         raise CommandError(f"--name {name}: a run is named by letters, digits and . _ = , + - and not 'artifacts'")

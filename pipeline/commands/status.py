@@ -10,13 +10,14 @@ from pipeline.commands.run import runs_argument
 from pipeline.contract.errors import CommandError, RecipeError, RunError
 from pipeline.disk import locks
 from pipeline.disk.durable import JsonMapping, JsonObject
-from pipeline.recipe import fingerprint, recipe
+from pipeline.recipe import fingerprint, recipe, trust
 from pipeline.recipe.complaints import did_you_mean
 from pipeline.run.figures import duration
 from pipeline.store.cleaning import size
 from pipeline.store.run_folder import RunFolder, is_run, wall_seconds
 from pipeline.store.store import MENDS, Store
 from pipeline.store.verify import known_faults_of
+from rewards import plugin_files
 
 if TYPE_CHECKING:
     from pipeline.recipe.recipe import Recipe
@@ -38,7 +39,8 @@ def main(args: argparse.Namespace) -> int:
           + (f"  running now: {locks.describe(who)}" if who else ""))
     try:
         written = run.recipe()
-        read = recipe.read(written["file"], written["overrides"])
+        with plugin_files.running_only(trust.is_trusted):  # the folder may be anyone's
+            read = recipe.read(written["file"], written["overrides"])
     except (RecipeError, RunError) as error:
         print("its recipe can no longer be read, so this is only what was made:")
         print(table(("stage", "state"), [(name, "done") for name in run.readable()]))

@@ -17,8 +17,9 @@ def load(path: Path | str) -> tuple[LanguageModel, Tokenizer]:
     """(model, tokenizer) of a model artifact, a local folder or a hub id, in the precision it was saved in."""
     folder = model_folder(path)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto")
+        # Code that a model's folder brings along is never run; unless told so, transformers asks on the terminal.
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", trust_remote_code=False)
     except (OSError, ValueError, SafetensorError) as error:
         raise StageError(f"{path} does not load as a model: {str(error).splitlines()[0]}") from error
     return prepare(model), tokenizer

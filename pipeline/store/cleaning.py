@@ -7,10 +7,11 @@ from pathlib import Path
 
 from pipeline.contract.errors import RecipeError, RunError
 from pipeline.disk import locks
-from pipeline.recipe import fingerprint, recipe
+from pipeline.recipe import fingerprint, recipe, trust
 from pipeline.recipe.fingerprint import SHORT
 from pipeline.store.run_folder import RunFolder, is_run
 from pipeline.store.store import Store
+from rewards import plugin_files
 
 _NAME = re.compile(rf"[A-Za-z][\w-]*-[0-9a-f]{{{SHORT}}}(\.lock)?")
 
@@ -39,7 +40,8 @@ def _needed_by(run: RunFolder) -> Iterator[str]:
     try:
         written = run.recipe()
         # A run that is not finished has no links to what it will need.
-        read = recipe.read(written["file"], written["overrides"])
+        with plugin_files.running_only(trust.is_trusted):  # the folder may be anyone's
+            read = recipe.read(written["file"], written["overrides"])
     # The recipe was changed or is gone: what the run has made and begun is all that is known of it.
     except (RecipeError, RunError):
         yield from run.begun()

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.recipe import trust
+
 TINY = Path(__file__).with_name("tiny.py")
 
 
@@ -12,6 +14,7 @@ def write_recipe(tmp_path: Path) -> Callable[..., Path]:
     """Writes a recipe beside a copy of tiny.py, so that `kind: tiny.py:Make` works in it."""
 
     def write(text: str, name: str = "recipe.yaml") -> Path:
+        trust.remember([tmp_path])
         (tmp_path / "tiny.py").write_bytes(TINY.read_bytes())
         path = tmp_path / name
         path.write_text(text)
