@@ -16,6 +16,7 @@ from eval.problems import load
 from pipeline.commands import cli
 from pipeline.models import pretrained
 from pipeline.models.tokenizer import train_tokenizer
+from tests.hostile import BODIES, RAW, STRANGE, body, serving
 
 
 @pytest.fixture
@@ -55,9 +56,10 @@ def test_the_same_evaluation_twice_is_the_same_files(model: Path, tmp_path: Path
 def test_killed_and_started_again_is_the_same_files(model: Path, tmp_path: Path) -> None:
     assert cli.main(words(model, tmp_path / "whole")) == 0
     out = tmp_path / "killed"
-    process = subprocess.Popen([sys.executable, "-P", "-m", "pipeline.commands.cli", *words(model, out)],
-                               env=os.environ,
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    errors = tmp_path / "errors"
+    with errors.open("wb") as stream:
+        process = subprocess.Popen([sys.executable, "-P", "-m", "pipeline.commands.cli", *words(model, out)],
+                                   env=os.environ, stdout=subprocess.DEVNULL, stderr=stream)
     partial = out / "some-word_problems.jsonl.partial"
     deadline = time.monotonic() + 100
     while process.poll() is None and time.monotonic() < deadline:
@@ -67,6 +69,7 @@ def test_killed_and_started_again_is_the_same_files(model: Path, tmp_path: Path)
         time.sleep(0.001)
     assert process.wait() == -signal.SIGKILL
     assert not (out / "report.json").exists()
+    assert errors.read_text() == "", "no bar of a library that loads weights"
     assert cli.main(words(model, out)) == 0
     assert files(out) == files(tmp_path / "whole")
 
@@ -109,10 +112,57 @@ def test_what_was_asked_wrongly_is_one_line(model: Path, tmp_path: Path, capsys:
         (["eval", str(model), "--problems", "math500:test", "--shots", "1", "--data", str(tmp_path)], "math500"),
         ([*some, "--best-by", "formt"], "--best-by: there is no rule called 'formt'; did you mean 'format'?"),
         ([*some, "--server", "nowhere"], "is no URL of a server"),
+        ([*some, "--server", "http://x", "--timeout", "0"], "--timeout must be a number of seconds above 0"),
+        ([*some, "--server", "http://x", "--timeout", "nan"], "--timeout must be a number of seconds above 0"),
     ):
         assert cli.main(given) == 2
         *_, line = capsys.readouterr().err.splitlines()  # before it transformers may say that it loads the weights
         assert expected in line
+
+
+@pytest.mark.parametrize("problems", ["word_problems:test", "gsm8k:test"])
+def test_a_model_that_is_not_there_is_what_is_told(problems: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The hub has no problems here either, which is not what was asked wrongly first."""
+    for name, expected in (
+        ("NOSUCH", "there is no model at 'NOSUCH'; give a folder, RUN:STAGE (runs/quickstart:student) or a hub id"),
+        ("org/NOSUCH", "model 'org/NOSUCH' is not in the hub cache"),
+        ("NOSUCH:zero", "NOSUCH is no run with finished stages"),
+    ):
+        assert cli.main(["eval", name, "--problems", problems, "--n", "2"]) == 2
+        err = capsys.readouterr().err
+        assert err.startswith(expected)
+        assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("what", RAW)
+def test_a_hostile_server_is_one_line(
+    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("eval.server.LONGEST_WAIT", 0.1)
+    asked = ["eval", "org/some", "--problems", "word_problems:test", "--n", "1", "--tries", "1", "--timeout", "0.5"]
+    with serving(RAW[what]) as server:
+        assert cli.main([*asked, "--server", server.url, "--out", str(tmp_path / "out")]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("some on word_problems: 1 of 1 rollouts were not answered (at last: ")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("what", BODIES)
+def test_an_answer_that_is_none_is_one_line(what: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["eval", "org/some", "--problems", "word_problems:test", "--n", "1", "--tries", "1"]
+    with serving(body(BODIES[what])) as server:
+        assert cli.main([*asked, "--server", server.url, "--out", str(tmp_path / "out")]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("what", STRANGE)
+def test_a_strange_answer_is_counted(what: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["eval", "org/some", "--problems", "word_problems:test", "--n", "1", "--tries", "1"]
+    content, text = STRANGE[what]
+    with serving(body(content)) as server:
+        assert cli.main([*asked, "--server", server.url, "--out", str(tmp_path / "out")]) == 0
+    assert "pass@1" in capsys.readouterr().out
+    assert json.loads((tmp_path / "out" / "some-word_problems.jsonl").read_text())["text"] == text
 
 
 def test_a_server_that_is_not_there_is_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
