@@ -20,10 +20,11 @@ from rewards.maths.algebra import TooLarge, Unsupported
 from rewards.maths.answers import readings
 from rewards.maths.brackets import respelled
 from rewards.maths.clean import LONGEST, clean
-from rewards.maths.kinds import Answer
+from rewards.maths.kinds import Answer, Group
+from rewards.maths.numerals import may_be_two
 from rewards.types import Completion, Label, Problem, Verdict
 
-_PLAIN = re.compile(r"\s*\$?([-+]?)(\d{1,3}(?:,\d{3})+|\d+)(?:\.(\d+))?\.?\s*", re.ASCII)
+_PLAIN = re.compile(r"\s*\$?([-+]?)([1-9]\d{0,2}(?:,\d{3})+|\d+)(?:\.(\d+))?\.?\s*", re.ASCII)
 
 def verify(problem: Problem, completion: Completion) -> Verdict:
     """The verdict on a completion whose gold answer is `str(problem.answer)`, or the box or #### in it."""
@@ -87,14 +88,19 @@ def _by_meaning(gold: str, answer: str, shown: str) -> Verdict:
 
 def _of_readings(golds: tuple[Answer, ...], answers: tuple[Answer, ...], gold: str, shown: str) -> Verdict:
     """CORRECT where any two readings agree; UNGRADABLE where none do and one pair could not be compared."""
-    # Any pair will do, since "1,5" does not say whether it is a decimal or two answers. What is undecided
+    # Any pair will do, since an answer of 1,5 does not say whether it is a decimal or two answers. What is undecided
     # of one pair is kept until the end, because a later pair may still agree.
     undecided = ""
+    doubtful = may_be_two(clean(gold))
     for g in golds:
         for a in answers:
             try:
-                if agree(g, a):
+                if not agree(g, a):
+                    continue
+                if not doubtful or isinstance(g, Group):
                     return Verdict(Label.CORRECT, shown, "equal")
+                # The same spelling of a gold answer has to be the one that its author meant.
+                undecided = "the gold answer is a decimal or two answers"
             except (decision.Undecided, Unsupported, TooLarge) as error:
                 undecided = str(error) or "not decided"
     return Verdict(Label.UNGRADABLE, shown, undecided) if undecided else _different(gold, shown)

@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
-from fractions import Fraction
 
 from rewards.maths.algebra import (
     Malformed,
@@ -16,9 +15,12 @@ from rewards.maths.algebra import (
 )
 from rewards.maths.brackets import CLOSING, WORDS, end_of_bracket, split, squeezed
 from rewards.maths.clean import clean, too_deep
-from rewards.maths.kinds import Answer, Clock, Equation, Group, Matrix, Words
+from rewards.maths.clocks import clock, full_hour
+from rewards.maths.dates import date
+from rewards.maths.kinds import Answer, Choice, Equation, Group, Matrix, Named, Words
 from rewards.maths.numerals import variants
 from rewards.maths.parser import parse
+from rewards.maths.quantities import quantity, with_plain_names
 from rewards.maths.reals import real_value
 from rewards.maths.regions import REALS, Region, Span, except_for, inequalities, interval, union
 from rewards.maths.scalars import Number, number
@@ -38,7 +40,9 @@ _NAME = (
 # A colon with a digit behind it belongs to a ratio or a time of day.
 _ASSIGNED = re.compile(rf"^({_NAME})\s*(?:=|∈|:(?!\s*\d))\s*(.*)$")
 _SHORT = re.compile(rf"{_LETTER}(?:_\{{?\w+\}}?)?")
-_CHOICE = re.compile(r"(?:\(([A-H])\)|([A-H])[).:]) +(?![-+*/^=])(?!.*(?:\([A-H]\)|\b[A-H][).:])).+")
+_FUNCTION = re.compile(r"[A-Za-z](?:\^ ?\{-1\}|'+)?\((?:[A-Za-z]|-?\d+)\)|\\frac ?\{d[a-z]\}\{d[a-z]\}")
+_OR = re.compile(r"\s+or\s+")
+_CHOICE = re.compile(r"(?:\(([A-H])\)|([A-H])[).:]) +(?![-+*/^=,]|or\b|and\b)(?!.*(?:\([A-H]\)|\b[A-H][).:]))(.+)")
 _ALL_SUCH = re.compile(
     r"⦃ ?[a-z] ?(?:∈ ?(?:\\mathbb ?(?:\{R\}|R)) ?)?[|:]((?:[^|:]|\|[^|]+\|)*[<>≤≥](?:[^|:]|\|[^|]+\|)*)⦄"
 )
@@ -51,11 +55,10 @@ _COUNTING = (
 _SAID = {
     **dict.fromkeys(("all real numbers", "all reals", "all real numbers x"), "\\mathbb{R}"),
     **dict.fromkeys(("no solution", "no solutions", "empty set", "the empty set"), "∅"),
-    "no real solutions": "\\text{no real solution}",
+    "no real solutions": "\\text{no real solution}", "noon": "12:00 PM", "midnight": "12:00 AM",
     **{word: str(value) for value, word in enumerate(_COUNTING.split())},
 }
 """What some say in words and others write."""
-_CLOCK = re.compile(r"(\d+)\s*(?::|\\text\{to\}|to)\s*(\d+)\s*(?:\\text\{(.*)\}|([AaPp]\.?[Mm]\.?))?")
 _EXCEPT = re.compile(r"([a-z]) *≠([^≠]+)")
 _SPOKEN = re.compile(r"(?=.*[^\W\d_]{3})[\w\s.,'’:-]+")
 
@@ -94,36 +97,52 @@ def _read(text: str) -> Iterator[Answer]:
 
 
 def _marked(text: str) -> Answer | None:
-    """An answer that a sign of its own marks as a matrix, an exception, an inequality, words or a choice."""
-    matrix = _MATRIX.match(re.sub(r"^[A-Z] ?= ?", "", text))
-    if matrix:
-        return _matrix(matrix)
+    """An answer that a sign of its own marks as a date, a matrix, an exception, an inequality, words or a choice."""
+    day, matrix = date(text), _MATRIX.match(re.sub(r"^[A-Z] ?= ?", "", text))
+    if day or matrix:
+        return _matrix(matrix) if matrix else Words(day)
     if excluded := _EXCEPT.fullmatch(text):
         return Region(tuple(except_for(parse(excluded[2]))), excluded[1])
     if "≠" in text and (_RELATION.search(text) or text.count("≠") > 1):
         return _bounded(text)
     if "…" in text or "≠" in text or "→" in text:
         return Words(squeezed(text))
-    if choice := _OPTION.fullmatch(text) or _CHOICE.fullmatch(text):
-        return number(next(filter(None, choice.groups())))
-    return None
+    return _choice(text)
+
+
+def _choice(text: str) -> Answer | None:
+    """"option B", or the letter of a choice before the choice's text."""
+    if option := _OPTION.fullmatch(text):
+        return number(option[1])
+    choice = _CHOICE.fullmatch(text)
+    return Choice(choice[1] or choice[2], squeezed(choice[3]), tuple(readings(choice[3]))) if choice else None
 
 
 def _related(text: str) -> Iterator[Answer]:
     """An answer that is taken apart at a union, a relation, a comma or an equals sign, or else is whole."""
     assigned = _ASSIGNED.match(text)
-    if "∪" in text or "∖" in text:
+    if (named := _of_quantity(text)) is not None:
+        yield from named
+    elif "∪" in text or "∖" in text:
         yield union([interval(part) for part in split(assigned[2] if assigned and "∈" in text else text, "∪")])
     elif _RELATION.search(text):
         yield _bounded(text)
     elif len(parts := _parts(text)) > 1:
-        yield _several(parts)
+        yield _several(parts, either=_OR.search(text) is not None)
     elif assigned and ("∈" in text or "=" in text or ":" in text):
         yield from _assigned(text, assigned)
     elif "=" in text:
         yield _equation(text)
     else:
         yield from _lone(_whole(text))
+
+
+def _of_quantity(text: str) -> Iterator[Answer] | None:
+    """`V_1:V_2 = 11:21` is its value, with the name of what has it; None where no quantity is named."""
+    left, equals, right = text.partition("=")
+    if not equals or "=" in right or not (name := quantity(left)):
+        return None
+    return (Named(name, value) for value in _related(right.strip()))
 
 
 def _parts(text: str) -> list[str]:
@@ -171,13 +190,14 @@ def _whole(text: str) -> Iterator[Answer]:
         yield union([interval(text)])
     elif "±" in text:
         signs = [text.replace("±", sign) for sign in "+-"]
-        yield Group("", tuple(number(sign.lstrip("+ ")) for sign in signs))
-    elif clock := _CLOCK.fullmatch(text):
-        unit = (clock[3] or clock[4] or "").casefold().replace(".", "").replace(" ", "")
-        yield Clock(int(clock[1]), clock[2], unit)
+        yield Group("or", tuple(number(sign.lstrip("+ ")) for sign in signs))
+    elif (time := clock(text)) is not None:
+        yield time
     elif ":" in text:
         yield _ratio(split(text, ":"))
     else:
+        if (hour := full_hour(text)) is not None:
+            yield hour
         yield from _words_or_number(text)
 
 
@@ -186,13 +206,24 @@ def _bracketed(text: str) -> Group | None:
     if text[0] not in CLOSING or end_of_bracket(text) != len(text):
         return None
     inner = [part.strip() for part in split(text[1:-1], ",;")]
-    if text[0] not in "⦃[" and len(inner) == 1:
+    if text[0] in "({" and len(inner) == 1:
         return None
     if text[0] == "⦃" and inner == [""]:
         return Group("{", ())
     if not all(inner):
         raise Malformed("an empty place")
-    return Group({"⦃": "{", "(": "(", "[": "["}[text[0]], tuple(_item(part) for part in inner))
+    if text[0] == "⦃":
+        return Group("{", tuple(_each(inner)))
+    return Group(text[0], tuple(_item(part) for part in inner))
+
+
+def _each(parts: list[str]) -> list[Answer]:
+    """The answers of a list, in which ± makes two of one."""
+    items: list[Answer] = []
+    for part in parts:
+        item = _item(part)
+        items += item.items if isinstance(item, Group) and "±" in part and item.kind == "or" else [item]
+    return items
 
 
 def _words_or_number(text: str) -> Iterator[Answer]:
@@ -215,26 +246,42 @@ def _ratio(parts: list[str]) -> Group:
 
 def _item(text: str) -> Answer:
     text = text.strip()
-    if text and text[0] in "([⦃" and end_of_bracket(text) == len(text):
+    if text and text[0] in "([⦃⟨" and end_of_bracket(text) == len(text):
         return next(_whole(text))
     if "=" in text:
         assigned = _ASSIGNED.match(text)
+        named = _of_quantity(text)
+        if named is not None:
+            return next(named)
         return next(_assigned(text, assigned)) if assigned else _equation(text)
     return next(_whole(text))
 
 
-def _several(parts: list[str]) -> Group:
-    """Answers with commas, "or" or "and" between them: `n=2,3,4` names all of them once."""
+def _several(parts: list[str], *, either: bool) -> Group:
+    """Answers with commas, "and" or, with `either`, "or" between them: `n=2,3,4` names all of them once."""
     parts = [part.strip() for part in parts]
     first = _ASSIGNED.match(parts[0])
     if first and "=" in parts[0] and not any("=" in part for part in parts[1:]):
         parts[0] = first[2]
-    items = [_item(part) for part in parts]
+    items = _each(parts)
     # n = 2, 3, 4 are three values of one letter; x = 1, y = 2 are not, and keep their names.
     names = {item.name if isinstance(item, Number) else "" for item in items}
+    values = len(names) == 1 and bool(first and "=" in first[0])
     if len(names) == 1:
         items = [_unnamed(item) for item in items]
-    return Group("", tuple(items))
+    # Alternatives and the values of one letter have no order, and are no point.
+    return Group("or" if either or values else "", tuple(_solutions(items)))
+
+
+def _solutions(items: list[Answer]) -> list[Answer]:
+    """`p = 5, q = 2; p = 7, q = 2` are two pairs: names that come again in every part begin a part each."""
+    names = [item.name if isinstance(item, Number) else "" for item in items]
+    size = len(set(names))
+    parts = [items[at : at + size] for at in range(0, len(items), size)]
+    alike = all({item.name for item in part if isinstance(item, Number)} == set(names) for part in parts)
+    if size < 2 or size == len(items) or "" in names or not alike:
+        return items
+    return [Group("", tuple(part)) for part in parts]
 
 
 def _unnamed(item: Answer) -> Answer:
@@ -255,13 +302,15 @@ def _assigned(text: str, match: re.Match[str]) -> Iterator[Answer]:
         return
     if not rest or "=" in rest or (":" in rest and "=" in text):
         raise Malformed("a chain of equations")
-    short = re.sub(r"[{}]", "", name) if _SHORT.fullmatch(name) else ""
+    short = re.sub(r"[{} ]", "", name) if _SHORT.fullmatch(name) or _FUNCTION.fullmatch(name) else ""
     for value in _lone(_whole(rest)):
         if isinstance(value, Number) and short:
             yield replace(value, name=short)
+        elif "∈" in text and (region := region_of(value)) is not None:
+            yield region  # what something is in is no point
         else:
             yield value
-    if short and "=" in text:
+    if "=" in text and _SHORT.fullmatch(name):
         try:
             yield _equation(text)
         except (Unsupported, Malformed):
@@ -276,13 +325,14 @@ def _named(names: list[str], tuple_: str) -> Iterator[Answer]:
     pairs = zip(values.items, names, strict=True)
     named = tuple(replace(value, name=name.strip()) if isinstance(value, Number) else value for value, name in pairs)
     yield Group("(", named)
-    yield Group("", named)
 
 
 def _bounded(text: str) -> Region | Equation:
     """An inequality in one letter as the region it bounds; in several letters as what it says of their difference."""
+    text, name = with_plain_names(text)
     try:
-        return inequalities(text)
+        region = inequalities(text)
+        return replace(region, name=name) if name else region
     except Unsupported:
         sides = re.split(r"([<>≤≥])", text)
         if len(sides) != 3:
@@ -322,15 +372,12 @@ def region_of(answer: Answer) -> Region | None:
         return answer
     if isinstance(answer, Group) and answer.kind in "([" and answer.kind and len(answer.items) == 2:
         low, high = answer.items
-        if isinstance(low, Number) and isinstance(high, Number) and low.value is not None and high.value is not None:
+        if not (isinstance(low, Number) and isinstance(high, Number)) or low.name or high.name:
+            return None  # (x, y) = (1, 2) is a point
+        if low.value is not None and high.value is not None:
             closed = answer.kind == "["
             try:
                 return union([[Span(low.value, high.value, (closed, closed))]])
             except (Malformed, Unsupported):
                 return None
     return None
-
-
-def as_fraction(clock: Clock) -> Fraction | None:
-    return Fraction(clock.first, int(clock.second)) if int(clock.second) else None
-

@@ -4,10 +4,11 @@ import re
 
 from rewards.maths.algebra import Malformed
 
-CLOSING = {"(": ")", "[": "]", "{": "}", "⦃": "⦄"}
+CLOSING = {"(": ")", "[": "]", "{": "}", "⦃": "⦄", "⟨": "⟩"}
 # [^\W\d_] is a letter of any script.
 WORDS = re.compile(r"[^\W\d_]+(?:[\s'’-]+[^\W\d_]+)*")
 """One word or several, with nothing else in between."""
+_BETWEEN_DIGITS = re.compile(r"(?<=\d)\s+(?=\d)")
 
 
 def split(text: str, separators: str) -> list[str]:
@@ -15,9 +16,9 @@ def split(text: str, separators: str) -> list[str]:
     # One depth for all kinds of brackets, because [0, 1) opens with one kind and closes with another.
     parts, depth, start = [], 0, 0
     for position, character in enumerate(text):
-        if character in "([{⦃":
+        if character in "([{⦃⟨":
             depth += 1
-        elif character in ")]}⦄":
+        elif character in ")]}⦄⟩":
             depth -= 1
             if depth < 0:
                 raise Malformed("a bracket that nothing opened")
@@ -35,7 +36,7 @@ def end_of_bracket(text: str) -> int:
     for position, character in enumerate(text):
         if character in CLOSING:
             stack.append(CLOSING[character])
-        elif character in ")]}⦄":
+        elif character in ")]}⦄⟩":
             if not stack or stack.pop() != character:
                 return -1
             if not stack:
@@ -44,7 +45,9 @@ def end_of_bracket(text: str) -> int:
 
 
 def squeezed(text: str) -> str:
-    """Without spaces; words without their marks and in lower case, so that they compare as words do."""
+    """Without spaces, but between digits; words without their marks and in lower case, so that they compare as words
+    do."""
+    text = _BETWEEN_DIGITS.sub("_", text)
     if "\\text" in text or WORDS.fullmatch(text):
         return re.sub(r"\s+", "", text.replace("\\text", "")).strip("{}").casefold()
     return re.sub(r"\s+", "", text)

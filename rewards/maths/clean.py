@@ -52,7 +52,7 @@ _COMMANDS = {
     **_each("land wedge", " and "),
     "lbrace": "⦃", "rbrace": "⦄", "lt": "<", "gt": ">", "cup": "∪", "bigcup": "∪", "cap": "∩", "infty": "∞", "in": "∈",
     "pm": "±", "div": "/", "pi": "π", "circ": "°", "degree": "°", "percent": "%", "euro": "€", "pounds": "£",
-    "lbrack": "[", "rbrack": "]", "langle": "(", "rangle": ")", "lparen": "(", "rparen": ")", "Bbb": "\\mathbb",
+    "lbrack": "[", "rbrack": "]", "langle": "⟨", "rangle": "⟩", "lparen": "(", "rparen": ")", "Bbb": "\\mathbb",
     "lg": "\\log _{10}", "colon": ":", "to": "→", "rightarrow": "→",
 }  # fmt: skip
 _ESCAPES = {"\\!": "", "\\,": " ", "\\;": " ", "\\:": " ", "\\>": " ", "\\ ": " ", "\\{": "⦃", "\\}": "⦄", "\\%": "%",
@@ -70,6 +70,10 @@ _MARKUP = re.compile(r"</?(?:b|i|u|em|strong|span|code)>|\\(?:left|right)\s*\.(?
 _BEFORE = r"(?:(?:the )?(?:final )?answer ?(?:is ?:?|:)|about|approximately|approx\.?|roughly)"
 _PREFIX = re.compile(rf"(?:\\text ?\{{{_BEFORE} ?\}}|{_BEFORE}(?=[^A-Za-z.}}])) ?(?=\S)", re.IGNORECASE)
 """What is said before an answer and is no part of it."""
+_REASON = re.compile(r"(?<=\S)[,;.]? ?(?:\\text ?\{[ ,;]{0,2}\(?|\(?\b)(?:because|since|due to)\b.*", re.IGNORECASE | re.DOTALL)
+"""Why an answer is one, behind it. Conditions (if, when, where) are no reasons: they are a part of it."""
+_JOINED = re.compile(r"(?<=[)\]⦄\d]) ?(or|and) ?(?=[(\[⦃\d\\-]|[a-z] ?=)")
+"""Between two answers, with or without spaces."""
 _COUNTED = re.compile(r"\\text\s*\{(\d[^{}]*)\}")
 _LETTERS_OF_UNITS = frozenset("gmslhLAVWNJK")
 _CHOICES = re.compile(r"\(?[A-H]\)?(?:(?:,|,? (?:and|or)) \(?[A-H]\)?)+")
@@ -108,6 +112,10 @@ def clean(answer: str) -> str:
     text = _TEXT.sub(_text, text)
     text = _PLAIN.sub(lambda m: _WORDS_OF_PLAIN_TEXT[m.group()], text)
     text = re.sub(r"\s+", " ", text).strip()
+    if "or" in text or "and" in text:
+        text = _JOINED.sub(r" \1 ", text)
+    if "because" in text or "since" in text or "due to" in text:
+        text = _REASON.sub("", text)
     # An answer all in \text, such as \text{12 apples}.
     if counted := _COUNTED.fullmatch(text):
         text = counted[1]
@@ -131,7 +139,7 @@ def too_deep(text: str) -> bool:
     """Whether brackets nest deeper than any answer does."""
     depth = 0
     for character in text:
-        depth += (character in "([{⦃") - (character in ")]}⦄")
+        depth += (character in "([{⦃⟨") - (character in ")]}⦄⟩")
         if depth > DEEPEST:
             return True
     return False

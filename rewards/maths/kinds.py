@@ -14,8 +14,10 @@ class Words:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Several answers. kind: "(" tuple or open interval, "[" list or closed interval, "{" set, ":" ratio, "" written
-    bare.
+    """Several answers.
+
+    kind: "(" tuple or open interval, "⟨" vector, "[" list or closed interval, "{" set, ":" ratio, "or" alternatives, ""
+    written bare.
 
     A ratio is kept by what its first part has to be multiplied with to give the others.
     """
@@ -46,4 +48,21 @@ class Clock:
     unit: str = ""
 
 
-Answer = Number | Words | Group | Region | Equation | Matrix | Clock
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A value with the name of the quantity that has it (quantities.py)."""
+
+    name: str
+    value: "Answer"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The letter of a choice with the choice's text, which may be read in several ways or in none."""
+
+    letter: str
+    text: str
+    readings: tuple["Answer", ...]
+
+
+Answer = Number | Words | Group | Region | Equation | Matrix | Clock | Named | Choice

@@ -3,8 +3,9 @@
 import re
 from fractions import Fraction
 
-# A separator of thousands has exactly three digits behind it, and no digit or separator that would make it a list.
-_COMMAS = re.compile(r"(?<![\d.,])(\d{1,3}(?:,\d{3})+)(?![\d,])")
+# A separator of thousands has exactly three digits behind it, no space on either side, and no digit or separator that
+# would make it a list.
+_COMMAS = re.compile(r"(?<![\d.,])([1-9]\d{0,2}(?:,\d{3})+)(?!\d|,\d)")
 _SPACED = re.compile(r"(?<![\d.,])(\d{1,3}(?: \d{3})+)(?!\s?[\d/])")
 _MARKED = re.compile(r"(?<![\d.,'’])(\d{1,3}(?:['’]\d{3})+)(?![\d'’])")
 _POINTS = re.compile(r"([-+]?[§€£¥]?\s*)(\d{1,3}(?:\.\d{3}){2,}|\d{1,3}(?:\.\d{3})+(?=,\d))(?:,(\d+))?(\s*[§€£¥%]?)")
@@ -29,14 +30,28 @@ def variants(text: str) -> list[str]:
         text = _SPACED.sub(lambda m: m[1].replace(" ", ""), text)
     if "." in text and (pointed := _POINTS.fullmatch(text)):
         return [pointed[1] + pointed[2].replace(".", "") + ("." + pointed[3] if pointed[3] else "") + pointed[4]]
-    # In brackets commas part the items of a tuple, a set or an interval.
-    if "," not in text or text[0] in "([⦃":
+    if "," not in text:
         return [text]
     if _COMMAS.search(text):
-        return [_COMMAS.sub(lambda m: m[1].replace(",", ""), text), text]
+        return [_COMMAS.sub(_without_commas, text)]
     if decimal := _DECIMAL_COMMA.fullmatch(text):
-        return [f"{decimal[1]}.{decimal[2]}{decimal[3]}", text]
+        point = f"{decimal[1]}.{decimal[2]}{decimal[3]}"
+        return [point, text] if may_be_two(text) else [point]
     return [text]
+
+
+def may_be_two(text: str) -> bool:
+    """Whether a cleaned text with a decimal comma can be two answers as well: 1,5 can, 1,05 and 1,5 € cannot."""
+    decimal = _DECIMAL_COMMA.fullmatch(text) if "," in text and not _COMMAS.search(text) else None
+    # A number is not written with a zero in front.
+    return decimal is not None and not re.search(r"[§€£¥%]", text) and not re.match(r"0\d", decimal[2])
+
+
+def _without_commas(match: re.Match[str]) -> str:
+    """The number without its separators; in brackets commas part the items of a tuple, a set or an interval."""
+    before = match.string[: match.start()]
+    depth = sum(before.count(sign) for sign in "([⦃⟨") - sum(before.count(sign) for sign in ")]⦄⟩")
+    return match[1] if depth > 0 else match[1].replace(",", "")
 
 
 def spelled_out(text: str) -> str:

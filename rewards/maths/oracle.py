@@ -59,8 +59,11 @@ SPARE = 20
 MOST_DIGITS = 300
 """Digits that a decimal may have where two sides are compared to so many."""
 
-POINTS = 4
+POINTS = 6
 """Points at which two sides with letters have to agree."""
+
+ATTEMPTS = 16
+"""Points that are tried, of which some tell nothing."""
 
 
 def read_scalar(text: "str | list[str]") -> "object":
@@ -125,18 +128,22 @@ def is_real_within(side: "object", values: "dict[object, object]") -> bool:
     return not any(part.subs(values).evalf(15).is_real is False for part in parts)
 
 
+def point(attempt: int, place: int) -> "object":
+    """A fixed value for a letter that no answer is written for: every other time all are above 1, where most roots and
+    logarithms are real, and between small and of either sign, where |x| and x, or x(x + 1) and its absolute value, are
+    not the same."""
+    if attempt % 2 == 0:
+        return sympy.Rational(7 * attempt + 11 + 13 * place, 9 + 4 * place + attempt)
+    near = sympy.Rational(5 * attempt + 3 * place + 2, 7 * attempt + 11 + 2 * place)
+    return (near, -near, -1 - near, -2 - near, 1 - near, -near, near, -near)[(attempt // 2 + 3 * place) % 8]
+
+
 def at_points(a: "object", b: "object", letters: "list[object]", digits: int, real: bool) -> str:
     """Compare two sides at points; with `real` only where both are real: ln(xy) is ln x + ln y wherever that is a real
     number."""
     points = 0
-    for attempt in range(POINTS * 3):
-        # Fixed points that no answer is written for; positive ones first, where roots and logarithms are real.
-        values = {
-            name: sympy.Rational(
-                7 * attempt + 11 + 13 * place, 9 + 4 * place + attempt
-            ) * (-1 if attempt % 4 == 3 else 1)
-            for place, name in enumerate(letters)
-        }
+    for attempt in range(ATTEMPTS):
+        values = {name: point(attempt, place) for place, name in enumerate(letters)}
         x, y = (side.subs(values).evalf(max(DIGITS, digits + SPARE)) for side in (a, b))  # type: ignore[attr-defined]
         # A pole, or what has no value at this point, tells nothing; another point may.
         if not (x.is_number and y.is_number) or x.has(sympy.nan, sympy.zoo) or y.has(sympy.nan, sympy.zoo):

@@ -49,7 +49,7 @@ def number(text: str) -> Number:
         value = parse(bare)
     except Unsupported:
         _refuse_strangers(bare)
-        bare, value = latex(bare), None
+        bare, value = latex(bare if factor == 1 else f"{factor}*({bare})"), None
     if value is not None and factor != 1:
         value = multiply(value, rational(factor))
     if value is not None and percent:

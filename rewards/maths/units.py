@@ -13,8 +13,8 @@ _SYNONYMS = {
     "millimetre": "mm", "millimeter": "mm", "inche": "inch", "in": "inch", "feet": "foot", "ft": "foot", "mile": "mi",
     "gram": "g", "kilogram": "kg", "litre": "l", "liter": "l", "hr": "hour", "h": "hour", "min": "minute",
     "sec": "second", "s": "second", "usd": "dollar", "buck": "dollar", "euro": "euro", "eur": "euro", "°": "degree",
-    "deg": "degree", "yr": "year", "pm": "pm", "am": "am", "lb": "pound", "oz": "ounce", "mph": "mi/hour",
-    "people": "person", "children": "child",
+    "deg": "degree", "rad": "radian", "yr": "year", "pm": "pm", "am": "am", "lb": "pound", "oz": "ounce",
+    "mph": "mi/hour", "people": "person", "children": "child",
 }  # fmt: skip
 # Any word may be a unit ("12 apples"), except these: they make of a number something else than a number with a unit.
 _NO_UNIT_WORDS = (
@@ -40,7 +40,7 @@ _UNDER = re.compile(r"\\text\s*\{([^{}]*)\}\s*\^\s*\{?\s*-([123])\s*\}?")
 """A unit to a negative power, which is what one divides by."""
 _PREFIX = re.compile(r"^([-+]?)\s*(?:\\text\{\s*([§€£¥₹])\s*\}|([§€£¥₹]))\s*(.*)$", re.DOTALL)
 _SUFFIX = re.compile(r"^(.*\S)\s*(?:\\text\{\s*([§€£¥₹])\s*\}|([§€£¥₹]))$", re.DOTALL)
-_PERCENT = re.compile(r"^(.*\S)\s*(?:%|\\text\{\s*(?:%|percent)\s*\})$", re.DOTALL)
+_PERCENT = re.compile(r"^(.*\S)\s*(?:%|pct|percentage|\\text\{\s*(?:%|percent(?:age)?|pct\.?)\s*\})$", re.DOTALL)
 _MARKED = re.compile(r"^(.+?)\s*((?:\\text\s*\{[^{}]*\}(?:\^\{?[23]\}?)?\s*/?\s*)+)$", re.DOTALL)
 _PLAIN = re.compile(
     r"^([-+]?[\d.,/ ]*\d|.*\}|.*[π)])(\s*)"

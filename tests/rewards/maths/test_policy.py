@@ -27,11 +27,25 @@ def test_what_differs_is_wrong() -> None:
 
 def test_what_differs_is_never_correct_the_other_way_round() -> None:
     # A gold percentage takes the number before its sign, and a gold base or index may be left out.
-    lenient = ("%", "percent", "per cent", "_")
+    lenient = ("%", "percent", "per cent", "pct", "_")
     found = [(a, g, compare(a, g)) for g, a in pairs("different.txt") if not any(mark in a for mark in lenient)]
     assert [row for row in found if row[2].correct] == []
 
 
 @pytest.mark.parametrize(("gold", "answer"), [("50\\%", "50"), ("204_5", "204"), ("5 \\text{ cm}", "5")])
 def test_what_a_gold_forgives(gold: str, answer: str) -> None:
+    assert compare(gold, answer).correct
+
+
+@pytest.mark.parametrize("decimal", ["1.5", "3.14", "-2.1", "0.5"])
+def test_a_gold_with_a_comma_may_be_a_decimal_or_two_answers(decimal: str) -> None:
+    comma = decimal.replace(".", ",")
+    assert compare(decimal, comma).correct
+    assert compare(comma, decimal).label is Label.UNGRADABLE
+    first, second = comma.split(",")
+    assert compare(comma, f"{second}, {first}").correct
+
+
+@pytest.mark.parametrize(("gold", "answer"), [("1,05", "1.05"), ("2,5\\%", "0.025"), ("18,50 €", "18.5")])
+def test_a_gold_that_is_spelled_as_no_list_is_a_decimal(gold: str, answer: str) -> None:
     assert compare(gold, answer).correct
