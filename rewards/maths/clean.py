@@ -70,7 +70,9 @@ _MARKUP = re.compile(r"</?(?:b|i|u|em|strong|span|code)>|\\(?:left|right)\s*\.(?
 _BEFORE = r"(?:(?:the )?(?:final )?answer ?(?:is ?:?|:)|about|approximately|approx\.?|roughly)"
 _PREFIX = re.compile(rf"(?:\\text ?\{{{_BEFORE} ?\}}|{_BEFORE}(?=[^A-Za-z.}}])) ?(?=\S)", re.IGNORECASE)
 """What is said before an answer and is no part of it."""
-_REASON = re.compile(r"(?<=\S)[,;.]? ?(?:\\text ?\{[ ,;]{0,2}\(?|\(?\b)(?:because|since|due to)\b.*", re.IGNORECASE | re.DOTALL)
+_REASON = re.compile(
+    r"(?<=\S)[,;.]? ?(?:\\text ?\{[ ,;]{0,2}\(?|\(?\b)(?:because|since|due to)\b.*", re.IGNORECASE | re.DOTALL
+)
 """Why an answer is one, behind it. Conditions (if, when, where) are no reasons: they are a part of it."""
 _JOINED = re.compile(r"(?<=[)\]⦄\d]) ?(or|and) ?(?=[(\[⦃\d\\-]|[a-z] ?=)")
 """Between two answers, with or without spaces."""

@@ -20,15 +20,18 @@ CODECS = tuple(f"encodings.{name}" for name in (
     "utf_32_be", "utf_32_le", "utf_8_sig",
 ))  # fmt: skip
 
+# Loaded with the event loop of event_loop.py, which opens nothing.
+ASYNCIO = ("asyncio", "asyncio.exceptions", "asyncio.locks", "asyncio.queues", "asyncio.tasks")
+
 IMPORTABLE = frozenset((
-    *PRELOADED, *CODECS, "__future__", "abc", "argparse", "array", "ast", "base64", "binascii", "builtins", "calendar",
-    "cmath", "codecs", "collections.abc", "contextlib", "copyreg", "csv", "dataclasses", "datetime", "decimal",
-    "difflib", "dis", "doctest", "enum", "fractions", "gc", "getpass", "graphlib", "hashlib", "hmac", "html",
-    "importlib", "inspect", "io", "keyword", "linecache", "locale", "logging", "marshal", "numbers", "os", "os.path",
-    "pathlib", "pickle", "platform", "pprint", "queue", "random", "reprlib", "resource", "secrets", "select", "shlex",
-    "signal", "stat", "statistics", "struct", "symtable", "sys", "tempfile", "textwrap", "threading", "time", "timeit",
-    "token", "tokenize", "traceback", "types", "unicodedata", "unittest", "urllib.parse", "uuid", "warnings", "weakref",
-    "xml.etree.ElementTree", "zlib", "zoneinfo",
+    *PRELOADED, *CODECS, *ASYNCIO, "__future__", "abc", "argparse", "array", "ast", "base64", "binascii", "builtins",
+    "calendar", "cmath", "codecs", "collections.abc", "contextlib", "copyreg", "csv", "dataclasses", "datetime",
+    "decimal", "difflib", "dis", "doctest", "enum", "fractions", "gc", "getpass", "graphlib", "hashlib", "hmac",
+    "html", "importlib", "inspect", "io", "keyword", "linecache", "locale", "logging", "marshal", "numbers", "os",
+    "os.path", "pathlib", "pickle", "platform", "pprint", "queue", "random", "reprlib", "resource", "secrets",
+    "select", "shlex", "signal", "stat", "statistics", "struct", "symtable", "sys", "tempfile", "textwrap",
+    "threading", "time", "timeit", "token", "tokenize", "traceback", "types", "unicodedata", "unittest",
+    "urllib.parse", "uuid", "warnings", "weakref", "xml.etree.ElementTree", "zlib", "zoneinfo",
 ))  # fmt: skip
 
 # What these load by themselves only when they are used, at which time a program can open no file.

@@ -79,6 +79,8 @@ def load(modules: list[str]) -> None:
     for module in fresh:
         try:
             importlib.import_module(module)
+            if module in imports.ASYNCIO:
+                importlib.import_module("rewards.sandbox.event_loop").install()
         except Exception:  # not in this build of Python: the program meets the same error
             continue
     if fresh:

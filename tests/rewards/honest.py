@@ -36,6 +36,24 @@ HONEST = {
     "asserts_of_its_own": "def add(a, b): return a + b\nassert add(2, 2) == 4\nprint(add(2, 2))",
     "catches_everything": "def add(a, b):\n    try: return a + b\n    except: return None",
     "eval": "def add(a, b): return eval('a + b')",
+    "asyncio_run": "import asyncio\nasync def one(x):\n    await asyncio.sleep(0.01)\n    return x\nasync def "
+                   "both(a, b):\n    return sum(await asyncio.gather(one(a), one(b)))\ndef add(a, b): return "
+                   "asyncio.run(both(a, b))",
+    "asyncio_inside": "def add(a, b):\n    import asyncio\n    async def work():\n        queue = asyncio.Queue()\n  "
+                      "      async def put():\n            for x in (a, b): await queue.put(x)\n        task = "
+                      "asyncio.create_task(put())\n        async with asyncio.timeout(1):\n            total = await "
+                      "queue.get() + await queue.get()\n        await task\n        return total\n    return "
+                      "asyncio.run(work())",
+    "asyncio_group": "import asyncio\nasync def work(a, b):\n    async with asyncio.TaskGroup() as group:\n        "
+                     "tasks = [group.create_task(asyncio.to_thread(lambda x=x: x)) for x in (a, b)]\n    return "
+                     "sum(t.result() for t in tasks)\ndef add(a, b): return asyncio.run(work(a, b))",
+    "asyncio_loop": "import asyncio\nasync def work(a, b):\n    lock = asyncio.Lock()\n    async with lock:\n        "
+                    "try:\n            await asyncio.wait_for(asyncio.Event().wait(), 0.01)\n        except "
+                    "asyncio.TimeoutError:\n            return a + b\nloop = asyncio.new_event_loop()\n"
+                    "asyncio.set_event_loop(loop)\ndef add(a, b): return loop.run_until_complete(work(a, b))",
+    "asyncio_queue_by_name": "from asyncio.queues import Queue\nimport asyncio\nasync def work(a, b):\n    q = "
+                             "Queue()\n    q.put_nowait(a + b)\n    return await q.get()\ndef add(a, b): return "
+                             "asyncio.get_event_loop().run_until_complete(work(a, b))",
     "huge_integers": "def add(a, b): return (a * 10**400 + b * 10**400) // 10**400",
     "slow": "import time\ndef add(a, b):\n    time.sleep(0.4)\n    return a + b",
     "busy": "def add(a, b):\n    for _ in range(10**6): pass\n    return a + b",

@@ -289,6 +289,29 @@ REACHING = {
 }
 
 # Files.
+# What asyncio knows of the world outside.
+WAITING = {
+    "connection": "import asyncio\nasync def f(): await asyncio.open_connection('127.0.0.1', 80)\n"
+                  "asyncio.run(f())" + _ZERO,
+    "server": "import asyncio\nasync def f(): await asyncio.start_server(print, '127.0.0.1', 0)\n"
+              "asyncio.run(f())" + _ZERO,
+    "unix_server": "import asyncio\nasync def f(): await asyncio.start_unix_server(print, 'CANARY/socket')\n"
+                   "asyncio.run(f())" + _ZERO,
+    "subprocess": "import asyncio\nasync def f(): await asyncio.create_subprocess_shell('touch CANARY/shell')\n"
+                  "asyncio.run(f())" + _ZERO,
+    "its_socket": "import asyncio\ns = asyncio.base_events.socket.socketpair()" + _ZERO,
+    "its_subprocess": "import asyncio\nasyncio.base_events.subprocess.run(['touch', 'CANARY/run'])" + _ZERO,
+    "its_selector": "import asyncio\nasyncio.selector_events.selectors.DefaultSelector()" + _ZERO,
+    "unix_loop": "import asyncio\nfrom asyncio import unix_events\nloop = unix_events._UnixSelectorEventLoop()\n"
+                 "loop.run_until_complete(asyncio.sleep(0))" + _ZERO,
+    "a_thread": "import asyncio\nasyncio.base_events.threading.Thread(target=print).start()" + _ZERO,
+    "an_executor": "import asyncio\nasyncio.base_events.concurrent.futures.ThreadPoolExecutor().submit(print).result("
+                   ")" + _ZERO,
+    "for_ever": "import asyncio\nasyncio.run(asyncio.Event().wait())" + _ZERO,
+    "a_descriptor": "import asyncio, os\nloop = asyncio.new_event_loop()\n"
+                    "loop.add_reader(3, os.write, 3, b'[[\"value\",3]]')" + _ZERO,
+}
+
 FILES = {
     "write": "open('CANARY/new', 'w').write('x')" + _ZERO,
     "append": "open('CANARY/kept', 'a').write('x')" + _ZERO,
@@ -313,7 +336,7 @@ FILES = {
 
 KINDS = {
     "ending": ENDING, "lying": LYING, "patching": PATCHING, "looking": LOOKING, "forging": FORGING,
-    "using_up": USING_UP, "reaching": REACHING, "files": FILES,
+    "using_up": USING_UP, "reaching": REACHING, "files": FILES, "waiting": WAITING,
 }  # fmt: skip
 
 PROGRAMS = {f"{kind}/{name}": program for kind, programs in KINDS.items() for name, program in programs.items()}

@@ -119,14 +119,14 @@ def test_nothing_hostile_gets_through(host: Host, kind: str) -> None:
 def test_nor_at_a_lower_level(host: Host, level: Level) -> None:
     if sandbox.report().level < level:
         pytest.skip(f"this machine has {sandbox.report().line}")
-    kinds = ("reaching/", "files/", "looking/", "forging/torn", "forging/close")
+    kinds = ("reaching/", "files/", "looking/", "waiting/", "forging/torn", "forging/close")
     with at(level):
         assert attack(host, [name for name in PROGRAMS if name.startswith(kinds)]) == []
 
 
 @pytest.mark.filterwarnings("ignore:model-written programs run at L1")
 def test_rlimits_alone_forge_no_verdict_either(host: Host) -> None:
-    kinds = ("lying/", "patching/", "forging/", "ending/")
+    kinds = ("lying/", "patching/", "forging/", "ending/", "waiting/")
     with at(Level.L1):
         assert attack(host, [name for name in PROGRAMS if name.startswith(kinds)]) == []
 
