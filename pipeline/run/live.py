@@ -8,14 +8,18 @@ from dataclasses import dataclass, field
 from rich.cells import cell_len
 from rich.console import Console
 from rich.control import Control
-from rich.segment import ControlType
+from rich.segment import ControlType, Segment
 from rich.text import Text
 
 from pipeline.run.figures import amount, duration, key_figures, share, time_left
 from rewards.terminal import escaped, one_line, raw
 
 _REFRESHES = 4  # a second
-_CLEAR = (ControlType.ERASE_IN_LINE, 2)
+
+# The rest of this row, and, from the row below it, all others; the cursor is back in between. In one step from the
+# first row of a screen on, tmux would take what is erased for something that was read, and keep it above.
+_ERASE = Control(ControlType.CARRIAGE_RETURN)
+_ERASE.segment = Segment("\r\x1b[K\x1b7\x1b[B\x1b[J\x1b8", None, [(ControlType.CARRIAGE_RETURN,)])
 
 
 @dataclass
@@ -30,8 +34,9 @@ class _Running:
 class LiveDisplay:
     """One line for each running stage: name, bar, done/total, figures, time left; it never wraps.
 
-    The lines are drawn here and not by rich's Live, which takes the lines that it has drawn for as many rows as they
-    were then. A terminal that has become narrower has broken them into more, and some would be left standing.
+    The lines are drawn here and not by rich's Live, which leaves the cursor below them and goes up as many rows as they
+    were. A terminal that has become narrower breaks lines into more rows, and some would be left standing. Here the
+    cursor waits at the start of the first line, from where everything below is erased, however many rows it is by then.
     """
 
     def __init__(self, names: list[str], console: Console | None = None) -> None:
@@ -42,7 +47,6 @@ class LiveDisplay:
         # What is drawn has escape sequences of its own; what it is made of goes through `_text`.
         self._console = console or Console(highlight=False, file=raw(sys.stdout))
         # Drawn only by `refresh` and with a line, so that no thread draws while the runner starts a process.
-        self._drawn: list[int] = []  # cells of each line that stands there now
         self._drawn_at = 0.0
         self._console.show_cursor(False)
 
@@ -106,22 +110,15 @@ class LiveDisplay:
             self._draw()
 
     def _erase(self) -> None:
-        """Take the running lines away, however wide the terminal has become."""
-        width = max(self._console.width, 1)
-        # Terminals break a line that has become too long for them into rows, and keep the cursor at its end.
-        rows = sum(max(-(-cells // width), 1) for cells in self._drawn)
-        if rows:
-            self._console.control(
-                Control(ControlType.CARRIAGE_RETURN, _CLEAR, *((ControlType.CURSOR_UP, 1), _CLEAR) * (rows - 1))
-            )
-        self._drawn = []
+        self._console.control(_ERASE)
 
     def _draw(self) -> None:
         if not self._running and not self._left:
             return
         lines = list(self._picture())
         self._console.print(Text("\n").join(lines), end="", soft_wrap=True)
-        self._drawn = [line.cell_len for line in lines]
+        up = [(ControlType.CURSOR_UP, len(lines) - 1)] if len(lines) > 1 else []
+        self._console.control(Control(ControlType.CARRIAGE_RETURN, *up))
 
     def _picture(self) -> Iterator[Text]:
         waiting = self._left - len(self._running)

@@ -169,6 +169,34 @@ def test_a_server_that_never_answers_is_left_soon(serve: Any, tmp_path: Path) ->
     assert len(read_rows(tmp_path / "rows.jsonl.partial")) == 3
 
 
+def test_who_stops_waits_for_no_answer(serve: Any) -> None:
+    """As Ctrl-C does, while requests hang that have ten minutes each."""
+    hangs = threading.Event()
+
+    def behave(prompt: str, _: int) -> Any:
+        if prompt != PROBLEMS[0].prompt:
+            hangs.wait(60)
+        return right(prompt)
+
+    url, _ = serve(behave)
+    answers = of(url, timeout=600.0).answers(PROBLEMS, set())
+    assert [rollout.problem.id for rollout in next(answers)] == ["p0"]
+    answers.close()
+    assert not [thread for thread in threading.enumerate() if thread.name == "ask-server"]
+    assert not hangs.is_set()
+    hangs.set()
+
+
+def test_a_fault_in_the_asking_is_raised_where_answers_are_waited_for(
+    serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, _ = serve(lambda prompt, _: right(prompt))
+    server = of(url)
+    monkeypatch.setattr(server, "body", lambda *_: {}["missing"])
+    with pytest.raises(KeyError, match="missing"):
+        list(server.answers(PROBLEMS, set()))
+
+
 def test_a_server_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(Unanswered, match="Connection refused"):
         rollouts(of("http://127.0.0.1:9", tries=1), PROBLEMS, 1, tmp_path / "rows.jsonl")

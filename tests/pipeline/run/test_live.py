@@ -10,7 +10,7 @@ from rich.console import Console
 
 from pipeline.run.live import LiveDisplay
 
-_PARTS = re.compile(r"\x1b\[([?0-9;]*)([A-Za-z])|(.)", re.DOTALL)
+_PARTS = re.compile(r"\x1b(?:\[([?0-9;]*))?([A-Za-z78])|(.)", re.DOTALL)
 
 
 class Terminal(io.StringIO):
@@ -21,14 +21,23 @@ class Terminal(io.StringIO):
         self.width = width
         self.rows, self.broken = [""], [False]  # whether a row goes on in the next one
         self.row = self.column = 0
+        self.saved = 0, 0
 
     def write(self, text: str) -> int:
         for numbers, command, character in _PARTS.findall(text):
             if command == "A":
                 self.row = max(self.row - int(numbers), 0)
-            elif command == "K":
-                assert numbers == "2", "the whole row is erased"
-                self.rows[self.row], self.broken[self.row] = "", False
+            elif command in "JK" and command:
+                assert numbers == "", "from the cursor to the end of the row, or of the screen"
+                self.rows[self.row], self.broken[self.row] = self.rows[self.row][: self.column], False
+                if command == "J":
+                    del self.rows[self.row + 1 :], self.broken[self.row + 1 :]
+            elif command == "B":
+                self.row = min(self.row + 1, len(self.rows) - 1)
+            elif command == "7":
+                self.saved = self.row, self.column
+            elif command == "8":
+                self.row, self.column = self.saved
             elif command:
                 assert command in "mhl", f"the terminal does not know {command}"
             else:
