@@ -214,7 +214,8 @@ class _Asking:
         waiting = iter(self._wanted)
         async with self._server.client() as client:
             # As many as there may be requests at once, each of which takes the next one when it has an outcome.
-            await asyncio.gather(*(self._ask_some(client, waiting) for _ in range(self._server.jobs)))
+            at_once = min(self._server.jobs, len(self._wanted))
+            await asyncio.gather(*(self._ask_some(client, waiting) for _ in range(at_once)))
 
     async def _ask_some(self, client: Client, waiting: Iterator[tuple[Problem, int]]) -> None:
         for problem, index in waiting:

@@ -46,7 +46,8 @@ def main(args: argparse.Namespace) -> int:
         print(table(("stage", "state"), [(name, "done") for name in run.readable()]))
         raise error from None
     print(table(("stage", "state", "seconds", "why"), _rows(read, run, ledger, folder.parent)))
-    print(_seconds(run.readable(), ledger))
+    if made := run.readable():
+        print(_seconds(made, ledger))
     return 0
 
 
@@ -56,7 +57,7 @@ def _seconds(made: Mapping[str, "Artifact"], ledger: list[JsonObject]) -> str:
     own = {str(row.get("stage")) for row in ledger if row.get("event") == "finished"}
     others = [name for name in made if name not in own]
     told = f"; made by other runs: {', '.join(others)}" if others else ""
-    return f"the stages took {duration(total)} in all, some of them side by side{told}" if made else ""
+    return f"the stages took {duration(total)} in all, some of them side by side{told}"
 
 
 def find_run(reference: str, runs: Path) -> Path:
