@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from eval.errors import ProblemSetError
-from eval.problems import load
+from eval.problems import is_at_hand, load, require_held
 from eval.protocol import Shot
 from rewards.types import Problem
 
@@ -24,6 +24,21 @@ def shots_of(reference: str, count: int, *, base: Path | None = None) -> tuple[S
     except ProblemSetError as error:
         raise ProblemSetError(f"{reference} has no worked examples for few-shot prompts: {error}") from error
     return tuple((problem.prompt, _solution(problem)) for problem in problems)
+
+
+def require_shots(reference: str, count: int, *, base: Path | None = None) -> None:
+    """Raises ProblemSetError where `shots_of` would, as far as this machine knows without a hub."""
+    name, _, split = reference.rpartition(":")
+    if not count or split == "train" or not name:
+        if count:
+            shots_of(reference, count, base=base)
+        return
+    try:
+        require_held(f"{name}:train", count, base=base)
+    except ProblemSetError as error:
+        raise ProblemSetError(f"{reference} has no worked examples for few-shot prompts: {error}") from error
+    if is_at_hand(f"{name}:train", base=base):
+        shots_of(reference, count, base=base)
 
 
 def _solution(problem: Problem) -> str:

@@ -25,6 +25,9 @@ from rewards.registry import Entry, RegistryError, did_you_mean
 from rewards.rules import RULES, Rule, check_shape
 from rewards.types import Completion, Label, Problem, Verdict
 
+MOST_WEIGHT = 1_000_000
+"""The largest reward of a correct verdict, and weight of a rule in either direction."""
+
 
 class RubricError(RetortError, RuntimeError):
     """A rule failed on a completion; the message names the rule and is one line."""
@@ -60,7 +63,9 @@ class Rubric(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    correct: float = Field(default=1.0, description="reward of a correct verdict; every other verdict gets 0")
+    correct: float = Field(
+        default=1.0, ge=0, le=MOST_WEIGHT, description="reward of a correct verdict; every other verdict gets 0"
+    )
     partial: bool = Field(
         default=False, description="a wrong program gets `correct` times the share of tests that it passes"
     )
@@ -112,8 +117,8 @@ def _weighted(reference: str, given: float | Mapping[str, Any], base: Path | Non
     options = dict(given) if isinstance(given, Mapping) else {"weight": given}
     weight = options.pop("weight", 1.0)
     # To Python True is the number 1; in a recipe `weight: true` is a mistake.
-    if isinstance(weight, bool) or not isinstance(weight, int | float) or not math.isfinite(weight):
-        raise ValueError(f"rule {entry.name!r}: weight is a number, not {weight!r}")
+    if isinstance(weight, bool) or not isinstance(weight, int | float) or not abs(weight) <= MOST_WEIGHT:
+        raise ValueError(f"rule {entry.name!r}: weight is a number up to {MOST_WEIGHT:,}, not {weight!r}")
     return _Weighted(entry, function, float(weight), _checked(entry, options))
 
 
@@ -141,6 +146,6 @@ def _checked(entry: Entry[Rule], given: dict[str, Any]) -> dict[str, Any]:
 @functools.cache
 def _hints(function: Rule) -> dict[str, Any]:
     try:
-        return get_type_hints(function)
+        return get_type_hints(function, include_extras=True)
     except (NameError, TypeError):  # annotations of a plug-in that name nothing are no reason to refuse it
         return {}

@@ -7,7 +7,9 @@ Accuracy is no rule: it comes from verdicts alone. A rule of your own is such a 
 import inspect
 import re
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
+
+from annotated_types import Ge, Le
 
 from rewards.extract import split_thinking
 from rewards.languages import language_of, words_by_language
@@ -16,6 +18,11 @@ from rewards.types import Completion, Problem
 
 Rule = Callable[..., float]
 R = TypeVar("R", bound=Rule)
+
+# Bounds of options; a recipe whose rule has one outside of them is refused when it is read.
+Count = Annotated[int, Ge(1)]
+Natural = Annotated[int, Ge(0)]
+Share = Annotated[float, Ge(0), Le(1)]
 
 RULES: Registry[Rule] = Registry(
     "rule",
@@ -73,12 +80,12 @@ def language(problem: Problem, completion: Completion) -> float:
     return counts[target] / total if total else 1.0
 
 
-def readable(problem: Problem, completion: Completion, *, least: float = 0.99) -> bool:
+def readable(problem: Problem, completion: Completion, *, least: Share = 0.99) -> bool:
     """Whether thinking and answer are in one language throughout, the prompt's: no foreign word in a hundred."""
     return language(problem, completion) >= least
 
 
-def repetition(problem: Problem, completion: Completion, *, words: int = 4) -> float:  # noqa: ARG001
+def repetition(problem: Problem, completion: Completion, *, words: Count = 4) -> float:  # noqa: ARG001
     """Minus the share of runs of `words` words that stood in the completion before: 0.0 where nothing repeats, to
     -1.0."""
     # Words and signs rather than token ids: the value is then the same for every tokenizer.
@@ -87,7 +94,7 @@ def repetition(problem: Problem, completion: Completion, *, words: int = 4) -> f
     return len(set(runs)) / len(runs) - 1.0 if runs else 0.0
 
 
-def length(problem: Problem, completion: Completion, *, most: int, least: int = 0) -> float:  # noqa: ARG001
+def length(problem: Problem, completion: Completion, *, most: Count, least: Natural = 0) -> float:  # noqa: ARG001
     """1.0 for `least` to `most` tokens, falling evenly to 0.0 at no tokens and at twice `most`."""
     tokens = _tokens(completion)
     if tokens < least:
@@ -95,7 +102,7 @@ def length(problem: Problem, completion: Completion, *, most: int, least: int = 
     return max(0.0, min(1.0, 2.0 - tokens / most))
 
 
-def overlong(problem: Problem, completion: Completion, *, most: int, buffer: int) -> float:  # noqa: ARG001
+def overlong(problem: Problem, completion: Completion, *, most: Count, buffer: Count) -> float:  # noqa: ARG001
     """0.0 up to `most - buffer` tokens, falling evenly to -1.0 at `most` (the soft overlong penalty of DAPO,
     2503.14476)."""
     excess = _tokens(completion) - (most - buffer)

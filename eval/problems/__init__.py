@@ -13,15 +13,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 from eval.errors import ProblemSetError
+from eval.problems.data_folder import is_in_data_folder
 from eval.problems.files import own_file
-from eval.problems.gym import generator
-from eval.problems.registry import PROBLEMS, ProblemSet
+from eval.problems.gym import generator, require_gym
+from eval.problems.registry import HOLDS, PROBLEMS, PUBLISHED, ProblemSet
 from eval.problems.split import require_split
 from rewards.registry import Entry
 from rewards.types import Problem
 
 __all__ = [
-    "PROBLEMS", "OwnRows", "ProblemSet", "ProblemSetError", "load", "own_rows", "require_split", "resolve", "set_names",
+    "PROBLEMS", "OwnRows", "ProblemSet", "ProblemSetError", "is_at_hand", "load", "own_rows", "require_held",
+    "require_split", "resolve", "set_names",
 ]
 
 GYM = "gym:"
@@ -75,6 +77,31 @@ def load(reference: str, n: int | None = None, seed: int = 0, *, base: Path | No
     if not problems:
         raise ProblemSetError(f"{reference} holds no problems")
     return problems
+
+
+def require_held(reference: str, n: int | None, *, base: Path | None = None) -> None:
+    """Raises ProblemSetError where it is known without making or reading a problem that `load` would: there is no such
+    split, or there are fewer than n problems in it. Of a user's own sets and files nothing is known so."""
+    if own_rows(reference):
+        return
+    entry, split = resolve(reference, base=base)
+    if entry.origin != "built-in":
+        return
+    if entry.name.startswith(GYM):
+        require_gym(entry.name, split, n)
+        return
+    held = HOLDS[entry.name]
+    require_split(entry.name, split, tuple(held))
+    if n is not None and n > held[split] and not is_in_data_folder(entry.name, split):
+        raise ProblemSetError(f"{reference} holds {held[split]:,} problems; {n:,} were asked for")
+
+
+def is_at_hand(reference: str, *, base: Path | None = None) -> bool:
+    """Whether `load` needs nothing but this machine for a reference that `require_held` lets pass."""
+    if own_rows(reference):
+        return True
+    entry, split = resolve(reference, base=base)
+    return entry.name not in PUBLISHED or entry.origin != "built-in" or is_in_data_folder(entry.name, split)
 
 
 class OwnRows(NamedTuple):

@@ -1,8 +1,9 @@
 """AIME 2024 and 2025: thirty competition problems each, with whole numbers from 0 to 999 for answers."""
 
 from eval.errors import ProblemSetError
-from eval.problems.data_folder import Row, Source
+from eval.problems.data_folder import Source
 from eval.problems.draw import draw
+from eval.row_files import Row
 from rewards.types import Problem
 
 COLUMNS = ("id", "problem", "answer")

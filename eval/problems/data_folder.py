@@ -4,14 +4,14 @@ The files in the folder carry the columns of the hub's data sets, so one loader 
 """
 
 import importlib.util
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any  # what a column holds only its data set knows
 
+from eval import row_files
 from eval.errors import ProblemSetError
 from eval.problems.split import require_split
+from eval.row_files import Row, RowFileError
 from rewards.lazy import lazy
 
 with lazy:
@@ -19,7 +19,6 @@ with lazy:
     from huggingface_hub import HfApi, constants, errors
 
 VARIABLE = "RETORT_DATA"
-Row = dict[str, Any]
 
 
 def use_data_folder(folder: Path) -> None:
@@ -39,6 +38,13 @@ def data_folder() -> Path | None:
     if not folder.is_dir():
         raise ProblemSetError(f"{VARIABLE} names the folder {folder}, which does not exist")
     return folder
+
+
+def is_in_data_folder(name: str, split: str) -> bool:
+    """Whether the data folder holds a file of this data set, for this split or for all of them. Raises as
+    `data_folder` does."""
+    folder = data_folder()
+    return folder is not None and any((folder / file).is_file() for file in (f"{name}.jsonl", f"{name}_{split}.jsonl"))
 
 
 @dataclass(frozen=True)
@@ -67,7 +73,7 @@ class Source:
         """All rows, in the order of the source. Raises ProblemSetError where they cannot be had."""
         require_split(self.name, split, self.splits)
         path = self.file(split)
-        rows = read_jsonl(path) if path else self._from_hub(split)
+        rows = read_rows(path) if path else self._from_hub(split)
         where = str(path or self.repository)
         for number, row in enumerate(rows, 1):
             require_columns(row, self.columns, f"{where}, row {number}")
@@ -98,23 +104,12 @@ class Source:
             raise ProblemSetError(f"{self.repository} cannot be read ({_line(error)}); {hint}") from error
 
 
-def read_jsonl(path: Path) -> list[Row]:
-    """The rows of a JSONL file; empty lines are skipped. Raises ProblemSetError with the file and line."""
-    rows: list[Row] = []
+def read_rows(path: Path) -> list[Row]:
+    """The rows of a JSONL or Parquet file; empty lines are skipped. Raises ProblemSetError with the file and line."""
     try:
-        with path.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, 1):
-                if not line.strip():
-                    continue
-                row = json.loads(line)
-                if not isinstance(row, dict):
-                    raise ProblemSetError(f"{path}:{number} is not a JSON object: {line.strip()[:60]}")
-                rows.append(row)
-    except json.JSONDecodeError as error:
-        raise ProblemSetError(f"{path}:{number} is not JSON: {error.msg} at column {error.colno}") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise ProblemSetError(f"{path} cannot be read: {_line(error)}") from error
-    return rows
+        return [row for _, row in row_files.read(path)]
+    except RowFileError as error:
+        raise ProblemSetError(str(error)) from error
 
 
 def require_columns(row: Row, columns: tuple[str, ...], where: str) -> None:

@@ -2,9 +2,10 @@
 
 import random
 
-from eval.problems.data_folder import Row, Source
+from eval.problems.data_folder import Source
 from eval.problems.draw import draw
 from eval.protocol import sha256_of
+from eval.row_files import Row
 from rewards.types import Problem
 
 WRONG = ("Incorrect Answer 1", "Incorrect Answer 2", "Incorrect Answer 3")

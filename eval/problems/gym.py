@@ -48,6 +48,19 @@ def generator(name: str) -> Callable[[str, int | None, int], list[Problem]]:
     return problems
 
 
+def require_gym(reference: str, split: str, n: int | None) -> None:
+    """Raises ProblemSetError where it is known without making a generator that it gives no n problems of this split."""
+    require_split(reference, split)
+    _require_package(reference)
+    if n is not None and n > SIZE:
+        raise ProblemSetError(f"{reference} gives at most {SIZE:,} problems; {n:,} were asked for")
+
+
+def _require_package(reference: str) -> None:
+    if importlib.util.find_spec("reasoning_gym") is None:
+        raise ProblemSetError(f"{reference} needs the package reasoning-gym: pip install 'retort[gym]'")
+
+
 def _problem(name: str, question: str, split: str, seed: int, index: int) -> Problem:
     return Problem(
         id=f"gym-{name}-{split}-{seed + index}",
@@ -60,8 +73,7 @@ def _problem(name: str, question: str, split: str, seed: int, index: int) -> Pro
 
 
 def _dataset(name: str, seed: int) -> Any:
-    if importlib.util.find_spec("reasoning_gym") is None:
-        raise ProblemSetError(f"gym:{name} needs the package reasoning-gym: pip install 'retort[gym]'")
+    _require_package(f"gym:{name}")
     if name not in factory.DATASETS:
         near = get_close_matches(name, factory.DATASETS, n=1, cutoff=0.5)
         raise ProblemSetError(

@@ -1,6 +1,5 @@
 """Token rows for supervised training: ids with a weight each, padded into batches."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -9,6 +8,7 @@ from typing import Any, Protocol  # rows hold lists of integers and of floats un
 
 from eval.language_model import Tokenizer
 from eval.prompts import encode_completions, encode_texts
+from pipeline.contract.dataset import records
 from pipeline.contract.errors import StageError
 from pipeline.disk.durable import JsonObject
 from rewards.lazy import lazy
@@ -123,25 +123,5 @@ class Collator:
 
 
 def read_rows(path: Path) -> list[JsonObject]:
-    """The records of a dataset artifact (its data.jsonl) or of a .jsonl file: each with a prompt and a completion.
-
-    Raises StageError naming the file and line of the first record that has neither a completion nor a text.
-    """
-    file = path / "data.jsonl" if path.is_dir() else path
-    records: list[JsonObject] = []
-    # Not splitlines: a text may hold characters that Python takes for line ends.
-    for number, line in enumerate(file.read_text(encoding="utf-8").split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise StageError(f"{file}:{number}: not JSON: {error}") from error
-        if isinstance(record, dict) and "text" in record and "completion" not in record:
-            record = {**record, "prompt": None, "completion": record["text"]}
-        if not (isinstance(record, dict) and isinstance(record.get("completion"), str)):
-            raise StageError(f'{file}:{number}: a row needs "prompt" and "completion", or "text"')
-        records.append({"prompt": None, **record})
-    if not records:
-        raise StageError(f"{file} has no rows")
-    return records
+    """The records of a dataset (see `contract.dataset.records`) in a list. Raises StageError as it does."""
+    return list(records(path))

@@ -119,7 +119,8 @@ def all_rope_faults(parameters: JsonMapping) -> Iterator[Fault]:
 
 def _checked(scaling: JsonObject) -> JsonObject:
     # In a config the default type goes without saying; here something is to be scaled.
-    raise_faults("scaling", rope_faults(scaling) if "rope_type" in scaling else [((), "needs a rope_type, such as yarn")])
+    unsaid = [((), "needs a rope_type, such as yarn")]
+    raise_faults("scaling", rope_faults(scaling) if "rope_type" in scaling else unsaid)
     return scaling
 
 

@@ -9,9 +9,12 @@ from typing import Literal
 
 from pydantic import ValidationError
 
+from eval.errors import ProblemSetError
+from eval.problems import require_held
 from pipeline.contract import fields
 from pipeline.contract.checkpoints import CheckpointSchedule
-from pipeline.contract.errors import RecipeError
+from pipeline.contract.dataset import glance
+from pipeline.contract.errors import RecipeError, StageError
 from pipeline.contract.fields import ArtifactType, Input
 from pipeline.contract.stage import Stage, stage_seed
 from pipeline.disk.durable import JsonMapping, JsonObject
@@ -238,11 +241,30 @@ class _Reading:
                 if isinstance(mark, Input):
                     source = inputs.find(text, mark.type, earlier=made, later=later, folder=self.folder)
                     sources[text] = source
+                    if source.type == "dataset" and source.path and step.config.makes != "report":
+                        glance(source.path)
                 else:
                     uses.append(resolve_plug_in(mark.kind, text, self.folder))
-            except (inputs.InputError, RegistryError) as error:
+            except (inputs.InputError, RegistryError, StageError, ProblemSetError) as error:
                 self._complain(("stages", step.name, *where), error)
+        self._require_asked(step)
         return replace(step, sources=sources, plug_ins=tuple(dict.fromkeys(uses)))
+
+    def _require_asked(self, step: Step) -> None:
+        """Complain of problem sets that have no such split, or too few problems, as far as that is known of the set;
+        `_with_problems` reads those that are at hand."""
+        sets = [text for mark, text, _ in fields.marked(step.config) if mark == fields.PlugIn("problem set")]
+        try:
+            asked = asked_by(step.config, 0)
+            wanted = {**dict.fromkeys(sets), **{one.reference: one.n for one in asked}}
+        except AskedError as error:
+            self._complain(("stages", step.name), error)
+            return
+        for reference, n in wanted.items():
+            try:
+                require_held(reference, n, base=self.folder)
+            except (ProblemSetError, RegistryError) as error:
+                self._complain(self._place_of(step, reference), error)
 
     def _with_problems(self, step: Step, seed: int) -> Step:
         found: dict[str, str] = {}

@@ -30,9 +30,10 @@ def check(recipe: Recipe) -> str | None:
         for use in _different(asked, "test") if not use.reference.endswith(":train")
         for text in _texts(recipe, use)
     ]
-    trains = [
-        text for use in _different(asked, "train") for text in _texts(recipe, use)
-    ] + list(_files(recipe)) if tests else []
+    # Files are read to their last row even where there is nothing to compare them with: a broken one is told before any
+    # work is done.
+    files = list(_files(recipe))
+    trains = [text for use in _different(asked, "train") for text in _texts(recipe, use)] + files if tests else []
     if not trains:
         return None
     index = TestTexts({text.name: text for text in tests}.values())

@@ -12,7 +12,7 @@ from eval.problems import load, set_names
 from eval.prompts import encode_prompts, template_of
 from eval.protocol import Prompting, Protocol
 from eval.rollouts import Draws, collect, rollouts_file, write_rows
-from eval.shots import shots_of
+from eval.shots import require_shots, shots_of
 from pipeline.contract.fields import ArtifactType, ModelInput, ReportInput
 from pipeline.contract.numbers import (
     MOST_TOKENS,
@@ -79,6 +79,12 @@ class Evaluate(Stage):
             raise ValueError("there is nothing to measure: give models, or reports of earlier stages")
         require_rows((self.problems_each or 1) * len(self.problems) * len(self.models) * self.rollouts,
                      "models, problems, problems_each and rollouts")
+        return self
+
+    @model_validator(mode="after")
+    def _check_shots(self) -> "Evaluate":
+        for reference in self.problems if self.shots else []:
+            require_shots(reference, self.shots, base=self._folder)
         return self
 
     def asks(self, seed: int) -> list[Asks]:

@@ -48,7 +48,7 @@ def test_broken_files_are_one_line_with_the_place(folder):
     file.write_text('{"question": "1?"}\n')
     assert complaint(SOURCE) == f"{file}, row 1 has no column 'answer'; it has 'question'"
     file.write_bytes(b"\xff\xfe")
-    assert f"{file} cannot be read" in complaint(SOURCE)
+    assert f"{file} is UTF-16; save it as UTF-8" in complaint(SOURCE)
 
 
 def test_unknown_splits_and_folders(folder, monkeypatch):

@@ -90,8 +90,8 @@ def test_a_file_with_a_map_of_columns(tmp_path):
     problems = load("mine.jsonl?prompt=question&answer=final&id=number", base=tmp_path)
     assert [(p.id, p.prompt, p.answer) for p in problems] == [(str(i), f"{i} + 1?", str(i + 1)) for i in range(8)]
     assert 0 < len(load("mine.jsonl?prompt=question&answer=final:train", base=tmp_path)) <= 8
-    assert "mine.jsonl, row 1 has no column 'prompt'; it has 'question'" in complaint("mine.jsonl", base=tmp_path)
-    assert "mine.jsonl, row 1 has no column 'solution'; it has" in complaint(
+    assert "mine.jsonl:1 has no column 'prompt'; it has 'question'" in complaint("mine.jsonl", base=tmp_path)
+    assert "mine.jsonl:1 has no column 'solution'; it has" in complaint(
         "mine.jsonl?answer=solution", base=tmp_path
     )
     assert "'promt=question' is no column" in complaint("mine.jsonl?promt=question", base=tmp_path)

@@ -116,7 +116,7 @@ def test_a_users_own_rows(tmp_path):
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        ({"prompt": "?"}, "row 1 has no column 'answer'; it has 'prompt'"),
+        ({"prompt": "?"}, ":1 has no column 'answer'; it has 'prompt'"),
         ({"prompt": 5, "answer": "5"}, "'prompt' must be text, not 5"),
         ({"prompt": "?", "answer": "5", "level": 3}, "there is no column 'level'; 'meta' takes anything"),
         ({"prompt": "?", "answer": "5", "meta": []}, "'meta' must be an object, not []"),

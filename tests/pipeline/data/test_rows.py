@@ -73,21 +73,3 @@ def test_rows_are_read_from_files_and_artifacts(tmp_path: Path) -> None:
         {"prompt": "a\u2028b\u0085c", "completion": "é"}, {"prompt": None, "completion": "whole", "text": "whole"}
     ]
     assert read_rows(file) == read_rows(tmp_path) == expected
-
-
-@pytest.mark.parametrize(
-    ("lines", "said"),
-    [
-        (['{"completion": "a"}', "{"], ":2: not JSON: "),
-        (['{"completion": "a"}', '{"prompt": "a"}'], ':2: a row needs "prompt" and "completion", or "text"'),
-        (['["a", "b"]'], ':1: a row needs "prompt" and "completion", or "text"'),
-        (['{"completion": 5}'], ':1: a row needs "prompt" and "completion", or "text"'),
-        ([""], " has no rows"),
-    ],
-)
-def test_what_is_no_row_is_one_line(tmp_path: Path, lines: list[str], said: str) -> None:
-    file = write(tmp_path / "mine.jsonl", *lines)
-    with pytest.raises(StageError) as caught:
-        read_rows(file)
-    assert str(caught.value).startswith(f"{file}{said}")
-    assert "\n" not in str(caught.value)

@@ -1,0 +1,81 @@
+import bz2
+import gzip
+import json
+import lzma
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from eval import row_files
+from eval.row_files import RowFileError
+
+
+def rows(path: Path) -> list[row_files.Row]:
+    return [row for _, row in row_files.read(path)]
+
+
+def complaint(path: Path) -> str:
+    with pytest.raises(RowFileError) as caught:
+        rows(path)
+    assert "\n" not in str(caught.value)
+    return str(caught.value).replace(f"{path.parent}/", "")
+
+
+LINES = b'{"a": "caf\xc3\xa9"}\n\n{"a": "\xe2\x80\xa8"}\r\n'
+
+
+def test_lines_and_their_places(tmp_path: Path) -> None:
+    file = tmp_path / "mine.jsonl"
+    file.write_bytes(LINES)
+    assert list(row_files.read(file)) == [(f"{file}:1", {"a": "café"}), (f"{file}:3", {"a": "\u2028"})]
+    file.write_bytes(b"\xef\xbb\xbf" + LINES)
+    assert rows(file) == [{"a": "café"}, {"a": "\u2028"}]
+    file.write_bytes(b"")
+    assert rows(file) == []
+
+
+@pytest.mark.parametrize(("written", "said"), [
+    (gzip.compress(LINES), "mine.jsonl is compressed with gzip; unpack it first: gunzip mine.jsonl"),
+    (bz2.compress(LINES), "is compressed with bzip2"),
+    (lzma.compress(LINES), "is compressed with xz"),
+    (b"\x28\xb5\x2f\xfd\x00", "is compressed with zstd"),
+    (LINES.decode().encode("utf-16"), "mine.jsonl is UTF-16; save it as UTF-8: iconv -f UTF-16 -t UTF-8 mine.jsonl"),
+    (b'{"a": 1}\n{"a": "caf\xe9"}\n', "mine.jsonl:2 is not UTF-8 (byte 0xe9 at 11); save the file as UTF-8, from "
+                                      "Latin-1 with: iconv -f LATIN1 -t UTF-8 mine.jsonl"),
+    (b'{"a": 1}\n{"a":\n', "mine.jsonl:2 is not JSON: "),
+    (b'[{"a": 1}]\n', "mine.jsonl:1 is not a JSON object: [{\"a\": 1}]; write one object a line: jq -c '.[]' mine"),
+    (b'[\n  {"a": 1}\n]\n', "write one object a line: jq -c '.[]' mine.jsonl"),
+    (b'{"a": NaN}\n', "mine.jsonl:1 is not JSON: NaN is no number of JSON"),
+    (b"[" * 100_000, "mine.jsonl:1 is nested too deep to be read"),
+    (b'{"a": ' + b"9" * 10_000 + b"}", "mine.jsonl:1 is not JSON: Exceeds the limit"),
+    (b'"text"\n', 'mine.jsonl:1 is not a JSON object: "text"'),
+])
+def test_what_is_no_file_of_rows_says_what_to_do(tmp_path: Path, written: bytes, said: str) -> None:
+    (tmp_path / "mine.jsonl").write_bytes(written)
+    assert said in complaint(tmp_path / "mine.jsonl")
+
+
+def test_other_kinds_of_files_are_named(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "mine.zip", "w") as archive:
+        archive.writestr("mine.jsonl", LINES)
+    assert "is a zip archive" in complaint(tmp_path / "mine.zip")
+    (tmp_path / "mine.csv").write_text("prompt,completion\na,b\n")
+    told = complaint(tmp_path / "mine.csv")
+    assert told.endswith("; a table has to be written as one JSON object a line (.jsonl), or as Parquet")
+    (tmp_path / "mine.parquet").write_text("no")
+    assert complaint(tmp_path / "mine.parquet").startswith("mine.parquet cannot be read as Parquet")
+    assert complaint(tmp_path / "none.jsonl") == "none.jsonl cannot be read (No such file or directory)"
+    assert complaint(tmp_path / "mine.zip" / "x") .endswith("cannot be read (Not a directory)")
+
+
+def test_a_file_without_line_ends_is_not_read_whole(tmp_path: Path) -> None:
+    with (tmp_path / "mine.jsonl").open("wb") as sparse:
+        sparse.truncate(2**36)
+    assert complaint(tmp_path / "mine.jsonl").startswith("mine.jsonl:1 has more than 67,108,864 bytes in a line")
+
+
+def test_rows_are_a_stream(tmp_path: Path) -> None:
+    file = tmp_path / "mine.jsonl"
+    file.write_text(json.dumps({"a": 1}) + "\n{\n")
+    assert next(iter(row_files.read(file))) == (f"{file}:1", {"a": 1})
