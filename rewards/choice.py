@@ -18,6 +18,11 @@ _LETTER = re.compile(
     r"(?:[\])]\s*[.:]?|[.:)]|$)\s*(.*)",
     re.IGNORECASE | re.DOTALL,
 )
+_NAMED = re.compile(
+    r"[\[(](?P<a>[A-Z])[\])]|\b(?P<b>[A-Z])\)|\b(?:[Aa]nswer|[Cc]hoice|[Oo]ption)\s*(?:is|:)?\s*\(?(?P<c>[A-Z])\b"
+    r"|\b(?P<d>[A-Z])[.*_$]*\s*$"
+)
+"""A letter that names a choice in running text."""
 
 
 def verify(problem: Problem, completion: Completion) -> Verdict:
@@ -53,6 +58,9 @@ def choose(answer: str, choices: list[str]) -> tuple[str | None, str]:
     # "A) B" is two guesses; "C) 10 eV" has to agree with itself.
     rest = _plain(match.group(2))
     if rest and _LETTER.fullmatch(match.group(2)) and len(rest) == 1:
+        return None, "names several choices"
+    others = {one[one.lastgroup or 0] for one in _NAMED.finditer(match.group(2))} - {letter}
+    if rest not in texts and any(ord(other) - ord("A") < len(choices) for other in others):
         return None, "names several choices"
     if texts.get(rest, letter) != letter:
         return None, "a letter beside the text of another choice"

@@ -7,6 +7,7 @@ What stands after the thinking is read; an answer inside the thinking never coun
 import re
 from dataclasses import dataclass
 
+from rewards.boxes import last_box
 from rewards.types import Completion
 
 LONGEST_BARE_ANSWER = 1000
@@ -15,7 +16,6 @@ LONGEST_BARE_ANSWER = 1000
 # Repetitions in the patterns below are bounded where they could meet another one. Models do write thousands of blanks
 # in a row, over which unbounded patterns take time that grows with the square of their number.
 _ANSWER_TAG = re.compile(r"<(/?)answer>", re.IGNORECASE)
-_BOX = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])(?:\s{1,4}(?=\{)|[ \t]*)")
 _HASHES = re.compile(r"^[ \t]*#{4}(?!#)[ \t]*(.*)$", re.MULTILINE)
 _FINAL = re.compile(
     r"\b(?:final\s{1,3}answer|answer|(?:correct|right)\s{1,3}(?:option|choice))[ \t*_`]{0,4}"
@@ -29,7 +29,6 @@ _HOPE = re.compile(r"[.,;]?\s{1,3}I hope (?:it|this) is correct.*", re.IGNORECAS
 _END_OF_TEXT = re.compile(r"(?:<\|[A-Za-z_]{1,30}\|>|</s>|<eos>)$")
 _FENCE = re.compile(r"^[ \t]*(```+|~~~+)[^\n`]*$", re.MULTILINE)
 _BLANK_LINES = re.compile(r"\A(?:[ \t]*\n)+")
-_JOINT = re.compile(r"(?:[\s,;$.]|\\quad|\\qquad|\\text\{\s*(?:and|or)\s*\}|\band\b|\bor\b|\\\)|\\\()*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +37,8 @@ class Extraction:
 
     text: str | None
     where: str
+    parts: str | None = None
+    """The boxes of all parts of a problem, where each part has one."""
 
 
 def split_thinking(completion: Completion) -> tuple[str, str | None]:
@@ -64,7 +65,7 @@ def extract_answer(completion: Completion) -> Extraction:
             return tagged
         # A box inside the tags still marks the answer: <answer>So it is \boxed{5}.</answer>
         remainder = tagged.text
-    return _last_box(remainder) or _last_hashes(remainder) or _final_line(remainder) or tagged or _bare(remainder)
+    return _boxed(remainder) or _last_hashes(remainder) or _final_line(remainder) or tagged or _bare(remainder)
 
 
 def extract_code(completion: Completion) -> Extraction:
@@ -126,6 +127,12 @@ def _bare(text: str) -> Extraction:
     return Extraction(bare, "bare answer")
 
 
+def _boxed(text: str) -> Extraction | None:
+    """What the last box holds; None where there is no box."""
+    found = last_box(text)
+    return None if found is None else Extraction(found.text, found.where, found.parts)
+
+
 def _final_line(text: str) -> Extraction | None:
     """What the last "final answer is" says, to the end of its line or, where nothing follows there, of the text."""
     markers = list(_FINAL.finditer(text))
@@ -137,72 +144,6 @@ def _final_line(text: str) -> Extraction | None:
     if not answer:
         return Extraction(None, "nothing follows the final answer line")
     return Extraction(answer, "final answer line")
-
-
-def _last_box(text: str) -> Extraction | None:
-    """Content of the last box; None where there is no box.
-
-    Boxes with nothing but commas, "and" or "or" between them are one answer with several parts, so that a list of
-    guesses is not read as its last guess.
-    """
-    starts = list(_BOX.finditer(text))
-    if not starts:
-        return None
-    parts: list[str] = []
-    end_of_previous = -1
-    for start in starts:
-        if start.start() < end_of_previous:
-            continue  # nested in the one before
-        content, end = _braced(text, start.end())
-        if content is None:
-            parts, end_of_previous = [], len(text)
-            break
-        # \boxed{1} and \boxed{2} are one answer of two parts; with words between them the last box counts.
-        joined = parts and _JOINT.fullmatch(text, end_of_previous, start.start())
-        parts = [*parts, content] if joined and content not in parts else parts if joined else [content]
-        end_of_previous = end
-    if not parts:
-        return Extraction(None, "the braces of the last box do not close")
-    inner = [_unboxed(part) for part in parts]
-    content = ", ".join(part for part in inner if part)
-    return Extraction(content, "box") if content else Extraction(None, "empty box")
-
-
-def _unboxed(text: str) -> str:
-    """The text with the boxes inside it replaced by their contents."""
-    # A few levels are met in practice; a text of nothing but boxes may not cost a pass for each of them.
-    for _ in range(8):
-        start = _BOX.search(text)
-        if start is None:
-            break
-        content, end = _braced(text, start.end())
-        if content is None:
-            break
-        text = text[: start.start()] + content + text[end:]
-    return text.strip()
-
-
-def _braced(text: str, start: int) -> tuple[str | None, int]:
-    """(content, end) of the balanced {..} at `start`, or of the one token there; (None, start) where it stays open."""
-    if start >= len(text):
-        return None, start
-    if text[start] != "{":
-        # \boxed5 is TeX for a box around one token.
-        token = re.compile(r"[^\s{}$\\.,;]+").match(text, start)
-        return (token.group(), token.end()) if token else (None, start)
-    depth = 0
-    position = start
-    while position < len(text):
-        character = text[position]
-        # \{ is a sign of a set and opens nothing.
-        if character == "\\":
-            position += 2
-            continue
-        depth += (character == "{") - (character == "}")
-        position += 1
-        if depth == 0:
-            return text[start + 1 : position - 1], position
-    return None, start
 
 
 def _last_fence(text: str) -> str | None:

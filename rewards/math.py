@@ -20,7 +20,7 @@ from rewards.maths.algebra import TooLarge, Unsupported
 from rewards.maths.answers import readings
 from rewards.maths.brackets import respelled
 from rewards.maths.clean import LONGEST, clean
-from rewards.maths.kinds import Answer, Group
+from rewards.maths.kinds import Answer, Group, Words
 from rewards.maths.numerals import may_be_two
 from rewards.types import Completion, Label, Problem, Verdict
 
@@ -31,10 +31,29 @@ def verify(problem: Problem, completion: Completion) -> Verdict:
     found = extract_answer(completion)
     if found.text is None:
         return Verdict(Label.NO_ANSWER, None, found.where)
+    gold = gold_of(problem)
+    verdict = compare(gold, found.text)
+    if found.parts is None or verdict.correct:
+        return verdict
+    # Of a problem with several parts, all boxes together.
+    of_parts = compare(gold, found.parts)
+    return of_parts if of_parts.correct else verdict
+
+
+def gold_of(problem: Problem) -> str:
+    """The gold answer, out of a whole solution where a data set has that in its place."""
     gold = str(problem.answer)
-    if "\\boxed" in gold or "####" in gold:  # a whole solution, as some data sets have in place of its answer
-        gold = extract_answer(Completion(gold)).text or ""
-    return compare(gold, found.text)
+    return extract_answer(Completion(gold)).text or "" if "\\boxed" in gold or "####" in gold else gold
+
+
+def is_readable(text: str) -> bool:
+    """Whether a text can be read as an answer that is no mere words."""
+    if not text or len(text) > LONGEST:
+        return False
+    try:
+        return any(not isinstance(one, Words) for one in _readings(text))
+    except TooLarge:
+        return True
 
 
 def compare(gold: str, answer: str) -> Verdict:

@@ -70,6 +70,25 @@ def test_a_prompt_may_have_opened_the_thinking() -> None:
     assert answer("it is</think>\\boxed{5}", in_thinking=True) == "5"
 
 
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("\\boxed{3} for part (a) and \\boxed{4} for part (b).", "3, 4"),
+        ("For part (a), \\boxed{3}, and for part (b), \\boxed{4}.", "3, 4"),
+        ("(a) We find \\boxed{3}.\n\n(b) With (a) it is \\boxed{4}.", "3, 4"),
+        ("(i) \\boxed{3}\n(ii) so \\boxed{4}\n(iii) hence \\boxed{5}", "3, 4, 5"),
+        ("(1) first \\boxed{3}, (2) then \\boxed{3}", "3, 3"),
+        ("a) it is \\boxed{3}\nb) it is \\boxed{4}", "3, 4"),
+        ("Part a: \\boxed{3}. Then \\boxed{4}", None),
+        ("I guess \\boxed{3}. No, \\boxed{4}", None),
+        ("(b) \\boxed{3}, (a) \\boxed{4}", None),
+        ("(a) \\boxed{3}", None),
+    ],
+)
+def test_boxes_of_parts(text: str, parts: str | None) -> None:
+    assert extract_answer(Completion(text)).parts == parts
+
+
 @given(st.text())
 def test_nothing_in_the_thinking_counts(thinking: str) -> None:
     assert answer(f"<think>{thinking}") is None
@@ -90,7 +109,10 @@ def test_any_mess_is_answered(text: str) -> None:
 
 
 def test_long_texts_take_no_long_time() -> None:
-    for piece in ("\\boxed{", "<answer>", "answer is ", "#", "```\n", "{", "\\boxed{1},", "<eos> ", "final ", " \t"):
+    pieces = (
+        "\\boxed{", "<answer>", "answer is ", "#", "```\n", "{", "\\boxed{1},", "(a)\\boxed{1}", "<eos> ", "final ", " \t",
+    )  # fmt: skip
+    for piece in pieces:
         extract_answer(Completion(piece * 10_000))
         extract_code(Completion(piece * 10_000))
 
