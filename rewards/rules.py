@@ -7,9 +7,8 @@ Accuracy is no rule: it comes from verdicts alone. A rule of your own is such a 
 import inspect
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
-
-from annotated_types import Ge, Le
 
 from rewards.extract import split_thinking
 from rewards.languages import language_of, words_by_language
@@ -19,10 +18,24 @@ from rewards.types import Completion, Problem
 Rule = Callable[..., float]
 R = TypeVar("R", bound=Rule)
 
-# Bounds of options; a recipe whose rule has one outside of them is refused when it is read.
-Count = Annotated[int, Ge(1)]
-Natural = Annotated[int, Ge(0)]
-Share = Annotated[float, Ge(0), Le(1)]
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """The least and the most that an option may be; a recipe whose rule has one outside of them is refused when it is
+    read. Ours, because processes that grade load this file before they can find any package."""
+
+    ge: float
+    le: float = float("inf")
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], Any]) -> Any:
+        schema = {**handler(source), "ge": self.ge}
+        return schema if self.le == float("inf") else {**schema, "le": self.le}
+
+
+Count = Annotated[int, Bounds(1)]
+Natural = Annotated[int, Bounds(0)]
+Share = Annotated[float, Bounds(0, 1)]
 
 RULES: Registry[Rule] = Registry(
     "rule",
