@@ -12,6 +12,7 @@ from eval.language_model import Tokenizer
 from eval.prompts import encode_prompts
 from eval.protocol import Protocol as How
 from eval.rollouts import Draws, Rollout, roll_out, write_rows
+from rewards.flexible import flexible
 from rewards.types import Completion, Problem
 
 Row = dict[str, Any]
@@ -99,7 +100,9 @@ def rollouts(
 
 def _row(rollout: Rollout, best_by: Rule | None) -> Row:
     value = {} if best_by is None else {"best_by": float(best_by(rollout.problem, rollout.completion))}
-    return {**rollout.row(), **value}
+    # A model that was not trained here may state its answer in prose: told beside the verdict, never in its place.
+    lenient = flexible(rollout.problem, rollout.completion, rollout.verdict)
+    return {**rollout.row(), "flexible": str(lenient), **value}
 
 
 def read_rows(file: Path) -> list[Row]:

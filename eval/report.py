@@ -28,6 +28,8 @@ def reduce(rows: Iterable[Row]) -> Numbers:
     pass@1, pass@1_ci95   share of correct rollouts; [low, high] clustered by problem (eval.metrics.share)
     pass@K, maj@K         for K = rollouts > 1, each with its _ci95. Of a problem's K rollouts the ungradable ones
                           count as not correct in pass@K and do not vote in maj@K (ties: see eval.metrics.maj_at_k)
+    flexible              pass@1 by the lenient reading (rewards.flexible), with its _ci95, where the rows have it; None
+                          where nothing could be graded
     format, readable      share of all rollouts, correct or not
     readable_of_correct   share of the correct rollouts, with its _ci95; None where none is correct
     mean_length           generated tokens per rollout
@@ -48,6 +50,8 @@ def reduce(rows: Iterable[Row]) -> Numbers:
     # pass@k of the fewest that every problem has, so that all are drawn alike.
     k = min(len(found) for found in problems.values())
     numbers: Numbers = {"n": len(problems), "rollouts": k, **_scores(gradable, k)}
+    if all("flexible" in row for row in every):
+        numbers |= _flexible(gradable)
     numbers["format"] = _mean(bool(row["format"]) for row in every)
     numbers["readable"] = _mean(bool(row["readable"]) for row in every)
     numbers |= _readable_of_correct(gradable)
@@ -160,6 +164,13 @@ def _scores(problems: Sequence[Sequence[Row]], k: int) -> Numbers:
         scores |= _with_interval(f"pass@{k}", at_k)
         scores |= _with_interval(f"maj@{k}", [_majority(rows, k) for rows in problems])
     return scores
+
+
+def _flexible(problems: Sequence[Sequence[Row]]) -> Numbers:
+    if not problems:
+        return {"flexible": None, "flexible_ci95": None}
+    correct = [[row["flexible"] == Label.CORRECT for row in rows] for rows in problems]
+    return _with_interval("flexible", [sum(one) / len(one) for one in correct])
 
 
 def _with_interval(name: str, values: Sequence[float]) -> Numbers:

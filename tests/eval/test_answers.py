@@ -76,6 +76,7 @@ def test_killed_and_resumed_is_the_same_file(
     assert told[-1] == (30, 30)
     assert not partial.exists()
     assert rollouts(local(model), PROBLEMS, 3, file) == rows, "a finished file is read and nobody is asked"
+    assert all(row["flexible"] == "correct" or row["flexible"] == row["verdict"] for row in rows)
 
 
 def test_a_torn_row_harms_no_other(tmp_path: Path) -> None:

@@ -60,6 +60,18 @@ def test_a_problem_that_nobody_could_grade_is_left_out_of_the_scores():
     assert nothing["readable_of_correct"] is None
 
 
+def test_the_lenient_reading_is_a_number_of_its_own_where_the_rows_have_it():
+    rows = [
+        {**row("p"), "flexible": "correct"}, {**row("p", "wrong"), "flexible": "correct"},
+        {**row("q", "no_answer", None), "flexible": "no_answer"}, {**row("q", "wrong"), "flexible": "correct"},
+    ]  # fmt: skip
+    numbers = reduce(rows)
+    assert (numbers["pass@1"], numbers["flexible"]) == (0.25, 0.75)
+    assert numbers["flexible_ci95"][0] < 0.75 < numbers["flexible_ci95"][1]
+    assert "flexible" not in reduce([*rows, row("r")])
+    assert reduce([{**row("p", "ungradable"), "flexible": "ungradable"}])["flexible"] is None
+
+
 def test_no_rollouts_are_no_report():
     with pytest.raises(ValueError, match="no rollouts"):
         reduce([])

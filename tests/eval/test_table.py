@@ -36,6 +36,14 @@ def test_a_row_for_each_model_and_aligned_columns():
     assert len(lines) == 5
 
 
+def test_the_lenient_reading_has_a_column_where_it_was_measured():
+    problems = {"sums": {**MODELS["base"]["problems"]["sums"], "flexible": 0.4}}
+    lines = table({"base": {"parameters": None, "problems": problems}}, width=140).splitlines()
+    header = next(line for line in lines if "pass@1" in line)
+    assert header.split()[-6:] == ["pass@1", "flexible", "@2", "readable", "tokens", "cut"]
+    assert "40.0" in next(line for line in lines if line.startswith("base"))
+
+
 def test_it_wraps_between_sets_and_names_the_models_again():
     lines = table(MODELS, width=90).splitlines()
     assert max(map(len, lines)) <= 90

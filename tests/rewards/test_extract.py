@@ -110,7 +110,8 @@ def test_any_mess_is_answered(text: str) -> None:
 
 def test_long_texts_take_no_long_time() -> None:
     pieces = (
-        "\\boxed{", "<answer>", "answer is ", "#", "```\n", "{", "\\boxed{1},", "(a)\\boxed{1}", "<eos> ", "final ", " \t",
+        "\\boxed{", "<answer>", "answer is ", "#", "```\n", "{", "\\boxed{1},", "(a)\\boxed{1}", "<eos> ",
+        "final ", " \t",
     )  # fmt: skip
     for piece in pieces:
         extract_answer(Completion(piece * 10_000))
