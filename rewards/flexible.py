@@ -17,7 +17,7 @@ LONGEST = 4_000
 
 _FORMULA = re.compile(r"\$\$(.+?)\$\$|\\\[(.+?)\\\]|\\\((.+?)\\\)|\$([^$\n]+?)\$", re.DOTALL)
 _BOLD = re.compile(r"\*\*([^*\n]{1,200})\*\*")
-_SENTENCE_END = re.compile(r"(?<=[.!?。])\s+(?=[A-Z\\$*(])|\n+|(?<=。)")
+_SENTENCE_END = re.compile(r"(?<=[.!?。])\s+(?=[A-Z\\$*(<])|\n+|(?<=。)")
 _STATES = re.compile(r".*(?:=|≈|\b(?:is|are|be|was|equals?|gives?|get|has|have|by)\b|[:：]|是|为)\s*(.+)$", re.DOTALL)
 _NUMBER = re.compile(
     r"(?<![A-Za-z0-9_.,/^{])[-−]?[$€£]?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:[.,]?\d+)(?:\.\d+)?(?:\s\d+/\d+|/\d+)?(?:\s?\\?%|\s(?:percent|pct)\b)?"
@@ -85,8 +85,11 @@ def _stated(text: str) -> str:
 
 def _in_sentence(sentence: str) -> str:
     formulas = [next(filter(None, match.groups())) for match in _FORMULA.finditer(sentence)]
-    # A formula that is a letter alone names something: "the largest $n$ is 34".
-    values = [formula for formula in formulas if re.search(r"[\d\\∞]|\S\S", formula)]
+    # A formula without a number or a sign names something ("the largest $n$ is 34"), and one of words is no formula.
+    values = [
+        formula for formula in formulas
+        if re.search(r"[\d\\∞=<>+]", formula) and ("\\text" in formula or not _PROSE.search(formula))
+    ]
     either = _EITHER.search(sentence) is not None
     if values:
         # Alternatives are one answer, of which the last one alone is not what was said.
@@ -95,13 +98,14 @@ def _in_sentence(sentence: str) -> str:
         stated = _ASSIGNED.search(sentence) or _STATES.match(sentence)
         tail = stated[1].strip().rstrip(".!。") if stated else ""
         return tail if math.is_readable(tail) and _EITHER.search(tail) else ""
-    if bold := _BOLD.findall(sentence):
+    if bold := [text for text in _BOLD.findall(sentence) if re.search(r"\d", text)]:
         sentence = bold[-1]
     states = _STATES.match(sentence)
     if states and math.is_readable(tail := _WORDS_BEHIND.split(states[1].strip())[0].rstrip(".!。").strip()):
         return tail
     numbers = [match.group().strip() for match in _NUMBER.finditer(sentence)]
-    return numbers[-1] if numbers else ""
+    # Numbers in a row, without a word, are no statement.
+    return numbers[-1] if numbers and (len(numbers) == 1 or _PROSE.search(sentence) or "=" in sentence) else ""
 
 
 def _last_side(formula: str) -> str:

@@ -42,6 +42,11 @@ _PREFIX = re.compile(r"^([-+]?)\s*(?:\\text\{\s*([§€£¥₹])\s*\}|([§€£�
 _SUFFIX = re.compile(r"^(.*\S)\s*(?:\\text\{\s*([§€£¥₹])\s*\}|([§€£¥₹]))$", re.DOTALL)
 _PERCENT = re.compile(r"^(.*\S)\s*(?:%|pct|percentage|\\text\{\s*(?:%|percent(?:age)?|pct\.?)\s*\})$", re.DOTALL)
 _MARKED = re.compile(r"^(.+?)\s*((?:\\text\s*\{[^{}]*\}(?:\^\{?[23]\}?)?\s*/?\s*)+)$", re.DOTALL)
+_COUNTED = re.compile(
+    r"([-+]?[\d.,/ ]*\d|.*[})]) ?"
+    r"((?![百万萬亿億兆十半多几余]|千(?![克米瓦]))[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af]{1,6})", re.DOTALL,
+)  # fmt: skip
+"""A number with a unit of a script that has no spaces; not with 万, which makes it ten thousand times as large."""
 _PLAIN = re.compile(
     r"^([-+]?[\d.,/ ]*\d|.*\}|.*[π)])(\s*)"
     r"((?:square |cubic )?[A-Za-zµ][A-Za-zµ. ]*(?:/\s?[A-Za-z]+)?(?:\^\{?[23]\}?)?)$",
@@ -66,7 +71,7 @@ def split_unit(text: str) -> tuple[str, str, Fraction | int, bool]:
     percent = _PERCENT.match(text)
     if percent:
         return percent[1], unit, 1, True
-    if (degrees := _degrees(text)) is not None:
+    if (degrees := _degrees_or_counted(text)) is not None:
         return *degrees, 1, False
     marked = _MARKED.match(text)
     if marked:
@@ -78,8 +83,11 @@ def split_unit(text: str) -> tuple[str, str, Fraction | int, bool]:
     return text, unit, 1, False
 
 
-def _degrees(text: str) -> tuple[str, str] | None:
-    """(scalar, "degree", "degree C" or "degree F"); None where the text is no number of degrees."""
+def _degrees_or_counted(text: str) -> tuple[str, str] | None:
+    """(scalar, "degree", "degree C" or "degree F", or a unit without a space); None where the text is no such
+    number."""
+    if counted := _COUNTED.fullmatch(text):
+        return counted[1], counted[2]
     if text.endswith("°") and not re.search(r"\\(?:sin|cos|tan|cot|sec|csc)", text):
         return text[:-1].strip(), "degree"
     marked = re.fullmatch(r"(.*\S)\s*°\s*\\text\s*\{\s*([CF])\s*\}|(.*\S)\s*°\s*([CF])", text)
