@@ -19,6 +19,7 @@ from pydantic import (
     ValidationInfo,
     model_validator,
 )
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from rewards.errors import RetortError
 from rewards.registry import Entry, RegistryError, did_you_mean
@@ -79,8 +80,15 @@ class Rubric(BaseModel):
     def _resolve(self, info: ValidationInfo) -> "Rubric":
         # Once, when the recipe is read: what is wrong is found then, and no look-up is left for each completion.
         base = Path(info.context["base"]) if info.context and info.context.get("base") else None
+        wrong: list[InitErrorDetails] = []
         for reference, given in self.rules.items():
-            self._weighted[reference] = _weighted(reference, given, base)
+            try:
+                self._weighted[reference] = _weighted(reference, given, base)
+            except ValueError as error:  # a RegistryError is one, too
+                said = PydanticCustomError("recipe_error", "{said}", {"said": str(error)})
+                wrong.append(InitErrorDetails(type=said, loc=("rules", reference), input=given))
+        if wrong:  # each with the place of its rule, and all of them
+            raise ValidationError.from_exception_data("Rubric", wrong)
         return self
 
     def score(self, problem: Problem, completion: Completion, verdict: Verdict) -> Reward:

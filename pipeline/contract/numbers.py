@@ -28,7 +28,7 @@ Tokens = Annotated[int, Field(ge=1, le=MOST_TOKENS)]
 
 Epochs = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
 
-LearningRate = Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)]
+LearningRate = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 """The peak of a schedule, per optimizer step."""
 
 Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]

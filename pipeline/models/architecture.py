@@ -47,7 +47,8 @@ def faults(architecture: JsonMapping) -> list[Fault]:
     if kind is None:
         return [((), "has no model_type; give one that transformers knows, such as deepseek_v3")]
     if not isinstance(kind, str) or (known and kind not in known):
-        why = "has no causal language model" if kind in config_source.model_types() else "is unknown to transformers"
+        known_otherwise = isinstance(kind, str) and kind in config_source.model_types()
+        why = "has no causal language model" if known_otherwise else "is unknown to transformers"
         return [(("model_type",), f"{kind!r} {why}{did_you_mean(kind, known)}")]
     config = config_source.config_class(kind)
     if config is None:

@@ -13,8 +13,7 @@ from eval.errors import ProblemSetError
 from eval.problems import require_held
 from pipeline.contract import fields
 from pipeline.contract.checkpoints import CheckpointSchedule
-from pipeline.contract.dataset import glance
-from pipeline.contract.errors import RecipeError, StageError
+from pipeline.contract.errors import RecipeError
 from pipeline.contract.fields import ArtifactType, Input
 from pipeline.contract.stage import Stage, stage_seed
 from pipeline.disk.durable import JsonMapping, JsonObject
@@ -22,6 +21,7 @@ from pipeline.recipe import inputs, overrides, strict_yaml
 from pipeline.recipe.asked import AskedError, Contents, asked_by
 from pipeline.recipe.complaints import Complaint, did_you_mean, dotted, of_numbers, of_types, of_validation
 from pipeline.recipe.header import CHANGES_NOTHING, Header
+from pipeline.recipe.path_inputs import require_usable
 from pipeline.recipe.plugins import PlugInUse, registry_of, resolve_plug_in
 from rewards.lazy import lazy
 from rewards.registry import Entry, RegistryError
@@ -121,6 +121,13 @@ def locate(reference: str) -> Path:
     raise RecipeError(f"{reference}: there is no recipe of that name{did_you_mean(reference, known)}")
 
 
+LONGEST = 400  # characters of a complaint
+
+
+def _reason(error: Exception) -> str:
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
+
+
 class _Reading:
     """One pass over a document, gathering every complaint rather than the first alone."""
 
@@ -178,14 +185,21 @@ class _Reading:
 
     def _line(self, where: Sequence[Hashable], message: str) -> str:
         shown = dotted(where)
+        if len(message) > LONGEST:  # it repeats what was written
+            message = f"{message[: LONGEST // 2]}[..]{message[-LONGEST // 2 :]}"
         return f"{self.document.place(where)}: {shown + ': ' if shown else ''}{message}"
 
     def _accelerate(self, reference: str | None) -> Path | None:
         if reference is None:
             return None
-        path = self.folder / Path(reference).expanduser()
-        if not path.is_file():
-            self._complain(("accelerate",), f"there is no file {str(path)!r}; make one with `accelerate config`")
+        path = self.folder / reference
+        try:
+            path = self.folder / Path(reference).expanduser()
+            if not path.is_file():
+                self._complain(("accelerate",), f"there is no file {str(path)!r}; make one with `accelerate config`")
+        except (OSError, RuntimeError) as error:
+            self._complain(("accelerate",), f"cannot be looked for ({_reason(error)})")
+            return None
         return path.resolve()
 
     def _sandbox(self, level: Level) -> Level:
@@ -241,12 +255,15 @@ class _Reading:
                 if isinstance(mark, Input):
                     source = inputs.find(text, mark.type, earlier=made, later=later, folder=self.folder)
                     sources[text] = source
-                    if source.type == "dataset" and source.path and step.config.makes != "report":
-                        glance(source.path)
+                    # A plug-in may have formats of its own; what it trains on is searched for test problems.
+                    if step.entry.origin == "built-in" or (source.type, step.config.makes) == ("dataset", "model"):
+                        require_usable(source)
                 else:
                     uses.append(resolve_plug_in(mark.kind, text, self.folder))
-            except (inputs.InputError, RegistryError, StageError, ProblemSetError) as error:
+            except (inputs.InputError, RegistryError) as error:
                 self._complain(("stages", step.name, *where), error)
+            except (OSError, RuntimeError) as error:  # a name too long, a loop of links, the home of nobody ("~x/y")
+                self._complain(("stages", step.name, *where), f"cannot be looked for ({_reason(error)})")
         self._require_asked(step)
         return replace(step, sources=sources, plug_ins=tuple(dict.fromkeys(uses)))
 

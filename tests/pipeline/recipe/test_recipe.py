@@ -55,7 +55,8 @@ def test_a_recipe_is_read_and_wired(write_recipe: Write) -> None:
     ("others: [base, other]", "others: [base, ohter]", "10: traces.others.1: 'ohter' is no earlier stage"),
     ("    model: base\n", "    model: ./nowhere\n", "9: traces.model: there is no file or folder './nowhere'"),
     ("    model: base\n", "    model: tine.py\n", "did you mean 'tiny.py'?"),
-    ("format: 0.2", "fromat: 0.2", "14: student.reward: there is no rule called 'fromat'; did you mean 'format'?"),
+    ("format: 0.2", "fromat: 0.2", "14: student.reward.rules.fromat: there is no rule called 'fromat'; did you mean "
+                                   "'format'?"),
     ("format: 0.2", "format: lots", "14: student.reward.rules.format: should be a valid number"),
     ("correct: 1.0", "corect: 1.0", "14: student.reward.corect: there is no such field; did you mean 'correct'?"),
     ("tiny.py:Learn", "tiny.py:Lern", "12: student.kind: stage 'tiny.py:Lern': no 'Lern' in"),

@@ -1,0 +1,44 @@
+"""What lies at a path that a recipe names as an input, looked at when the recipe is read."""
+
+import json
+from pathlib import Path
+
+from pipeline.contract.dataset import glance
+from pipeline.contract.errors import StageError
+from pipeline.recipe.inputs import InputError, Source
+
+_WEIGHTS = ("*.safetensors", "*.bin")
+_TOKENIZERS = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.*")
+
+
+def require_usable(source: Source) -> None:
+    """Raises InputError where a path holds no model, dataset or report that a built-in stage could use. Of a dataset
+    the first rows are read; an artifact says by itself what it is."""
+    path = source.path
+    if path is None or (path / "stage.json").is_file():
+        return
+    if source.type == "dataset":
+        try:
+            glance(path)
+        except StageError as error:
+            raise InputError(str(error)) from error
+        return
+    needed, such = ("config.json", "a folder that transformers saved") if source.type == "model" else \
+        ("report.json", "what an evaluate stage makes")
+    folder = path / "model" if source.type == "model" and (path / "model").is_dir() else path
+    if not (folder / needed).is_file():
+        raise InputError(f"{source.reference!r} has no {needed}; a {source.type} is {such}")
+    _require_object(folder / needed)
+    if source.type == "model":
+        for what, patterns in (("weights", _WEIGHTS), ("tokenizer", _TOKENIZERS)):
+            if not any(next(folder.glob(pattern), None) for pattern in patterns):
+                raise InputError(f"{source.reference!r} has no {what} ({', '.join(patterns)})")
+
+
+def _require_object(file: Path) -> None:
+    try:
+        read = json.loads(file.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{file} cannot be read as JSON ({' '.join(str(error).split())[:100]})") from error
+    if not isinstance(read, dict):
+        raise InputError(f"{file} is no JSON object")
