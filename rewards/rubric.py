@@ -142,8 +142,9 @@ def _checked(entry: Entry[Rule], given: dict[str, Any]) -> dict[str, Any]:
         try:
             checked[name] = TypeAdapter(hints.get(name, Any)).validate_python(value)
         except ValidationError as error:
+            said = str(error.errors()[0]["msg"])
             raise ValueError(
-                f"rule {entry.name!r}: option {name}: {error.errors()[0]['msg']}, not {value!r}"
+                f"rule {entry.name!r}: option {name} {said.replace('Input should', 'should')}, not {value!r}"
             ) from error
     missing = [name for name, default in known.items() if default is inspect.Parameter.empty and name not in given]
     if missing:
