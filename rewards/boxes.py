@@ -1,7 +1,7 @@
 """Boxes: which part of a text \\boxed{} marks."""
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _BOX = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])(?:\s{1,4}(?=\{)|[ \t]*)")
 _JOINT = re.compile(r"(?:[\s,;$.]|\\quad|\\qquad|\\text\{\s*(?:and|or)\s*\}|\band\b|\bor\b|\\\)|\\\()*")
@@ -11,8 +11,7 @@ _BEHIND = re.compile(rf"[\s$,.)\\]{{0,6}}(?:for|in|is|as)?\s{{0,2}}(?:{_LABEL})"
 _SEQUENCES = ("abcdefgh", "12345678", ("i", "ii", "iii", "iv", "v"))
 
 
-@dataclass(frozen=True, slots=True)
-class Boxed:
+class Boxed(NamedTuple):
     """Content of the last box (None where there is none, and `where` why), and of all where each is that of a part."""
 
     text: str | None
@@ -29,6 +28,11 @@ def last_box(text: str) -> Boxed | None:
     starts = list(_BOX.finditer(text))
     if not starts:
         return None
+    if len(starts) == 1:
+        alone, _ = _braced(text, starts[0].end())
+        if alone is None:
+            return Boxed(None, "the braces of the last box do not close")
+        return Boxed(alone.strip()) if alone.strip() else Boxed(None, "empty box")
     boxes: list[tuple[int, int, str]] = []  # start, end and content of each that is in no other
     for start in starts:
         if boxes and start.start() < boxes[-1][1]:

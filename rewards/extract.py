@@ -130,7 +130,7 @@ def _bare(text: str) -> Extraction:
 def _boxed(text: str) -> Extraction | None:
     """What the last box holds; None where there is no box."""
     found = last_box(text)
-    return None if found is None else Extraction(found.text, found.where, found.parts)
+    return None if found is None else Extraction(*found)
 
 
 def _final_line(text: str) -> Extraction | None:

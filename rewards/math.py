@@ -6,8 +6,8 @@ here.
 
 The policy: numbers are compared exactly, however large. A decimal stands for a number that no decimal can write only
 with six digits or more. A percentage is its hundredth, and where the gold is one, the number before the sign will do. A
-missing unit is forgiven, another one is not. Tuples, sets and intervals are types of their own, and all of a set is
-needed.
+missing unit is forgiven, another one is not. Tuples, sets, intervals, times and dates are types of their own, and all
+of a set is needed. Spaces and brackets make lists: `1,234` is a number, `1, 234` and `(1,234)` are not.
 """
 
 import re
@@ -33,7 +33,7 @@ def verify(problem: Problem, completion: Completion) -> Verdict:
         return Verdict(Label.NO_ANSWER, None, found.where)
     gold = gold_of(problem)
     verdict = compare(gold, found.text)
-    if found.parts is None or verdict.correct:
+    if found.parts is None or verdict.label is Label.CORRECT:
         return verdict
     # Of a problem with several parts, all boxes together.
     of_parts = compare(gold, found.parts)
@@ -110,7 +110,7 @@ def _of_readings(golds: tuple[Answer, ...], answers: tuple[Answer, ...], gold: s
     # Any pair will do, since an answer of 1,5 does not say whether it is a decimal or two answers. What is undecided
     # of one pair is kept until the end, because a later pair may still agree.
     undecided = ""
-    doubtful = may_be_two(clean(gold))
+    doubtful = "," in gold and may_be_two(clean(gold))
     for g in golds:
         for a in answers:
             try:

@@ -104,6 +104,8 @@ def _vectors_agree(gold: list[Answer], given: list[Answer]) -> bool:
 def _components(side: Answer) -> list[Answer]:
     """The parts of a vector or a tuple, in order; none where it is neither."""
     if isinstance(side, Group):
+        if _assigns(side):
+            return sorted(side.items, key=_name)
         return list(side.items) if side.kind in ("(", "⟨") else []
     if not isinstance(side, Matrix):
         return []

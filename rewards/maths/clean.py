@@ -97,7 +97,7 @@ def clean(answer: str) -> str:
     text = re.sub(r"(?<=[\w)])\*\*(?=[\w(-])", "^", text).replace("**", "")
     text = re.sub(r"(?:\\\\\s*)+$", "", text)
     # What stands on two lines is no one number.
-    text = re.sub(r"(?<=\d)[ \t\r]*\n\s*(?=\d)", ", ", text)
+    text = re.sub(r"(?<=\d)[ \t\r]*\n\s*(?=\d)", ", ", text) if "\n" in text else text
     text = re.sub(r" ?\{, \} ?", ",", text) if "{, }" in text else text
     text = re.sub(r"\\!\s*", "", text).replace("\\text{,}", ",").replace("{,}", ",").replace("{:}", ":")
     text = re.sub(r"\{(\\[,;: ])\}", r"\1", text).replace("\\mathop", "")

@@ -16,7 +16,7 @@ _HOUR = re.compile(r"(\d{1,2}) ?(?:(?:\\text ?\{)? ?([AaPp])\.? ?[Mm]\.? ?\}?|(?
 
 def clock(text: str) -> Clock | None:
     """A time of day or a ratio: 3:30, 3:30 pm, 2 to 3."""
-    match = _CLOCK.fullmatch(text)
+    match = _CLOCK.fullmatch(text) if text[:1].isdigit() else None
     if match is None:
         return None
     unit = (match[3] or match[4] or "").casefold().replace(".", "").replace(" ", "")
@@ -25,7 +25,7 @@ def clock(text: str) -> Clock | None:
 
 def full_hour(text: str) -> Clock | None:
     """A time of day without minutes: 3 pm, 3 o'clock."""
-    match = _HOUR.fullmatch(text)
+    match = _HOUR.fullmatch(text) if text[:1].isdigit() and not text[-1:].isdigit() else None
     if match is None or int(match[1]) > 24:
         return None
     return Clock(int(match[1]), "00", f"{match[2].lower()}m" if match[2] else "")

@@ -86,7 +86,7 @@ def split_unit(text: str) -> tuple[str, str, Fraction | int, bool]:
 def _degrees_or_counted(text: str) -> tuple[str, str] | None:
     """(scalar, "degree", "degree C" or "degree F", or a unit without a space); None where the text is no such
     number."""
-    if counted := _COUNTED.fullmatch(text):
+    if not text.isascii() and (counted := _COUNTED.fullmatch(text)):
         return counted[1], counted[2]
     if text.endswith("°") and not re.search(r"\\(?:sin|cos|tan|cot|sec|csc)", text):
         return text[:-1].strip(), "degree"
