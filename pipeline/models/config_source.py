@@ -53,6 +53,10 @@ class ConfigClass:
         asked = rf"\b{own} is (?:not )?None"
         return (given is not None and given.default is None) or re.search(asked, self._all()) is not None
 
+    def says(self, text: str) -> bool:
+        """Whether the config or the model has this text in its source."""
+        return text in self._all()
+
     def choices(self, name: str) -> list[str]:
         """What a field of text is compared with, by config or model, and its default; [] where nothing is compared."""
         field = self.fields.get(name)

@@ -4,8 +4,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from pipeline.disk.durable import JsonMapping
+from pipeline.models import config_source
 from pipeline.models.config_source import ConfigClass
 from pipeline.models.faults import Fault
+from pipeline.moe.balancing import Balancing
 from pipeline.moe.families import FAMILIES
 
 MOST_PARAMETERS = 1e13
@@ -54,6 +56,27 @@ def size_faults(kind: str, config: ConfigClass, fields: JsonMapping) -> Iterator
     # DBRX's config says so in code of its own, and ours would tie them.
     if "if self.tie_word_embeddings" in config.source and fields.get("tie_word_embeddings", True):
         yield ("tie_word_embeddings",), f"{kind} ties no embeddings; write tie_word_embeddings: false"
+
+
+def balance_fault(architecture: JsonMapping, balancing: Balancing) -> str | None:
+    """Why a new model of this architecture cannot be balanced so; None where it can, or where nothing is known.
+    `moe.balance` says the same of a model once it is loaded."""
+    kind, explicit = str(architecture.get("model_type")), balancing.wanted()
+    if explicit and kind not in FAMILIES:
+        return f"balance.{explicit[0]}: {kind} models have no experts to balance; leave it out"
+    config = config_source.config_class(kind)
+    if not explicit or config is None:
+        return None
+    sizes = _Sizes(config, {key: value for key, value in architecture.items() if key != "model_type"})
+    experts, chosen = sizes.size(*_EXPERTS), sizes.size(*_CHOSEN)
+    idle = [name for name in explicit if name not in ("importance", "z")]
+    if experts is not None and chosen == experts and idle:
+        return f"balance.{idle[0]}: every token takes all {experts} experts of this model; leave it out"
+    if balancing.bias_speed and not config.says("e_score_correction_bias"):
+        return f"balance.bias_speed: {kind} routers have no selection bias to move; leave it out, or set it to 0"
+    if experts is not None and balancing.devices and experts % balancing.devices:
+        return f"balance.devices: {experts} experts do not split over {balancing.devices} devices"
+    return None
 
 
 def _of_heads(sizes: _Sizes) -> Iterator[Fault]:

@@ -20,8 +20,8 @@ from pipeline.contract.stage import Context, Metrics, Stage
 from pipeline.data.corpus import Corpus
 from pipeline.data.rows import Stream
 from pipeline.models.architecture import Architecture
+from pipeline.models.sizes import balance_fault
 from pipeline.moe.balancing import Balancing
-from pipeline.moe.families import FAMILIES
 from pipeline.training.schedule import Schedule
 from rewards.lazy import lazy
 
@@ -97,11 +97,8 @@ class Pretrain(Stage):
 
     @model_validator(mode="after")
     def _check_balance(self) -> "Pretrain":
-        family = self.architecture.get("model_type")
-        if self.balance.wanted() and family not in FAMILIES:
-            raise ValueError(
-                f"balance.{self.balance.wanted()[0]}: {family} models have no experts to balance; leave it out"
-            )
+        if said := balance_fault(self.architecture, self.balance):
+            raise ValueError(said)
         return self
 
     def run(self, ctx: Context) -> Metrics:
