@@ -171,7 +171,7 @@ def accelerate(config: Path, job: Path, log: Path) -> StageProcess:
     several = ["--multi_gpu"] if without_mpi else []
     with log.open("ab") as stream:
         return _Launched(subprocess.Popen(
-            [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(config), *several,
+            [sys.executable, "-m", "pipeline.run.accelerated", "--config_file", str(config), *several,
              "-m", "pipeline.run.worker", str(job)],
             stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, env=environment(), process_group=0,
         ))

@@ -13,7 +13,7 @@ from pipeline.disk.locks import Held, describe
 from pipeline.recipe.fingerprint import Fingerprint
 from pipeline.recipe.inputs import InputError
 from pipeline.recipe.recipe import Recipe, Step, as_dict
-from pipeline.run import launch
+from pipeline.run import launch, signals
 from pipeline.run.figures import duration
 from pipeline.run.job import Assignment, events_file
 from pipeline.run.leaks import check
@@ -27,6 +27,7 @@ from rewards.sandbox.processes import SandboxError
 
 _TICK = 0.1  # seconds between two looks at events
 _GRACE = 120.0  # seconds that a stage has after SIGTERM to end its step and write a checkpoint
+_TWICE = 1.0  # seconds after which a second signal of the same kind means: leave at once
 _ASK_AGAIN = 1.0  # seconds between two looks at whether another run has made an artifact
 
 
@@ -47,7 +48,7 @@ class Runner:
         self._held: dict[str, float] = {}  # stage -> when to ask again whether another run has made it
         self._zygote: launch.Zygote | None = None
         self._stop: signal.Signals | None = None
-        self._stop_by = 0.0
+        self._stopped_at = 0.0
 
     def run(self) -> int:
         """Run to the end and return the exit code: 0, 1 where a stage failed, 128 + signal where it was stopped.
@@ -58,16 +59,14 @@ class Runner:
             self.run_folder.begin(self._attempt, as_dict(self.recipe), self._command)
             self.run_folder.adopt(self.store)
             self.run_folder.keep_links(self.recipe.steps)
-            before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
-            try:
-                self._work()
-            except launch.LaunchError as error:
-                for name in list(self._running):
-                    self._fail(name, str(error))
-            finally:
-                self._close()
-                for number, handler in before.items():
-                    signal.signal(number, handler)
+            with signals.heard_by(self._on_signal):
+                try:
+                    self._work()
+                except launch.LaunchError as error:
+                    for name in list(self._running):
+                        self._fail(name, str(error))
+                finally:
+                    self._close()
             return self._outcome()
 
     def _work(self) -> None:
@@ -87,7 +86,7 @@ class Runner:
                 time.sleep(_TICK)
             for name in list(self._running):
                 self._look_at(name)
-            if self._stop and self._running and time.monotonic() > self._stop_by:
+            if self._stop and self._running and time.monotonic() > self._stopped_at + _GRACE:
                 # A step that takes longer than the grace is lost, but not the checkpoint before it.
                 self._signal_all(signal.SIGKILL)
             self._display.refresh()
@@ -204,6 +203,9 @@ class Runner:
             )
             self._display.finished(name, seconds, metrics)
             return
+        if not self._stop and code in signals.STOPPED:
+            # The signal reached the stage before the runner, or the stage alone.
+            self._on_signal(signal.SIGTERM, None)
         if self._stop:
             self.run_folder.record(name, event="stopped", seconds=round(time.monotonic() - running.began, 3))
             return
@@ -236,12 +238,19 @@ class Runner:
         self.run_folder.link(list(self.recipe.steps).index(name) + 1, name, artifact.path)
 
     def _on_signal(self, number: int, _: FrameType | None) -> None:
-        if self._stop:  # a second one: leave at once
-            self._signal_all(signal.SIGKILL)
-            self._display.close()  # gives the terminal its cursor back
-            os._exit(128 + number)
+        if self._stop:
+            # One stop often comes twice: make passes on what its whole group was sent. And what follows a first warning,
+            # as SIGTERM follows Slurm's SIGUSR1, is no reason to lose the step that is being ended.
+            again = number in (self._stop, signal.SIGINT) and time.monotonic() > self._stopped_at + _TWICE
+            if again:
+                self._signal_all(signal.SIGKILL)
+                self._display.close()  # gives the terminal its cursor back
+                os._exit(128 + number)
+            return
+        if number == signal.SIGHUP:
+            signals.lose_terminal()
         self._stop = signal.Signals(number)
-        self._stop_by = time.monotonic() + _GRACE
+        self._stopped_at = time.monotonic()
         self._signal_all(signal.SIGTERM)
         if self._zygote:
             self._zygote.abandon_loading()

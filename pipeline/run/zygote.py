@@ -19,13 +19,15 @@ import traceback
 from collections.abc import Iterable
 from pathlib import Path
 
+from pipeline.run.signals import STOPS, leave_to_the_runner
+
 _PR_SET_PDEATHSIG = 1
 
 
 def main(modules: Iterable[str]) -> int:
     answers = os.dup(1)
     os.dup2(2, 1)  # whatever a library prints while it loads goes to the log
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the runner's to handle
+    leave_to_the_runner(*STOPS)
     for module in modules:
         try:
             importlib.import_module(module)
@@ -106,8 +108,9 @@ def _become_stage(job: dict[str, str], close: Iterable[int]) -> None:
     code = 1
     try:
         signal.set_wakeup_fd(-1)
-        for number in (signal.SIGINT, signal.SIGCHLD):
-            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for number in (signal.SIGCHLD, signal.SIGTERM):  # the others of STOPS stay the runner's
+            signal.signal(number, signal.SIG_DFL)
         _own_group(0)
         if sys.platform == "linux":
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

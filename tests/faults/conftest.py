@@ -45,7 +45,7 @@ class Killed:
             if process.poll() is not None:
                 return False
             time.sleep(0.001)
-        kill_session(process)
+        killsession(process)
         return True
 
     def killed_after(self, seconds: float) -> bool:
@@ -69,9 +69,9 @@ class Killed:
         return made(self.folder)
 
 
-def kill_session(process: subprocess.Popen[bytes]) -> None:
+def killsession(process: subprocess.Popen[bytes]) -> None:
     """SIGKILL to every process of the session, as when a machine fails; returns when all are gone."""
-    while members := list(_session(process.pid)):
+    while members := list(session(process.pid)):
         for pid in members:
             try:
                 os.kill(pid, signal.SIGKILL)
@@ -82,7 +82,7 @@ def kill_session(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _session(leader: int) -> Iterator[int]:
+def session(leader: int) -> Iterator[int]:
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             fields = (folder / "stat").read_text().rpartition(")")[2].split()

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from tests.faults.conftest import made, session
+
 Little = Callable[..., Any]
 
 pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("little")]
@@ -143,6 +145,106 @@ def test_ctrl_c_leaves_a_checkpoint_and_a_second_one_leaves_at_once(
     while run.printed.count("goes on from its checkpoint") < 1:
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
+    time.sleep(1.2)  # twice within a second is one stop that came twice
     process.send_signal(signal.SIGTERM)
     assert process.wait() in (128 + signal.SIGTERM, 128 + signal.SIGTERM - 256)
     assert run.to_the_end() == little_made
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
+@pytest.mark.parametrize("to", ["runner", "group", "every process"])
+def test_a_scheduler_s_signal_leaves_a_checkpoint(
+    little: Little, little_made: dict[str, str], number: signal.Signals, to: str
+) -> None:
+    """What Slurm, systemd, Docker, Kubernetes and a closed terminal send, and to whom."""
+    run = little("run")
+    recipe = run.folder / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace("every_steps: 1", "every_steps: 3"))
+    process = run.start()
+    while run.steps("zero") < 3:
+        time.sleep(0.001)
+    match to:
+        case "runner":
+            process.send_signal(number)
+        case "group":
+            os.killpg(process.pid, number)
+        case "every process":
+            for pid in session(process.pid):
+                os.kill(pid, number)
+    assert process.wait() == 128 + number
+    assert run.steps("zero") > 3 or run.steps("zero") % 3  # one of its own, and not only the last scheduled one
+    assert "To go on: retort run recipe.yaml" in run.printed
+    assert run.to_the_end() == little_made
+
+
+@pytest.mark.parametrize(("file", "removed"), [
+    ("student_base/model/model.safetensors", "student_rl"),
+    ("student_base/model/tokenizer.json", "student_rl"),
+    ("student_rl/metrics.jsonl", ""),
+    ("cold_traces/data.jsonl", "cold"),
+    ("score/report.json", ""),
+    ("student_base/stage.json", "student_rl"),
+])
+@pytest.mark.parametrize("how", ["flipped", "cut", "empty", "gone"])
+def test_a_damaged_artifact(
+    tmp_path: Path, smoke: Path, smoke_made: dict[str, str], retort: Any, file: str, removed: str, how: str
+) -> None:
+    """Of every kind of artifact; with `removed` also one whose stage would run from it."""
+    shutil.copytree(smoke / "runs", tmp_path / "runs", symlinks=True)
+    run = tmp_path / "runs" / "smoke"
+    stage, _, name = file.partition("/")
+    damage(next(run.glob(f"*-{stage}")).resolve() / name, how)
+    if removed:
+        shutil.rmtree(next(run.glob(f"*-{removed}")).resolve())
+    refused = retort(tmp_path, "run", "smoke")
+    assert refused.returncode == 1
+    said = refused.stderr.splitlines()
+    assert len(said) == 1
+    assert said[0].startswith(f"{stage}: ")
+    assert said[0].endswith("to make it again: retort run smoke --mend")
+    assert retort(tmp_path, "verify", "smoke").returncode == 1
+    mended = retort(tmp_path, "run", "smoke", "--mend")
+    assert mended.returncode == 0, mended.stdout + mended.stderr
+    assert made(tmp_path) == smoke_made
+    assert retort(tmp_path, "verify", "smoke").returncode == 0
+
+
+def damage(file: Path, how: str) -> None:
+    content = bytearray(file.read_bytes())
+    half = len(content) // 2
+    content[half] ^= 1
+    match how:
+        case "flipped":
+            file.write_bytes(content)
+        case "cut":
+            file.write_bytes(content[:half])
+        case "empty":
+            file.write_bytes(b"")
+        case "gone":
+            file.unlink()
+
+
+@pytest.mark.parametrize("how", ["cut", "empty", "gone"])
+@pytest.mark.parametrize("file", ["recipe.json", "ledger.jsonl"])
+def test_torn_files_of_a_run(little: Little, little_made: dict[str, str], file: str, how: str) -> None:
+    run = killed_in_zero(little)
+    place = run.folder / "runs" / "little" / file
+    damage(place, how)
+    for words in (["status", "little"], ["report", "little"], ["verify", "little"], ["clean", "--delete"]):
+        done = subprocess.run([sys.executable, "-P", "-m", "pipeline.commands.cli", *words], cwd=run.folder,
+                              env=run.environment, capture_output=True, text=True, check=False)
+        assert "Traceback" not in done.stderr, words
+        assert done.returncode in (0, 1), words
+    assert run.steps("zero") >= 4  # nothing was lost to `clean`
+    assert run.to_the_end() == little_made
+
+
+@pytest.mark.parametrize("command", ["mv runs moved", "cp -r runs moved", "cp -rL runs moved",
+                                     "mkdir moved; cp -rL runs/little moved"])
+def test_a_moved_and_a_copied_run(little: Little, little_made: dict[str, str], command: str) -> None:
+    run = killed_in_zero(little)
+    subprocess.run(["sh", "-c", command], cwd=run.folder, check=True)
+    shutil.rmtree(run.folder / "runs", ignore_errors=True)
+    (run.folder / "moved").rename(run.folder / "runs")
+    assert run.to_the_end() == little_made
+    assert "base" in run.printed.rpartition("made before, reused")[0].splitlines()[-1]

@@ -19,6 +19,7 @@ from pipeline.stage import (
     PlugIn,
     Stage,
     StageError,
+    Stopped,
 )
 from rewards.rubric import Rubric
 
@@ -64,6 +65,14 @@ class Make(Stage):
                 signal.signal(signal.SIGTERM, signal.SIG_IGN)
                 ctx.note("ignores SIGTERM")
                 time.sleep(60)
+            case "orderly":
+                with ctx.checkpoints.until_stopped():
+                    ctx.note("waits to be stopped")
+                    while not ctx.checkpoints.stopping:
+                        time.sleep(0.01)
+                run = next(path for path in ctx.checkpoints.folder.parents if path.name == "artifacts").parent / "chain"
+                (run / "ended in order").touch()
+                raise Stopped("asked to")
             case "note":
                 ctx.note("look here")
         (ctx.out / "number.txt").write_text(f"{random.random()}\n")

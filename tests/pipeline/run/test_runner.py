@@ -36,7 +36,8 @@ def retort(*words: str) -> subprocess.CompletedProcess[str]:
 
 @contextlib.contextmanager
 def started(*words: str) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen([*RETORT, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    command = [*RETORT, *words]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0)
     try:
         yield process
     finally:
@@ -151,7 +152,9 @@ def test_a_failure_is_one_line_and_keeps_what_is_done(write_recipe: Write, end: 
     assert events("ends").count(("base", "finished")) == 1
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [
+    (signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGUSR1, 138),
+])
 def test_a_stopped_run_can_be_continued(write_recipe: Write, number: signal.Signals, code: int) -> None:
     path = str(
         write_recipe(CHAIN.replace('other: {kind: "tiny.py:Make"', 'other: {kind: "tiny.py:Make", wait: 9, end: child'))
@@ -177,7 +180,11 @@ def test_a_second_signal_leaves_at_once(write_recipe: Write) -> None:
         pid = wait_for(lambda: stage_pid("stays", "base"))
         wait_for(lambda: "ignores SIGTERM" in Path("runs/stays/logs/base.events.jsonl").read_text())
         process.send_signal(signal.SIGINT)
-        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)  # one stop may come twice
+        time.sleep(1.2)
+        assert process.poll() is None
+        process.send_signal(signal.SIGUSR1)  # another kind of it is no second one
+        time.sleep(0.2)
         assert process.poll() is None
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=2) == 130
@@ -247,3 +254,39 @@ def test_accelerate_launch_runs_a_stage(write_recipe: Write, tmp_path: Path) -> 
     assert (Path("runs/fast/01-base") / "number.txt").is_file()
     assert (Path("runs/fast/02-text") / "data.jsonl").is_file()
     assert not Path("runs/fast/logs/text.log").read_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
+@pytest.mark.parametrize("to", ["group", "everyone", "stage"])
+def test_a_signal_to_the_group_or_to_everyone_leaves_what_ctrl_c_leaves(
+    write_recipe: Write, number: signal.Signals, to: str
+) -> None:
+    """A scheduler sends it to the runner's process group or to every process of the job."""
+    if to == "stage" and number != signal.SIGTERM:
+        pytest.skip("stages leave it to the runner")
+    path = str(write_recipe(CHAIN.replace('other: {kind: "tiny.py:Make"', 'other: {kind: "tiny.py:Make", end: orderly')))
+    with started("run", path) as process:
+        stage = wait_for(lambda: stage_pid("chain", "other"))
+        wait_for(lambda: "waits to be stopped" in Path("runs/chain/logs/other.events.jsonl").read_text())
+        if to == "stage":
+            os.kill(stage, number)
+        else:
+            os.killpg(process.pid, number)
+        if to == "everyone":
+            os.killpg(stage, number)
+        out, _ = process.communicate(timeout=20)
+    assert process.returncode == 128 + number
+    assert "To go on: retort run" in out
+    assert ("other", "stopped") in events("chain")
+    assert (Path("runs/chain") / "ended in order").exists()
+
+
+def test_what_nohup_ignores_stays_ignored(write_recipe: Write) -> None:
+    path = str(write_recipe(CHAIN.replace('base: {kind: "tiny.py:Make"', 'base: {kind: "tiny.py:Make", wait: 0.5')))
+    command = ["nohup", sys.executable, "-P", "-m", "pipeline.commands.cli", "run", path]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        wait_for(lambda: stage_pid("chain", "base"))
+        process.send_signal(signal.SIGHUP)
+        out, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "is done" in out

@@ -1,0 +1,14 @@
+"""`python -m pipeline.run.accelerated ..`: `accelerate launch`, whose processes leave to the runner what it is to hear.
+
+Ignored signals stay ignored in what a process starts; accelerate's launcher would be ended by them, and its stage with
+it, without a checkpoint.
+"""
+
+import runpy
+import signal
+
+from pipeline.run.signals import leave_to_the_runner
+
+if __name__ == "__main__":
+    leave_to_the_runner(signal.SIGHUP, signal.SIGUSR1)
+    runpy.run_module("accelerate.commands.launch", run_name="__main__", alter_sys=True)

@@ -1,0 +1,55 @@
+"""Which signals stop a run, and which of its processes hears them: the runner, which passes on SIGTERM to its stages.
+
+Who stops a job sends its signal to one process, to a process group or to every process of the job. The end is the same:
+each stage ends its step and leaves a checkpoint.
+"""
+
+import contextlib
+import os
+import signal
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+STOPS = (
+    signal.SIGINT,  # Ctrl-C
+    signal.SIGTERM,  # Slurm, systemd, Docker, Kubernetes
+    signal.SIGHUP,  # the terminal was closed
+    signal.SIGUSR1,  # Slurm, so much time ahead as --signal=USR1@SECONDS says
+)
+
+STOPPED = (128 + signal.SIGTERM, -signal.SIGTERM)
+"""How a stage ends that was asked to stop: after a checkpoint, or where it had none to leave."""
+
+
+@contextlib.contextmanager
+def heard_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """While this lasts each signal of STOPS is `handler`'s. One that is ignored stays so, as nohup wants it."""
+    before = {number: signal.getsignal(number) for number in STOPS}
+    heard = [number for number in STOPS if number == signal.SIGTERM or before[number] != signal.SIG_IGN]
+    for number in heard:
+        signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        for number in heard:
+            signal.signal(number, before[number])
+
+
+def leave_to_the_runner(*numbers: signal.Signals) -> None:
+    """In another process of the run: ignore what is the runner's to hear. What is started from here does so, too."""
+    for number in numbers:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def lose_terminal() -> None:
+    """After SIGHUP: what is written to the terminal that is gone goes nowhere, instead of failing."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for number in (1, 2):
+        try:
+            gone = os.isatty(number)
+            os.write(number, b"")
+        except OSError:
+            gone = True
+        if gone:
+            os.dup2(nowhere, number)
+    os.close(nowhere)
