@@ -12,6 +12,10 @@ class ProblemSetError(RetortError, ValueError):
     exit_code: ClassVar[int] = 2
 
 
+class PromptError(RetortError):
+    """A problem cannot be put to a model: its chat template fails. One line."""
+
+
 class ComparisonError(RetortError, ValueError):
     """Two models cannot be compared: they were asked too few problems in common. One line."""
 

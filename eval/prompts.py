@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 
+from eval.errors import PromptError
 from eval.language_model import Tokenizer
 from eval.protocol import Prompting, Shot, Template
+from rewards.foreign import LOADING, calling
 from rewards.types import Problem
 
 # DeepSeek-R1 (arXiv 2501.12948), table 1: the template of R1-Zero, for tokenizers without a chat template.
@@ -88,7 +90,14 @@ _MARK = " the-user-says-this\n"  # with white space around it, which some templa
 
 
 def _render_one(tokenizer: Tokenizer, prompt: str, shots: Sequence[Shot] = ()) -> str:
-    text: str = tokenizer.apply_chat_template(messages(prompt, shots), tokenize=False, add_generation_prompt=True)
+    try:
+        with calling("the chat template", LOADING):
+            text: str = tokenizer.apply_chat_template(
+                messages(prompt, shots), tokenize=False, add_generation_prompt=True
+            )
+    except Exception as error:  # a template is a program that came with the model
+        said = " ".join(str(error).split())
+        raise PromptError(f"the tokenizer's chat template fails: {type(error).__name__}: {said[:200]}") from error
     return text
 
 

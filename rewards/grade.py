@@ -1,11 +1,13 @@
 """The one grader: training, rejection sampling, evaluation and `retort grade` all call this."""
 
+import reprlib
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+from rewards.foreign import calling
 from rewards.registry import Registry, RegistryError
 from rewards.types import Completion, Label, Problem, Verdict
 
@@ -19,7 +21,7 @@ VERIFIERS: Registry[Verifier] = Registry(
 )
 
 # Resolving a name looks at files and installed distributions: once for a verifier, and not once for a completion.
-_loaded: dict[tuple[Path | None, str], Verifier] = {}
+_loaded: dict[tuple[Path | None, str], tuple[Verifier, bool]] = {}
 
 
 def grade(problem: Problem, completion: Completion) -> Verdict:
@@ -28,10 +30,14 @@ def grade(problem: Problem, completion: Completion) -> Verdict:
     A completion without an answer is TRUNCATED where its token budget ended, and NO_ANSWER where it ended by itself.
     A verifier that fails gives UNGRADABLE. Raises RegistryError where the problem names an unknown verifier.
     """
-    verifier = _verifier(problem.verifier)
+    verifier, built_in = _verifier(problem.verifier)
     start = time.perf_counter()
     try:
-        verdict = verifier(problem, completion)
+        if built_in:
+            verdict = verifier(problem, completion)
+        else:
+            with calling(f"verifier {problem.verifier!r}, for problem {problem.id!r},"):
+                verdict = _checked(verifier(problem, completion))
     except RegistryError:
         raise  # a verifier may look a plug-in up by a name from the problem; a wrong one is no completion's fault
     except Exception as error:  # a verifier may be anyone's code, and its failure is a verdict of its own
@@ -59,8 +65,16 @@ def verifier(function: Verifier) -> Verifier:
     return VERIFIERS.add(function)
 
 
-def _verifier(reference: str) -> Verifier:
+def _verifier(reference: str) -> tuple[Verifier, bool]:
+    """The verifier, and whether it is built in."""
     key = (VERIFIERS.folder, reference)
     if key not in _loaded:
-        _loaded[key] = VERIFIERS.resolve(reference).load()
+        entry = VERIFIERS.resolve(reference)
+        _loaded[key] = entry.load(), entry.origin == "built-in"
     return _loaded[key]
+
+
+def _checked(given: object) -> Verdict:
+    if not isinstance(given, Verdict):
+        raise TypeError(f"it returned {reprlib.repr(given)} and no Verdict")
+    return given

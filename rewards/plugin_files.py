@@ -17,6 +17,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 
 from rewards.errors import RetortError
+from rewards.foreign import LOADING, calling
 
 READS = "READS"
 """The name under which a plug-in says which files it reads: `READS = ["words.txt"]`, relative to its own."""
@@ -103,7 +104,8 @@ def load(file: Path) -> ModuleType:
         made = ModuleType(package)
         made.__path__ = [str(file.parent)]
         sys.modules[package] = made
-    return importlib.import_module(f"{package}.{file.stem}")
+    with calling(f"importing {file}", LOADING):
+        return importlib.import_module(f"{package}.{file.stem}")
 
 
 class _Finder:

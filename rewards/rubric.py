@@ -4,10 +4,11 @@ grade."""
 import functools
 import inspect
 import math
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, SupportsFloat, get_type_hints
 
 from pydantic import (
     BaseModel,
@@ -22,6 +23,7 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from rewards.errors import RetortError
+from rewards.foreign import calling
 from rewards.registry import Entry, RegistryError, did_you_mean
 from rewards.rules import RULES, Rule, check_shape
 from rewards.types import Completion, Label, Problem, Verdict
@@ -101,14 +103,16 @@ class Rubric(BaseModel):
         total = self.correct * parts["correct"]
         for name, part in self._weighted.items():
             try:
-                value = float(part.rule(problem, completion, **part.options))
+                if part.entry.origin == "built-in":
+                    given = part.rule(problem, completion, **part.options)
+                else:
+                    with calling(f"rule {name!r}, for problem {problem.id!r},"):
+                        given = part.rule(problem, completion, **part.options)
             except Exception as error:  # a rule may be anyone's code
                 raise RubricError(
                     f"rule {name!r} failed: {type(error).__name__}: {error}".replace("\n", " ")
                 ) from error
-            # A single NaN would make the mean of its group NaN, and with it the advantage of every rollout there.
-            if not math.isfinite(value):
-                raise RubricError(f"rule {name!r} returned {value}; a reward is a finite number")
+            value = _number(name, given)
             parts[part.entry.name] = value
             total += part.weight * value
         return Reward(total, parts)
@@ -116,6 +120,17 @@ class Rubric(BaseModel):
     def plug_ins(self) -> list[Entry[Rule]]:
         """The rules in use; their `source_hash()` belongs in the fingerprint."""
         return [part.entry for part in self._weighted.values()]
+
+
+def _number(name: str, given: object) -> float:
+    # Text is refused though Python reads some as numbers: a rule that returns "0.5" has another mistake in it.
+    if not isinstance(given, SupportsFloat):
+        raise RubricError(f"rule {name!r} returned {reprlib.repr(given)}; a reward is a number")
+    value = float(given)
+    # A single NaN would make the mean of its group NaN, and with it the advantage of every rollout there.
+    if not math.isfinite(value):
+        raise RubricError(f"rule {name!r} returned {value}; a reward is a finite number")
+    return value
 
 
 def _weighted(reference: str, given: float | Mapping[str, Any], base: Path | None) -> _Weighted:

@@ -18,6 +18,7 @@ from eval.problems.files import own_file
 from eval.problems.gym import generator, require_gym
 from eval.problems.registry import HOLDS, PROBLEMS, PUBLISHED, ProblemSet
 from eval.problems.split import require_split
+from rewards.foreign import calling
 from rewards.registry import Entry
 from rewards.types import Problem
 
@@ -66,7 +67,9 @@ def load(reference: str, n: int | None = None, seed: int = 0, *, base: Path | No
         problems = own_file((base or Path.cwd()) / Path(rows.file).expanduser(), rows.columns, rows.split, n, seed)
     else:
         entry, split = resolve(reference, base=base)
-        problems = entry.load()(split, n, seed)
+        made = entry.load()
+        with calling(f"problem set {reference!r}"):
+            problems = made(split, n, seed)
     # A score over fewer problems would look like one over those that were asked for.
     if n is not None and len(problems) != n:
         raise ProblemSetError(f"{reference} holds {len(problems)} problems; {n} were asked for")

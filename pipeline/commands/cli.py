@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 
 from pipeline.commands import guard
-from rewards import terminal
+from pipeline.commands.alarm import Alarm
+from rewards import foreign, terminal
 from rewards.errors import RetortError
 from rewards.lazy import lazy
 
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     What it prints came from recipes, plug-ins, models and servers, and reaches no terminal as it is.
     """
-    with terminal.escaping():
+    with terminal.escaping(), foreign.watched_by(Alarm()):
         return _answer(list(sys.argv[1:] if arguments is None else arguments))
 
 

@@ -54,6 +54,11 @@ class Job:
     inexact: bool
     manifest: JsonObject
 
+    @property
+    def calls(self) -> Path:
+        """The file that tells which call of foreign code is at work."""
+        return self.checkpoints.with_name("calls")
+
     def write(self, file: Path) -> None:
         plain = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(self).items()}
         durable.write_json(file, {**plain, "schedule": self.schedule.model_dump()})

@@ -27,6 +27,7 @@ from rewards.sandbox.processes import SandboxError
 
 _TICK = 0.1  # seconds between two looks at events
 _GRACE = 120.0  # seconds that a stage has after SIGTERM to end its step and write a checkpoint
+_LONG = 15.0  # seconds after which a call of foreign code is told to take long
 _TWICE = 1.0  # seconds after which a second signal of the same kind means: leave at once
 _ASK_AGAIN = 1.0  # seconds between two looks at whether another run has made an artifact
 
@@ -181,7 +182,7 @@ class Runner:
         else:
             assert self._zygote is not None
             process = self._zygote.start(file, log)
-        self._running[name] = Running(step, lock, process, events, log)
+        self._running[name] = Running(step, lock, process, events, log, file.with_name("calls"))
         self._display.started(name, step.kind)
 
     def _look_at(self, name: str) -> None:
@@ -189,6 +190,7 @@ class Runner:
         code = running.process.poll()  # before reading: what it told before it ended is then read too
         self._hear(name, running)
         if code is None:
+            self._watch_foreign_call(name, running)
             return
         del self._running[name]
         running.lock.release()
@@ -211,6 +213,24 @@ class Runner:
             return
         self._fail(name, running.why(code, self.run_folder.path))
 
+    def _watch_foreign_call(self, name: str, running: Running) -> None:
+        call = running.at_work()
+        if call is None or call.since < _LONG:
+            return
+        if call.since < call.most:
+            if running.told != call.what:
+                running.told = call.what
+                self._note(name, f"{call.what} has been at work for {call.since:.0f} seconds")
+        elif running.failure is None:
+            # Its process cannot end it; what the stage made before is in its checkpoint.
+            text = f"{call.what} has not returned after {call.since:.0f} seconds"
+            running.failure = {"message": text, "expected": True}
+            running.process.send(signal.SIGKILL)
+
+    def _note(self, name: str, text: str) -> None:
+        self._display.note(name, text)
+        self.run_folder.record(name, event="note", text=text)
+
     def _fail(self, name: str, message: str) -> None:
         self._failed.append(name)
         self.run_folder.record(name, event="failed", message=message)
@@ -226,8 +246,7 @@ class Runner:
                 case "progress":
                     self._display.progress(name, row["done"], row["total"], row["figures"])
                 case "note":
-                    self._display.note(name, row["text"])
-                    self.run_folder.record(name, event="note", text=row["text"])
+                    self._note(name, row["text"])
                 case "failed":
                     running.failure = row
                 case "done":
@@ -239,8 +258,8 @@ class Runner:
 
     def _on_signal(self, number: int, _: FrameType | None) -> None:
         if self._stop:
-            # One stop often comes twice: make passes on what its whole group was sent. And what follows a first warning,
-            # as SIGTERM follows Slurm's SIGUSR1, is no reason to lose the step that is being ended.
+            # One stop often comes twice: make passes on what its whole group was sent. And what follows a warning, as
+            # SIGTERM follows Slurm's SIGUSR1, is no reason to lose the step that is being ended.
             again = number in (self._stop, signal.SIGINT) and time.monotonic() > self._stopped_at + _TWICE
             if again:
                 self._signal_all(signal.SIGKILL)

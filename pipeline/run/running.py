@@ -10,6 +10,7 @@ from pipeline.disk import durable
 from pipeline.disk.durable import JsonObject
 from pipeline.disk.locks import Lock
 from pipeline.recipe.recipe import Step
+from pipeline.run.foreign_calls import AtWork, at_work
 from pipeline.run.launch import StageProcess
 
 _FULL = 2**16
@@ -18,16 +19,19 @@ _FULL = 2**16
 
 @dataclass
 class Running:
-    """A stage at work. `unread` is the byte up to which its events were read, `began` a time of `time.monotonic`."""
+    """A stage at work. `unread` is the byte up to which its events were read, `told` the foreign call
+    that was told to take long, `began` a time of `time.monotonic`."""
 
     step: Step
     lock: Lock
     process: StageProcess
     events: Path
     log: Path
+    calls: Path
     unread: int = 0
     failure: JsonObject | None = None
     done: JsonObject | None = None
+    told: str = ""
     began: float = field(default_factory=time.monotonic)
 
     def unread_events(self) -> list[JsonObject]:
@@ -39,6 +43,10 @@ class Running:
             *lines, _ = stream.read().split(b"\n")  # the last part is no whole line yet, or empty
         self.unread += sum(len(line) + 1 for line in lines)
         return [durable.row(line) for line in lines]
+
+    def at_work(self) -> AtWork | None:
+        """The call of foreign code that the stage waits for, if there is one."""
+        return at_work(self.calls)
 
     def why(self, code: int, folder: Path) -> str:
         """Why the process ended with this code, in one line; `folder` is where the run is."""

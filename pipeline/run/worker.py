@@ -4,8 +4,10 @@ The job says everything that the stage needs (see `pipeline.run.job`); what happ
 """
 
 import importlib
+import math
 import os
 import random
+import reprlib
 import signal
 import sys
 import threading
@@ -22,9 +24,11 @@ from pipeline.contract.stage import Stage, stage_seed
 from pipeline.disk import durable, locks
 from pipeline.recipe import inputs
 from pipeline.recipe.plugins import registry_of
+from pipeline.run.foreign_calls import ForeignCalls
 from pipeline.run.job import Job
 from pipeline.run.versions import hardware, versions
 from pipeline.store import store
+from rewards import foreign
 from rewards.errors import RetortError
 from rewards.lazy import lazy
 from rewards.sandbox.levels import Level
@@ -35,6 +39,7 @@ with lazy:
     import torch
 
 
+_LONGEST = 2000  # characters of a note
 _EVERY = 0.2  # seconds between two progress events at least
 _HEARTBEAT = 0.5  # seconds between two looks at whether the runner lives
 
@@ -82,15 +87,17 @@ class WorkerContext:
         if done < total and now - self._told < _EVERY:
             return
         self._told = now
-        self._events.tell("progress", done=_plain(done), total=_plain(total),
-                          figures={key: _plain(value) for key, value in figures.items()})
+        shown = {key: plain for key, value in figures.items() if (plain := _plain(value, key)) is not None}
+        done, total = _plain(done, "done"), _plain(total, "total")
+        if done is not None and total is not None:
+            self._events.tell("progress", done=done, total=total, figures=shown)
 
     def log(self, row: Mapping[str, object]) -> None:
         if self._main:
-            durable.append_row(self.out / METRICS, {key: _plain(value) for key, value in row.items()})
+            durable.append_row(self.out / METRICS, {key: _plain(value, key) for key, value in row.items()})
 
     def note(self, text: str) -> None:
-        self._events.tell("note", text=text)
+        self._events.tell("note", text=str(text)[:_LONGEST])
 
 
 def run_job(job_file: Path) -> int:
@@ -108,7 +115,8 @@ def run_job(job_file: Path) -> int:
         stage = _load(job)
         _seed_streams(stage_seed(job.seed, job.name))
         context = WorkerContext(job, events, main=main)
-        metrics = _plain(stage.run(context))
+        with foreign.watched_by(ForeignCalls(job.calls)):
+            metrics = _metrics(stage.run(context), context)
         # The artifact is whole when every process has written what is its own.
         _wait_for_other_processes()
         seconds = round(context.checkpoints.seconds, 3)
@@ -128,6 +136,20 @@ def run_job(job_file: Path) -> int:
         events.tell("failed", message=message[:200], expected=False)
         return 1
     return 0
+
+
+def _metrics(given: object, context: WorkerContext) -> dict[str, object]:
+    """A stage's metrics as they are kept. Raises StageError where they are none."""
+    if not isinstance(given, Mapping):
+        raise StageError(f"`run` returned {reprlib.repr(given)}; it returns its metrics, such as {{'loss': 0.5}}")
+    if not context.out.is_dir():
+        raise StageError("the stage removed `ctx.out`, the folder that was to become its artifact")
+    kept = {}
+    for key, value in given.items():
+        kept[str(key)] = _plain(value, str(key))
+        if kept[str(key)] is None and value is not None:
+            context.note(f"metric {key!r} is {value}, and is kept as null")
+    return kept
 
 
 def _facts(job: Job) -> dict[str, object]:
@@ -182,18 +204,35 @@ def _die_with_runner(lock: Path, token: str) -> None:
     threading.Thread(target=watch, name="watch-runner", daemon=True).start()
 
 
-def _plain(value: Any) -> object:
-    """Numbers of numpy and torch as Python's, so that they can be written as JSON."""
-    if value is None or isinstance(value, str | bool | int | float):
+def _plain(value: Any, name: str) -> Any:
+    """Numbers of numpy and torch as Python's, so that they can be written as JSON, which has no NaN and no infinity:
+    they become None. Raises StageError for what is neither a number nor made of numbers and texts."""
+    if value is None or isinstance(value, str | bool | int):
         return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): _plain(item, f"{name}.{key}") for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [_plain(item, name) for item in value]
     if isinstance(value, Path):
         return str(value)
-    # A scalar of numpy or torch; anything else is a fault of the stage, and says so by its traceback.
-    return value.item()
+    # Neither library is loaded for this: where it is not, the value is none of its scalars.
+    if ("numpy" in sys.modules and isinstance(value, numpy.generic | numpy.ndarray)) or (
+        "torch" in sys.modules and isinstance(value, torch.Tensor)
+    ):
+        return _plain(_scalar(value, name), name)
+    raise StageError(f"{name!r} is a {type(value).__qualname__}, which is no number, text, list or mapping")
+
+
+def _scalar(value: Any, name: str) -> bool | int | float:
+    try:
+        found = value.item()
+    except (AttributeError, ValueError, RuntimeError) as error:
+        raise StageError(f"{name!r} is a {type(value).__qualname__} that is not one number") from error
+    if not isinstance(found, bool | int | float):
+        raise StageError(f"{name!r} is a {type(value).__qualname__}, which is no real number")
+    return found
 
 
 def main(arguments: list[str]) -> int:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eval.errors import PromptError
 from eval.language_model import decode_completion
 from eval.prompts import (
     R1_ZERO,
@@ -18,6 +19,7 @@ from eval.prompts import (
     render,
 )
 from pipeline.models.tokenizer import train_tokenizer
+from rewards import foreign
 
 PLAIN = "{{ bos_token }}{% for m in messages %}<user>{{ m['content'] }}{% endfor %}<assistant>"
 STRIPPING = "{% for m in messages %}<user>{{ m['content'] | trim }}{% endfor %}<assistant>"
@@ -67,3 +69,33 @@ def test_worked_examples_in_each_template(tokenizer: Any) -> None:
     assert render(tokenizer, ["3 + 3?"], "chat", shots[:1])[0].endswith("<user>1 + 1?<user>2<user>3 + 3?<assistant>")
     assert render(tokenizer, ["3 + 3?"], "r1") == [R1_ZERO.format(prompt="3 + 3?")]
     assert render(tokenizer, ["3 + 3?"], "auto") == render(tokenizer, ["3 + 3?"], "chat")
+
+
+@pytest.mark.parametrize("template", [
+    "{{ nothing.at.all }}", "{% for %}", "{{ 1 / 0 }}", "{{ messages[7]['x']['y'] }}", "{{ raise_exception('no') }}",
+    "{{ ''.__class__.__mro__ }}{{ ''.__class__.__mro__[1].__subclasses__() }}", "{{ 'a' * 'b' }}",
+    "{% for i in range(10 ** 9) %}{% endfor %}", "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
+])
+def test_a_template_that_fails_is_one_line(tokenizer: Any, template: str) -> None:
+    tokenizer.chat_template = template
+    with pytest.raises(PromptError, match="the tokenizer's chat template fails: ") as caught:
+        render(tokenizer, ["3"])
+    assert len(caught.value.lines) == 1
+
+
+class Seen:
+    def __init__(self) -> None:
+        self.calls: list[object] = []
+
+    def began(self, what: str, seconds: float) -> None:
+        self.calls.append((what, seconds))
+
+    def ended(self) -> None:
+        self.calls.append("ended")
+
+
+def test_a_template_is_watched_since_it_may_never_end(tokenizer: Any) -> None:
+    tokenizer.chat_template = PLAIN
+    with foreign.watched_by(seen := Seen()):
+        render(tokenizer, ["3"])
+    assert seen.calls[:2] == [("the chat template", foreign.LOADING), "ended"]

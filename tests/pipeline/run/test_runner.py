@@ -264,7 +264,8 @@ def test_a_signal_to_the_group_or_to_everyone_leaves_what_ctrl_c_leaves(
     """A scheduler sends it to the runner's process group or to every process of the job."""
     if to == "stage" and number != signal.SIGTERM:
         pytest.skip("stages leave it to the runner")
-    path = str(write_recipe(CHAIN.replace('other: {kind: "tiny.py:Make"', 'other: {kind: "tiny.py:Make", end: orderly')))
+    other = 'other: {kind: "tiny.py:Make"'
+    path = str(write_recipe(CHAIN.replace(other, f"{other}, end: orderly")))
     with started("run", path) as process:
         stage = wait_for(lambda: stage_pid("chain", "other"))
         wait_for(lambda: "waits to be stopped" in Path("runs/chain/logs/other.events.jsonl").read_text())

@@ -1,11 +1,16 @@
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.commands import cli
+from pipeline.disk import durable
 from pipeline.disk.locks import Lock
 from pipeline.run import worker
 from pipeline.stage import Stage
+from pipeline.store.run_folder import RunFolder
 from tests.pipeline.run.test_job import a_job
 
 
@@ -30,3 +35,73 @@ def test_what_a_stage_preloads_can_be_loaded() -> None:
 
     for module in Stage.preload:
         assert importlib.util.find_spec(module.partition(".")[0]) is not None
+
+
+STAGE = '''
+import sys
+from pathlib import Path
+from typing import ClassVar
+import numpy
+import torch
+from pipeline.stage import ArtifactType, Context, Metrics, Stage
+
+class Odd(Stage):
+    """Does what no stage should."""
+    kind: ClassVar[str] = "odd"
+    makes: ClassVar[ArtifactType] = "report"
+    preload: ClassVar[tuple[str, ...]] = ("torch",)
+
+    def run(self, ctx: Context) -> Metrics:
+        {code}
+'''
+
+
+def run_odd(write_recipe: Callable[..., Path], code: str) -> int:
+    path = write_recipe("name: odd\nstages:\n  odd: {kind: 'odd.py:Odd'}\n")
+    path.with_name("odd.py").write_text(STAGE.format(code=code))
+    return cli.main(["run", str(path)])
+
+
+@pytest.mark.parametrize(("code", "said"), [
+    ("pass", "`run` returned None; it returns its metrics, such as {'loss': 0.5}"),
+    ("return 5", "`run` returned 5; it returns its metrics"),
+    ("return {'a': object()}", "'a' is a object, which is no number, text, list or mapping"),
+    ("return {'a': {'b': [1j]}}", "'a.b' is a complex, which is no number, text, list or mapping"),
+    ("return {'a': torch.ones(2)}", "'a' is a Tensor that is not one number"),
+    ("ctx.log({'a': b'x'}); return {}", "'a' is a bytes, which is no number"),
+    ("import shutil; shutil.rmtree(ctx.out); return {}", "the stage removed `ctx.out`"),
+    ("sys.exit(0)", "its process ended with code"),
+    ("import os; os._exit(0)", "its process ended with code 0"),
+    ("a = []; a.append(a); return {'a': a}", "RecursionError"),
+])
+def test_a_stage_that_misbehaves_fails_in_one_line_and_leaves_no_artifact(
+    write_recipe: Callable[..., Path], capsys: pytest.CaptureFixture[str], code: str, said: str
+) -> None:
+    assert run_odd(write_recipe, code) == 1
+    told = capsys.readouterr().out
+    line = next(line for line in told.splitlines() if "failed: " in line)
+    assert said in line
+    assert not list(Path("runs/artifacts").glob("odd-*"))
+    assert cli.main(["report", "odd"]) == 0
+    assert cli.main(["status", "odd"]) == 0
+
+
+def test_numbers_that_json_does_not_know_are_kept_as_null_and_told(
+    write_recipe: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = ("ctx.progress(float('nan'), 1, loss=float('inf')); ctx.progress(1, 1, loss=float('inf')); "
+            "ctx.log({'loss': float('nan')}); "
+            "return {'loss': float('nan'), 'most': numpy.float32('inf'), 'n': numpy.int64(3), 'is': numpy.bool_(True), "
+            "'one': torch.tensor(2.5), 'tokens': 'many', 'expert_load_max_over_mean': 'high'}")
+    assert run_odd(write_recipe, code) == 0
+    told = capsys.readouterr().out
+    assert "metric 'loss' is nan, and is kept as null" in told
+    artifact = RunFolder(Path("runs/odd")).artifacts()["odd"]
+    assert artifact.manifest["metrics"] == {
+        "loss": None, "most": None, "n": 3, "is": True, "one": 2.5, "tokens": "many",
+        "expert_load_max_over_mean": "high",
+    }
+    assert durable.rows(artifact.path / "metrics.jsonl") == [{"loss": None}]
+    (artifact.path / "report.json").write_text('{"models": {}}')  # as `evaluate` leaves one
+    assert cli.main(["report", "odd"]) == 0
+    assert cli.main(["report", "odd", "--json"]) == 0
