@@ -10,7 +10,7 @@ from pipeline.commands.plan import table
 from pipeline.commands.run import runs_argument
 from pipeline.commands.status import find_run
 from pipeline.disk.durable import JsonObject
-from pipeline.run.figures import duration
+from pipeline.run.display.figures import duration
 from pipeline.store.run_folder import RunFolder
 from rewards.lazy import lazy
 

@@ -8,7 +8,7 @@ from pipeline.contract.errors import CommandError, RunError
 from pipeline.disk.locks import Held, describe
 from pipeline.recipe import fingerprint, recipe, trust
 from pipeline.recipe.header import is_name
-from pipeline.run.progress import display
+from pipeline.run.display.progress import display
 from pipeline.run.runner import Runner
 from pipeline.store.run_folder import RunFolder
 from pipeline.store.store import Store

@@ -12,7 +12,7 @@ from pipeline.disk import locks
 from pipeline.disk.durable import JsonMapping, JsonObject
 from pipeline.recipe import fingerprint, recipe, trust
 from pipeline.recipe.complaints import did_you_mean
-from pipeline.run.figures import duration
+from pipeline.run.display.figures import duration
 from pipeline.store.cleaning import size
 from pipeline.store.run_folder import RunFolder, is_run, wall_seconds
 from pipeline.store.store import MENDS, Store

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pipeline.contract.errors import RunError
 from pipeline.recipe.fingerprint import Fingerprint
 from pipeline.recipe.recipe import Recipe, Step
-from pipeline.run.progress import Display
+from pipeline.run.display.progress import Display
 from pipeline.store.run_folder import RunFolder
 from pipeline.store.store import MANIFEST, Artifact, Store
 from pipeline.store.verify import faults_of, made_from_others

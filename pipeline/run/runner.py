@@ -14,10 +14,10 @@ from pipeline.recipe.fingerprint import Fingerprint
 from pipeline.recipe.inputs import InputError
 from pipeline.recipe.recipe import Recipe, Step, as_dict
 from pipeline.run import launch, signals
-from pipeline.run.figures import duration
+from pipeline.run.display.figures import duration
+from pipeline.run.display.progress import Display
 from pipeline.run.job import Assignment, events_file
 from pipeline.run.leaks import check
-from pipeline.run.progress import Display
 from pipeline.run.reuse import Reuse
 from pipeline.run.running import Running
 from pipeline.store.run_folder import RunFolder, wall_seconds

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from pipeline.run.live import LiveDisplay
+from pipeline.run.display.live import LiveDisplay
 
 _PARTS = re.compile(r"\x1b(?:\[([?0-9;]*))?([A-Za-z78])|(.)", re.DOTALL)
 

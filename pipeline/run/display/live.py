@@ -11,7 +11,7 @@ from rich.control import Control
 from rich.segment import ControlType, Segment
 from rich.text import Text
 
-from pipeline.run.figures import amount, duration, key_figures, share, time_left
+from pipeline.run.display.figures import amount, duration, key_figures, share, time_left
 from rewards.terminal import escaped, one_line, raw
 
 _REFRESHES = 4  # a second

@@ -6,12 +6,12 @@ import time
 from collections.abc import Mapping
 from typing import Protocol
 
-from pipeline.run.figures import amount, duration, key_figures, time_left
+from pipeline.run.display.figures import amount, duration, key_figures, time_left
 from rewards.lazy import lazy
 from rewards.terminal import one_line
 
 with lazy:  # loads rich, which a run without a terminal has no use for
-    from pipeline.run.live import LiveDisplay
+    from pipeline.run.display.live import LiveDisplay
 
 _PLAIN_EVERY = 15.0  # seconds between two plain lines of one stage
 

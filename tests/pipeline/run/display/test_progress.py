@@ -2,9 +2,9 @@ import math
 
 import pytest
 
-from pipeline.run import progress
-from pipeline.run.figures import amount, share
-from pipeline.run.progress import PlainDisplay
+from pipeline.run.display import progress
+from pipeline.run.display.figures import amount, share
+from pipeline.run.display.progress import PlainDisplay
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0.04, "0.0s"), (9.94, "9.9s"), (9.96, "10s"), (59.6, "1m 00s"),
