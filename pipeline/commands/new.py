@@ -3,8 +3,11 @@
 import argparse
 import importlib.util
 import keyword
+import sys
+import sysconfig
 from pathlib import Path
 
+from pipeline.commands import guard
 from pipeline.contract.errors import CommandError
 from pipeline.recipe import trust
 from rewards.rules import RULES
@@ -86,11 +89,19 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
+def _is_installed(name: str) -> bool:
+    """Whether a module of that name was installed; one that is found since it lies in a folder of one's own was not."""
+    spec = importlib.util.find_spec(name)
+    places = [spec.origin or "", *(spec.submodule_search_locations or ())] if spec else []
+    installed = [sysconfig.get_path(kind) for kind in ("purelib", "platlib")]
+    return any(Path(place).is_relative_to(folder) for place in places for folder in installed)
+
+
 def _check_name(name: str) -> None:
     """Raise CommandError unless a file and a function may be called so without hiding anything."""
     if not name.isidentifier() or keyword.iskeyword(name) or not name.isascii():
         raise CommandError(f"retort new: a rule's name is a Python name such as my_rule, not {name!r}")
     if name in RULES:
         raise CommandError(f"retort new: there is a rule called {name!r} already; retort list rules shows them")
-    if importlib.util.find_spec(name) is not None:
+    if name in sys.stdlib_module_names or name in guard.PACKAGES or _is_installed(name):
         raise CommandError(f"retort new: a file {name}.py would hide the Python module {name!r}; choose another name")

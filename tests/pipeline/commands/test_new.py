@@ -44,6 +44,14 @@ def test_a_recipe_uses_the_rule_and_notices_an_edit(write_recipe: Callable[..., 
     assert before.source_hash != after.source_hash
 
 
+def test_a_rule_of_that_name_elsewhere_is_no_hindrance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a checkout, whose own folder is on the search path of what is installed from it."""
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        assert cli.main(["new", "rule", "other_rule", "--folder", str(tmp_path / folder)]) == 0
+        monkeypatch.syspath_prepend(str(tmp_path / folder))
+
+
 @pytest.mark.parametrize(("name", "expected"), [
     ("my-rule", "retort new: a rule's name is a Python name such as my_rule, not 'my-rule'"),
     ("../x", "retort new: a rule's name is a Python name such as my_rule, not '../x'"),
@@ -51,6 +59,7 @@ def test_a_recipe_uses_the_rule_and_notices_an_edit(write_recipe: Callable[..., 
     ("", "retort new: a rule's name is a Python name such as my_rule, not ''"),
     ("format", "retort new: there is a rule called 'format' already"),
     ("json", "retort new: a file json.py would hide the Python module 'json'"),
+    ("numpy", "retort new: a file numpy.py would hide the Python module 'numpy'"),
     ("rewards", "retort new: a file rewards.py would hide the Python module 'rewards'"),
 ])
 def test_a_name_that_will_not_do_is_one_line(
