@@ -51,6 +51,7 @@ def as_text(run: "RunFolder", report: JsonObject, width: int) -> str:
         models = models_of(artifact)
         if models:
             parts.append(f"{name}: rates in percent, in brackets the 95% interval\n\n{table_of_models(models, width)}")
+    parts.append(_made_on(report["made_on"]))
     if not report["models"]:
         parts.append("no model has been measured yet")
     if report["damaged"]:
@@ -58,6 +59,13 @@ def as_text(run: "RunFolder", report: JsonObject, width: int) -> str:
     if report["waiting"]:
         parts.append(f"not made yet: {', '.join(report['waiting'])}")
     return "\n\n".join(part for part in [*parts, _next(run, report)] if part)
+
+
+def _made_on(found: dict[str, list[str]]) -> str:
+    """One line for each machine and set of libraries: the same seed gives other last bits on another one."""
+    if len(found) < 2:
+        return "".join(f"made on {place}" for place in found if place)
+    return "\n".join(f"{', '.join(stages)}: made on {place or 'an unknown machine'}" for place, stages in found.items())
 
 
 def _next(run: "RunFolder", report: JsonObject) -> str:

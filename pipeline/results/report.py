@@ -1,6 +1,7 @@
 """What a run made, gathered from its ledger, its artifacts' stage.json and its evaluate stages' report.json."""
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 from eval.answers import read_rows
@@ -13,6 +14,7 @@ from pipeline.store.run_folder import RunFolder, wall_seconds
 from pipeline.store.store import Artifact
 
 Report = JsonObject
+_LIBRARIES = ("retort", "python", "torch", "transformers")
 _NUMBERS = ("n", "rollouts", "readable", "mean_length", "truncated", "ungradable")
 
 
@@ -24,6 +26,8 @@ def report_of(run: RunFolder) -> Report:
               (None where a stage counts none), whether this run found it already made, and its metrics
     waiting   names of the recipe's stages that are not finished
     damaged   a line for each file of the run, and each stage.json, that is gone or torn
+    made_on   names of stages by what their numbers hang on beside the recipe: processor, its vector instructions and
+              libraries
     models    by name: parameters, the numbers of each problem set (see eval.report.reduce) and how they were measured;
               where several evaluate stages measured a model on one set, the last one counts
 
@@ -43,6 +47,7 @@ def report_of(run: RunFolder) -> Report:
         "stages": [_stage(name, artifact, name not in made_here) for name, artifact in artifacts.items()],
         "waiting": [name for name in run.stages() or () if name not in artifacts],
         "damaged": [*run.faults(), *run.unreadable().values()],
+        "made_on": _made_on(artifacts),
         "models": models,
     }
 
@@ -101,6 +106,18 @@ def _is_measured(numbers: object) -> bool:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _made_on(artifacts: Mapping[str, Artifact]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name, artifact in artifacts.items():
+        manifest = artifact.manifest
+        versions = manifest.get("versions")
+        known = versions if isinstance(versions, dict) else {}
+        libraries = [f"{library} {known[library]}" for library in _LIBRARIES if library in known]
+        machine = [str(manifest[key]) for key in ("processor", "hardware") if manifest.get(key)]
+        found.setdefault(", ".join([*machine, *libraries]), []).append(name)
+    return found
 
 
 def _stage(name: str, artifact: Artifact, reused: bool) -> JsonObject:

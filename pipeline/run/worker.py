@@ -26,7 +26,7 @@ from pipeline.recipe import inputs
 from pipeline.recipe.plugins import registry_of
 from pipeline.run.foreign_calls import ForeignCalls
 from pipeline.run.job import Job
-from pipeline.run.versions import hardware, versions
+from pipeline.run.versions import hardware, processor, versions
 from pipeline.store import store
 from rewards import foreign
 from rewards.errors import RetortError
@@ -121,7 +121,8 @@ def run_job(job_file: Path) -> int:
         _wait_for_other_processes()
         seconds = round(context.checkpoints.seconds, 3)
         if main:
-            manifest = {**job.manifest, "seconds": seconds, "metrics": metrics, "versions": versions()}
+            manifest = {**job.manifest, "seconds": seconds, "metrics": metrics, "versions": versions(),
+                        "hardware": hardware(), "processor": processor()}
             store.finish(job.out, job.artifact, manifest)
         events.tell("done", seconds=seconds, metrics=metrics)
     except StageStopped as error:

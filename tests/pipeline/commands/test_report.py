@@ -134,3 +134,17 @@ def test_what_cannot_be_read_is_one_line(run, capsys):
     broken.write_text('{"models"')
     assert cli.main(["report", str(run.path)]) == 1
     assert capsys.readouterr().err == f"{broken}: cannot be read as a report (JSONDecodeError)\n"
+
+
+def test_the_machine_and_the_libraries_are_told(run, capsys):
+    made = {"processor": "Some CPU", "hardware": "x86_64 AVX2", "versions": {"torch": "2.13.0", "python": "3.11.9"}}
+    for artifact in run.artifacts().values():
+        file = artifact.path / "stage.json"
+        durable.write_json(file, {**json.loads(file.read_text()), **made})
+    assert cli.main(["report", str(run.path)]) == 0
+    assert "made on Some CPU, x86_64 AVX2, python 3.11.9, torch 2.13.0\n" in capsys.readouterr().out
+    durable.write_json(file, {**json.loads(file.read_text()), "hardware": "x86_64 AVX512"})
+    assert cli.main(["report", str(run.path)]) == 0
+    told = capsys.readouterr().out
+    assert "base, score: made on Some CPU, x86_64 AVX2, python 3.11.9, torch 2.13.0\n" in told
+    assert "needle: made on Some CPU, x86_64 AVX512, " in told
