@@ -71,9 +71,16 @@ _BEFORE = r"(?:(?:the )?(?:final )?answer ?(?:is ?:?|:)|about|approximately|appr
 _PREFIX = re.compile(rf"(?:\\text ?\{{{_BEFORE} ?\}}|{_BEFORE}(?=[^A-Za-z.}}])) ?(?=\S)", re.IGNORECASE)
 """What is said before an answer and is no part of it."""
 _REASON = re.compile(
-    r"(?<=\S)[,;.]? ?(?:\\text ?\{[ ,;]{0,2}\(?|\(?\b)(?:because|since|due to)\b.*", re.IGNORECASE | re.DOTALL
+    r"(?<=\S)[,;.]? ?(?:\(? ?\\text ?\{[ ,;]{0,2}\(?|\(?\b)(?:because|since|due to)\b.*", re.IGNORECASE | re.DOTALL
 )
 """Why an answer is one, behind it. Conditions (if, when, where) are no reasons: they are a part of it."""
+_CONCLUDED = re.compile(
+    r"^\\text ?\{(?:therefore|thus|hence|so|then|we (?:get|have|find|obtain)|it is) ?[,:]?\} ?,?(?=.)"
+    r"|(?<=\S) ?\\text ?\{(?:is|are) (?:the|our|my) (?:final |correct |only |required )?(?:answer|solution|result)s?\}$"
+    r"|(?<=\S) ?\\text ?\{\((?:approximately|approx\.?|about|exactly|rounded)\)\}$", re.IGNORECASE,
+)  # fmt: skip
+"""Words in a box around an answer that add nothing to it."""
+_TRANSPOSED = re.compile(r"(\([^()]*,[^()]*\)) ?\^ ?\{? ?(?:\\text ?\{)?(?:T|\\top|\\intercal) ?\}{0,2}")
 _JOINED = re.compile(r"(?<=[)\]⦄\d]) ?(or|and) ?(?=[(\[⦃\d\\-]|[a-z] ?=)")
 """Between two answers, with or without spaces."""
 _COUNTED = re.compile(r"\\text\s*\{(\d[^{}]*)\}")
@@ -117,6 +124,10 @@ def clean(answer: str) -> str:
     text = _TEXT.sub(_text, text)
     text = _PLAIN.sub(lambda m: _WORDS_OF_PLAIN_TEXT[m.group()], text)
     text = re.sub(r"\s+", " ", text).strip()
+    if "\\text" in text:
+        text = _CONCLUDED.sub("", text).strip()
+    if "^" in text and (transposed := _TRANSPOSED.fullmatch(text)):
+        text = transposed[1]
     if "or" in text or "and" in text:
         text = _JOINED.sub(r" \1 ", text)
     if "because" in text or "since" in text or "due to" in text:
