@@ -1,6 +1,8 @@
 """`retort run`: run a recipe, or go on with a run that was stopped."""
 
 import argparse
+import os
+import platform
 import shlex
 from pathlib import Path
 
@@ -9,6 +11,7 @@ from pipeline.disk.locks import Held, describe
 from pipeline.recipe import fingerprint, recipe, trust
 from pipeline.recipe.header import is_name
 from pipeline.run.display.progress import display
+from pipeline.run.launch import PORTABLE
 from pipeline.run.runner import Runner
 from pipeline.store.run_folder import RunFolder
 from pipeline.store.store import Store
@@ -20,6 +23,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", help="name of the run's folder (default: the recipe's name and what --set changed)")
     parser.add_argument("--inexact", action="store_true",
                         help="go on from checkpoints of other versions or hardware too, though the bytes will differ")
+    parser.add_argument("--portable", action="store_true",
+                        help="compute as a processor with AVX2 does: the same bytes on other kinds of x86 processors")
     parser.add_argument("--mend", action="store_true",
                         help="make artifacts again that were changed since they were made, and what was made from them")
     parser.add_argument("--verify", action="store_true",
@@ -46,6 +51,8 @@ def command(args: argparse.Namespace) -> str:
         words += ["--set", override]
     if args.runs != Path("runs"):
         words += ["--runs", str(args.runs)]
+    if args.portable:
+        words.append("--portable")
     if args.name:
         words += ["--name", args.name]
     return shlex.join(words)
@@ -60,6 +67,10 @@ def main(args: argparse.Namespace) -> int:
     run = RunFolder(args.runs / name)
     shown = display(list(read.steps))
     store = Store(args.runs)
+    if args.portable:
+        if platform.machine() not in ("x86_64", "AMD64"):
+            raise CommandError(f"--portable is for x86 processors, and this one is {platform.machine()}")
+        os.environ.update(PORTABLE)  # stages have this process's environment
     if args.verify:
         store.hashes.forget()
     runner = Runner(read, fingerprint.of_recipe(read, store.hashes), store, run, shown, command(args),

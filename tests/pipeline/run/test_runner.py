@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -291,3 +292,13 @@ def test_what_nohup_ignores_stays_ignored(write_recipe: Write) -> None:
         out, _ = process.communicate(timeout=60)
     assert process.returncode == 0
     assert "is done" in out
+
+
+def test_a_portable_run_computes_with_avx2(write_recipe: Write) -> None:
+    path = str(write_recipe("name: heavy\nstages:\n  one: {kind: 'tiny.py:Heavy'}\n"))
+    done = retort("run", path, "--portable", "--set", "one.steps=1")
+    if platform.machine() != "x86_64":
+        assert done.returncode == 2
+        return
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert manifest("heavy-one.steps=1", "one")["hardware"] == "x86_64 AVX2"

@@ -79,7 +79,7 @@ def attack(host: Host, names: list[str]) -> list[str]:
         took = time.monotonic() - start
         if verdict.correct:
             wrong.append(f"{name} was found correct")
-        if took > SECONDS + 1:
+        if took > SECONDS + 10:  # it was ended, however busy the machine is
             wrong.append(f"{name} took {took:.1f} s")
         if not run(f"def add(a, b): return a + b  # after {name}").correct:
             wrong.append(f"{name} spoiled the next run")
