@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from rewards.maths.algebra import TooLarge, divide, letter, multiply, proportional, rational, same
 from rewards.maths.answers import region_of
@@ -227,9 +228,17 @@ def _assignments_agree(gold: Group, given: Group) -> bool:
     if _assigns(gold) and _assigns(given):
         return [*map(_name, sides[0])] == [*map(_name, sides[1])] and _agree_in_order(*sides)
     named, bare = (gold, given) if _assigns(gold) else (given, gold)
-    if _ROOTS.fullmatch(",".join(sorted(map(_name, named.items)))) and bare.kind in ("", "or", "{"):
-        return _covers(gold.items, given.items) and _covers(given.items, gold.items)
+    roots = _ROOTS.fullmatch(",".join(sorted(map(_name, named.items))))
+    if roots and bare.kind in ("", "or", "{"):
+        # x_1 and x_2 are values of x.
+        values = [[_unnamed(item) for item in side.items] for side in (gold, given)]
+        same_letter = {_name(item) for item in bare.items} <= {"", roots[1]}
+        return same_letter and _covers(*values) and _covers(*reversed(values))
     return bare.kind in ("", "(", "⟨") and _agree_in_order(*sides)
+
+
+def _unnamed(item: Answer) -> Answer:
+    return replace(item, name="") if isinstance(item, Number) else item
 
 
 def _agree_in_order(gold: Sequence[Answer], given: Sequence[Answer]) -> bool:
@@ -238,12 +247,12 @@ def _agree_in_order(gold: Sequence[Answer], given: Sequence[Answer]) -> bool:
 
 def _says_once(group: Group, agrees: Callable[[Number], bool]) -> bool:
     """One answer written several times, as in "7/2, or 3.5", is that answer; "x = 5, y = 5" is not."""
-    return group.kind in ("", "or") and all(
-        isinstance(item, Number) and not item.name and agrees(item) for item in group.items
-    )
+    # Either no name or one and the same: "x = 5, y = 5" is two answers.
+    once = group.kind in ("", "or") and len({_name(item) for item in group.items}) == 1
+    return once and all(isinstance(item, Number) and agrees(item) for item in group.items)
 
 
-def _covers(a: tuple[Answer, ...], b: tuple[Answer, ...]) -> bool:
+def _covers(a: Sequence[Answer], b: Sequence[Answer]) -> bool:
     return all(any(agree(x, y) for y in b) for x in a)
 
 

@@ -267,8 +267,8 @@ def _several(parts: list[str], *, either: bool) -> Group:
     # n = 2, 3, 4 are three values of one letter; x = 1, y = 2 are not, and keep their names.
     names = {item.name if isinstance(item, Number) else "" for item in items}
     values = len(names) == 1 and bool(first and "=" in first[0])
-    if len(names) == 1:
-        items = [_unnamed(item) for item in items]
+    if values and first and "" in names:
+        items = [_called(item, _short(first[1])) for item in items]
     # Alternatives and the values of one letter have no order, and are no point.
     return Group("or" if either or values else "", tuple(_solutions(items)))
 
@@ -284,10 +284,18 @@ def _solutions(items: list[Answer]) -> list[Answer]:
     return [Group("", tuple(part)) for part in parts]
 
 
-def _unnamed(item: Answer) -> Answer:
-    if isinstance(item, Number) and item.name:
-        return replace(item, name="")
-    return item
+def _called(item: Answer, name: str) -> Answer:
+    """The answer, and each of alternatives, with a name."""
+    if isinstance(item, Number):
+        return replace(item, name=name)
+    if isinstance(item, Group) and item.kind in ("or", "{"):
+        return replace(item, items=tuple(_called(part, name) for part in item.items))
+    return replace(item, name=name) if isinstance(item, Region) else item
+
+
+def _short(name: str) -> str:
+    """The name of a letter or a function, in one spelling; "" for a name in words, which is not compared."""
+    return re.sub(r"[{} ]", "", name) if _SHORT.fullmatch(name) or _FUNCTION.fullmatch(name) else ""
 
 
 def _assigned(text: str, match: re.Match[str]) -> Iterator[Answer]:
@@ -302,14 +310,15 @@ def _assigned(text: str, match: re.Match[str]) -> Iterator[Answer]:
         return
     if not rest or "=" in rest or (":" in rest and "=" in text):
         raise Malformed("a chain of equations")
-    short = re.sub(r"[{} ]", "", name) if _SHORT.fullmatch(name) or _FUNCTION.fullmatch(name) else ""
+    short = _short(name)
     for value in _lone(_whole(rest)):
-        if isinstance(value, Number) and short:
-            yield replace(value, name=short)
-        elif "∈" in text and (region := region_of(value)) is not None:
-            yield region  # what something is in is no point
-        else:
+        if "∈" in text and (region := region_of(value)) is not None:
+            yield _called(region, short)  # what something is in is no point
+        # S = {1, 2} is the name of the set, and x in it that of its elements.
+        elif isinstance(value, Group) and value.kind == "{" and "∈" not in text:
             yield value
+        else:
+            yield _called(value, short) if short else value
     if "=" in text and _SHORT.fullmatch(name):
         try:
             yield _equation(text)
