@@ -28,7 +28,7 @@ class Pieces:
         """The piece of this name; None where it is not there, or not what was written."""
         try:
             text, _, digest = self._path(name).read_text(encoding="utf-8").rstrip("\n").rpartition("\n")
-        except FileNotFoundError:
+        except (FileNotFoundError, UnicodeDecodeError):
             return None
         # A rename shows a file whole or not at all, but not what a disk made of its blocks after a crash.
         if _digest(text) != digest:

@@ -13,11 +13,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from eval.pieces import Pieces
 from pipeline.contract.errors import StageError
 from pipeline.disk import durable
-from pipeline.disk.durable import JsonMapping
+from pipeline.disk.durable import JsonMapping, JsonObject
 from pipeline.disk.hashes import file_hashes
 
 MANIFEST = "checkpoint.json"
 METRICS = "metrics.jsonl"
+_HOLDS = {"step": int, "seconds": int | float, "facts": dict, "files": dict}
 COST = 0.02
 """Largest share of a stage's time that goes into checkpoints: where one takes long, they are made more rarely."""
 
@@ -130,10 +131,17 @@ class Checkpoints:
         folder = self.folder / "rollouts"
         facts = folder / MANIFEST
         if facts.exists():
-            self._refuse_inexact(folder, durable.read_json(facts))
-        else:
-            folder.mkdir(parents=True, exist_ok=True)
-            durable.write_json(facts, self.facts)
+            try:
+                theirs = _object(facts)
+            except ValueError as error:
+                # Without knowing what they were made with nobody can go on from them.
+                self._note(f"the rollouts that were kept are damaged ({error}), and are not used")
+                shutil.rmtree(folder)
+            else:
+                self._refuse_inexact(folder, theirs)
+                return Pieces(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        durable.write_json(facts, self.facts)
         return Pieces(folder)
 
     def _refuse_inexact(self, folder: Path, theirs: JsonMapping) -> None:
@@ -152,7 +160,7 @@ class Checkpoints:
                          f"{folder.parent} to begin again")
 
     def _folders(self) -> list[Path]:
-        found = self.folder.glob("step-*") if self.folder.is_dir() else []
+        found = [path for path in self.folder.glob("step-*") if path.name.removeprefix("step-").isdecimal()]
         return sorted(found, key=lambda path: -int(path.name.removeprefix("step-")))
 
     @contextlib.contextmanager
@@ -170,13 +178,24 @@ class Checkpoints:
             signal.signal(signal.SIGTERM, before)
 
 
+def _object(file: Path) -> JsonObject:
+    """A JSON object. Raises OSError, and ValueError where the file holds none."""
+    found = durable.read_json(file)
+    if not isinstance(found, dict):
+        raise ValueError(f"{file.name} holds no object")
+    return found
+
+
 def damage(folder: Path) -> str | None:
     """What is wrong with a checkpoint's files, or None."""
-    manifest = folder / MANIFEST
     try:
-        expected = durable.read_json(manifest)["files"]
-    except (OSError, ValueError, KeyError) as error:
+        manifest = _object(folder / MANIFEST)
+    except (OSError, ValueError) as error:
         return f"{MANIFEST} cannot be read: {error}"
+    wrong = [key for key, kind in _HOLDS.items() if not isinstance(manifest.get(key), kind)]
+    if wrong:
+        return f"{MANIFEST} has no {wrong[0]}"
+    expected = manifest["files"]
     found = file_hashes(folder, MANIFEST)
     changed = [name for name in {*expected, *found} if expected.get(name) != found.get(name)]
     return f"{min(changed)} is not what was written" if changed else None

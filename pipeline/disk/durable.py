@@ -28,8 +28,11 @@ def write_json(path: Path, content: object) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """What a JSON file holds. Raises OSError and ValueError."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """What a JSON file holds. Raises OSError, and ValueError for what is no JSON or deeper than Python reads."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
 
 
 def sync_files(folder: Path) -> None:
@@ -69,7 +72,7 @@ def row(line: bytes) -> JsonObject:
     """One line of JSONL; empty for a torn or empty one."""
     try:
         found = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     # A torn row can be valid JSON, such as the number at the end of one.
     return found if isinstance(found, dict) else {}

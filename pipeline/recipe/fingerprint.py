@@ -2,13 +2,14 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from pipeline.contract import fields
 from pipeline.disk.durable import JsonMapping, JsonObject
 from pipeline.disk.hashes import FileHashes
-from pipeline.recipe import inputs
+from pipeline.recipe import inputs, strict_yaml
 from pipeline.recipe.recipe import Recipe, Step
 
 SHORT = 10  # characters of a fingerprint that a folder's name shows
@@ -62,8 +63,26 @@ def _parts(recipe: Recipe, step: Step, read: Mapping[str, str]) -> JsonObject:
     if step.problems:
         parts["problems"] = dict(step.problems)
     if recipe.accelerate:
-        parts["accelerate"] = hashlib.sha256(recipe.accelerate.read_bytes()).hexdigest()
+        parts["accelerate"] = _accelerate(recipe.accelerate)
     return parts
+
+
+def _accelerate(config: Path) -> str:
+    """The hash of an accelerate config and of the files that it names, such as DeepSpeed's."""
+    total = hashlib.sha256(config.read_bytes())
+    for text in _texts(strict_yaml.read_file(config).data):
+        # accelerate takes them from the current folder, as it is started in.
+        if text.endswith((".json", ".yaml", ".yml")) and Path(text).is_file():
+            total.update(hashlib.sha256(Path(text).read_bytes()).digest())
+    return total.hexdigest()
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _texts(item)
 
 
 def _digest(parts: JsonMapping) -> str:

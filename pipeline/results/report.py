@@ -88,10 +88,22 @@ def models_in(file: Path) -> JsonMapping:
     if not isinstance(models, dict):
         raise RunError(f"{file}: cannot be read as a report (it has no models)")
     for name, measured in models.items():
-        problems = measured.get("problems") if isinstance(measured, dict) else None
-        if not isinstance(problems, dict) or not all(map(_is_measured, problems.values())):
+        if not _is_model(measured):
             raise RunError(f"{file}: cannot be read as a report (what it says of {name!r} is not what Retort writes)")
     return models
+
+
+def _is_model(measured: object) -> bool:
+    """Whether this is what an evaluate stage says of a model."""
+    if not isinstance(measured, dict):
+        return False
+    problems, protocol = measured.get("problems"), measured.get("protocol", {})
+    parameters = measured.get("parameters")
+    return (
+        isinstance(problems, dict) and all(map(_is_measured, problems.values()))
+        and isinstance(protocol, dict) and all(isinstance(one, dict) for one in protocol.values())
+        and (parameters is None or _is_number(parameters))
+    )
 
 
 def _is_measured(numbers: object) -> bool:

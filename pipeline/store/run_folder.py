@@ -3,8 +3,9 @@
 import os
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TypeGuard
 
 from pipeline.contract.errors import RunError
 from pipeline.disk import durable
@@ -13,7 +14,11 @@ from pipeline.disk.locks import Lock
 from pipeline.recipe.fingerprint import SHORT
 from pipeline.store.store import Artifact, Store
 
-_HOLDS = {"file": str, "overrides": list, "stages": dict}
+_LONGEST = 1e10  # seconds of an attempt
+_IN_EVERY_ROW: Mapping[str, type] = {"attempt": str, "stage": str, "event": str}
+_IN_SOME_ROWS: Mapping[str, type] = {
+    "time": str, "artifact": str, "fingerprint": str, "command": str, "message": str, "text": str, "signal": str,
+}
 
 
 class RunFolder:
@@ -48,8 +53,8 @@ class RunFolder:
         })
 
     def ledger(self) -> list[JsonObject]:
-        """Every row, over all attempts."""
-        return durable.rows(self._ledger)
+        """Every row, over all attempts; what no run has written is left out, as a torn row is."""
+        return [row for row in durable.rows(self._ledger) if _is_row(row)]
 
     def recipe(self) -> JsonObject:
         """recipe.json. Raises RunError where it is gone, torn or not what a run writes."""
@@ -60,7 +65,7 @@ class RunFolder:
             raise RunError(f"{file}: is gone; {self._writes_again()}") from error
         except ValueError as error:
             raise RunError(f"{file}: is torn; {self._writes_again()}") from error
-        if not isinstance(found, dict) or any(not isinstance(found.get(key), kind) for key, kind in _HOLDS.items()):
+        if not _is_recipe(found):
             raise RunError(f"{file}: is not what a run writes; {self._writes_again()}")
         return found
 
@@ -176,6 +181,24 @@ def is_run(folder: Path) -> bool:
     """Whether a folder is a run's, also one that has lost some of its files."""
     own = any((folder / file).is_file() for file in ("recipe.json", "ledger.jsonl"))
     return own or (folder.name != "artifacts" and bool(RunFolder(folder).artifacts()))
+
+
+def _is_row(row: JsonMapping) -> bool:
+    """Whether a run may have written this: the folder may be anyone's, or come from a broken disk."""
+    at = row.get("at")
+    return (
+        isinstance(at, int | float) and 0 <= at < _LONGEST
+        and all(isinstance(row.get(key), kind) for key, kind in _IN_EVERY_ROW.items())
+        and all(isinstance(row[key], kind) for key, kind in _IN_SOME_ROWS.items() if key in row)
+    )
+
+
+def _is_recipe(found: object) -> TypeGuard[JsonObject]:
+    if not isinstance(found, dict):
+        return False
+    file, overrides, stages = (found.get(key) for key in ("file", "overrides", "stages"))
+    return (isinstance(file, str) and isinstance(stages, dict)
+            and isinstance(overrides, list) and all(isinstance(override, str) for override in overrides))
 
 
 def _stage_of(link: Path) -> str:

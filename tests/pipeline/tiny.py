@@ -1,5 +1,6 @@
 """Stages that take milliseconds, for tests of everything around stages. Recipes name them by this file's path."""
 
+import json
 import os
 import random
 import signal
@@ -100,6 +101,26 @@ class Write(Make):
     def run(self, ctx: Context) -> Metrics:
         texts = [(ctx.path(name) / "number.txt").read_text() for name in [self.model, *self.others]]
         (ctx.out / "data.jsonl").write_text("".join(texts))
+        return super().run(ctx)
+
+
+class Score(Make):
+    """Makes a report of two models, with a rollout of each."""
+
+    kind: ClassVar[str] = "score"
+    makes: ClassVar[ArtifactType] = "report"
+
+    model: ModelInput
+
+    def run(self, ctx: Context) -> Metrics:
+        verdict = {"label": "correct", "answer": "1", "reason": "", "seconds": 0.0}
+        row = {"problem": "p", "index": 0, "text": "1", "finished": True, "tokens": 1, "verdict": verdict}
+        numbers = {"n": 1, "rollouts": 1, "pass@1": 1.0, "pass@1_ci95": [0.2, 1.0], "readable": 1.0,
+                   "mean_length": 1.0, "truncated": 0.0, "ungradable": 0.0}
+        models = {name: {"parameters": 1, "problems": {"sums": numbers}, "protocol": {"sums": {}}} for name in "mn"}
+        (ctx.out / "report.json").write_text(json.dumps({"models": models}))
+        for name in models:
+            (ctx.out / f"{name}-sums.jsonl").write_text(json.dumps(row) + "\n")
         return super().run(ctx)
 
 

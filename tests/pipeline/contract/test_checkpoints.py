@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.contract.checkpoints import COST, METRICS, Checkpoints, CheckpointSchedule, damage
 from pipeline.contract.errors import StageError
+from rewards.types import Completion, Label, Verdict
 
 
 def made(folder: Path, notes: list[str] | None = None, inexact: bool = False, facts: dict[str, str] | None = None,
@@ -91,6 +92,25 @@ def test_pieces_of_another_version_are_refused_too(tmp_path: Path) -> None:
     made(tmp_path).pieces()
     with pytest.raises(StageError, match="torch 2, now 3"):
         made(tmp_path, facts={"torch": "3"}).pieces()
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"3", b"\xff", b"[" * 10_000])
+def test_pieces_whose_facts_are_damaged_are_made_again(tmp_path: Path, content: bytes) -> None:
+    made(tmp_path).pieces().put("a", [(Completion("1"), Verdict(Label.CORRECT))])
+    (file,) = tmp_path.rglob("rollouts/checkpoint.json")
+    file.write_bytes(content)
+    assert made(tmp_path).pieces().get("a") is None
+    made(tmp_path).pieces()
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b'{"files": {}}', b"\xff", b"[" * 10_000])
+def test_a_checkpoint_whose_manifest_is_damaged_is_not_used(tmp_path: Path, content: bytes) -> None:
+    checkpoints = made(tmp_path)
+    with checkpoints.writing(3) as folder:
+        (folder / "weights").touch()
+    (checkpoints.folder / "step-3" / "checkpoint.json").write_bytes(content)
+    (checkpoints.folder / "step-x").mkdir()
+    assert checkpoints.latest() is None
 
 
 def test_they_are_due_by_steps_and_by_time(tmp_path: Path) -> None:

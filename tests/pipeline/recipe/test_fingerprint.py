@@ -68,3 +68,13 @@ def test_differences_say_which_field(write_recipe: Write, tmp_path: Path) -> Non
         "seed 0 -> 1", "steps 5 -> 6", 'phases [] -> [{"length": 2, "steps": 1}]']
     assert fingerprint.differences(old["student"].parts, new["student"].parts) == [
         "seed 0 -> 1", "reward.rules.format is new (0.1)", "input traces changed"]
+
+
+def test_files_that_an_accelerate_config_names_count(write_recipe: Write, tmp_path: Path) -> None:
+    (tmp_path / "cpu.yaml").write_text("deepspeed_config: {deepspeed_config_file: zero.json}\n")
+    (tmp_path / "zero.json").write_text("{}")
+    path = write_recipe("accelerate: cpu.yaml\nstages:\n  base: {kind: 'tiny.py:Make'}\n")
+    first = prints(path)["base"]
+    assert prints(path)["base"] == first
+    (tmp_path / "zero.json").write_text('{"zero_optimization": {"stage": 3}}')
+    assert fingerprint.differences(first.parts, prints(path)["base"].parts) == ["the accelerate config changed"]
