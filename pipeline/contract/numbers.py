@@ -40,6 +40,16 @@ Weight = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 Temperature = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 """What logits are divided by before a token is drawn; 0 takes the likeliest token."""
 
+TopP = Annotated[float, Field(
+    gt=0, le=1, allow_inf_nan=False, description="draw from the likeliest tokens of so much probability"
+)]
+TopK = Annotated[int, Field(
+    ge=0, le=MOST_TOKENS, description="draw from so many of the likeliest tokens; 0 is all of them"
+)]
+MinP = Annotated[float, Field(
+    ge=0, lt=1, allow_inf_nan=False, description="draw from tokens with this share of the likeliest one's probability"
+)]
+
 
 def require_rows(rows: float, told: str) -> None:
     """Raises ValueError where a stage would go through more rows than `MOST_ROWS`; `told` says what they come from."""

@@ -15,12 +15,13 @@ from eval.rollouts import Draws, collect, rollouts_file, write_rows
 from eval.shots import require_shots, shots_of
 from pipeline.contract.fields import ArtifactType, ModelInput, ReportInput
 from pipeline.contract.numbers import (
-    MOST_TOKENS,
     Batch,
-    Probability,
+    MinP,
     Problems,
     Temperature,
     Tokens,
+    TopK,
+    TopP,
     require_rows,
 )
 from pipeline.contract.stage import Asks, Context, Metrics, Stage
@@ -55,15 +56,9 @@ class Evaluate(Stage):
     rollouts: Batch = 16
     temperature: Temperature = 1.0
     max_completion_tokens: Tokens = 64
-    top_p: Probability = Field(
-        default=1.0, gt=0, description="draw from the likeliest tokens of so much probability"
-    )
-    top_k: int = Field(
-        default=0, ge=0, le=MOST_TOKENS, description="draw from so many of the likeliest tokens; 0 is all of them"
-    )
-    min_p: Probability = Field(
-        default=0.0, lt=1, description="draw from tokens with this share of the likeliest one's probability"
-    )
+    top_p: TopP = 1.0
+    top_k: TopK = 0
+    min_p: MinP = 0.0
     template: Literal["auto", "chat", "r1", "qa"] = "auto"
     open_thinking: bool = False
     shots: int = Field(

@@ -14,12 +14,14 @@ from eval.protocol import Prompting
 from eval.rollouts import Draws, collect
 from pipeline.contract.fields import ArtifactType, ModelInput
 from pipeline.contract.numbers import (
-    MOST_TOKENS,
     Batch,
+    MinP,
     Probability,
     Problems,
     Temperature,
     Tokens,
+    TopK,
+    TopP,
     require_rows,
 )
 from pipeline.contract.stage import Asks, Context, Metrics, Stage
@@ -55,15 +57,9 @@ class Sample(Stage):
     format: bool = True
     repetition: Probability | None = Field(default=0.5, description="most repeated share of a completion")
     temperature: Temperature = 1.0
-    top_p: Probability = Field(
-        default=1.0, gt=0, description="draw from the likeliest tokens of so much probability"
-    )
-    top_k: int = Field(
-        default=0, ge=0, le=MOST_TOKENS, description="draw from so many of the likeliest tokens; 0 is all of them"
-    )
-    min_p: Probability = Field(
-        default=0.0, lt=1, description="draw from tokens with this share of the likeliest one's probability"
-    )
+    top_p: TopP = 1.0
+    top_k: TopK = 0
+    min_p: MinP = 0.0
     max_completion_tokens: Tokens = 64
     open_thinking: bool = False
 

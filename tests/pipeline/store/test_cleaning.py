@@ -8,20 +8,9 @@ import pytest
 from pipeline.commands import cli
 from pipeline.disk.locks import Lock
 from pipeline.store.run_folder import RunFolder
+from tests.pipeline.store.conftest import RECIPE
 
 Write = Callable[..., Path]
-RECIPE = """
-name: chain
-stages:
-  base: {kind: 'tiny.py:Make'}
-  data: {kind: 'tiny.py:Write', model: base}
-"""
-
-
-@pytest.fixture
-def run(write_recipe: Write) -> RunFolder:
-    assert cli.main(["run", str(write_recipe(RECIPE))]) == 0
-    return RunFolder(Path("runs/chain"))
 
 
 def test_clean_keeps_what_a_recipe_still_needs(

@@ -1,26 +1,9 @@
 """`retort verify` on a run of tiny stages, and runs whose own files are gone or torn."""
 
-from collections.abc import Callable
-from pathlib import Path
-
 import pytest
 
 from pipeline.commands import cli
 from pipeline.store.run_folder import RunFolder
-
-Write = Callable[..., Path]
-RECIPE = """
-name: chain
-stages:
-  base: {kind: 'tiny.py:Make'}
-  data: {kind: 'tiny.py:Write', model: base}
-"""
-
-
-@pytest.fixture
-def run(write_recipe: Write) -> RunFolder:
-    assert cli.main(["run", str(write_recipe(RECIPE))]) == 0
-    return RunFolder(Path("runs/chain"))
 
 
 @pytest.mark.usefixtures("run")
