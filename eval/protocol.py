@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal  # what a report says is JSON
 
 from eval.engine.types import Sampling
+from rewards.grade import own_verifiers
 from rewards.types import Problem
 
 Template = Literal["auto", "chat", "r1", "qa"]
@@ -62,6 +63,7 @@ class Protocol:
             # A set's name says nothing of its version, nor a template's of its text: only equal hashes are the same.
             "problems_sha256": sha256_of([[p.id, p.prompt, p.answer, p.verifier] for p in problems]),
             "prompts_sha256": sha256_of(list(prompts)),
+            **({"verifiers_sha256": own} if (own := own_verifiers(p.verifier for p in problems)) else {}),
         }
 
 

@@ -2,7 +2,7 @@
 
 import reprlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -58,6 +58,13 @@ def grade_many(pairs: Sequence[tuple[Problem, Completion]], *, jobs: int = 1) ->
     # Threads are enough: whatever is slow happens in other processes, for which they only wait.
     with ThreadPoolExecutor(jobs) as threads:
         return list(threads.map(lambda pair: grade(*pair), pairs))
+
+
+def own_verifiers(names: Iterable[str], *, base: Path | None = None) -> dict[str, str]:
+    """The hash of each of these verifiers that is not built in, by name (see `Entry.source_hash`): when one changes, so
+    may every verdict of it. Raises RegistryError."""
+    entries = {name: VERIFIERS.resolve(name, base=base) for name in sorted(set(names))}
+    return {name: entry.source_hash() for name, entry in entries.items() if entry.origin != "built-in"}
 
 
 def verifier(function: Verifier) -> Verifier:

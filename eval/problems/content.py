@@ -7,7 +7,7 @@ from eval.errors import ProblemSetError
 from eval.problems import load, own_rows, resolve
 from eval.problems.data_folder import Source
 from eval.protocol import sha256_of
-from rewards.grade import VERIFIERS
+from rewards.grade import own_verifiers
 from rewards.types import Problem
 
 BENCHMARKS = {
@@ -47,11 +47,7 @@ def _is_at_hand(name: str, split: str) -> bool:
 
 
 def _hash(problems: list[Problem], base: Path | None) -> str:
-    verifiers = {}
-    for name in {problem.verifier for problem in problems}:
-        entry = VERIFIERS.resolve(name, base=base)
-        if entry.origin != "built-in":
-            verifiers[name] = entry.source_hash()
+    verifiers = own_verifiers((problem.verifier for problem in problems), base=base)
     rows = [[p.id, p.prompt, _plain(p.answer), p.verifier, p.family, p.skeleton, _plain(p.meta)] for p in problems]
     return sha256_of([rows, verifiers])
 

@@ -176,7 +176,11 @@ def _asked(args: argparse.Namespace, sets: JsonObject, source_of: "Callable[[Pro
 
 def _best_by(name: str | None) -> "tuple[str, Rule] | None":
     try:
-        return None if name is None else (name, RULES.resolve(name).load())
+        if name is None:
+            return None
+        entry = RULES.resolve(name)
+        # With the hash an edited rule of one's own is another evaluation.
+        return name if entry.origin == "built-in" else f"{name} {entry.source_hash()[:10]}", entry.load()
     except RegistryError as error:
         raise CommandError(f"--best-by: {error}") from error
 

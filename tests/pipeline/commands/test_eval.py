@@ -97,6 +97,40 @@ def test_without_a_folder_it_finds_its_own_again(
     assert len(list((tmp_path / "evals").iterdir())) == 2
 
 
+SETS = """
+from rewards.types import Problem
+
+def riddles(split, n, seed):
+    return [Problem(id="1", prompt="Tom has 3 apples.", answer="1", verifier="ver.py:v", family="x")]
+"""
+VERIFIER = """
+from rewards.types import Label, Verdict
+
+def v(problem, completion):
+    return Verdict(Label.CORRECT)
+"""
+RULE = "def best(problem, completion):\n    return 1.0\n"
+
+
+@pytest.mark.parametrize("file", ["ver.py", "rule.py"])
+def test_an_edited_plug_in_is_another_evaluation(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, retort: Callable[..., Any], file: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, text in {"sets.py": SETS, "ver.py": VERIFIER, "rule.py": RULE}.items():
+        Path(name).write_text(text)
+    command = ["eval", str(model), "--problems", "sets.py:riddles:test", "--rollouts", "2", "--best-by", "rule.py:best"]
+    assert cli.main(command) == cli.main(command) == 0
+    (first,) = Path("evals").iterdir()
+    Path(file).write_text(Path(file).read_text().replace("CORRECT", "WRONG").replace("1.0", "2.0"))
+    done = retort(tmp_path, *command)  # in a process of its own, since this one has loaded the plug-ins
+    assert done.returncode == 0, done.stderr
+    (second,) = set(Path("evals").iterdir()) - {first}
+    reports = [json.loads((folder / "report.json").read_text())["models"]["some"] for folder in (first, second)]
+    scores = [report["problems"]["sets.py:riddles"]["pass@1"] for report in reports]
+    assert scores == ([1.0, 0.0] if file == "ver.py" else [1.0, 1.0])
+
+
 def test_what_was_asked_wrongly_is_one_line(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(words(model, tmp_path / "one")) == 0
     capsys.readouterr()
