@@ -11,7 +11,7 @@ ROW = {"problem": "one", "verdict": "correct"}
 
 
 @pytest.mark.parametrize(("error", "exit_code"), [
-    (ProblemSetError, 2), (ComparisonError, 2), (ServerError, 1), (Unanswered, 1),
+    (ProblemSetError, 2), (ComparisonError, 2), (ServerError, 2), (Unanswered, 1),
 ])
 def test_errors_have_the_one_root_and_an_exit_code(error: type[RetortError], exit_code: int) -> None:
     assert issubclass(error, RetortError)

@@ -114,7 +114,8 @@ def test_a_command_ends_whose_plug_in_does_not(tmp_path: Path) -> None:
     stage = "{kind: evaluate, models: [./m], problems: ['sets.py:s:test']}"
     (tmp_path / "recipe.yaml").write_text(f"stages:\n  z: {stage}\n")
     (tmp_path / "m").mkdir()
-    (tmp_path / "m" / "config.json").write_text("{}")
+    for name, text in {"config.json": "{}", "tokenizer.json": "{}", "model.safetensors": ""}.items():
+        (tmp_path / "m" / name).write_text(text)
     script = (f"from rewards import foreign; {SHORT}; from pipeline.commands import cli; "
               "cli.main(['plan', 'recipe.yaml', '--trust'])")
     done = subprocess.run([sys.executable, "-P", "-c", script], cwd=tmp_path, capture_output=True, text=True,
