@@ -27,6 +27,7 @@ class FileHashes:
         self._memory = memory
         self._known: dict[str, str] = {}
         self._new: dict[str, str] = {}
+        self._read = 0
         self._read_memory()
 
     def of(self, file: Path) -> str:
@@ -61,7 +62,7 @@ class FileHashes:
 
     def forget(self) -> None:
         """From here on every file is read again, whatever was remembered."""
-        self._known, self._new = {}, {}
+        self._known, self._new, self._read = {}, {}, 0
         if self._memory is not None:
             self._memory.unlink(missing_ok=True)
 
@@ -69,8 +70,12 @@ class FileHashes:
         if self._memory is None:
             return
         try:
+            written = self._memory.stat().st_mtime_ns
+            if written == self._read:
+                return
+            self._read = written
             found = json.loads(self._memory.read_bytes())
-        except (OSError, ValueError):  # none yet, or torn: files are read again
+        except (OSError, ValueError, RecursionError):  # none yet, or torn: files are read again
             return
         if isinstance(found, dict):
             self._known = {**found, **self._new}

@@ -3,6 +3,7 @@
 The job says everything that the stage needs (see `pipeline.run.job`); what happens is told as JSONL events.
 """
 
+import contextlib
 import importlib
 import math
 import os
@@ -115,7 +116,7 @@ def run_job(job_file: Path) -> int:
         stage = _load(job)
         _seed_streams(stage_seed(job.seed, job.name))
         context = WorkerContext(job, events, main=main)
-        with foreign.watched_by(ForeignCalls(job.calls)):
+        with foreign.watched_by(ForeignCalls(job.calls)) if main else contextlib.nullcontext():
             metrics = _metrics(stage.run(context), context)
         # The artifact is whole when every process has written what is its own.
         _wait_for_other_processes()
