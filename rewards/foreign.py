@@ -12,7 +12,10 @@ LOADING = 60.0
 """Seconds that importing a plug-in, or one text in a chat template, may take."""
 
 ANSWERING = 300.0
-"""Seconds that a rule, a verifier or a problem set may take for one answer; it may have to ask a server."""
+"""Seconds that a rule or a verifier may take for one answer; it may have to ask a server."""
+
+MAKING = 1800.0
+"""Seconds that a problem set may take for its problems; it may have to download them."""
 
 
 class Watch(Protocol):

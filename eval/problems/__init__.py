@@ -18,7 +18,7 @@ from eval.problems.files import own_file
 from eval.problems.gym import generator, require_gym
 from eval.problems.registry import HOLDS, PROBLEMS, PUBLISHED, ProblemSet
 from eval.problems.split import require_split
-from rewards.foreign import calling
+from rewards.foreign import MAKING, calling
 from rewards.registry import Entry
 from rewards.types import Problem
 
@@ -68,7 +68,7 @@ def load(reference: str, n: int | None = None, seed: int = 0, *, base: Path | No
     else:
         entry, split = resolve(reference, base=base)
         made = entry.load()
-        with calling(f"problem set {reference!r}"):
+        with calling(f"problem set {reference!r}", MAKING):
             problems = made(split, n, seed)
     # A score over fewer problems would look like one over those that were asked for.
     if n is not None and len(problems) != n:

@@ -116,7 +116,7 @@ def test_a_command_ends_whose_plug_in_does_not(tmp_path: Path) -> None:
     (tmp_path / "m").mkdir()
     for name, text in {"config.json": "{}", "tokenizer.json": "{}", "model.safetensors": ""}.items():
         (tmp_path / "m" / name).write_text(text)
-    script = (f"from rewards import foreign; {SHORT}; from pipeline.commands import cli; "
+    script = ("from eval import problems; problems.MAKING = 1.0; from pipeline.commands import cli; "
               "cli.main(['plan', 'recipe.yaml', '--trust'])")
     done = subprocess.run([sys.executable, "-P", "-c", script], cwd=tmp_path, capture_output=True, text=True,
                           env=dict(os.environ), timeout=60, check=False)
