@@ -21,6 +21,16 @@ _HOLDS = {"name": str, "kind": str, "makes": str, "fingerprint": str, "seconds":
           "inputs": dict, "metrics": dict, "files": dict}
 
 
+OWN_HASH = "sha256"
+"""The key under which a stage.json has the hash of everything else in it."""
+
+
+def _hash(manifest: JsonMapping) -> str:
+    # As it is read back: keys that are numbers become text, and are sorted as such.
+    others = json.loads(json.dumps({key: value for key, value in manifest.items() if key != OWN_HASH}))
+    return hashlib.sha256(json.dumps(others, sort_keys=True).encode()).hexdigest()
+
+
 @dataclass(frozen=True)
 class Artifact:
     """A finished output. `manifest` is its stage.json: what made it, from what, its files' hashes, its metrics."""
@@ -37,6 +47,8 @@ class Artifact:
             raise RunError(f"{file}: {'is gone' if isinstance(error, OSError) else 'is torn'}; {MENDS}") from error
         if not isinstance(found, dict):
             raise RunError(f"{file}: holds no object; {MENDS}")
+        if OWN_HASH in found and found[OWN_HASH] != _hash(found):
+            raise RunError(f"{file}: was changed; {MENDS}")
         wrong = [key for key, kind in _HOLDS.items() if not isinstance(found.get(key), kind)]
         if wrong:
             raise RunError(f"{file}: {wrong[0]!r} is not what a stage writes; {MENDS}")
@@ -118,7 +130,8 @@ def finish(out: Path, artifact: Path, manifest: JsonMapping) -> None:
     store = Store(artifact.parent.parent)
     durable.sync_files(out)
     artifact.parent.mkdir(parents=True, exist_ok=True)
-    durable.write_json(out / MANIFEST, {**manifest, "files": file_hashes(out, MANIFEST, store.hashes)})
+    whole = {**manifest, "files": file_hashes(out, MANIFEST, store.hashes)}
+    durable.write_json(out / MANIFEST, {**whole, OWN_HASH: _hash(whole)})
     store.hashes.keep()
     if artifact.exists():  # another fingerprint with the same first digits, since this one's would have been used
         store.set_aside(artifact)

@@ -43,7 +43,9 @@ def tear(file: Path) -> None:
 
 
 @pytest.mark.parametrize("stage", ["base", "other", "data"])
-@pytest.mark.parametrize("fault", ["flipped", "gone", "more", "torn manifest", "empty manifest", "no manifest"])
+@pytest.mark.parametrize("fault", [
+    "flipped", "gone", "more", "flipped manifest", "torn manifest", "empty manifest", "no manifest",
+])
 def test_what_was_changed_is_refused_and_one_command_makes_it_again(
     made: RunFolder, capsys: pytest.CaptureFixture[str], stage: str, fault: str
 ) -> None:
@@ -56,6 +58,9 @@ def test_what_was_changed_is_refused_and_one_command_makes_it_again(
             file.unlink()
         case "more":
             (folder / "more").touch()
+        case "flipped manifest":
+            text = (folder / "stage.json").read_text()
+            (folder / "stage.json").write_text(text.replace('"seed": 0', '"seed": 1'))
         case "torn manifest":
             tear(folder / "stage.json")
         case "empty manifest":
@@ -98,6 +103,7 @@ def test_what_was_made_from_other_bytes_is_told_and_mended(
     flip(base / "number.txt")
     manifest = json.loads((base / "stage.json").read_text())
     manifest["files"] = hashes.file_hashes(base, "stage.json")
+    del manifest["sha256"]  # as a stage.json has none that was written before it was hashed
     (base / "stage.json").write_text(json.dumps(manifest))
     assert cli.main(["run", "recipe.yaml"]) == 0
     assert "was made from other bytes of base than" in capsys.readouterr().out
