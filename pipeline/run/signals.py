@@ -23,9 +23,10 @@ STOPPED = (128 + signal.SIGTERM, -signal.SIGTERM)
 
 @contextlib.contextmanager
 def heard_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """While this lasts each signal of STOPS is `handler`'s. One that is ignored stays so, as nohup wants it."""
+    """While this lasts each signal of STOPS is `handler`'s, but SIGHUP where it is ignored, as nohup wants it."""
     before = {number: signal.getsignal(number) for number in STOPS}
-    heard = [number for number in STOPS if number == signal.SIGTERM or before[number] != signal.SIG_IGN]
+    # A shell without job control ignores SIGINT in what it starts in the background; who sends it there means it.
+    heard = [number for number in STOPS if number != signal.SIGHUP or before[number] != signal.SIG_IGN]
     for number in heard:
         signal.signal(number, handler)
     try:

@@ -25,6 +25,7 @@ def begun_before(smoke: Path, to: Path, moment: float) -> None:
             shutil.copytree(smoke / "runs" / "artifacts" / row["artifact"], to / "runs" / "artifacts" / row["artifact"])
 
 
+@pytest.mark.faults  # over a minute; test_moments kills a smaller run in `make test`
 def test_killed_twice(killed: Killed, smoke_made: dict[str, str], smoke_recipe: str) -> None:
     run = killed("run", smoke_recipe)
     assert run.killed_when(lambda: run.steps("base") >= 20)
