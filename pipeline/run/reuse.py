@@ -77,13 +77,10 @@ class Reuse:
 
     def _changed_paths(self, step: Step) -> list[str]:
         """A line for each artifact that the recipe gives by its path and that is not as it was made."""
-        lines = []
-        for reference, source in step.sources.items():
-            if source.path is not None and (source.path / MANIFEST).is_file():
-                faults = faults_of(Artifact(source.path), self.store.hashes)
-                lines += [f"{step.name}: its input {reference}: {faults[0]}; make it again, or give another"
-                          for _ in faults[:1]]
-        return lines
+        given = {reference: Artifact(source.path) for reference, source in step.sources.items()
+                 if source.path is not None and (source.path / MANIFEST).is_file()}
+        return [f"{step.name}: its input {reference}: {faults[0]}; make it again, or give another"
+                for reference, artifact in given.items() if (faults := faults_of(artifact, self.store.hashes))]
 
     def _refusal(self, name: str, faults: list[str]) -> str:
         users = [step.name for step in self.recipe.steps.values() if name in step.needs]
