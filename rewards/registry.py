@@ -15,7 +15,7 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -225,7 +225,7 @@ _DOCUMENTED = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _groups: dict[str, dict[str, tuple[str, str]]] = {}
 
 
-def did_you_mean(word: str, known: "Mapping[str, Any] | list[str]") -> str:
+def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`; did you mean 'format'?` for the nearest of `known`, else `; there are a, b, c` (for a short list), else ""."""
     names = [name for name in known if not name.startswith("_")]
     near = difflib.get_close_matches(word, names, n=1, cutoff=0.5)

@@ -1,22 +1,14 @@
 """What a problem set holds, as a hash, for sets whose problems are read from somewhere or made by anyone's code."""
 
-import importlib
 from pathlib import Path
 
 from eval.errors import ProblemSetError
 from eval.problems import load, own_rows, resolve
-from eval.problems.data_folder import Source
+from eval.problems.data_folder import is_in_data_folder
+from eval.problems.registry import PUBLISHED
 from eval.protocol import sha256_of
 from rewards.grade import own_verifiers
 from rewards.types import Problem
-
-BENCHMARKS = {
-    "gsm8k": "eval.problems.gsm8k:SOURCE", "math500": "eval.problems.math500:SOURCE",
-    "humaneval": "eval.problems.humaneval:SOURCE", "mbpp": "eval.problems.mbpp:SOURCE",
-    "aime2024": "eval.problems.aime:SOURCE_2024", "aime2025": "eval.problems.aime:SOURCE_2025",
-    "gpqa_diamond": "eval.problems.gpqa:SOURCE",
-}
-"""Where the rows of each built-in benchmark come from. The other built-in sets are made from seeds."""
 
 
 def content(reference: str, n: int | None, seed: int, *, base: Path | None = None) -> str | None:
@@ -39,11 +31,7 @@ def content(reference: str, n: int | None, seed: int, *, base: Path | None = Non
 
 
 def _is_at_hand(name: str, split: str) -> bool:
-    if name not in BENCHMARKS:
-        return False
-    module, attribute = BENCHMARKS[name].split(":")
-    source: Source = getattr(importlib.import_module(module), attribute)
-    return source.file(split) is not None
+    return name in PUBLISHED and is_in_data_folder(name, split)
 
 
 def _hash(problems: list[Problem], base: Path | None) -> str:

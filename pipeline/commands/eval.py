@@ -20,10 +20,9 @@ from eval.shots import shots_of
 from eval.suites import SUITES
 from pipeline.contract.errors import CommandError, StageError
 from pipeline.disk.durable import JsonObject
-from pipeline.recipe.complaints import did_you_mean
 from pipeline.store.model_reference import model_of
 from rewards.lazy import lazy
-from rewards.registry import RegistryError
+from rewards.registry import RegistryError, did_you_mean
 from rewards.rules import RULES
 from rewards.terminal import one_line, raw
 

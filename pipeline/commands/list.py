@@ -9,10 +9,9 @@ from pathlib import Path
 from pipeline.contract.errors import CommandError
 from pipeline.contract.stage import Stage
 from pipeline.disk.durable import JsonObject
-from pipeline.recipe.complaints import did_you_mean
 from pipeline.recipe.plugins import registry_of
 from pipeline.recipe.recipe import shipped
-from rewards.registry import RegistryError
+from rewards.registry import RegistryError, did_you_mean
 
 _KINDS = {"recipes": "", "stages": "stage", "rules": "rule", "verifiers": "verifier", "problems": "problem set"}
 

@@ -11,13 +11,13 @@ from pipeline.contract.errors import CommandError, RecipeError, RunError
 from pipeline.disk import locks
 from pipeline.disk.durable import JsonMapping, JsonObject
 from pipeline.recipe import fingerprint, recipe, trust
-from pipeline.recipe.complaints import did_you_mean
 from pipeline.run.display.figures import duration
 from pipeline.store.cleaning import size
 from pipeline.store.run_folder import RunFolder, is_run, wall_seconds
 from pipeline.store.store import MENDS, Store
 from pipeline.store.verify import known_faults_of
 from rewards import plugin_files
+from rewards.registry import did_you_mean
 
 if TYPE_CHECKING:
     from pipeline.recipe.recipe import Recipe

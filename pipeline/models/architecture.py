@@ -19,9 +19,10 @@ from pydantic import AfterValidator
 from pipeline.disk.durable import JsonMapping, JsonObject
 from pipeline.models import config_source
 from pipeline.models.config_source import ConfigClass
-from pipeline.models.faults import Fault, did_you_mean, raise_faults
+from pipeline.models.faults import Fault, raise_faults
 from pipeline.models.rope_fields import all_rope_faults
 from pipeline.models.sizes import size_faults
+from rewards.registry import did_you_mean
 
 MOST_LAYERS = 2000
 MOST_SIZE = 2**24
@@ -49,7 +50,7 @@ def faults(architecture: JsonMapping) -> list[Fault]:
     if not isinstance(kind, str) or (known and kind not in known):
         known_otherwise = isinstance(kind, str) and kind in config_source.model_types()
         why = "has no causal language model" if known_otherwise else "is unknown to transformers"
-        return [(("model_type",), f"{kind!r} {why}{did_you_mean(kind, known)}")]
+        return [(("model_type",), f"{kind!r} {why}{did_you_mean(str(kind), known)}")]
     config = config_source.config_class(kind)
     if config is None:
         return []
@@ -142,11 +143,11 @@ def _is_length(name: str) -> bool:
 def _fault_of_text(config: ConfigClass, name: str, value: str) -> str | None:
     known = sorted(config_source.names_of_activations())
     if _ACTIVATION.match(name) and known and value not in known:
-        return f"there is no activation {value!r}{did_you_mean(value, known)}"
+        return f"there is no activation {value!r}{did_you_mean(str(value), known)}"
     if name in ("dtype", "torch_dtype") and value not in _PRECISIONS:
         return f"should be {' or '.join(_PRECISIONS)}, not {value!r}"
     if name == "attn_implementation" and value not in _ATTENTIONS:
-        return f"there is no attention {value!r}{did_you_mean(value, _ATTENTIONS)}"
+        return f"there is no attention {value!r}{did_you_mean(str(value), _ATTENTIONS)}"
     choices = config.choices(name)
     if choices and value not in choices:
         return f"should be {' or '.join(choices)}, not {value!r}"

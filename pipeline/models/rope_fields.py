@@ -9,7 +9,8 @@ from pydantic import AfterValidator
 
 from pipeline.disk.durable import JsonMapping, JsonObject
 from pipeline.models import config_source
-from pipeline.models.faults import Fault, did_you_mean, raise_faults
+from pipeline.models.faults import Fault, raise_faults
+from rewards.registry import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def rope_faults(parameters: JsonMapping) -> Iterator[Fault]:
     known = config_source.rope_types() or frozenset(_KEYS)
     kind = parameters.get("rope_type", "default")
     if not isinstance(kind, str) or kind not in known:
-        yield ("rope_type",), f"there is no rope_type {kind!r}{did_you_mean(kind, sorted(known))}"
+        yield ("rope_type",), f"there is no rope_type {kind!r}{did_you_mean(str(kind), sorted(known))}"
         return
     allowed = _KEYS.get(kind)
     if allowed is None:  # a type that a later transformers has; its fields are not known here
@@ -75,7 +76,7 @@ def rope_faults(parameters: JsonMapping) -> Iterator[Fault]:
     for key, value in parameters.items():
         if key not in allowed:
             place = next((f"; it belongs to rope_type {one}" for one, keys in _KEYS.items() if key in keys), None)
-            yield (key,), f"rope_type {kind} has no such field{place or did_you_mean(key, sorted(allowed))}"
+            yield (key,), f"rope_type {kind} has no such field{place or did_you_mean(str(key), sorted(allowed))}"
         elif said := _fault_of_value(key, value):
             yield (key,), said
     for key in _NEEDED.get(kind, ()):

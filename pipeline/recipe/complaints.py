@@ -8,21 +8,13 @@ from typing import Any, get_args  # pydantic types neither its complaints nor wh
 from pydantic import BaseModel, ValidationError
 
 from pipeline.recipe.strict_yaml import Document, Where
+from rewards.registry import did_you_mean
 
 Complaint = tuple[Where, str]
 """The keys that lead to what is wrong in the document, and what is wrong with it."""
 
 LARGEST = 2**63
 """No field takes more, and what is beyond fits no integer of the libraries below."""
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`; did you mean 'base'?` for the nearest of `known`; all of them where they are few; else nothing."""
-    names = list(known)
-    near = get_close_matches(word, names, n=1, cutoff=0.5)
-    if near:
-        return f"; did you mean {near[0]!r}?"
-    return f"; there are {', '.join(names)}" if 0 < len(names) <= 16 else ""
 
 
 def of_validation(error: ValidationError, model: type[BaseModel], document: Document, prefix: Where,

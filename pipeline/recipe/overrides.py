@@ -5,8 +5,9 @@ from pathlib import Path
 
 from pipeline.contract.errors import RecipeError
 from pipeline.recipe import strict_yaml
-from pipeline.recipe.complaints import did_you_mean, shown_value
+from pipeline.recipe.complaints import shown_value
 from pipeline.recipe.header import SETTINGS
+from rewards.registry import did_you_mean
 
 
 def apply(document: strict_yaml.Document, overrides: Sequence[str]) -> None:

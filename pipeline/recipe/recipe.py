@@ -19,12 +19,12 @@ from pipeline.contract.stage import Stage, stage_seed
 from pipeline.disk.durable import JsonMapping, JsonObject
 from pipeline.recipe import inputs, overrides, strict_yaml
 from pipeline.recipe.asked import AskedError, Contents, asked_by
-from pipeline.recipe.complaints import Complaint, did_you_mean, dotted, of_numbers, of_types, of_validation
+from pipeline.recipe.complaints import Complaint, dotted, of_numbers, of_types, of_validation
 from pipeline.recipe.header import CHANGES_NOTHING, Header
 from pipeline.recipe.path_inputs import require_usable
 from pipeline.recipe.plugins import PlugInUse, registry_of, resolve_plug_in
 from rewards.lazy import lazy
-from rewards.registry import Entry, RegistryError
+from rewards.registry import Entry, RegistryError, did_you_mean
 from rewards.sandbox.levels import Level
 from rewards.sandbox.pool import sandbox
 from rewards.sandbox.processes import SandboxError

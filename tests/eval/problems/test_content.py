@@ -71,12 +71,6 @@ def test_what_is_made_from_a_seed_needs_no_hash_and_a_file_at_hand_has_one(
     assert first != held(tmp_path, "gsm8k:test")
 
 
-def test_every_benchmark_knows_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(VARIABLE, str(tmp_path))
-    for name in content.BENCHMARKS:
-        assert content._is_at_hand(name, "test") is False
-
-
 def test_what_cannot_be_had_is_told(folder: Path) -> None:
     with pytest.raises(ProblemSetError, match="gives other problems when it is asked again"):
         held(folder, "sets.py:other:test", None)
