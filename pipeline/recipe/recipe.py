@@ -197,6 +197,10 @@ class _Reading:
             path = self.folder / Path(reference).expanduser()
             if not path.is_file():
                 self._complain(("accelerate",), f"there is no file {str(path)!r}; make one with `accelerate config`")
+            elif not isinstance(strict_yaml.read_file(path).data, dict):
+                self._complain(("accelerate",), f"{path} is no accelerate config; make one with `accelerate config`")
+        except strict_yaml.YamlError as error:
+            self._complain(("accelerate",), f"{path}:{error.line}: {error}")
         except (OSError, RuntimeError) as error:
             self._complain(("accelerate",), f"cannot be looked for ({_reason(error)})")
             return None

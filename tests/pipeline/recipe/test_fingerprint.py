@@ -1,6 +1,9 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+from pipeline.contract.errors import RecipeError
 from pipeline.recipe import fingerprint, recipe
 
 Write = Callable[..., Path]
@@ -78,3 +81,13 @@ def test_files_that_an_accelerate_config_names_count(write_recipe: Write, tmp_pa
     assert prints(path)["base"] == first
     (tmp_path / "zero.json").write_text('{"zero_optimization": {"stage": 3}}')
     assert fingerprint.differences(first.parts, prints(path)["base"].parts) == ["the accelerate config changed"]
+
+
+@pytest.mark.parametrize(("text", "said"), [("a: [1", "cpu.yaml:1: is not YAML"), ("- a", "is no accelerate config"),
+                                            ("", "is no accelerate config")])
+def test_an_accelerate_config_that_is_none_is_told_with_its_name(
+    write_recipe: Write, tmp_path: Path, text: str, said: str
+) -> None:
+    (tmp_path / "cpu.yaml").write_text(text)
+    with pytest.raises(RecipeError, match=f"recipe.yaml:1: accelerate: .*{said}"):
+        prints(write_recipe("accelerate: cpu.yaml\nstages:\n  base: {kind: 'tiny.py:Make'}\n"))
