@@ -5,7 +5,9 @@ The answer of a problem is one of
     {"tests": [{"stdin": "1\n", "stdout": "3\n"}, ..]}                 a script (rewards/testing/scripts.py)
     {"entry": "f", "prefix": "..", "check": ".."}                       HumanEval's checks (rewards/testing/checks.py)
     {"names": ["f"], "setup": "..", "asserts": ["..", ..]}              MBPP's asserts (rewards/testing/checks.py)
-with, optionally, "seconds" (for all tests together, 4 if not given) and "megabytes" (512).
+with, optionally, "seconds" (for all tests together, 4 if not given), "each" (seconds for one test), "megabytes" (512),
+"prelude" (what runs before the program, such as imports that it may do without) and, for functions and scripts,
+"compare": "loose" with a "tolerance".
 
 What is expected never enters the process of the program, which can state answers and no verdict. SECURITY.md says what
 the sandbox keeps a program from, at which level, and what it does not; `retort doctor` says which level there is here.
@@ -28,7 +30,8 @@ from rewards.types import Completion, Label, Problem, Verdict
 
 __all__ = ["FIELDS", "agrees", "forget", "verify"]
 
-FIELDS = ("entry", "tests", "prefix", "check", "names", "setup", "asserts", "seconds", "megabytes")
+FIELDS = ("entry", "tests", "prefix", "check", "names", "setup", "asserts", "prelude", "compare", "tolerance",
+          "seconds", "each", "megabytes")
 """What an answer may have; a row of `retort grade` has these beside the completion."""
 
 SECONDS = 4.0
@@ -88,7 +91,7 @@ def _finding(text: str, answer: Any) -> Finding:
         return find(program, answer, limits)
     except Late as error:
         # Passed on, because it is no finding that may be remembered; the two below are the program's own doing.
-        raise Late(f"{limits.seconds:g}") from error
+        raise Late(f"{limits.a_test:g}") from error
     except TooMuch:
         return Finding(0, 1, "the values returned are too large")
     except Ended as error:
@@ -100,11 +103,19 @@ def _read(answer: Any, text: str) -> tuple[Callable[[str, Mapping[str, Any], Lim
     if not isinstance(answer, Mapping):
         raise BadTests('write {"entry": "f", "tests": [{"input": [1], "expected": 3}]}')
     try:
-        limits = Limits(float(answer.get("seconds", SECONDS)), int(answer.get("megabytes", MEGABYTES)))
+        limits = Limits(
+            float(answer.get("seconds", SECONDS)), int(answer.get("megabytes", MEGABYTES)),
+            None if answer.get("each") is None else float(answer["each"]),
+        )
+        tolerance = float(answer.get("tolerance", 0))
     except (TypeError, ValueError) as error:
         raise BadTests(str(error)) from error
-    if not 0 < limits.seconds <= 600 or not 64 <= limits.megabytes <= 65_536:
-        raise BadTests("seconds is in (0, 600] and megabytes in [64, 65536]")
+    if not 0 < limits.seconds <= 600 or not limits.a_test > 0 or not 64 <= limits.megabytes <= 65_536:
+        raise BadTests("seconds and each are in (0, 600] and megabytes in [64, 65536]")
+    if answer.get("compare", "loose") != "loose" or not isinstance(answer.get("prelude", ""), str):
+        raise BadTests('"compare" can be "loose", and "prelude" is text')
+    if not 0 <= tolerance < 1:
+        raise BadTests("the tolerance is in [0, 1)")
     # The indentation of a completion counts where it goes on with a function; elsewhere it is an accident.
     if "check" in answer and answer.get("prefix"):
         return checks.find, checks.continued(str(answer["prefix"]), str(answer.get("entry")), text), limits

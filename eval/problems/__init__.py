@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from eval.errors import ProblemSetError
+from eval.problems.code import require_format
 from eval.problems.data_folder import is_in_data_folder
 from eval.problems.files import own_file
 from eval.problems.gym import generator, require_gym
@@ -30,6 +31,8 @@ __all__ = [
 GYM = "gym:"
 COLUMNS = ("prompt", "answer", "id", "verifier", "family", "skeleton", "meta")
 """What a row of a user's own file may hold."""
+FORMAT = "format"
+"""What says in the place of columns that rows are code problems of a published form (eval.problems.code)."""
 
 
 def resolve(reference: str, *, base: Path | None = None) -> tuple[Entry[ProblemSet], str]:
@@ -64,7 +67,8 @@ def load(reference: str, n: int | None = None, seed: int = 0, *, base: Path | No
         raise ProblemSetError(f"{reference}: the number of problems must be at least 1, not {n}")
     rows = own_rows(reference)
     if rows:
-        problems = own_file((base or Path.cwd()) / Path(rows.file).expanduser(), rows.columns, rows.split, n, seed)
+        path = (base or Path.cwd()) / Path(rows.file).expanduser()
+        problems = own_file(path, rows.columns, rows.split, n, seed, form=rows.form)
     else:
         entry, split = resolve(reference, base=base)
         made = entry.load()
@@ -108,28 +112,35 @@ def is_at_hand(reference: str, *, base: Path | None = None) -> bool:
 
 
 class OwnRows(NamedTuple):
-    """A user's own file of rows, what its columns are called, and the split ("" for all)."""
+    """A user's own file of rows, what its columns are called, the split ("" for all), and the form of its rows where
+    the reference says it."""
 
     file: str
     columns: Mapping[str, str]
     split: str
+    form: str = ""
 
 
 def own_rows(reference: str) -> OwnRows | None:
-    """The file that a reference like "mine.parquet?prompt=question&answer=final:test" means; None where it means none.
+    """The file that a reference means, like "mine.parquet?prompt=question&answer=final:test" or
+    "mine.jsonl?format=apps"; None where it means none.
 
-    Raises ProblemSetError where what follows the question mark is no map of columns.
+    Raises ProblemSetError where what follows the question mark is neither a map of columns nor a format.
     """
     match = re.fullmatch(r"(.+\.(?:jsonl|parquet))(?:\?(.*?))?(?::(train|test))?", reference)
     if match is None:
         return None
     file, told, split = match.groups()
     columns: dict[str, str] = {}
+    if told and told.startswith(f"{FORMAT}="):
+        form = told.removeprefix(f"{FORMAT}=")
+        require_format(form)
+        return OwnRows(file, columns, split or "", form)
     for pair in told.split("&") if told else []:
         ours, sign, theirs = pair.partition("=")
         if not (sign and theirs) or ours not in COLUMNS:
             raise ProblemSetError(f"{reference}: {pair!r} is no column; write {file}?prompt=question&answer=final, of "
-                                  f"{', '.join(COLUMNS)}")
+                                  f"{', '.join(COLUMNS)}, or {file}?format=apps and no columns")
         columns[ours] = theirs
     return OwnRows(file, columns, split or "")
 

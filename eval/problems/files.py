@@ -4,14 +4,18 @@
 
 `prompt` and `answer` are required; `verifier` (math), `id` (file name and row), `family` (file name), `skeleton` (the
 prompt) and `meta` may be given. A map of columns ("mine.parquet?prompt=question&answer=final") says what they are
-called in the file; with one, its other columns are ignored.
+called in the file; with one, its other columns are ignored. Rows of code problems may be as they are published
+(eval.problems.code); those that nobody can grade are left out, with a warning that counts them.
 """
 
-from collections.abc import Mapping
+import itertools
+import warnings
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from eval import row_files
 from eval.errors import ProblemSetError
+from eval.problems import code
 from eval.problems.data_folder import require_columns
 from eval.problems.draw import draw
 from eval.problems.split import split_of
@@ -21,21 +25,38 @@ from rewards.types import Problem
 OPTIONAL = {"id": str, "verifier": str, "family": str, "skeleton": str, "meta": dict}
 
 
-def own_file(path: Path, columns: Mapping[str, str], split: str, n: int | None, seed: int) -> list[Problem]:
+def own_file(
+    path: Path, columns: Mapping[str, str], split: str, n: int | None, seed: int, *, form: str = ""
+) -> list[Problem]:
     """Problems of a file: all rows where `split` is "", else those whose skeleton is in "train" or "test".
 
-    `columns` maps our names to the file's. Raises ProblemSetError with file and line where a row is not a problem.
+    `columns` maps our names to the file's; `form` is the format of code problems that the rows have, where it is not to
+    be seen by their columns. Raises ProblemSetError with file and line where a row is not a problem.
     """
     if not path.is_file():
         raise ProblemSetError(f"there is no problem file {path}")
     try:
-        problems = [
-            _problem(_renamed(row, columns, where), path, number, where)
-            for number, (where, row) in enumerate(row_files.read(path), 1)
-        ]
+        problems = _problems(path, columns, form)
     except RowFileError as error:
         raise ProblemSetError(str(error)) from error
     return draw([p for p in problems if not split or split_of(p.skeleton) == split], n, seed)
+
+
+def _problems(path: Path, columns: Mapping[str, str], form: str) -> list[Problem]:
+    rows: Iterator[tuple[str, Row]] = row_files.read(path)
+    first = next(rows, None)
+    if first is None:
+        return []
+    rows = itertools.chain([first], rows)
+    if not form and not columns and not {"prompt", "answer"} <= set(first[1]):
+        form = code.recognized(first[1])
+    if not form:
+        return [_problem(_renamed(row, columns, where), path, number, where)
+                for number, (where, row) in enumerate(rows, 1)]
+    problems, left_out = code.problems(form, rows, path)
+    if left_out:
+        warnings.warn(left_out, RuntimeWarning, stacklevel=2)
+    return problems
 
 
 def _renamed(row: Row, columns: Mapping[str, str], where: str) -> Row:

@@ -37,7 +37,7 @@ class Sandbox:
     def answer(self, task: Mapping[str, Any], seconds: float, megabytes: int) -> bytes:
         """The first frame that a child with this task writes. Raises SandboxError, Late, Ended or TooMuch."""
         # Found on this side, so that the zygote gets their names and never the program.
-        modules = named_in(task["code"])
+        modules = named_in(task.get("prelude", "") + "\n" + task["code"])
 
         def ask(zygote: Zygote) -> bytes:
             with zygote.run(seconds, megabytes, modules) as run:

@@ -76,15 +76,21 @@ class Run(Frames):
         except (Late, Ended) as error:
             raise Gone from error
 
+    def start(self) -> None:
+        """Wait until the child is locked in and has its task, from when its seconds count. Raises Gone where it never
+        is."""
+        if self._ready:
+            return
+        try:
+            self.take(len(wire.READY))
+        except (Late, Ended) as error:  # it has not run a line of its program
+            raise Gone from error
+        self._ready = True
+        self.deadline = time.monotonic() + self._seconds
+
     def receive(self) -> bytes:
         """The next frame. Raises Late, Ended, TooMuch, or Gone where the child was never ready."""
-        if not self._ready:
-            try:
-                self.take(len(wire.READY))
-            except (Late, Ended) as error:  # it has not run a line of its program
-                raise Gone from error
-            self._ready = True
-            self.deadline = time.monotonic() + self._seconds
+        self.start()
         return self.receive_frame()
 
 

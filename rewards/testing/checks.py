@@ -35,10 +35,11 @@ def find(code: str, answer: Mapping[str, Any], limits: Limits) -> Finding:
     """
     tests = _tests(answer)
     source = "\n".join(str(part) for part in (tests["setup"], tests.get("check", ""), *tests.get("asserts", ())))
+    prelude = answer.get("prelude", "")
 
     def ask(first: Zygote, second: Zygote) -> Finding:
-        with first.run(limits.seconds, limits.megabytes, imports.named_in(code)) as program:
-            program.give({"mode": "serve", "code": code})
+        with first.run(limits.seconds, limits.megabytes, imports.named_in(f"{prelude}\n{code}")) as program:
+            program.give({"mode": "serve", "prelude": prelude, "code": code})
             what, *said = _parsed(program.receive())
             if what != "value":
                 return Finding(0, 1, one_line(said[0]))
@@ -81,12 +82,13 @@ def _tests(answer: Mapping[str, Any]) -> dict[str, Any]:
     if "check" in answer:
         if not answer.get("entry"):
             raise BadTests('beside "check" write the "entry", the name of the function that it is given')
-        setup = _whole(answer.get("prefix", "")) + "\n" + answer.get("setup", "")
+        setup = "\n".join((answer.get("prelude", ""), _whole(answer.get("prefix", "")), answer.get("setup", "")))
         return {"mode": "check", "setup": setup, "check": answer["check"], "candidate": answer["entry"]}
     if not answer["asserts"] or not answer.get("names"):
         raise BadTests('beside "asserts", of which there is at least one, write "names", the list of what they call')
     asserts, names = list(answer["asserts"]), list(answer["names"])
-    return {"mode": "check", "setup": answer.get("setup", ""), "asserts": asserts, "names": names}
+    setup = answer.get("prelude", "") + "\n" + answer.get("setup", "")
+    return {"mode": "check", "setup": setup, "asserts": asserts, "names": names}
 
 
 def _relayed(program: Run, tests: Run) -> Finding:

@@ -20,10 +20,16 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a program may use: seconds for all tests together, and memory."""
+    """What a program may use: seconds for all tests together, memory, and seconds for each test where that is less."""
 
     seconds: float
     megabytes: int
+    each: float | None = None
+
+    @property
+    def a_test(self) -> float:
+        """The seconds of one test."""
+        return self.seconds if self.each is None else min(self.seconds, self.each)
 
 
 def one_line(text: object) -> str:

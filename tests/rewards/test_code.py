@@ -155,10 +155,37 @@ def test_agreement(expected: Any, actual: Any, right: bool) -> None:
 
 
 @pytest.mark.parametrize(
+    ("expected", "actual", "right"),
+    [
+        (1, True, True), (True, 1, True), (1, 1.0, True), (1, 1.0000000001, False), (1.0, True, True), (2.5, 2, False),
+        (10**18 + 1, 1e18, False), (0.3, 0.1 + 0.2, True), ([1, [0]], (True, [False]), True),
+        ({"a": 1}, {"a": 1.0}, True), ({"a": 1}, {"a": 2}, False), ("1", 1, False), (1, "1", False),
+        (None, 0, False), (0, None, False), ([], 0, False),
+        (float("nan"), float("nan"), True), (1, float("nan"), False),
+    ],
+)  # fmt: skip
+def test_agreement_as_python_has_it(expected: Any, actual: Any, right: bool) -> None:
+    assert agrees(expected, actual, loose=True) is right
+
+
+def test_what_runs_before_a_program_and_what_is_right_too() -> None:
+    tests = [{"input": [[1, 2]], "expected": 1, "also": [[1]]}, {"input": [[3]], "expected": 3}]
+    options = {"entry": "Solution().first", "prelude": "from math import *\nONE = 1", "compare": "loose", "each": 1}
+    for program in ("def first(x): return floor(x[0])", "class Solution:\n    def first(self, x): return x[0] * ONE",
+                    "from __future__ import annotations\ndef first(x: Any): return [1] if len(x) > 1 else 3.0"):
+        assert run(program, tests, **options).correct, program
+    assert run("def first(x): return [x[0]]", tests, **options).share == 0.5
+    assert run("def first(x): return ONE", tests, entry="first").reason.startswith("test 1: NameError")
+
+
+@pytest.mark.parametrize(
     "answer",
     ["x", {}, {"entry": "f"}, {"entry": "f", "tests": []}, {"entry": "f", "tests": [{"input": 3, "expected": 1}]},
      {"entry": "f", "tests": [{"input": [1]}]}, {"entry": "f", "tests": [{"input": [object()], "expected": 1}]},
-     {"entry": "f", "tests": [{"input": [1], "expected": 1}], "seconds": "long"}],
+     {"entry": "f", "tests": [{"input": [1], "expected": 1}], "seconds": "long"},
+     *({"entry": "f", "tests": [{"input": [1], "expected": 1}], **wrong} for wrong in (
+         {"each": 0}, {"each": "x"}, {"compare": "strict"}, {"tolerance": 2}, {"prelude": 3}, {"entry": "f.g"},
+         {"entry": "f()"}, {"tests": [{"input": [1], "expected": 1, "also": 1}]}))],
 )  # fmt: skip
 def test_tests_that_cannot_be_read_are_ungradable(answer: Any) -> None:
     verdict = grade(Problem("p", "", answer, "code", ""), Completion("def f(x): return x"))

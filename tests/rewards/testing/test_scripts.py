@@ -60,6 +60,20 @@ def test_some_tests_passed() -> None:
     assert (half.label, half.share, half.reason) == (Label.WRONG, 0.5, "test 2: '7\\n' where '6\\n' is expected")
 
 
+@pytest.mark.parametrize(("expected", "said", "tolerance", "right"), [
+    ("1 2\n3", "1   2\n\n 3 \n", 0, True), ("1 2", "1\n2", 0, False), ("0.50", "0.5", 0, True), ("2", "2.0", 0, True),
+    ("0.5", "0.5000001", 0, False), ("0.5", "0.5000001", 1e-5, True), ("5", "5.0000001", 1e-5, False),
+    ("1e9", "1000000001", 1e-5, True), ("1000000000", "1000000001", 1e-5, False), ("0.5", "0.6", 1e-5, False),
+    ("YES", "yes", 0, False), ("nan", "NaN", 1e-5, False), ("inf", "Infinity", 0, False),
+    ("0.1", "1e999999999", 0.1, False),
+    ("1e99999999", "0.1", 0.1, False), ("1.5", "one", 1e-5, False), ("", "\n \n", 0, True), ("1", "", 0, False),
+    ("1" * 500, "1" * 500, 0, True), ("1" * 500, "1" * 500 + ".0", 0, False),
+])  # fmt: skip
+def test_words_of_a_loose_comparison(expected: str, said: str, tolerance: float, right: bool) -> None:
+    tests = [{"stdin": "", "stdout": expected}]
+    assert run(f"print({said!r})", tests, compare="loose", tolerance=tolerance).correct is right
+
+
 def test_tests_that_are_none() -> None:
     assert run("print(7)", [{"stdin": "3 4"}]).label is Label.UNGRADABLE
     assert run("print(7)", [*TESTS, {"input": [1], "expected": 2}]).label is Label.UNGRADABLE
