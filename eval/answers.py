@@ -46,7 +46,7 @@ class Local:
     context: int | None = None
 
     def prompts(self, problems: Sequence[Problem]) -> list[list[int]]:
-        return encode_prompts(self.tokenizer, [problem.prompt for problem in problems], self.how.prompting)
+        return encode_prompts(self.tokenizer, problems, self.how.prompting)
 
     def answers(self, problems: Sequence[Problem], have: set[tuple[str, int]]) -> Iterator[list[Rollout]]:
         n = self.how.rollouts

@@ -3,12 +3,10 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from eval.answer_formats import CLOSE, OPEN
 from eval.engine.types import Engine, Request, Sampled, Sampling, Written, rollout_seed
 from eval.language_model import Tokenizer, decode_completion
-from eval.prompts import THINK
 from eval.protocol import Prompting
-
-END = "</think>"
 
 
 def sample_within(
@@ -37,7 +35,7 @@ def sample_within(
     # First every rollout up to its budget; then those that have not ended go on, from what they wrote.
     found = engine.sample(requests, replace(sampling, max_tokens=budget), progress, in_time)
     # As plain text: </think> is a special token of some tokenizers and several tokens of others.
-    close = [int(token) for token in tokenizer(END, add_special_tokens=False)["input_ids"]]
+    close = [int(token) for token in tokenizer(CLOSE, add_special_tokens=False)["input_ids"]]
     goes_on: list[tuple[int, int, list[int]]] = []
     for place, group in enumerate(found):
         for index, one in enumerate(group):
@@ -66,4 +64,4 @@ def sample_within(
 
 def _thinks(tokenizer: Tokenizer, one: Sampled, prompting: Prompting) -> bool:
     text = decode_completion(tokenizer, one.ids)
-    return END not in text and (prompting.open_thinking or THINK in text)
+    return CLOSE not in text and (prompting.open_thinking or OPEN in text)

@@ -1,11 +1,14 @@
-"""How a problem is put to a model: the same for training, sampling and evaluation."""
+"""How a question is put to a model: the same for training, sampling and evaluation."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+from eval.answer_formats import answer_format
+from eval.chat_template import OWN_TEMPLATE, Message, check_options, written
 from eval.errors import PromptError
+from eval.instructions import AUTO, with_instruction
 from eval.language_model import Tokenizer
-from eval.protocol import Prompting, Shot, Template
-from rewards.foreign import LOADING, calling
+from eval.protocol import Prompting, Template
 from rewards.types import Problem
 
 # DeepSeek-R1 (arXiv 2501.12948), table 1: the template of R1-Zero, for tokenizers without a chat template.
@@ -16,36 +19,23 @@ R1_ZERO = (
     "i.e., <think> reasoning process here </think> <answer> answer here </answer>. User: {prompt}. Assistant:"
 )
 
-THINK = "<think>"
-
 QA = "Question: {prompt}\nAnswer:"
 
+Question = str | Problem | Sequence[Message]
+"""What can be asked: a text, a problem (whose verifier has a default instruction), or a conversation."""
 
-def encode_prompts(tokenizer: Tokenizer, prompts: Sequence[str], how: Prompting) -> list[list[int]]:
-    """Token ids of the prompts as `how` puts them, up to where the model goes on."""
-    texts = render(tokenizer, prompts, how.template, how.shots)
-    if how.open_thinking:
-        texts = [text + THINK for text in texts]
-    # A chat template writes the special tokens itself; the tokenizer would put a second one in front.
-    ids: list[list[int]] = tokenizer(
-        texts, add_special_tokens=template_of(tokenizer, how.template) != "chat"
-    )["input_ids"]
-    return ids
+PLAIN = Prompting(instruction=None)
 
 
-def encode_prompt(tokenizer: Tokenizer, problem: Problem, *, open_thinking: bool = False) -> list[int]:
-    """Token ids of a problem's prompt, as `encode_text` puts it."""
-    return encode_text(tokenizer, problem.prompt, open_thinking=open_thinking)
-
-
-def encode_text(tokenizer: Tokenizer, prompt: str, *, open_thinking: bool = False) -> list[int]:
-    """Token ids of one user's text, up to where the model goes on; with `open_thinking` the tag is already there."""
-    return encode_texts(tokenizer, [prompt], open_thinking=open_thinking)[0]
-
-
-def encode_texts(tokenizer: Tokenizer, prompts: Sequence[str], *, open_thinking: bool = False) -> list[list[int]]:
-    """Token ids of many users' texts at once, which is much faster than one by one."""
-    return encode_prompts(tokenizer, prompts, Prompting(open_thinking=open_thinking))
+def settled(tokenizer: Tokenizer, how: Prompting) -> Prompting:
+    """`how` with what "auto" means for this tokenizer. Raises PromptError where its template knows no such option."""
+    template = template_of(tokenizer, how.template)
+    if template == "chat":
+        check_options(tokenizer, how.template_options)
+    elif how.template_options:
+        raise PromptError(f"template_options are for a chat template, and the template here is {template}")
+    own = tokenizer.chat_template == OWN_TEMPLATE
+    return replace(how, template=template, instruction=None if own and how.instruction == AUTO else how.instruction)
 
 
 def template_of(tokenizer: Tokenizer, template: Template) -> Template:
@@ -55,59 +45,78 @@ def template_of(tokenizer: Tokenizer, template: Template) -> Template:
     return template
 
 
-def render(
-    tokenizer: Tokenizer, prompts: Sequence[str], template: Template = "auto", shots: Sequence[Shot] = ()
-) -> list[str]:
-    """Prompts in the tokenizer's chat template, in R1-Zero's or as questions and answers, after worked examples."""
-    template = template_of(tokenizer, template)
-    if template != "chat":
-        return [plain_text(prompt, template, shots) for prompt in prompts]
-    # A template is a program and takes long; most put the text between two constants, which is checked here.
-    before, _, after = _render_one(tokenizer, _MARK, shots).partition(_MARK)
-    if prompts and _render_one(tokenizer, prompts[0], shots) == before + prompts[0] + after:
-        return [before + prompt + after for prompt in prompts]
-    return [_render_one(tokenizer, prompt, shots) for prompt in prompts]
+def encode_prompts(tokenizer: Tokenizer, questions: Sequence[Question], how: Prompting = PLAIN) -> list[list[int]]:
+    """Token ids of the questions as `how` puts them, up to where the model goes on. Raises PromptError."""
+    if not questions:
+        return []
+    # A chat template writes the special tokens itself; the tokenizer would put a second one in front.
+    plain = template_of(tokenizer, how.template) != "chat"
+    ids: list[list[int]] = tokenizer(render(tokenizer, questions, how), add_special_tokens=plain)["input_ids"]
+    return ids
 
 
-def plain_text(prompt: str, template: Template, shots: Sequence[Shot] = ()) -> str:
-    """A prompt in R1-Zero's template ("r1") or as a question ("qa"), after worked examples in the same one."""
-    if template == "qa":
-        worked = "".join(f"{QA.format(prompt=asked)} {solution}\n\n" for asked, solution in shots)
-        return worked + QA.format(prompt=prompt)
+def encode_prompt(tokenizer: Tokenizer, question: Question, how: Prompting = PLAIN) -> list[int]:
+    """Token ids of one question."""
+    return encode_prompts(tokenizer, [question], how)[0]
+
+
+def render(tokenizer: Tokenizer, questions: Sequence[Question], how: Prompting = PLAIN) -> list[str]:
+    """The questions as texts: in the tokenizer's chat template, in R1-Zero's or as questions and answers."""
+    how = settled(tokenizer, how)
+    if how.template != "chat":
+        texts = [plain_text(question, how) for question in questions]
+    else:
+        texts = written(tokenizer, [conversation(question, how) for question in questions], how.template_options)
+        _require_system(texts, how.system)
+    if not how.open_thinking:
+        return texts
+    form = answer_format(tokenizer)
+    return [text if form.opens(text) else text + form.opening for text in texts]
+
+
+def conversation(question: Question, how: Prompting) -> list[Message]:
+    """A question as messages: the system's turn, worked examples as earlier turns, the question with its instruction.
+
+    A conversation of one's own keeps its own system turn, and its last turn has to be the user's.
+    """
+    if isinstance(question, str | Problem):
+        turns: list[Message] = [turn for asked, solution in how.shots for turn in _shot(asked, solution)]
+        turns.append({"role": "user", "content": question_text(question, how)})
+    else:
+        turns = list(question)
+        if how.instruction and how.instruction != AUTO and turns and turns[-1].get("role") == "user":
+            turns[-1] = {**turns[-1], "content": with_instruction(turns[-1]["content"], how.instruction)}
+    told = bool(turns) and turns[0].get("role") in ("system", "developer")
+    return turns if told or not how.system else [{"role": "system", "content": how.system}, *turns]
+
+
+def question_text(question: str | Problem, how: Prompting) -> str:
+    """The user's text: the question with its instruction."""
+    if isinstance(question, Problem):
+        return with_instruction(question.prompt, how.instruction_for(question.verifier))
+    return with_instruction(question, None if how.instruction == AUTO else how.instruction)
+
+
+def plain_text(question: Question, how: Prompting) -> str:
+    """A question in R1-Zero's template ("r1") or as a question ("qa"), after the system's text and worked examples.
+
+    Raises PromptError for a conversation, which these templates have no form for.
+    """
+    if not isinstance(question, str | Problem):
+        raise PromptError(f"a conversation needs a chat template, and the template here is {how.template}")
+    prompt, system = question_text(question, how), f"{how.system}\n\n" if how.system else ""
+    if how.template == "qa":
+        worked = "".join(f"{QA.format(prompt=asked)} {solution}\n\n" for asked, solution in how.shots)
+        return system + worked + QA.format(prompt=prompt)
     # The template is a conversation that has begun, so that examples are its first turns.
-    turns = [*(f"{asked}. Assistant: {solution}" for asked, solution in shots), prompt]
-    return R1_ZERO.format(prompt="\nUser: ".join(turns))
+    turns = [*(f"{asked}. Assistant: {solution}" for asked, solution in how.shots), prompt]
+    return system + R1_ZERO.format(prompt="\nUser: ".join(turns))
 
 
-def messages(prompt: str, shots: Sequence[Shot] = ()) -> list[dict[str, str]]:
-    """A prompt as a conversation, worked examples as its earlier turns."""
-    turns = [turn for asked, solution in shots
-             for turn in ({"role": "user", "content": asked}, {"role": "assistant", "content": solution})]
-    return [*turns, {"role": "user", "content": prompt}]
+def _shot(asked: str, solution: str) -> tuple[Message, Message]:
+    return {"role": "user", "content": asked}, {"role": "assistant", "content": solution}
 
 
-_MARK = " the-user-says-this\n"  # with white space around it, which some templates take away
-
-
-def _render_one(tokenizer: Tokenizer, prompt: str, shots: Sequence[Shot] = ()) -> str:
-    try:
-        with calling("the chat template", LOADING):
-            text: str = tokenizer.apply_chat_template(
-                messages(prompt, shots), tokenize=False, add_generation_prompt=True
-            )
-    except Exception as error:  # a template is a program that came with the model
-        said = " ".join(str(error).split())
-        raise PromptError(f"the tokenizer's chat template fails: {type(error).__name__}: {said[:200]}") from error
-    return text
-
-
-def encode_completion(tokenizer: Tokenizer, text: str) -> list[int]:
-    """Token ids of a completion, the end-of-text id included."""
-    return encode_completions(tokenizer, [text])[0]
-
-
-def encode_completions(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
-    """Token ids of many completions at once, each with the end-of-text id."""
-    # No special tokens: they stand before the prompt already.
-    encoded: list[list[int]] = tokenizer(list(texts), add_special_tokens=False)["input_ids"]
-    return [[*ids, tokenizer.eos_token_id] for ids in encoded]
+def _require_system(texts: Sequence[str], system: str | None) -> None:
+    if system and texts and system.strip() not in texts[0]:
+        raise PromptError("the tokenizer's chat template leaves the system prompt out; put it into `instruction`")

@@ -2,11 +2,12 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal  # what a report says is JSON
 
 from eval.engine.types import Sampling
+from eval.instructions import AUTO, DEFAULTS
 from rewards.grade import own_verifiers
 from rewards.types import Problem
 
@@ -19,10 +20,15 @@ Shot = tuple[str, str]
 class Prompting:
     """How a prompt is written and where an answer ends.
 
+    system           text of the system's turn; in plain templates it stands before everything, as lm-evaluation-harness
+                     puts a description
+    instruction      text that follows the question, or stands around it where it holds "{question}"; "auto" is the
+                     default of the problem's verifier (eval.instructions) for chat models without worked examples
     template         chat: the tokenizer's; r1: R1-Zero's plain text (eval.prompts.R1_ZERO);
                      qa: "Question: ..\\nAnswer:", as lm-evaluation-harness puts GSM8K;
                      auto: chat where the tokenizer has one, else r1
-    open_thinking    the prompt ends with <think>
+    template_options what the chat template is told besides, such as enable_thinking or reasoning_effort
+    open_thinking    the prompt ends with <think>, where the template does not open the thinking itself
     shots            worked examples before the question
     thinking_budget  tokens after which thinking that is still open is closed by force (Muennighoff et al. 2025, arXiv
                      2501.19393); what is left of the completion's tokens is for the answer
@@ -34,6 +40,16 @@ class Prompting:
     shots: tuple[Shot, ...] = ()
     thinking_budget: int | None = None
     stop: tuple[str, ...] = ()
+    system: str | None = None
+    instruction: str | None = AUTO
+    template_options: Mapping[str, Any] = field(default_factory=dict)
+
+    def instruction_for(self, verifier: str) -> str | None:
+        """What follows a question whose answer this verifier reads, for a model that takes instructions."""
+        if self.instruction != AUTO:
+            return self.instruction or None
+        # Plain templates and worked examples show how to answer, and might show another way.
+        return None if self.shots or self.template in ("r1", "qa") else DEFAULTS.get(verifier)
 
 
 @dataclass(frozen=True)
@@ -54,7 +70,10 @@ class Protocol:
             "top_k": self.sampling.top_k,
             "min_p": self.sampling.min_p,
             "max_completion_tokens": self.sampling.max_tokens,
+            "system": self.prompting.system,
+            "instruction": self._instruction(problems),
             "template": self.prompting.template,
+            "template_options": dict(self.prompting.template_options),
             "open_thinking": self.prompting.open_thinking,
             "shots": len(self.prompting.shots),
             "thinking_budget": self.prompting.thinking_budget,
@@ -65,6 +84,11 @@ class Protocol:
             "prompts_sha256": sha256_of(list(prompts)),
             **({"verifiers_sha256": own} if (own := own_verifiers(p.verifier for p in problems)) else {}),
         }
+
+    def _instruction(self, problems: Sequence[Problem]) -> str | dict[str, str | None] | None:
+        """The instruction; by verifier where there are several."""
+        told = {name: self.prompting.instruction_for(name) for name in sorted({p.verifier for p in problems})}
+        return next(iter(told.values()), None) if len(set(told.values())) < 2 else told
 
 
 def sha256_of(content: object) -> str:

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any  # a row is JSON
 
+from eval.answer_formats import OPEN
 from eval.budget import sample_within
 from eval.engine.types import Engine, Request, Sampled, Sampling, rollout_seed
 from eval.language_model import Tokenizer, decode_completion
 from eval.pieces import Pieces
-from eval.prompts import THINK, encode_prompts
+from eval.prompts import encode_prompts
 from eval.protocol import Prompting
 from rewards.background import Background
 from rewards.grade import grade
@@ -145,7 +146,7 @@ def complete(
     """`draws.n` completions of every problem, as `roll_out` grades them. `written` hears of each as soon as it is
     there, with the places of its problem and of the completion among those of the problem."""
     n, prompting = draws.n, draws.prompting
-    prompts = encode_prompts(tokenizer, [problem.prompt for problem in problems], prompting)
+    prompts = encode_prompts(tokenizer, problems, prompting)
     room = draws.context
     fitting = [place for place, prompt in enumerate(prompts) if room is None or len(prompt) < room]
     requests = [
@@ -153,7 +154,7 @@ def complete(
         for place in fitting
     ]
     found = [[Completion("", finished=False)] * n for _ in problems]
-    before = THINK if prompting.open_thinking else ""
+    before = OPEN if prompting.open_thinking else ""
 
     def done(request: int, index: int, one: Sampled) -> None:
         place = fitting[request]

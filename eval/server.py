@@ -12,11 +12,12 @@ from types import TracebackType
 from typing import Any  # a request is JSON
 from urllib.parse import urlsplit
 
+from eval.answer_formats import OPEN
 from eval.completions import completion_of, most_bytes
 from eval.engine.types import rollout_seed
 from eval.errors import ServerError, Unanswered
 from eval.http_client import Client, NoAnswer, Response, shortened
-from eval.prompts import THINK, messages, plain_text
+from eval.prompts import conversation, plain_text
 from eval.protocol import Protocol
 from eval.rollouts import Rollout
 from rewards.grade import grade
@@ -70,9 +71,9 @@ class Server:
         """What is sent of each problem: messages for a chat, text otherwise."""
         how = self.protocol.prompting
         if self.chat:
-            return [messages(problem.prompt, how.shots) for problem in problems]
-        after = THINK if how.open_thinking else ""
-        return [plain_text(problem.prompt, how.template, how.shots) + after for problem in problems]
+            return [conversation(problem, how) for problem in problems]
+        after = OPEN if how.open_thinking else ""
+        return [plain_text(problem, how) + after for problem in problems]
 
     def answers(self, problems: Sequence[Problem], have: set[tuple[str, int]]) -> Iterator[list[Rollout]]:
         """Each answer as it comes; those in `have` are not asked for. Raises Unanswered at the end where some did not
@@ -128,7 +129,7 @@ class Server:
 
     async def ask(self, client: Client, body: dict[str, Any]) -> Completion:
         """One completion. Raises NoAnswer after all tries, and ServerError where another try would not help."""
-        before = THINK if self.protocol.prompting.open_thinking else ""
+        before = OPEN if self.protocol.prompting.open_thinking else ""
         silence = NoAnswer("it was not asked")
         for attempt in range(self.tries):
             pause = self.wait * 2**attempt

@@ -20,7 +20,7 @@ from trl import GRPOConfig, GRPOTrainer
 from eval.engine.types import Sampling
 from eval.language_model import LanguageModel, Tokenizer
 from eval.problems import load
-from eval.prompts import encode_text
+from eval.prompts import encode_prompts
 from pipeline.models import pretrained
 from pipeline.moe.balance import Balance
 from pipeline.moe.balancing import Balancing
@@ -42,7 +42,7 @@ class Plain(GRPOTrainer):
     """trl's own, but for the prompts, which are ours."""
 
     def _tokenize_prompts(self, prompts: list[str]) -> tuple[list[list[int]], None, dict[str, Any]]:
-        return [encode_text(self.processing_class, text, open_thinking=False) for text in prompts], None, {}
+        return encode_prompts(self.processing_class, prompts), None, {}
 
 
 class Curve(TrainerCallback):

@@ -5,7 +5,7 @@ import argparse
 from eval.engine import engine_for
 from eval.engine.types import Request, Sampling, rollout_seed
 from eval.language_model import Tokenizer, decode_completion
-from eval.prompts import encode_text
+from eval.prompts import encode_prompt
 from pipeline.contract.errors import CommandError, StageError
 from pipeline.store.model_reference import model_of
 from rewards.extract import split_thinking
@@ -34,7 +34,7 @@ def main(args: argparse.Namespace) -> int:
         model, tokenizer = pretrained.load(folder)
     except StageError as error:
         raise CommandError(str(error)) from error
-    prompt = encode_text(tokenizer, args.question)
+    prompt = encode_prompt(tokenizer, args.question)
     request = Request(prompt, [rollout_seed(args.seed, "ask", args.question)])
     sampled = engine_for(model, tokenizer).sample([request], Sampling(args.max_tokens, args.temperature))[0][0]
     text = decode_completion(tokenizer, sampled.ids)

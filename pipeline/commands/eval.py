@@ -4,17 +4,20 @@ import argparse
 import json
 import math
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eval.answers import Local
+from eval.chat_template import RESERVED
 from eval.engine import engine_for
 from eval.engine.types import Sampling
-from eval.errors import ProblemSetError, ServerError
+from eval.errors import ProblemSetError, PromptError, ServerError
+from eval.instructions import AUTO
 from eval.problems import load, set_names
 from eval.problems.data_folder import use_data_folder
-from eval.prompts import template_of
-from eval.protocol import Prompting, Protocol
+from eval.prompts import settled
+from eval.protocol import Prompting, Protocol, Shot
 from eval.server import Server
 from eval.shots import shots_of
 from eval.suites import SUITES
@@ -67,6 +70,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--template", choices=("auto", "chat", "r1", "qa"), default="auto",
                         help="the tokenizer's chat template, R1-Zero's plain text, or 'Question: .. Answer:' "
                              "(default: chat where there is one, else r1)")
+    parser.add_argument("--system", metavar="TEXT", help="the system's turn (default: none)")
+    parser.add_argument("--instruction", metavar="TEXT", default=AUTO,
+                        help="how to answer, put after each question, or around it where {question} stands in it; "
+                             "'' for none (default: auto, the default of the problem's verifier, for chat models)")
+    parser.add_argument("--template-option", metavar="KEY=VALUE", action="append", default=[], type=_option,
+                        help="for the chat template, such as enable_thinking=false or reasoning_effort=low; may be "
+                             "given several times")
     parser.add_argument("--open-thinking", action="store_true", help="begin every answer with <think>")
     parser.add_argument("--shots", type=int, default=0, help="worked examples from the set's train split (default: 0)")
     parser.add_argument("--thinking-budget", type=int, nargs="+", default=[None], metavar="TOKENS",
@@ -151,7 +161,10 @@ def _sets(args: argparse.Namespace, suite: "Suite | None") -> JsonObject:
         raise CommandError(str(error)) from error
 
 
-def _asked(args: argparse.Namespace, sets: JsonObject, source_of: "Callable[[Protocol], Source]") -> "list[Asked]":
+def _asked(
+    args: argparse.Namespace, sets: JsonObject, settle: "Callable[[Prompting], Prompting]",
+    source_of: "Callable[[Protocol], Source]",
+) -> "list[Asked]":
     """Everything that is to be asked: each set, with each thinking budget."""
     names, found, best_by = set_names(sets), [], _best_by(args.best_by)
     for reference in sets:
@@ -162,15 +175,35 @@ def _asked(args: argparse.Namespace, sets: JsonObject, source_of: "Callable[[Pro
         for budget in args.thinking_budget:
             several = len(args.thinking_budget) > 1
             name = f"{names[reference]} thinking {budget}" if several else names[reference]
-            prompting = Prompting(args.template, args.open_thinking, shots, budget, tuple(args.stop))
+            prompting = _prompting(args, shots, budget)
             sampling = Sampling(args.max_tokens, args.temperature, args.top_p, args.top_k, args.min_p)
-            protocol = Protocol(prompting, sampling, args.rollouts, args.seed)
+            protocol = Protocol(settle(prompting), sampling, args.rollouts, args.seed)
             found.append(
                 Asked(
                     name, sets[reference], protocol, source_of(protocol), best_by, names[reference] if several else ""
                 )
             )
     return found
+
+
+def _option(text: str) -> tuple[str, object]:
+    """KEY=VALUE, the value as JSON where it is some, else as text."""
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise argparse.ArgumentTypeError(f"{text!r} is no KEY=VALUE, such as enable_thinking=false")
+    if key in RESERVED:
+        raise argparse.ArgumentTypeError(f"{key} is not for you to set")
+    try:
+        return key, json.loads(value.lower() if value.lower() in ("true", "false", "null") else value)
+    except ValueError:
+        return key, value
+
+
+def _prompting(args: argparse.Namespace, shots: "tuple[Shot, ...]", budget: int | None) -> Prompting:
+    return Prompting(
+        args.template, args.open_thinking, shots, budget, tuple(args.stop), args.system, args.instruction or None,
+        dict(args.template_option),
+    )
 
 
 def _best_by(name: str | None) -> "tuple[str, Rule] | None":
@@ -193,9 +226,13 @@ def _loaded(
         raise CommandError(str(error)) from error
     if args.template == "chat" and tokenizer.chat_template is None:
         raise CommandError(f"{args.model} has no chat template; leave --template out, or give r1 or qa")
-    args.template = template_of(tokenizer, args.template)
+    try:
+        settle = partial(settled, tokenizer)
+        settle(_prompting(args, (), None))
+    except PromptError as error:
+        raise CommandError(str(error)) from error
     engine, context = engine_for(model, tokenizer, args.engine), pretrained.context_length(model)
-    asked = _asked(args, sets, lambda protocol: Local(engine, tokenizer, protocol, context))
+    asked = _asked(args, sets, settle, lambda protocol: Local(engine, tokenizer, protocol, context))
     facts = {
         "sha256": pretrained.sha256(place), "engine": type(engine).__name__, "parameters": pretrained.parameters(model)
     }
@@ -204,9 +241,12 @@ def _loaded(
 
 def _served(args: argparse.Namespace, sets: JsonObject) -> "tuple[Measured, list[Asked]]":
     args.template = "chat" if args.template == "auto" else args.template
+    if args.template != "chat" and args.template_option:
+        raise CommandError(f"--template-option is for a chat template, and --template is {args.template}")
     try:
         asked = _asked(
-            args, sets, lambda protocol: Server(args.server, args.model, protocol, args.jobs, args.timeout, args.tries)
+            args, sets, lambda how: how,
+            lambda protocol: Server(args.server, args.model, protocol, args.jobs, args.timeout, args.tries),
         )
     except ServerError as error:
         raise CommandError(str(error)) from error

@@ -6,8 +6,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol  # rows hold lists of integers and of floats under their names
 
+from eval.assistant_turns import encode_completions, encode_texts
 from eval.language_model import Tokenizer
-from eval.prompts import encode_completions, encode_texts
+from eval.prompts import PLAIN, encode_prompts
+from eval.protocol import Prompting
 from pipeline.contract.dataset import records
 from pipeline.contract.errors import StageError
 from pipeline.disk.durable import JsonObject
@@ -39,16 +41,20 @@ class Document:
     text: str
 
 
-def rows(tokenizer: Tokenizer, documents: Sequence[Document], prompt_weight: float = 0.0) -> list[Row]:
+def rows(
+    tokenizer: Tokenizer, documents: Sequence[Document], prompt_weight: float = 0.0, how: Prompting = PLAIN
+) -> list[Row]:
     """{"input_ids", "weights"} of each document, both [seq]. One without a prompt is trained on whole."""
-    asked = [document.prompt for document in documents if document.prompt is not None]
-    heads = iter(encode_texts(tokenizer, asked) if asked else [])
+    asked = [(document.prompt, document.text) for document in documents if document.prompt is not None]
+    prompts = [prompt for prompt, _ in asked]
+    heads = iter(encode_prompts(tokenizer, prompts, how))
+    tails = iter(encode_completions(tokenizer, prompts, [text for _, text in asked], how))
     # A text without a prompt begins as every text does that the model will see.
     bare = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
-    tails = encode_completions(tokenizer, [document.text for document in documents])
+    texts = iter(encode_texts(tokenizer, [document.text for document in documents if document.prompt is None]))
     made: list[Row] = []
-    for document, tail in zip(documents, tails, strict=True):
-        head = bare if document.prompt is None else next(heads)
+    for document in documents:
+        head, tail = (bare, next(texts)) if document.prompt is None else (next(heads), next(tails))
         made.append({"input_ids": head + tail, "weights": [prompt_weight] * len(head) + [1.0] * len(tail)})
     return made
 
@@ -60,9 +66,10 @@ class Stream:
     """
 
     def __init__(
-        self, tokenizer: Tokenizer, documents: Iterator[Document], count: int, length: int, prompt_weight: float = 0.0
+        self, tokenizer: Tokenizer, documents: Iterator[Document], count: int, length: int, prompt_weight: float = 0.0,
+        how: Prompting = PLAIN,
     ) -> None:
-        self.tokenizer, self.documents, self.count = tokenizer, documents, count
+        self.tokenizer, self.documents, self.count, self.how = tokenizer, documents, count, how
         self.length, self.prompt_weight = length, prompt_weight
         self.made: list[Row] = []
 
@@ -75,7 +82,7 @@ class Stream:
     def __getitem__(self, index: int) -> Row:
         while len(self.made) <= index:
             block = list(islice(self.documents, BLOCK))
-            encoded = rows(self.tokenizer, block, self.prompt_weight) if block else []
+            encoded = rows(self.tokenizer, block, self.prompt_weight, self.how) if block else []
             # Longer texts are left out and not cut: a cut solution teaches to stop in the middle.
             fitting = [row for row in encoded if len(row["input_ids"]) <= self.length]
             if not fitting:

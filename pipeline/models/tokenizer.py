@@ -5,19 +5,14 @@ from collections.abc import Iterable
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from eval.chat_template import OWN_TEMPLATE
+
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 SPECIALS = ("<pad>", "<unk>", "<bos>", "<eos>", "<user>", "<assistant>")
 
 # A number stands alone, and the word or sign before it takes the space between them, so that
 # "3" is one token wherever it stands and decoding gives the text back to the letter.
 PIECES = r"</?[a-z]+>|\d{1,2}|\n| ?[A-Za-z]+(?: (?=\d))?| ?[^\w\s<]+(?: (?=\d))?| "
-
-CHAT_TEMPLATE = (
-    "{{ bos_token }}{% for message in messages %}"
-    "{% if message['role'] == 'user' %}<user>{{ message['content'] }}"
-    "{% elif message['role'] == 'assistant' %}<assistant>{{ message['content'] }}{{ eos_token }}{% endif %}"
-    "{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
-)
 
 
 def train_tokenizer(texts: Iterable[str], max_length: int) -> PreTrainedTokenizerFast:
@@ -40,6 +35,6 @@ def train_tokenizer(texts: Iterable[str], max_length: int) -> PreTrainedTokenize
         eos_token="<eos>",
         additional_special_tokens=["<user>", "<assistant>"],
         model_max_length=max_length,
-        chat_template=CHAT_TEMPLATE,
+        chat_template=OWN_TEMPLATE,
         clean_up_tokenization_spaces=False,
     )

@@ -96,6 +96,8 @@ def _message(complaint: Any, model: type[BaseModel], also_known: Sequence[str]) 
     location, problem, given = complaint["loc"], complaint["type"], complaint["input"]
     if problem == "extra_forbidden":
         owner = _model_at(model, location[:-1])
+        if owner and (section := _section_with(owner, str(location[-1]))):
+            return f"this field is part of the section {section}: write `{section}: {{{location[-1]}: ..}}`"
         known = list(owner.model_fields) if owner else []
         known += also_known if owner is model else []
         return f"there is no such field{did_you_mean(str(location[-1]), known)}"
@@ -143,6 +145,13 @@ def _model_at(model: type[BaseModel], location: Sequence[Hashable]) -> type[Base
                 return None
             model = inner[0]
     return model
+
+
+def _section_with(owner: type[BaseModel], name: str) -> str | None:
+    """The field of a model whose own fields hold one of this name; None where there is none or several."""
+    found = [field for field, info in owner.model_fields.items()
+             for inner in _models_in(info.annotation) if name in inner.model_fields]
+    return found[0] if len(found) == 1 else None
 
 
 def _models_in(annotation: object) -> Iterable[type[BaseModel]]:

@@ -15,8 +15,8 @@ LABELS = list(Label)
 
 # What makes two measurements of one set comparable; the number of problems and of rollouts may differ.
 PROTOCOL = (
-    "temperature", "top_p", "top_k", "min_p", "max_completion_tokens", "open_thinking", "template", "shots",
-    "thinking_budget", "stop"
+    "system", "instruction", "template", "template_options", "open_thinking", "shots", "temperature", "top_p", "top_k",
+    "min_p", "max_completion_tokens", "thinking_budget", "stop"
 )
 
 

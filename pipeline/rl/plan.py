@@ -1,9 +1,10 @@
 """The numbers of a GRPO training, as its trainer wants them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from eval.engine.types import Sampling
+from eval.protocol import Prompting
 from pipeline.contract.errors import StageError
 from pipeline.rl.advantages import Scale
 from pipeline.rl.objective import Objective
@@ -23,7 +24,7 @@ class GrpoPlan:
     objective      what is minimized
     scale          whose standard deviation divides advantages
     seed_parts     what the draws of every rollout depend on besides its problem, visit and place in the group
-    open_thinking  whether prompts end with the tag that opens thinking
+    prompting      how prompts are put, and where answers end
     replay         whose experts training takes, None for the router's own
     rollout_dtype  precision of rollouts, None for the policy's
     vllm           draw with vLLM; None for the native engine
@@ -36,7 +37,7 @@ class GrpoPlan:
     objective: Objective
     seed_parts: tuple[str | int, ...]
     scale: Scale = "group"
-    open_thinking: bool = False
+    prompting: Prompting = field(default_factory=Prompting)
     replay: ReplaySource | None = None
     rollout_dtype: "torch.dtype | None" = None
     vllm: Vllm | None = None

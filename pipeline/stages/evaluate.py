@@ -1,7 +1,7 @@
 """`evaluate`: models asked held-out problems, graded and counted."""
 
 import json
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, model_validator
 
@@ -9,8 +9,8 @@ from eval.engine import engine_for
 from eval.engine.types import Sampling
 from eval.language_model import Tokenizer
 from eval.problems import load, set_names
-from eval.prompts import encode_prompts, template_of
-from eval.protocol import Prompting, Protocol
+from eval.prompts import encode_prompts, settled
+from eval.protocol import Protocol
 from eval.rollouts import Draws, collect, rollouts_file, write_rows
 from eval.shots import require_shots, shots_of
 from pipeline.contract.fields import ArtifactType, ModelInput, ReportInput
@@ -24,6 +24,7 @@ from pipeline.contract.numbers import (
     TopP,
     require_rows,
 )
+from pipeline.contract.prompt import MeasuringPrompt
 from pipeline.contract.stage import Asks, Context, Metrics, Stage
 from pipeline.disk.durable import JsonObject
 from pipeline.stages.grpo import ProblemSets
@@ -46,7 +47,7 @@ class Evaluate(Stage):
     """
 
     kind: ClassVar[str] = "evaluate"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     makes: ClassVar[ArtifactType] = "report"
 
     models: list[ModelInput] = Field(default_factory=list)
@@ -59,11 +60,7 @@ class Evaluate(Stage):
     top_p: TopP = 1.0
     top_k: TopK = 0
     min_p: MinP = 0.0
-    template: Literal["auto", "chat", "r1", "qa"] = "auto"
-    open_thinking: bool = False
-    shots: int = Field(
-        default=0, ge=0, le=1000, description="worked examples before the question, from the set's train split"
-    )
+    prompt: MeasuringPrompt = MeasuringPrompt()
     thinking_budget: Tokens | None = Field(
         default=None, description="tokens after which thinking is closed by force"
     )
@@ -78,8 +75,8 @@ class Evaluate(Stage):
 
     @model_validator(mode="after")
     def _check_shots(self) -> "Evaluate":
-        for reference in self.problems if self.shots else []:
-            require_shots(reference, self.shots, base=self._folder)
+        for reference in self.problems if self.prompt.shots else []:
+            require_shots(reference, self.prompt.shots, base=self._folder)
         return self
 
     def asks(self, seed: int) -> list[Asks]:
@@ -130,14 +127,14 @@ class Evaluate(Stage):
             rows = [rollout.row() for rollout in rollouts]
             write_rows(ctx.out / rollouts_file(label, name), rows)
             report["problems"][name] = reduce(rows)
-            prompts = encode_prompts(tokenizer, [problem.prompt for problem in problems], protocol.prompting)
+            prompts = encode_prompts(tokenizer, problems, protocol.prompting)
             report["protocol"][name] = protocol.describe(problems, prompts)
             report["tokens"] += sum(rollout.completion.tokens for rollout in rollouts)
             ctx.log({"model": label, "problems": name, "pass@1": report["problems"][name]["pass@1"]})
         return report
 
     def _protocol(self, problem_set: str, tokenizer: Tokenizer, seed: int) -> "Protocol":
-        shots = shots_of(problem_set, self.shots, base=self._folder)
-        prompting = Prompting(template_of(tokenizer, self.template), self.open_thinking, shots, self.thinking_budget)
+        shots = shots_of(problem_set, self.prompt.shots, base=self._folder)
+        prompting = settled(tokenizer, self.prompt.prompting(shots, self.thinking_budget))
         sampling = Sampling(self.max_completion_tokens, self.temperature, self.top_p, self.top_k, self.min_p)
         return Protocol(prompting, sampling, self.rollouts, seed)

@@ -17,6 +17,7 @@ from pipeline.contract.numbers import (
     Weight,
     require_rows,
 )
+from pipeline.contract.prompt import Prompt
 from pipeline.contract.stage import Context, Metrics, Stage
 from pipeline.data.corpus import SHORTEST, Behaviour, Corpus
 from pipeline.data.rows import Document, Joined, Stream, read_rows
@@ -60,7 +61,7 @@ class Extend(Stage):
     """
 
     kind: ClassVar[str] = "extend"
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     makes: ClassVar[ArtifactType] = "model"
     distributed: ClassVar[bool] = True
 
@@ -69,6 +70,7 @@ class Extend(Stage):
     scaling: Scaling | None = None
     phases: list[Phase] = Field(min_length=1)
     short: Probability = Field(default=0.5, description="share of rows that stay short")
+    prompt: Prompt = Prompt()
     batch_size: Batch = 16
     learning_rate: LearningRate = Field(default=5e-3, description="of matrices, by Muon")
     adam_learning_rate: LearningRate = Field(default=7.5e-4, description="of everything else, by AdamW")
@@ -90,7 +92,7 @@ class Extend(Stage):
         model, tokenizer = pretrained.load(ctx.path(self.model))
         longest = self.phases[-1].length
         unseen = self._documents(longest, 0.0, random.Random("positions"), ctx)
-        held_out = list(Stream(tokenizer, unseen, POSITION_ROWS, longest, self.prompt_weight))
+        held_out = list(Stream(tokenizer, unseen, POSITION_ROWS, longest, self.prompt_weight, self.prompt.prompting()))
         before = loss_by_position(model, tokenizer, held_out, longest)
         model = rescaled(model, longest, self.scaling)
         tokenizer.model_max_length = longest
@@ -110,7 +112,10 @@ class Extend(Stage):
             ctx.note(f"phase {number} of {len(self.phases)}: up to {phase.length} tokens")
             yield from self._documents(phase.length, self.short, random.Random(f"extend:{ctx.seed}:{number}"), ctx)
 
-        return Stream(tokenizer, documents(), phase.steps * self.batch_size, phase.length, self.prompt_weight)
+        return Stream(
+            tokenizer, documents(), phase.steps * self.batch_size, phase.length, self.prompt_weight,
+            self.prompt.prompting()
+        )
 
     def _plan(self) -> "Plan":
         schedule = Phased([Schedule(phase.steps, warmup=5) for phase in self.phases])

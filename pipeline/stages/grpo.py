@@ -1,11 +1,12 @@
 """`grpo`: reinforcement on verifiable problems with rule-based rewards. The step itself is in `rl/trainer.py`."""
 
 import random
+from dataclasses import replace
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from eval.prompts import THINK
+from eval.answer_formats import OPEN
 from pipeline.contract.errors import StageError
 from pipeline.contract.fields import ArtifactType, ModelInput, PlugIn
 from pipeline.contract.numbers import (
@@ -21,6 +22,7 @@ from pipeline.contract.numbers import (
     require_rows,
 )
 from pipeline.contract.processes import own
+from pipeline.contract.prompt import AskingPrompt
 from pipeline.contract.stage import Asks, Context, Metrics, Stage
 from pipeline.models.lora import Lora
 from pipeline.moe.balancing import Balancing
@@ -37,6 +39,7 @@ with lazy:
     from eval.engine.types import Sampling
     from eval.language_model import LanguageModel, Tokenizer
     from eval.problems import load
+    from eval.prompts import question_text, settled
     from eval.protocol import Prompting
     from eval.rollouts import Draws, collect
     from pipeline.models import lora, pretrained
@@ -62,7 +65,7 @@ class Grpo(Stage):
     """
 
     kind: ClassVar[str] = "grpo"
-    version: ClassVar[int] = 6
+    version: ClassVar[int] = 7
     makes: ClassVar[ArtifactType] = "model"
     distributed: ClassVar[bool] = True
 
@@ -90,7 +93,7 @@ class Grpo(Stage):
     )
     temperature: Temperature = Field(default=1.0, gt=0)
     max_completion_tokens: Tokens = 64
-    open_thinking: bool = Field(default=False, description="whether the prompt already opens the thinking")
+    prompt: AskingPrompt = AskingPrompt()
     gate: int = Field(default=16, ge=0, le=10_000, description="rollouts a problem before training; 0 skips the check")
     gate_at_least: Probability = Field(default=0.2, description="least share of problems solved once in them")
     dynamic_sampling: int = Field(
@@ -149,19 +152,20 @@ class Grpo(Stage):
         before = self._check_gate(ctx, model, tokenizer, problems)
 
         known = {problem.id: problem for problem in problems}
-        visits = self._visits(problems, ctx.seed, self.steps * (1 + self.dynamic_sampling))
+        how = settled(tokenizer, self.prompt.prompting())
+        visits = self._visits(problems, how, ctx.seed, self.steps * (1 + self.dynamic_sampling))
         # visits after these are what dynamic sampling may put in their place
         planned = self.steps * self.prompts_per_step
         dynamic = DynamicSampling(
             self.dynamic_sampling, own(visits[planned:]), self.group_size
         ) if self.dynamic_sampling else None
         with (
-            RewardFunction(known, self.reward, tokenizer, THINK if self.open_thinking else "") as reward,
+            RewardFunction(known, self.reward, tokenizer, OPEN if self.prompt.open_thinking else "") as reward,
             lora.adapted(model, self.lora, ctx, self.model),
         ):
             balance = Balance(model, self.balance)
             watch = Watch(ctx, self.steps, self.updates_per_step, reward, balance)
-            plan = self._plan(ctx, mixture=bool(balance.routers))
+            plan = self._plan(ctx, how, mixture=bool(balance.routers))
             trainer = PolicyTrainer(
                 model, tokenizer, self._arguments(ctx), plan, visits[:planned], reward, balance, dynamic
             )
@@ -185,17 +189,17 @@ class Grpo(Stage):
             return "policy" if self.engine == "vllm" else "rollout"
         return None if self.replay == "off" else self.replay
 
-    def _visits(self, problems: list[Problem], seed: int, rounds: int) -> "list[Visit]":
+    def _visits(self, problems: list[Problem], how: "Prompting", seed: int, rounds: int) -> "list[Visit]":
         """The problems of so many rounds of rollouts, every epoch of them in an order of its own."""
         needed, epoch = rounds * self.prompts_per_step, 0
         visits: list[Visit] = []
         while len(visits) < needed:
             order = random.Random(f"grpo:{seed}:{epoch}").sample(problems, len(problems))
-            visits += [Visit(problem.prompt, problem.id, epoch) for problem in order]
+            visits += [Visit(question_text(problem, how), problem.id, epoch) for problem in order]
             epoch += 1
         return visits[:needed]
 
-    def _plan(self, ctx: Context, mixture: bool) -> "GrpoPlan":
+    def _plan(self, ctx: Context, how: "Prompting", mixture: bool) -> "GrpoPlan":
         ratios = self.importance or ("sequence" if mixture else "token")
         return GrpoPlan(
             prompts=self.prompts_per_step,
@@ -205,7 +209,8 @@ class Grpo(Stage):
             objective=Objective.of(ratios, self.clip, self.clip_high, self.beta),
             seed_parts=(ctx.seed, ctx.name),
             scale=self.scale,
-            open_thinking=self.open_thinking,
+            # the instruction stands in the visits already, each problem's own
+            prompting=replace(how, instruction=None),
             replay=self._replay,
             rollout_dtype=getattr(torch, self.rollout_dtype) if self.rollout_dtype else None,
             vllm=self.vllm if self.engine == "vllm" else None,
@@ -241,7 +246,7 @@ class Grpo(Stage):
             return {}
         asked = problems[:32]
         sampling = Sampling(self.max_completion_tokens, self.temperature)
-        draws = Draws(self.gate, sampling, (ctx.seed, ctx.name, "gate"), Prompting(open_thinking=self.open_thinking))
+        draws = Draws(self.gate, sampling, (ctx.seed, ctx.name, "gate"), self.prompt.prompting())
         rollouts = collect(engine_for(model, tokenizer), tokenizer, asked, draws)
         solved = {rollout.problem.id for rollout in rollouts if rollout.verdict.correct}
         once = len(solved) / len(asked)

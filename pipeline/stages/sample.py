@@ -10,7 +10,6 @@ from pydantic import Field, model_validator
 from eval.engine import engine_for
 from eval.engine.types import Sampling
 from eval.problems import load
-from eval.protocol import Prompting
 from eval.rollouts import Draws, collect
 from pipeline.contract.fields import ArtifactType, ModelInput
 from pipeline.contract.numbers import (
@@ -24,6 +23,7 @@ from pipeline.contract.numbers import (
     TopP,
     require_rows,
 )
+from pipeline.contract.prompt import AskingPrompt
 from pipeline.contract.stage import Asks, Context, Metrics, Stage
 from pipeline.stages.grpo import ProblemSets
 from rewards.lazy import lazy
@@ -45,7 +45,7 @@ class Sample(Stage):
     """
 
     kind: ClassVar[str] = "sample"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     makes: ClassVar[ArtifactType] = "dataset"
 
     model: ModelInput
@@ -61,7 +61,7 @@ class Sample(Stage):
     top_k: TopK = 0
     min_p: MinP = 0.0
     max_completion_tokens: Tokens = 64
-    open_thinking: bool = False
+    prompt: AskingPrompt = AskingPrompt()
 
     @model_validator(mode="after")
     def _check_sizes(self) -> "Sample":
@@ -77,7 +77,7 @@ class Sample(Stage):
             p for reference in self.problems for p in load(reference, self.problems_each, ctx.seed, base=self._folder)
         ]
         sampling = Sampling(self.max_completion_tokens, self.temperature, self.top_p, self.top_k, self.min_p)
-        draws = Draws(self.rollouts, sampling, (ctx.seed, ctx.name), Prompting(open_thinking=self.open_thinking))
+        draws = Draws(self.rollouts, sampling, (ctx.seed, ctx.name), self.prompt.prompting())
         engine = engine_for(model, tokenizer)
         pieces = ctx.checkpoints.pieces()
         rollouts = collect(engine, tokenizer, problems, draws, progress=ctx.progress, pieces=pieces)

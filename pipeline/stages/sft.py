@@ -8,6 +8,7 @@ from pydantic import Field
 from pipeline.contract.errors import StageError
 from pipeline.contract.fields import ArtifactType, DatasetInput, ModelInput
 from pipeline.contract.numbers import MOST_ROWS, MOST_TOKENS, Batch, Epochs, LearningRate
+from pipeline.contract.prompt import Prompt
 from pipeline.contract.stage import Context, Metrics, Stage
 from pipeline.data.rows import Document, Row, read_rows, rows
 from pipeline.models.lora import Lora
@@ -24,13 +25,14 @@ with lazy:
 class Training(Stage):
     """What `sft` and `distill` share: epochs over a dataset, with the loss on completions alone."""
 
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     distributed: ClassVar[bool] = True
 
     epochs: Epochs = 2.0
     batch_size: Batch = 32
     learning_rate: LearningRate = Field(default=5e-3, description="of matrices, by Muon")
     adam_learning_rate: LearningRate = Field(default=1e-3, description="of everything else, by AdamW")
+    prompt: Prompt = Prompt()
     limit: int | None = Field(default=None, ge=1, le=MOST_ROWS, description="use the first so many rows only")
     lora: Lora | None = Field(default=None, description="train adapters alone, by AdamW, and merge them at the end")
     balance: Balancing = Balancing()
@@ -39,7 +41,8 @@ class Training(Stage):
     def train(self, ctx: Context, model_reference: str, data_reference: str) -> Metrics:
         model, tokenizer = pretrained.load(ctx.path(model_reference))
         records = read_rows(ctx.path(data_reference))[: self.limit]
-        encoded = rows(tokenizer, [Document(record["prompt"], record["completion"]) for record in records])
+        encoded = rows(tokenizer, [Document(record["prompt"], record["completion"]) for record in records],
+                       how=self.prompt.prompting())
         fitting = [row for row in encoded if len(row["input_ids"]) <= self.max_length]
         if len(fitting) < len(encoded):
             longer = len(encoded) - len(fitting)

@@ -5,10 +5,11 @@ from collections.abc import Callable
 
 import torch
 
+from eval.assistant_turns import encode_completion
 from eval.language_model import LanguageModel, Tokenizer
 from eval.problems.programs import draw_program_of
 from eval.problems.words import draw_story_of
-from eval.prompts import encode_completion, encode_text
+from eval.prompts import encode_prompt
 from pipeline.data.corpus.programs import tell_program
 from pipeline.data.corpus.stories import story_trace
 from pipeline.data.corpus.telling import ENGLISH, tagged
@@ -28,8 +29,8 @@ def trace_probe(model: LanguageModel, tokenizer: Tokenizer) -> Callable[[], dict
         rows: list[Row] = []
         for _ in range(PROBLEMS):
             prompt, trace = draw(rng)
-            head = encode_text(tokenizer, prompt)
-            tail = encode_completion(tokenizer, trace)
+            head = encode_prompt(tokenizer, prompt)
+            tail = encode_completion(tokenizer, trace, prompt)
             weights = [0.0] * (len(head) + OPENING) + [1.0] * (len(tail) - OPENING)
             rows.append({"input_ids": head + tail, "weights": weights})
         batches[family] = collate(rows)

@@ -7,17 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eval.answer_formats import OPEN
+from eval.assistant_turns import encode_completion, encode_completions
 from eval.errors import PromptError
 from eval.language_model import decode_completion
 from eval.prompts import (
     R1_ZERO,
-    THINK,
-    encode_completion,
-    encode_completions,
-    encode_texts,
+    encode_prompts,
     plain_text,
     render,
 )
+from eval.protocol import Prompting
 from pipeline.models.tokenizer import train_tokenizer
 from rewards import foreign
 
@@ -51,24 +51,30 @@ def test_without_a_template_it_is_r1_zeros(tokenizer: Any, texts: list[str]) -> 
 
 def test_batches_are_the_single_ones(tokenizer: Any) -> None:
     tokenizer.chat_template = PLAIN
-    one_by_one: Callable[[str], list[int]] = lambda text: encode_texts(tokenizer, [text], open_thinking=True)[0]  # noqa: E731
+    how = Prompting(open_thinking=True)
+    one_by_one: Callable[[str], list[int]] = lambda text: encode_prompts(tokenizer, [text], how)[0]  # noqa: E731
     texts = ["Tom has 3 apples.", "3", "Tom"]
-    assert encode_texts(tokenizer, texts, open_thinking=True) == [one_by_one(text) for text in texts]
-    assert encode_texts(tokenizer, ["Tom"], open_thinking=True)[0][-1] == tokenizer.convert_tokens_to_ids(THINK)
-    assert encode_completions(tokenizer, texts) == [encode_completion(tokenizer, text) for text in texts]
+    assert encode_prompts(tokenizer, texts, how) == [one_by_one(text) for text in texts]
+    assert encode_prompts(tokenizer, ["Tom"], how)[0][-1] == tokenizer.convert_tokens_to_ids(OPEN)
+    at_once = encode_completions(tokenizer, [""] * len(texts), texts)
+    assert at_once == [encode_completion(tokenizer, text) for text in texts]
     assert [decode_completion(tokenizer, encode_completion(tokenizer, text)) for text in texts] == texts
 
 
 def test_worked_examples_in_each_template(tokenizer: Any) -> None:
-    shots = [("1 + 1?", "2"), ("2 + 2?", "4")]
+    shots = (("1 + 1?", "2"), ("2 + 2?", "4"))
     assert plain_text(
-        "3 + 3?", "qa", shots
+        "3 + 3?", Prompting("qa", shots=shots)
     ) == "Question: 1 + 1?\nAnswer: 2\n\nQuestion: 2 + 2?\nAnswer: 4\n\nQuestion: 3 + 3?\nAnswer:"
-    assert plain_text("3 + 3?", "r1", shots[:1]) == R1_ZERO.format(prompt="1 + 1?. Assistant: 2\nUser: 3 + 3?")
+    one = shots[:1]
+    assert plain_text(
+        "3 + 3?", Prompting("r1", shots=one)
+    ) == R1_ZERO.format(prompt="1 + 1?. Assistant: 2\nUser: 3 + 3?")
     tokenizer.chat_template = PLAIN
-    assert render(tokenizer, ["3 + 3?"], "chat", shots[:1])[0].endswith("<user>1 + 1?<user>2<user>3 + 3?<assistant>")
-    assert render(tokenizer, ["3 + 3?"], "r1") == [R1_ZERO.format(prompt="3 + 3?")]
-    assert render(tokenizer, ["3 + 3?"], "auto") == render(tokenizer, ["3 + 3?"], "chat")
+    (text,) = render(tokenizer, ["3 + 3?"], Prompting("chat", shots=one))
+    assert text.endswith("<user>1 + 1?<user>2<user>3 + 3?<assistant>")
+    assert render(tokenizer, ["3 + 3?"], Prompting("r1")) == [R1_ZERO.format(prompt="3 + 3?")]
+    assert render(tokenizer, ["3 + 3?"], Prompting("auto")) == render(tokenizer, ["3 + 3?"], Prompting("chat"))
 
 
 @pytest.mark.parametrize("template", [

@@ -89,7 +89,7 @@ def serve() -> Iterator[Callable[..., tuple[str, Asked]]]:
 
 
 def of(url: str, n: int = 1, prompting: Prompting | None = None, **options: Any) -> Server:
-    protocol = Protocol(prompting or Prompting(), Sampling(64, 0.6, 0.95, top_k=20), n, 3)
+    protocol = Protocol(prompting or Prompting(instruction=None), Sampling(64, 0.6, 0.95, top_k=20), n, 3)
     return Server(url, "org/some", protocol, **{"jobs": 4, "timeout": 30.0, "tries": 4, "wait": 0.01, **options})
 
 

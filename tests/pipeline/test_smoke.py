@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from eval.assistant_turns import encode_completion
 from eval.engine import engine_for
 from eval.engine.types import Request, Sampling
-from eval.prompts import encode_completion, encode_text
+from eval.prompts import encode_prompt
 from eval.report import reduce
 from pipeline.commands import cli
 from pipeline.data.rows import read_rows
@@ -113,7 +114,7 @@ def test_models_load_by_transformers_alone(run: Path, stage: str) -> None:
     assert model.generation_config.eos_token_id == tokenizer.eos_token_id == model.config.eos_token_id
     message = [{"role": "user", "content": QUESTION}]
     ids = tokenizer.apply_chat_template(message, add_generation_prompt=True, return_dict=False)
-    assert ids == encode_text(tokenizer, QUESTION)
+    assert ids == encode_prompt(tokenizer, QUESTION)
     written = model.generate(**tokenizer(QUESTION, return_tensors="pt", add_special_tokens=False), max_new_tokens=4)
     assert written.shape[1] > len(tokenizer(QUESTION)["input_ids"])
 
@@ -286,7 +287,7 @@ def test_a_model_of_the_run_samples_what_it_sampled(run: Path) -> None:
     from pipeline.models import pretrained
 
     model, tokenizer = pretrained.load(artifact(run, "long"))
-    requests = [Request(encode_text(tokenizer, QUESTION), list(range(4)))]
+    requests = [Request(encode_prompt(tokenizer, QUESTION), list(range(4)))]
     native = engine_for(model, tokenizer).sample(requests, Sampling(24))
     plain = PlainEngine(model, tokenizer.eos_token_id, tokenizer.pad_token_id).sample(requests, Sampling(24))
     assert [one.ids for one in native[0]] == [one.ids for one in plain[0]]
@@ -301,7 +302,8 @@ def test_the_probe_is_what_the_model_would_write(run: Path) -> None:
     for _ in range(probe.PROBLEMS):  # the word problems' come first
         probe._word_trace(rng)
     traces = [probe._program_trace(rng) for _ in range(probe.PROBLEMS)]
-    pairs = [(encode_text(tokenizer, prompt), encode_completion(tokenizer, trace)) for prompt, trace in traces]
+    pairs = [(encode_prompt(tokenizer, prompt), encode_completion(tokenizer, trace, prompt))
+             for prompt, trace in traces]
     requests = [Request([*prompt, *trace[: probe.OPENING]], [0]) for prompt, trace in pairs]
     written = engine_for(model, tokenizer).sample(requests, Sampling(64, temperature=0))
     same = [one.ids == trace[probe.OPENING :] for (_, trace), (one,) in zip(pairs, written, strict=True)]

@@ -9,7 +9,7 @@ from accelerate import Accelerator
 from eval.engine import engine_for
 from eval.engine.types import Engine, Request, Sampled, rollout_seed
 from eval.language_model import LanguageModel, Tokenizer
-from eval.prompts import encode_text
+from eval.prompts import encode_prompts
 from pipeline.contract.processes import share_of
 from pipeline.moe.routers import routers
 from pipeline.rl.plan import GrpoPlan
@@ -49,11 +49,8 @@ class Drawing:
 
     def prompts(self, visits: Sequence[Visit]) -> list[list[int]]:
         """The token ids of each visit's prompt. A prompt that stands several times is encoded once."""
-        ids = {
-            text: encode_text(
-                self.tokenizer, text, open_thinking=self.plan.open_thinking
-            ) for text in {one.prompt for one in visits}
-        }
+        texts = list(dict.fromkeys(one.prompt for one in visits))
+        ids = dict(zip(texts, encode_prompts(self.tokenizer, texts, self.plan.prompting), strict=True))
         return [ids[one.prompt] for one in visits]
 
     def draw(self, visits: Sequence[Visit], first: int, written: Callable[[int, Sampled], None]) -> list[Sampled]:

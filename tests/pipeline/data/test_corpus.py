@@ -6,10 +6,11 @@ from itertools import islice
 
 import pytest
 
+from eval.assistant_turns import encode_completion
 from eval.language_model import decode_completion
 from eval.problems import load
 from eval.problems.split import split_of
-from eval.prompts import encode_completion, encode_prompt
+from eval.prompts import encode_prompt
 from pipeline.data.corpus import Corpus, Document
 from pipeline.models.tokenizer import train_tokenizer
 from rewards.grade import grade

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from eval.prompts import encode_completion, encode_text
+from eval.assistant_turns import encode_completion
+from eval.prompts import encode_prompt
 from pipeline.contract.errors import StageError
 from pipeline.data.rows import Collator, Document, Stream, read_rows, rows
 from pipeline.models.tokenizer import train_tokenizer
@@ -23,7 +24,7 @@ def tokenizer() -> Any:
 
 def test_prompts_weigh_less_and_the_end_is_learned(tokenizer: Any) -> None:
     (made,) = rows(tokenizer, [Document("Tom has 3 apples.", "<answer>3</answer>")], prompt_weight=0.25)
-    head, tail = encode_text(tokenizer, "Tom has 3 apples."), encode_completion(tokenizer, "<answer>3</answer>")
+    head, tail = encode_prompt(tokenizer, "Tom has 3 apples."), encode_completion(tokenizer, "<answer>3</answer>")
     assert made["input_ids"] == head + tail
     assert made["weights"] == [0.25] * len(head) + [1.0] * len(tail)
     assert made["input_ids"][-1] == tokenizer.eos_token_id

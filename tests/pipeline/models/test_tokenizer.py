@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval.prompts import R1_ZERO, encode_completion, encode_prompt, encode_text
+from eval.assistant_turns import encode_completion
+from eval.prompts import R1_ZERO, encode_prompt
+from eval.protocol import Prompting
 from pipeline.models.tokenizer import SPECIALS, TAGS, train_tokenizer
 from rewards.types import Problem
 
@@ -64,13 +66,13 @@ def test_the_chat_template_is_the_prompt_and_the_completion(tokenizer: Any) -> N
 
 def test_opened_thinking_is_the_tag_after_the_prompt(tokenizer: Any) -> None:
     tag = tokenizer.convert_tokens_to_ids("<think>")
-    assert encode_text(tokenizer, "Tom", open_thinking=True) == [*encode_text(tokenizer, "Tom"), tag]
+    assert encode_prompt(tokenizer, "Tom", Prompting(open_thinking=True)) == [*encode_prompt(tokenizer, "Tom"), tag]
 
 
 def test_without_a_template_the_prompt_is_that_of_r1_zero() -> None:
     made = train_tokenizer([R1_ZERO.format(prompt="Tom has 3 apples.")], 256)
     made.chat_template = None
-    ids = encode_text(made, "Tom has 3 apples.")
+    ids = encode_prompt(made, "Tom has 3 apples.")
     assert made.decode(ids) == R1_ZERO.format(prompt="Tom has 3 apples.")
 
 
@@ -80,7 +82,7 @@ def test_saved_and_loaded_it_writes_the_same(tokenizer: Any, tmp_path: Path) -> 
     tokenizer.save_pretrained(tmp_path)
     loaded = AutoTokenizer.from_pretrained(tmp_path)
     assert loaded.chat_template == tokenizer.chat_template
-    assert encode_text(loaded, "Tom has 3 apples.") == encode_text(tokenizer, "Tom has 3 apples.")
+    assert encode_prompt(loaded, "Tom has 3 apples.") == encode_prompt(tokenizer, "Tom has 3 apples.")
     assert loaded.decode(loaded("First 3. Then 3 + 4 = 7.")["input_ids"]) == "First 3. Then 3 + 4 = 7."
     assert (loaded.eos_token_id, loaded.pad_token_id, loaded.model_max_length) == (
         tokenizer.eos_token_id, tokenizer.pad_token_id, 32)

@@ -41,7 +41,7 @@ stages:
     models: [zero]
     problems: [programs:test]
     problems_each: 8
-    shots: 2
+    prompt: {shots: 2}
 """
 
 
@@ -97,7 +97,15 @@ def test_the_recipe_itself_is_right(folder: Path) -> None:
     ("buffer: 16", "buffer: 0", "21: zero.reward.rules.overlong: rule 'overlong': option buffer should be greater"),
     ("weight: 1.0", "weight: 1e300", "21: zero.reward.rules.overlong: rule 'overlong': weight is a number up to"),
     ("correct: 1.0", "correct: -1", "21: zero.reward.correct: should be greater than or equal to 0"),
-    ("shots: 2", "shots: 2000", "31: score.shots: should be less than or equal to 1000"),
+    ("shots: 2", "shots: 2000", "31: score.prompt.shots: should be less than or equal to 1000"),
+    ("prompt: {shots: 2}", "shots: 2",
+     "31: score.shots: this field is part of the section prompt: write `prompt: {shots: ..}`"),
+    ("prompt: {shots: 2}", "open_thinking: true", "31: score.open_thinking: this field is part of the section prompt"),
+    ("shots: 2", "template_options: {tokenize: true}", "31: score.prompt: template_options cannot set tokenize"),
+    ("shots: 2", "open_thinking: true, template_options: {enable_thinking: false}",
+     "31: score.prompt: open_thinking asks for thinking, and template_options.enable_thinking is false"),
+    ("shots: 2", "stop: ['']", "31: score.prompt.stop.0: String should have at least 1 character"),
+    ("shots: 2", "systen: Be brief.", "31: score.prompt.systen: there is no such field; did you mean 'system'?"),
     ("[programs:test]", "[aime2024:test]", "score: aime2024:test has no worked examples for few-shot prompts: "),
     ("[zero]", "zero", "28: score.models: should be a list, not 'zero'; write [zero]"),
     ("[zero]", "[]", "26: score: there is nothing to measure"),

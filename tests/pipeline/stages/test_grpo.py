@@ -33,7 +33,8 @@ def test_a_base_that_never_solves_its_prompts_is_not_reinforced(
 
 
 @pytest.mark.parametrize("changed", [
-    {}, {"beta": 0.1, "open_thinking": True, "scale": "batch"}, {"lora": {"rank": 2}}, {"dynamic_sampling": 2},
+    {}, {"beta": 0.1, "prompt": {"open_thinking": True}, "scale": "batch"},
+    {"lora": {"rank": 2}}, {"dynamic_sampling": 2},
 ])
 def test_the_same_seed_reinforces_to_the_same_bytes(
     answerer: Path, ask_for: Ask, context: Callable[..., Any], changed: dict[str, Any]

@@ -1,0 +1,160 @@
+"""How models of a kind write their thinking and their answer: read into one form, and written from it.
+
+The one form, which graders, rules and files of rollouts know, is `<think>thinking</think>answer`, where the first tag
+also stands in front of a completion whose prompt had opened the thinking. `<think>` that nothing closes is thinking
+that the tokens ended in, or nothing but thinking.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from eval.language_model import Tokenizer
+from rewards.extract import split_thinking
+from rewards.types import Completion
+
+OPEN, CLOSE = "<think>", "</think>"
+_KEPT = (OPEN, CLOSE, "<answer>", "</answer>")
+
+
+@dataclass(frozen=True)
+class AnswerFormat:
+    """Thinking between two texts, and the answer behind it. `opening` begins the thinking, `closing` ends it."""
+
+    opening: str = OPEN
+    closing: str = CLOSE
+
+    def opens(self, prompt: str) -> bool:
+        """Whether what follows this prompt begins inside the thinking."""
+        # A template may put a line break behind the tag.
+        return prompt.rstrip().endswith(self.opening.rstrip())
+
+    def read(self, raw: str, *, opened: bool) -> str:
+        """The one form of what a model wrote, special tokens included; `opened` where its prompt opens the thinking."""
+        before = OPEN if opened else ""
+        if self.opening == OPEN:
+            return before + raw
+        return before + raw.replace(self.opening, OPEN).replace(self.closing, CLOSE)
+
+    def write(self, text: str) -> str:
+        """What a model writes for a text in the one form."""
+        return text if self.opening == OPEN else text.replace(OPEN, self.opening).replace(CLOSE, self.closing)
+
+    def close(self, raw: str) -> str:
+        """What ends the thinking of a completion that has come so far, so that the answer follows."""
+        del raw  # wherever it is, the tag ends it
+        return self.closing
+
+
+class Harmony(AnswerFormat):
+    """The channels of gpt-oss (https://cookbook.openai.com/articles/openai-harmony): messages of a header, with the
+    name of a channel, and a text. Thinking is what stands in the channels analysis and commentary; the answer is the
+    last message of the channel final."""
+
+    def __init__(self) -> None:
+        super().__init__("<|channel|>analysis<|message|>", "<|end|><|start|>assistant<|channel|>final<|message|>")
+
+    def read(self, raw: str, *, opened: bool) -> str:
+        raw = self.opening + raw if opened else raw
+        if "<|channel|>" not in raw and "<|message|>" not in raw:
+            return _without_marks(raw)  # asked in a plain template
+        thinking: list[str] = []
+        answer: str | None = None
+        whole = True
+        for message in _MESSAGE.finditer(raw):
+            channel, text, whole = _channel(message.group("header")), message.group("text"), bool(message.group("end"))
+            if channel == "final":
+                answer = text
+            elif text.strip():
+                thinking.append(text)
+        inside = _without_tags("\n".join(thinking))
+        # What is not in the channel final is no answer, however the tokens ended.
+        if answer is None or (not whole and channel != "final"):
+            return f"{OPEN}{inside}{_without_tags(answer or '')}"
+        return f"{OPEN}{inside}{CLOSE}{_without_tags(answer)}" if inside else _without_tags(answer)
+
+    def write(self, text: str) -> str:
+        thinking, answer = split_thinking(Completion(text))
+        inside = thinking.removeprefix(OPEN)
+        if answer is None:
+            return f"{self.opening}{inside}"
+        final = f"<|channel|>final<|message|>{answer}"
+        return f"{self.opening}{inside}<|end|><|start|>assistant{final}" if thinking else final
+
+    def close(self, raw: str) -> str:
+        if raw.endswith("<|end|>"):
+            return self.closing.removeprefix("<|end|>")
+        # Inside of a header, which has to become a message first.
+        in_header = raw.rfind("<|message|>") < max(raw.rfind("<|start|>"), raw.rfind("<|channel|>"))
+        return f"<|message|>{self.closing}" if in_header else self.closing
+
+
+_MESSAGE = re.compile(
+    r"(?P<header>(?:(?!<\|message\|>|<\|end\|>).)*)<\|message\|>"
+    r"(?P<text>(?:(?!<\|end\|>|<\|return\|>|<\|call\|>|<\|start\|>|<\|channel\|>).)*)"
+    r"(?P<end><\|end\|>|<\|return\|>|<\|call\|>)?",
+    re.DOTALL,
+)
+_TAG = re.compile(r"<(/?think)>")
+_MARKS = re.compile(r"<\|(?:start|end|message|channel|constrain|return|call)\|>")
+
+
+def _channel(header: str) -> str:
+    name = header.rpartition("<|channel|>")[2].strip()
+    return re.split(r"[\s<]", name, maxsplit=1)[0]
+
+
+def _without_tags(text: str) -> str:
+    """A text in which no tag of the one form stands: these models use others, and write it only as a word."""
+    return _TAG.sub(r"< \1>", text)
+
+
+def _without_marks(text: str) -> str:
+    return _MARKS.sub("", text)
+
+
+TAGS = AnswerFormat()
+HARMONY = Harmony()
+OTHERS = (
+    AnswerFormat("[THINK]", "[/THINK]"),  # Magistral
+    AnswerFormat("<seed:think>", "</seed:think>"),  # Seed-OSS
+    AnswerFormat("◁think▷", "◁/think▷"),  # Kimi
+    AnswerFormat("<|START_THINKING|>", "<|END_THINKING|>"),  # Command A Reasoning
+)
+
+
+def answer_format(tokenizer: Tokenizer) -> AnswerFormat:
+    """The format of the models that this tokenizer belongs to, by the tokens that were added to it."""
+    added = tokenizer.get_added_vocab()
+    if all(token in added for token in ("<|channel|>", "<|message|>", "<|start|>", "<|return|>")):
+        return HARMONY
+    return next((form for form in OTHERS if form.opening in added and form.closing in added), TAGS)
+
+
+class AnswerReader:
+    """Makes texts of the ids of a tokenizer's completions, in the one form."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.tokenizer, self.format = tokenizer, answer_format(tokenizer)
+        added, special = tokenizer.get_added_vocab(), set(tokenizer.all_special_ids)
+        marks = (*_KEPT, self.format.opening, self.format.closing)
+        kept = {added[mark] for mark in marks if mark in added}
+        self._every = isinstance(self.format, Harmony)
+        # Of special tokens only what says where thinking and answer begin and end is part of a text.
+        self._dropped = special - kept if special & kept else None
+
+    def opens(self, prompt: Sequence[int]) -> bool:
+        """Whether what follows these ids of a prompt begins inside the thinking."""
+        return self.format.opens(self.tokenizer.decode(prompt[-16:], skip_special_tokens=False))
+
+    def raw(self, ids: Sequence[int]) -> str:
+        """The text with the tokens that mark its parts."""
+        if self._every:
+            return self.tokenizer.decode(ids, skip_special_tokens=False)
+        if self._dropped is None:
+            return self.tokenizer.decode(ids, skip_special_tokens=True)
+        return self.tokenizer.decode([one for one in ids if one not in self._dropped], skip_special_tokens=False)
+
+    def text(self, ids: Sequence[int], *, opened: bool = False) -> str:
+        """The completion in the one form; `opened` where its prompt opens the thinking."""
+        return self.format.read(self.raw(ids), opened=opened)

@@ -1,0 +1,94 @@
+"""The tokenizer's chat template: conversations as the text that a model of its kind was trained on."""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any  # a message is JSON, and so are a template's options
+
+from eval.errors import PromptError
+from eval.language_model import Tokenizer
+from rewards.foreign import LOADING, calling
+from rewards.lazy import lazy
+from rewards.registry import did_you_mean
+
+with lazy:
+    import jinja2
+    from jinja2 import meta
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+Message = Mapping[str, Any]
+"""{"role": "user", "content": "..."}"""
+
+OWN_TEMPLATE = (
+    "{{ bos_token }}{% for message in messages %}"
+    "{% if message['role'] == 'user' %}<user>{{ message['content'] }}"
+    "{% elif message['role'] == 'assistant' %}<assistant>{{ message['content'] }}{{ eos_token }}{% endif %}"
+    "{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+"""The template of the tokenizers that `pretrain` makes. Their models know questions alone, and no instructions."""
+
+TODAY = date(2024, 7, 26)
+"""What a template that writes the day is told (gpt-oss's, Llama 3.1's): a run is the same on every day. It is the one
+that Llama 3.1's template takes where it is not told any."""
+
+RESERVED = frozenset({
+    "add_generation_prompt", "chat_template", "continue_final_message", "conversation", "max_length", "messages",
+    "padding", "processor_kwargs", "return_assistant_tokens_mask", "return_dict", "return_tensors", "strftime_now",
+    "tokenize", "tokenizer_kwargs", "truncation",
+})
+"""Options that are not the template's, but of the method that fills it in."""
+
+_MARK = "the-assistant-says-this"
+
+
+def written(
+    tokenizer: Tokenizer, conversations: Sequence[Sequence[Message]], options: Mapping[str, Any], *, asks: bool = True
+) -> list[str]:
+    """Each conversation as text; with `asks` up to where the assistant goes on. Raises PromptError."""
+    found: list[str] = []
+    try:
+        with calling("the chat template", LOADING):
+            for conversation in conversations:
+                found.append(tokenizer.apply_chat_template(
+                    list(conversation), tokenize=False, add_generation_prompt=asks, strftime_now=TODAY.strftime,
+                    **options
+                ))
+    except Exception as error:  # a template is a program that came with the model
+        said = " ".join(str(error).split())
+        raise PromptError(f"the tokenizer's chat template fails: {type(error).__name__}: {said[:200]}") from error
+    return found
+
+
+def check_options(tokenizer: Tokenizer, options: Mapping[str, Any]) -> None:
+    """Raises PromptError for an option that the template does not know: it would be passed over without a word."""
+    if not options:
+        return
+    template = tokenizer.get_chat_template(tools=options.get("tools"))
+    try:
+        names = meta.find_undeclared_variables(_parsed(template))
+    except jinja2.TemplateError as error:
+        raise PromptError(f"the tokenizer's chat template is no template: {' '.join(str(error).split())}") from error
+    known = sorted(names - RESERVED - {"bos_token", "eos_token", "pad_token", "unk_token", "raise_exception"})
+    for name in options:
+        if name not in known:
+            listed = f"; it knows {', '.join(known)}" if known else "; it knows none"
+            raise PromptError(
+                f"template_options: the tokenizer's chat template has no option {name!r}"
+                f"{did_you_mean(name, known) or listed}"
+            )
+
+
+def _parsed(template: str) -> "jinja2.nodes.Template":
+    # transformers' own tag, which says nothing of options.
+    plain = re.sub(r"\{%[-+]?\s*(?:end)?generation\s*[-+]?%\}", "", template)
+    return ImmutableSandboxedEnvironment(extensions=["jinja2.ext.loopcontrols"]).parse(plain)
+
+
+def end_of_turn(tokenizer: Tokenizer, options: Mapping[str, Any] | None = None) -> int | None:
+    """The token that the template ends an assistant's turn with, such as <|im_end|>; None where it ends none with a
+    token of its own. Raises PromptError."""
+    conversation = [{"role": "user", "content": "?"}, {"role": "assistant", "content": _MARK}]
+    _, mark, after = written(tokenizer, [conversation], options or {}, asks=False)[0].rpartition(_MARK)
+    ids: list[int] = tokenizer(after, add_special_tokens=False)["input_ids"] if mark and after else []
+    marks = {*tokenizer.get_added_vocab().values(), *tokenizer.all_special_ids}
+    return next((token for token in ids if token in marks), None)

@@ -1,0 +1,29 @@
+"""How a problem is to be answered: the instruction that is put after a question."""
+
+from collections.abc import Mapping
+
+AUTO = "auto"
+"""In place of an instruction: the default of the problem's verifier."""
+
+QUESTION = "{question}"
+"""Where this stands in an instruction, the question is put; else the instruction follows it."""
+
+DEFAULTS: Mapping[str, str] = {
+    # What DeepSeek-R1's and Qwen's model cards recommend.
+    "math": "Please reason step by step, and put your final answer within \\boxed{}.",
+    "code": "Give the whole solution in Python, in a single block that begins with ```python and ends with ```.",
+    # After the prompt of OpenAI's simple-evals.
+    "choice": "End with a line of the form 'Answer: X', where X is the letter of the right choice.",
+    "countdown": "Give the final expression between <answer> and </answer>, such as <answer>(1 + 2) * 3</answer>.",
+    "gym": "Give the final answer between <answer> and </answer>.",
+}
+"""For each built-in verifier, what its answers are recognized by. A verifier of one's own has none."""
+
+
+def with_instruction(question: str, instruction: str | None) -> str:
+    """The question with an instruction put after it, or around it where it holds `{question}`."""
+    if not instruction:
+        return question
+    if QUESTION in instruction:
+        return instruction.replace(QUESTION, question)
+    return f"{question.rstrip()}\n\n{instruction}"
