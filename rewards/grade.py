@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+from rewards.conventions.bind import SHAPES
+from rewards.conventions.verdicts import verifier_of
 from rewards.foreign import calling
 from rewards.registry import Registry, RegistryError
 from rewards.types import Completion, Label, Problem, Verdict
@@ -18,6 +20,7 @@ VERIFIERS: Registry[Verifier] = Registry(
     {"math": "rewards.math:verify", "code": "rewards.code:verify", "countdown": "rewards.countdown:verify",
      "choice": "rewards.choice:verify", "gym": "rewards.gym:verify"},
     entry_points="retort.verifiers",
+    prefixes=tuple(SHAPES),
 )
 
 # Resolving a name looks at files and installed distributions: once for a verifier, and not once for a completion.
@@ -62,8 +65,12 @@ def grade_many(pairs: Sequence[tuple[Problem, Completion]], *, jobs: int = 1) ->
 
 def own_verifiers(names: Iterable[str], *, base: Path | None = None) -> dict[str, str]:
     """The hash of each of these verifiers that is not built in, by name (see `Entry.source_hash`): when one changes, so
-    may every verdict of it. Raises RegistryError."""
+    may every verdict of it. Raises RegistryError, also for a function of another library that is not of the shape that
+    its prefix says."""
     entries = {name: VERIFIERS.resolve(name, base=base) for name in sorted(set(names))}
+    for name, entry in entries.items():
+        if entry.prefix:
+            _verifier(name, base)
     return {name: entry.source_hash() for name, entry in entries.items() if entry.origin != "built-in"}
 
 
@@ -72,12 +79,12 @@ def verifier(function: Verifier) -> Verifier:
     return VERIFIERS.add(function)
 
 
-def _verifier(reference: str) -> tuple[Verifier, bool]:
+def _verifier(reference: str, base: Path | None = None) -> tuple[Verifier, bool]:
     """The verifier, and whether it is built in."""
-    key = (VERIFIERS.folder, reference)
+    key = (base or VERIFIERS.folder, reference)
     if key not in _loaded:
-        entry = VERIFIERS.resolve(reference)
-        _loaded[key] = entry.load(), entry.origin == "built-in"
+        entry = VERIFIERS.resolve(reference, base=base)
+        _loaded[key] = verifier_of(entry) if entry.prefix else entry.load(), entry.origin == "built-in"
     return _loaded[key]
 
 

@@ -5,6 +5,10 @@ A reference is one of
     my_package.rules:brevity    an attribute of an importable module
     rewards/brevity.py:brevity  a function in a file, relative to the folder of the recipe that names it
 
+and of rules and verifiers also one of the last two behind the prefix of another library, with arguments or without:
+    verl:score.py:compute_score(correct=0.5)
+What the prefix means is `rewards.conventions`' to know; here it is taken off.
+
 Files are loaded by path under a private module name. The current folder never goes on `sys.path`. Nothing is imported
 to resolve or to list: only `Entry.load` and `Entry.options` run a plug-in's module.
 """
@@ -15,8 +19,9 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
@@ -43,7 +48,8 @@ class Entry(Generic[T]):
     """One plug-in that a reference led to.
 
     `target` is "module:attribute" or "file.py:attribute"; `file` is its source, None where there is none to read.
-    `value` is set only for plug-ins that were added as objects.
+    `value` is set only for plug-ins that were added as objects. `prefix` and `arguments` are those of `reference`, what
+    a person wrote; `bare` is it without them.
     """
 
     name: str
@@ -52,6 +58,14 @@ class Entry(Generic[T]):
     target: str
     file: Path | None = None
     value: T | None = None
+    reference: str = ""
+    prefix: str = ""
+    bare: str = ""
+    arguments: Mapping[str, object] = field(default_factory=dict, hash=False)
+
+    def without(self, argument: str) -> "Entry[T]":
+        """The same plug-in without this one of its arguments."""
+        return replace(self, arguments={name: value for name, value in self.arguments.items() if name != argument})
 
     def load(self) -> T:
         """The plug-in itself. Raises RegistryError in one line if its module or the name in it does not load."""
@@ -128,10 +142,14 @@ class Entry(Generic[T]):
 
 
 class Registry(Generic[T]):
-    """Every plug-in of one kind, found by reference. `entry_points` is the group that other distributions use."""
+    """Every plug-in of one kind, found by reference. `entry_points` is the group that other distributions use,
+    `prefixes` are those that a reference may have."""
 
-    def __init__(self, kind: str, built_ins: Mapping[str, str], entry_points: str = "") -> None:
+    def __init__(
+        self, kind: str, built_ins: Mapping[str, str], entry_points: str = "", prefixes: Sequence[str] = ()
+    ) -> None:
         self.kind = kind
+        self.prefixes = tuple(prefixes)
         self._built_ins = dict(built_ins)
         self._group = entry_points
         self._added: dict[str, Entry[T]] = {}
@@ -149,6 +167,26 @@ class Registry(Generic[T]):
             raise RegistryError(f"a {self.kind} is named by text such as {next(iter(self.names()), 'name')!r}, "
                                 f"not {reference!r}")
         reference = reference.strip()
+        prefix, bare, arguments = self._split(reference)
+        entry = self._found(bare, base)
+        # The name of a module's function alone, which is what figures of a training are called by.
+        name = bare.rpartition(":")[2] if prefix else entry.name
+        return replace(entry, name=name, reference=reference, prefix=prefix, bare=bare, arguments=arguments)
+
+    def _split(self, reference: str) -> tuple[str, str, dict[str, object]]:
+        """The prefix, the reference behind it, and its arguments; all of it is the reference where there is no
+        prefix."""
+        prefix, colon, bare = reference.partition(":")
+        if not colon or prefix not in self.prefixes:
+            return "", reference, {}
+        call = re.fullmatch(r"(.*?)\((.*)\)", bare, re.DOTALL)
+        bare, said = call.groups() if call else (bare, "")
+        if ":" not in bare:
+            raise RegistryError(f"{self.kind} {reference!r}: write {prefix}:module:name or "
+                                f"{prefix}:path/to/file.py:name")
+        return prefix, bare, _arguments(said, f"{self.kind} {reference!r}")
+
+    def _found(self, reference: str, base: Path | None) -> Entry[T]:
         place, colon, attribute = reference.rpartition(":")
         if not colon:
             return self._named(reference)
@@ -158,12 +196,21 @@ class Registry(Generic[T]):
             file = Path(place).expanduser()
             file = file if file.is_absolute() else (base or self.folder or Path.cwd()) / file
             if not file.is_file():
+                self._refuse_prefix(reference)
                 raise RegistryError(f"{self.kind} {reference!r}: there is no file {file}")
             file = file.resolve()
             # A name with a typo is told at once, without running anything of the file.
             _check_defined(self.kind, reference, file, attribute)
             return Entry(attribute, self.kind, str(file), f"{file}:{attribute}", file)
+        self._refuse_prefix(reference)
         return Entry(reference, self.kind, place, reference, _file_of_module(self.kind, reference, place))
+
+    def _refuse_prefix(self, reference: str) -> None:
+        """Raises RegistryError for what leads nowhere and begins like a prefix that there is not."""
+        first, _, rest = reference.partition(":")
+        if ":" in rest:
+            hint = did_you_mean(first, self.prefixes) if self.prefixes else f"; a {self.kind} has none"
+            raise RegistryError(f"{self.kind} {reference!r}: there is no prefix {first!r}{hint}")
 
     def add(self, value: T, *, name: str = "") -> T:
         """Register an object of this process under its own name (or `name`); what the decorators call.
@@ -268,11 +315,40 @@ def _check_defined(kind: str, reference: str, file: Path, attribute: str) -> Non
     # Assignments are looked for at every depth, in `if` and `try` too: better to let a name pass than to refuse one.
     bound = {n.id for node in ast.walk(tree) if isinstance(node, ast.Assign) for t in node.targets
              for n in ast.walk(t) if isinstance(n, ast.Name)}
-    imported = {(a.asname or a.name) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for a in node.names}
+    bound |= {n.target.id for n in ast.walk(tree) if isinstance(n, ast.AnnAssign) and isinstance(n.target, ast.Name)}
+    bound |= {node.name for node in ast.walk(tree) if isinstance(node, _DOCUMENTED)}
+    imported = {(a.asname or a.name) for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)
+                for a in node.names}
     first = attribute.split(".")[0]
     # What `from words import *` brings is known only when it is run.
     if first not in {*names, *bound, *imported} and "*" not in imported:
         raise RegistryError(f"{kind} {reference!r}: no {first!r} in {file}{did_you_mean(first, names)}")
+
+
+def _arguments(said: str, who: str) -> dict[str, object]:
+    """`correct=0.5, conversational=true` as a mapping. Raises RegistryError, which names `who`."""
+    wrong = RegistryError(f"{who}: its arguments are written as (correct=0.5, conversational=true)")
+    try:
+        call = ast.parse(f"f({said})", mode="eval").body
+    except (SyntaxError, ValueError, RecursionError) as error:
+        raise wrong from error
+    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
+        raise wrong
+    found: dict[str, object] = {}
+    for keyword in call.keywords:
+        if keyword.arg is None:  # **others
+            raise wrong
+        value = keyword.value
+        try:
+            # As YAML and JSON write them; other words are text.
+            named = _WORDS.get(value.id, value.id) if isinstance(value, ast.Name) else ast.literal_eval(value)
+        except (ValueError, TypeError, RecursionError) as error:
+            raise wrong from error
+        found[keyword.arg] = named
+    return found
+
+
+_WORDS = {"true": True, "false": False, "null": None}
 
 
 def _first_line(doc: str | None) -> str:

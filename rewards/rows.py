@@ -16,6 +16,10 @@ from rewards.types import Completion, Problem
 _as_json = json.JSONEncoder(ensure_ascii=False).encode
 
 
+_OURS = ("id", "prompt", "answer", "verifier", "family", "completion", "response", "finished")
+"""Columns of a row that are no `meta`."""
+
+
 class RowError(RetortError, ValueError):
     """A row that cannot be graded, in one line."""
 
@@ -69,7 +73,8 @@ def read_row(line: str) -> tuple[dict[str, Any], Problem, Completion]:
 
     Rows are {"verifier": "math", "answer": "..", "completion": ".."}, or for code {"entry", "tests"} or what else
     rewards.code describes in place of "answer"; "response" is read as a bare answer where "completion" is absent.
-    "verifier" may be left out of a row that has tests.
+    "verifier" may be left out of a row that has tests. The answer of verl's rows is where these have it, and the other
+    columns are the problem's `meta`, for reward functions of other libraries.
     """
     try:
         row = json.loads(line)
@@ -85,12 +90,19 @@ def read_row(line: str) -> tuple[dict[str, Any], Problem, Completion]:
         answer = _tests(row)
     elif "answer" in row:
         answer = row["answer"]
+    elif isinstance(row.get("reward_model"), dict) and "ground_truth" in row["reward_model"]:
+        answer = row["reward_model"]["ground_truth"]
     else:
         raise RowError('no "answer"')
     text = row.get("completion", row.get("response"))
     if not isinstance(text, str):
         raise RowError('no "completion" (or "response") with text')
-    problem = Problem(str(row.get("id", "")), str(row.get("prompt", "")), answer, verifier, str(row.get("family", "")))
+    meta = {name: value for name, value in row.items() if name not in _OURS}
+    if isinstance(row.get("prompt"), list):  # a conversation
+        meta["prompt"] = row["prompt"]
+    problem = Problem(
+        str(row.get("id", "")), str(row.get("prompt", "")), answer, verifier, str(row.get("family", "")), meta=meta
+    )
     return row, problem, Completion(text, finished=bool(row.get("finished", True)))
 
 

@@ -1,14 +1,14 @@
 """The rubric: credit for a correct verdict plus weighted rules. Its total is the reward, or None where nobody can
 grade."""
 
+import contextlib
 import functools
 import inspect
-import math
-import reprlib
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, SupportsFloat, get_type_hints
+from typing import Any, get_type_hints
 
 from pydantic import (
     BaseModel,
@@ -22,26 +22,27 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from rewards.errors import RetortError
+from rewards.conventions.bind import bound
+from rewards.conventions.scoring import Ask, Scoring
 from rewards.foreign import calling
 from rewards.registry import Entry, RegistryError, did_you_mean
 from rewards.rules import RULES, Rule, check_shape
+from rewards.scores import RubricError, Scored, failure, number
 from rewards.types import Completion, Label, Problem, Verdict
+
+__all__ = ["MOST_WEIGHT", "Reward", "Rubric", "RubricError", "rule_of"]
 
 MOST_WEIGHT = 1_000_000
 """The largest reward of a correct verdict, and weight of a rule in either direction."""
 
 
-class RubricError(RetortError, RuntimeError):
-    """A rule failed on a completion; the message names the rule and is one line."""
-
-
 @dataclass(frozen=True, slots=True)
 class Reward:
-    """`total` is None where the verdict is UNGRADABLE: the rollout leaves its group.
+    """`total` is None where nobody can tell: the verdict is UNGRADABLE, or verdicts count nothing and no rule applies.
+    The rollout then leaves its group.
 
     `parts` holds what the total is made of, before weights: "correct" (1.0 or 0.0, or a share of tests) and the value
-    of every rule.
+    of every rule that applies. What a function of another library tells of besides is there under its name and its own.
     """
 
     total: float | None
@@ -50,10 +51,32 @@ class Reward:
 
 @dataclass(frozen=True, slots=True)
 class _Weighted:
+    """A rule as it is used; `scoring` is what a function of another library has become, None for a rule of ours."""
+
     entry: Entry[Rule]
     rule: Rule
     weight: float
     options: dict[str, Any]
+    scoring: Scoring | None = None
+
+    @property
+    def whole(self) -> bool:
+        return self.scoring is not None and self.scoring.whole
+
+    def values(self, name: str, ask: Ask) -> list[Scored]:
+        """Raises RubricError in one line."""
+        named = f"rule {name!r}, for problem {ask.problem.id!r},"
+        with contextlib.nullcontext() if self.entry.origin == "built-in" else calling(named):
+            if self.scoring:
+                return self.scoring.score(ask)
+            found = []
+            for completion in ask.completions:
+                try:
+                    given = self.rule(ask.problem, completion, **self.options)
+                except Exception as error:  # a rule may be anyone's code
+                    raise failure(named, error) from error
+                found.append(Scored(number(named, given)))
+            return found
 
 
 class Rubric(BaseModel):
@@ -77,6 +100,7 @@ class Rubric(BaseModel):
     )
 
     _weighted: dict[str, _Weighted] = PrivateAttr(default_factory=dict)
+    _names: dict[str, str] = PrivateAttr(default_factory=dict)
 
     @model_validator(mode="after")
     def _resolve(self, info: ValidationInfo) -> "Rubric":
@@ -89,60 +113,116 @@ class Rubric(BaseModel):
             except ValueError as error:  # a RegistryError is one, too
                 said = PydanticCustomError("recipe_error", "{said}", {"said": str(error)})
                 wrong.append(InitErrorDetails(type=said, loc=("rules", reference), input=given))
+        self._names.update(_names(self._weighted))
         if wrong:  # each with the place of its rule, and all of them
             raise ValidationError.from_exception_data("Rubric", wrong)
         return self
 
     def score(self, problem: Problem, completion: Completion, verdict: Verdict) -> Reward:
-        """The reward of one completion. Raises RubricError where a rule raises or returns no finite number."""
-        # Nobody knows whether it is right, and rules alone must not reward it.
-        if verdict.label is Label.UNGRADABLE:
+        """The reward of one completion that stands alone. Raises RubricError where a rule raises or returns no finite
+        number."""
+        alone = self.alone(problem, completion, verdict)
+        return self.together(Ask(problem, [completion]), [verdict], [alone])[0]
+
+    def alone(self, problem: Problem, completion: Completion, verdict: Verdict) -> Reward:
+        """The reward without the rules that want all completions of a problem at once. Raises as `score` does."""
+        if self._is_void(verdict):
             return Reward(None, {})
         share = verdict.share if self.partial and verdict.label is Label.WRONG else None
-        parts = {"correct": 1.0 if verdict.correct else share or 0.0}
-        total = self.correct * parts["correct"]
+        correct = 1.0 if verdict.correct else share or 0.0
+        # Where verdicts count nothing, it is a reward only once a rule applies.
+        reward = Reward(self.correct * correct if self.correct or not self.rules else None, {"correct": correct})
         for name, part in self._weighted.items():
-            try:
-                if part.entry.origin == "built-in":
-                    given = part.rule(problem, completion, **part.options)
-                else:
-                    with calling(f"rule {name!r}, for problem {problem.id!r},"):
-                        given = part.rule(problem, completion, **part.options)
-            except Exception as error:  # a rule may be anyone's code
-                raise RubricError(
-                    f"rule {name!r} failed: {type(error).__name__}: {error}".replace("\n", " ")
-                ) from error
-            value = _number(name, given)
-            parts[part.entry.name] = value
-            total += part.weight * value
-        return Reward(total, parts)
+            if not part.whole:
+                [scored] = part.values(name, Ask(problem, [completion]))
+                reward = self._with(reward, name, scored)
+        return reward
+
+    def together(self, ask: Ask, verdicts: Sequence[Verdict], alone: Sequence[Reward]) -> list[Reward]:
+        """The rewards of completions of one problem, of which `alone` has the others' part, with the rules that want
+        them at once. Raises as `score` does."""
+        rewards = list(alone)
+        for name, part in self._weighted.items():
+            if part.whole:
+                # What nobody can grade is shown to the function with the others, and gets nothing.
+                scored = part.values(name, ask)
+                rewards = [
+                    reward if self._is_void(verdict) else self._with(reward, name, one)
+                    for reward, verdict, one in zip(rewards, verdicts, scored, strict=True)
+                ]
+        return rewards
+
+    @property
+    def whole(self) -> bool:
+        """Whether a rule wants all completions of a problem at once."""
+        return any(part.whole for part in self._weighted.values())
+
+    def require(self, problems: Iterable[Problem]) -> None:
+        """Raises RubricError where a function of another library needs a column that one of the problems lacks."""
+        scorings = [part.scoring for part in self._weighted.values() if part.scoring]
+        for problem in problems if scorings else ():
+            for scoring in scorings:
+                scoring.require(problem)
+
+    def weights(self, *, built_in: bool = True) -> dict[str, float]:
+        """The weight of each rule, by its name in `Reward.parts`; with `built_in` false of those alone whose scale only
+        their makers know."""
+        return {
+            self._names[name]: part.weight for name, part in self._weighted.items()
+            if built_in or part.entry.origin != "built-in"
+        }
+
+    def _is_void(self, verdict: Verdict) -> bool:
+        # Nobody knows whether it is right, and rules alone must not reward it, unless they alone are the reward.
+        return verdict.label is Label.UNGRADABLE and self.correct > 0
+
+    def _with(self, reward: Reward, rule: str, scored: Scored) -> Reward:
+        if scored.value is None:
+            return reward
+        name = self._names[rule]
+        told = {f"{name}/{part}": value for part, value in scored.parts.items()}
+        total = (reward.total or 0.0) + self._weighted[rule].weight * scored.value
+        return Reward(total, {**reward.parts, name: scored.value, **told})
 
     def plug_ins(self) -> list[Entry[Rule]]:
         """The rules in use; their `source_hash()` belongs in the fingerprint."""
         return [part.entry for part in self._weighted.values()]
 
 
-def _number(name: str, given: object) -> float:
-    # Text is refused though Python reads some as numbers: a rule that returns "0.5" has another mistake in it.
-    if not isinstance(given, SupportsFloat):
-        raise RubricError(f"rule {name!r} returned {reprlib.repr(given)}; a reward is a number")
-    value = float(given)
-    # A single NaN would make the mean of its group NaN, and with it the advantage of every rollout there.
-    if not math.isfinite(value):
-        raise RubricError(f"rule {name!r} returned {value}; a reward is a finite number")
-    return value
+def rule_of(entry: Entry[Rule]) -> Rule:
+    """A rule without options that scores one completion, also where it is a function of another library, which gives
+    nothing where it does not apply. Raises RegistryError."""
+    if not entry.prefix:
+        return entry.load()
+    scoring = bound(entry, {})
+
+    def rule(problem: Problem, completion: Completion) -> float:
+        [scored] = scoring.score(Ask(problem, [completion]))
+        return scored.value or 0.0
+
+    return rule
 
 
 def _weighted(reference: str, given: float | Mapping[str, Any], base: Path | None) -> _Weighted:
     entry = RULES.resolve(reference, base=base)
-    function = entry.load()
-    check_shape(function, entry.name)
     options = dict(given) if isinstance(given, Mapping) else {"weight": given}
     weight = options.pop("weight", 1.0)
     # To Python True is the number 1; in a recipe `weight: true` is a mistake.
     if isinstance(weight, bool) or not isinstance(weight, int | float) or not abs(weight) <= MOST_WEIGHT:
         raise ValueError(f"rule {entry.name!r}: weight is a number up to {MOST_WEIGHT:,}, not {weight!r}")
+    function = entry.load()
+    if entry.prefix:
+        return _Weighted(entry, function, float(weight), options, bound(entry, options))
+    check_shape(function, entry.name, entry.reference)
     return _Weighted(entry, function, float(weight), _checked(entry, options))
+
+
+def _names(weighted: Mapping[str, _Weighted]) -> dict[str, str]:
+    """What each rule is called in parts: its own name, or the whole reference where another has that."""
+    taken = Counter(part.entry.name for part in weighted.values()) + Counter(["correct"])
+    return {
+        reference: part.entry.name if taken[part.entry.name] == 1 else reference for reference, part in weighted.items()
+    }
 
 
 def _checked(entry: Entry[Rule], given: dict[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
+from rewards.conventions.bind import NAMES, SHAPES, prefix_for
 from rewards.extract import split_thinking
 from rewards.languages import language_of, words_by_language
 from rewards.registry import Registry, RegistryError
@@ -41,6 +42,7 @@ RULES: Registry[Rule] = Registry(
     "rule",
     {name: f"rewards.rules:{name}" for name in ("format", "language", "length", "overlong", "repetition")},
     entry_points="retort.rules",
+    prefixes=tuple(SHAPES),
 )
 
 _TAG = re.compile(r"</?(?:think|answer)>")
@@ -54,16 +56,20 @@ def rule(function: R) -> R:
     return function
 
 
-def check_shape(function: Any, name: str) -> None:
-    """Raise RegistryError unless `function` takes (problem, completion) and, beyond that, keyword-only options."""
+def check_shape(function: Any, name: str, reference: str = "") -> None:
+    """Raise RegistryError unless `function` takes (problem, completion) and, beyond that, keyword-only options; for a
+    function of another library the error says how to write `reference`."""
     shape = f"rule {name!r} must be a function (problem, completion, *, options) -> float"
     if not callable(function):
         raise RegistryError(f"{shape}, and is a {type(function).__name__}")
     parameters = list(inspect.signature(function).parameters.values())
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     others = [p for p in parameters if p.kind not in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-    if len(positional) != 2 or others:
-        raise RegistryError(f"{shape}; put a * before its options")
+    theirs = prefix_for(function, reference) if reference else ""
+    # Two parameters may be another library's: what it calls them tells.
+    foreign = theirs and positional and positional[0].name in NAMES
+    if len(positional) != 2 or others or foreign:
+        raise RegistryError(f"{shape}{theirs or '; put a * before its options'}")
 
 
 def format(problem: Problem, completion: Completion) -> float:  # noqa: A001, ARG001

@@ -44,13 +44,15 @@ class Completion:
 
     `finished` is False where the token budget ended before the end-of-text token. `tokens` counts
     generated tokens, the end-of-text token included. `in_thinking` is True where the prompt ended inside an
-    opened <think>, so that the text starts as thinking and is nothing else until a </think>.
+    opened <think>, so that the text starts as thinking and is nothing else until a </think>. `ids` are the generated
+    tokens, where a training knows them.
     """
 
     text: str
     finished: bool = True
     tokens: int = 0
     in_thinking: bool = False
+    ids: tuple[int, ...] = field(default=(), repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from pipeline.disk.durable import JsonObject
 from pipeline.store.model_reference import model_of
 from rewards.lazy import lazy
 from rewards.registry import RegistryError, did_you_mean
+from rewards.rubric import rule_of
 from rewards.rules import RULES
 from rewards.terminal import one_line, raw
 
@@ -212,7 +213,7 @@ def _best_by(name: str | None) -> "tuple[str, Rule] | None":
             return None
         entry = RULES.resolve(name)
         # With the hash an edited rule of one's own is another evaluation.
-        return name if entry.origin == "built-in" else f"{name} {entry.source_hash()[:10]}", entry.load()
+        return name if entry.origin == "built-in" else f"{name} {entry.source_hash()[:10]}", rule_of(entry)
     except RegistryError as error:
         raise CommandError(f"--best-by: {error}") from error
 

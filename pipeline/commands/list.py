@@ -11,6 +11,7 @@ from pipeline.contract.stage import Stage
 from pipeline.disk.durable import JsonObject
 from pipeline.recipe.plugins import registry_of
 from pipeline.recipe.recipe import shipped
+from rewards.conventions.bind import SHAPES
 from rewards.registry import RegistryError, did_you_mean
 
 _KINDS = {"recipes": "", "stages": "stage", "rules": "rule", "verifiers": "verifier", "problems": "problem set"}
@@ -52,6 +53,8 @@ def _plug_ins(kind: str) -> list[str]:
         lines.append(f"{name:<18} {entry.summary}  [{entry.origin}]")
         width = max(shutil.get_terminal_size().columns - 2, 60)
         lines += textwrap.wrap(options, width, initial_indent=" " * 19, subsequent_indent=" " * 19)
+    for prefix in registry.prefixes:
+        lines += [f"{prefix}:FILE.py:NAME", f"{'':<18} {SHAPES[prefix]}  [unchanged]"]
     return lines
 
 

@@ -43,12 +43,13 @@ class Watch(TrainerCallback):
             "length": logs["length"],
             "entropy": logs["entropy"],
         }
-        for warning in self.balance.watch.warnings():
+        for warning in (*self.balance.watch.warnings(), *self.reward.scales.notes()):
             self.ctx.note(warning)
         row = {
             "step": (state.global_step - 1) // self.updates + 1,
             **self.last,
             **{f"reward/{name}": value for name, value in self.reward.parts.items()},
+            **self.reward.scales.figures(),
             **{f"verdict/{name}": value for name, value in self.reward.verdicts.items()},
             "groups_without_signal": logs["groups_without_signal"],
             "gradient_norm": logs.get("grad_norm"),

@@ -149,6 +149,7 @@ class Grpo(Stage):
         sets = [load(reference, self.problems_each, ctx.seed, base=self._folder) for reference in self.problems]
         problems = [problem for group in zip(*sets, strict=True) for problem in group]
         random.Random(f"grpo:{ctx.seed}").shuffle(problems)
+        self.reward.require(problems)
         before = self._check_gate(ctx, model, tokenizer, problems)
 
         known = {problem.id: problem for problem in problems}
@@ -242,7 +243,8 @@ class Grpo(Stage):
         self, ctx: Context, model: "LanguageModel", tokenizer: "Tokenizer", problems: list[Problem]
     ) -> dict[str, float]:
         """pass@1 and pass@gate on the first prompts; raises StageError where there is nothing to amplify."""
-        if not self.gate:
+        # Where verdicts count nothing, they say nothing about what there is to amplify.
+        if not self.gate or not self.reward.correct:
             return {}
         asked = problems[:32]
         sampling = Sampling(self.max_completion_tokens, self.temperature)

@@ -1,13 +1,16 @@
 """The reward of GRPO: a rubric over verdicts, found while other rollouts are still written."""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
-from typing import Protocol
+from itertools import groupby
+from typing import NamedTuple, Protocol
 
 from eval.language_model import Tokenizer, decode_completion
 from pipeline.disk.durable import JsonObject
+from pipeline.rl.rollouts.scales import Scales
 from rewards.background import Background
+from rewards.conventions.scoring import Ask
 from rewards.grade import grade
 from rewards.rubric import Reward, Rubric
 from rewards.types import Completion, Problem, Verdict
@@ -18,6 +21,14 @@ EXACT = 2.0**-16
 
 Answer = tuple[str, tuple[int, ...]]
 """A problem's id and the ids of a completion: all that a reward depends on."""
+
+
+class Graded(NamedTuple):
+    """A completion, what is made of it, and its reward without the rules that want a whole group."""
+
+    completion: Completion
+    verdict: Verdict
+    reward: Reward
 
 
 class Grading(Protocol):
@@ -39,18 +50,22 @@ class Grading(Protocol):
 class RewardFunction:
     """The rubric's total for each completion, or None for the ungradable.
 
-    What `begin` is told is graded in the background, and the same answer once. Counts verdicts, and keeps the parts of
-    the reward for the log, of all that was begun since the last `finish`, or of what is asked where nothing was. Used
-    with `with`, what was not graded when its owner leaves is dropped.
+    What `begin` is told is graded in the background, and the same answer once; rules that want all completions of a
+    problem at once follow where totals are asked for, a group that is the same being asked about once. Counts verdicts,
+    and keeps the parts of the reward for the log, of all that was begun since the last `finish`, or of what is asked
+    where nothing was. Used with `with`, what was not graded when its owner leaves is dropped.
     """
 
     def __init__(self, problems: Mapping[str, Problem], rubric: Rubric, tokenizer: Tokenizer, prefix: str) -> None:
         self.problems, self.rubric, self.tokenizer, self.prefix = problems, rubric, tokenizer, prefix
         self.parts: dict[str, float] = {}
         self.verdicts: dict[str, float] = {}
+        self.scales = Scales(rubric)
+        self.rounds = 0
         self._background = Background()
         self._begun: list[Answer] = []
-        self._found: dict[Answer, Future[tuple[Verdict, Reward]]] = {}
+        self._found: dict[Answer, Future[Graded]] = {}
+        self._groups: dict[tuple[Answer, ...], list[Reward]] = {}
 
     def __enter__(self) -> "RewardFunction":
         return self
@@ -59,10 +74,13 @@ class RewardFunction:
         self._background.__exit__(*error)
 
     def state(self) -> JsonObject:
-        return {"parts": self.parts, "verdicts": self.verdicts}
+        return {
+            "parts": self.parts, "verdicts": self.verdicts, "rounds": self.rounds, "scales": self.scales.state()
+        }
 
     def restore(self, state: JsonObject) -> None:
-        self.parts, self.verdicts = state["parts"], state["verdicts"]
+        self.parts, self.verdicts, self.rounds = state["parts"], state["verdicts"], state["rounds"]
+        self.scales.restore(state["scales"])
 
     def begin(self, problem: str, ids: Sequence[int]) -> None:
         """Have a completion of this problem graded, in the background."""
@@ -72,12 +90,15 @@ class RewardFunction:
         if answer not in self._found:
             # Also where a completion ends with the last token that it may have.
             finished = ids[-1] == self.tokenizer.eos_token_id
-            completion = Completion(self.prefix + decode_completion(self.tokenizer, list(ids)), finished, len(ids))
+            text = self.prefix + decode_completion(self.tokenizer, list(ids))
+            completion = Completion(text, finished, len(ids), ids=tuple(ids))
             self._found[answer] = self._background.submit(self._score, self.problems[problem], completion)
 
     def totals(self, problems: Sequence[str], completions: Sequence[Sequence[int]]) -> list[float | None]:
-        """The rewards of completions that were begun, rounded to multiples of `EXACT`."""
-        rewards = [self._found[name, tuple(ids)].result()[1] for name, ids in zip(problems, completions, strict=True)]
+        """The rewards of completions that were begun, rounded to multiples of `EXACT`; those of a group stand side by
+        side."""
+        answers = [(name, tuple(ids)) for name, ids in zip(problems, completions, strict=True)]
+        rewards = [reward for _, group in groupby(answers, key=lambda one: one[0]) for reward in self._of_group(group)]
         return [None if reward.total is None else round(reward.total / EXACT) * EXACT for reward in rewards]
 
     def finish(self, problems: Sequence[str], completions: Sequence[Sequence[int]]) -> list[float | None]:
@@ -86,20 +107,38 @@ class RewardFunction:
             for name, ids in zip(problems, completions, strict=True):
                 self.begin(name, ids)
         totals = self.totals(problems, completions)
-        self._count([self._found[answer].result() for answer in self._begun])
-        self._begun, self._found = [], {}
+        graded = [self._found[answer].result() for answer in self._begun]
+        # Groups that gave way to others were asked about as well, so that all that was begun is in a group.
+        groups = [reward for group in self._groups.values() for reward in group]
+        self._count([one.verdict for one in graded], groups if self.rubric.whole else [one.reward for one in graded])
+        self._begun, self._found, self._groups = [], {}, {}
+        self.rounds += 1
         return totals
 
-    def _score(self, problem: Problem, completion: Completion) -> tuple[Verdict, Reward]:
+    def _score(self, problem: Problem, completion: Completion) -> "Graded":
         verdict = grade(problem, completion)
-        return verdict, self.rubric.score(problem, completion, verdict)
+        return Graded(completion, verdict, self.rubric.alone(problem, completion, verdict))
 
-    def _count(self, scored: Sequence[tuple[Verdict, Reward]]) -> None:
-        sums: dict[str, float] = defaultdict(float)
-        for _, reward in scored:
+    def _of_group(self, answers: Iterable[Answer]) -> list[Reward]:
+        """The rewards of completions of one problem."""
+        group = tuple(answers)
+        graded = [self._found[answer].result() for answer in group]
+        if not self.rubric.whole:
+            return [one.reward for one in graded]
+        if group not in self._groups:
+            ask = Ask(self.problems[group[0][0]], [one.completion for one in graded], self.rounds)
+            self._groups[group] = self.rubric.together(
+                ask, [one.verdict for one in graded], [one.reward for one in graded]
+            )
+        return self._groups[group]
+
+    def _count(self, verdicts: Sequence[Verdict], rewards: Sequence[Reward]) -> None:
+        values: dict[str, list[float]] = defaultdict(list)
+        for reward in rewards:
             for name, value in reward.parts.items():
-                sums[name] += value
-        graded = max(1, sum(reward.total is not None for _, reward in scored))
-        self.parts = {name: value / graded for name, value in sums.items()}
-        counts = Counter(str(verdict.label) for verdict, _ in scored)
-        self.verdicts = {name: count / len(scored) for name, count in counts.items()}
+                values[name].append(value)
+        # Of those that a rule applies to; what is ungradable has no parts.
+        self.parts = {name: sum(found) / len(found) for name, found in values.items()}
+        self.scales.see(values)
+        counts = Counter(str(verdict.label) for verdict in verdicts)
+        self.verdicts = {name: count / len(verdicts) for name, count in counts.items()}

@@ -91,8 +91,9 @@ def test_list_shows_every_kind(capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     for heading in ("recipes:", "stages:", "rules:", "verifiers:", "problems:"):
         assert heading in out
-    assert cli.main(["list", "rules"]) == 0
-    assert "format" in capsys.readouterr().out
+    for what in ("rules", "verifiers"):
+        assert cli.main(["list", what]) == 0
+        assert "trl:FILE.py:NAME\n" in capsys.readouterr().out
 
 
 def test_a_foreign_package_that_hides_ours_is_named(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """The reward of GRPO: what the rubric gives, found in the background or when it is asked."""
 
 import contextlib
+import json
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -67,7 +69,7 @@ def test_what_was_not_graded_is_dropped_when_its_owner_leaves(monkeypatch: pytes
         go_on.wait(10)
         graded.append(problem.id)
 
-    monkeypatch.setattr(Rubric, "score", slow)
+    monkeypatch.setattr(Rubric, "alone", slow)
     with contextlib.suppress(KeyboardInterrupt), reward:
         for number in range(1, 50):
             reward.begin(right.id, encode("3 " * number))
@@ -75,3 +77,67 @@ def test_what_was_not_graded_is_dropped_when_its_owner_leaves(monkeypatch: pytes
         threading.Timer(0.2, go_on.set).start()
         raise KeyboardInterrupt
     assert graded == [right.id]
+
+
+RANK = """
+asked = []
+def rank(completions, completion_ids, trainer_state, **kwargs):
+    asked.append((len(completions), trainer_state.global_step))
+    return [float(sorted(map(len, completion_ids)).index(len(ids))) for ids in completion_ids]
+def calls(completions, **kwargs): return [float(len(asked)) for _ in completions]
+def some(completions, **kwargs): return [1.0 if len(one) > 2 else None for one in completions]
+"""
+
+
+def ranked(folder: Path, **rules: float) -> RewardFunction:
+    (folder / "mine.py").write_text(RANK)
+    rubric = Rubric.model_validate(
+        {"correct": 0, "rules": {f"trl:mine.py:{name}": weight for name, weight in rules.items()}},
+        context={"base": folder},
+    )
+    return RewardFunction({problem.id: problem for problem in PROBLEMS}, rubric, TOKENIZER, "")
+
+
+def test_rules_of_a_group_see_it_whole_and_once(tmp_path: Path) -> None:
+    reward = ranked(tmp_path, rank=1.0, calls=0.0)
+    one, two = PROBLEMS[0].id, PROBLEMS[1].id
+    short, long = encode("3"), encode("3 3 3 3")
+    names, drawn = [one, one, one, two, two], [long, short, short, short, long]
+    for name, ids in zip(names, drawn, strict=True):
+        reward.begin(name, ids)
+    assert reward.totals(names[:3], drawn[:3]) == [2.0, 0.0, 0.0]  # equal texts are there as often as they were drawn
+    assert reward.totals(names[3:], drawn[3:]) == [0.0, 1.0]
+    assert reward.finish(names, drawn) == [2.0, 0.0, 0.0, 0.0, 1.0]
+    # of the second group, which was asked about when both had been
+    assert reward.scales.figures()["reward/calls/most"] == 2.0
+    assert reward.parts == {"correct": 0.0, "rank": pytest.approx(3 / 5), "calls": pytest.approx(7 / 5)}
+
+
+def test_groups_that_gave_way_are_counted_with_the_others(tmp_path: Path) -> None:
+    reward = ranked(tmp_path, rank=1.0)
+    one, two = PROBLEMS[0].id, PROBLEMS[1].id
+    short, long = encode("3"), encode("3 3 3 3")
+    for name, ids in ((one, short), (one, short), (two, short), (two, long)):
+        reward.begin(name, ids)
+    assert reward.totals([one, one], [short, short]) == [0.0, 0.0]
+    assert reward.totals([two, two], [short, long]) == [0.0, 1.0]
+    assert reward.finish([two, two], [short, long]) == [0.0, 1.0]
+    assert reward.parts["rank"] == 0.25
+    assert reward.finish([one], [long]) == [0.0]
+    assert reward.parts["rank"] == 0.0
+
+
+def test_a_rule_that_does_not_apply_is_in_no_mean(tmp_path: Path) -> None:
+    reward = ranked(tmp_path, some=1.0)
+    assert reward.finish([PROBLEMS[0].id] * 2, [encode("3"), encode("3 3 3 3")]) == [None, 1.0]
+    assert reward.parts == {"correct": 0.0, "some": 1.0}
+
+
+def test_a_resumed_training_counts_its_rounds_on(tmp_path: Path) -> None:
+    reward, again = ranked(tmp_path, rank=1.0), ranked(tmp_path, rank=1.0)
+    reward.finish([PROBLEMS[0].id] * 2, [encode("3"), encode("3 3")])
+    again.restore(json.loads(json.dumps(reward.state())))
+    assert again.rounds == reward.rounds == 1
+    assert again.scales.figures() == reward.scales.figures() == {"reward/rank/least": 0.0, "reward/rank/most": 1.0}
+    assert reward.scales.notes() == again.scales.notes() != []
+    assert reward.scales.notes() == []
