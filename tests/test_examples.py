@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from eval.problems import load
 from pipeline.commands import cli
@@ -47,9 +48,9 @@ def read(text: str) -> recipe.Recipe:
 
 def test_no_block_is_forgotten() -> None:
     assert {kind for kind, _ in BLOCKS} == {"yaml", "python"}
-    assert set(FILES) == {"my_rules.py", "riddles.py", "count.py"}
+    assert set(FILES) == {"my_rules.py", "my_rewards.py", "riddles.py", "count.py"}
     assert len(FILES) == sum(kind == "python" for kind, _ in BLOCKS)
-    assert len(FRAGMENTS) == 3
+    assert len(FRAGMENTS) == 4
 
 
 def test_the_recipe_is_one_that_runs(capsys: pytest.CaptureFixture[str]) -> None:
@@ -63,6 +64,8 @@ def test_the_recipe_is_one_that_runs(capsys: pytest.CaptureFixture[str]) -> None
 def test_what_a_stage_may_have_besides(fragment: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.stages.grpo.missing", lambda: None)  # as where vLLM is installed
     text = Path("mine.yaml").read_text()
+    if fragment.lstrip().startswith("reward:"):  # in the place of the one that is there
+        text = "".join(line for line in text.splitlines(True) if not line.lstrip().startswith("reward:"))
     made = read(text.rstrip() + "\n" + fragment)
     assert made.steps["zero"].config.model_dump() != read(text).steps["zero"].config.model_dump()
 
@@ -79,6 +82,20 @@ def test_the_rule() -> None:
     for tokens, expected in ((40, 1.1), (41, 1.0)):
         completion = Completion("<answer>2</answer>", finished=True, tokens=tokens)
         assert rubric.score(problem, completion, grade(problem, completion)).total == pytest.approx(expected)
+
+
+def test_rewards_of_other_libraries() -> None:
+    [fragment] = [text for text in FRAGMENTS if "trl:" in text]
+    rubric = Rubric.model_validate(yaml.safe_load(fragment)["reward"], context={"base": Path.cwd()})
+    problem = Problem("p", "1 + 1 = ?", "2", "verl:my_rewards.py:compute_score", "sums")
+    for text, total in (("<answer> 2", 1.0 + 0.5), ("<answer>2</answer>", -1.0 + 0.2)):
+        completion = Completion(text, ids=(1,) * 40)
+        verdict = grade(problem, completion)
+        assert verdict.correct is (total > 0)
+        assert rubric.score(problem, completion, verdict).total == pytest.approx(total)
+    brief = Rubric.model_validate({"correct": 0, "rules": {"trl:my_rewards.py:brief": 1}}, context={"base": Path.cwd()})
+    assert brief.score(problem, Completion("2222"), verdict).total == 0.25
+    assert brief.score(Problem("p", "?", "", "math", "sums"), Completion("2222"), verdict).total is None
 
 
 def test_the_problem_set() -> None:
