@@ -23,7 +23,7 @@ from pipeline.rl.objective import Objective
 from pipeline.rl.plan import GrpoPlan
 from pipeline.rl.rollouts.drawing import Visit
 from pipeline.rl.rollouts.dynamic_sampling import DynamicSampling
-from pipeline.rl.rollouts.reward_function import RewardFunction
+from pipeline.rl.rollouts.reward_function import Graded, RewardFunction
 from pipeline.rl.trainer import PolicyTrainer
 from pipeline.training.logprobs import completion_logprobs
 from rewards.rubric import Reward, Rubric
@@ -227,9 +227,9 @@ def test_a_round_is_logged_with_its_first_update(model: Any, tmp_path: Any) -> N
 class OddProblemsTeach(RewardFunction):
     """1 or 0 by what was drawn where a problem's number is odd; every other problem gives 1."""
 
-    def _score(self, problem: Problem, completion: Completion) -> tuple[Verdict, Reward]:
+    def _score(self, problem: Problem, completion: Completion) -> Graded:
         odd = int(problem.id.rpartition("-")[2]) % 2
-        return Verdict(Label.CORRECT), Reward(float(completion.tokens % 2) if odd else 1.0, {})
+        return Graded(completion, Verdict(Label.CORRECT), Reward(float(completion.tokens % 2) if odd else 1.0, {}))
 
 
 def test_groups_without_signal_give_way_to_others(model: Any, tmp_path: Any) -> None:
