@@ -31,7 +31,8 @@ class Balance:
     Call `loss` after the forwards of a micro-batch, add what it returns to the loss, and `step` after each optimizer
     step, which moves the selection bias (DeepSeek-V3, arXiv 2412.19437, section 2.1.2): b_i += speed * sign(mean load -
     load_i), with the load of all processes. transformers holds that bias (`e_score_correction_bias`) but never moves
-    it.
+    it. Where adapters alone are trained it stays as it is, since an adapter cannot hold it: base and adapter together
+    would be another model than the one that was trained.
 
     Only forwards in training mode with gradients count, and of these no padding. Capacity holds in all full forwards;
     rollouts are decoded without, since which tokens are dropped would depend on what else is in the batch. The losses
@@ -42,7 +43,7 @@ class Balance:
 
     def __init__(self, model: LanguageModel, balancing: Balancing | None = None) -> None:
         self.routers = routers(model)
-        self.balancing = _settled(model.config, self.routers, balancing or Balancing())
+        self.balancing = _settled(model.config, self.routers, balancing or Balancing(), has_adapters(model))
         self.watch = Watch([router.layer for router in self.routers], *_sizes(self.routers))
         self._forward: _Forward | None = None
         self._seen: list[_Forward] = []  # forwards since the last loss
@@ -219,7 +220,13 @@ def _sizes(found: list[Router]) -> tuple[int, int]:
     return (found[0].experts, found[0].top_k) if found else (0, 0)
 
 
-def _settled(config: PretrainedConfig, found: list[Router], wanted: Balancing) -> Balancing:
+def has_adapters(model: LanguageModel) -> bool:
+    """Whether layers of the model carry adapters, which are then what is trained."""
+    # By the names that peft gives their weights; peft itself need not be loaded for it.
+    return any(".lora_" in name for name, _ in model.named_parameters())
+
+
+def _settled(config: PretrainedConfig, found: list[Router], wanted: Balancing, adapted: bool) -> Balancing:
     """The settings of a model: what is wanted, over what its family's makers did. Raises StageError where it cannot
     be."""
     family = config.model_type
@@ -244,4 +251,7 @@ def _settled(config: PretrainedConfig, found: list[Router], wanted: Balancing) -
         raise StageError(
             f"balance.devices: {found[0].experts} experts do not split evenly over {wanted.devices} devices"
         )
-    return wanted.over(FAMILIES[family].balance(config))
+    if wanted.bias_speed and adapted:
+        raise StageError("balance.bias_speed: an adapter cannot hold the routers' bias; leave it or lora out")
+    settled = wanted.over(FAMILIES[family].balance(config))
+    return settled.model_copy(update={"bias_speed": 0.0}) if adapted else settled

@@ -21,7 +21,7 @@ from pipeline.contract.prompt import Prompt
 from pipeline.contract.stage import Context, Metrics, Stage
 from pipeline.data.corpus import SHORTEST, Behaviour, Corpus
 from pipeline.data.rows import Document, Joined, Stream, read_rows
-from pipeline.models.rope_fields import Scaling
+from pipeline.models.checks.rope_fields import Scaling
 from pipeline.moe.balancing import Balancing
 from pipeline.training.schedule import Phased, Schedule
 from rewards.lazy import lazy

@@ -19,8 +19,8 @@ from pipeline.contract.numbers import (
 from pipeline.contract.stage import Context, Metrics, Stage
 from pipeline.data.corpus import Corpus
 from pipeline.data.rows import Stream
-from pipeline.models.architecture import Architecture
-from pipeline.models.sizes import balance_fault
+from pipeline.models.checks.architecture import Architecture
+from pipeline.models.checks.sizes import balance_fault
 from pipeline.moe.balancing import Balancing
 from pipeline.training.schedule import Schedule
 from rewards.lazy import lazy

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from pipeline.contract.errors import StageError
-from pipeline.models.architecture import faults
 from pipeline.models.build import build
+from pipeline.models.checks.architecture import faults
 from tests.conftest import TINY
 
 TOKENS = ("vocab_size", "pad_token_id", "bos_token_id", "eos_token_id")

@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.models.sizes import balance_fault
+from pipeline.models.checks.sizes import balance_fault
 from pipeline.moe.balancing import Balancing
 from tests.conftest import TINY
 

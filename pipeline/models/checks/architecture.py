@@ -17,11 +17,11 @@ from typing import Annotated
 from pydantic import AfterValidator
 
 from pipeline.disk.durable import JsonMapping, JsonObject
-from pipeline.models import config_source
-from pipeline.models.config_source import ConfigClass
-from pipeline.models.faults import Fault, raise_faults
-from pipeline.models.rope_fields import all_rope_faults
-from pipeline.models.sizes import size_faults
+from pipeline.models.checks import config_source
+from pipeline.models.checks.config_source import ConfigClass
+from pipeline.models.checks.faults import Fault, raise_faults
+from pipeline.models.checks.rope_fields import all_rope_faults
+from pipeline.models.checks.sizes import size_faults
 from rewards.registry import did_you_mean
 
 MOST_LAYERS = 2000

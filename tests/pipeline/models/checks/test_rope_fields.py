@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from pipeline.models.rope_fields import Scaling, all_rope_faults, rope_faults
+from pipeline.models.checks.rope_fields import Scaling, all_rope_faults, rope_faults
 
 YARN = {"rope_type": "yarn", "factor": 4.0, "beta_fast": 2.0, "beta_slow": 0.5, "truncate": False, "mscale": 1.0}
 

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from pipeline.disk.durable import JsonMapping
-from pipeline.models import config_source
-from pipeline.models.config_source import ConfigClass
-from pipeline.models.faults import Fault
+from pipeline.models.checks import config_source
+from pipeline.models.checks.config_source import ConfigClass
+from pipeline.models.checks.faults import Fault
 from pipeline.moe.balancing import Balancing
 from pipeline.moe.families import FAMILIES
 

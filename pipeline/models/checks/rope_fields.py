@@ -8,8 +8,8 @@ from typing import Annotated
 from pydantic import AfterValidator
 
 from pipeline.disk.durable import JsonMapping, JsonObject
-from pipeline.models import config_source
-from pipeline.models.faults import Fault, raise_faults
+from pipeline.models.checks import config_source
+from pipeline.models.checks.faults import Fault, raise_faults
 from rewards.registry import did_you_mean
 
 
