@@ -23,11 +23,17 @@ def check(model: LanguageModel, folder: Path | str, what: str) -> None:
     takes the model's memory a second time for a moment.
     """
     saved = type(model).from_pretrained(folder, dtype="auto")  # type: ignore[attr-defined]
+    require_same(model, saved, f"{what}: {folder} does not hold")
+
+
+def require_same(model: LanguageModel, other: LanguageModel, told: str) -> None:
+    """Raise StageError, which begins with `told`, where a parameter or buffer of `other` is not that of `model` in every
+    bit."""
     # By both names: what is missing and what is too much are different faults.
-    faults = differences(model.state_dict(), saved.state_dict())
+    faults = differences(model.state_dict(), other.state_dict())
     if faults:
         more = f" and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
-        raise StageError(f"{what}: {folder} does not hold the model in memory: {'; '.join(faults[:SHOWN])}{more}")
+        raise StageError(f"{told} the model in memory: {'; '.join(faults[:SHOWN])}{more}")
 
 
 def differences(expected: JsonObject, found: JsonObject) -> list[str]:

@@ -6,6 +6,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, set_seed
 from eval.language_model import LanguageModel
 from pipeline.contract.errors import StageError
 from pipeline.disk.durable import JsonObject
+from pipeline.models import origin
 from pipeline.models.tokenizer import SPECIALS
 from pipeline.moe.families import FAMILIES
 
@@ -35,6 +36,7 @@ def build(architecture: JsonObject, vocabulary: int, seed: int) -> LanguageModel
     with torch.no_grad():
         shared = torch.randn(config.hidden_size)
         model.get_input_embeddings().weight += 0.06 * shared
+    origin.mark_from_scratch(model)
     return prepare(model)
 
 

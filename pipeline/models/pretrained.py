@@ -1,34 +1,75 @@
 """Loading and saving models as transformers knows them."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from pickle import UnpicklingError
+from typing import Literal
 
+from peft import PeftModel
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from eval.language_model import LanguageModel, Tokenizer
 from pipeline.contract import processes
 from pipeline.contract.errors import StageError
-from pipeline.models import audit
+from pipeline.contract.stage import Context
+from pipeline.models import audit, origin, special_tokens
 from pipeline.models.build import prepare
+from pipeline.models.sources import Weights, model_folder, weights_of
 from pipeline.recipe import inputs
 
 
-def load(path: Path | str) -> tuple[LanguageModel, Tokenizer]:
-    """(model, tokenizer) of a model artifact, a local folder or a hub id, in the precision it was saved in."""
-    folder = model_folder(path)
+Dtype = Literal["float32", "bfloat16"]
+
+
+def load(path: Path | str, dtype: Dtype | None = None) -> tuple[LanguageModel, Tokenizer]:
+    """(model, tokenizer) of a model artifact, a local folder, a GGUF file, an adapter with its base, or a hub id; in
+    `dtype`, or in the precision that it was saved in. Raises StageError."""
+    return _read(path, dtype)[:2]
+
+
+def take(ctx: Context, reference: str, dtype: Dtype | None = None) -> tuple[LanguageModel, Tokenizer]:
+    """`load` of a stage's input; of a model that was not made here a note says what was taken."""
+    model, tokenizer, said = _read(ctx.path(reference), dtype)
+    if not origin.from_scratch(model):
+        ctx.note(f"takes {ctx.label(reference)}: {said}")
+    return model, tokenizer
+
+
+def _read(path: Path | str, dtype: Dtype | None) -> tuple[LanguageModel, Tokenizer, str]:
+    weights = weights_of(path)
     try:
         # Code that a model's folder brings along is never run; unless told so, transformers asks on the terminal.
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", trust_remote_code=False)
-    except (OSError, ValueError, SafetensorError) as error:
-        raise StageError(f"{path} does not load as a model: {str(error).splitlines()[0]}") from error
-    return prepare(model), tokenizer
+        tokenizer = AutoTokenizer.from_pretrained(
+            weights.folder, trust_remote_code=False, **weights.tokenizer_options
+        )
+        model = AutoModelForCausalLM.from_pretrained(
+            weights.folder, dtype=dtype or "auto", trust_remote_code=False, **weights.options
+        )
+        if weights.adapter:
+            model = PeftModel.from_pretrained(model, weights.adapter).merge_and_unload()
+    except (OSError, ValueError, RuntimeError, KeyError, ImportError, SafetensorError, UnpicklingError) as error:
+        raise StageError(f"{path} does not load as a model: {_first_line(error)}") from error
+    settled = special_tokens.settle(tokenizer, model, str(path))
+    return prepare(model), tokenizer, _told(model, tokenizer, weights, settled)
 
 
-def model_folder(path: Path | str) -> Path | str:
-    """Where the weights are: artifacts keep them under `model/`, other folders hold them directly."""
-    inner = Path(path) / "model"
-    return inner if inner.is_dir() else path
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
+
+
+def _told(model: LanguageModel, tokenizer: Tokenizer, weights: Weights, settled: Sequence[str]) -> str:
+    config = model.config.get_text_config()
+    context = config.to_dict().get("max_position_embeddings")
+    facts = [
+        f"{config.model_type}, {parameters(model):,} parameters in {str(model.dtype).removeprefix('torch.')}, "
+        f"from {weights}",
+        f"context {context:,}" if context else "no limit of context",
+        f"{len(tokenizer):,} tokens, {'a' if tokenizer.chat_template else 'no'} chat template",
+        *settled,
+    ]
+    return "; ".join(facts)
 
 
 def sha256(path: Path | str) -> str:
@@ -43,10 +84,11 @@ def sha256(path: Path | str) -> str:
         raise StageError(str(error)) from error
 
 
-def save(model: LanguageModel, tokenizer: Tokenizer, out: Path) -> None:
+def save(model: LanguageModel, tokenizer: Tokenizer, out: Path, adapter_of: Path | str | None = None) -> None:
     """Write model and tokenizer, chat template included, under `out`/model; of several processes the first does.
 
-    Raises StageError where what was written is not the model.
+    `adapter_of` is the base of the adapter that lies in `out`/adapter, if there is one. Raises StageError where what
+    was written, or base and adapter together, is not the model.
     """
     if not processes.is_first():
         return
@@ -54,6 +96,10 @@ def save(model: LanguageModel, tokenizer: Tokenizer, out: Path) -> None:
     tokenizer.init_kwargs.pop("local_files_only", None)
     model.save_pretrained(out / "model")
     audit.check(model, out / "model", "after saving")
+    if adapter_of is not None:
+        base = load(adapter_of, str(model.dtype).removeprefix("torch."))[0]  # type: ignore[arg-type]
+        together = PeftModel.from_pretrained(base, out / "adapter").merge_and_unload()
+        audit.require_same(model, together, f"after saving: {out / 'adapter'} on its base does not give")
     tokenizer.save_pretrained(out / "model")
 
 

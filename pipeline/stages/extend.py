@@ -89,7 +89,7 @@ class Extend(Stage):
         return self
 
     def run(self, ctx: Context) -> Metrics:
-        model, tokenizer = pretrained.load(ctx.path(self.model))
+        model, tokenizer = pretrained.take(ctx, self.model)
         longest = self.phases[-1].length
         unseen = self._documents(longest, 0.0, random.Random("positions"), ctx)
         held_out = list(Stream(tokenizer, unseen, POSITION_ROWS, longest, self.prompt_weight, self.prompt.prompting()))

@@ -145,7 +145,7 @@ class Grpo(Stage):
         return [Asks(reference, self.problems_each, seed, "train") for reference in self.problems]
 
     def run(self, ctx: Context) -> Metrics:
-        model, tokenizer = pretrained.load(ctx.path(self.model))
+        model, tokenizer = pretrained.take(ctx, self.model)
         sets = [load(reference, self.problems_each, ctx.seed, base=self._folder) for reference in self.problems]
         problems = [problem for group in zip(*sets, strict=True) for problem in group]
         random.Random(f"grpo:{ctx.seed}").shuffle(problems)
@@ -174,7 +174,7 @@ class Grpo(Stage):
             watch.parts = [part for part in (trainer.replay, dynamic) if part]
             trainer.train_with(ctx.checkpoints, reward=reward, balance=balance, watch=watch)
             balance.remove()
-        pretrained.save(model, tokenizer, ctx.out)
+        pretrained.save(model, tokenizer, ctx.out, ctx.path(self.model) if self.lora else None)
         return {
             "parameters": pretrained.parameters(model),
             "steps": self.steps,

@@ -72,7 +72,7 @@ class Sample(Stage):
         return [Asks(reference, self.problems_each, seed, "train") for reference in self.problems]
 
     def run(self, ctx: Context) -> Metrics:
-        model, tokenizer = pretrained.load(ctx.path(self.model))
+        model, tokenizer = pretrained.take(ctx, self.model)
         problems = [
             p for reference in self.problems for p in load(reference, self.problems_each, ctx.seed, base=self._folder)
         ]

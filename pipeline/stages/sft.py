@@ -39,7 +39,7 @@ class Training(Stage):
     max_length: int = Field(default=4096, ge=8, le=MOST_TOKENS, description="longer rows are left out, and counted")
 
     def train(self, ctx: Context, model_reference: str, data_reference: str) -> Metrics:
-        model, tokenizer = pretrained.load(ctx.path(model_reference))
+        model, tokenizer = pretrained.take(ctx, model_reference)
         records = read_rows(ctx.path(data_reference))[: self.limit]
         encoded = rows(tokenizer, [Document(record["prompt"], record["completion"]) for record in records],
                        how=self.prompt.prompting())
@@ -64,7 +64,7 @@ class Training(Stage):
         )
         with lora.adapted(model, self.lora, ctx, model_reference):
             metrics = train(ctx, model, tokenizer, order[: steps * self.batch_size], plan)
-        pretrained.save(model, tokenizer, ctx.out)
+        pretrained.save(model, tokenizer, ctx.out, ctx.path(model_reference) if self.lora else None)
         return {**metrics, "rows": len(fitting), "parameters": pretrained.parameters(model)}
 
 

@@ -4,29 +4,35 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from pipeline.contract.errors import CommandError
-from pipeline.recipe.inputs import Source, resolve_hub
+from pipeline.recipe.inputs import PACKAGE, Source, in_package, resolve_hub
 from pipeline.store.run_folder import RunFolder
 from pipeline.store.store import MENDS, Store
 from pipeline.store.verify import faults_of
 
 
 def model_of(reference: str) -> tuple[Path | str, str]:
-    """(where it loads from, a short name) of RUN:STAGE, a folder, an artifact or a hub id 'org/name'.
+    """(where it loads from, a short name) of RUN:STAGE, a folder, an artifact, a GGUF file (also one inside a Python
+    package, "package:NAME/FILE") or a hub id 'org/name'.
 
     Raises CommandError in one line where nothing is found, and InputError where neither the hub nor its cache has it.
     """
+    if reference.startswith(PACKAGE):
+        path = in_package(reference)
+        return path, path.stem
     run, _, stage = reference.rpartition(":")
     if run:
         return _of_run(Path(run), stage)
     path = Path(reference).expanduser()
     if path.is_dir():
         return path, path.name
+    if path.is_file() and path.suffix == ".gguf":
+        return path, path.stem
     # After folders: one that is called like a hub id is what was meant.
     if reference.count("/") == 1 and not reference.startswith((".", "/", "~")):
         resolve_hub(Source(reference, "model", "hub"))  # before libraries ask the hub again and again
         return reference, reference.rpartition("/")[2]
     raise CommandError(
-        f"there is no model at {reference!r}; give a folder, RUN:STAGE (runs/quickstart:student) or a hub id"
+        f"there is no model at {reference!r}; give a folder, a .gguf file, RUN:STAGE (runs/quickstart:student) or a hub id"
     )
 
 

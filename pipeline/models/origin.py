@@ -1,0 +1,16 @@
+"""Whether a model was made here from nothing, or given: what is a good learning rate for one would ruin the other."""
+
+from eval.language_model import LanguageModel
+
+_MARK = "retort_from_scratch"
+"""A field of the model's config.json, which goes wherever the model goes; transformers keeps fields it does not know."""
+
+
+def mark_from_scratch(model: LanguageModel) -> None:
+    """Say in the model's config that `pretrain` made it."""
+    setattr(model.config, _MARK, True)
+
+
+def from_scratch(model: LanguageModel) -> bool:
+    """Whether the model, or the one that it was trained from, began as random numbers here."""
+    return bool(model.config.to_dict().get(_MARK))
