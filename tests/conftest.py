@@ -105,12 +105,15 @@ def tiny() -> Callable[..., Any]:
         from transformers import AutoConfig, AutoModelForCausalLM
 
         from pipeline.models.build import prepare
+        from pipeline.models.origin import mark_from_scratch
 
         fields = {**TINY[name], **changed}
         torch.set_num_threads(1)  # two threads a matrix of this size only wait for each other
         torch.manual_seed(0)
         config = AutoConfig.for_model(fields.pop("model_type"), **fields)
-        return prepare(AutoModelForCausalLM.from_config(config)).eval()
+        model = prepare(AutoModelForCausalLM.from_config(config)).eval()
+        mark_from_scratch(model)  # so that stages train it at rates for what was made here
+        return model
 
     return build
 

@@ -23,7 +23,7 @@ from pipeline.bench import train as training
 from pipeline.data.rows import Collator
 from pipeline.disk.durable import JsonObject
 from pipeline.moe.balance import Balance
-from pipeline.training.optimizer import Muon
+from pipeline.training.muon import Muon
 from pipeline.training.schedule import Schedule
 from pipeline.training.supervised import LOG_EVERY, Plan, WeightedTrainer, config
 
@@ -86,16 +86,17 @@ class _Supervised:
         self.balance = Balance(self.model)
         if not balanced:
             self.balance.remove()
-        plan = Plan(1, training.BATCH, 1e-4, 1e-4, Schedule(1))
+        plan = Plan(1, training.BATCH, training.LEARNING, Schedule(1))
         self.trainer = WeightedTrainer(
             model=self.model, args=config(folder, plan, 0), train_dataset=Dataset.from_dict({"row": [0]}),
             data_collator=Collator(rollouts.PAD), processing_class=training.tokenizer(), balance=self.balance,
+            most_tokens=training.ALL,
         )
         self.steps = 0
 
     def step(self, batch: JsonObject) -> float:
         began = time.process_time()
-        self.trainer.compute_loss(self.model, batch).backward()  # type: ignore[no-untyped-call]
+        self.trainer.compute_loss(self.model, batch).backward()  # type: ignore
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
         self.optimizer.zero_grad()

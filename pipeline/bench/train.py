@@ -38,14 +38,17 @@ from pipeline.rl.plan import GrpoPlan
 from pipeline.rl.rollout_replay import ReplaySource
 from pipeline.rl.rollouts.drawing import Visit
 from pipeline.rl.trainer import PolicyTrainer
+from pipeline.training.learning import Learning
 from pipeline.training.schedule import Schedule
 from pipeline.training.supervised import Plan, WeightedTrainer, config
 
+LEARNING = Learning(learning_rate=1e-4, adam_learning_rate=1e-4)
 NOT_BALANCED = Balancing(bias_speed=0, load=0, sequence=0)
 ROUNDS = 5
 ROLLOUTS = 64
 UPDATES = 2
 BATCH, STEPS = 32, 4
+ALL = 10**9  # tokens of a micro-batch: trl does not split batches either
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,8 @@ def _ours(
 ) -> Trainer:
     balance = Balance(model, NOT_BALANCED)
     plan = GrpoPlan(
-        len(prompts), rollouts.GROUP, UPDATES, Sampling(rollouts.MOST), Objective(), (number,), replay=replay
+        len(prompts), rollouts.GROUP, UPDATES, Sampling(rollouts.MOST), Objective(), (number,),
+        Learning(learning_rate=1e-4, micro_batch_tokens=ALL), replay=replay
     )
     args = TrainingArguments(
         **_COMMON, output_dir=folder, per_device_train_batch_size=1, train_sampling_strategy="sequential",
@@ -164,13 +168,13 @@ def sft_seconds(number: int, ours: bool) -> float:
     generator = torch.Generator().manual_seed(number)
     lengths = rollouts.lengths(BATCH * STEPS, seed=number)
     rows = [torch.randint(3, len(words), (max(2, length),), generator=generator).tolist() for length in lengths]
-    plan = Plan(STEPS, BATCH, 1e-4, 1e-4, Schedule(STEPS))
+    plan = Plan(STEPS, BATCH, LEARNING, Schedule(STEPS))
     with tempfile.TemporaryDirectory() as folder:
         options: JsonObject = {"model": model, "args": config(Path(folder), plan, 0), "processing_class": words}
         if ours:
             weighted = Dataset.from_list([{"input_ids": ids, "weights": [1.0] * len(ids)} for ids in rows])
             trainer = WeightedTrainer(**options, train_dataset=weighted, data_collator=Collator(rollouts.PAD),
-                                      balance=Balance(model, NOT_BALANCED))
+                                      balance=Balance(model, NOT_BALANCED), most_tokens=ALL)
         else:
             trainer = SFTTrainer(
                 **options, train_dataset=Dataset.from_list([{"input_ids": ids, "labels": ids} for ids in rows])

@@ -27,8 +27,8 @@ def check(model: LanguageModel, folder: Path | str, what: str) -> None:
 
 
 def require_same(model: LanguageModel, other: LanguageModel, told: str) -> None:
-    """Raise StageError, which begins with `told`, where a parameter or buffer of `other` is not that of `model` in every
-    bit."""
+    """Raise StageError, which begins with `told`, where a parameter or buffer of `other` is not that of `model` in
+    every bit."""
     # By both names: what is missing and what is too much are different faults.
     faults = differences(model.state_dict(), other.state_dict())
     if faults:

@@ -3,7 +3,7 @@
 from eval.language_model import LanguageModel
 
 _MARK = "retort_from_scratch"
-"""A field of the model's config.json, which goes wherever the model goes; transformers keeps fields it does not know."""
+"""A field of config.json, which goes wherever the model goes: transformers keeps the fields that it does not know."""
 
 
 def mark_from_scratch(model: LanguageModel) -> None:

@@ -18,7 +18,6 @@ from pipeline.models.build import prepare
 from pipeline.models.sources import Weights, model_folder, weights_of
 from pipeline.recipe import inputs
 
-
 Dtype = Literal["float32", "bfloat16"]
 
 

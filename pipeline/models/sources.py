@@ -1,5 +1,5 @@
-"""What weights are read from: a folder as transformers saves it (safetensors, sharded, or .bin), a GGUF file, an adapter
-with the base that it names, or a repository of the hub."""
+"""What weights are read from: a folder as transformers saves it (safetensors, sharded, or .bin), a GGUF file, an
+adapter with the base that it names, or a repository of the hub."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -17,16 +17,17 @@ def settle(tokenizer: Tokenizer, model: LanguageModel, name: str) -> list[str]:
         raise StageError(f"{name}: its tokenizer has no end-of-text token; set eos_token in tokenizer_config.json")
     said = []
     if tokenizer.pad_token_id is None:
-        known = [token for token in _PADS if tokenizer.convert_tokens_to_ids(token) not in (None, tokenizer.unk_token_id)]
+        unknown = (None, tokenizer.unk_token_id)
+        known = [token for token in _PADS if tokenizer.convert_tokens_to_ids(token) not in unknown]
         tokenizer.pad_token = known[0] if known else tokenizer.eos_token
         said.append(f"no padding token, so {tokenizer.pad_token} pads")
-    rows = model.get_input_embeddings().weight.shape[0]
+    rows = model.get_input_embeddings().get_parameter("weight").shape[0]
     beyond = [token for token, place in tokenizer.get_vocab().items() if place >= rows]
     # Gemma 3's text models lack the row of one token that stands for pictures.
     unusable = [token for token in beyond if token not in tokenizer.all_special_tokens]
     if unusable:
-        raise StageError(f"{name}: its tokenizer knows {len(tokenizer):,} tokens and the model {rows:,}: {unusable[0]!r} "
-                         "has no embedding; give the tokenizer that belongs to the model")
+        raise StageError(f"{name}: its tokenizer knows {len(tokenizer):,} tokens and the model {rows:,}: "
+                         f"{unusable[0]!r} has no embedding; give the tokenizer that belongs to the model")
     if beyond:
         said.append(f"no embedding of {', '.join(sorted(beyond)[:3])}")
     if rows > len(tokenizer):

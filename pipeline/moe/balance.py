@@ -1,6 +1,7 @@
 """Keeping the load of experts even while a model is trained: losses, DeepSeek-V3's bias, capacity."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from functools import cached_property
 
 import torch
@@ -96,6 +97,18 @@ class Balance:
             return Routing(routing.logits, routing.chosen, routing.weights * fits)
 
         return drop
+
+    def again(self) -> Callable[[], contextlib.AbstractContextManager[None]]:
+        """For layers that are computed again in the backward: see training/recomputation.py."""
+        forward = self._forward.uncounted() if self._forward else None
+
+        @contextlib.contextmanager
+        def bounded() -> Iterator[None]:
+            before, self._forward = self._forward, forward
+            yield
+            self._forward = before
+
+        return bounded
 
     def withdraw(self) -> "_Forward | None":
         """The last forward, which is not counted by itself: prompts that `goes_on` counts. None for a model without
@@ -199,6 +212,10 @@ class _Forward:
     def tokens(self, values: Tensor) -> Tensor:
         """The entries of values [rows * seq, ..] that are no padding."""
         return values if self.real is None else values[self.real]
+
+    def uncounted(self) -> "_Forward":
+        """The same tokens, when they are read once more."""
+        return _Forward(self.mask, self.mask, self.training, gradients=False)
 
     def after(self, prompts: "_Forward", which: Tensor) -> "_Forward":
         """The forward that reads, in every row, one of `prompts` and then this one's tokens."""

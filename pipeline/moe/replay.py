@@ -49,6 +49,23 @@ class Replay:
             self.others += int(self._differing.sum())
         self._recorded = self._differing = None
 
+    def again(self) -> Callable[[], contextlib.AbstractContextManager[None]]:
+        """For layers that are computed again in the backward: see training/recomputation.py."""
+        recorded = self._recorded
+
+        @contextlib.contextmanager
+        def replayed() -> Iterator[None]:
+            before = self._recorded, self._differing
+            if recorded is not None:
+                self._recorded = recorded
+                self._differing = torch.zeros(len(recorded[0]), dtype=torch.bool, device=recorded[0].device)
+            else:
+                self._recorded = self._differing = None
+            yield
+            self._recorded, self._differing = before
+
+        return replayed
+
     def _replay(self, place: int, router: Router) -> Callable[[Routing], Routing | None]:
         def replay(own: Routing) -> Routing | None:
             if self._recorded is None or self._differing is None:

@@ -74,6 +74,8 @@ class SharedPrompts:
         """Whether rows of the batch have a prompt in common and can share it. On GPUs, where this was not measured,
         they do not; nor where experts have a capacity, since whom they drop depends on who else is read; nor where
         logits cannot be held at once."""
+        if model.is_gradient_checkpointing:  # whose forwards are without a cache
+            return False
         if balance.balancing.capacity or not few(model, batch.completion_ids, batch.completion_ids.shape[1]):
             return False  # before prompts are compared, for which a GPU would be waited for
         first, _ = _different(batch.prompt_ids, batch.prompt_mask)

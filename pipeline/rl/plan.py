@@ -10,6 +10,7 @@ from pipeline.rl.advantages import Scale
 from pipeline.rl.objective import Objective
 from pipeline.rl.rollout_replay import ReplaySource
 from pipeline.rl.rollouts.vllm import Vllm
+from pipeline.training.learning import Learning
 
 if TYPE_CHECKING:
     import torch
@@ -22,6 +23,7 @@ class GrpoPlan:
 
     sampling       how tokens are drawn
     objective      what is minimized
+    learning       optimizer, schedule, precision, and how much is held at once
     scale          whose standard deviation divides advantages
     seed_parts     what the draws of every rollout depend on besides its problem, visit and place in the group
     prompting      how prompts are put, and where answers end
@@ -36,6 +38,7 @@ class GrpoPlan:
     sampling: Sampling
     objective: Objective
     seed_parts: tuple[str | int, ...]
+    learning: Learning = field(default_factory=Learning)
     scale: Scale = "group"
     prompting: Prompting = field(default_factory=Prompting)
     replay: ReplaySource | None = None

@@ -16,6 +16,7 @@ from accelerate.utils import gather_object, set_seed
 from datasets import Dataset
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import default_collate
 from transformers import Trainer, TrainingArguments
 
@@ -39,8 +40,11 @@ from pipeline.rl.rollouts.dynamic_sampling import DynamicSampling
 from pipeline.rl.rollouts.reward_function import Grading
 from pipeline.training.chunks import chunks
 from pipeline.training.logprobs import completion_logprobs, fused_head
-from pipeline.training.master_weights import with_masters
+from pipeline.training.micro_batches import most_tokens, split, synchronized
+from pipeline.training.optimizer import choose, make
+from pipeline.training.recomputation import checkpoint_layers
 from pipeline.training.resumable import Resumable, Stateful
+from pipeline.training.schedule import schedule_of
 
 
 class PolicyTrainer(Resumable, Trainer):
@@ -72,15 +76,23 @@ class PolicyTrainer(Resumable, Trainer):
         self.plan, self.visits, self.grading, self.balance, self.dynamic = plan, visits, grading, balance, dynamic
         self.policy: LanguageModel = self.accelerator.unwrap_model(self.model)
         self.temperature = plan.sampling.temperature
+        learning = plan.learning
+        self.most_tokens = learning.micro_batch_tokens or most_tokens(
+            self.policy.config, learning.gradient_checkpointing, self.policy.device
+        )
         self.replay: RolloutReplay | None = None
         if plan.replay and routers(self.policy):  # a dense policy has no experts to replay
             self.replay = RolloutReplay(self.policy, plan.replay, self.temperature)
+        if learning.gradient_checkpointing:
+            checkpoint_layers(self.policy, [balance, *([self.replay.replay] if self.replay else [])])
         self.reference = Reference(self.policy, self.temperature) if plan.objective.beta else None
         recorded = self.replay is not None and plan.replay == "rollout"
         self.drawing = drawing_for(self.policy, self.accelerator, tokenizer, plan, recorded)
         self.minibatches: list[Batch] = []  # of this round, one an update
+        self.choice = choose(self.policy, learning, "reinforcement")
         self.counts = Counts(1.0, 1.0)
         self.figures: dict[str, float] = {}  # of this round, for the log
+        self.entropies: list[float] = []  # of this optimizer step, one a chunk
 
     def training_step(self, model: nn.Module, inputs: object, num_items_in_batch: object = None) -> Tensor:
         """One optimizer step's gradients, on rollouts that are drawn anew where a round begins; returns the loss, a
@@ -90,10 +102,18 @@ class PolicyTrainer(Resumable, Trainer):
         if update == 0:
             self.minibatches = self.roll_out(self.visits[number * self.plan.prompts : (number + 1) * self.plan.prompts])
         model.train()
-        with self.compute_loss_context_manager():
-            loss = self.loss(model, self.minibatches[update])
-        self.accelerator.backward(loss)
-        return loss.detach()
+        batch = self.moving(self.minibatches[update])
+        parts = self._parts(batch)
+        total = torch.zeros((), device=batch.advantages.device)
+        for place, rows in enumerate(parts, start=1):
+            part = batch.trimmed(rows) if len(parts) > 1 else batch
+            with synchronized(self.accelerator, model, last=place == len(parts)):
+                with self.compute_loss_context_manager():
+                    loss = self.loss(model, part, len(part) / len(batch))
+                self.accelerator.backward(loss)
+            total += loss.detach()
+        self._log_entropy()
+        return total
 
     def roll_out(self, visits: Sequence[Visit]) -> list[Batch]:
         """The rollouts of a round, drawn and graded and with their advantages, as one minibatch for each update."""
@@ -113,26 +133,40 @@ class PolicyTrainer(Resumable, Trainer):
         self._count(batch, everyones, advantages)
         return shuffled(batch, self.plan.updates)
 
-    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """This process's share in the loss of an optimizer step, a scalar with its graph.
+    def moving(self, batch: Batch) -> Batch:
+        """The rows of an optimizer step that have a gradient. All of them where the model is sharded: its forwards are
+        collective, and other processes would leave others out."""
+        if self.sharded:
+            return batch
+        moving = self.plan.objective.moves(batch)
+        # one row at least, for a loss with a graph
+        # The optimizer step is made either way, since all processes and the schedule count on it.
+        return batch.trimmed(moving if len(moving) else torch.arange(1))
 
-        Rows without a gradient are left out, and the others run in chunks of similar length. A sharded model is run
-        once on all rows instead: its forwards are collective, and other processes would have other numbers of chunks.
-        """
-        everything = torch.arange(len(batch))
-        if not self.sharded:
-            moving = self.plan.objective.moves(batch)
-            # one row at least, for a loss with a graph
-            # The optimizer step is made either way, since all processes and the schedule count on it.
-            batch = batch.trimmed(moving if len(moving) else everything[:1])
+    def _parts(self, batch: Batch) -> list[Tensor]:
+        """Places of rows [part] whose activations fit in memory together; in one part where the model is sharded."""
+        if self.sharded:
+            return [torch.arange(len(batch))]
+        # Rows of one prompt stay together, so that they can share it.
+        together = sorted(range(len(batch)), key=lambda row: batch.prompt_ids[row].tolist())
+        parts = split(batch.mask.sum(dim=1).tolist(), self.most_tokens, together)
+        return [torch.tensor(rows) for rows in parts]
+
+    def loss(self, model: nn.Module, batch: Batch, share: float = 1.0) -> Tensor:
+        """What rows add to the loss of an optimizer step, a scalar with its graph; they are a `share` of those of this
+        process. They run in chunks of similar length."""
         total = torch.zeros((), device=batch.advantages.device)
-        entropies = []
         for part, logprobs, entropy in self._forwards(model, batch):
             total = total + self.plan.objective.loss(logprobs, part, self.counts)
-            entropies.append(float((entropy * part.completion_mask).sum() / part.completion_mask.sum().clamp(min=1)))
-        entropies = gather_object(entropies)
+            mask = part.completion_mask
+            self.entropies.append(float((entropy * mask).sum() / mask.sum().clamp(min=1)))
+        # An auxiliary loss is a mean over the tokens that it saw.
+        return total + self.balance.loss() * share
+
+    def _log_entropy(self) -> None:
+        """Of an optimizer step: the mean over the chunks of all processes."""
+        entropies, self.entropies = gather_object(self.entropies), []
         self.figures["entropy"] = sum(entropies) / len(entropies)
-        return total + self.balance.loss()
 
     def _forwards(self, model: nn.Module, batch: Batch) -> Iterator[tuple[Batch, Tensor, Tensor]]:
         """Parts of the batch, with log-probabilities and entropies of their completions, both [part, seq]."""
@@ -211,9 +245,19 @@ class PolicyTrainer(Resumable, Trainer):
         super().log(logs, start_time)
 
     def create_optimizer(self, model: nn.Module | None = None) -> Optimizer:
-        """Trainer's, with fp32 copies of weights that are in half precision."""
-        self.optimizer = with_masters(super().create_optimizer(model))
+        """The plan's, in place of one that Trainer would make of its arguments."""
+        self.optimizer = make(self.policy, self.choice)
         return self.optimizer
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Optimizer | None = None) -> LambdaLR:
+        """The plan's, over all optimizer steps. As GRPO is published, rates are constant after the warm-up."""
+        schedule = schedule_of(self.plan.learning.schedule, num_training_steps, warmup=4, shape="constant", first=0)
+
+        def rate(step: int) -> float:  # a plain function: of an object the scheduler would save the fields
+            return schedule(step)
+
+        self.lr_scheduler = LambdaLR(self.optimizer if optimizer is None else optimizer, rate)
+        return self.lr_scheduler
 
     def train_with(self, checkpoints: Checkpoints, **beside: Stateful) -> None:
         with fused_head(self.policy, self.temperature):

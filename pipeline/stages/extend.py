@@ -11,7 +11,6 @@ from pipeline.contract.fields import ArtifactType, DatasetInput, ModelInput
 from pipeline.contract.numbers import (
     MOST_TOKENS,
     Batch,
-    LearningRate,
     Probability,
     Steps,
     Weight,
@@ -23,7 +22,8 @@ from pipeline.data.corpus import SHORTEST, Behaviour, Corpus
 from pipeline.data.rows import Document, Joined, Stream, read_rows
 from pipeline.models.checks.rope_fields import Scaling
 from pipeline.moe.balancing import Balancing
-from pipeline.training.schedule import Phased, Schedule
+from pipeline.training.learning import Learning
+from pipeline.training.schedule import Phased, schedule_of
 from rewards.lazy import lazy
 
 with lazy:
@@ -51,7 +51,7 @@ class Phase(BaseModel):
     steps: Steps
 
 
-class Extend(Stage):
+class Extend(Learning, Stage):
     """Extend a model's context in phases, as DeepSeek-V3 did from 4K to 32K to 128K (arXiv 2412.19437, section 4.3).
 
     `scaling` is what transformers' `rope_parameters` take besides the theta (YaRN: arXiv 2309.00071); without it
@@ -72,8 +72,6 @@ class Extend(Stage):
     short: Probability = Field(default=0.5, description="share of rows that stay short")
     prompt: Prompt = Prompt()
     batch_size: Batch = 16
-    learning_rate: LearningRate = Field(default=5e-3, description="of matrices, by Muon")
-    adam_learning_rate: LearningRate = Field(default=7.5e-4, description="of everything else, by AdamW")
     prompt_weight: Weight = 0.1
     balance: Balancing = Balancing()
 
@@ -89,7 +87,7 @@ class Extend(Stage):
         return self
 
     def run(self, ctx: Context) -> Metrics:
-        model, tokenizer = pretrained.take(ctx, self.model)
+        model, tokenizer = pretrained.take(ctx, self.model, self.dtype)
         longest = self.phases[-1].length
         unseen = self._documents(longest, 0.0, random.Random("positions"), ctx)
         held_out = list(Stream(tokenizer, unseen, POSITION_ROWS, longest, self.prompt_weight, self.prompt.prompting()))
@@ -118,15 +116,9 @@ class Extend(Stage):
         )
 
     def _plan(self) -> "Plan":
-        schedule = Phased([Schedule(phase.steps, warmup=5) for phase in self.phases])
-        return Plan(
-            steps=schedule.end,
-            batch_size=self.batch_size,
-            rate=self.learning_rate,
-            adam_rate=self.adam_learning_rate,
-            schedule=schedule,
-            balance=self.balance,
-        )
+        phases = [schedule_of(self.schedule, phase.steps, warmup=5) for phase in self.phases]
+        schedule = Phased(phases)
+        return Plan(schedule.end, self.batch_size, self, schedule, self.balance)
 
     def _documents(self, length: int, short: float, rng: random.Random, ctx: Context) -> Iterator[Document]:
         """Documents for a phase, a share of them short; without end."""

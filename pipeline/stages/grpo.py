@@ -10,9 +10,7 @@ from eval.answer_formats import OPEN
 from pipeline.contract.errors import StageError
 from pipeline.contract.fields import ArtifactType, ModelInput, PlugIn
 from pipeline.contract.numbers import (
-    MOST_STEPS,
     Batch,
-    LearningRate,
     Probability,
     Problems,
     Steps,
@@ -27,6 +25,7 @@ from pipeline.contract.stage import Asks, Context, Metrics, Stage
 from pipeline.models.lora import Lora
 from pipeline.moe.balancing import Balancing
 from pipeline.rl.rollouts.vllm import Vllm, missing
+from pipeline.training.learning import Learning
 from rewards.lazy import lazy
 from rewards.rubric import Rubric
 from rewards.types import Problem
@@ -55,7 +54,7 @@ with lazy:
 ProblemSets = Annotated[list[str], PlugIn("problem set")]
 
 
-class Grpo(Stage):
+class Grpo(Learning, Stage):
     """Group-relative policy optimization (Shao et al. 2024, arXiv 2402.03300; DeepSeek-R1, arXiv 2501.12948).
 
     A step samples `group_size` rollouts of each of `prompts_per_step` problems, rewards them by the rubric, and makes
@@ -77,8 +76,6 @@ class Grpo(Stage):
     prompts_per_step: Batch = 16
     group_size: Batch = Field(default=16, ge=2)
     updates_per_step: int = Field(default=2, ge=1, le=1000)
-    learning_rate: LearningRate = 3e-4
-    warmup_steps: int = Field(default=4, ge=0, le=MOST_STEPS, description="optimizer steps")
     beta: Weight = Field(default=0.0, description="weight of the KL divergence from the start")
     clip: float | None = Field(
         default=None, gt=0, le=100, description="0.2 for ratios of tokens, 3e-4 for those of sequences"
@@ -145,7 +142,7 @@ class Grpo(Stage):
         return [Asks(reference, self.problems_each, seed, "train") for reference in self.problems]
 
     def run(self, ctx: Context) -> Metrics:
-        model, tokenizer = pretrained.take(ctx, self.model)
+        model, tokenizer = pretrained.take(ctx, self.model, self.dtype)
         sets = [load(reference, self.problems_each, ctx.seed, base=self._folder) for reference in self.problems]
         problems = [problem for group in zip(*sets, strict=True) for problem in group]
         random.Random(f"grpo:{ctx.seed}").shuffle(problems)
@@ -207,6 +204,7 @@ class Grpo(Stage):
             group_size=self.group_size,
             updates=self.updates_per_step,
             sampling=Sampling(self.max_completion_tokens, self.temperature),
+            learning=self,
             objective=Objective.of(ratios, self.clip, self.clip_high, self.beta),
             seed_parts=(ctx.seed, ctx.name),
             scale=self.scale,
@@ -224,11 +222,7 @@ class Grpo(Stage):
             per_device_train_batch_size=1,  # the trainer's rows are optimizer steps, not rollouts
             train_sampling_strategy="sequential",
             remove_unused_columns=False,
-            learning_rate=self.learning_rate,
-            lr_scheduler_type="constant_with_warmup",
-            warmup_steps=self.warmup_steps,
-            weight_decay=0.0,
-            max_grad_norm=1.0,
+            max_grad_norm=self.max_grad_norm,
             seed=ctx.seed,
             data_seed=ctx.seed,
             logging_steps=1,
@@ -236,7 +230,7 @@ class Grpo(Stage):
             report_to=[],
             disable_tqdm=True,
             use_cpu=not torch.cuda.is_available(),
-            bf16=torch.cuda.is_available(),
+            bf16=torch.cuda.is_available() if self.mixed_precision is None else self.mixed_precision,
         )
 
     def _check_gate(

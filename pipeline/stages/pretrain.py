@@ -1,5 +1,6 @@
 """`pretrain`: a base model from scratch on the synthetic web, until a probe says that the skill is there."""
 
+import dataclasses
 import random
 from itertools import chain, islice
 from typing import ClassVar
@@ -10,7 +11,6 @@ from pipeline.contract.fields import ArtifactType
 from pipeline.contract.numbers import (
     MOST_TOKENS,
     Batch,
-    LearningRate,
     Probability,
     Steps,
     Weight,
@@ -22,10 +22,13 @@ from pipeline.data.rows import Stream
 from pipeline.models.checks.architecture import Architecture
 from pipeline.models.checks.sizes import balance_fault
 from pipeline.moe.balancing import Balancing
-from pipeline.training.schedule import Schedule
+from pipeline.training.learning import Learning
+from pipeline.training.schedule import schedule_of
 from rewards.lazy import lazy
 
 with lazy:
+    import torch
+
     from pipeline.models import pretrained
     from pipeline.models.build import build
     from pipeline.models.tokenizer import train_tokenizer
@@ -43,7 +46,7 @@ class Lesson(BaseModel):
     corpus: Corpus
 
 
-class Pretrain(Stage):
+class Pretrain(Learning, Stage):
     """Train a new transformers model on the synthetic web.
 
     The rate follows a cosine over `steps`. If the probe (the share of correct traces that the model would write itself,
@@ -56,7 +59,7 @@ class Pretrain(Stage):
     """
 
     kind: ClassVar[str] = "pretrain"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     makes: ClassVar[ArtifactType] = "model"
     distributed: ClassVar[bool] = True
 
@@ -72,8 +75,6 @@ class Pretrain(Stage):
         default_factory=list, description="what comes first, before `corpus`; part of `steps`"
     )
     batch_size: Batch = 32
-    learning_rate: LearningRate = Field(default=5e-3, description="of matrices, by Muon")
-    adam_learning_rate: LearningRate = Field(default=1e-3, description="of everything else, by AdamW")
     prompt_weight: Weight = Field(default=0.1, description="weight of prompt tokens in the loss")
     balance: Balancing = Balancing()
     probe_every: Steps = 100
@@ -108,16 +109,12 @@ class Pretrain(Stage):
         model = build(
             {"max_position_embeddings": self.length, **self.architecture}, len(tokenizer), ctx.seed
         )
+        if self.dtype == "bfloat16":
+            model = model.to(torch.bfloat16)
         ctx.note(f"{pretrained.parameters(model):,} parameters, {len(tokenizer)} tokens")
         most = self.steps + self.rounds * self.more_steps
-        plan = Plan(
-            most,
-            self.batch_size,
-            self.learning_rate,
-            self.adam_learning_rate,
-            Schedule(self.steps, self.more_steps),
-            self.balance,
-        )
+        schedule = dataclasses.replace(schedule_of(self.schedule, self.steps, warmup=30), more=self.more_steps)
+        plan = Plan(most, self.batch_size, self, schedule, self.balance)
         ask = trace_probe(model, tokenizer)
         probe = Probe(ask, self.probe_every, self.probe_at_least)
         first = (islice(lesson.corpus.documents(rng), lesson.steps * self.batch_size) for lesson in self.lessons)

@@ -7,13 +7,14 @@ from pydantic import Field
 
 from pipeline.contract.errors import StageError
 from pipeline.contract.fields import ArtifactType, DatasetInput, ModelInput
-from pipeline.contract.numbers import MOST_ROWS, MOST_TOKENS, Batch, Epochs, LearningRate
+from pipeline.contract.numbers import MOST_ROWS, MOST_TOKENS, Batch, Epochs
 from pipeline.contract.prompt import Prompt
 from pipeline.contract.stage import Context, Metrics, Stage
 from pipeline.data.rows import Document, Row, read_rows, rows
 from pipeline.models.lora import Lora
 from pipeline.moe.balancing import Balancing
-from pipeline.training.schedule import Schedule
+from pipeline.training.learning import Learning
+from pipeline.training.schedule import schedule_of
 from rewards.lazy import lazy
 
 with lazy:
@@ -22,7 +23,7 @@ with lazy:
 
 
 
-class Training(Stage):
+class Training(Learning, Stage):
     """What `sft` and `distill` share: epochs over a dataset, with the loss on completions alone."""
 
     version: ClassVar[int] = 4
@@ -30,16 +31,14 @@ class Training(Stage):
 
     epochs: Epochs = 2.0
     batch_size: Batch = 32
-    learning_rate: LearningRate = Field(default=5e-3, description="of matrices, by Muon")
-    adam_learning_rate: LearningRate = Field(default=1e-3, description="of everything else, by AdamW")
     prompt: Prompt = Prompt()
     limit: int | None = Field(default=None, ge=1, le=MOST_ROWS, description="use the first so many rows only")
-    lora: Lora | None = Field(default=None, description="train adapters alone, by AdamW, and merge them at the end")
+    lora: Lora | None = Field(default=None, description="train adapters alone, and merge them at the end")
     balance: Balancing = Balancing()
     max_length: int = Field(default=4096, ge=8, le=MOST_TOKENS, description="longer rows are left out, and counted")
 
     def train(self, ctx: Context, model_reference: str, data_reference: str) -> Metrics:
-        model, tokenizer = pretrained.take(ctx, model_reference)
+        model, tokenizer = pretrained.take(ctx, model_reference, self.dtype)
         records = read_rows(ctx.path(data_reference))[: self.limit]
         encoded = rows(tokenizer, [Document(record["prompt"], record["completion"]) for record in records],
                        how=self.prompt.prompting())
@@ -54,14 +53,8 @@ class Training(Stage):
         order: list[Row] = []
         while len(order) < steps * self.batch_size:
             order += rng.sample(fitting, len(fitting))
-        plan = Plan(
-            steps=steps,
-            batch_size=self.batch_size,
-            rate=self.learning_rate,
-            adam_rate=self.adam_learning_rate,
-            schedule=Schedule(steps, warmup=min(10, steps // 5)),
-            balance=self.balance,
-        )
+        schedule = schedule_of(self.schedule, steps, warmup=min(10, steps // 5))
+        plan = Plan(steps, self.batch_size, self, schedule, self.balance)
         with lora.adapted(model, self.lora, ctx, model_reference):
             metrics = train(ctx, model, tokenizer, order[: steps * self.batch_size], plan)
         pretrained.save(model, tokenizer, ctx.out, ctx.path(model_reference) if self.lora else None)

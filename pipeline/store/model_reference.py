@@ -32,7 +32,8 @@ def model_of(reference: str) -> tuple[Path | str, str]:
         resolve_hub(Source(reference, "model", "hub"))  # before libraries ask the hub again and again
         return reference, reference.rpartition("/")[2]
     raise CommandError(
-        f"there is no model at {reference!r}; give a folder, a .gguf file, RUN:STAGE (runs/quickstart:student) or a hub id"
+        f"there is no model at {reference!r}; give a folder, a .gguf file, RUN:STAGE (runs/quickstart:student) or a "
+        "hub id"
     )
 
 

@@ -1,95 +1,102 @@
-"""Muon for weight matrices and AdamW for the rest, as one optimizer that a Trainer can hold."""
+"""The optimizer of a training: chosen by what a recipe says and by where the model comes from, and made."""
 
-from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import nn
+from torch.optim import Optimizer
 
+from eval.language_model import LanguageModel
 from pipeline.disk.durable import JsonObject
+from pipeline.models import origin
+from pipeline.moe.balance import has_adapters
+from pipeline.training import learning
+from pipeline.training.learning import Learning, OptimizerName
+from pipeline.training.master_weights import with_masters
+from pipeline.training.muon import Muon
 
-NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
-ADAM_BETAS, ADAM_EPSILON = (0.9, 0.95), 1e-8
-MOMENTUM = 0.95
-
-
-State = JsonObject
-"""Of one parameter."""
-
-
-class Muon(torch.optim.Optimizer):
-    """Muon (Jordan et al. 2024) with updates scaled to AdamW's size (Liu et al. 2025, arXiv 2502.16982, eq. 4).
-
-    torch.optim.Muon takes two-dimensional parameters only; transformers fuses the experts of a layer into one
-    [experts, out, in] tensor, whose matrices are orthogonalized here one by one. Weight decay is left out: the
-    budgets that this optimizer is for see each document about once.
-
-    `rate` is the learning rate of the matrices, `adam_rate` that of embeddings, routers, norms and biases.
-    """
-
-    def __init__(self, named: Iterable[tuple[str, nn.Parameter]], rate: float, adam_rate: float) -> None:
-        named = [(name, parameter) for name, parameter in named if parameter.requires_grad]
-        matrices = [parameter for name, parameter in named if _is_matrix(name, parameter)]
-        others = [parameter for name, parameter in named if not _is_matrix(name, parameter)]
-        groups = [{"params": matrices, "lr": rate, "muon": True}, {"params": others, "lr": adam_rate, "muon": False}]
-        super().__init__([group for group in groups if group["params"]], {"lr": rate})
-
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            update = self._muon if group["muon"] else self._adam
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    update(parameter, group["lr"], self.state[parameter])
-        return loss
-
-    @staticmethod
-    def _muon(parameter: Tensor, rate: float, state: State) -> None:
-        assert parameter.grad is not None
-        if not state:
-            state["momentum"] = torch.zeros_like(parameter)
-        momentum = state["momentum"].lerp_(parameter.grad, 1 - MOMENTUM)
-        # Nesterov's momentum: a step ahead of the running mean.
-        update = orthogonalize(parameter.grad.lerp(momentum, MOMENTUM))
-        # 0.2 sqrt(max(rows, columns)) gives an update the size that AdamW's have (equation 4).
-        parameter.add_(update, alpha=-rate * 0.2 * max(parameter.shape[-2:]) ** 0.5)
-
-    @staticmethod
-    def _adam(parameter: Tensor, rate: float, state: State) -> None:
-        assert parameter.grad is not None
-        if not state:
-            state.update(step=0, mean=torch.zeros_like(parameter), square=torch.zeros_like(parameter))
-        state["step"] += 1
-        first, second = ADAM_BETAS
-        mean = state["mean"].lerp_(parameter.grad, 1 - first)
-        square = state["square"].mul_(second).addcmul_(parameter.grad, parameter.grad, value=1 - second)
-        scale = (square / (1 - second ** state["step"])).sqrt_().add_(ADAM_EPSILON)
-        parameter.addcdiv_(mean, scale, value=-rate / (1 - first ** state["step"]))
+Task = Literal["supervised", "reinforcement"]
 
 
-def _is_matrix(name: str, parameter: Tensor) -> bool:
-    """Whether Muon is for this parameter: matrices (fused ones too), but no embeddings, heads, routers or adapters'
-    halves."""
-    return parameter.ndim >= 2 and not any(
-        part in name for part in ("embed", "lm_head", ".gate.weight", "router", ".lora_")
-    )
+class Rates(NamedTuple):
+    """Peaks: of the optimizer, and what Muon leaves to AdamW."""
+
+    rate: float
+    adam_rate: float
 
 
-def orthogonalize(matrix: Tensor, steps: int = 5) -> Tensor:
-    """The nearest matrix with singular values around 1, for [rows, columns] or [matrices, rows, columns], by
-    Newton-Schulz iteration."""
-    a, b, c = NEWTON_SCHULZ
-    tall = matrix.shape[-2] > matrix.shape[-1]
-    # The products are of the smaller side, whichever it is.
-    if tall:
-        matrix = matrix.mT
-    # The iteration converges for singular values up to 1, which the Frobenius norm makes sure of.
-    matrix = (matrix / (matrix.norm(dim=(-2, -1), keepdim=True) + 1e-7)).contiguous()
-    add = torch.baddbmm if matrix.dim() == 3 else torch.addmm  # sum and product in one pass
-    for _ in range(steps):
-        gram = matrix @ matrix.mT
-        matrix = add(matrix, add(gram, gram, gram, beta=b, alpha=c), matrix, beta=a)
-    return matrix.mT if tall else matrix
+FROM_SCRATCH: dict[Task, Rates] = {"supervised": Rates(5e-3, 1e-3), "reinforcement": Rates(3e-4, 3e-4)}
+"""For models of the quickstart's size."""
+
+GIVEN: dict[Task, Rates] = {"supervised": Rates(2e-5, 2e-5), "reinforcement": Rates(1e-6, 1e-6)}
+"""For models that somebody pretrained: the rates at which such are published to be fine-tuned (open-r1's SFT and GRPO
+recipes). Muon's updates are as large as AdamW's here, and so is its rate."""
+
+ADAPTERS = 10.0
+"""How much larger a rate adapters take than the weights that they are added to (Schulman et al. 2025, "LoRA without
+regret")."""
+
+_TORCH: dict[OptimizerName, type[Optimizer]] = {
+    "adamw": torch.optim.AdamW, "adafactor": torch.optim.Adafactor, "nadam": torch.optim.NAdam,
+    "radam": torch.optim.RAdam, "rmsprop": torch.optim.RMSprop, "adagrad": torch.optim.Adagrad, "sgd": torch.optim.SGD,
+}
+_DECOUPLED = ("nadam", "radam")
+"""Torch's optimizers that decay weights as AdamW does when they are told to."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """An optimizer with its rates and constants, for one model."""
+
+    name: OptimizerName
+    rates: Rates
+    constants: learning.Optimizer
+
+    def __str__(self) -> str:
+        if self.name == "muon":
+            return f"muon at {self.rates.rate:g}, and adamw at {self.rates.adam_rate:g} for what is no matrix"
+        return f"{self.name} at {self.rates.rate:g}"
+
+
+def choose(model: LanguageModel, wanted: Learning, task: Task) -> Choice:
+    """What the recipe wants, and where it says nothing what suits the model: AdamW at a rate for fine-tuning for one
+    that was given, and Muon for the supervised training of one that was made here."""
+    scratch, adapters = origin.from_scratch(model), has_adapters(model)
+    defaults = FROM_SCRATCH[task] if scratch else GIVEN[task]
+    muon = (scratch and task == "supervised") or wanted.adam_learning_rate is not None
+    name: OptimizerName = wanted.optimizer.name or ("muon" if muon else "adamw")
+    more = ADAPTERS if adapters and not scratch else 1.0
+    rate = wanted.learning_rate if wanted.learning_rate is not None else defaults.rate * more
+    adam = wanted.adam_learning_rate if wanted.adam_learning_rate is not None else defaults.adam_rate * more
+    return Choice(name, Rates(rate, adam), wanted.optimizer)
+
+
+def make(model: LanguageModel, choice: Choice) -> Optimizer:
+    """The optimizer of a model's trainable parameters, with fp32 copies of those in half precision."""
+    decay = choice.constants.weight_decay
+    if choice.name == "muon":
+        return with_masters(Muon(model.named_parameters(), *choice.rates, weight_decay=decay))
+    matrices, others = _by_shape(model)
+    groups: list[JsonObject] = [
+        {"params": matrices, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}
+    ]
+    kind = _TORCH[choice.name]
+    filled = [group for group in groups if group["params"]]
+    return with_masters(kind(filled, lr=choice.rates.rate, **_constants(choice)))  # type: ignore[call-arg]
+
+
+def _by_shape(model: LanguageModel) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    return [one for one in trained if one.ndim >= 2], [one for one in trained if one.ndim < 2]
+
+
+def _constants(choice: Choice) -> JsonObject:
+    given = choice.constants
+    named = {"betas": given.betas, "eps": given.epsilon, "momentum": given.momentum}
+    found: JsonObject = {name: value for name, value in named.items() if value is not None}
+    if choice.name == "adamw":
+        found["fused"] = True  # one kernel for all parameters, as transformers' Trainer has it
+    if choice.name in _DECOUPLED:
+        found["decoupled_weight_decay"] = True
+    return found

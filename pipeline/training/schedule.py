@@ -3,14 +3,21 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
+
+from pipeline.training.learning import RateSchedule
+
+Shape = Literal["cosine", "linear", "constant", "wsd"]
 
 
 @dataclass
 class Schedule:
-    """Warm-up, then a cosine to `floor` over `steps`; then, where more is asked for, rounds of `more` steps each.
+    """Warm-up, then `shape` (see `learning.RateSchedule`) from the peak to `floor` over `steps`; then, where more is
+    asked for, rounds of `more` steps each.
 
     A further round is a cosine too, from `restart` of the peak: training that was not enough goes on without being
-    planned longer from the start, which would change every step of it.
+    planned longer from the start, which would change every step of it. The warm-up counts from `first`: 1 gives the
+    first step a rate already, 0 makes it one at no rate, as transformers' schedules do.
     """
 
     steps: int
@@ -19,6 +26,9 @@ class Schedule:
     floor: float = 0.1
     restart: float = 0.5
     rounds: int = 0
+    shape: Shape = "cosine"
+    decay: float = 0.2
+    first: Literal[0, 1] = 1
 
     @property
     def end(self) -> int:
@@ -27,13 +37,36 @@ class Schedule:
 
     def __call__(self, step: int) -> float:
         if step < self.steps:
-            # The first step has a rate already: at 0 it would be lost.
-            warm = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
-            return warm * self._cosine(step / self.steps, 1.0)
+            warm = min(1.0, (step + self.first) / self.warmup) if self.warmup else 1.0
+            return warm * self._shaped(step / self.steps)
         return self._cosine((step - self.steps) % self.more / self.more if self.more else 1.0, self.restart)
+
+    def _shaped(self, done: float) -> float:
+        """The rate, as a share of the peak, when so much of the steps is done."""
+        if self.shape == "cosine":
+            return self._cosine(done, 1.0)
+        if self.shape == "constant":
+            return 1.0
+        falling = done if self.shape == "linear" else max(0.0, (done - 1 + self.decay) / self.decay)
+        return 1.0 - (1.0 - self.floor) * falling
 
     def _cosine(self, done: float, peak: float) -> float:
         return self.floor + (peak - self.floor) * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def schedule_of(
+    wanted: RateSchedule, steps: int, warmup: int, shape: Shape = "cosine", first: Literal[0, 1] = 1
+) -> Schedule:
+    """The schedule that a recipe wants for so many steps, with `warmup` steps and `shape` where it says nothing."""
+    shape = wanted.shape or shape
+    if wanted.warmup is not None:
+        warmup = round(wanted.warmup * steps)
+    elif wanted.warmup_steps is not None:
+        warmup = wanted.warmup_steps
+    floor = wanted.floor if wanted.floor is not None else 0.0 if shape == "wsd" else 0.1
+    # A decay over no step at all is none.
+    decay = max(wanted.decay, 1 / steps)
+    return Schedule(steps, warmup=warmup, floor=floor, shape=shape, decay=decay, first=first)
 
 
 @dataclass

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 from datasets import Dataset
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import SequentialSampler
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from trl import SFTConfig, SFTTrainer
@@ -16,30 +16,35 @@ from pipeline.contract.processes import share_of
 from pipeline.contract.stage import Context, Metrics
 from pipeline.data.rows import Collator, Rows
 from pipeline.disk.durable import JsonObject
+from pipeline.models.origin import from_scratch
 from pipeline.moe.balance import Balance
 from pipeline.moe.balancing import Balancing
 from pipeline.training.chunks import chunks
+from pipeline.training.learning import Learning
 from pipeline.training.logprobs import token_logprobs
-from pipeline.training.master_weights import with_masters
-from pipeline.training.optimizer import Muon
+from pipeline.training.micro_batches import most_tokens, split, synchronized
+from pipeline.training.optimizer import choose, make
+from pipeline.training.recomputation import checkpoint_layers
 from pipeline.training.resumable import Resumable
 from pipeline.training.schedule import Phased, Schedule
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What the supervised stages have in common. Rates are peaks; `steps` is the most that a probe can extend it to."""
+    """What the supervised stages have in common. `steps` is the most that a probe can extend it to."""
 
     steps: int
     batch_size: int
-    rate: float
-    adam_rate: float
+    learning: Learning
     schedule: Schedule | Phased
     balance: Balancing = field(default_factory=Balancing)
-    clip: float = 1.0
 
 
 LOG_EVERY = 10  # steps
+FIRST = 10
+"""Steps after which a loss that rose is told."""
+ROSE = 1.1
+"""By how much: batches differ, and so do their losses."""
 
 
 class WeightedTrainer(Resumable, SFTTrainer):
@@ -50,36 +55,62 @@ class WeightedTrainer(Resumable, SFTTrainer):
     model_accepts_loss_kwargs = False
 
     def __init__(
-        self, *args: object, model: LanguageModel, balance: Balance, losses: list[Tensor] | None = None,
-        **kwargs: object,
+        self, *args: object, model: LanguageModel, balance: Balance, most_tokens: int,
+        losses: list[Tensor] | None = None, **kwargs: object,
     ) -> None:
-        """`losses` takes the loss of every step, without the auxiliary ones."""
+        """`most_tokens` of a micro-batch; `losses` takes the loss of every step, without the auxiliary ones."""
         before = model.config.to_dict()
         super().__init__(*args, model=model, **kwargs)
         if "router_aux_loss_coef" in before:  # trl writes its own there, and the config is saved with the model
             model.config.router_aux_loss_coef = before["router_aux_loss_coef"]
-        self.balance, self.losses = balance, [] if losses is None else losses
+        self.balance, self.losses, self.most_tokens = balance, [] if losses is None else losses, most_tokens
 
     def _get_train_sampler(self, train_dataset: Sized | None = None) -> SequentialSampler:
         return SequentialSampler(self.train_dataset if train_dataset is None else train_dataset)
 
+    def training_step(
+        self, model: nn.Module, inputs: Mapping[str, Tensor], num_items_in_batch: object = None
+    ) -> Tensor:
+        """The gradients of a batch [batch, seq], added up over its micro-batches; returns the loss, a scalar."""
+        model.train()
+        inputs = self._prepare_inputs(inputs)
+        lengths = inputs["attention_mask"].sum(dim=1).tolist()
+        # Processes of a sharded model run their forwards together, and would have unequal numbers of parts.
+        parts = [list(range(len(lengths)))] if self.sharded else split(lengths, self.most_tokens)
+        whole, total = inputs["weights"][:, 1:].sum(), torch.zeros((), device=inputs["weights"].device)
+        for number, rows in enumerate(parts, start=1):
+            part = {name: value[rows] for name, value in inputs.items()} if len(parts) > 1 else inputs
+            with synchronized(self.accelerator, model, last=number == len(parts)):
+                with self.compute_loss_context_manager():
+                    loss, auxiliary = self._losses(model, part, whole)
+                # An auxiliary loss is a mean over the tokens that it saw.
+                self.accelerator.backward(loss + auxiliary * (sum(lengths[row] for row in rows) / sum(lengths)))
+            total = total + loss.detach()
+        self.losses.append(total)
+        return total
+
     def compute_loss(
-        self, model: LanguageModel, inputs: Mapping[str, Tensor], return_outputs: bool = False,
+        self, model: nn.Module, inputs: Mapping[str, Tensor], return_outputs: bool = False,
         num_items_in_batch: object = None
     ) -> Tensor:
-        """The loss of a batch [batch, seq], run in chunks of similar length without the columns that are padding in
-        each; as a whole where the model is sharded, since processes would have unequal numbers of chunks."""
+        """The loss of a batch that is a step of its own, with the auxiliary losses."""
+        loss, auxiliary = self._losses(model, inputs, inputs["weights"][:, 1:].sum())
+        return loss + auxiliary
+
+    def _losses(self, model: nn.Module, inputs: Mapping[str, Tensor], whole: Tensor) -> tuple[Tensor, Tensor]:
+        """What rows [batch, seq] add to the loss of a step whose weights sum to `whole`, and their auxiliary losses.
+        They are run in chunks of similar length without the columns that are padding in each; as a whole where the
+        model is sharded."""
         lengths = inputs["attention_mask"].sum(dim=1)
         total = torch.zeros((), device=lengths.device)
+        policy: LanguageModel = model  # type: ignore[assignment]
         for rows in [list(range(len(lengths)))] if self.sharded else chunks(lengths.tolist()):
             part = {name: value[rows, : int(lengths[rows].max())] for name, value in inputs.items()}
             # Of the token that is predicted, one further than its logits.
             weights = part.pop("weights")[:, 1:]
-            total = total - (token_logprobs(model, part) * weights).sum()
-        # Over the whole batch and not a mean of the chunks' means, which would weigh tokens of short chunks more.
-        loss = total / inputs["weights"][:, 1:].sum().clamp(min=1.0)
-        self.losses.append(loss.detach())
-        return loss + self.balance.loss()
+            total = total - (token_logprobs(policy, part) * weights).sum()
+        # Over the whole step and not a mean of the chunks' means, which would weigh tokens of short chunks more.
+        return total / whole.clamp(min=1.0), self.balance.loss()
 
 
 class _Watch(TrainerCallback):
@@ -89,14 +120,16 @@ class _Watch(TrainerCallback):
         self.ctx, self.balance, self.plan, self.probe = ctx, balance, plan, probe
         # since the last row of the log; the Trainer's own sum is in none of its checkpoints
         self.losses: list[Tensor] = []
+        self.first: list[Tensor] = []  # losses of the first steps
         self.loss: float | None = None
         self.figures: dict[str, float] = {}
 
     def state(self) -> JsonObject:
-        return {"losses": self.losses, "loss": self.loss, "figures": self.figures, "rounds": self.plan.schedule.rounds}
+        return {"losses": self.losses, "first": self.first, "loss": self.loss, "figures": self.figures,
+                "rounds": self.plan.schedule.rounds}
 
     def restore(self, state: JsonObject) -> None:
-        self.losses[:] = state["losses"]
+        self.losses[:], self.first = state["losses"], state["first"]
         self.loss, self.figures = state["loss"], state["figures"]
         self.plan.schedule.rounds = state["rounds"]
 
@@ -104,6 +137,7 @@ class _Watch(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
     ) -> None:
         self.balance.step()
+        self._see_first(state.global_step)
         schedule = self.plan.schedule
         ended = state.global_step >= schedule.end
         if state.global_step % LOG_EVERY == 0:
@@ -125,6 +159,17 @@ class _Watch(TrainerCallback):
             **self.balance.watch.shown(),
         )
 
+    def _see_first(self, step: int) -> None:
+        """Tells, once, that the first steps have raised the loss."""
+        if step > FIRST:
+            return
+        self.first.append(self.losses[-1])
+        if step == FIRST:
+            before, after = (float(torch.stack(some).mean()) for some in (self.first[:3], self.first[-3:]))
+            if after > ROSE * before:
+                self.ctx.note(f"the first {FIRST} steps raised the loss from {before:.3f} to {after:.3f}: the learning "
+                              "rate may be too high for this model; lower learning_rate, or give a longer warm-up")
+
     def _log(self, step: int) -> None:
         self.loss = float(torch.stack(self.losses).mean())
         self.losses.clear()
@@ -144,7 +189,10 @@ def train(
     ctx: Context, model: LanguageModel, tokenizer: Tokenizer, rows: Rows, plan: Plan, probe: Probe | None = None
 ) -> Metrics:
     """Train `model` in place on `rows`, in their order, `plan.batch_size` a step; returns metrics."""
-    optimizer = with_masters(Muon(model.named_parameters(), plan.rate, plan.adam_rate))
+    choice = choose(model, plan.learning, "supervised")
+    if not from_scratch(model):
+        ctx.note(f"trains by {choice}")
+    optimizer = make(model, choice)
 
     def rate(step: int) -> float:  # a plain function: of an object the scheduler would save the fields
         return plan.schedule(step)
@@ -152,6 +200,8 @@ def train(
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
     balance = Balance(model, plan.balance)
     watch = _Watch(ctx, balance, plan, probe)
+    if plan.learning.gradient_checkpointing:
+        checkpoint_layers(model, [balance])
     collate = Collator(tokenizer.pad_token_id)
 
     def fetch(numbers: Sequence[dict[str, int]]) -> dict[str, Tensor]:
@@ -167,9 +217,14 @@ def train(
         callbacks=[watch],
         balance=balance,
         losses=watch.losses,
+        most_tokens=plan.learning.micro_batch_tokens or most_tokens(
+            model.config, plan.learning.gradient_checkpointing, model.device
+        ),
     )
     trainer.train_with(ctx.checkpoints, watch=watch, balance=balance)
     balance.remove()
+    if plan.learning.gradient_checkpointing:
+        model.gradient_checkpointing_disable()
     # trl's fused head is an attribute of the instance, and belongs to this trainer
     del model.forward  # type: ignore[attr-defined]
     # Rows are made as they are read; those of steps that were not made were never made either.
@@ -184,7 +239,7 @@ def config(folder: Path, plan: Plan, seed: int) -> SFTConfig:
         output_dir=str(folder),
         max_steps=plan.steps,
         per_device_train_batch_size=share_of(plan.batch_size),
-        max_grad_norm=plan.clip,
+        max_grad_norm=plan.learning.max_grad_norm,
         seed=seed,
         data_seed=seed,
         logging_strategy="no",
@@ -192,8 +247,8 @@ def config(folder: Path, plan: Plan, seed: int) -> SFTConfig:
         report_to=[],
         disable_tqdm=True,
         use_cpu=not torch.cuda.is_available(),
-        bf16=torch.cuda.is_available(),
-        gradient_checkpointing=False,
+        bf16=torch.cuda.is_available() if plan.learning.mixed_precision is None else plan.learning.mixed_precision,
+        gradient_checkpointing=False,  # as training/recomputation.py does it
         remove_unused_columns=False,
         max_length=None,
         dataset_kwargs={"skip_prepare_dataset": True},

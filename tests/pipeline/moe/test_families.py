@@ -147,7 +147,8 @@ def test_grpo_replays_and_reaches_every_router(taught: Path, context: Context, f
     ctx = context(base=taught)
     fields = {"model": "base", "problems": ["mixed.jsonl"], "problems_each": 16, "steps": 3,
               "prompts_per_step": 4, "group_size": 4,
-              "gate": 0, "max_completion_tokens": 12, "temperature": 1.5, "learning_rate": 2e-3, "warmup_steps": 0}
+              "gate": 0, "max_completion_tokens": 12, "temperature": 1.5, "learning_rate": 2e-3,
+              "schedule": {"warmup_steps": 0}}
     metrics = Grpo.model_validate(fields, context={"base": folder}).run(ctx)
     rows = [row for row in ctx.rows if "reward" in row]
     assert all(0 <= row["replay/tokens_differing"] < 0.5 for row in rows)

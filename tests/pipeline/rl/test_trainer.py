@@ -25,6 +25,7 @@ from pipeline.rl.rollouts.drawing import Visit
 from pipeline.rl.rollouts.dynamic_sampling import DynamicSampling
 from pipeline.rl.rollouts.reward_function import Graded, RewardFunction
 from pipeline.rl.trainer import PolicyTrainer
+from pipeline.training.learning import Learning
 from pipeline.training.logprobs import completion_logprobs
 from rewards.rubric import Reward, Rubric
 from rewards.types import Completion, Label, Problem, Verdict
@@ -58,9 +59,9 @@ def alternating(_problems: Sequence[str], completions: Sequence[Sequence[int]]) 
     return [float(place % 2) for place, _ in enumerate(completions)]
 
 
-def arguments(folder: Any, steps: int = 2, rate: float = 1e-3) -> TrainingArguments:
+def arguments(folder: Any, steps: int = 2) -> TrainingArguments:
     return TrainingArguments(
-        str(folder), max_steps=steps, learning_rate=rate, per_device_train_batch_size=1,
+        str(folder), max_steps=steps, per_device_train_batch_size=1,
         train_sampling_strategy="sequential", remove_unused_columns=False, save_strategy="no", report_to=[],
         disable_tqdm=True, use_cpu=True, logging_steps=1,
     )
@@ -72,7 +73,8 @@ def trainer(
     temperature: float = TEMPERATURE, **plan: Any,
 ) -> PolicyTrainer:
     """Rounds of 4 problems in groups of 4, each for two updates."""
-    made = GrpoPlan(4, 4, 2, Sampling(20, temperature), objective, (0, "test"), **plan)
+    learning = Learning(learning_rate=1e-3)
+    made = GrpoPlan(4, 4, 2, Sampling(20, temperature), objective, (0, "test"), learning, **plan)
     visits = [Visit(p.prompt, p.id, 0) for p in reversed(PROBLEMS)]
     return PolicyTrainer(
         model, TOKENIZER, arguments(folder, steps), made, visits, grading or Fixed(rewards), Balance(model, balancing),
@@ -144,7 +146,7 @@ def test_loss_and_gradients_are_trls(model: Any, tmp_path: Any, objective: Objec
     assert (batch.advantages != 0).any()
     assert batch.completion_mask.sum(1).unique().numel() > 2
     move(model)
-    ours, our_gradients = loss_and_gradients(lambda: made.loss(model, batch), model)
+    ours, our_gradients = loss_and_gradients(lambda: made.loss(model, made.moving(batch)), model)
     theirs, their_gradients = loss_and_gradients(trls(made, batch, tmp_path), model)
     del model.forward  # trl's fused head
     assert torch.allclose(ours, theirs, rtol=1e-4, atol=1e-6)
@@ -170,7 +172,7 @@ def test_groups_without_signal_have_no_gradient(model: Any, tmp_path: Any) -> No
     made = trainer(model, tmp_path, rewards=lambda problems, _: [1.0] * len(problems))
     batch = first(made)
     assert (batch.advantages == 0).all()
-    loss, gradients = loss_and_gradients(lambda: made.loss(model, batch), model)
+    loss, gradients = loss_and_gradients(lambda: made.loss(model, made.moving(batch)), model)
     assert loss == 0
     assert all((g == 0).all() for g in gradients)
 
@@ -249,7 +251,7 @@ def test_the_ungradable_leave_the_group_and_nothing_turns_nan(model: Any, tmp_pa
     made = trainer(model, tmp_path, rewards=lambda problems, _: [
         None if place % 4 == 1 else float(place % 4) for place in range(len(problems))])
     batch = first(made)
-    loss, gradients = loss_and_gradients(lambda: made.loss(model, batch), model)
+    loss, gradients = loss_and_gradients(lambda: made.loss(model, made.moving(batch)), model)
     assert batch.advantages.isfinite().all()
     assert loss.isfinite()
     assert all(g.isfinite().all() for g in gradients)

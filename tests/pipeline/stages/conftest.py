@@ -23,6 +23,7 @@ def answerer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from pipeline.models import pretrained
     from pipeline.models.build import build
     from pipeline.models.tokenizer import train_tokenizer
+    from pipeline.training.learning import Learning
     from pipeline.training.schedule import Schedule
     from pipeline.training.supervised import Plan, train
 
@@ -33,7 +34,8 @@ def answerer(tmp_path_factory: pytest.TempPathFactory) -> Path:
               "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 96}
     model = build(fields, len(tokenizer), seed=0)
     texts = rows(tokenizer, [Document(prompt, SAYS) for prompt in PROMPTS])
-    train(_Silent(out), model, tokenizer, texts * 75, Plan(150, 8, 0.02, 1e-2, Schedule(150)))
+    learning = Learning(learning_rate=0.02, adam_learning_rate=1e-2)
+    train(_Silent(out), model, tokenizer, texts * 75, Plan(150, 8, learning, Schedule(150)))
     pretrained.save(model, tokenizer, out)
     return out
 

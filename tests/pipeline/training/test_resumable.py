@@ -23,9 +23,10 @@ from pipeline.rl.rollouts.drawing import Visit
 from pipeline.rl.rollouts.dynamic_sampling import DynamicSampling
 from pipeline.rl.rollouts.reward_function import RewardFunction
 from pipeline.rl.trainer import PolicyTrainer
+from pipeline.training.learning import Learning
 from pipeline.training.resumable import Resumable, load_exactly
 from pipeline.training.schedule import Schedule
-from pipeline.training.supervised import Plan, Probe, train
+from pipeline.training.supervised import Plan, Probe, WeightedTrainer, train
 from rewards.rubric import Reward, Rubric
 from rewards.types import Completion, Label, Problem, Verdict
 from tests.pipeline.rl.test_trainer import arguments
@@ -51,7 +52,7 @@ def cut(monkeypatch: pytest.MonkeyPatch, at: int | None) -> None:
     """Training ends with PowerCut when it begins the step after `at`; None takes the cut away."""
     monkeypatch.undo()
 
-    def cut_short(trainer: type[Trainer]) -> None:
+    def cut_short(trainer: type[WeightedTrainer] | type[PolicyTrainer]) -> None:
         step = trainer.training_step
 
         def training_step(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -62,7 +63,7 @@ def cut(monkeypatch: pytest.MonkeyPatch, at: int | None) -> None:
         monkeypatch.setattr(trainer, "training_step", training_step)
 
     if at is not None:
-        cut_short(Trainer)
+        cut_short(WeightedTrainer)
         cut_short(PolicyTrainer)
 
 
@@ -89,7 +90,7 @@ def test_supervised(
 ) -> None:
     def attempt(ctx: Any) -> tuple[dict[str, torch.Tensor], Any]:
         model, lora = tiny(family).train().to(changed.get("dtype", torch.float32)), changed.get("lora")
-        plan = Plan(40, 4, 0.01, 1e-3, Schedule(24, more=8))
+        plan = Plan(40, 4, Learning(learning_rate=0.01, adam_learning_rate=1e-3), Schedule(24, more=8))
         probe = Probe(lambda: {"skill": 0.1 if ctx.seen[-1][0] < 24 else 0.2}, 100, 0.15)  # one further round
         with adapted(model, lora, ctx, "base"):
             metrics = train(ctx, model, TOKENIZER, rows(160), plan, probe)
@@ -142,10 +143,13 @@ class Policy:
             add(self.model, lora, seed=0)
         self.balance = Balance(self.model)
         visits = [Visit(p.prompt, p.id, visit) for visit in (0, 1) for p in PROBLEMS]
-        plan = GrpoPlan(2, 4, 2, Sampling(20, 0.8), Objective(**objective), (0, "test"), replay="rollout")
+        plan = GrpoPlan(
+            2, 4, 2, Sampling(20, 0.8), Objective(**objective), (0, "test"), Learning(learning_rate=3e-3),
+            replay="rollout",
+        )
         reserve = [visit._replace(visit=visit.visit + 2) for visit in visits]
         self.trainer = PolicyTrainer(
-            self.model, TOKENIZER, arguments(folder, steps=8, rate=3e-3), plan, visits, self.reward, self.balance,
+            self.model, TOKENIZER, arguments(folder, steps=8), plan, visits, self.reward, self.balance,
             DynamicSampling(2, reserve, size=4) if dynamic else None,
         )
 

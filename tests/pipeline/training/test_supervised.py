@@ -12,7 +12,8 @@ from pipeline.models.tokenizer import train_tokenizer
 from pipeline.moe.balance import Balance
 from pipeline.moe.balancing import Balancing
 from pipeline.training import supervised
-from pipeline.training.optimizer import Muon
+from pipeline.training.learning import Learning
+from pipeline.training.muon import Muon
 from pipeline.training.schedule import Schedule
 from pipeline.training.supervised import Plan, Probe, WeightedTrainer, config, train
 
@@ -35,13 +36,12 @@ def tokenizer() -> Any:
     return train_tokenizer(["a"], 64)
 
 
+MUON = Learning(learning_rate=0.01, adam_learning_rate=1e-3)
 NONE = Balancing(load=0, sequence=0)
 
 
 def plan(steps: int, **changed: Any) -> Plan:
-    return Plan(
-        **{"steps": steps, "batch_size": 4, "rate": 0.01, "adam_rate": 1e-3, "schedule": Schedule(steps), **changed}
-    )
+    return Plan(**{"steps": steps, "batch_size": 4, "learning": MUON, "schedule": Schedule(steps), **changed})
 
 
 def loss_and_gradients(
@@ -55,6 +55,7 @@ def loss_and_gradients(
         processing_class=tokenizer,
         optimizers=(Muon(model.named_parameters(), 0.1, 0.1), None),
         balance=Balance(model, balancing),
+        most_tokens=10**9,
     )
     model.zero_grad()
     loss = trainer.compute_loss(model, Collator(0)(rows(8)))
@@ -139,7 +140,8 @@ def test_the_weight_decides_what_is_learned(tiny: Tiny, tokenizer: Any, context:
     model = tiny("qwen3")
     learned, ignored = [7, 8, 9, 10, 11], [20, 21, 22, 23, 24]
     batch = [{"input_ids": ids, "weights": [weight] * 5} for ids, weight in ((learned, 1.0), (ignored, 0.0))] * 2
-    train(context(), model, tokenizer, batch * 30, plan(30, rate=0.05, adam_rate=0.02))
+    quick = Learning(learning_rate=0.05, adam_learning_rate=0.02)
+    train(context(), model, tokenizer, batch * 30, plan(30, learning=quick))
     model.eval()
     with torch.no_grad():
         likeliest = [model(torch.tensor([ids[:4]])).logits[0].argmax(-1).tolist() for ids in (learned, ignored)]
