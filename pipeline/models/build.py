@@ -1,5 +1,7 @@
 """Making models as transformers knows them, and what every model needs before it is used."""
 
+from collections.abc import Mapping
+
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, set_seed
 
@@ -10,15 +12,19 @@ from pipeline.models import origin
 from pipeline.models.tokenizer import SPECIALS
 from pipeline.moe.families import FAMILIES
 
+OWN = {f"{name}_token_id": SPECIALS.index(f"<{name}>") for name in ("pad", "bos", "eos")}
+"""Where the tokenizer that is made here has its special tokens."""
 
-def build(architecture: JsonObject, vocabulary: int, seed: int) -> LanguageModel:
-    """A new causal language model of this architecture: `model_type` and fields of its transformers config.
+
+def build(
+    architecture: JsonObject, vocabulary: int, seed: int, special: Mapping[str, int | None] = OWN
+) -> LanguageModel:
+    """A new causal language model of this architecture: `model_type` and fields of its transformers config. `special`
+    are the ids of the tokenizer's special tokens.
 
     Every embedding row starts from one shared random vector: tied embeddings otherwise begin near zero mean, and the
     first steps go into learning the frequency of tokens. Raises StageError where transformers refuses the fields.
     """
-    # The tokenizer's places, which transformers' defaults would not be.
-    special = {f"{name}_token_id": SPECIALS.index(f"<{name}>") for name in ("pad", "bos", "eos")}
     fields = {"vocab_size": vocabulary, "tie_word_embeddings": True, **special, **architecture}
     model_type = fields.pop("model_type", None)
     if model_type is None:

@@ -2,11 +2,9 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Literal
 
 from peft import PeftModel
-from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from eval.language_model import LanguageModel, Tokenizer
@@ -27,6 +25,25 @@ def load(path: Path | str, dtype: Dtype | None = None) -> tuple[LanguageModel, T
     return _read(path, dtype)[:2]
 
 
+def load_tokenizer(path: Path | str) -> Tokenizer:
+    """The tokenizer alone of what `load` loads, with a padding token. Raises StageError."""
+    weights = weights_of(path)
+    try:
+        tokenizer = _tokenizer(weights)
+    except Exception as error:  # as in `_read`
+        raise StageError(f"{path} does not load as a tokenizer: {_first_line(error)}") from error
+    special_tokens.settle(tokenizer, str(path))
+    return tokenizer
+
+
+def _tokenizer(weights: Weights) -> Tokenizer:
+    # Code that a model's folder brings along is never run; unless told so, transformers asks on the terminal.
+    tokenizer: Tokenizer = AutoTokenizer.from_pretrained(
+        weights.folder, trust_remote_code=False, **weights.tokenizer_options
+    )
+    return tokenizer
+
+
 def take(ctx: Context, reference: str, dtype: Dtype | None = None) -> tuple[LanguageModel, Tokenizer]:
     """`load` of a stage's input; of a model that was not made here a note says what was taken."""
     model, tokenizer, said = _read(ctx.path(reference), dtype)
@@ -38,18 +55,15 @@ def take(ctx: Context, reference: str, dtype: Dtype | None = None) -> tuple[Lang
 def _read(path: Path | str, dtype: Dtype | None) -> tuple[LanguageModel, Tokenizer, str]:
     weights = weights_of(path)
     try:
-        # Code that a model's folder brings along is never run; unless told so, transformers asks on the terminal.
-        tokenizer = AutoTokenizer.from_pretrained(
-            weights.folder, trust_remote_code=False, **weights.tokenizer_options
-        )
+        tokenizer = _tokenizer(weights)
         model = AutoModelForCausalLM.from_pretrained(
             weights.folder, dtype=dtype or "auto", trust_remote_code=False, **weights.options
         )
         if weights.adapter:
             model = PeftModel.from_pretrained(model, weights.adapter).merge_and_unload()
-    except (OSError, ValueError, RuntimeError, KeyError, ImportError, SafetensorError, UnpicklingError) as error:
+    except Exception as error:  # files from outside, and libraries that raise whatever their bytes lead to
         raise StageError(f"{path} does not load as a model: {_first_line(error)}") from error
-    settled = special_tokens.settle(tokenizer, model, str(path))
+    settled = [*special_tokens.settle(tokenizer, str(path)), *special_tokens.held(tokenizer, model, str(path))]
     return prepare(model), tokenizer, _told(model, tokenizer, weights, settled)
 
 

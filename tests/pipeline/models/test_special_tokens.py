@@ -1,0 +1,53 @@
+"""Tokenizers that come from outside: without padding, with more or fewer tokens than the model has rows for."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from pipeline.contract.errors import StageError
+from pipeline.models import special_tokens
+from pipeline.models.tokenizer import train_tokenizer
+
+Tiny = Callable[..., Any]
+
+
+@pytest.fixture
+def tokenizer() -> Any:
+    return train_tokenizer(["Tom has 3 apples."], 64)
+
+
+@pytest.mark.parametrize(("added", "pads"), [
+    ([], "<eos>"), (["<|endoftext|>"], "<|endoftext|>"),
+    (["<|endoftext|>", "<|finetune_right_pad_id|>"], "<|finetune_right_pad_id|>"),
+])
+def test_a_tokenizer_without_padding_gets_one_that_ends_no_text_if_there_is_one(
+    tokenizer: Any, added: list[str], pads: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer.pad_token = None
+    monkeypatch.setattr(special_tokens, "_PADS", tuple(token for token in special_tokens._PADS if token != "<pad>"))
+    tokenizer.add_special_tokens({"extra_special_tokens": added})
+    said = special_tokens.settle(tokenizer, "mine")
+    assert tokenizer.pad_token == pads
+    assert said == [f"no padding token, so {tokenizer.pad_token} pads"]
+
+
+def test_a_tokenizer_that_ends_no_text_is_refused(tokenizer: Any) -> None:
+    tokenizer.eos_token = None
+    with pytest.raises(StageError, match="mine: its tokenizer has no end-of-text token; set eos_token"):
+        special_tokens.settle(tokenizer, "mine")
+
+
+def test_rows_beyond_the_tokens_are_told_and_tokens_beyond_the_rows_refused(tokenizer: Any, tiny: Tiny) -> None:
+    size = len(tokenizer)
+    assert special_tokens.held(tokenizer, tiny("qwen3", vocab_size=size), "mine") == []
+    more = tiny("qwen3", vocab_size=size + 7)
+    assert special_tokens.held(tokenizer, more, "mine") == ["7 embeddings without a token"]
+    with pytest.raises(StageError, match="has no embedding; give the tokenizer that belongs to the model"):
+        special_tokens.held(tokenizer, tiny("qwen3", vocab_size=size - 1), "mine")
+
+
+def test_a_special_token_beyond_the_rows_is_only_told(tokenizer: Any, tiny: Tiny) -> None:
+    model = tiny("qwen3", vocab_size=len(tokenizer))
+    tokenizer.add_special_tokens({"extra_special_tokens": ["<image>"]})
+    assert special_tokens.held(tokenizer, model, "mine") == ["no embedding of <image>"]
