@@ -6,18 +6,18 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pipeline.contract.numbers import MOST_STEPS, LearningRate, Probability, Weight
 
-OptimizerName = Literal["adamw", "muon", "adafactor", "nadam", "radam", "rmsprop", "adagrad", "sgd"]
+OptimizerName = Literal["adamw", "muon", "adafactor", "nadam", "radam", "rmsprop", "sgd"]
 
 _USES: dict[str, tuple[str, ...]] = {
     "betas": ("adamw", "nadam", "radam"),
-    "epsilon": ("adamw", "nadam", "radam", "rmsprop", "adagrad"),
+    "epsilon": ("adamw", "nadam", "radam", "rmsprop"),
     "momentum": ("sgd", "rmsprop"),
 }
 
 class Optimizer(BaseModel):
     """Which optimizer, and its constants. `muon` is ours (training/muon.py), the others are torch's under these names;
     what is left out is as torch has it. Weight decay is for matrices alone, norms and biases have none; it is AdamW's
-    (decoupled), but for rmsprop, adagrad and sgd, of which torch has a term in the gradient."""
+    (decoupled), but for rmsprop and sgd, of which torch has a term in the gradient."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -39,7 +39,7 @@ regret")."""
 
 _TORCH: dict[OptimizerName, type[Optimizer]] = {
     "adamw": torch.optim.AdamW, "adafactor": torch.optim.Adafactor, "nadam": torch.optim.NAdam,
-    "radam": torch.optim.RAdam, "rmsprop": torch.optim.RMSprop, "adagrad": torch.optim.Adagrad, "sgd": torch.optim.SGD,
+    "radam": torch.optim.RAdam, "rmsprop": torch.optim.RMSprop, "sgd": torch.optim.SGD,
 }
 _DECOUPLED = ("nadam", "radam")
 """Torch's optimizers that decay weights as AdamW does when they are told to."""

@@ -45,7 +45,9 @@ def test_yarn_is_there_and_survives_saving(tiny: Tiny, tmp_path: Path, family: s
         longer.state_dict()["model.embed_tokens.weight"], model.state_dict()["model.embed_tokens.weight"]
     )
 
-    pretrained.save(longer, train_tokenizer(["a"], 256), tmp_path)
+    tokenizer = train_tokenizer(["a"], 256)
+    longer.resize_token_embeddings(len(tokenizer))
+    pretrained.save(longer, tokenizer, tmp_path)
     loaded, _ = pretrained.load(tmp_path)
     assert torch.allclose(loaded.eval()(IDS).logits, longer(IDS).logits, atol=1e-5)
     assert loaded.config.rope_parameters["original_max_position_embeddings"] == 64

@@ -30,7 +30,8 @@ ALLOWED = {
     },
     "negated": {"format", "language"},  # a rule may punish
     "huge": {"rope_theta"},
-    "null": {"rope_parameters", "num_key_value_heads", "q_lora_rank", "scaling", "problems_each"},
+    "null": {"rope_parameters", "num_key_value_heads", "q_lora_rank", "scaling", "problems_each", "learning_rate",
+             "adam_learning_rate"},
     "empty": {"rules", "reward", "prompt", "rope_parameters", "corpus", "lessons", "reports", "models"},
     "misspelt": {"name"},
     "misspelt key": {"score", "length"},  # a stage that no other reads may have another name

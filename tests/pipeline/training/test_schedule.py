@@ -1,10 +1,14 @@
 """Rates over a stage: up, down by a cosine, and up to half again where a further round is asked for."""
 
+import math
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.training.schedule import Schedule
+from pipeline.training.learning import RateSchedule
+from pipeline.training.schedule import Schedule, schedule_of
 
 
 def test_the_shape() -> None:
@@ -33,3 +37,32 @@ def test_a_factor_is_always_between_nothing_and_the_peak(
     assert 0.0 < schedule(step) <= 1.0
     longer = Schedule(steps, more, warmup, rounds=rounds + 1)
     assert longer(step) == schedule(step)  # a further round changes nothing that was done
+
+
+@pytest.mark.parametrize(("wanted", "rates"), [
+    ({}, [0.5, 1.0, 0.8, 0.52]),
+    ({"shape": "linear", "floor": 0.0, "warmup_steps": 0}, [1.0, 0.9, 0.5, 0.1]),
+    ({"shape": "constant", "warmup": 0.2}, [0.5, 1.0, 1.0, 1.0]),
+    ({"shape": "wsd", "warmup_steps": 0, "decay": 0.5}, [1.0, 1.0, 1.0, 0.2]),
+    ({"shape": "wsd", "warmup_steps": 0, "decay": 0.5, "floor": 0.5}, [1.0, 1.0, 1.0, 0.6]),
+])
+def test_what_a_recipe_wants(wanted: dict[str, Any], rates: list[float]) -> None:
+    schedule = schedule_of(RateSchedule.model_validate(wanted), steps=10, warmup=2)
+    expected = {0: rates[0], 1: rates[1], 5: rates[2], 9: rates[3]}
+    found = {step: schedule(step) for step in expected}
+    if not wanted:  # a cosine from 1 to 0.1, behind two steps of warm-up
+        expected = {step: min(1, (step + 1) / 2) * (0.1 + 0.45 * (1 + math.cos(math.pi * step / 10))) for step in found}
+    assert found == pytest.approx(expected)
+
+
+def test_a_warm_up_from_nothing_is_that_of_transformers() -> None:
+    import torch
+    from transformers import get_constant_schedule_with_warmup
+
+    schedule = schedule_of(RateSchedule(), steps=12, warmup=4, shape="constant", first=0)
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    theirs = get_constant_schedule_with_warmup(optimizer, 4)
+    for step in range(12):
+        assert schedule(step) == theirs.get_last_lr()[0]
+        optimizer.step()
+        theirs.step()
