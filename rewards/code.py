@@ -30,8 +30,8 @@ from rewards.types import Completion, Label, Problem, Verdict
 
 __all__ = ["FIELDS", "agrees", "forget", "verify"]
 
-FIELDS = ("entry", "tests", "prefix", "check", "names", "setup", "asserts", "prelude", "compare", "tolerance",
-          "seconds", "each", "megabytes")
+FIELDS = ("entry", "tests", "prefix", "check", "names", "setup", "asserts", "classes", "prelude", "compare",
+          "tolerance", "seconds", "each", "megabytes")
 """What an answer may have; a row of `retort grade` has these beside the completion."""
 
 SECONDS = 4.0
@@ -132,4 +132,4 @@ def _read(answer: Any, text: str) -> tuple[Callable[[str, Mapping[str, Any], Lim
 def forget() -> None:
     """Drop the remembered verdicts and end the idle processes."""
     _remembered.clear()
-    sandbox.pool.close()
+    sandbox.close()

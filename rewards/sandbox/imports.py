@@ -3,7 +3,8 @@ file.
 
 The grader finds the names in the program and the zygote loads those on the list, so the program's text never enters the
 zygote: what a later program finds in its memory tells nothing of an earlier one. Nothing outside the standard library
-can be imported, nor what is left out here: modules that open, connect or start something, and those of huge size.
+but NumPy can be imported, nor what is left out here: modules that open, connect or start something, and those of huge
+size. NumPy is in zygotes of its own, since it makes each fork several times as dear.
 """
 
 import re
@@ -42,6 +43,13 @@ _ALSO = {
     "statistics": ("random",),
 }  # fmt: skip
 
+NUMPY = "numpy"
+NUMPY_PARTS = ("char", "exceptions", "fft", "linalg", "ma", "polynomial", "random", "rec", "strings", "testing")
+"""Loaded with it, since it loads them by itself when they are used."""
+
+NUMPY_MEGABYTES = 128
+"""Of address space that NumPy takes before a program has made an array; its programs have so much more."""
+
 _IMPORT = re.compile(r"^[ \t]*(?:from|import)[ \t]+([A-Za-z_][\w.]*(?:[ \t]*,[ \t]*[A-Za-z_][\w.]*)*)", re.MULTILINE)
 _AFTER_SEMICOLON = re.compile(r";[ \t]*(?=(?:from|import)[ \t])|:[ \t]+(?=(?:from|import)[ \t])")
 
@@ -50,15 +58,26 @@ def named_in(code: str) -> list[str]:
     """The modules that a program names and may import, and what they need, in a fixed order."""
     # A name of a character in a text has the compiler import this module.
     found = {"unicodedata"} if "\\N{" in code else set()
-    for names in _IMPORT.findall(_AFTER_SEMICOLON.sub("\n", code)):
-        for name in names.split(","):
-            module = name.strip()
-            if module in IMPORTABLE:
-                found.add(module)
-            found.update(_ALSO.get(module, ()))
+    for module in imported(code):
+        if module in IMPORTABLE:
+            found.add(module)
+        if module.partition(".")[0] == NUMPY:
+            found.add(NUMPY)
+        found.update(_ALSO.get(module, ()))
     return sorted(found.difference(PRELOADED))
 
 
+def imported(code: str) -> list[str]:
+    """All that a program imports by name, whether it may or not."""
+    found = _IMPORT.findall(_AFTER_SEMICOLON.sub("\n", code))
+    return [name.strip() for names in found for name in names.split(",")]
+
+
+def importable(module: str) -> bool:
+    """Whether programs and tests may import a module."""
+    return module in IMPORTABLE or module.partition(".")[0] == NUMPY or module in _ALSO
+
+
 def loadable(module: str) -> bool:
-    """Whether the zygote may load a module, whoever asks."""
+    """Whether a zygote may load a module of the standard library, whoever asks."""
     return module in IMPORTABLE or any(module in needed for needed in _ALSO.values())

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from rewards.errors import RetortError
-from rewards.sandbox import wire
+from rewards.sandbox import imports, wire
 from rewards.sandbox.frames import Ended, Frames, Late, TooMuch
 from rewards.sandbox.levels import Level, level_of
 
@@ -24,6 +24,9 @@ STARTUP = 60.0
 
 GRACE = 1.0
 """Seconds that a zygote has to kill and reap a child."""
+
+_FOR_LIBRARIES = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+"""What a zygote's libraries read when they are loaded; programs do not see it."""
 
 _HERE = Path(__file__).parent
 
@@ -98,8 +101,10 @@ class Zygote:
     """One zygote and its control socket. It belongs to the process that made it: after a fork the child makes its
     own."""
 
-    def __init__(self, most: Level = Level.L4) -> None:
+    def __init__(self, most: Level = Level.L4, numpy: Path | None = None) -> None:
+        """`numpy` is the folder that NumPy is imported from, for programs that use it."""
         self._most = most
+        self._numpy = numpy
         self._process: subprocess.Popen[bytes] | None = None
         self._control: Frames | None = None
         self._pid = 0
@@ -133,6 +138,7 @@ class Zygote:
         # A channel of its own for every child. The control socket is never in the hands of a program.
         mine, theirs = socket.socketpair()
         names = ",".join(modules).encode("ascii")
+        megabytes += imports.NUMPY_MEGABYTES if self._numpy else 0
         header = wire.START.pack(seconds, megabytes, len(names)) + names
         with mine:
             try:
@@ -196,11 +202,12 @@ class Zygote:
         mine, theirs = socket.socketpair()
         # No site packages, no user folder, no bytecode written: what a program could import is the standard library.
         command = [sys.executable, "-I", "-S", "-B", str(_HERE / "zygote.py"), self._most.name]
+        command += [str(self._numpy)] if self._numpy else []
         with theirs:
             try:
                 self._process = subprocess.Popen(
                     command, stdin=theirs.fileno(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/",
-                    env={"PATH": os.defpath, "LC_ALL": "C.UTF-8"}, start_new_session=True,
+                    env={"PATH": os.defpath, "LC_ALL": "C.UTF-8", **_FOR_LIBRARIES}, start_new_session=True,
                 )
             except OSError as error:
                 mine.close()

@@ -2,16 +2,20 @@
 
 None, bool, str and integers of 64 bits are themselves; everything else is a list with a tag: ["float", "0x1.8p+1"],
 ["tuple", 1, 2], ["dict", ["key", 1]]. ["object", 3] stands for a value that is not plain and stays where it is (an
-instance of a class of the program), where the side that reads allows it; so is ["type", "int"], a class of the plain
-types.
+instance of a class of the program) and ["instances", ..] for what instances.py writes, where the side that reads allows
+it; so is ["type", "int"], a class of the plain types. NumPy's numbers are their plain ones. Its arrays are lists, and
+between two processes with `keep` and `known` they are ["array", "<f8", [2, 1], 0.5, 1.5]: type, shape and what they
+hold.
 """
 
 import json
+import sys
 from collections.abc import Callable
+from typing import Any
 
 _quoted = json.encoder.encode_basestring_ascii
 
-_TYPES = {kind.__name__: kind for kind in (int, float, str, bool, complex, bytes, list, tuple, dict, set, frozenset)}
+TYPES = {kind.__name__: kind for kind in (int, float, str, bool, complex, bytes, list, tuple, dict, set, frozenset)}
 _COLLECTIONS: dict[str, Callable[[list[object]], object]] = {
     "list": list, "tuple": tuple, "set": set, "frozenset": frozenset,
 }
@@ -19,23 +23,25 @@ _COLLECTIONS: dict[str, Callable[[list[object]], object]] = {
 DEEPEST = 60
 """Levels of nesting; deeper values are refused, as are values that hold themselves."""
 
+Keep = Callable[[object], str]
+"""The text for a value that is not plain."""
 
-def encoded(value: object, keep: Callable[[object], int] | None = None, depth: int = 0) -> str:
+Known = Callable[[str, list[Any]], object]
+"""What such a text stands for, by its tag and what follows that."""
+
+
+def encoded(value: object, keep: Keep | None = None, depth: int = 0) -> str:
     """JSON text of a plain value. Subclasses become the plain type that they extend.
 
-    A value that is not plain goes to `keep`, which gives the number that stands for it; without `keep` it is a
-    TypeError. Raises ValueError where it is nested too deeply. Written out by hand: in a fresh child json.dumps costs
-    more than the program.
+    A value that is not plain goes to `keep`, which gives the text that stands for it; without `keep` it is a TypeError.
+    Raises ValueError where it is nested too deeply. Written out by hand: in a fresh child json.dumps costs more than
+    the program.
     """
     scalar = _encoded_scalar(value)
     if scalar is not None:
         return scalar
     if depth > DEEPEST:
         raise ValueError("the value is nested too deeply")
-    if isinstance(value, complex):
-        return f'["complex","{float.hex(value.real)}","{float.hex(value.imag)}"]'
-    if isinstance(value, (bytes, bytearray)):
-        return f'["bytes","{bytes(value).hex()}"]'
     if isinstance(value, dict):
         items = [f",[{encoded(k, keep, depth + 1)},{encoded(v, keep, depth + 1)}]" for k, v in dict.items(value)]
         return f'["dict"{"".join(items)}]'
@@ -44,10 +50,29 @@ def encoded(value: object, keep: Callable[[object], int] | None = None, depth: i
             # Through the plain type's own iterator: a subclass could say otherwise.
             parts = ["," + encoded(item, keep, depth + 1) for item in plain.__iter__(value)]  # type: ignore[arg-type]
             return f'["{plain.__name__}"{"".join(parts)}]'
+    written = _encoded_of_numpy(value, keep, depth)
+    if written is not None:
+        return written
     if keep is None:
         raise TypeError(f"a value of type {type(value).__name__} is not plain data")
-    name = next((name for name, kind in _TYPES.items() if value is kind), None)
-    return f'["object",{keep(value)}]' if name is None else f'["type","{name}"]'
+    name = next((name for name, kind in TYPES.items() if value is kind), None)
+    return keep(value) if name is None else f'["type","{name}"]'
+
+
+def _encoded_of_numpy(value: object, keep: Keep | None, depth: int) -> str | None:
+    """JSON text of a number or an array of NumPy; None where the value is none or NumPy is not loaded."""
+    numpy = sys.modules.get("numpy")
+    if numpy is None:
+        return None
+    if isinstance(value, numpy.generic):
+        plain = float(value) if isinstance(value, numpy.longdouble) else value.item()
+        return encoded(plain, keep, depth + 1)
+    if not isinstance(value, numpy.ndarray):
+        return None
+    if keep is None:
+        return encoded(value.tolist(), keep, depth + 1)
+    items = [f",{encoded(item, keep, depth + 1)}" for item in value.ravel().tolist()]
+    return f'["array",{_quoted(value.dtype.str)},{json.dumps(value.shape)}{"".join(items)}]'
 
 
 def _encoded_scalar(value: object) -> str | None:
@@ -64,11 +89,15 @@ def _encoded_scalar(value: object) -> str | None:
     # Hexadecimal says a float exactly, and NaN and infinity, which JSON lacks.
     if isinstance(value, float):
         return f'["float","{float.hex(value)}"]'
+    if isinstance(value, complex):
+        return f'["complex","{float.hex(value.real)}","{float.hex(value.imag)}"]'
+    if isinstance(value, (bytes, bytearray)):
+        return f'["bytes","{bytes(value).hex()}"]'
     return _quoted(str.__str__(value)) if isinstance(value, str) else None
 
 
-def decoded(value: object, known: Callable[[int], object] | None = None, most_keys: int | None = None) -> object:
-    """The plain value that parsed JSON stands for; `known` gives the value behind the number of an object.
+def decoded(value: object, known: Known | None = None, most_keys: int | None = None) -> object:
+    """The plain value that parsed JSON stands for; `known` gives those that are not plain.
 
     With `most_keys` a larger dict or set is a ValueError: building one of keys that were chosen to collide takes time
     that grows with the square of their number. Raises ValueError, TypeError, LookupError or OverflowError on anything
@@ -89,10 +118,14 @@ def decoded(value: object, known: Callable[[int], object] | None = None, most_ke
             return {_hashable(decoded(k, known, most_keys)): decoded(v, known, most_keys) for k, v in rest}
         case "list" | "tuple" | "set" | "frozenset":
             return _COLLECTIONS[tag]([decoded(v, known, most_keys) for v in rest])
-        case "object" if known is not None and type(rest[0]) is int:
-            return known(rest[0])
-        case "type" if known is not None:
-            return _TYPES[rest[0]]
+        case "object" | "instances" | "type" if known is not None:
+            return known(tag, rest)
+        case "array" if known is not None:
+            kind, shape, *items = rest
+            numpy = sys.modules["numpy"]
+            array = numpy.empty(len(items), dtype=kind)
+            array[:] = [decoded(item, known, most_keys) for item in items]
+            return array.reshape(shape)
     raise ValueError("an unknown tag")
 
 

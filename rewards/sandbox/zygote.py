@@ -1,8 +1,8 @@
 """The process that model-written programs are forked from. Run as a script; it imports nothing but the standard
 library.
 
-Started by exec as `python -I -S -B zygote.py LEVEL` with an empty environment and a Unix socket as standard input. It
-says what it found out ({"layers": ..}, one frame), then serves runs, one at a time (see wire.py):
+Started by exec as `python -I -S -B zygote.py LEVEL [FOLDER OF NUMPY]` with an empty environment and a Unix socket as
+standard input. It says what it found out ({"layers": ..}, one frame), then serves runs, one at a time (see wire.py):
 
     grader: START and one descriptor, the run's channel      zygote: forks a child that keeps the channel alone
     grader: END, when it has the answer or the time is up    zygote: kills the child and says how it ended
@@ -87,6 +87,15 @@ def load(modules: list[str]) -> None:
         gc.freeze()
 
 
+def load_numpy(folder: str) -> None:
+    """Import NumPy and what it loads late, from a folder of which nothing else can be imported afterwards."""
+    sys.path.append(folder)
+    importlib.import_module(imports.NUMPY)
+    for part in imports.NUMPY_PARTS:
+        importlib.import_module(f"{imports.NUMPY}.{part}")
+    sys.path.remove(folder)
+
+
 def serve(control: _socket.socket, lockdown: Lockdown) -> None:
     """One run, from START to how it ended. Raises EOFError when the grader is gone."""
     seconds, megabytes, modules, channel = receive_start(control)
@@ -119,6 +128,11 @@ def main() -> None:
     lockdown = Lockdown(Level[sys.argv[1]])
     lockdown.enter_namespaces()
     load([*imports.PRELOADED, *imports.CODECS])
+    for folder in sys.argv[2:]:
+        load_numpy(folder)
+    # What is there besides is for the libraries that are loaded now.
+    for name in {*os.environ} - {"PATH", "LC_ALL"}:
+        del os.environ[name]
     for name, end in (("exit", sys.exit), ("quit", sys.exit)):  # the module `site`, left out here, makes them
         setattr(builtins, name, end)
     # Recursive solutions are common, and the limit of an ordinary interpreter fails some that are right.

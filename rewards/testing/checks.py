@@ -7,8 +7,9 @@
 `prefix` is what the completion continues; names in it, such as helpers, are there for the check too. The tests run in a
 second child, where the candidate and the `names` are proxies: what is asked of them goes to the first child, where the
 program is, and plain values come back. So the program never shares a process with what is expected of it. Instances of
-its own classes stay in the first child; the tests can hand them back and use their attributes, but not compare them or
-call their methods.
+its own classes stay in the first child; the tests can hand them back, call their methods and ask for their attributes,
+items, length and text, but not compare them. `classes` are those that tests and program both define, such as the nodes
+of a list: their instances go from one to the other by what they hold.
 """
 
 import ast
@@ -36,10 +37,14 @@ def find(code: str, answer: Mapping[str, Any], limits: Limits) -> Finding:
     tests = _tests(answer)
     source = "\n".join(str(part) for part in (tests["setup"], tests.get("check", ""), *tests.get("asserts", ())))
     prelude = answer.get("prelude", "")
+    ours, theirs = imports.named_in(source), imports.named_in(f"{prelude}\n{code}")
+    # Arrays go from one to the other, and both know what they are.
+    if imports.NUMPY in ours + theirs:
+        ours, theirs = sorted({*ours, imports.NUMPY}), sorted({*theirs, imports.NUMPY})
 
     def ask(first: Zygote, second: Zygote) -> Finding:
-        with first.run(limits.seconds, limits.megabytes, imports.named_in(f"{prelude}\n{code}")) as program:
-            program.give({"mode": "serve", "prelude": prelude, "code": code})
+        with first.run(limits.seconds, limits.megabytes, theirs) as program:
+            program.give({"mode": "serve", "prelude": prelude, "code": code, "classes": tests["classes"]})
             what, *said = _parsed(program.receive())
             if what != "value":
                 return Finding(0, 1, one_line(said[0]))
@@ -47,11 +52,11 @@ def find(code: str, answer: Mapping[str, Any], limits: Limits) -> Finding:
             left = max(program.deadline - time.monotonic(), 0.001)
             # The tests run in a process of their own: what the program can reach are their questions, never their
             # code.
-            with second.run(left, _TESTS_MEGABYTES, imports.named_in(source)) as run:
+            with second.run(left, _TESTS_MEGABYTES, ours) as run:
                 run.give(tests)
-                return _relayed(program, run)
+                return _relayed(program, run, limits)
 
-    return sandbox.attempted(ask, zygotes=2)
+    return sandbox.attempted(ask, [theirs, ours])
 
 
 def continued(prefix: str, entry: str, text: str) -> str:
@@ -75,32 +80,37 @@ def _whole(prefix: str) -> str:
 
 def _tests(answer: Mapping[str, Any]) -> dict[str, Any]:
     texts = [answer.get(name, "") for name in ("prefix", "setup", "check", "entry")]
-    lists = [answer.get(name, []) for name in ("asserts", "names")]
+    lists = [answer.get(name, []) for name in ("asserts", "names", "classes")]
     if not all(isinstance(text, str) for text in texts) or not all(
             isinstance(some, list | tuple) and all(isinstance(one, str) for one in some) for some in lists):
-        raise BadTests('"prefix", "setup", "check" and "entry" are text, "asserts" and "names" are lists of text')
+        raise BadTests('"prefix", "setup", "check" and "entry" are text, "asserts", "names" and "classes" are lists of '
+                       "text")
+    classes = list(answer.get("classes", []))
     if "check" in answer:
         if not answer.get("entry"):
             raise BadTests('beside "check" write the "entry", the name of the function that it is given')
         setup = "\n".join((answer.get("prelude", ""), _whole(answer.get("prefix", "")), answer.get("setup", "")))
-        return {"mode": "check", "setup": setup, "check": answer["check"], "candidate": answer["entry"]}
+        return {"mode": "check", "setup": setup, "check": answer["check"], "candidate": answer["entry"],
+                "classes": classes}
     if not answer["asserts"] or not answer.get("names"):
         raise BadTests('beside "asserts", of which there is at least one, write "names", the list of what they call')
     asserts, names = list(answer["asserts"]), list(answer["names"])
     setup = answer.get("prelude", "") + "\n" + answer.get("setup", "")
-    return {"mode": "check", "setup": setup, "asserts": asserts, "names": names}
+    return {"mode": "check", "setup": setup, "asserts": asserts, "names": names, "classes": classes}
 
 
-def _relayed(program: Run, tests: Run) -> Finding:
+def _relayed(program: Run, tests: Run, limits: Limits) -> Finding:
     """Carry questions and answers, as bytes that are not looked into, until the tests are through."""
+    end = program.deadline
     while True:
         try:
             frame = tests.receive()
         except (Ended, TooMuch) as error:
             raise BadTests(f"the tests ended without a result ({error or 'too much at once'})") from error
         what, *rest = _parsed(frame)
-        if what in ("call", "get", "set"):
+        if what in ("call", "get", "set", "do"):
             # Bytes that are not looked into: what a program says means nothing here.
+            program.deadline = min(end, time.monotonic() + limits.a_test)
             program.send_frame(frame)
             said = program.receive()
             try:

@@ -58,9 +58,10 @@ def find(code: str, answer: Mapping[str, Any], limits: Limits) -> Finding:
 
 def _one_by_one(task: Mapping[str, Any], limits: Limits) -> list[bytes]:
     """A frame for each input, as far as there are any; each has its own seconds. Raises Late, TooMuch, SandboxError."""
+    modules = named_in(task["prelude"] + "\n" + task["code"])
+
     def ask(zygote: Zygote) -> list[bytes]:
         frames: list[bytes] = []
-        modules = named_in(task["prelude"] + "\n" + task["code"])
         with zygote.run(limits.seconds, limits.megabytes, modules) as run:
             run.give(task)
             run.start()
@@ -75,7 +76,7 @@ def _one_by_one(task: Mapping[str, Any], limits: Limits) -> list[bytes]:
                     break
         return frames
 
-    return sandbox.attempted(ask)
+    return sandbox.attempted(ask, [modules])
 
 
 def _judged(frames: Sequence[bytes], tests: Sequence[Mapping[str, Any]], *, loose: bool) -> Finding:

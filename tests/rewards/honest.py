@@ -54,6 +54,12 @@ HONEST = {
     "asyncio_queue_by_name": "from asyncio.queues import Queue\nimport asyncio\nasync def work(a, b):\n    q = "
                              "Queue()\n    q.put_nowait(a + b)\n    return await q.get()\ndef add(a, b): return "
                              "asyncio.get_event_loop().run_until_complete(work(a, b))",
+    "numpy": "import numpy as np\ndef add(a, b): return np.add(a, b)",
+    "numpy_parts": "from numpy.linalg import norm\nfrom numpy import random, fft\ndef add(a, b): return "
+                   "round(norm([3, 4])) - 5 + fft.ifft(fft.fft([a + b])).real.round().astype(int)[0]",
+    "numpy_inside": "def add(a, b):\n    import numpy\n    big = numpy.zeros(40_000_000)\n    rng = "
+                    "numpy.random.default_rng(0)\n    numpy.linalg.svd(rng.random((99, 99)))\n    return a + b + "
+                    "numpy.int64(big.sum())",
     "huge_integers": "def add(a, b): return (a * 10**400 + b * 10**400) // 10**400",
     "slow": "import time\ndef add(a, b):\n    time.sleep(0.4)\n    return a + b",
     "busy": "def add(a, b):\n    for _ in range(10**6): pass\n    return a + b",
@@ -73,6 +79,6 @@ NEAR_MISSES = {
     "unbound": "class S:\n    def add(self, a, b): return a + b\nadd = S.add",
     "concatenates": "def add(a, b): return int(str(a) + str(b))",
     "fails_at_second": "def add(a, b): return a + b if b > 0 else 1 // 0",
-    "not_installed": "import numpy as np\ndef add(a, b): return int(np.add(a, b))",
+    "not_installed": "import pandas as pd\ndef add(a, b): return int(pd.Series([a, b]).sum())",
     "lazy": "def add(a, b): return (x for x in [a + b])",
 }  # fmt: skip

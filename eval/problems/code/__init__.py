@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from eval.errors import ProblemSetError
-from eval.problems.code import contests, livecodebench
+from eval.problems.code import contests, evalplus, leetcode, livecodebench
 from eval.problems.code.row import CannotGrade, CodeProblem
 from eval.problems.data_folder import require_columns
 from eval.row_files import Row
@@ -28,6 +28,10 @@ class Format(NamedTuple):
 
 FORMATS: Mapping[str, Format] = {
     "livecodebench": Format(livecodebench.COLUMNS, livecodebench.read),
+    "leetcode": Format(leetcode.COLUMNS, leetcode.read),
+    "humanevalplus": Format(evalplus.INPUTS, evalplus.read_inputs),
+    "humaneval": Format(evalplus.CHECK, evalplus.read_check),
+    "mbppplus": Format(evalplus.MBPP, evalplus.read_mbpp),
     "apps": Format(contests.COLUMNS, contests.read),
     "taco": Format(contests.COLUMNS, contests.read),
 }

@@ -15,6 +15,7 @@ from eval.problems.code.row import (
     MEGABYTES,
     CannotGrade,
     CodeProblem,
+    in_fence,
     name,
     parsed,
     require_gradable,
@@ -118,4 +119,4 @@ def _solution(row: Row) -> str:
     except CannotGrade:
         return ""
     first = solutions[0] if isinstance(solutions, list) and solutions else ""
-    return f"```python\n{first.strip()}\n```" if isinstance(first, str) and first.strip() else ""
+    return in_fence(first) if isinstance(first, str) and first.strip() else ""

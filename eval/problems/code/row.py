@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any  # JSON
 
 from eval.row_files import Row
+from rewards.sandbox import imports
 
 EACH = 6.0
 """Seconds for one test where the set does not say more, as LiveCodeBench's grader has it."""
@@ -107,6 +108,40 @@ def name(row: Row, *columns: str) -> str:
     """The first of these columns that holds an id, as text."""
     return next((str(row[column]) for column in columns if isinstance(row.get(column), str | int) and row[column] != ""
                  and not isinstance(row[column], bool)), "")
+
+
+def module(source: str, what: str) -> ast.Module:
+    """Python source, parsed. Raises CannotGrade, which says of what it is."""
+    try:
+        return ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise CannotGrade(f"have {what} that are no Python", error) from error
+
+
+def require_tests(source: str) -> None:
+    """Raises CannotGrade where the source of tests is no Python, or imports what programs may not."""
+    try:
+        # Several times as fast as a tree, of tests that may be a megabyte of inputs.
+        compile(source, "<tests>", "exec", dont_inherit=True)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise CannotGrade("have tests that are no Python", error) from error
+    for one in imports.imported(source):
+        if not imports.importable(one):
+            raise CannotGrade("have tests that import what cannot be imported", one)
+
+
+def require_check(source: str) -> None:
+    """Raises CannotGrade where the source of tests has no `check(candidate)` that calls the candidate."""
+    require_tests(source)
+    if not re.search(r"^def check\(", source, re.MULTILINE):
+        raise CannotGrade("have no check(candidate) in 'test'")
+    if not re.search(r"\bcandidate\(", source):
+        raise CannotGrade("have tests that never call the candidate")
+
+
+def in_fence(code: str) -> str:
+    """A solution as a completion has it."""
+    return f"```python\n{code.strip()}\n```"
 
 
 def seconds_in_all(each: float, tests: int) -> float:

@@ -69,13 +69,13 @@ def host(tmp_path: Path) -> Iterator[Host]:
     victim.wait()
 
 
-def attack(host: Host, names: list[str]) -> list[str]:
+def attack(host: Host, names: list[str], prelude: str = "") -> list[str]:
     """What went wrong, for each of the programs."""
     before = host.state()
     wrong = []
     for name in names:
         start = time.monotonic()
-        verdict = run(host.program(PROGRAMS[name]))
+        verdict = run(prelude + host.program(PROGRAMS[name]))
         took = time.monotonic() - start
         if verdict.correct:
             wrong.append(f"{name} was found correct")
@@ -107,6 +107,19 @@ needs_filter = pytest.mark.skipif(sandbox.report().level < Level.L2, reason="L1 
 
 def test_there_are_several_times_as_many_as_examples() -> None:
     assert len(PROGRAMS) >= 200
+
+
+WITH_NUMPY = "import numpy, sys\nsys.modules['ctypes'] = numpy.ctypeslib.ctypes\n"
+"""NumPy has brought along what programs may not import, and hands it out."""
+
+
+@needs_filter
+@pytest.mark.parametrize("kinds", [
+    ("lying/", "patching/", "looking/"), ("forging/", "ending/"), ("reaching/", "files/"),
+])
+def test_nothing_hostile_gets_through_with_numpy(host: Host, kinds: tuple[str, ...]) -> None:
+    names = [name for name in PROGRAMS if name.startswith(kinds)]
+    assert attack(host, names, WITH_NUMPY) == []
 
 
 @needs_filter

@@ -219,7 +219,9 @@ def test_an_ungradable_verdict_where_no_sandbox_starts(monkeypatch: pytest.Monke
 
 def test_modules_that_are_named() -> None:
     assert named_in(
-        "import os, sys; import heapq\nif 1: from random import *\nimport numpy\n  from collections.abc import X"
+        "import os, sys; import heapq\nif 1: from random import *\nimport pandas\n  from collections.abc import X"
     ) == [
         "collections.abc", "os", "random", "sys"]
+    assert named_in("import numpy as np") == named_in("from numpy.linalg import norm") == ["numpy"]
+    assert named_in("import numpyro, scipy") == []
     assert named_in("import antigravity, ctypes, socket, subprocess, test.autotest, asyncio.__main__") == []

@@ -1,0 +1,165 @@
+"""The tests' side of a data set's own tests: what they call is a proxy that asks the child of the program."""
+
+import builtins
+import functools
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from rewards.sandbox.instances import Instances
+from rewards.sandbox.outcomes import BROKEN, MISSING, RAISED, VALUE, execute, failure, namespace_of, quoted
+from rewards.sandbox.serving import OPERATIONS
+from rewards.sandbox.values import TYPES, decoded, encoded
+from rewards.sandbox.wire import Channel
+
+
+class CandidateError(Exception):
+    """What the candidate raised, where it is no exception of Python's own, or that its value cannot be used."""
+
+
+class CandidateEnded(BaseException):
+    """The candidate has no function of that name, or raised what ends a program: no test that expects an exception
+    takes it for one."""
+
+
+class _CannotAsk(BaseException):
+    """The tests hand the candidate what cannot be sent to it, which is no fault of its; `except Exception` lets it
+    through."""
+
+
+class _Remote:
+    """A value of the candidate that is not plain: it can be handed back, used and asked for its attributes, and is
+    equal to nothing."""
+
+    # Every other name is an attribute of the value over there, which has to be asked for it.
+    __slots__ = ("_number", "_program")
+    _program: "_Program"
+    _number: int
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, program: "_Program", number: int) -> None:
+        object.__setattr__(self, "_program", program)
+        object.__setattr__(self, "_number", number)
+
+    def __getattr__(self, name: str) -> object:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self._program.ask("get", str(self._number), quoted(name))
+
+    def __setattr__(self, name: str, value: object) -> None:
+        self._program.ask("set", str(self._number), quoted(name), self._program.encoded(value))
+
+    # Neither True nor False would do: either `assert a == b` or `assert a != b` would pass.
+    def _refuse(self, *_: object) -> bool:
+        raise CandidateError("a value that is not plain data cannot be compared")
+
+    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __bool__ = __contains__ = _refuse
+
+
+def _operation(name: str) -> Callable[..., object]:
+    def operate(self: _Remote, *arguments: object, **named: object) -> object:
+        return self._program.ask("do", str(self._number), quoted(name), *self._program.arguments(arguments, named))
+
+    return operate
+
+
+for _name in OPERATIONS:
+    setattr(_Remote, _name, _operation(_name))
+
+
+class _Program:
+    """The child where the candidate is, asked through the grader."""
+
+    def __init__(self, channel: Channel, instances: Instances) -> None:
+        self._channel = channel
+        self._instances = instances
+        self.asked = False
+        """Until the candidate was asked for something, whatever goes wrong is the tests' own fault."""
+
+    def ask(self, what: str, *parts: str) -> object:
+        """The value that a question comes to. Raises what the candidate did."""
+        self.asked = True
+        self._channel.send(f"[{','.join([quoted(what), *parts])}]".encode())
+        kind, value, *more = json.loads(self._channel.receive())
+        if kind != VALUE:
+            raise _exception(kind, value, *more)
+        return decoded(value, self._known)
+
+    def proxy(self, name: str) -> Callable[..., object]:
+        """A function that asks for a call of what the program calls `name`."""
+        def candidate(*arguments: object, **named: object) -> object:
+            return self.ask("call", quoted(name), *self.arguments(arguments, named))
+
+        return candidate
+
+    def arguments(self, arguments: tuple[object, ...], named: Mapping[str, object]) -> tuple[str, str]:
+        """JSON of both. Raises _CannotAsk."""
+        pairs = ",".join(f"{quoted(key)}:{self.encoded(value)}" for key, value in named.items())
+        return f"[{','.join(map(self.encoded, arguments))}]", f"{{{pairs}}}"
+
+    def encoded(self, value: object) -> str:
+        """JSON of a value. Raises _CannotAsk."""
+        try:
+            return encoded(value, self._keep)
+        except (TypeError, ValueError) as error:
+            raise _CannotAsk(str(error)) from error
+
+    def _keep(self, value: object) -> str:
+        if isinstance(value, _Remote):
+            return f'["object",{value._number}]'
+        if value in self._instances:
+            return self._instances.encoded(value)
+        raise TypeError(f"a value of type {type(value).__name__} cannot be handed to the program")
+
+    def _known(self, tag: str, rest: list[Any]) -> object:
+        if tag == "instances":
+            return self._instances.decoded(rest)
+        if tag == "type":
+            return TYPES[rest[0]]
+        if type(rest[0]) is not int:
+            raise ValueError("not an encoded value")
+        return _Remote(self, rest[0])
+
+
+def _exception(kind: str, text: object, base: object = "") -> BaseException:
+    """The exception that the candidate raised, as far as both sides have its class."""
+    found = vars(builtins).get(base) if isinstance(base, str) else None
+    if kind == MISSING or not (isinstance(found, type) and issubclass(found, Exception)):
+        ended = kind == MISSING or isinstance(found, type)
+        return CandidateEnded(text) if ended else CandidateError(text)
+    name, _, said = str(text).partition(": ")
+    try:
+        return found(said if name == base else text)
+    except TypeError:  # one that takes more than a text
+        return CandidateError(text)
+
+
+def check(task: Mapping[str, Any], channel: Channel) -> None:
+    """Run the tests and state ["done", passed, of how many, why not all], or ["unusable", 0, 0, why] of the tests
+    themselves."""
+    namespace = namespace_of("check")
+    program = _Program(channel, Instances(namespace, task.get("classes", ())))
+    tests: list[Callable[[], object]] = []
+    passed, why = 0, "null"
+    try:
+        if "asserts" in task:
+            namespace.update({name: program.proxy(name) for name in task["names"]})
+            execute(task["setup"], namespace)
+            tests = [functools.partial(execute, source, namespace) for source in task["asserts"]]
+        else:
+            execute(task["setup"], namespace)
+            namespace[task["candidate"]] = program.proxy(task["candidate"])  # HumanEval/33 calls it by its own name
+            execute(task["check"], namespace)
+            tests = [functools.partial(namespace["check"], program.proxy(task["candidate"]))]
+        for test in tests:
+            try:
+                test()
+                passed += 1
+            except (Exception, CandidateEnded) as error:
+                why = failure(RAISED, error) if why == "null" else why
+    except (Exception, CandidateEnded, _CannotAsk) as error:
+        if isinstance(error, _CannotAsk) or not program.asked:
+            channel.send(f'["unusable",0,0,{failure(BROKEN, error)}]'.encode())
+            return
+        why = failure(RAISED, error)  # what the candidate gave spoiled the preparation of its tests
+    channel.send(f'["done",{passed},{max(len(tests), 1)},{why}]'.encode())
