@@ -77,23 +77,25 @@ def _encoded_of_numpy(value: object, keep: Keep | None, depth: int) -> str | Non
 
 def _encoded_scalar(value: object) -> str | None:
     """JSON text of a value that holds no others; None for what may."""
-    if value is None:
-        return "null"
     # Before the integers, of which bool is a subclass.
-    if value is True or value is False:
-        return "true" if value else "false"
+    if value is None or value is True or value is False:
+        return "null" if value is None else "true" if value else "false"
     if isinstance(value, int):
         number = int(value)
         # Larger ones in hexadecimal: Python refuses to write or read many decimal digits, since that takes long.
         return int.__repr__(number) if -(1 << 63) <= number < 1 << 63 else f'["int","{number:x}"]'
+    if isinstance(value, str):
+        return _quoted(str.__str__(value))
     # Hexadecimal says a float exactly, and NaN and infinity, which JSON lacks.
     if isinstance(value, float):
         return f'["float","{float.hex(value)}"]'
     if isinstance(value, complex):
-        return f'["complex","{float.hex(value.real)}","{float.hex(value.imag)}"]'
-    if isinstance(value, (bytes, bytearray)):
-        return f'["bytes","{bytes(value).hex()}"]'
-    return _quoted(str.__str__(value)) if isinstance(value, str) else None
+        value = ("complex", float.hex(value.real), float.hex(value.imag))
+    elif isinstance(value, (bytes, bytearray)):
+        value = ("bytes", bytes(value).hex())
+    else:
+        return None
+    return f"[{','.join(map(_quoted, value))}]"
 
 
 def decoded(value: object, known: Known | None = None, most_keys: int | None = None) -> object:

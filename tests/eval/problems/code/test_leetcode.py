@@ -40,7 +40,8 @@ SUM: dict[str, Any] = {
     "starter_code": "class Solution:\n    def twoSum(self, nums: List[int], target: int) -> List[int]:\n        ",
     "estimated_date": "2015-08-07", "prompt": PRELUDE, "entry_point": "Solution().twoSum",
     "completion": "class Solution:\n    def twoSum(self, nums, target):\n        at = {}\n        for i, x in "
-                  "enumerate(nums):\n            if target - x in at: return [at[target - x], i]\n            at[x] = i\n",
+                  "enumerate(nums):\n            if target - x in at: return [at[target - x], i]\n"
+                  "            at[x] = i\n",
     "test": "def check(candidate):\n    assert candidate(nums = [2, 7, 11], target = 9) == [0, 1]\n"
             "    assert candidate(nums = [3, 3], target = 6) == [0, 1]\n",
     "input_output": [{"input": "nums = [2,7,11], target = 9", "output": "[0, 1]"}],
