@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from eval.errors import ProblemSetError
-from eval.problems.code import contests, evalplus, leetcode, livecodebench
+from eval.problems.code import contests, evalplus, kodcode, leetcode, livecodebench
 from eval.problems.code.row import CannotGrade, CodeProblem
 from eval.problems.data_folder import require_columns
 from eval.row_files import Row
@@ -20,10 +20,11 @@ from rewards.types import Problem
 
 
 class Format(NamedTuple):
-    """`columns` tell it from the others, and every row has them."""
+    """Every row has the `columns`; they tell it from the others, where it needs be with one of `some`."""
 
     columns: tuple[str, ...]
     read: Callable[[Row], CodeProblem]
+    some: tuple[str, ...] = ()
 
 
 FORMATS: Mapping[str, Format] = {
@@ -32,6 +33,7 @@ FORMATS: Mapping[str, Format] = {
     "humanevalplus": Format(evalplus.INPUTS, evalplus.read_inputs),
     "humaneval": Format(evalplus.CHECK, evalplus.read_check),
     "mbppplus": Format(evalplus.MBPP, evalplus.read_mbpp),
+    "kodcode": Format(kodcode.COLUMNS, kodcode.read, ("test", "test_code")),
     "apps": Format(contests.COLUMNS, contests.read),
     "taco": Format(contests.COLUMNS, contests.read),
 }
@@ -46,7 +48,10 @@ def require_format(name: str) -> None:
 
 def recognized(row: Row) -> str:
     """The format that the columns of a row are of, "" where they are of none."""
-    return next((name for name, form in FORMATS.items() if all(column in row for column in form.columns)), "")
+    for name, form in FORMATS.items():
+        if all(column in row for column in form.columns) and any(column in row for column in form.some or form.columns):
+            return name
+    return ""
 
 
 def problems(name: str, rows: Iterable[tuple[str, Row]], path: Path) -> tuple[list[Problem], str]:
