@@ -1,5 +1,6 @@
 """The tokenizer's chat template: conversations as the text that a model of its kind was trained on."""
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from datetime import date
@@ -33,8 +34,8 @@ that Llama 3.1's template takes where it is not told any."""
 
 RESERVED = frozenset({
     "add_generation_prompt", "chat_template", "continue_final_message", "conversation", "max_length", "messages",
-    "padding", "processor_kwargs", "return_assistant_tokens_mask", "return_dict", "return_tensors", "strftime_now",
-    "tokenize", "tokenizer_kwargs", "truncation",
+    "padding", "processor_kwargs", "return_assistant_tokens_mask", "return_dict", "return_tensors",
+    "sanitize_control_tokens", "strftime_now", "tokenize", "tokenizer_kwargs", "truncation",
 })
 """Options that are not the template's, but of the method that fills it in."""
 
@@ -47,16 +48,23 @@ def written(
     """Each conversation as text; with `asks` up to where the assistant goes on. Raises PromptError."""
     found: list[str] = []
     try:
+        template = _dated(tokenizer.get_chat_template(tools=options.get("tools")))
         with calling("the chat template", LOADING):
             for conversation in conversations:
                 found.append(tokenizer.apply_chat_template(
-                    list(conversation), tokenize=False, add_generation_prompt=asks, strftime_now=TODAY.strftime,
-                    **options
+                    list(conversation), chat_template=template, tokenize=False, add_generation_prompt=asks, **options
                 ))
     except Exception as error:  # a template is a program that came with the model
         said = " ".join(str(error).split())
         raise PromptError(f"the tokenizer's chat template fails: {type(error).__name__}: {said[:200]}") from error
     return found
+
+
+def _dated(template: str) -> str:
+    """The template with `TODAY` where it asks for the day. What it is given as an option cannot be a function."""
+    return re.sub(
+        r"strftime_now\(\s*([\"'])(.*?)\1\s*\)", lambda call: json.dumps(TODAY.strftime(call.group(2))), template
+    )
 
 
 def check_options(tokenizer: Tokenizer, options: Mapping[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """Settings for every test, and tiny random models of the families that Retort knows."""
 
 import fcntl
+import functools
 import os
 import subprocess
 import sys
@@ -145,6 +146,29 @@ class Recorder:
 
     def note(self, text: str) -> None:
         self.notes.append(text)
+
+
+@pytest.fixture(scope="session")
+def real_tokenizer() -> Callable[[str], Any]:
+    """real_tokenizer("qwen3") -> the published tokenizer, also deepseek_v3, llama3_1, gemma3 and gptoss; the test is
+    skipped where `make tokenizers` has not fetched it, and RETORT_TOKENIZERS names no folder that has it."""
+    folder = Path(os.environ.get("RETORT_TOKENIZERS", Path(__file__).parent.parent / ".tokenizers"))
+
+    @functools.cache
+    def load(name: str) -> Any:
+        from transformers import AutoTokenizer
+
+        if not (folder / name / "tokenizer.json").is_file():
+            pytest.skip(f"there is no tokenizer {name} in {folder}: make tokenizers")
+        tokenizer = AutoTokenizer.from_pretrained(folder / name)
+        if name == "gptoss":  # its package has no template; trl's copy is OpenAI's
+            import trl
+
+            text = (Path(trl.__file__).parent / "chat_templates" / "gptoss.jinja").read_text(encoding="utf-8")
+            tokenizer.chat_template = text
+        return tokenizer
+
+    return load
 
 
 @pytest.fixture
