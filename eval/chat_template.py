@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from datetime import date
+from functools import lru_cache
 from typing import Any  # a message is JSON, and so are a template's options
 
 from eval.errors import PromptError
@@ -34,12 +35,13 @@ that Llama 3.1's template takes where it is not told any."""
 
 RESERVED = frozenset({
     "add_generation_prompt", "chat_template", "continue_final_message", "conversation", "max_length", "messages",
-    "padding", "processor_kwargs", "return_assistant_tokens_mask", "return_dict", "return_tensors",
-    "sanitize_control_tokens", "strftime_now", "tokenize", "tokenizer_kwargs", "truncation",
+    "padding", "processor_kwargs", "return_assistant_tokens_mask", "return_dict", "return_tensors", "strftime_now",
+    "tokenize", "tokenizer_kwargs", "truncation",
 })
 """Options that are not the template's, but of the method that fills it in."""
 
 _MARK = "the-assistant-says-this"
+_DAY = re.compile(r"""strftime_now\(\s*(?P<quote>["'])(?P<form>.*?)(?P=quote)\s*\)""")
 
 
 def written(
@@ -48,8 +50,8 @@ def written(
     """Each conversation as text; with `asks` up to where the assistant goes on. Raises PromptError."""
     found: list[str] = []
     try:
-        template = _dated(tokenizer.get_chat_template(tools=options.get("tools")))
         with calling("the chat template", LOADING):
+            template = dated(tokenizer.get_chat_template(tools=options.get("tools")))
             for conversation in conversations:
                 found.append(tokenizer.apply_chat_template(
                     list(conversation), chat_template=template, tokenize=False, add_generation_prompt=asks, **options
@@ -60,11 +62,11 @@ def written(
     return found
 
 
-def _dated(template: str) -> str:
-    """The template with `TODAY` where it asks for the day. What it is given as an option cannot be a function."""
-    return re.sub(
-        r"strftime_now\(\s*([\"'])(.*?)\1\s*\)", lambda call: json.dumps(TODAY.strftime(call.group(2))), template
-    )
+@lru_cache
+def dated(template: str) -> str:
+    """A template that writes `TODAY` where it would write the day. transformers hands no function to a template, so
+    that the day is put into its text."""
+    return _DAY.sub(lambda match: json.dumps(TODAY.strftime(match.group("form"))), template)
 
 
 def check_options(tokenizer: Tokenizer, options: Mapping[str, Any]) -> None:

@@ -67,7 +67,8 @@ class Tokenizer(Protocol):
     all_special_tokens: list[str]
     chat_template: str | None
     all_special_ids: list[int]
-    added_tokens_decoder: Mapping[int, Any]
+    added_tokens_decoder: dict[int, Any]  # tokenizers' AddedToken
+    is_fast: bool
     model_max_length: int
     init_kwargs: dict[str, Any]
 
@@ -82,3 +83,8 @@ class Tokenizer(Protocol):
     def get_chat_template(self, chat_template: str | None = None, tools: object = None) -> str: ...
     def apply_chat_template(self, messages: object, **options: object) -> Any: ...
     def save_pretrained(self, folder: object) -> object: ...
+
+
+def decode_completion(tokenizer: Tokenizer, ids: Sequence[int]) -> str:
+    """The text of a completion [seq], without the end-of-text token."""
+    return tokenizer.decode(ids, skip_special_tokens=True)

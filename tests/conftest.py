@@ -124,6 +124,7 @@ class Recorder:
 
     def __init__(self, out: Path, paths: dict[str, Path] | None = None, seed: int = 0, name: str = "stage") -> None:
         self.out, self.paths, self.seed, self.name = out, paths or {}, seed, name
+        self.cache = out.parent / "cache"
         self.notes: list[str] = []
         self.rows: list[Mapping[str, Any]] = []
         self.seen: list[tuple[float, float]] = []

@@ -2,11 +2,14 @@
 
 import argparse
 import json
+from itertools import islice
 from pathlib import Path
 
 from eval.language_model import Tokenizer
+from pipeline.contract.dataset import records
 from pipeline.contract.errors import CommandError, StageError
-from pipeline.data.rows import Document, read_rows, rows
+from pipeline.data.chat import Conversation
+from pipeline.data.rows import Document, document, rows
 from pipeline.disk.durable import JsonObject
 from pipeline.store.model_reference import model_of
 from pipeline.store.run_folder import RunFolder
@@ -72,9 +75,10 @@ def _domain(text: str) -> tuple[str, Path]:
 
 def _ids(tokenizer: Tokenizer, path: Path, most: int, length: int) -> list[list[int]]:
     if path.suffix == ".txt":
-        found = [Document(None, line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        lines = path.read_text(encoding="utf-8").splitlines()
+        found: list[Document | Conversation] = [Document(None, line) for line in lines if line.strip()]
     else:
-        found = [Document(record["prompt"], record["completion"]) for record in read_rows(path)]
+        found = [document(record) for record in islice(records(path), most)]
     return [row["input_ids"][:length] for row in rows(tokenizer, found[:most])]
 
 

@@ -35,6 +35,7 @@ class Context(Protocol):
     seed: int  # of this stage: made from the recipe's seed and the stage's name
     out: Path
     name: str
+    cache: Path  # a folder for what can be made again at any time, shared by all stages; `retort clean` empties it
     checkpoints: Checkpoints  # for stages that can go on inside; others begin again
 
     def path(self, reference: str) -> Path:

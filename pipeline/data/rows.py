@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol  # rows hold lists of integers and of floats under their names
@@ -10,9 +11,10 @@ from eval.assistant_turns import encode_completions, encode_texts
 from eval.language_model import Tokenizer
 from eval.prompts import PLAIN, encode_prompts
 from eval.protocol import Prompting
-from pipeline.contract.dataset import records
+from pipeline.contract.dataset import ALL, Selection, records
 from pipeline.contract.errors import StageError
-from pipeline.disk.durable import JsonObject
+from pipeline.data.chat import Conversation, Conversations, Encoded, Unfit
+from pipeline.disk.durable import JsonMapping, JsonObject
 from rewards.lazy import lazy
 
 with lazy:
@@ -41,22 +43,64 @@ class Document:
     text: str
 
 
+def document(record: JsonMapping) -> Document | Conversation:
+    """What a record of a dataset (see `contract.dataset.records`) has to train on."""
+    if "messages" in record:
+        return Conversation(record["messages"], record.get("tools"))
+    return Document(record["prompt"], record["completion"])
+
+
+class Encoder:
+    """Token ids of documents and conversations, with which of them are learned."""
+
+    def __init__(self, tokenizer: Tokenizer, how: Prompting = PLAIN) -> None:
+        self._tokenizer, self._how = tokenizer, how
+
+    @cached_property
+    def _conversations(self) -> Conversations:
+        return Conversations(self._tokenizer, self._how)
+
+    def encode(self, documents: Sequence[Document | Conversation]) -> list[Encoded | Unfit]:
+        """Of each its ids, or why there are none. Raises StageError where the tokenizer has no chat template for
+        conversations."""
+        texts = [document for document in documents if isinstance(document, Document)]
+        talks = [document for document in documents if isinstance(document, Conversation)]
+        plain, said = iter(self._texts(texts)), iter(self._conversations.encode(talks) if talks else [])
+        return [next(plain) if isinstance(document, Document) else next(said) for document in documents]
+
+    def _texts(self, documents: Sequence[Document]) -> list[Encoded]:
+        """One without a prompt is learned whole."""
+        asked = [(document.prompt, document.text) for document in documents if document.prompt is not None]
+        prompts = [prompt for prompt, _ in asked]
+        heads = iter(encode_prompts(self._tokenizer, prompts, self._how))
+        tails = iter(encode_completions(self._tokenizer, prompts, [text for _, text in asked], self._how))
+        # A text without a prompt begins as every text does that the model will see.
+        bare = [] if self._tokenizer.bos_token_id is None else [self._tokenizer.bos_token_id]
+        bodies = [document.text for document in documents if document.prompt is None]
+        texts = iter(encode_texts(self._tokenizer, bodies))
+        made: list[Encoded] = []
+        for document in documents:
+            head, tail = (bare, next(texts)) if document.prompt is None else (next(heads), next(tails))
+            made.append(Encoded(head + tail, [False] * len(head) + [True] * len(tail)))
+        return made
+
+
 def rows(
-    tokenizer: Tokenizer, documents: Sequence[Document], prompt_weight: float = 0.0, how: Prompting = PLAIN
+    tokenizer: Tokenizer, documents: Sequence[Document | Conversation], prompt_weight: float = 0.0,
+    how: Prompting = PLAIN,
 ) -> list[Row]:
-    """{"input_ids", "weights"} of each document, both [seq]. One without a prompt is trained on whole."""
-    asked = [(document.prompt, document.text) for document in documents if document.prompt is not None]
-    prompts = [prompt for prompt, _ in asked]
-    heads = iter(encode_prompts(tokenizer, prompts, how))
-    tails = iter(encode_completions(tokenizer, prompts, [text for _, text in asked], how))
-    # A text without a prompt begins as every text does that the model will see.
-    bare = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
-    texts = iter(encode_texts(tokenizer, [document.text for document in documents if document.prompt is None]))
+    """{"input_ids", "weights"} of each document, both [seq]. Raises StageError where one cannot be trained on."""
     made: list[Row] = []
-    for document in documents:
-        head, tail = (bare, next(texts)) if document.prompt is None else (next(heads), next(tails))
-        made.append({"input_ids": head + tail, "weights": [prompt_weight] * len(head) + [1.0] * len(tail)})
+    for number, encoded in enumerate(Encoder(tokenizer, how).encode(documents), 1):
+        if isinstance(encoded, Unfit):
+            raise StageError(f"text {number}: {encoded.said}")
+        made.append(row(encoded.ids, encoded.learned, prompt_weight))
     return made
+
+
+def row(ids: list[int], learned: Sequence[bool], prompt_weight: float) -> Row:
+    """A row whose tokens weigh 1 where they are learned, and `prompt_weight` where not."""
+    return {"input_ids": ids, "weights": [1.0 if one else prompt_weight for one in learned]}
 
 
 class Stream:
@@ -94,7 +138,7 @@ class Stream:
 class Joined:
     """The rows of several streams one after the other; a stream is not begun before one of its rows is asked for."""
 
-    def __init__(self, streams: Sequence[Stream]) -> None:
+    def __init__(self, streams: Sequence[Rows]) -> None:
         self.streams = streams
 
     def __len__(self) -> int:
@@ -129,6 +173,6 @@ class Collator:
         return {"input_ids": ids, "attention_mask": mask, "labels": labels, "weights": weights}
 
 
-def read_rows(path: Path) -> list[JsonObject]:
+def read_rows(path: Path, selection: Selection = ALL) -> list[JsonObject]:
     """The records of a dataset (see `contract.dataset.records`) in a list. Raises StageError as it does."""
-    return list(records(path))
+    return list(records(path, selection))

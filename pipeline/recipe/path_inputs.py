@@ -4,7 +4,7 @@ import importlib.util
 import json
 from pathlib import Path
 
-from pipeline.contract.dataset import glance
+from pipeline.contract import dataset
 from pipeline.contract.errors import StageError
 from pipeline.recipe.inputs import InputError, Source, base_of_adapter, is_adapter
 
@@ -12,15 +12,15 @@ _WEIGHTS = ("*.safetensors", "*.bin")
 _TOKENIZERS = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.*")
 
 
-def require_usable(source: Source) -> None:
+def require_usable(source: Source, *, drop: bool = False) -> None:
     """Raises InputError where a path holds no model, dataset or report that a built-in stage could use. Of a dataset
-    the first rows are read; an artifact says by itself what it is."""
+    the first rows are read, bad ones being none of it with `drop`; an artifact says by itself what it is."""
     path = source.path
     if path is None or (path / "stage.json").is_file():
         return
     if source.type == "dataset":
         try:
-            glance(path)
+            dataset.glance(path, dataset.parse(source.reference).selection, drop=drop)
         except StageError as error:
             raise InputError(str(error)) from error
         return

@@ -13,6 +13,7 @@ from eval.errors import ProblemSetError
 from eval.problems import require_held
 from pipeline.contract import fields
 from pipeline.contract.checkpoints import CheckpointSchedule
+from pipeline.contract.dataset import drops_bad_rows
 from pipeline.contract.errors import RecipeError
 from pipeline.contract.fields import ArtifactType, Input
 from pipeline.contract.stage import Stage, stage_seed
@@ -261,7 +262,7 @@ class _Reading:
                     sources[text] = source
                     # A plug-in may have formats of its own; what it trains on is searched for test problems.
                     if step.entry.origin == "built-in" or (source.type, step.config.makes) == ("dataset", "model"):
-                        require_usable(source)
+                        require_usable(source, drop=drops_bad_rows(step.config))
                 else:
                     uses.append(resolve_plug_in(mark.kind, text, self.folder))
             except (inputs.InputError, RegistryError) as error:

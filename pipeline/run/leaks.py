@@ -1,12 +1,14 @@
 """The check of a recipe's training data against its test problems, before any work is done."""
 
 from collections.abc import Iterator
+from itertools import chain
 
 from eval.contamination import Leak, TestTexts, Text, text_of
 from eval.problems import load
+from pipeline.contract import dataset
+from pipeline.contract.dataset.forms import text_of as text_of_row
 from pipeline.contract.errors import RecipeError
 from pipeline.contract.stage import Asks, stage_seed
-from pipeline.data.rows import read_rows
 from pipeline.recipe import inputs
 from pipeline.recipe.recipe import Recipe
 
@@ -32,17 +34,26 @@ def check(recipe: Recipe) -> str | None:
     ]
     # Files are read to their last row even where there is nothing to compare them with: a broken one is told before any
     # work is done.
-    files = list(_files(recipe))
-    trains = [text for use in _different(asked, "train") for text in _texts(recipe, use)] + files if tests else []
-    if not trains:
+    if not tests:
+        for _ in _files(recipe):
+            pass
+        return None
+    asked_for = {text.name: text for use in _different(asked, "train") for text in _texts(recipe, use)}
+    trains = chain(asked_for.values(), _files(recipe))
+    first = next(trains, None)
+    if first is None:
         return None
     index = TestTexts({text.name: text for text in tests}.values())
-    leaks = [leak for text in {text.name: text for text in trains}.values() for leak in index.leaks(text)]
+    leaks: list[Leak] = []
+    count = 0
+    for text in chain([first], trains):  # one after the other, since files may be large
+        count += 1
+        leaks += index.leaks(text)
     # Thirteen words in a row are often a common phrase: told, and no reason to stop.
     grave = [leak for leak in leaks if leak.grave]
     if grave and recipe.leaks == "stop":
         raise RecipeError(_complaint(recipe, grave))
-    compared = f"{len(index.tests):,} test problems were looked for in {len(trains):,} training texts"
+    compared = f"{len(index.tests):,} test problems were looked for in {count:,} training texts"
     if grave:
         return f"{compared}: {_problems(grave)} of them are there, such as {grave[0].test.name} (leaks: tell)"
     if leaks:
@@ -63,12 +74,17 @@ def _texts(recipe: Recipe, use: Asks) -> Iterator[Text]:
 
 def _files(recipe: Recipe) -> Iterator[Text]:
     """Rows of the datasets, files or the hub's, that stages train on."""
-    sources = {reference: source for step in recipe.steps.values() for reference, source in step.sources.items()
-               if source.type == "dataset" and source.origin != "stage" and step.config.makes != "report"}
-    for reference, source in sources.items():
+    uses = [(reference, source, dataset.drops_bad_rows(step.config)) for step in recipe.steps.values()
+            for reference, source in step.sources.items()
+            if source.type == "dataset" and source.origin != "stage" and step.config.makes != "report"]
+    # One stage that stops at bad rows is enough to stop.
+    drops = {reference: all(drop for other, _, drop in uses if other == reference) for reference, _, _ in uses}
+    for reference, source in {reference: source for reference, source, _ in uses}.items():
         path = source.path or inputs.download(source.repository, source.type, source.commit)
-        for number, row in enumerate(read_rows(path), 1):
-            yield Text(f"{reference} row {number}", f"{row['prompt'] or ''}\n{row['completion']}")
+        selection = dataset.parse(reference).selection
+        rows = dataset.records(path, selection, (lambda _: None) if drops[reference] else None)
+        for number, row in enumerate(rows, 1):
+            yield Text(f"{reference} row {number}", text_of_row(row))
 
 
 def _complaint(recipe: Recipe, grave: list[Leak]) -> list[str]:

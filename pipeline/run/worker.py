@@ -63,6 +63,7 @@ class WorkerContext:
         self.name = job.name
         self.seed = stage_seed(job.seed, self.name)
         self.out = job.out
+        self.cache = store.Store(job.artifact.parent.parent).cache
         self.checkpoints = Checkpoints(
             job.checkpoints, self.out / METRICS, _facts(job), job.schedule, note=self.note, inexact=job.inexact
         )

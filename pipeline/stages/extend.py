@@ -1,12 +1,14 @@
 """`extend`: a longer context, by rescaled rotary positions and training on longer texts in phases."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from eval.language_model import Tokenizer
+from pipeline.contract import dataset
+from pipeline.contract.dataset import ReadsRows
 from pipeline.contract.fields import ArtifactType, DatasetInput, ModelInput
 from pipeline.contract.numbers import (
     MOST_TOKENS,
@@ -19,7 +21,9 @@ from pipeline.contract.numbers import (
 from pipeline.contract.prompt import Prompt
 from pipeline.contract.stage import Context, Metrics, Stage
 from pipeline.data.corpus import SHORTEST, Behaviour, Corpus
-from pipeline.data.rows import Document, Joined, Stream, read_rows
+from pipeline.data.order import Shuffled, fitting, left_out_of
+from pipeline.data.rows import Document, Joined, Rows, Stream
+from pipeline.data.tokenized import Tokenized, Wanted, tokenized
 from pipeline.models.checks.rope_fields import Scaling
 from pipeline.moe.balancing import Balancing
 from pipeline.training.learning import Learning
@@ -51,7 +55,7 @@ class Phase(BaseModel):
     steps: Steps
 
 
-class Extend(Learning, Stage):
+class Extend(ReadsRows, Learning, Stage):
     """Extend a model's context in phases, as DeepSeek-V3 did from 4K to 32K to 128K (arXiv 2412.19437, section 4.3).
 
     `scaling` is what transformers' `rope_parameters` take besides the theta (YaRN: arXiv 2309.00071); without it
@@ -89,12 +93,14 @@ class Extend(Learning, Stage):
     def run(self, ctx: Context) -> Metrics:
         model, tokenizer = pretrained.take(ctx, self.model, self.dtype)
         longest = self.phases[-1].length
-        unseen = self._documents(longest, 0.0, random.Random("positions"), ctx)
-        held_out = list(Stream(tokenizer, unseen, POSITION_ROWS, longest, self.prompt_weight, self.prompt.prompting()))
+        data = None if self.data is None else tokenized(ctx.cache, tokenizer, self._wanted(ctx, self.data), ctx.note)
+        left_out = left_out_of(data, fitting(data, longest, cut=self.too_long == "cut"), ctx.note) if data else {}
+        unseen = self._rows(data, tokenizer, POSITION_ROWS, longest, 0.0, random.Random("positions"), lambda: None)
+        held_out = [unseen[number] for number in range(POSITION_ROWS)]
         before = loss_by_position(model, tokenizer, held_out, longest)
         model = rescaled(model, longest, self.scaling)
         tokenizer.model_max_length = longest
-        streams = [self._stream(number, phase, tokenizer, ctx) for number, phase in enumerate(self.phases, 1)]
+        streams = [self._phase(number, phase, data, tokenizer, ctx) for number, phase in enumerate(self.phases, 1)]
         metrics = train(ctx, model, tokenizer, Joined(streams), self._plan())
         pretrained.save(model, tokenizer, ctx.out)
         after = loss_by_position(model, tokenizer, held_out, longest)
@@ -103,33 +109,45 @@ class Extend(Learning, Stage):
             "parameters": pretrained.parameters(model),
             "length": longest,
             "loss_by_position": {"before": before, "after": after},
+            **left_out,
         }
 
-    def _stream(self, number: int, phase: Phase, tokenizer: Tokenizer, ctx: Context) -> Stream:
-        def documents() -> Iterator[Document]:
-            ctx.note(f"phase {number} of {len(self.phases)}: up to {phase.length} tokens")
-            yield from self._documents(phase.length, self.short, random.Random(f"extend:{ctx.seed}:{number}"), ctx)
+    def _wanted(self, ctx: Context, data: str) -> Wanted:
+        selection = dataset.parse(data).selection
+        return Wanted(ctx.path(data), selection, self.prompt.prompting(), drop=dataset.drops_bad_rows(self))
 
-        return Stream(
-            tokenizer, documents(), phase.steps * self.batch_size, phase.length, self.prompt_weight,
-            self.prompt.prompting()
-        )
+    def _phase(
+        self, number: int, phase: Phase, data: Tokenized | None, tokenizer: Tokenizer, ctx: Context
+    ) -> Rows:
+        def begin() -> None:
+            ctx.note(f"phase {number} of {len(self.phases)}: up to {phase.length} tokens")
+
+        rng = random.Random(f"extend:{ctx.seed}:{number}")
+        return self._rows(data, tokenizer, phase.steps * self.batch_size, phase.length, self.short, rng, begin)
 
     def _plan(self) -> "Plan":
         phases = [schedule_of(self.schedule, phase.steps, warmup=5) for phase in self.phases]
         schedule = Phased(phases)
         return Plan(schedule.end, self.batch_size, self, schedule, self.balance)
 
-    def _documents(self, length: int, short: float, rng: random.Random, ctx: Context) -> Iterator[Document]:
-        """Documents for a phase, a share of them short; without end."""
-        if self.data is None:
+    def _rows(
+        self, data: Tokenized | None, tokenizer: Tokenizer, count: int, length: int, short: float, rng: random.Random,
+        begin: Callable[[], None],
+    ) -> Rows:
+        """So many rows of at most `length` tokens, of the web a share of them short; `begin` is called before the first
+        is made."""
+        if data is not None:
+            return Shuffled(data, count, length, rng, cut=self.too_long == "cut", prompt_weight=self.prompt_weight,
+                            begin=begin)
+
+        def documents() -> Iterator[Document]:
+            begin()
             yield from self._web(length, short, rng)
-        records = read_rows(ctx.path(self.data)) if self.data is not None else []
-        while records:
-            for record in rng.sample(records, len(records)):
-                yield Document(record["prompt"], record["completion"])
+
+        return Stream(tokenizer, documents(), count, length, self.prompt_weight, self.prompt.prompting())
 
     def _web(self, length: int, short: float, rng: random.Random) -> Iterator[Document]:
+        """Documents without end."""
         short_texts = Corpus().documents(rng)
         long_texts = Corpus(
             facts=0.0, lists=0.15, needles=0.15, words=0.5, filled=1.0, length=length - ANSWER_ROOM, behaviours=RIGHT

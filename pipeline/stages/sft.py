@@ -5,12 +5,15 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from pipeline.contract import dataset
+from pipeline.contract.dataset import ReadsRows
 from pipeline.contract.errors import StageError
 from pipeline.contract.fields import ArtifactType, DatasetInput, ModelInput
 from pipeline.contract.numbers import MOST_ROWS, MOST_TOKENS, Batch, Epochs
 from pipeline.contract.prompt import Prompt
 from pipeline.contract.stage import Context, Metrics, Stage
-from pipeline.data.rows import Document, Row, read_rows, rows
+from pipeline.data.order import Ordered, epochs, fitting, left_out_of
+from pipeline.data.tokenized import Wanted, tokenized
 from pipeline.models.lora import Lora
 from pipeline.moe.balancing import Balancing
 from pipeline.training.learning import Learning
@@ -23,7 +26,7 @@ with lazy:
 
 
 
-class Training(Learning, Stage):
+class Training(ReadsRows, Learning, Stage):
     """What `sft` and `distill` share: epochs over a dataset, with the loss on completions alone."""
 
     version: ClassVar[int] = 4
@@ -35,30 +38,29 @@ class Training(Learning, Stage):
     limit: int | None = Field(default=None, ge=1, le=MOST_ROWS, description="use the first so many rows only")
     lora: Lora | None = Field(default=None, description="train adapters alone, and merge them at the end")
     balance: Balancing = Balancing()
-    max_length: int = Field(default=4096, ge=8, le=MOST_TOKENS, description="longer rows are left out, and counted")
+    max_length: int = Field(
+        default=4096, ge=8, le=MOST_TOKENS, description="tokens of a row; `too_long` says what becomes of longer ones"
+    )
 
     def train(self, ctx: Context, model_reference: str, data_reference: str) -> Metrics:
         model, tokenizer = pretrained.take(ctx, model_reference, self.dtype)
-        records = read_rows(ctx.path(data_reference))[: self.limit]
-        encoded = rows(tokenizer, [Document(record["prompt"], record["completion"]) for record in records],
-                       how=self.prompt.prompting())
-        fitting = [row for row in encoded if len(row["input_ids"]) <= self.max_length]
-        if len(fitting) < len(encoded):
-            longer = len(encoded) - len(fitting)
-            ctx.note(f"{longer} of {len(encoded)} rows are longer than {self.max_length} tokens, left out")
-        if not fitting:
+        wanted = Wanted(
+            ctx.path(data_reference), dataset.parse(data_reference).selection, self.prompt.prompting(), self.limit,
+            dataset.drops_bad_rows(self)
+        )
+        rows = tokenized(ctx.cache, tokenizer, wanted, ctx.note)
+        chosen = fitting(rows, self.max_length, cut=self.too_long == "cut")
+        left_out = left_out_of(rows, chosen, ctx.note)
+        if not chosen.numbers:
             raise StageError(f"no row of {data_reference} is at most {self.max_length} tokens long")
-        steps = max(1, round(len(fitting) * self.epochs / self.batch_size))
-        rng = random.Random(f"sft:{ctx.seed}")
-        order: list[Row] = []
-        while len(order) < steps * self.batch_size:
-            order += rng.sample(fitting, len(fitting))
+        steps = max(1, round(len(chosen.numbers) * self.epochs / self.batch_size))
+        order = epochs(chosen.numbers, steps * self.batch_size, random.Random(f"sft:{ctx.seed}"))
         schedule = schedule_of(self.schedule, steps, warmup=min(10, steps // 5))
         plan = Plan(steps, self.batch_size, self, schedule, self.balance)
         with lora.adapted(model, self.lora, ctx, model_reference):
-            metrics = train(ctx, model, tokenizer, order[: steps * self.batch_size], plan)
+            metrics = train(ctx, model, tokenizer, Ordered(rows, order, self.max_length), plan)
         pretrained.save(model, tokenizer, ctx.out, ctx.path(model_reference) if self.lora else None)
-        return {**metrics, "rows": len(fitting), "parameters": pretrained.parameters(model)}
+        return {**metrics, "rows": len(chosen.numbers), "parameters": pretrained.parameters(model), **left_out}
 
 
 class Sft(Training):

@@ -18,7 +18,7 @@ _NAME = re.compile(rf"[A-Za-z][\w-]*-[0-9a-f]{{{SHORT}}}(\.lock)?")
 
 def unneeded(runs: Path) -> list[Path]:
     """Artifacts that no run links to and no run's recipe would use, unfinished ones that no recipe would go on with,
-    and what was set aside.
+    what was set aside, and what stages can make again.
 
     A run whose recipe cannot be read keeps what it links to and what its ledger says was begun; where it has no ledger
     either, everything unfinished stays. What is being made now is left alone, and so is everything under the folder
@@ -32,7 +32,9 @@ def unneeded(runs: Path) -> list[Path]:
     made = [path for place in places if place.is_dir() for path in place.iterdir()
             if _NAME.fullmatch(path.name) and path.name.removesuffix(".lock") not in needed
             and not _being_made(path, store)]
-    return sorted([*made, *(store.aside.iterdir() if store.aside.is_dir() else [])])
+    again = [path for path in store.cache.iterdir() if not _held(store.cache / f"{path.stem}.lock")] \
+        if store.cache.is_dir() else []
+    return sorted([*made, *again, *(store.aside.iterdir() if store.aside.is_dir() else [])])
 
 
 def _needed_by(run: RunFolder) -> Iterator[str]:
@@ -52,7 +54,11 @@ def _needed_by(run: RunFolder) -> Iterator[str]:
 
 
 def _being_made(path: Path, store: Store) -> bool:
-    return locks.holder(store.unfinished / f"{path.name.removesuffix('.lock')}.lock") is not None
+    return _held(store.unfinished / f"{path.name.removesuffix('.lock')}.lock")
+
+
+def _held(lock: Path) -> bool:
+    return locks.holder(lock) is not None
 
 
 def size(path: Path) -> int:

@@ -81,6 +81,11 @@ class Store:
         return self.artifacts / ".aside"
 
     @property
+    def cache(self) -> Path:
+        """What stages can make again, such as rows of token ids, until `retort clean` removes it."""
+        return self.artifacts / ".cache"
+
+    @property
     def memory(self) -> Path:
         """The file that remembers hashes of artifacts' files, for FileHashes."""
         return self.artifacts / ".hashes.json"

@@ -5,12 +5,11 @@ from typing import Any
 
 import pytest
 
-from eval.answer_reader import cut
 from eval.engine import engine_for
 from eval.engine.types import Sampling
 from eval.problems import load
 from eval.protocol import Prompting
-from eval.rollouts import Draws, complete
+from eval.rollouts import Draws, complete, cut
 from pipeline.models.tokenizer import train_tokenizer
 from rewards.types import Completion
 

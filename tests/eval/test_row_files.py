@@ -36,10 +36,14 @@ def test_lines_and_their_places(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("written", "said"), [
-    (gzip.compress(LINES), "mine.jsonl is compressed with gzip; unpack it first: gunzip mine.jsonl"),
-    (bz2.compress(LINES), "is compressed with bzip2"),
-    (lzma.compress(LINES), "is compressed with xz"),
-    (b"\x28\xb5\x2f\xfd\x00", "is compressed with zstd"),
+    (gzip.compress(LINES)[:-9], "mine.jsonl is compressed with gzip, and broken or cut off (Compressed file ended"),
+    (gzip.compress(LINES)[:14] + b"xxx" + gzip.compress(LINES)[17:], "is compressed with gzip, and broken or cut off"),
+    (bz2.compress(LINES)[:-5], "is compressed with bzip2, and broken or cut off"),
+    (lzma.compress(LINES)[:-5], "is compressed with xz, and broken or cut off"),
+    (b"\x28\xb5\x2f\xfd\x00", "is compressed with zstd, and broken or cut off"),
+    (gzip.compress(b"PAR1"), "mine.jsonl is a compressed Parquet file; unpack it first"),
+    (gzip.compress(b"a" * 257 + b"ustar"), "mine.jsonl is a tar archive; unpack it first: tar -xf mine.jsonl"),
+    (b"ARROW1", "mine.jsonl is an Arrow file"),
     (LINES.decode().encode("utf-16"), "mine.jsonl is UTF-16; save it as UTF-8: iconv -f UTF-16 -t UTF-8 mine.jsonl"),
     (b'{"a": 1}\n{"a": "caf\xe9"}\n', "mine.jsonl:2 is not UTF-8 (byte 0xe9 at 11); save the file as UTF-8, from "
                                       "Latin-1 with: iconv -f LATIN1 -t UTF-8 mine.jsonl"),
@@ -60,9 +64,6 @@ def test_other_kinds_of_files_are_named(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "mine.zip", "w") as archive:
         archive.writestr("mine.jsonl", LINES)
     assert "is a zip archive" in complaint(tmp_path / "mine.zip")
-    (tmp_path / "mine.csv").write_text("prompt,completion\na,b\n")
-    told = complaint(tmp_path / "mine.csv")
-    assert told.endswith("; a table has to be written as one JSON object a line (.jsonl), or as Parquet")
     (tmp_path / "mine.parquet").write_text("no")
     assert complaint(tmp_path / "mine.parquet").startswith("mine.parquet cannot be read as Parquet")
     assert complaint(tmp_path / "none.jsonl") == "none.jsonl cannot be read (No such file or directory)"

@@ -40,7 +40,7 @@ def test_a_report_and_a_dataset_are_looked_at(tmp_path: Path) -> None:
     assert complaint(tmp_path, "report") == "'mine' has no report.json; a report is what an evaluate stage makes"
     (tmp_path / "report.json").write_text("{}")
     require_usable(source(tmp_path, "report"))
-    assert "has no data.jsonl" in complaint(tmp_path, "dataset")
+    assert "report.json has no list of rows" in complaint(tmp_path, "dataset")
     (tmp_path / "data.jsonl").write_text('{"prompt": 5, "completion": "a"}')
     assert "data.jsonl:1: 'prompt' must be text, not 5" in complaint(tmp_path, "dataset")
 

@@ -52,6 +52,41 @@ def test_rows_that_are_all_too_long_are_one_line(
         stage.run(context(base=answerer, rows=data))
 
 
+TALK = [{"role": "user", "content": PROMPT}, {"role": "assistant", "content": "<answer>3</answer>"}]
+
+
+@pytest.mark.parametrize("stage", [
+    Sft(model="base", data="rows?messages=talk&completion=none", bad_rows="drop"),
+    Sft(model="base", data="rows?messages=talk"),
+    Distill(student="base", traces="rows?messages=talk", batch_size=2, bad_rows="drop", too_long="cut", max_length=20),
+    Extend(model="base", data="rows?messages=talk", batch_size=2, bad_rows="drop", too_long="cut",
+           phases=[{"length": 20, "steps": 2}]),  # type: ignore[list-item]
+])
+def test_conversations_are_learned_and_bad_rows_counted(
+    answerer: Path, data: Path, context: Callable[..., Any], stage: Any
+) -> None:
+    reference = str(stage.traces if isinstance(stage, Distill) else stage.data)
+    long = [TALK[0], {"role": "assistant", "content": "<answer>3</answer>" * 9}, *TALK]
+    rows = [{"talk": TALK}, {"talk": TALK[:1]}, {"talk": [{"role": "bot"}]}, {"talk": long}]
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    ctx = context(**{"base": answerer, reference: data})
+    if "none" in reference:
+        with pytest.raises(StageError, match=r"no row of .* can be used, such as .*:1: there is no column 'none'"):
+            stage.run(ctx)
+    elif stage.bad_rows == "stop":
+        with pytest.raises(StageError, match=r":2: no message is the assistant's, .*\(bad_rows: drop leaves"):
+            stage.run(ctx)
+    else:
+        metrics = stage.run(ctx)
+        assert {key: metrics.get(key) for key in ("dropped/no assistant", "dropped/role", "cut")} == {
+            "dropped/no assistant": 1, "dropped/role": 1, "cut": 1
+        }
+        assert ctx.notes[:2] == [
+            f"2 of 4 rows are bad, left out, such as {data}:2: no message is the assistant's, so that there is nothing "
+            "to learn", "1 of 2 rows are longer than 20 tokens, cut"
+        ]
+
+
 def test_a_context_is_extended_on_ones_own_texts(answerer: Path, data: Path, context: Callable[..., Any]) -> None:
     ctx = context(base=answerer, rows=data)
     scaling = {"rope_type": "yarn", "factor": 2.0, "beta_fast": 4.0, "beta_slow": 1.0, "truncate": False}

@@ -1,0 +1,242 @@
+"""A dataset as token ids in a file, made once and read row by row from the disk, however large it is.
+
+It lies in a folder that is named by all that the ids depend on: the rows' files, which rows are meant, the tokenizer
+with its template and the version of this code. It is part of no result: removed or torn, it is made again.
+"""
+
+import bisect
+import hashlib
+import itertools
+import json
+import shutil
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from eval.language_model import Tokenizer
+from eval.prompts import PLAIN
+from eval.protocol import Prompting
+from eval.row_files import BadRow
+from pipeline.contract.dataset import ALL, FILE, Selection, bad_row, placed
+from pipeline.contract.dataset.forms import text_of
+from pipeline.contract.errors import StageError
+from pipeline.data.chat import Encoded, Unfit
+from pipeline.data.rows import Encoder, Row, document
+from pipeline.disk import durable, locks
+from pipeline.disk.durable import JsonObject
+from pipeline.recipe import inputs
+from rewards.lazy import lazy
+
+with lazy:
+    import pyarrow
+    import tokenizers
+    import transformers
+
+VERSION = 1
+"""Raised when the same rows get other ids, or the file another form."""
+
+_BLOCK = 512
+_CHARACTERS = 2**22
+"""How many rows, or how much of their text, is encoded at once."""
+
+_TOLD = 50_000
+"""Rows after which a person who waits is told how far it is."""
+
+_ROWS, _ABOUT = "rows.arrow", "about.json"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which rows, and how they are put: of a place those of a selection, the first `limit`; bad ones are an error, or
+    left out with `drop`."""
+
+    path: Path
+    selection: Selection = ALL
+    how: Prompting = PLAIN
+    limit: int | None = None
+    drop: bool = False
+
+
+class Tokenized:
+    """Rows of token ids by number: of each its length, and where the first token stands that is learned and has one
+    before it. `dropped` counts bad rows by reason, `first_dropped` tells of the first one."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raises OSError or ValueError where the folder holds no whole file of rows."""
+        about = durable.read_json(folder / _ABOUT)
+        file = folder / _ROWS
+        with file.open("rb") as stream:
+            if hashlib.file_digest(stream, "sha256").hexdigest() != about["sha256"]:
+                raise ValueError("not the bytes that were written")
+        table = pyarrow.ipc.open_stream(pyarrow.memory_map(str(file))).read_all()  # mapped, and not in memory
+        self._ids, self._spans = _Lists(table["ids"]), _Lists(table["spans"])
+        self.lengths: Sequence[int] = table["length"].to_pylist()
+        self.first_learned: Sequence[int] = table["first_learned"].to_pylist()
+        self.dropped = Counter(about["dropped"])
+        self.first_dropped = str(about["first_dropped"])
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def row(self, number: int, prompt_weight: float, most: int) -> Row:
+        """A row, of which at most so many tokens are taken."""
+        ids, spans = self._ids[number][:most], self._spans[number]
+        weights = [prompt_weight] * len(ids)
+        for begin, end in zip(spans[::2], spans[1::2], strict=True):
+            weights[begin:end] = [1.0] * (min(end, len(ids)) - min(begin, len(ids)))
+        return {"input_ids": ids, "weights": weights}
+
+
+class _Lists:
+    """A column of lists of integers, each read from the file when it is asked for."""
+
+    def __init__(self, column: "pyarrow.ChunkedArray") -> None:
+        self._chunks = [(chunk.offsets.to_numpy(), chunk.values.to_numpy()) for chunk in column.chunks]
+        self._starts = list(itertools.accumulate((len(offsets) - 1 for offsets, _ in self._chunks), initial=0))
+
+    def __getitem__(self, number: int) -> list[int]:
+        place = bisect.bisect_right(self._starts, number) - 1
+        offsets, values = self._chunks[place]
+        inside = number - self._starts[place]
+        found: list[int] = values[offsets[inside] : offsets[inside + 1]].tolist()
+        return found
+
+
+def tokenized(cache: Path, tokenizer: Tokenizer, wanted: Wanted, note: Callable[[str], None]) -> Tokenized:
+    """The rows, from `cache` where they are there. Processes that want the same at once wait for the one that makes it.
+
+    Raises StageError for a bad row that is not to be dropped, where none is left, and where `cache` cannot be written.
+    """
+    name = _fingerprint(tokenizer, wanted)
+    folder = cache / name
+    while True:
+        try:
+            return Tokenized(folder)
+        except (OSError, ValueError, KeyError, TypeError, pyarrow.ArrowException):
+            pass  # not there, or torn
+        try:
+            with locks.Lock(cache / f"{name}.lock"):
+                if not _is_whole(folder):
+                    _make(folder, tokenizer, wanted, note)
+        except locks.Held:
+            time.sleep(0.2)
+        except OSError as error:
+            raise StageError(f"rows of token ids cannot be kept in {cache} ({error.strerror or error})") from error
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        Tokenized(folder)
+    except (OSError, ValueError, KeyError, TypeError, pyarrow.ArrowException):
+        return False
+    return True
+
+
+def _fingerprint(tokenizer: Tokenizer, wanted: Wanted) -> str:
+    # Of an artifact its rows alone: the rest of its folder says nothing of them.
+    path = wanted.path / FILE if (wanted.path / FILE).is_file() else wanted.path
+    parts = {
+        "version": VERSION, "content": _of_content(path), "selection": asdict(wanted.selection), "limit": wanted.limit,
+        "prompting": asdict(wanted.how), "drop": wanted.drop, "tokenizer": _of_tokenizer(tokenizer),
+        "libraries": [tokenizers.__version__, transformers.__version__],
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _of_content(path: Path) -> str:
+    try:
+        return inputs.fingerprint_of_path(path)
+    except OSError as error:
+        raise StageError(f"{path} cannot be read ({error.strerror or error})") from error
+
+
+def _of_tokenizer(tokenizer: Tokenizer) -> str:
+    """A hash of all that it saves: its vocabulary, its special tokens and its template."""
+    with tempfile.TemporaryDirectory() as folder:
+        tokenizer.save_pretrained(folder)
+        total = hashlib.sha256()
+        for file in sorted(path for path in Path(folder).rglob("*") if path.is_file()):
+            total.update(f"{file.relative_to(folder)}\0".encode() + file.read_bytes())
+    return total.hexdigest()
+
+
+def _make(folder: Path, tokenizer: Tokenizer, wanted: Wanted, note: Callable[[str], None]) -> None:
+    making = folder.with_name(f"{folder.name}.making")
+    for old in (making, folder):  # what a killed process has left
+        shutil.rmtree(old, ignore_errors=True)
+    making.mkdir(parents=True)
+    dropped = _Dropped(wanted)
+    # Of what is learned from and to which token, one span after the other.
+    lists = pyarrow.list_(pyarrow.int32())
+    schema = pyarrow.schema({
+        "ids": lists, "spans": lists, "length": pyarrow.int32(), "first_learned": pyarrow.int32()
+    })
+    count = 0
+    with pyarrow.OSFile(str(making / _ROWS), "wb") as file, pyarrow.ipc.new_stream(file, schema) as writer:
+        for encoded in _encoded(Encoder(tokenizer, wanted.how), wanted, dropped):
+            writer.write_batch(pyarrow.RecordBatch.from_pylist([_kept(one) for one in encoded], schema))
+            before, count = count, count + len(encoded)
+            if count // _TOLD > before // _TOLD:
+                note(f"{count:,} rows are token ids")
+    if not count:
+        raise StageError(f"no row of {wanted.path} can be used, such as {dropped.first}")
+    with (making / _ROWS).open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    durable.sync_files(making)
+    durable.write_json(making / _ABOUT, {
+        "sha256": digest, "rows": count, "dropped": dict(dropped.reasons), "first_dropped": dropped.first,
+    })
+    making.rename(folder)
+    durable.sync_folder(folder.parent)
+
+
+class _Dropped:
+    """The bad rows that were left out."""
+
+    def __init__(self, wanted: Wanted) -> None:
+        self._wanted = wanted
+        self.reasons: Counter[str] = Counter()
+        self.first = ""
+
+    def add(self, bad: BadRow) -> None:
+        if not self._wanted.drop:
+            raise bad_row(bad)
+        self.reasons[bad.reason] += 1
+        self.first = self.first or bad.message
+
+
+def _encoded(encoder: Encoder, wanted: Wanted, dropped: _Dropped) -> Iterator[list[Encoded]]:
+    """The rows in blocks. Raises StageError."""
+    found = placed(wanted.path, wanted.selection, dropped.add if wanted.drop else None)
+    for block in _blocks(itertools.islice(found, wanted.limit)):
+        made: list[Encoded] = []
+        for (where, _), encoded in zip(block, encoder.encode([document(record) for _, record in block]), strict=True):
+            if isinstance(encoded, Unfit):
+                dropped.add(BadRow(encoded.reason, f"{where}: {encoded.said}"))
+            else:
+                made.append(encoded)
+        yield made
+
+
+def _blocks(found: Iterator[tuple[str, JsonObject]]) -> Iterator[list[tuple[str, JsonObject]]]:
+    block: list[tuple[str, JsonObject]] = []
+    characters = 0
+    for where, record in found:
+        block.append((where, record))
+        characters += len(text_of(record))
+        if len(block) == _BLOCK or characters >= _CHARACTERS:
+            yield block
+            block, characters = [], 0
+    if block:
+        yield block
+
+
+def _kept(encoded: Encoded) -> Mapping[str, object]:
+    # The first token of a row follows nothing, and so is never learned.
+    first = next((place for place, one in enumerate(encoded.learned) if one and place), len(encoded.ids))
+    padded = [False, *encoded.learned, False]
+    spans = [place for place in range(len(padded) - 1) if padded[place] != padded[place + 1]]
+    return {"ids": encoded.ids, "spans": spans, "length": len(encoded.ids), "first_learned": first}
