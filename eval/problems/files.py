@@ -4,7 +4,9 @@
 
 `prompt` and `answer` are required; `verifier` (math), `id` (file name and row), `family` (file name), `skeleton` (the
 prompt) and `meta` may be given. A map of columns ("mine.parquet?prompt=question&answer=final") says what they are
-called in the file; with one, its other columns are ignored. Rows of code problems may be as they are published
+called in the file; with one, its other columns are ignored, or with "meta=*" kept as `meta`. A value with a colon names
+the verifier of all rows: "verifier=verl:score.py:f". A prompt may be messages, and rows those of verl
+(eval.problems.conversations). Rows of code problems may be as they are published
 (eval.problems.code); those that nobody can grade are left out, with a warning that counts them.
 """
 
@@ -15,12 +17,15 @@ from pathlib import Path
 
 from eval import row_files
 from eval.errors import ProblemSetError
-from eval.problems import code
+from eval.problems import code, conversations
 from eval.problems.data_folder import require_columns
 from eval.problems.draw import draw
 from eval.problems.split import split_of
 from eval.row_files import Row, RowFileError, require_text
 from rewards.types import Problem
+
+EVERYTHING = "*"
+"""In the place of a column for `meta`: all of them."""
 
 OPTIONAL = {"id": str, "verifier": str, "family": str, "skeleton": str, "meta": dict}
 
@@ -48,10 +53,11 @@ def _problems(path: Path, columns: Mapping[str, str], form: str) -> list[Problem
     if first is None:
         return []
     rows = itertools.chain([first], rows)
-    if not form and not columns and not {"prompt", "answer"} <= set(first[1]):
+    known = {"prompt", "answer"} <= set(first[1]) or conversations.is_of_verl(first[1])
+    if not form and not columns and not known:
         form = code.recognized(first[1])
     if not form:
-        return [_problem(_renamed(row, columns, where), path, number, where)
+        return [_problem(_as_ours(row, columns, where), path, number, where)
                 for number, (where, row) in enumerate(rows, 1)]
     problems, left_out = code.problems(form, rows, path)
     if left_out:
@@ -59,13 +65,39 @@ def _problems(path: Path, columns: Mapping[str, str], form: str) -> list[Problem
     return problems
 
 
+def _as_ours(row: Row, columns: Mapping[str, str], where: str) -> Row:
+    """The row with our names for its columns, and with text for a prompt."""
+    made = _renamed(row, columns, where)
+    if isinstance(made.get("prompt"), list):
+        kept = made["meta"] if isinstance(made.get("meta"), dict) else {}
+        made = {**made, "prompt": conversations.question(made["prompt"], where),
+                "meta": {**kept, "prompt": made["prompt"]}}
+    return made
+
+
 def _renamed(row: Row, columns: Mapping[str, str], where: str) -> Row:
-    if not columns:
+    of_verl = conversations.is_of_verl(row)
+    if not columns and not of_verl:
         return row
-    require_columns(row, tuple(columns.values()), where)
+    told = {ours: theirs for ours, theirs in columns.items() if not is_said(ours, theirs)}
+    require_columns(row, tuple(told.values()), where)
     # Ids are often numbers in a file, and text in a Problem.
-    named = {ours: str(row[theirs]) if ours == "id" else row[theirs] for ours, theirs in columns.items()}
-    return {**{key: row[key] for key in ("prompt", "answer") if key in row}, **named}
+    named = {ours: str(row[theirs]) if ours == "id" else row[theirs] for ours, theirs in told.items()}
+    made: Row = {key: row[key] for key in ("prompt", "answer") if key in row}
+    if of_verl:
+        made = conversations.of_verl(row, where)
+    if columns.get("meta") == EVERYTHING:
+        made["meta"] = conversations.sayable({
+            name: value for name, value in row.items() if name != "prompt" and name != told.get("prompt")
+        })
+    if is_said("verifier", columns.get("verifier", "")):
+        made["verifier"] = columns["verifier"]
+    return {**made, **named}
+
+
+def is_said(ours: str, theirs: str) -> bool:
+    """Whether what is given for a column is no column's name: a verifier (of a module or file), or all columns."""
+    return (ours == "verifier" and ":" in theirs) or (ours == "meta" and theirs == EVERYTHING)
 
 
 def _problem(row: Row, path: Path, number: int, where: str) -> Problem:
@@ -77,7 +109,8 @@ def _problem(row: Row, path: Path, number: int, where: str) -> Problem:
             raise ProblemSetError(f"{where}: {key!r} must be an object, not {row[key]!r}")
     unknown = sorted(set(row) - set(OPTIONAL) - {"prompt", "answer"})
     if unknown:
-        raise ProblemSetError(f"{where}: there is no column {unknown[0]!r}; 'meta' takes anything")
+        raise ProblemSetError(f"{where}: there is no column {unknown[0]!r}; 'meta' takes anything, and "
+                              f"{path.name}?meta=* all other columns")
     answer = row["answer"]
     return Problem(
         id=row.get("id", f"{path.stem}-{number}"),

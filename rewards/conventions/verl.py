@@ -60,7 +60,9 @@ def _row(problem: Problem, completion: Completion) -> tuple[object, object, obje
     meta = copy.deepcopy(dict(problem.meta))
     # Problems that are not verl's own rows: the family is what their data set is called.
     source = meta.get("data_source", problem.family)
-    return source, completion.text, copy.deepcopy(problem.answer), meta.get("extra_info") or {}
+    # Where the answer has become text, the row's own stands beside it.
+    truth = meta.get("ground_truth", copy.deepcopy(problem.answer))
+    return source, completion.text, truth, meta.get("extra_info") or {}
 
 
 def _scored(given: object, named: str) -> Scored:
