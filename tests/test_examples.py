@@ -3,8 +3,10 @@
 import re
 from pathlib import Path
 
+import pyarrow
 import pytest
 import yaml
+from pyarrow import parquet
 
 from eval.problems import load
 from pipeline.commands import cli
@@ -33,6 +35,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     if sandbox.report().level < Level.L3:  # what the recipe demands is not to be had on this machine
         text = text.replace("sandbox_at_least: L3", "sandbox_at_least: L1")
     (tmp_path / "mine.yaml").write_text(text)
+    rows = [{"data_source": "sums", "prompt": [{"role": "user", "content": f"{number} + 1 = ?"}],
+             "reward_model": {"ground_truth": str(number + 1)}} for number in range(32)]
+    parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "train.parquet")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -50,7 +55,7 @@ def test_no_block_is_forgotten() -> None:
     assert {kind for kind, _ in BLOCKS} == {"yaml", "python"}
     assert set(FILES) == {"my_rules.py", "my_rewards.py", "riddles.py", "count.py"}
     assert len(FILES) == sum(kind == "python" for kind, _ in BLOCKS)
-    assert len(FRAGMENTS) == 4
+    assert len(FRAGMENTS) == 5
 
 
 def test_the_recipe_is_one_that_runs(capsys: pytest.CaptureFixture[str]) -> None:
@@ -64,9 +69,10 @@ def test_the_recipe_is_one_that_runs(capsys: pytest.CaptureFixture[str]) -> None
 def test_what_a_stage_may_have_besides(fragment: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.stages.grpo.missing", lambda: None)  # as where vLLM is installed
     text = Path("mine.yaml").read_text()
-    if fragment.lstrip().startswith("reward:"):  # in the place of the one that is there
-        text = "".join(line for line in text.splitlines(True) if not line.lstrip().startswith("reward:"))
-    made = read(text.rstrip() + "\n" + fragment)
+    given = yaml.safe_load(fragment)
+    # in the place of what is there
+    others = "".join(line for line in text.splitlines(True) if line.partition(":")[0].strip() not in given)
+    made = read(others.rstrip() + "\n" + fragment)
     assert made.steps["zero"].config.model_dump() != read(text).steps["zero"].config.model_dump()
 
 
@@ -85,7 +91,7 @@ def test_the_rule() -> None:
 
 
 def test_rewards_of_other_libraries() -> None:
-    [fragment] = [text for text in FRAGMENTS if "trl:" in text]
+    fragment, _ = [text for text in FRAGMENTS if "verl:" in text]
     rubric = Rubric.model_validate(yaml.safe_load(fragment)["reward"], context={"base": Path.cwd()})
     problem = Problem("p", "1 + 1 = ?", "2", "verl:my_rewards.py:compute_score", "sums")
     for text, total in (("<answer> 2", 1.0 + 0.5), ("<answer>2</answer>", -1.0 + 0.2)):

@@ -64,14 +64,13 @@ def answer_messages(completion: Completion) -> list[dict[str, object]]:
 
 
 def form_hint(error: Exception, *, messages: bool) -> str:
-    """What to try where a function seems to have been given texts for messages, or messages for texts."""
-    said = str(error)
-    if not messages and isinstance(error, TypeError) and "string indices must be integers" in said:
-        return "; if it reads messages, say conversational: true"
-    of_list = isinstance(error, AttributeError) and "'list' object has no attribute" in said
-    if messages and (of_list or (isinstance(error, TypeError) and "expected string" in said)):
-        return "; if it reads text, say conversational: false"
-    return ""
+    """Which form a function was given, where it raised what comes of the other."""
+    if not isinstance(error, TypeError | AttributeError):
+        return ""
+    return (
+        "; it was given messages, and conversational: false gives it texts" if messages
+        else "; it was given texts, and conversational: true gives it messages"
+    )
 
 
 def flag(options: dict[str, object], name: str, who: str) -> bool | None:

@@ -41,9 +41,11 @@ class Scales:
         }
 
     def notes(self) -> list[str]:
-        """Lines that were not told yet: the scales once they are seen, and each rule that outweighs the rest."""
+        """Lines that were not told yet: the scales once each has been seen at two values, and each rule that outweighs
+        the rest."""
         lines = []
-        if self._weights and "" not in self._told and set(self._weights) <= set(self._seen):
+        apart = [name for name in self._weights if name in self._seen and self._seen[name][0] < self._seen[name][1]]
+        if self._weights and "" not in self._told and len(apart) == len(self._weights):
             self._told.append("")
             seen = [
                 f"{name} {self._seen[name][0]:g} to {self._seen[name][1]:g} (weight {weight:g})"

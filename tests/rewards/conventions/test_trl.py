@@ -67,10 +67,10 @@ def f(completions: {annotation}, **kwargs):
 
 
 def test_the_wrong_form_is_told_with_what_to_say(rubric: functools.partial[Rubric]) -> None:
-    with pytest.raises(RubricError, match=r"'trl:mine.py:tags', for problem 'p1'.*say conversational: true"):
+    with pytest.raises(RubricError, match=r"'trl:mine.py:tags', for problem 'p1'.*conversational: true gives"):
         totals(rubric(CHAT, "trl:mine.py:tags"), problem(), written(GOOD))
     text = "def f(completions, **kwargs): return [len(one.strip()) for one in completions]"
-    with pytest.raises(RubricError, match="say conversational: false"):
+    with pytest.raises(RubricError, match="conversational: false gives it texts"):
         totals(rubric(text, "trl:mine.py:f", conversational=True), problem(), written("a"))
 
 

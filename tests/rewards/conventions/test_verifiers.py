@@ -90,7 +90,7 @@ def test_a_column_that_is_not_there(rubric: functools.partial[Rubric]) -> None:
 @pytest.mark.parametrize(("body", "said"), [
     ("None", "returned None"), ("'1'", "returned '1'"), ("float('nan')", "returned nan"),
     ("1 / 0", "ZeroDivisionError"),
-    ("[1.0]", r"returned \[1.0\]"), ("completion.strip()", "say conversational: false"),
+    ("[1.0]", r"returned \[1.0\]"), ("completion.strip()", "conversational: false gives it texts"),
 ])
 def test_what_is_no_reward_is_an_error(rubric: functools.partial[Rubric], body: str, said: str) -> None:
     made = rubric(f"def f(completion): return {body}", "verifiers:mine.py:f")

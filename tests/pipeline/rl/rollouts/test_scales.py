@@ -24,7 +24,9 @@ def scales(folder: Path, correct: float, **weights: float) -> Scales:
 def test_they_are_told_once(folder: Path) -> None:
     seen = scales(folder, 1.0, a=0.5, format=0.2)
     assert seen.notes() == []
-    seen.see({"correct": [1.0, 0.0], "a": [0.0, 1.0, 0.5], "format": [1.0]})
+    seen.see({"correct": [1.0, 0.0], "a": [0.5, 0.5], "format": [1.0]})
+    assert seen.notes() == []  # of one value nobody sees a scale
+    seen.see({"correct": [1.0, 0.0], "a": [0.0, 1.0], "format": [1.0]})
     assert seen.notes() == ["rewards seen so far: a 0 to 1 (weight 0.5); a correct verdict is worth 1"]
     assert seen.figures() == {"reward/a/least": 0.0, "reward/a/most": 1.0}
     seen.see({"a": [-0.5]})
