@@ -1,34 +1,45 @@
-"""An event loop of asyncio that opens nothing, for programs that await their own coroutines.
+"""An event loop of asyncio that opens nothing, for programs that await their own coroutines and threads.
 
 The loop of the standard library waits in a selector and keeps a pair of sockets to be woken by, both of which are
-descriptors, which a program cannot have. Where there are no sockets, signals and threads nothing can wake a loop but
-its own timers, so this one sleeps until the next of them. No system call is needed that programs could not make before.
+descriptors, which a program cannot have. Where there are no sockets and signals nothing can wake a loop but its own
+timers and the program's own threads, so this one waits for an event that these set.
 """
 
 import asyncio
+import concurrent.futures.thread  # noqa: F401 (asyncio loads it when it needs it, and no file can be opened then)
 import sys
-import time
+import threading
 from collections.abc import Callable
 from typing import Any, NoReturn  # what a program hands to its loop
 
-_REACHING_OUT = ("socket", "ssl", "subprocess", "_posixsubprocess", "selectors", "concurrent", "concurrent.futures")
+_REACHING_OUT = ("socket", "ssl", "subprocess", "_posixsubprocess", "selectors")
 """What asyncio imports for itself, and a program may not by name."""
 
 
 class _Timers:
-    """In the place of a selector: waits for the next timer, and never has an event."""
+    """In the place of a selector: waits for the next timer or a thread, and never has an event."""
+
+    def __init__(self) -> None:
+        self._woken = threading.Event()
+
+    def wake(self) -> None:
+        self._woken.set()
 
     def select(self, timeout: float | None) -> list[object]:
         """Sleep. Raises RuntimeError where it would be for ever."""
-        if timeout is None:
+        if timeout is None and threading.active_count() == 1:
             raise RuntimeError("the event loop waits for something that cannot happen")
-        if timeout > 0:
-            time.sleep(timeout)
+        if timeout is None or timeout > 0:
+            self._woken.wait(timeout)
+        # What a thread wants of the loop is in its list already, before it wakes it.
+        self._woken.clear()
         return []
 
 
 class EventLoop(asyncio.BaseEventLoop):
-    """Coroutines, timers, and functions "in threads", which run at once: there are no threads."""
+    """Coroutines, timers, and functions in threads, which run at once where there can be no threads."""
+
+    threads = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,10 +49,12 @@ class EventLoop(asyncio.BaseEventLoop):
         return
 
     def _write_to_self(self) -> None:
-        return
+        self._selector.wake()
 
-    def run_in_executor(self, executor: object, func: Callable[..., Any], *args: Any) -> Any:  # type: ignore[override]
-        """A future that is done: func(*args) was called."""
+    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:  # type: ignore[override]
+        """A future of func(*args), which was called where there are no threads."""
+        if self.threads:
+            return super().run_in_executor(executor, func, *args)
         future = self.create_future()
         try:
             future.set_result(func(*args))
@@ -74,8 +87,9 @@ class _Policy(asyncio.AbstractEventLoopPolicy):
         raise NotImplementedError
 
 
-def install() -> None:
+def install(*, threads: bool) -> None:
     """Make it the loop of this process and of those forked from it."""
+    EventLoop.threads = threads
     asyncio.set_event_loop_policy(_Policy())
     asyncio.SelectorEventLoop = EventLoop  # type: ignore[assignment]
     for name in _REACHING_OUT:

@@ -24,15 +24,17 @@ CODECS = tuple(f"encodings.{name}" for name in (
 # Loaded with the event loop of event_loop.py, which opens nothing.
 ASYNCIO = ("asyncio", "asyncio.exceptions", "asyncio.locks", "asyncio.queues", "asyncio.tasks")
 
+THREADS = ("_thread", "concurrent.futures", "concurrent.futures.thread", "queue", "threading")
+
 IMPORTABLE = frozenset((
-    *PRELOADED, *CODECS, *ASYNCIO, "__future__", "abc", "argparse", "array", "ast", "base64", "binascii", "builtins",
-    "calendar", "cmath", "codecs", "collections.abc", "contextlib", "copyreg", "csv", "dataclasses", "datetime",
-    "decimal", "difflib", "dis", "doctest", "enum", "fractions", "gc", "getpass", "graphlib", "hashlib", "hmac",
-    "html", "importlib", "inspect", "io", "keyword", "linecache", "locale", "logging", "marshal", "numbers", "os",
-    "os.path", "pathlib", "pickle", "platform", "pprint", "queue", "random", "reprlib", "resource", "secrets",
-    "select", "shlex", "signal", "stat", "statistics", "struct", "symtable", "sys", "tempfile", "textwrap",
-    "threading", "time", "timeit", "token", "tokenize", "traceback", "types", "unicodedata", "unittest",
-    "urllib.parse", "uuid", "warnings", "weakref", "xml.etree.ElementTree", "zlib", "zoneinfo",
+    *PRELOADED, *CODECS, *ASYNCIO, *THREADS, "__future__", "abc", "argparse", "array", "ast", "base64", "binascii",
+    "builtins", "calendar", "cmath", "codecs", "collections.abc", "contextlib", "contextvars", "copyreg", "csv",
+    "dataclasses", "datetime", "decimal", "difflib", "dis", "doctest", "enum", "fractions", "gc", "getpass", "graphlib",
+    "hashlib", "hmac", "html", "importlib", "inspect", "io", "keyword", "linecache", "locale", "logging", "marshal",
+    "numbers", "os", "os.path", "pathlib", "pickle", "platform", "pprint", "random", "reprlib", "resource", "sched",
+    "secrets", "select", "shlex", "signal", "stat", "statistics", "struct", "symtable", "sys", "tempfile", "textwrap",
+    "time", "timeit", "token", "tokenize", "traceback", "types", "unicodedata", "unittest", "urllib.parse", "uuid",
+    "warnings", "weakref", "xml.etree.ElementTree", "zlib", "zoneinfo",
 ))  # fmt: skip
 
 # What these load by themselves only when they are used, at which time a program can open no file.
@@ -40,7 +42,7 @@ _ALSO = {
     "collections": ("collections.abc",), "datetime": ("_strptime",), "decimal": ("numbers",),
     "traceback": ("linecache",), "time": ("_strptime",), "urllib": ("urllib.parse",), "xml": ("xml.etree.ElementTree",),
     "xml.etree": ("xml.etree.ElementTree",), "hashlib": ("_hashlib",), "str": ("stringprep",),
-    "statistics": ("random",),
+    "statistics": ("random",), "concurrent": THREADS, "concurrent.futures": THREADS,
 }  # fmt: skip
 
 NUMPY = "numpy"

@@ -16,8 +16,10 @@ CHANNEL = 3
 # Limits of zero: file size and descriptors (so nothing can be opened), processes, core files, locked memory, message
 # queues. A file size of zero alone would still let files be created, and the limit of processes does not bind root.
 _NOTHING_OF = [(getattr(resource, f"RLIMIT_{name}"), (0, 0))
-               for name in ("FSIZE", "NOFILE", "NPROC", "CORE", "MEMLOCK", "MSGQUEUE")
-               if f"RLIMIT_{name}" in dir(resource)]
+               for name in ("FSIZE", "NOFILE", "CORE", "MEMLOCK", "MSGQUEUE") if f"RLIMIT_{name}" in dir(resource)]
+THREADS = 4096
+"""Threads of all programs that run as the same user, where there can be any: the filter has the last word on what may
+be started, and this limit is for what it lets through. Each program's own number is bounded by its memory."""
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 1, 4, 38
 _CAPABILITIES_VERSION_3 = 0x20080522
 
@@ -48,10 +50,12 @@ def keep_only(channel: int) -> None:
     os.closerange(CHANNEL + 1, 256)
 
 
-def set_limits(seconds: float, megabytes: int) -> None:
-    """Memory, CPU time (a backstop: the deadline is held outside) and nothing of all else."""
-    memory, cpu = megabytes << 20, int(seconds) + 2
-    for number, limit in ((resource.RLIMIT_AS, (memory, memory)), (resource.RLIMIT_CPU, (cpu, cpu)), *_NOTHING_OF):
+def set_limits(seconds: float, megabytes: int, *, threads: bool) -> None:
+    """Memory, CPU time (a backstop: the deadline is held outside), threads if there may be any, and nothing of all
+    else."""
+    memory, cpu, tasks = megabytes << 20, int(seconds) + 2, THREADS if threads else 0
+    for number, limit in ((resource.RLIMIT_AS, (memory, memory)), (resource.RLIMIT_CPU, (cpu, cpu)),
+                          (resource.RLIMIT_NPROC, (tasks, tasks)), *_NOTHING_OF):
         with contextlib.suppress(ValueError, OSError):  # not known to this kernel, or already lower
             resource.setrlimit(number, limit)
 

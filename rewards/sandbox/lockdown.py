@@ -37,6 +37,11 @@ class Lockdown:
         self._try("landlock", most >= Level.L3, self._try_ruleset)
         self._try("namespaces", most >= Level.L4, self._try_namespaces)
 
+    @property
+    def threads(self) -> bool:
+        """Whether programs may start threads: only where the filter sees to it that they start nothing else."""
+        return self._filter is not None
+
     def enter_namespaces(self) -> None:
         """Continue in namespaces of our own, where they work: a child goes on as their process 1, and this process does
         nothing but wait for it."""
@@ -69,7 +74,7 @@ class Lockdown:
             self._ruleset.put_on()
         # Before the identity is given up, after which some descriptors could not be closed.
         limits.keep_only(channel)
-        limits.set_limits(seconds, megabytes)
+        limits.set_limits(seconds, megabytes, threads=self.threads)
         limits.become_nobody()
         if self._kernel is not None and self._no_capabilities is not None:
             self._no_capabilities.put_on()

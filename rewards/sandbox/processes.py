@@ -25,7 +25,8 @@ STARTUP = 60.0
 GRACE = 1.0
 """Seconds that a zygote has to kill and reap a child."""
 
-_FOR_LIBRARIES = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+# An arena of glibc's for every thread would take 64 MB of a program's memory each.
+_FOR_LIBRARIES = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
 """What a zygote's libraries read when they are loaded; programs do not see it."""
 
 _HERE = Path(__file__).parent

@@ -87,6 +87,9 @@ def _print(task: Mapping[str, Any], channel: Channel) -> None:
     try:
         with contextlib.suppress(SystemExit):
             load(task, namespace_of("__main__"))
+        # As where Python ends: what threads print that are no daemons is output, too.
+        if (threading := sys.modules.get("threading")) is not None:
+            threading._shutdown()
         for stream in (sys.stdout, out):  # the program may have put its own in place, or nothing
             with contextlib.suppress(AttributeError, ValueError, OSError):
                 stream.flush()

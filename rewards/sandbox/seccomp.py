@@ -1,7 +1,9 @@
 """A filter on system calls: a short list is allowed, everything else fails with EPERM.
 
-Nothing on the list opens, connects, starts, signals or changes anything outside the process; memory cannot be made
-executable. Calls by another convention (32-bit by int 0x80, x32) end the process: their numbers mean other things.
+Nothing on the list opens, connects, signals or changes anything outside the process, or starts one; memory cannot be
+made executable. Threads can be started as C libraries do it, with a stack of 1 MiB at least, so that the limit on
+memory bounds their number. Calls by another convention (32-bit by int 0x80, x32) end the process: their numbers mean
+other things.
 """
 
 import ctypes
@@ -12,11 +14,47 @@ from rewards.sandbox.syscalls import Architecture, Kernel
 
 _INSTRUCTION = struct.Struct("=HBBI")  # struct sock_filter: code, jump if true, jump if false, constant
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
-_NUMBER, _ARCHITECTURE, _THIRD_ARGUMENT = 0, 4, 16 + 2 * 8  # offsets in struct seccomp_data; low words, little endian
+# Offsets in struct seccomp_data: the low words of arguments, little endian, and the high word of one.
+_NUMBER, _ARCHITECTURE, _FIRST, _SECOND, _SECOND_HIGH, _THIRD, _FOURTH = 0, 4, 16, 24, 28, 32, 40
 
 ALLOW, REFUSE, KILL = 0x7FFF0000, 0x00050000 | errno.EPERM, 0x80000000
+NOT_THERE = 0x00050000 | errno.ENOSYS
 _PROT_EXEC = 4
+_MAP_STACK = 0x20000
+LEAST_STACK = 1 << 20
+"""Bytes of the stack of a thread. A mapping for one is known by its flag; each counts for the limit on memory."""
+
+THREAD = (0x3D0F00, 0x7D0F00)
+"""The flags with which glibc and musl start a thread: it shares everything with the process, and is no process."""
 _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 22, 2
+
+
+# Each jump counts the instructions that it leaps over. Without executable memory a program cannot bring machine code of
+# its own.
+_PROTECT = [
+    (_LOAD, 0, 0, _THIRD),
+    (_ANY_BIT, 0, 1, _PROT_EXEC),
+    (_RETURN, 0, 0, REFUSE),
+    (_RETURN, 0, 0, ALLOW),
+]
+_MAP = [
+    *_PROTECT[:3],
+    (_LOAD, 0, 0, _FOURTH),
+    (_ANY_BIT, 0, 5, _MAP_STACK),
+    (_LOAD, 0, 0, _SECOND_HIGH),
+    (_EQUAL, 0, 3, 0),
+    (_LOAD, 0, 0, _SECOND),
+    (_AT_LEAST, 1, 0, LEAST_STACK),
+    (_RETURN, 0, 0, REFUSE),
+    (_RETURN, 0, 0, ALLOW),
+]
+_CLONE = [
+    (_LOAD, 0, 0, _FIRST),
+    (_EQUAL, 1, 0, THREAD[0]),
+    (_EQUAL, 0, 1, THREAD[1]),
+    (_RETURN, 0, 0, ALLOW),
+    (_RETURN, 0, 0, REFUSE),
+]
 
 
 def program(architecture: Architecture) -> bytes:
@@ -31,18 +69,11 @@ def program(architecture: Architecture) -> bytes:
     if architecture.x32 is not None:
         code += [(_AT_LEAST, 0, 1, architecture.x32), (_RETURN, 0, 0, KILL)]
     for name, number in architecture.allowed.items():
-        # Without executable memory a program cannot bring machine code of its own. Each jump counts the instructions
-        # that it leaps over.
-        if name in ("mmap", "mprotect"):
-            code += [
-                (_EQUAL, 0, 4, number),
-                (_LOAD, 0, 0, _THIRD_ARGUMENT),
-                (_ANY_BIT, 0, 1, _PROT_EXEC),
-                (_RETURN, 0, 0, REFUSE),
-                (_RETURN, 0, 0, ALLOW),
-            ]
-        else:
-            code += [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, ALLOW)]
+        decision = {"mmap": _MAP, "mprotect": _PROTECT}.get(name, [(_RETURN, 0, 0, ALLOW)])
+        code += [(_EQUAL, 0, len(decision), number), *decision]
+    code += [(_EQUAL, 0, len(_CLONE), architecture.clone), *_CLONE]
+    # A C library that is told so goes on with `clone`; told that it must not, it gives up.
+    code += [(_EQUAL, 0, 1, architecture.clone3), (_RETURN, 0, 0, NOT_THERE)]
     # Refused and not killed: a program that merely tries to open a file goes on with an error that it can catch.
     code.append((_RETURN, 0, 0, REFUSE))
     return b"".join(_INSTRUCTION.pack(*instruction) for instruction in code)

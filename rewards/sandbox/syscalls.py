@@ -12,12 +12,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Architecture:
-    """`audit` is the kernel's AUDIT_ARCH number; `x32` is the bit of calls by another convention on the same
-    machine."""
+    """`audit` is the kernel's AUDIT_ARCH number; `x32` is the bit of calls by another convention on the same machine.
+    `clone` is allowed for threads alone, and `clone3`, whose flags a filter cannot see, is not there."""
 
     audit: int
     x32: int | None
     allowed: Mapping[str, int]
+    clone: int
+    clone3: int
     ours: Mapping[str, int]
 
 
@@ -33,7 +35,10 @@ ARCHITECTURES: Mapping[str, Architecture] = {
             "clock_nanosleep": 230, "clock_gettime": 228, "clock_getres": 229, "gettimeofday": 96, "time": 201,
             "times": 100, "getrusage": 98, "getpid": 39, "gettid": 186, "getppid": 110, "getuid": 102, "geteuid": 107,
             "getgid": 104, "getegid": 108, "uname": 63, "sysinfo": 99, "getrandom": 318, "exit": 60, "exit_group": 231,
+            "set_robust_list": 273, "rseq": 334,
         },
+        clone=56,
+        clone3=435,
         ours={"prctl": 157, "capset": 126, "unshare": 272, "mount": 165, "landlock_create_ruleset": 444,
               "landlock_restrict_self": 446},
     ),
@@ -47,7 +52,10 @@ ARCHITECTURES: Mapping[str, Architecture] = {
             "nanosleep": 101, "clock_nanosleep": 115, "clock_gettime": 113, "clock_getres": 114, "gettimeofday": 169,
             "times": 153, "getrusage": 165, "getpid": 172, "gettid": 178, "getppid": 173, "getuid": 174, "geteuid": 175,
             "getgid": 176, "getegid": 177, "uname": 160, "sysinfo": 179, "getrandom": 278, "exit": 93, "exit_group": 94,
+            "set_robust_list": 99, "rseq": 293,
         },
+        clone=220,
+        clone3=435,
         ours={"prctl": 167, "capset": 91, "unshare": 97, "mount": 40, "landlock_create_ruleset": 444,
               "landlock_restrict_self": 446},
     ),

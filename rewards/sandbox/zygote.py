@@ -73,14 +73,14 @@ def receive_start(control: _socket.socket) -> tuple[float, int, list[str], int]:
     return seconds, megabytes, modules.split(",") if modules else [], descriptor
 
 
-def load(modules: list[str]) -> None:
+def load(modules: list[str], *, threads: bool) -> None:
     """Import modules of the list, so that this and later children have them: they can open no file."""
     fresh = [module for module in modules if module not in sys.modules and imports.loadable(module)]
     for module in fresh:
         try:
             importlib.import_module(module)
             if module in imports.ASYNCIO:
-                importlib.import_module("rewards.sandbox.event_loop").install()
+                importlib.import_module("rewards.sandbox.event_loop").install(threads=threads)
         except Exception:  # not in this build of Python: the program meets the same error
             continue
     if fresh:
@@ -99,7 +99,7 @@ def load_numpy(folder: str) -> None:
 def serve(control: _socket.socket, lockdown: Lockdown) -> None:
     """One run, from START to how it ended. Raises EOFError when the grader is gone."""
     seconds, megabytes, modules, channel = receive_start(control)
-    load(modules)
+    load(modules, threads=lockdown.threads)
     parent = os.getpid()
     try:
         pid = os.fork()
@@ -127,7 +127,7 @@ def main() -> None:
     control = _socket.socket(fileno=0)
     lockdown = Lockdown(Level[sys.argv[1]])
     lockdown.enter_namespaces()
-    load([*imports.PRELOADED, *imports.CODECS])
+    load([*imports.PRELOADED, *imports.CODECS], threads=lockdown.threads)
     for folder in sys.argv[2:]:
         load_numpy(folder)
     # What is there besides is for the libraries that are loaded now.

@@ -54,6 +54,38 @@ HONEST = {
     "asyncio_queue_by_name": "from asyncio.queues import Queue\nimport asyncio\nasync def work(a, b):\n    q = "
                              "Queue()\n    q.put_nowait(a + b)\n    return await q.get()\ndef add(a, b): return "
                              "asyncio.get_event_loop().run_until_complete(work(a, b))",
+    "threads": "import threading\ndef add(a, b):\n    found = []\n    threads = [threading.Thread(target=found.append, "
+               "args=(x,)) for x in (a, b)]\n    for t in threads: t.start()\n    for t in threads: t.join()\n    "
+               "return "
+               "sum(found)",
+    "threads_at_once": "import threading, time\ndef add(a, b):\n    barrier = threading.Barrier(31)\n    threads = ["
+                       "threading.Thread(target=barrier.wait) for _ in range(30)]\n    for t in threads: t.start()\n  "
+                       "  "
+                       "barrier.wait()\n    for t in threads: t.join()\n    return a + b",
+    "thread_left_behind": "import threading, time\nthreading.Thread(target=time.sleep, args=(60,)).start()\n"
+                          "threading.Thread(target=time.sleep, args=(60,), daemon=True).start()\ndef add(a, b): "
+                          "return a "
+                          "+ b",
+    "deep_in_a_thread": "import sys, threading\nsys.setrecursionlimit(10**6)\nthreading.stack_size(1 << 27)\ndef "
+                        "down(n): return n and down(n - 1)\ndef add(a, b):\n    t = threading.Thread(target=down, "
+                        "args=("
+                        "60000,)); t.start(); t.join()\n    return a + b",
+    "executor": "from concurrent.futures import ThreadPoolExecutor\ndef add(a, b):\n    with ThreadPoolExecutor(4) as "
+                "e: "
+                "return sum(e.map(int, [a, b]))",
+    "executor_module": "import concurrent.futures\npool = concurrent.futures.ThreadPoolExecutor()\ndef add(a, b):\n    "
+                       "done = [pool.submit(int, x) for x in (a, b)]\n    return sum(f.result() for f in "
+                       "concurrent.futures.as_completed(done))",
+    "asyncio_threads": "import asyncio, threading\nasync def work(a, b):\n    barrier = threading.Barrier(2)\n    def "
+                       "one(x):\n        barrier.wait()\n        return x\n    return sum(await asyncio.gather("
+                       "asyncio.to_thread(one, a), asyncio.to_thread(one, b)))\ndef add(a, b): return asyncio.run("
+                       "work(a, b))",
+    "loop_in_a_thread": "import asyncio, threading\nloop = asyncio.new_event_loop()\nthreading.Thread("
+                        "target=loop.run_forever, daemon=True).start()\nasync def total(a, b): return a + b\ndef "
+                        "add(a, "
+                        "b): return asyncio.run_coroutine_threadsafe(total(a, b), loop).result()",
+    "queue": "import queue, threading\ndef add(a, b):\n    q = queue.Queue()\n    def put():\n        for x in (a, b): "
+             "q.put(x)\n    threading.Thread(target=put).start()\n    return q.get(timeout=5) + q.get(timeout=5)",
     "numpy": "import numpy as np\ndef add(a, b): return np.add(a, b)",
     "numpy_parts": "from numpy.linalg import norm\nfrom numpy import random, fft\ndef add(a, b): return "
                    "round(norm([3, 4])) - 5 + fft.ifft(fft.fft([a + b])).real.round().astype(int)[0]",

@@ -312,6 +312,48 @@ WAITING = {
                     "loop.add_reader(3, os.write, 3, b'[[\"value\",3]]')" + _ZERO,
 }
 
+# Threads, which are in the same walls.
+_THREAD = "import os, threading, time\ndef start(f, **options): threading.Thread(target=f, **options).start()\n"
+THREADING = {
+    "ten_thousand": _THREAD + "def add(a, b):\n    for _ in range(10000): start(lambda: time.sleep(60))\n    return 0",
+    "ten_thousand_daemons": _THREAD + "def add(a, b):\n    for _ in range(10000):\n        try: start(lambda: "
+                            "time.sleep(60), daemon=True)\n        except RuntimeError: pass\n    return 0",
+    "small_stacks": _THREAD + "threading.stack_size(32768)\ndef add(a, b):\n    for n in range(10000):\n        try: "
+                    "start(lambda: time.sleep(60))\n        except RuntimeError: return 0",
+    "least_stacks": _THREAD + "threading.stack_size(1 << 20)\ndef add(a, b):\n    n = 0\n    while True:\n        try: "
+                    "start(lambda: time.sleep(60)); n += 1\n        except RuntimeError: break\n    while n > 600: "
+                    "pass\n"
+                    "    return 0",
+    "thread_that_starts_threads": _THREAD + "def breed():\n    while True:\n        try: start(breed)\n        except "
+                                  "RuntimeError: pass\nbreed()" + _ZERO,
+    "hangs": _THREAD + "def loop():\n    while True: pass\ndef add(a, b):\n    t = threading.Thread(target=loop); "
+             "t.start(); t.join()",
+    "hangs_beside": _THREAD + "def loop():\n    while True: pass\nstart(loop)" + _ZERO,
+    "deadlock": _THREAD + "l = threading.Lock()\ndef add(a, b):\n    with l:\n        t = threading.Thread("
+                "target=l.acquire); t.start(); t.join()",
+    "exits": _THREAD + "def add(a, b):\n    start(lambda: os._exit(0)); time.sleep(9)",
+    "raises_to_the_main_thread": "import _thread\ndef add(a, b):\n    _thread.interrupt_main()\n    return 0",
+    "forks": _THREAD + "def add(a, b):\n    start(os.fork); time.sleep(0.1); return 0",
+    "opens": _THREAD + "def add(a, b):\n    start(lambda: open('CANARY/thread', 'w')); time.sleep(0.1); return 0",
+    "kills": _THREAD + "def add(a, b):\n    start(lambda: os.kill(VICTIM, 9)); time.sleep(0.1); return 0",
+    "answers_beside": _THREAD + "import struct\ndef say():\n    while True: os.write(3, struct.pack('>I', 13) + b"
+                      "'[[\"value\",3]]')\nstart(say)" + _ZERO,
+    "floods_beside": _THREAD + "def say():\n    while True: os.write(3, bytes(1 << 16))\nstart(say)" + _ZERO,
+    "memory": _THREAD + "x = []\ndef eat():\n    while True: x.append(bytearray(1 << 20))\n"
+              "for _ in range(8): start(eat)" + _ZERO,
+    "profiles": _THREAD + "threading.setprofile(lambda *_: os._exit(0))\nstart(int)" + _ZERO,
+    "executor": "from concurrent.futures import ThreadPoolExecutor\ndef add(a, b):\n    with ThreadPoolExecutor(10**6) "
+                "as e: list(e.map(int, range(10**6)))\n    return 0",
+    "processes": "from concurrent.futures import ProcessPoolExecutor\ndef add(a, b):\n    with ProcessPoolExecutor() "
+                 "as "
+                 "e: return e.submit(int, 3).result()",
+    "raw_clone": "import ctypes\ndef add(a, b):\n    stack = ctypes.create_string_buffer(1 << 16)\n    return "
+                 "ctypes.CDLL(None).syscall(56, 0x3d0f00, ctypes.addressof(stack) + 65000, 0, 0, 0)",
+    "raw_fork": "import ctypes\ndef add(a, b): return [ctypes.CDLL(None).syscall(n, f, 0, 0, 0, 0) for n in (56, 57, "
+                "58, "
+                "435) for f in (0, 17, 0x10000011, 0x100, 0x4111)] and 0",
+}
+
 FILES = {
     "write": "open('CANARY/new', 'w').write('x')" + _ZERO,
     "append": "open('CANARY/kept', 'a').write('x')" + _ZERO,
@@ -336,7 +378,7 @@ FILES = {
 
 KINDS = {
     "ending": ENDING, "lying": LYING, "patching": PATCHING, "looking": LOOKING, "forging": FORGING,
-    "using_up": USING_UP, "reaching": REACHING, "files": FILES, "waiting": WAITING,
+    "using_up": USING_UP, "reaching": REACHING, "files": FILES, "waiting": WAITING, "threading": THREADING,
 }  # fmt: skip
 
 PROGRAMS = {f"{kind}/{name}": program for kind, programs in KINDS.items() for name, program in programs.items()}

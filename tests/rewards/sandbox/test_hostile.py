@@ -109,16 +109,17 @@ def test_there_are_several_times_as_many_as_examples() -> None:
     assert len(PROGRAMS) >= 200
 
 
-WITH_NUMPY = "import numpy, sys\nsys.modules['ctypes'] = numpy.ctypeslib.ctypes\n"
+WITH_NUMPY = "import numpy, sys\nsys.modules['ctypes'] = numpy._core._internal.ctypes\n"
 """NumPy has brought along what programs may not import, and hands it out."""
 
 
 @needs_filter
 @pytest.mark.parametrize("kinds", [
-    ("lying/", "patching/", "looking/"), ("forging/", "ending/"), ("reaching/", "files/"),
+    ("lying/", "patching/", "looking/"), ("forging/", "ending/"), ("reaching/", "files/"), ("threading/",),
 ])
 def test_nothing_hostile_gets_through_with_numpy(host: Host, kinds: tuple[str, ...]) -> None:
     names = [name for name in PROGRAMS if name.startswith(kinds)]
+    assert run(f"{WITH_NUMPY}def add(a, b): return a + b").correct  # so that its zygote is there
     assert attack(host, names, WITH_NUMPY) == []
 
 
@@ -132,9 +133,18 @@ def test_nothing_hostile_gets_through(host: Host, kind: str) -> None:
 def test_nor_at_a_lower_level(host: Host, level: Level) -> None:
     if sandbox.report().level < level:
         pytest.skip(f"this machine has {sandbox.report().line}")
-    kinds = ("reaching/", "files/", "looking/", "waiting/", "forging/torn", "forging/close")
+    kinds = ("reaching/", "files/", "looking/", "waiting/", "threading/raw", "forging/torn", "forging/close")
     with at(level):
         assert attack(host, [name for name in PROGRAMS if name.startswith(kinds)]) == []
+
+
+@pytest.mark.filterwarnings("ignore:model-written programs run at L1")
+def test_there_are_no_threads_without_the_filter() -> None:
+    with at(Level.L1):
+        started = "import threading\ndef add(a, b):\n    threading.Thread(target=int).start()\n    return a + b"
+        if os.geteuid() != 0 or sandbox.report().refused["fork"]:
+            assert "can't start new thread" in run(started).reason
+        assert run("import asyncio\ndef add(a, b): return asyncio.run(asyncio.to_thread(int, a + b))").correct
 
 
 @pytest.mark.filterwarnings("ignore:model-written programs run at L1")
@@ -151,7 +161,8 @@ def test_no_process_is_left_behind() -> None:
     run("def add(a, b): return a + b  # so that the zygote is there")
     before = ours()
     threads = threading.active_count()
-    for name in ("using_up/loop", "using_up/fork_quietly", "ending/segfault", "forging/close_all_and_wait"):
+    for name in ("using_up/loop", "using_up/fork_quietly", "ending/segfault", "forging/close_all_and_wait",
+                 "threading/least_stacks", "threading/hangs"):
         run(PROGRAMS[name])
     assert ours() == before
     assert threading.active_count() == threads

@@ -16,9 +16,9 @@ HEADERS = {
 }
 
 
-def decide(program: bytes, number: int, audit: int, third: int = 0) -> int:
+def decide(program: bytes, number: int, audit: int, *arguments: int) -> int:
     """What the kernel would return for a call."""
-    data = struct.pack("=IIQ6Q", number, audit, 0, 0, 0, third, 0, 0, 0)
+    data = struct.pack("=IIQ6Q", number, audit, 0, *arguments, *[0] * (6 - len(arguments)))
     code = list(struct.iter_unpack("=HBBI", program))
     at, value = 0, 0
     while True:
@@ -40,8 +40,35 @@ def test_only_the_list_is_allowed(name: str) -> None:
     program = seccomp.program(architecture)
     allowed = {number for number in range(2048) if decide(program, number, architecture.audit) == seccomp.ALLOW}
     assert allowed == set(architecture.allowed.values())
-    others = {decide(program, number, architecture.audit) for number in range(2048)} - {seccomp.ALLOW}
-    assert others == {seccomp.REFUSE}
+    others = {number: decide(program, number, architecture.audit) for number in range(2048) if number not in allowed}
+    assert others.pop(architecture.clone3) == seccomp.NOT_THERE
+    assert set(others.values()) == {seccomp.REFUSE}
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_a_thread_is_all_that_can_be_started(name: str) -> None:
+    architecture = ARCHITECTURES[name]
+    program = seccomp.program(architecture)
+    for flags in seccomp.THREAD:
+        assert decide(program, architecture.clone, architecture.audit, flags) == seccomp.ALLOW
+        for bit in range(32):  # one flag more or less: no process, no namespace, nothing traced or shared otherwise
+            changed = flags ^ 1 << bit
+            decision = decide(program, architecture.clone, architecture.audit, changed)
+            assert decision == (seccomp.ALLOW if changed in seccomp.THREAD else seccomp.REFUSE)
+    for flags in (0, 17, 0x1200011, 0x4111, 0x10000000 | seccomp.THREAD[0]):  # fork, vfork, a namespace
+        assert decide(program, architecture.clone, architecture.audit, flags) == seccomp.REFUSE
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_stacks_are_large(name: str) -> None:
+    architecture = ARCHITECTURES[name]
+    program = seccomp.program(architecture)
+    call, private, stack = architecture.allowed["mmap"], 0x22, 0x20022
+    for size in (1, 0x9000, seccomp.LEAST_STACK - 1, seccomp.LEAST_STACK, 1 << 23, 1 << 32, (1 << 32) + 1):
+        assert decide(program, call, architecture.audit, 0, size, 3, private) == seccomp.ALLOW
+        decision = decide(program, call, architecture.audit, 0, size, 0, stack)
+        assert decision == (seccomp.ALLOW if size >= seccomp.LEAST_STACK else seccomp.REFUSE)
+        assert decide(program, call, architecture.audit, 0, size, 7, stack) == seccomp.REFUSE
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -50,7 +77,7 @@ def test_no_memory_becomes_executable(name: str) -> None:
     program = seccomp.program(architecture)
     for call in ("mmap", "mprotect"):
         for protection in range(16):
-            decision = decide(program, architecture.allowed[call], architecture.audit, protection)
+            decision = decide(program, architecture.allowed[call], architecture.audit, 0, 0, protection)
             assert decision == (seccomp.REFUSE if protection & 4 else seccomp.ALLOW)
 
 
@@ -79,7 +106,8 @@ def test_the_numbers_are_the_headers(name: str) -> None:
         if match:
             found.setdefault(match[1], int(match[2]))
     architecture: Architecture = ARCHITECTURES[name]
-    for call, number in {**architecture.allowed, **architecture.ours}.items():
+    started = {"clone": architecture.clone, "clone3": architecture.clone3}
+    for call, number in {**architecture.allowed, **architecture.ours, **started}.items():
         assert found[call] == number, call
 
 

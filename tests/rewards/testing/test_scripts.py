@@ -55,6 +55,19 @@ def test_each_test_has_a_process_of_its_own() -> None:
     assert run(program).correct
 
 
+@pytest.mark.parametrize(("program", "right"), [
+    ("threading.Thread(target=late).start()\nprint(7)", True),
+    ("threading.Thread(target=late).start()\nprint(7)\nraise SystemExit", True),
+    ("pool = concurrent.futures.ThreadPoolExecutor()\nprint(7)\npool.submit(late)", True),
+    ("print(7)\nt = threading.Thread(target=late)\nt.start()\nt.join()", True),
+    ("print(7)\nthreading.Thread(target=late, daemon=True).start()", False),
+    ("print(7)\nthreading._shutdown = None\nthreading.Thread(target=late, daemon=True).start()", False),
+])
+def test_what_a_thread_prints(program: str, right: bool) -> None:
+    before = "import concurrent.futures, threading, time\ndef late():\n    time.sleep(0.2)\n    print('late')\n"
+    assert run(before + program, [{"stdin": "", "stdout": "7\nlate"}]).correct is right
+
+
 def test_some_tests_passed() -> None:
     half = run("input()\nprint(7)")
     assert (half.label, half.share, half.reason) == (Label.WRONG, 0.5, "test 2: '7\\n' where '6\\n' is expected")
