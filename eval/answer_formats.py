@@ -6,7 +6,6 @@ that the tokens ended in, or nothing but thinking.
 """
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from eval.language_model import Tokenizer
@@ -14,7 +13,6 @@ from rewards.extract import split_thinking
 from rewards.types import Completion
 
 OPEN, CLOSE = "<think>", "</think>"
-_KEPT = (OPEN, CLOSE, "<answer>", "</answer>")
 
 
 @dataclass(frozen=True)
@@ -23,6 +21,11 @@ class AnswerFormat:
 
     opening: str = OPEN
     closing: str = CLOSE
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """What says where the parts of a completion begin and end; some of it is special tokens of some tokenizers."""
+        return (self.opening, self.closing, "<answer>", "</answer>")
 
     def opens(self, prompt: str) -> bool:
         """Whether what follows this prompt begins inside the thinking."""
@@ -53,6 +56,10 @@ class Harmony(AnswerFormat):
 
     def __init__(self) -> None:
         super().__init__("<|channel|>analysis<|message|>", "<|end|><|start|>assistant<|channel|>final<|message|>")
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        return tuple(f"<|{name}|>" for name in ("start", "end", "message", "channel", "constrain", "return", "call"))
 
     def read(self, raw: str, *, opened: bool) -> str:
         raw = self.opening + raw if opened else raw
@@ -129,32 +136,3 @@ def answer_format(tokenizer: Tokenizer) -> AnswerFormat:
     if all(token in added for token in ("<|channel|>", "<|message|>", "<|start|>", "<|return|>")):
         return HARMONY
     return next((form for form in OTHERS if form.opening in added and form.closing in added), TAGS)
-
-
-class AnswerReader:
-    """Makes texts of the ids of a tokenizer's completions, in the one form."""
-
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self.tokenizer, self.format = tokenizer, answer_format(tokenizer)
-        added, special = tokenizer.get_added_vocab(), set(tokenizer.all_special_ids)
-        marks = (*_KEPT, self.format.opening, self.format.closing)
-        kept = {added[mark] for mark in marks if mark in added}
-        self._every = isinstance(self.format, Harmony)
-        # Of special tokens only what says where thinking and answer begin and end is part of a text.
-        self._dropped = special - kept if special & kept else None
-
-    def opens(self, prompt: Sequence[int]) -> bool:
-        """Whether what follows these ids of a prompt begins inside the thinking."""
-        return self.format.opens(self.tokenizer.decode(prompt[-16:], skip_special_tokens=False))
-
-    def raw(self, ids: Sequence[int]) -> str:
-        """The text with the tokens that mark its parts."""
-        if self._every:
-            return self.tokenizer.decode(ids, skip_special_tokens=False)
-        if self._dropped is None:
-            return self.tokenizer.decode(ids, skip_special_tokens=True)
-        return self.tokenizer.decode([one for one in ids if one not in self._dropped], skip_special_tokens=False)
-
-    def text(self, ids: Sequence[int], *, opened: bool = False) -> str:
-        """The completion in the one form; `opened` where its prompt opens the thinking."""
-        return self.format.read(self.raw(ids), opened=opened)

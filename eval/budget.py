@@ -3,29 +3,30 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from eval.answer_formats import CLOSE, OPEN
+from eval.answer_reader import AnswerReader
 from eval.engine.types import Engine, Request, Sampled, Sampling, Written, rollout_seed
-from eval.language_model import Tokenizer, decode_completion
-from eval.protocol import Prompting
+from rewards.extract import split_thinking
+from rewards.types import Completion
 
 
 def sample_within(
     engine: Engine,
-    tokenizer: Tokenizer,
+    reader: AnswerReader,
     requests: Sequence[Request],
     sampling: Sampling,
-    prompting: Prompting,
+    thinking_budget: int,
     progress: Callable[[int, int], None] | None = None,
     written: Written | None = None,
 ) -> list[list[Sampled]]:
-    """Continuations whose thinking ends after `prompting.thinking_budget` tokens at the latest, by "</think>" where the
-    model does not end it (s1's budget forcing, arXiv 2501.19393, without its "Wait" for more).
+    """Continuations whose thinking ends after `thinking_budget` tokens at the latest, by "</think>" (or what the
+    format has in its place) where the model does not end it (s1's budget forcing, arXiv 2501.19393, without its "Wait"
+    for more).
 
     `sampling.max_tokens` bounds thinking and answer together. The tokens of a forced "</think>" are part of the
     completion and have log-probability 0. A completion that ends or closes its thinking in time is the one that no
     budget would have given up to there; its answer goes on from a fresh stream.
     """
-    budget = min(prompting.thinking_budget or sampling.max_tokens, sampling.max_tokens)
+    budget = min(thinking_budget, sampling.max_tokens)
     left = sampling.max_tokens - budget
 
     def in_time(place: int, index: int, one: Sampled) -> None:
@@ -34,13 +35,11 @@ def sample_within(
 
     # First every rollout up to its budget; then those that have not ended go on, from what they wrote.
     found = engine.sample(requests, replace(sampling, max_tokens=budget), progress, in_time)
-    # As plain text: </think> is a special token of some tokenizers and several tokens of others.
-    close = [int(token) for token in tokenizer(CLOSE, add_special_tokens=False)["input_ids"]]
     goes_on: list[tuple[int, int, list[int]]] = []
     for place, group in enumerate(found):
         for index, one in enumerate(group):
             if not one.finished and left:
-                forced = close if _thinks(tokenizer, one, prompting) else []
+                forced = _forced(reader, one.ids, opened=reader.opens(requests[place].prompt))
                 goes_on.append((place, index, forced))
 
     def later(number: int, _: int, rest: Sampled) -> None:
@@ -62,6 +61,12 @@ def sample_within(
     return found
 
 
-def _thinks(tokenizer: Tokenizer, one: Sampled, prompting: Prompting) -> bool:
-    text = decode_completion(tokenizer, one.ids)
-    return CLOSE not in text and (prompting.open_thinking or OPEN in text)
+def _forced(reader: AnswerReader, ids: Sequence[int], *, opened: bool) -> list[int]:
+    """What closes the thinking that a completion is in; nothing where it is not in one."""
+    raw = reader.raw(ids)
+    _, answer = split_thinking(Completion(reader.format.read(raw, opened=opened)))
+    if answer is not None:
+        return []
+    # As plain text: </think> is a special token of some tokenizers and several tokens of others.
+    close = reader.tokenizer(reader.format.close(raw), add_special_tokens=False)["input_ids"]
+    return [int(token) for token in close]

@@ -35,8 +35,8 @@ that Llama 3.1's template takes where it is not told any."""
 
 RESERVED = frozenset({
     "add_generation_prompt", "chat_template", "continue_final_message", "conversation", "max_length", "messages",
-    "padding", "processor_kwargs", "return_assistant_tokens_mask", "return_dict", "return_tensors", "strftime_now",
-    "tokenize", "tokenizer_kwargs", "truncation",
+    "padding", "processor_kwargs", "return_assistant_tokens_mask", "return_dict", "return_tensors",
+    "sanitize_control_tokens", "strftime_now", "tokenize", "tokenizer_kwargs", "truncation",
 })
 """Options that are not the template's, but of the method that fills it in."""
 

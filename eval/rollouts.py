@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any  # a row is JSON
 
-from eval.answer_formats import OPEN
+from eval.answer_reader import AnswerReader
 from eval.budget import sample_within
 from eval.engine.types import Engine, Request, Sampled, Sampling, rollout_seed
-from eval.language_model import Tokenizer, decode_completion
+from eval.language_model import Tokenizer
 from eval.pieces import Pieces
 from eval.prompts import encode_prompts
 from eval.protocol import Prompting
@@ -154,11 +154,12 @@ def complete(
         for place in fitting
     ]
     found = [[Completion("", finished=False)] * n for _ in problems]
-    before = OPEN if prompting.open_thinking else ""
+    reader = AnswerReader(tokenizer, stop=prompting.stop)
+    opened = [reader.opens(prompts[place]) for place in fitting]
 
     def done(request: int, index: int, one: Sampled) -> None:
         place = fitting[request]
-        found[place][index] = _completion(tokenizer, one, before, prompting.stop)
+        found[place][index] = reader.completion(one.ids, opened=opened[request], finished=one.finished)
         written(place, index, found[place][index])
 
     # What does not fit is told, too, so that every rollout has a verdict.
@@ -169,21 +170,8 @@ def complete(
     if prompting.thinking_budget is None:
         engine.sample(requests, sampling, progress, done)
     else:
-        sample_within(engine, tokenizer, requests, sampling, prompting, progress, done)
+        sample_within(engine, reader, requests, sampling, prompting.thinking_budget, progress, done)
     return found
-
-
-def _completion(tokenizer: Tokenizer, one: Sampled, before: str, stop: Sequence[str]) -> Completion:
-    text, ended = cut(decode_completion(tokenizer, one.ids), stop)
-    # Tokens behind a stop text count, too: they were computed.
-    return Completion(before + text, one.finished or ended, len(one.ids))
-
-
-def cut(text: str, stop: Sequence[str]) -> tuple[str, bool]:
-    """(the text before the first of the stop texts, whether there was one)."""
-    # The engine stops after the token that completes a stop text, and that token may hold more.
-    places = [place for place in (text.find(mark) for mark in stop) if place >= 0]
-    return (text[: min(places)], True) if places else (text, False)
 
 
 def rollouts_file(label: str, problems: str) -> str:

@@ -17,6 +17,7 @@ from datasets import Dataset
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from trl import GRPOConfig, GRPOTrainer
 
+from eval.answer_reader import AnswerReader
 from eval.engine.types import Sampling
 from eval.language_model import LanguageModel, Tokenizer
 from eval.problems import load
@@ -63,7 +64,7 @@ def train(model_path: str, seed: int, rounds: int, ours: bool) -> tuple[list[flo
         p for group in zip(*(load(name, 512, seed) for name in SETS), strict=True) for p in group
     ][: rounds * PROMPTS]
     with (
-        RewardFunction({p.id: p for p in problems}, Rubric(rules={"format": 0.2}), tokenizer, "") as reward,
+        RewardFunction({p.id: p for p in problems}, Rubric(rules={"format": 0.2}), AnswerReader(tokenizer)) as reward,
         tempfile.TemporaryDirectory() as folder,
     ):
         made = (_ours if ours else _trls)(model, tokenizer, problems, reward, folder, seed, rounds)

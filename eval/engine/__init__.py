@@ -4,8 +4,9 @@ import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from eval.ends import ends_of
 from eval.engine.types import Engine
-from eval.language_model import LanguageModel, Tokenizer, decode_completion
+from eval.language_model import LanguageModel, Tokenizer
 from rewards.lazy import lazy
 
 with lazy:
@@ -27,15 +28,17 @@ def engine_for(
     of all MoE layers, in their order, where each rollout is to have the experts that it took.
     """
     def decode(ids: list[int]) -> str:
-        return decode_completion(tokenizer, ids)
+        # With special tokens, since a text that ends an answer may be one.
+        return tokenizer.decode(ids, skip_special_tokens=False)
 
+    ends = ends_of(tokenizer, model)
     if name == "auto":
         # Adapters are known by the names that peft gives their weights; peft itself need not be loaded for it.
         adapted = any(".lora_" in parameter for parameter, _ in model.named_parameters())
         reason = "it has adapters" if adapted else why_not(model.config)
         if reason is None:
-            return NativeEngine(model, tokenizer.eos_token_id, decode=decode, experts=experts)
+            return NativeEngine(model, ends, decode=decode, experts=experts)
         warnings.warn(
             f"rollouts of this model go through transformers' own cache, which is slower: {reason}", stacklevel=2
         )
-    return PlainEngine(model, tokenizer.eos_token_id, tokenizer.pad_token_id, decode, experts)
+    return PlainEngine(model, ends, tokenizer.pad_token_id, decode, experts)

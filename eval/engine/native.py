@@ -4,7 +4,7 @@ A prompt is read once for its whole group. Models of other families go through `
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -46,17 +46,17 @@ class Row:
 class NativeEngine:
     """Samples from a transformers causal language model of a family in `families.py`.
 
-    `eos` is the end-of-text id, `decode` makes a text of ids where texts may stop a rollout, `experts` asks for those
-    that tokens took, `rows` and `tokens` bound what is in the batch: its rows, and the tokens that their caches hold.
-    The weights are read afresh at each call, so the model may be in training. One row goes on whatever its length.
-    Raises ValueError where texts may stop a rollout and `decode` is None.
+    `ends` are the ids that end an answer, `decode` makes a text of ids where texts may stop a rollout, `experts` asks
+    for those that tokens took, `rows` and `tokens` bound what is in the batch: its rows, and the tokens that their
+    caches hold. The weights are read afresh at each call, so the model may be in training. One row goes on whatever its
+    length. Raises ValueError where texts may stop a rollout and `decode` is None.
     """
 
     def __init__(
-        self, model: LanguageModel, eos: int, rows: int = ROWS, tokens: int = TOKENS,
+        self, model: LanguageModel, ends: Collection[int], rows: int = ROWS, tokens: int = TOKENS,
         decode: Callable[[list[int]], str] | None = None, experts: Sequence[nn.Module] = (),
     ) -> None:
-        self.model, self.eos, self.rows, self.tokens, self.decode = model, eos, rows, tokens, decode
+        self.model, self.ends, self.rows, self.tokens, self.decode = model, frozenset(ends), rows, tokens, decode
         self.recorder = ExpertRecorder() if experts else None
 
     def sample(
@@ -170,7 +170,7 @@ class _Batch:
         for place, (row, token, value) in enumerate(zip(self.live, tokens.tolist(), logprobs.tolist(), strict=True)):
             row.ids.append(token)
             row.logprobs.append(value)
-            ended = token == self.engine.eos or (self.stopping is not None and self.stopping.ends(row.ids))
+            ended = token in self.engine.ends or (self.stopping is not None and self.stopping.ends(row.ids))
             if ended or len(row.ids) >= self.sampling.max_tokens:
                 self._done(row, ended)
                 finished.append(place)

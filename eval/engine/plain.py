@@ -1,7 +1,7 @@
 """The engine for families without a fast path: transformers' own forward and cache, one batch at a time."""
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -20,10 +20,11 @@ class PlainEngine:
     longest row. Raises ValueError where texts may stop a rollout and `decode` is None."""
 
     def __init__(
-        self, model: LanguageModel, eos: int, pad: int | None, decode: Callable[[list[int]], str] | None = None,
-        experts: Sequence[nn.Module] = ()
+        self, model: LanguageModel, ends: Collection[int], pad: int | None,
+        decode: Callable[[list[int]], str] | None = None, experts: Sequence[nn.Module] = (),
     ) -> None:
-        self.model, self.eos, self.pad, self.decode = model, eos, eos if pad is None else pad, decode
+        self.model, self.ends, self.decode = model, frozenset(ends), decode
+        self.pad = min(ends) if pad is None else pad  # masked, whatever it is
         self.recorder = ExpertRecorder() if experts else None
         self.experts = experts
 
@@ -85,7 +86,7 @@ class PlainEngine:
                 if not ended[place]:
                     drawn[place].ids.append(token)
                     drawn[place].logprobs.append(value)
-                    ended[place] = token == self.eos or (stopping is not None and stopping.ends(drawn[place].ids))
+                    ended[place] = token in self.ends or (stopping is not None and stopping.ends(drawn[place].ids))
             if all(ended):  # rows that ended are run along until then, and what they draw is not kept
                 break
             ids = tokens.unsqueeze(-1)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How tokens are drawn, and where a rollout ends besides its end-of-text id and its `max_tokens`.
+    """How tokens are drawn, and where a rollout ends besides the tokens that end it and its `max_tokens`.
 
     temperature  divides the logits; 0 takes the likeliest token
     top_p        below 1, the likeliest tokens that hold so much probability together (nucleus, Holtzman et al. 2020)
@@ -40,7 +40,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
-    """One sampled continuation: its token ids (the end-of-text id included), their log-probabilities under the
+    """One sampled continuation: its token ids (the one that ended it included), their log-probabilities under the
     tempered distribution they were drawn from, and whether it ended by itself.
 
     `experts` [tokens, layers, top_k] are those that the tokens took, of prompt and continuation but for the last token,

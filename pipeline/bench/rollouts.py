@@ -103,12 +103,12 @@ class DrivenEngine(NativeEngine):
     """The engine, with its rollouts driven to their ends. Rollout i is the i-th in the order asked."""
 
     def __init__(self, model: LanguageModel, ends: Ends, experts: Sequence[nn.Module] = ()) -> None:
-        super().__init__(model, EOS, experts=experts)
-        self.ends = ends
+        super().__init__(model, {EOS}, experts=experts)
+        self.driven = ends
 
     def shape(self, logits: Tensor, rows: Sequence[Row]) -> Tensor:
         which = [row.request * GROUP + row.index for row in rows]
-        logits[:, EOS] = self.ends.table[which, [len(row.ids) for row in rows]]
+        logits[:, EOS] = self.driven.table[which, [len(row.ids) for row in rows]]
         return logits
 
 

@@ -2,9 +2,10 @@
 
 import argparse
 
+from eval.answer_reader import AnswerReader
 from eval.engine import engine_for
 from eval.engine.types import Request, Sampling, rollout_seed
-from eval.language_model import Tokenizer, decode_completion
+from eval.language_model import Tokenizer
 from eval.prompts import encode_prompt
 from pipeline.contract.errors import CommandError, StageError
 from pipeline.store.model_reference import model_of
@@ -37,7 +38,8 @@ def main(args: argparse.Namespace) -> int:
     prompt = encode_prompt(tokenizer, args.question)
     request = Request(prompt, [rollout_seed(args.seed, "ask", args.question)])
     sampled = engine_for(model, tokenizer).sample([request], Sampling(args.max_tokens, args.temperature))[0][0]
-    text = decode_completion(tokenizer, sampled.ids)
+    reader = AnswerReader(tokenizer)
+    text = reader.text(sampled.ids, opened=reader.opens(prompt))
     thinking, answer = split_thinking(Completion(text, sampled.finished))
     unknown = unknown_words(tokenizer, args.question)
     if unknown:

@@ -6,7 +6,6 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from eval.answer_formats import OPEN
 from pipeline.contract.errors import StageError
 from pipeline.contract.fields import ArtifactType, ModelInput, PlugIn
 from pipeline.contract.numbers import (
@@ -149,7 +148,6 @@ class Grpo(Learning, Stage):
         self.reward.require(problems)
         before = self._check_gate(ctx, model, tokenizer, problems)
 
-        known = {problem.id: problem for problem in problems}
         how = settled(tokenizer, self.prompt.prompting())
         visits = self._visits(problems, how, ctx.seed, self.steps * (1 + self.dynamic_sampling))
         # visits after these are what dynamic sampling may put in their place
@@ -158,7 +156,7 @@ class Grpo(Learning, Stage):
             self.dynamic_sampling, own(visits[planned:]), self.group_size
         ) if self.dynamic_sampling else None
         with (
-            RewardFunction(known, self.reward, tokenizer, OPEN if self.prompt.open_thinking else "") as reward,
+            RewardFunction.of(problems, self.reward, model, tokenizer, how) as reward,
             lora.adapted(model, self.lora, ctx, self.model),
         ):
             balance = Balance(model, self.balance)
@@ -203,7 +201,7 @@ class Grpo(Learning, Stage):
             prompts=self.prompts_per_step,
             group_size=self.group_size,
             updates=self.updates_per_step,
-            sampling=Sampling(self.max_completion_tokens, self.temperature),
+            sampling=Sampling(self.max_completion_tokens, self.temperature, stop=tuple(self.prompt.stop)),
             learning=self,
             objective=Objective.of(ratios, self.clip, self.clip_high, self.beta),
             seed_parts=(ctx.seed, ctx.name),

@@ -87,9 +87,9 @@ def test_a_torn_row_harms_no_other(tmp_path: Path) -> None:
 
 def test_at_temperature_zero_neither_batch_nor_engine_nor_order_matters(model: tuple[Any, Any], tmp_path: Path) -> None:
     weights, tokenizer = model
-    engines = {"large": NativeEngine(weights, tokenizer.eos_token_id),
-               "small": NativeEngine(weights, tokenizer.eos_token_id, rows=3),
-               "plain": PlainEngine(weights, tokenizer.eos_token_id, tokenizer.pad_token_id)}
+    engines = {"large": NativeEngine(weights, {tokenizer.eos_token_id}),
+               "small": NativeEngine(weights, {tokenizer.eos_token_id}, rows=3),
+               "plain": PlainEngine(weights, {tokenizer.eos_token_id}, tokenizer.pad_token_id)}
     found = {
         name: rollouts(local(model, engine, 0.0, 1), PROBLEMS, 1, tmp_path / f"{name}.jsonl")
         for name, engine in engines.items()

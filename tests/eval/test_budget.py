@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
+from eval.answer_reader import cut
 from eval.engine import engine_for
 from eval.engine.types import Sampling
 from eval.problems import load
 from eval.protocol import Prompting
-from eval.rollouts import Draws, complete, cut
+from eval.rollouts import Draws, complete
 from pipeline.models.tokenizer import train_tokenizer
 from rewards.types import Completion
 

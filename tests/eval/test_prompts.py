@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eval.answer_formats import OPEN
+from eval.answer_reader import AnswerReader
 from eval.assistant_turns import encode_completion, encode_completions
 from eval.errors import PromptError
-from eval.language_model import decode_completion
 from eval.prompts import (
     R1_ZERO,
     encode_prompts,
@@ -58,7 +58,7 @@ def test_batches_are_the_single_ones(tokenizer: Any) -> None:
     assert encode_prompts(tokenizer, ["Tom"], how)[0][-1] == tokenizer.convert_tokens_to_ids(OPEN)
     at_once = encode_completions(tokenizer, [""] * len(texts), texts)
     assert at_once == [encode_completion(tokenizer, text) for text in texts]
-    assert [decode_completion(tokenizer, encode_completion(tokenizer, text)) for text in texts] == texts
+    assert [AnswerReader(tokenizer).text(encode_completion(tokenizer, text)) for text in texts] == texts
 
 
 def test_worked_examples_in_each_template(tokenizer: Any) -> None:

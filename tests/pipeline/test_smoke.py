@@ -289,7 +289,7 @@ def test_a_model_of_the_run_samples_what_it_sampled(run: Path) -> None:
     model, tokenizer = pretrained.load(artifact(run, "long"))
     requests = [Request(encode_prompt(tokenizer, QUESTION), list(range(4)))]
     native = engine_for(model, tokenizer).sample(requests, Sampling(24))
-    plain = PlainEngine(model, tokenizer.eos_token_id, tokenizer.pad_token_id).sample(requests, Sampling(24))
+    plain = PlainEngine(model, {tokenizer.eos_token_id}, tokenizer.pad_token_id).sample(requests, Sampling(24))
     assert [one.ids for one in native[0]] == [one.ids for one in plain[0]]
 
 

@@ -1,12 +1,17 @@
 """The reward of GRPO: a rubric over verdicts, found while other rollouts are still written."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from itertools import groupby
 from typing import NamedTuple, Protocol
 
-from eval.language_model import Tokenizer, decode_completion
+from eval.answer_reader import AnswerReader
+from eval.ends import ends_of
+from eval.language_model import LanguageModel, Tokenizer
+from eval.prompts import encode_prompts
+from eval.protocol import Prompting
 from pipeline.disk.durable import JsonObject
 from pipeline.rl.rollouts.scales import Scales
 from rewards.background import Background
@@ -50,14 +55,17 @@ class Grading(Protocol):
 class RewardFunction:
     """The rubric's total for each completion, or None for the ungradable.
 
-    What `begin` is told is graded in the background, and the same answer once; rules that want all completions of a
-    problem at once follow where totals are asked for, a group that is the same being asked about once. Counts verdicts,
-    and keeps the parts of the reward for the log, of all that was begun since the last `finish`, or of what is asked
-    where nothing was. Used with `with`, what was not graded when its owner leaves is dropped.
+    `reader` knows where completions end, and `opened` are the ids of the problems whose prompts open the thinking. What
+    `begin` is told is graded in the background, and the same answer once; rules that want all completions of a problem
+    at once follow where totals are asked for, a group that is the same being asked about once. Counts verdicts, and
+    keeps the parts of the reward for the log, of all that was begun since the last `finish`, or of what is asked where
+    nothing was. Used with `with`, what was not graded when its owner leaves is dropped.
     """
 
-    def __init__(self, problems: Mapping[str, Problem], rubric: Rubric, tokenizer: Tokenizer, prefix: str) -> None:
-        self.problems, self.rubric, self.tokenizer, self.prefix = problems, rubric, tokenizer, prefix
+    def __init__(
+        self, problems: Mapping[str, Problem], rubric: Rubric, reader: AnswerReader, opened: Collection[str] = ()
+    ) -> None:
+        self.problems, self.rubric, self.reader, self.opened = problems, rubric, reader, frozenset(opened)
         self.parts: dict[str, float] = {}
         self.verdicts: dict[str, float] = {}
         self.scales = Scales(rubric)
@@ -66,6 +74,16 @@ class RewardFunction:
         self._begun: list[Answer] = []
         self._found: dict[Answer, Future[Graded]] = {}
         self._groups: dict[tuple[Answer, ...], list[Reward]] = {}
+
+    @classmethod
+    def of(
+        cls, problems: Sequence[Problem], rubric: Rubric, model: LanguageModel, tokenizer: Tokenizer, how: Prompting
+    ) -> "RewardFunction":
+        """For answers of this model to problems that are put as `how` says."""
+        reader = AnswerReader(tokenizer, ends_of(tokenizer, model), how.stop)
+        prompts = encode_prompts(tokenizer, problems, how)
+        opened = [problem.id for problem, ids in zip(problems, prompts, strict=True) if reader.opens(ids)]
+        return cls({problem.id: problem for problem in problems}, rubric, reader, opened)
 
     def __enter__(self) -> "RewardFunction":
         return self
@@ -89,9 +107,9 @@ class RewardFunction:
         # The same answer to the same problem is graded once a round, however often it is drawn.
         if answer not in self._found:
             # Also where a completion ends with the last token that it may have.
-            finished = ids[-1] == self.tokenizer.eos_token_id
-            text = self.prefix + decode_completion(self.tokenizer, list(ids))
-            completion = Completion(text, finished, len(ids), ids=tuple(ids))
+            finished, opened = self.reader.ended(ids), problem in self.opened
+            completion = self.reader.completion(ids, opened=opened, finished=finished)
+            completion = replace(completion, ids=tuple(ids))
             self._found[answer] = self._background.submit(self._score, self.problems[problem], completion)
 
     def totals(self, problems: Sequence[str], completions: Sequence[Sequence[int]]) -> list[float | None]:

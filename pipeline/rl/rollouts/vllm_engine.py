@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 from accelerate import Accelerator
 from trl.generation.vllm_generation import VLLMGeneration
 
+from eval.answer_reader import AnswerReader
+from eval.ends import ends_of
 from eval.engine.types import Request, Sampled, Sampling, Written
 from eval.language_model import LanguageModel, Tokenizer
 from pipeline.rl.rollouts.vllm import Vllm
@@ -22,13 +24,16 @@ class VllmEngine:
         self, policy: LanguageModel, accelerator: Accelerator, tokenizer: Tokenizer, vllm: Vllm, sampling: Sampling,
         group_size: int, rollouts: int,
     ) -> None:
-        """`rollouts` is how many this process asks for in a step."""
-        self.group_size, self.end = group_size, tokenizer.eos_token_id
+        """`rollouts` is how many this process asks for in a step. Texts that stop a rollout stay in its ids."""
+        self.group_size = group_size
+        self.reader = AnswerReader(tokenizer, ends_of(tokenizer, policy), sampling.stop)
+        stopping = {"stop": list(sampling.stop), "include_stop_str_in_output": True} if sampling.stop else {}
         self.generation = VLLMGeneration(
             model=policy, accelerator=accelerator, processing_class=tokenizer, mode=vllm.mode, server_base_url=vllm.url,
             gpu_memory_utilization=vllm.gpu_memory, tensor_parallel_size=vllm.tensor_parallel,
             max_num_seqs=rollouts * vllm.tensor_parallel, temperature=sampling.temperature,
             max_completion_length=sampling.max_tokens, logprobs=0,
+            generation_kwargs={"stop_token_ids": sorted(self.reader.ends), **stopping},
         )
 
     def refresh(self) -> None:
@@ -49,7 +54,8 @@ class VllmEngine:
         )
         ordered = iter([
             # of the log-probabilities of each token the drawn one's is first; None where vLLM has none
-            Sampled(list(ids), [float("nan") if most[0] is None else most[0] for most in values], ids[-1] == self.end)
+            Sampled(list(ids), [float("nan") if most[0] is None else most[0] for most in values],
+                    self.reader.ended(ids))
             for ids, values in zip(completions, logprobs, strict=True)
         ])
         groups = [[next(ordered) for _ in request.seeds] for request in requests]

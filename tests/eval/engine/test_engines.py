@@ -34,11 +34,11 @@ def requests(prompts: int = 5, each: int = 4) -> list[Request]:
 
 
 def native(model: Any, rows: int = 256) -> NativeEngine:
-    return NativeEngine(model, EOS, rows)
+    return NativeEngine(model, {EOS}, rows)
 
 
 def plain(model: Any) -> PlainEngine:
-    return PlainEngine(model, EOS, PAD)
+    return PlainEngine(model, {EOS}, PAD)
 
 
 @torch.no_grad()
@@ -216,7 +216,25 @@ def test_the_engine_reads_weights_afresh(tiny: Tiny) -> None:
 class Tokenizer:
     """What `engine_for` reads of a tokenizer."""
 
-    eos_token_id, pad_token_id = EOS, PAD
+    eos_token_id, pad_token_id, chat_template = EOS, PAD, None
+    all_special_ids = (PAD, 2, EOS, 5)
+
+    def get_added_vocab(self) -> dict[str, int]:
+        return {}
+
+
+@pytest.mark.parametrize("family", ["qwen3", "dbrx"])
+def test_every_end_of_tokenizer_and_generation_config_ends_a_rollout(tiny: Tiny, family: str) -> None:
+    model = tiny(family)
+    free = [one.ids for group in engine_for(model, Tokenizer()).sample(requests(), Sampling(30)) for one in group]
+    model.generation_config.eos_token_id = [EOS, 5, 9, 10_000]  # 9 is an ordinary piece of text, 10,000 is no token
+    for one, before in zip((one for group in engine_for(model, Tokenizer()).sample(requests(), Sampling(30))
+                            for one in group), free, strict=True):
+        cut = next((place for place, token in enumerate(before) if token in (EOS, 5)), 29)
+        assert one.ids == before[: cut + 1]
+        assert one.finished == (one.ids[-1] in (EOS, 5))
+    assert any(5 in ids for ids in free)
+    assert any(9 in ids[:-1] for ids in free)
 
 
 @pytest.mark.parametrize(
@@ -267,7 +285,7 @@ def test_a_small_cache_changes_no_token(tiny: Tiny, family: str, tokens: int, mo
         resize(self, rows, capacity, live)
 
     monkeypatch.setattr(Decoder, "resize", watched)
-    assert ids(NativeEngine(model, EOS, tokens=tokens).sample(requests(), Sampling(30))) == ids(whole)
+    assert ids(NativeEngine(model, {EOS}, tokens=tokens).sample(requests(), Sampling(30))) == ids(whole)
     assert all(rows == 1 or count <= tokens for rows, count in held)
     assert tokens == 1 or max(rows for rows, _ in held) > 1
 

@@ -183,7 +183,7 @@ def test_models(
     pretrained.save(tiny("qwen3_moe", vocab_size=len(tokenizer)), tokenizer, folder / "some")
     capsys.readouterr()
     monkeypatch.setattr("pipeline.commands.ask.model_of", lambda _: (folder / "some", EVIL))
-    monkeypatch.setattr("pipeline.commands.ask.decode_completion", lambda *_: f"<think>{EVIL}</think>{EVIL}")
+    monkeypatch.setattr("pipeline.commands.ask.AnswerReader.text", lambda *_, **__: f"<think>{EVIL}</think>{EVIL}")
     told = printed(capsys, "ask", "run", "some", f"What {EVIL} is one ?", "--max-tokens", "4")
     assert "thinking  \\u001b[2J" in told
     assert "answer    \\u001b[2J" in told

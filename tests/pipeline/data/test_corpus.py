@@ -6,8 +6,8 @@ from itertools import islice
 
 import pytest
 
+from eval.answer_reader import AnswerReader
 from eval.assistant_turns import encode_completion
-from eval.language_model import decode_completion
 from eval.problems import load
 from eval.problems.split import split_of
 from eval.prompts import encode_prompt
@@ -116,7 +116,7 @@ def test_every_document_comes_back_to_the_letter(tokenizer) -> None:  # type: ig
             assert tokenizer.decode(ids) == text
         ids = encode_completion(tokenizer, document.text)
         assert ids[-1] == tokenizer.eos_token_id
-        assert decode_completion(tokenizer, ids) == document.text
+        assert AnswerReader(tokenizer).text(ids) == document.text
 
 
 @pytest.mark.parametrize("name", SETS)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from transformers import TrainingArguments
 from trl import GRPOConfig, GRPOTrainer
 
+from eval.answer_reader import AnswerReader
 from eval.engine.types import Sampling
 from eval.problems import load
 from pipeline.models import pretrained
@@ -235,7 +236,7 @@ class OddProblemsTeach(RewardFunction):
 
 
 def test_groups_without_signal_give_way_to_others(model: Any, tmp_path: Any) -> None:
-    grading = OddProblemsTeach({p.id: p for p in PROBLEMS}, Rubric(), TOKENIZER, "")
+    grading = OddProblemsTeach({p.id: p for p in PROBLEMS}, Rubric(), AnswerReader(TOKENIZER))
     reserve = [Visit(p.prompt, p.id, visit) for visit in (1, 2, 3) for p in PROBLEMS]
     dynamic = DynamicSampling(12, reserve, size=4)
     made = trainer(model, tmp_path, grading=grading, dynamic=dynamic)
@@ -266,7 +267,7 @@ def test_equal_rewards_are_no_advantage_at_all(model: Any, tmp_path: Any) -> Non
     """1.2 is no binary fraction: the mean of four of them is not 1.2 again, and what is left would be divided by its
     deviation."""
     threes = {problem.id: Problem(problem.id, problem.prompt, "3", "math", "threes") for problem in PROBLEMS}
-    grading = RewardFunction(threes, Rubric(rules={"format": 0.2}), TOKENIZER, "")
+    grading = RewardFunction(threes, Rubric(rules={"format": 0.2}), AnswerReader(TOKENIZER))
     said = [*encode("<think>So 3.</think><answer>3</answer>"), TOKENIZER.eos_token_id]
     totals = grading.finish([PROBLEMS[0].id] * 6, [said] * 6)
     assert totals == pytest.approx([1.2] * 6, abs=1e-4)

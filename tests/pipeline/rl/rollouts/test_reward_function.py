@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from eval.answer_reader import AnswerReader
 from eval.problems import load
 from pipeline.models.tokenizer import train_tokenizer
 from pipeline.rl.rollouts.reward_function import RewardFunction
@@ -25,7 +26,7 @@ def encode(text: str) -> list[int]:
 def test_the_reward_is_the_rubrics_total_or_nothing() -> None:
     right = PROBLEMS[0]
     broken = Problem("broken", "?", "\\frac{1}{", "math", "broken")
-    reward = RewardFunction({right.id: right, "broken": broken}, Rubric(rules={"format": 0.5}), TOKENIZER, "")
+    reward = RewardFunction({right.id: right, "broken": broken}, Rubric(rules={"format": 0.5}), AnswerReader(TOKENIZER))
     eos = TOKENIZER.eos_token_id
     good = [*encode(f"<think>So 3.</think><answer>{right.answer}</answer>"), eos]
     bare = [*encode(right.answer), eos]
@@ -40,14 +41,14 @@ def test_the_reward_is_the_rubrics_total_or_nothing() -> None:
 
 def test_an_opened_thinking_is_graded_as_part_of_the_text() -> None:
     right = PROBLEMS[0]
-    reward = RewardFunction({right.id: right}, Rubric(rules={"format": 0.5}), TOKENIZER, "<think>")
+    reward = RewardFunction({right.id: right}, Rubric(rules={"format": 0.5}), AnswerReader(TOKENIZER), [right.id])
     rest = [*encode(f"So 3.</think><answer>{right.answer}</answer>"), TOKENIZER.eos_token_id]
     assert reward.finish([right.id], [rest]) == [1.5]
 
 
 def test_what_was_begun_is_counted_whether_or_not_it_is_asked_for() -> None:
     right = PROBLEMS[0]
-    reward = RewardFunction({right.id: right}, Rubric(rules={"format": 0.5}), TOKENIZER, "")
+    reward = RewardFunction({right.id: right}, Rubric(rules={"format": 0.5}), AnswerReader(TOKENIZER))
     good = [*encode(f"<think>So 3.</think><answer>{right.answer}</answer>"), TOKENIZER.eos_token_id]
     cut = encode("<think>So")
     for ids in (good, good, cut, cut):
@@ -61,7 +62,7 @@ def test_what_was_begun_is_counted_whether_or_not_it_is_asked_for() -> None:
 
 def test_what_was_not_graded_is_dropped_when_its_owner_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
     right, go_on, begun = PROBLEMS[0], threading.Event(), threading.Event()
-    reward = RewardFunction({right.id: right}, Rubric(), TOKENIZER, "")
+    reward = RewardFunction({right.id: right}, Rubric(), AnswerReader(TOKENIZER))
     graded: list[str] = []
 
     def slow(_self: Rubric, problem: Problem, *_: object) -> None:
@@ -95,7 +96,7 @@ def ranked(folder: Path, **rules: float) -> RewardFunction:
         {"correct": 0, "rules": {f"trl:mine.py:{name}": weight for name, weight in rules.items()}},
         context={"base": folder},
     )
-    return RewardFunction({problem.id: problem for problem in PROBLEMS}, rubric, TOKENIZER, "")
+    return RewardFunction({problem.id: problem for problem in PROBLEMS}, rubric, AnswerReader(TOKENIZER))
 
 
 def test_rules_of_a_group_see_it_whole_and_once(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ class StandIn:
 
     def generate(self, prompts: list[list[int]], images: None, num_generations: int) -> tuple[Any, ...]:
         assert all(prompts[place] == prompts[place - place % num_generations] for place in range(len(prompts)))
-        engine = NativeEngine(self.model, TOKENIZER.eos_token_id)
+        engine = NativeEngine(self.model, {TOKENIZER.eos_token_id})
         drawn = [
             one for (one,) in engine.sample(
                 [Request(p, [place]) for place, p in enumerate(prompts)], Sampling(self.most, TEMPERATURE)
