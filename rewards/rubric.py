@@ -22,7 +22,7 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from rewards.conventions.bind import bound
+from rewards.conventions.remote import scoring_of
 from rewards.conventions.scoring import Ask, Scoring
 from rewards.foreign import calling
 from rewards.registry import Entry, RegistryError, did_you_mean
@@ -194,7 +194,7 @@ def rule_of(entry: Entry[Rule]) -> Rule:
     nothing where it does not apply. Raises RegistryError."""
     if not entry.prefix:
         return entry.load()
-    scoring = bound(entry, {})
+    scoring = scoring_of(entry, {})
 
     def rule(problem: Problem, completion: Completion) -> float:
         [scored] = scoring.score(Ask(problem, [completion]))
@@ -212,7 +212,7 @@ def _weighted(reference: str, given: float | Mapping[str, Any], base: Path | Non
         raise ValueError(f"rule {entry.name!r}: weight is a number up to {MOST_WEIGHT:,}, not {weight!r}")
     function = entry.load()
     if entry.prefix:
-        return _Weighted(entry, function, float(weight), options, bound(entry, options))
+        return _Weighted(entry, function, float(weight), options, scoring_of(entry, options))
     check_shape(function, entry.name, entry.reference)
     return _Weighted(entry, function, float(weight), _checked(entry, options))
 

@@ -27,7 +27,7 @@ MOST_PARAMETERS = 8
 MOST_ANYS = 80
 
 BARE_PROCESSES = (
-    "rewards/gym_scorer.py", "rewards/row_process.py", "pipeline/run/zygote.py",
+    "rewards/conventions/process.py", "rewards/gym_scorer.py", "rewards/row_process.py", "pipeline/run/zygote.py",
 )
 """Scripts of child processes, which set their path or their limits before they import what they run."""
 

@@ -22,7 +22,7 @@ class Signature:
     def of(cls, function: object, who: str) -> "Signature":
         """Raises RegistryError, which names `who`, for what cannot be called or does not say what it takes."""
         if not callable(function):
-            raise RegistryError(f"{who} is a {type(function).__name__} and no function")
+            raise RegistryError(f"{who} is an object of {type(function).__name__} and no function")
         try:
             signature = inspect.signature(function)
         except (TypeError, ValueError) as error:

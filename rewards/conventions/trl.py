@@ -5,6 +5,7 @@ problem in one round, which stand in the same order.
 """
 
 import copy
+import itertools
 import types
 from collections.abc import Callable, Iterable, Mapping
 from typing import get_args, get_origin
@@ -21,6 +22,7 @@ from rewards.conventions.scoring import (
     prompt_messages,
 )
 from rewards.conventions.signature import Signature
+from rewards.registry import RegistryError
 from rewards.scores import RubricError, Scored, failure, number
 from rewards.types import Problem
 
@@ -37,6 +39,9 @@ def bound(function: Callable[..., object], signature: Signature, options: Mappin
     conversational = flag(given, "conversational", who)
     free = [name for name in signature.named if name not in OWN]
     check_options(given, [*free, *OPTIONS], who)
+    for name in ("prompt", "completion"):
+        if name in signature.needed() and name not in given:
+            raise RegistryError(f"{who} takes {name!r}, and trl gives {name}s")
     if conversational is None:
         conversational = _annotated(signature.annotations.get("completions"))
 
@@ -107,11 +112,13 @@ def _annotated(annotation: object) -> bool | None:
 def _listed(rewards: object, count: int, named: str) -> list[object]:
     # An array or a tensor is as good as a list.
     if isinstance(rewards, str | bytes | Mapping) or not isinstance(rewards, Iterable):
-        raise RubricError(f"{named} returned a {type(rewards).__name__} and no list with a reward for each completion")
+        kind = type(rewards).__name__
+        raise RubricError(f"{named} returned an object of {kind} and no list with a reward for each completion")
     try:
-        listed = list(rewards)
-    except TypeError as error:  # an array without a dimension
-        raise RubricError(f"{named} returned one number and no list with a reward for each completion") from error
+        listed = list(itertools.islice(rewards, count + 1))  # a generator may have no end
+    except Exception as error:  # an array without a dimension, or a generator of anyone's
+        raise RubricError(f"{failure(named, error)}; it has to return a reward for each completion") from error
     if len(listed) != count:
-        raise RubricError(f"{named} returned {len(listed)} rewards for {count} completions")
+        more = "more" if len(listed) > count else str(len(listed))
+        raise RubricError(f"{named} returned {more} rewards for {count} completions")
     return listed

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from typing import TypeVar
 
-from rewards.conventions.bind import bound
+from rewards.conventions.remote import scoring_of
 from rewards.conventions.scoring import Ask, Scoring
 from rewards.registry import Entry, RegistryError
 from rewards.types import Completion, Label, Problem, Verdict
@@ -22,7 +22,7 @@ def verifier_of(entry: Entry[T]) -> Callable[[Problem, Completion], Verdict]:
     itself tells of the accuracy (verl's "acc") that counts, unless `correct` is said. Raises RegistryError.
     """
     threshold = _threshold(entry.arguments.get("correct"), f"{entry.kind} {entry.reference!r}")
-    scoring = bound(entry.without("correct"), {})
+    scoring = scoring_of(entry.without("correct"), {})
 
     def verify(problem: Problem, completion: Completion) -> Verdict:
         return _verdict(scoring, threshold, problem, completion)

@@ -167,9 +167,11 @@ def test_numbers_of_every_make(rubric: functools.partial[Rubric], body: str) -> 
 
 
 @pytest.mark.parametrize(("body", "said"), [
-    ("[1.0]", "returned 1 rewards for 2 completions"), ("[]", "returned 0 rewards"), ("1.0", "returned a float and no"),
-    ("None", "returned a NoneType and no list"), ("'ab'", "returned a str and no list"),
-    ("{'a': 1, 'b': 2}", "returned a dict and no list"), ("['1', '0']", "returned '1'; a reward is a number"),
+    ("[1.0]", "returned 1 rewards for 2 completions"), ("[]", "returned 0 rewards"),
+    ("1.0", "returned an object of float and no list"), ("(1.0 for _ in iter(int, 1))", "returned more rewards for 2"),
+    ("None", "returned an object of NoneType and no list"), ("'ab'", "returned an object of str and no list"),
+    ("{'a': 1, 'b': 2}", "returned an object of dict and no list"),
+    ("['1', '0']", "returned '1'; a reward is a number"),
     ("[float('nan'), 0]", "returned nan; a reward is a finite"), ("[0, float('inf')]", "returned inf"),
     ("[1e300, 0]", "a number up to 1e"), ("[10**400, 0]", "a reward is a number"), ("[[1], [0]]", "returned"),
     ("numpy.ones((2, 2))", "a reward is a number"), ("numpy.float64(1)", "no list with a reward"),
@@ -190,6 +192,11 @@ def test_a_column_that_is_not_there_is_known_before(rubric: functools.partial[Ru
     with pytest.raises(RubricError, match=r"needs the column 'difficulty', which problem 'p1' does not have.*meta=\*"):
         made.require([problem(meta={"difficulty": 3}), problem()])
     rubric("def f(completions, answer, solution, ground_truth): return [1.0]", "trl:mine.py:f").require([problem()])
+
+
+def test_names_in_the_singular_are_told(rubric: functools.partial[Rubric]) -> None:
+    with pytest.raises(ValidationError, match="takes 'prompt', and trl gives prompts"):
+        rubric("def f(completions, prompt): return [1.0]", "trl:mine.py:f")
 
 
 def test_options_of_the_function(rubric: functools.partial[Rubric]) -> None:
@@ -218,7 +225,7 @@ class Length:
         rubric(source, "trl:mine.py:get_length_reward")
     with pytest.raises(ValidationError, match="failed: TypeError"):
         rubric("def get(most): return most + 1", "trl:mine.py:get", most="x")
-    with pytest.raises(ValidationError, match="is a int and no function"):
+    with pytest.raises(ValidationError, match="is an object of int and no function"):
         rubric("def get(most): return most", "trl:mine.py:get", most=1)
 
 

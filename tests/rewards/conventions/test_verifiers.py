@@ -4,12 +4,13 @@ what the readers of versions 0.1.3 to 0.3.0 look at; where the package is instal
 import functools
 import importlib.util
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 from pydantic import ValidationError
 
+from rewards.conventions import remote
 from rewards.rubric import Rubric, RubricError
 from tests.rewards.conventions.groups import problem, rewards, rubric_of, totals, written
 
@@ -45,11 +46,16 @@ class Environment:
 
 
 @pytest.fixture(params=[("funcs", "weights"), ("reward_funcs", "reward_weights")], ids=["now", "before 0.1.8"])
-def package(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def package(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     funcs, weights = request.param
-    module = ModuleType("verifiers")
-    exec(PACKAGE.format(funcs=funcs, weights=weights), module.__dict__)
-    monkeypatch.setitem(sys.modules, "verifiers", module)
+    (tmp_path / "packages").mkdir()
+    (tmp_path / "packages" / "verifiers.py").write_text(PACKAGE.format(funcs=funcs, weights=weights))
+    monkeypatch.syspath_prepend(tmp_path / "packages")
+    monkeypatch.delitem(sys.modules, "verifiers", raising=False)
+    remote.close()  # the next process has this search path
+    yield
+    remote.close()
+    sys.modules.pop("verifiers", None)
 
 
 FUNCTIONS = """
