@@ -30,8 +30,8 @@ from rewards.types import Completion, Label, Problem, Verdict
 
 __all__ = ["FIELDS", "agrees", "forget", "verify"]
 
-FIELDS = ("entry", "tests", "prefix", "check", "names", "setup", "asserts", "classes", "prelude", "compare",
-          "tolerance", "seconds", "each", "megabytes")
+FIELDS = ("entry", "tests", "prefix", "check", "names", "setup", "asserts", "classes", "support", "prelude",
+          "compare", "tolerance", "seconds", "each", "megabytes")
 """What an answer may have; a row of `retort grade` has these beside the completion."""
 
 SECONDS = 4.0

@@ -27,6 +27,9 @@ from rewards.types import Problem
 EVERYTHING = "*"
 """In the place of a column for `meta`: all of them."""
 
+_told: dict[str | tuple[str, type[Warning], int], int] = {}
+"""What `warnings` has shown of this module."""
+
 OPTIONAL = {"id": str, "verifier": str, "family": str, "skeleton": str, "meta": dict}
 
 
@@ -61,7 +64,8 @@ def _problems(path: Path, columns: Mapping[str, str], form: str) -> list[Problem
                 for number, (where, row) in enumerate(rows, 1)]
     problems, left_out = code.problems(form, rows, path)
     if left_out:
-        warnings.warn(left_out, RuntimeWarning, stacklevel=2)
+        # Of the file of rows and not of a line here; once, however often a command reads it.
+        warnings.warn_explicit(left_out, RuntimeWarning, "retort", 0, registry=_told)
     return problems
 
 

@@ -101,7 +101,7 @@ class _Program:
         """JSON of a value. Raises _CannotAsk."""
         try:
             return encoded(value, self._keep)
-        except (TypeError, ValueError) as error:
+        except TypeError as error:  # what is nested too deeply, a ValueError, may be the candidate's doing
             raise _CannotAsk(str(error)) from error
 
     def _keep(self, value: object) -> str:
@@ -121,13 +121,13 @@ class _Program:
         return _Remote(self, rest[0])
 
 
-def _exception(kind: str, text: object, base: object = "") -> BaseException:
+def _exception(kind: object, text: object, base: object = "", *_: object) -> BaseException:
     """The exception that the candidate raised, as far as both sides have its class."""
     found = vars(builtins).get(base) if isinstance(base, str) else None
     if kind == MISSING or not (isinstance(found, type) and issubclass(found, Exception)):
         ended = kind == MISSING or isinstance(found, type)
         return CandidateEnded(text) if ended else CandidateError(text)
-    name, _, said = str(text).partition(": ")
+    name, said = str(text).partition(": ")[::2]
     try:
         return found(said if name == base else text)
     except TypeError:  # one that takes more than a text
@@ -143,6 +143,8 @@ def check(task: Mapping[str, Any], channel: Channel) -> None:
     passed, why = 0, "null"
     try:
         if "asserts" in task:
+            execute(task["support"], namespace)
+            # After it, since it may use the same names for something of its own.
             namespace.update({name: program.proxy(name) for name in task["names"]})
             execute(task["setup"], namespace)
             tests = [functools.partial(execute, source, namespace) for source in task["asserts"]]

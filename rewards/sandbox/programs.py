@@ -9,7 +9,8 @@ A task is JSON with a "mode":
   print   {"code", "stdin"}                  runs a script and states what it printed
   serve   {"code"}                           runs a program, then answers requests to call its names, until the end
   check   {"setup", "check", "candidate"}    runs tests of a data set; what they test is a proxy that asks a
-       or {"setup", "asserts", "names"}      serving child
+       or {"support", "setup", "asserts",    serving child
+           "names"}
 In each the program may have a "prelude", which runs before it in the same namespace. An "entry" is the name of a
 function, or "Solution().f", a method of an instance that is made for every call. An outcome is ["value", encoded], or
 ["raised" | "missing" | "broken", one line].

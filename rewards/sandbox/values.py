@@ -9,6 +9,7 @@ hold.
 """
 
 import json
+import re
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -19,6 +20,8 @@ TYPES = {kind.__name__: kind for kind in (int, float, str, bool, complex, bytes,
 _COLLECTIONS: dict[str, Callable[[list[object]], object]] = {
     "list": list, "tuple": tuple, "set": set, "frozenset": frozenset,
 }
+
+_KIND = re.compile(r"[<>|=]?[?biufcSUO]\d{0,3}")
 
 DEEPEST = 60
 """Levels of nesting; deeper values are refused, as are values that hold themselves."""
@@ -124,6 +127,8 @@ def decoded(value: object, known: Known | None = None, most_keys: int | None = N
             return known(tag, rest)
         case "array" if known is not None:
             kind, shape, *items = rest
+            if not _KIND.fullmatch(kind):
+                raise ValueError("no type of numbers or text")
             numpy = sys.modules["numpy"]
             array = numpy.empty(len(items), dtype=kind)
             array[:] = [decoded(item, known, most_keys) for item in items]

@@ -9,7 +9,8 @@ second child, where the candidate and the `names` are proxies: what is asked of 
 program is, and plain values come back. So the program never shares a process with what is expected of it. Instances of
 its own classes stay in the first child; the tests can hand them back, call their methods and ask for their attributes,
 items, length and text, but not compare them. `classes` are those that tests and program both define, such as the nodes
-of a list: their instances go from one to the other by what they hold.
+of a list: their instances go from one to the other by what they hold. `support` is what the tests have besides: it runs
+before the names stand for the program's.
 """
 
 import ast
@@ -35,7 +36,7 @@ def find(code: str, answer: Mapping[str, Any], limits: Limits) -> Finding:
     Raises BadTests, SandboxError, and what a run raises.
     """
     tests = _tests(answer)
-    source = "\n".join(str(part) for part in (tests["setup"], tests.get("check", ""), *tests.get("asserts", ())))
+    source = "\n".join([tests.get("support", ""), tests["setup"], tests.get("check", ""), *tests.get("asserts", ())])
     prelude = answer.get("prelude", "")
     ours, theirs = imports.named_in(source), imports.named_in(f"{prelude}\n{code}")
     # Arrays go from one to the other, and both know what they are.
@@ -79,12 +80,12 @@ def _whole(prefix: str) -> str:
 
 
 def _tests(answer: Mapping[str, Any]) -> dict[str, Any]:
-    texts = [answer.get(name, "") for name in ("prefix", "setup", "check", "entry")]
+    texts = [answer.get(name, "") for name in ("prefix", "setup", "check", "entry", "support")]
     lists = [answer.get(name, []) for name in ("asserts", "names", "classes")]
     if not all(isinstance(text, str) for text in texts) or not all(
             isinstance(some, list | tuple) and all(isinstance(one, str) for one in some) for some in lists):
-        raise BadTests('"prefix", "setup", "check" and "entry" are text, "asserts", "names" and "classes" are lists of '
-                       "text")
+        raise BadTests('"prefix", "setup", "support", "check" and "entry" are text, "asserts", "names" and "classes" '
+                       "are lists of text")
     classes = list(answer.get("classes", []))
     if "check" in answer:
         if not answer.get("entry"):
@@ -95,8 +96,9 @@ def _tests(answer: Mapping[str, Any]) -> dict[str, Any]:
     if not answer["asserts"] or not answer.get("names"):
         raise BadTests('beside "asserts", of which there is at least one, write "names", the list of what they call')
     asserts, names = list(answer["asserts"]), list(answer["names"])
-    setup = answer.get("prelude", "") + "\n" + answer.get("setup", "")
-    return {"mode": "check", "setup": setup, "asserts": asserts, "names": names, "classes": classes}
+    support = answer.get("prelude", "") + "\n" + answer.get("support", "")
+    return {"mode": "check", "support": support, "setup": answer.get("setup", ""), "asserts": asserts, "names": names,
+            "classes": classes}
 
 
 def _relayed(program: Run, tests: Run, limits: Limits) -> Finding:

@@ -101,7 +101,10 @@ def read_mbpp(row: Row) -> CodeProblem:
     if not isinstance(shown, list) or not all(isinstance(one, str) for one in shown) or not shown:
         raise CannotGrade("have no tests")
     test = text(row, "test", needed=False)
-    setup = "\n".join(one for one in row.get("test_imports") or [] if isinstance(one, str))
+    imports = parsed(row.get("test_imports"), "test_imports") or []
+    if not isinstance(imports, list) or not all(isinstance(one, str) for one in imports):
+        raise CannotGrade("have no list of imports in 'test_imports'", repr(imports))
+    setup = "\n".join(imports)
     asserts = [*shown, *([test] if test.strip() else [])]
     source = "\n".join([setup, *asserts])
     require_tests(source)

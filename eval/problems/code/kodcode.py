@@ -32,9 +32,10 @@ COLUMNS = ("question", "solution")
 SECONDS = 60.0
 """For all tests together."""
 
-STAND_IN = Path(__file__).with_name("pytest_stand_in.py")
+STAND_IN = Path(__file__).with_name("pytest_stand_in.py").read_text(encoding="utf-8")
 
-_FOR_CLASSES = "from dataclasses import dataclass, field\nfrom typing import *"
+# What classes of a solution are written with.
+_SUPPORT = f"{STAND_IN}\nfrom dataclasses import dataclass, field\nfrom typing import *\n"
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 _FROM = "solution"
@@ -65,8 +66,8 @@ def read(row: Row) -> CodeProblem:
     setup = ast.unparse(tree)
     require_tests(setup)
     classes = sorted(_classes(tree) & _classes(theirs))
-    answer = {"names": names, "setup": f"{STAND_IN.read_text(encoding='utf-8')}\n{_FOR_CLASSES}\n{setup}",
-              "asserts": tests, "classes": classes, "seconds": SECONDS, "each": EACH}
+    answer = {"names": names, "support": _SUPPORT, "setup": setup, "asserts": tests, "classes": classes,
+              "seconds": SECONDS, "each": EACH}
     told = [f"`{one}`" for one in names if one not in question]
     naming = f" Define {', '.join(told)}." if told else ""
     prompt = f"{question.strip()}\n\n{ENDING}{naming}\n"

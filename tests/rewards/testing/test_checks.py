@@ -94,6 +94,29 @@ def test_a_value_that_is_not_plain_passes_nothing(operation: str) -> None:
     assert asserts(program, names=["area"], setup="", asserts=tests).label is Label.WRONG
 
 
+_SAY = ("import os, struct, time\ndef area(x):\n    said = {0!r}\n    os.write(3, struct.pack('>I', len(said)) + said)"
+        "\n    time.sleep(9)")
+
+
+@pytest.mark.parametrize("said", [
+    b'["raised", "average", "ValueError", 1, 2]', b'["raised", "x", "int"]', b'["raised", "x", [1]]',
+    b'["raised", "x", "SystemExit"]', b'["raised", "x", "BaseException"]', b'["missing", "OSError: x", "OSError"]',
+    b'["done", 1, 1, null]',
+    b'["value", ["object", -1]]', b'["value", ["object", "0, 1"]]', b'["value", ["instances", ["dict", ["a", 1]]]]',
+    b'["value", ["array", "V9", [1], 1]]', b'["value", ["type", "exec"]]', b"[" * 50_000, b"[]", b"0", b"{}", b"",
+])  # fmt: skip
+def test_whatever_a_program_writes_it_is_wrong_and_no_fault_of_the_tests(said: bytes) -> None:
+    tests = ["try:\n    assert area(1) == 6\nexcept OSError:\n    pass"]
+    one = asserts(_SAY.format(said), names=["area"], setup="", asserts=tests, classes=["Box"])
+    assert (one.label, one.share) == (Label.WRONG, 0), one
+
+
+def test_what_is_too_deep_to_be_handed_back_is_the_programs_fault() -> None:
+    program = "def area(x):\n    y = []\n    for _ in range(58): y = [y]\n    return y"
+    tests = ["assert area([[[area(1)]]]) == 6"]
+    assert asserts(program, names=["area"], setup="", asserts=tests).label is Label.WRONG
+
+
 def test_what_spoils_the_preparation_is_the_programs_fault_if_it_was_asked() -> None:
     for program in (
         "def area(box): return 6", "Box = 3\ndef area(box): return 6",

@@ -130,6 +130,7 @@ def test_a_file_without_the_added_tests(tmp_path: Path) -> None:
     (MBPP, {"test": "for"}, "have tests that are no Python"),
     (MBPP, {"code": "def other(): pass"}, "do not call their solution"),
     (MBPP, {"test_imports": ["import sympy"]}, "cannot be imported .*: sympy"),
+    (MBPP, {"test_imports": 1}, "have no list of imports"),
 ])
 def test_rows_that_cannot_be_graded(tmp_path: Path, row: dict[str, Any], change: dict[str, Any], said: str) -> None:
     with pytest.raises(ProblemSetError, match=said):

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from eval.errors import ProblemSetError
@@ -108,6 +108,14 @@ def test_classes_that_only_hold_something(tmp_path: Path) -> None:
     assert verdict(problem, f"{TREE}def grown(tree): return 3").label is Label.WRONG
 
 
+@pytest.mark.parametrize("name", ["cast", "field", "re", "pytest_", "Any", "run", "dataclass", "math", "match"])
+def test_a_function_may_have_any_name(tmp_path: Path, name: str) -> None:
+    test = f"from solution import {name}\ndef test_it():\n    assert {name}(2) == 4\n"
+    problem = only(tmp_path, row(test, f"def {name}(x): return 2 * x"))
+    assert verdict(problem, f"def {name}(x): return x + x").correct
+    assert verdict(problem, f"def {name}(x): return 3 * x").label is Label.WRONG
+
+
 def test_classes_with_methods_stay_with_the_program(tmp_path: Path) -> None:
     test = "import pytest\nfrom solution import Stack\ndef test_it():\n    s = Stack()\n    s.push(1)\n" \
            "    s.push([2])\n    assert len(s) == 2\n    assert s.pop() == [2]\n    assert s.pop() == 1\n" \
@@ -165,10 +173,12 @@ OPTIONS = st.fixed_dictionaries({}, optional={"rel": SMALL, "abs": SMALL, "nan_o
 @given(VALUES, st.data(), OPTIONS)
 def test_approx_is_as_pytest_has_it(expected: Any, data: st.DataObject, options: dict[str, Any]) -> None:
     namespace: dict[str, Any] = {"__name__": "stand_in"}
-    exec(STAND_IN.read_text(), namespace)
+    exec(STAND_IN, namespace)
     near = st.just(expected) | VALUES | st.none() | st.text()
     if isinstance(expected, float):
         near |= st.floats(-1e-3, 1e-3).map(lambda share: expected * (1 + share))
     actual = data.draw(near)
+    collections = [type(one) for one in (expected, actual) if isinstance(one, list | dict)]
+    assume(len({*collections}) < 2)  # pytest takes {} for near to []
     ours, theirs = (kind.approx(expected, **options) for kind in (namespace["pytest"], pytest))
     assert (actual == ours) == (actual == theirs)
