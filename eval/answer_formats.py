@@ -6,7 +6,9 @@ that the tokens ended in, or nothing but thinking.
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from eval.language_model import Tokenizer
 from rewards.extract import split_thinking
@@ -63,22 +65,17 @@ class Harmony(AnswerFormat):
 
     def read(self, raw: str, *, opened: bool) -> str:
         raw = self.opening + raw if opened else raw
-        if "<|channel|>" not in raw and "<|message|>" not in raw:
+        if not is_harmony(raw):
             return _without_marks(raw)  # asked in a plain template
-        thinking: list[str] = []
-        answer: str | None = None
-        whole = True
-        for message in _MESSAGE.finditer(raw):
-            channel, text, whole = _channel(message.group("header")), message.group("text"), bool(message.group("end"))
-            if channel == "final":
-                answer = text
-            elif text.strip():
-                thinking.append(text)
+        messages = list(_messages(raw))
+        thinking = [one.text for one in messages if one.channel != "final" and one.text.strip()]
+        answers = [one.text for one in messages if one.channel == "final"]
         inside = _without_tags("\n".join(thinking))
         # What is not in the channel final is no answer, however the tokens ended.
-        if answer is None or (not whole and channel != "final"):
-            return f"{OPEN}{inside}{_without_tags(answer or '')}"
-        return f"{OPEN}{inside}{CLOSE}{_without_tags(answer)}" if inside else _without_tags(answer)
+        if not answers or not (messages[-1].whole or messages[-1].channel == "final"):
+            return f"{OPEN}{inside}"
+        answer = _without_tags(answers[-1])
+        return f"{OPEN}{inside}{CLOSE}{answer}" if inside else answer
 
     def write(self, text: str) -> str:
         thinking, answer = split_thinking(Completion(text))
@@ -96,19 +93,43 @@ class Harmony(AnswerFormat):
         return f"<|message|>{self.closing}" if in_header else self.closing
 
 
-_MESSAGE = re.compile(
-    r"(?P<header>(?:(?!<\|message\|>|<\|end\|>).)*)<\|message\|>"
-    r"(?P<text>(?:(?!<\|end\|>|<\|return\|>|<\|call\|>|<\|start\|>|<\|channel\|>).)*)"
-    r"(?P<end><\|end\|>|<\|return\|>|<\|call\|>)?",
-    re.DOTALL,
-)
+class _Message(NamedTuple):
+    """A message of harmony's; `whole` where something ends it."""
+
+    channel: str
+    text: str
+    whole: bool
+
+
+_MARKS = re.compile(r"(<\|(?:start|end|message|channel|constrain|return|call)\|>)")
 _TAG = re.compile(r"<(/?think)>")
-_MARKS = re.compile(r"<\|(?:start|end|message|channel|constrain|return|call)\|>")
 
 
-def _channel(header: str) -> str:
-    name = header.rpartition("<|channel|>")[2].strip()
-    return re.split(r"[\s<]", name, maxsplit=1)[0]
+def _messages(raw: str) -> Iterator[_Message]:
+    """The messages in what a model wrote, in time that grows with its length alone."""
+    channel, header, text = "", "", None  # the text is None inside of a header
+    for piece in _MARKS.split(raw):
+        if piece in ("<|end|>", "<|return|>", "<|call|>", "<|start|>", "<|channel|>"):
+            if text is not None:
+                yield _Message(channel, text, whole=True)
+            channel, header, text = "", piece, None
+        elif piece == "<|message|>":
+            text = text or ""
+        elif piece == "<|constrain|>":
+            continue
+        elif text is None:
+            # Behind the name there may be a type of content, such as json.
+            if header == "<|channel|>" and not channel:
+                channel = (piece.split() or [""])[0]
+        else:
+            text += piece
+    if text is not None:
+        yield _Message(channel, text, whole=False)
+
+
+def is_harmony(raw: str) -> bool:
+    """Whether a text holds messages of harmony's, or the beginning of one."""
+    return "<|channel|>" in raw or "<|message|>" in raw
 
 
 def _without_tags(text: str) -> str:

@@ -4,6 +4,7 @@ import json
 import re
 from typing import TypeVar
 
+from eval.answer_formats import HARMONY, is_harmony
 from eval.http_client import NoAnswer, shortened
 from rewards.types import Completion
 
@@ -40,11 +41,13 @@ def completion_of(body: bytes, before: str, max_tokens: int) -> Completion:
     choice = choices[0]
     message = _inside(choice, "message", dict)
     holder, key = (choice, "text") if message is None else (message, "content")
-    text, thinking = _inside(holder, key, str), _inside(holder, "reasoning_content", str)
+    text = _inside(holder, key, str)
+    # The older name and the one of OpenRouter and of newer vLLMs; where both are there, they say the same.
+    thinking = _inside(holder, "reasoning_content", str) or _inside(holder, "reasoning", str)
     if text is None and not thinking:
         raise NoAnswer(f"the answer holds no text: {_start(body)}")
     finished = choice.get("finish_reason") != "length"
-    text = text or ""
+    text = HARMONY.read(text, opened=False) if text and is_harmony(text) else text or ""
     if thinking:
         # Where the tokens ended inside the thinking its tag stays open, so that the verdict is TRUNCATED.
         closed = "</think>" if text or finished else ""

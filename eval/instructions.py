@@ -20,10 +20,23 @@ DEFAULTS: Mapping[str, str] = {
 """For each built-in verifier, what its answers are recognized by. A verifier of one's own has none."""
 
 
+SAID = {"math": "\\boxed", "countdown": "<answer>", "gym": "<answer>"}
+"""What stands in a question that says itself how to answer; the default is not put after it."""
+
+
+def default_for(question: str, verifier: str) -> str | None:
+    """The default instruction for this question; None where there is none, or where the question has one."""
+    return None if verifier in SAID and SAID[verifier] in question else DEFAULTS.get(verifier)
+
+
 def with_instruction(question: str, instruction: str | None) -> str:
-    """The question with an instruction put after it, or around it where it holds `{question}`."""
+    """The question with an instruction put after it, or around it where it holds `{question}`.
+
+    A question that has it already, as rows of `sample` do, does not get it twice.
+    """
     if not instruction:
         return question
-    if QUESTION in instruction:
-        return instruction.replace(QUESTION, question)
-    return f"{question.rstrip()}\n\n{instruction}"
+    before, held, after = instruction.partition(QUESTION)
+    if not held:
+        return question if question.endswith(instruction) else f"{question.rstrip()}\n\n{instruction}"
+    return question if question.startswith(before) and question.endswith(after) else before + question + after

@@ -6,7 +6,7 @@ from dataclasses import replace
 from eval.answer_formats import answer_format
 from eval.chat_template import OWN_TEMPLATE, Message, check_options, written
 from eval.errors import PromptError
-from eval.instructions import AUTO, with_instruction
+from eval.instructions import AUTO, default_for, with_instruction
 from eval.language_model import Tokenizer
 from eval.protocol import Prompting, Template
 from rewards.types import Problem
@@ -93,7 +93,10 @@ def conversation(question: Question, how: Prompting) -> list[Message]:
 def question_text(question: str | Problem, how: Prompting) -> str:
     """The user's text: the question with its instruction."""
     if isinstance(question, Problem):
-        return with_instruction(question.prompt, how.instruction_for(question.verifier))
+        told = how.instruction_for(question.verifier)
+        if told and how.instruction == AUTO:
+            told = default_for(question.prompt, question.verifier)
+        return with_instruction(question.prompt, told)
     return with_instruction(question, None if how.instruction == AUTO else how.instruction)
 
 

@@ -6,7 +6,7 @@ import os
 import queue
 import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any  # a request is JSON
@@ -124,7 +124,7 @@ class Server:
             # not OpenAI's own, but vLLM's, SGLang's and llama.cpp's
             **({"top_k": sampling.top_k} if sampling.top_k else {}),
             **({"min_p": sampling.min_p} if sampling.min_p else {}),
-            **({"messages": prompt} if self.chat else {"prompt": prompt}),
+            **({"messages": prompt, **_options(how.template_options)} if self.chat else {"prompt": prompt}),
         }
 
     async def ask(self, client: Client, body: dict[str, Any]) -> Completion:
@@ -245,6 +245,14 @@ def _checked(url: str) -> str:
         raise ServerError(wrong)
     # A bare host is completed by the path under which servers have this interface.
     return url.rstrip("/") + ("" if parts.path.strip("/") else "/v1")
+
+
+def _options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options for the chat template as servers take them: OpenAI's own under their names, all others beside them."""
+    named = {key: value for key, value in options.items() if key in ("reasoning_effort", "tools")}
+    others = {key: value for key, value in options.items() if key not in named}
+    # not OpenAI's own, but vLLM's, SGLang's and llama.cpp's
+    return {**named, **({"chat_template_kwargs": others} if others else {})}
 
 
 def _graded(problem: Problem, index: int, completion: Completion) -> Rollout:

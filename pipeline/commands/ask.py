@@ -7,11 +7,11 @@ from eval.engine import engine_for
 from eval.engine.types import Request, Sampling, rollout_seed
 from eval.language_model import Tokenizer
 from eval.prompts import encode_prompt
+from pipeline.commands import prompt_flags
 from pipeline.contract.errors import CommandError, StageError
 from pipeline.store.model_reference import model_of
 from rewards.extract import split_thinking
 from rewards.lazy import lazy
-from rewards.types import Completion
 
 with lazy:
     from pipeline.models import pretrained
@@ -25,6 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--temperature", type=float, default=0.0, help="default: 0, the likeliest answer")
     parser.add_argument("--max-tokens", type=int, default=128)
     parser.add_argument("--seed", type=int, default=0)
+    prompt_flags.add(parser)
 
 
 def main(args: argparse.Namespace) -> int:
@@ -35,12 +36,14 @@ def main(args: argparse.Namespace) -> int:
         model, tokenizer = pretrained.load(folder)
     except StageError as error:
         raise CommandError(str(error)) from error
-    prompt = encode_prompt(tokenizer, args.question)
+    how = prompt_flags.prompting(args)
+    prompt = encode_prompt(tokenizer, args.question, how)
     request = Request(prompt, [rollout_seed(args.seed, "ask", args.question)])
-    sampled = engine_for(model, tokenizer).sample([request], Sampling(args.max_tokens, args.temperature))[0][0]
-    reader = AnswerReader(tokenizer)
-    text = reader.text(sampled.ids, opened=reader.opens(prompt))
-    thinking, answer = split_thinking(Completion(text, sampled.finished))
+    sampling = Sampling(args.max_tokens, args.temperature, stop=how.stop)
+    ((sampled,),) = engine_for(model, tokenizer).sample([request], sampling)
+    reader = AnswerReader(tokenizer, stop=how.stop)
+    completion = reader.completion(sampled.ids, opened=reader.opens(prompt), finished=sampled.finished)
+    thinking, answer = split_thinking(completion)
     unknown = unknown_words(tokenizer, args.question)
     if unknown:
         print(f"(words that {label} has never seen: {', '.join(unknown)})")

@@ -9,18 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eval.answers import Local
-from eval.chat_template import RESERVED
 from eval.engine import engine_for
 from eval.engine.types import Sampling
 from eval.errors import ProblemSetError, PromptError, ServerError
-from eval.instructions import AUTO
 from eval.problems import load, set_names
 from eval.problems.data_folder import use_data_folder
 from eval.prompts import settled
-from eval.protocol import Prompting, Protocol, Shot
+from eval.protocol import Prompting, Protocol
 from eval.server import Server
 from eval.shots import shots_of
 from eval.suites import SUITES
+from pipeline.commands import prompt_flags
 from pipeline.contract.errors import CommandError, StageError
 from pipeline.disk.durable import JsonObject
 from pipeline.store.model_reference import model_of
@@ -68,24 +67,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--min-p", type=float, help="draw from tokens with this share of the likeliest one's probability (default: 0)"
     )
     parser.add_argument("--max-tokens", type=int, help="longest completion (default: 64)")
-    parser.add_argument("--template", choices=("auto", "chat", "r1", "qa"), default="auto",
-                        help="the tokenizer's chat template, R1-Zero's plain text, or 'Question: .. Answer:' "
-                             "(default: chat where there is one, else r1)")
-    parser.add_argument("--system", metavar="TEXT", help="the system's turn (default: none)")
-    parser.add_argument("--instruction", metavar="TEXT", default=AUTO,
-                        help="how to answer, put after each question, or around it where {question} stands in it; "
-                             "'' for none (default: auto, the default of the problem's verifier, for chat models)")
-    parser.add_argument("--template-option", metavar="KEY=VALUE", action="append", default=[], type=_option,
-                        help="for the chat template, such as enable_thinking=false or reasoning_effort=low; may be "
-                             "given several times")
-    parser.add_argument("--open-thinking", action="store_true", help="begin every answer with <think>")
+    prompt_flags.add(parser)
     parser.add_argument("--shots", type=int, default=0, help="worked examples from the set's train split (default: 0)")
     parser.add_argument("--thinking-budget", type=int, nargs="+", default=[None], metavar="TOKENS",
                         help="close the thinking after so many tokens; several make a curve")
     parser.add_argument(
         "--best-by", metavar="RULE", help="a reward rule to choose the best of k rollouts by, for the curve"
     )
-    parser.add_argument("--stop", nargs="+", default=[], metavar="TEXT", help="texts that end an answer")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--engine", choices=("auto", "plain"), default="auto", help="plain: transformers' own cache")
     parser.add_argument(
@@ -176,7 +164,7 @@ def _asked(
         for budget in args.thinking_budget:
             several = len(args.thinking_budget) > 1
             name = f"{names[reference]} thinking {budget}" if several else names[reference]
-            prompting = _prompting(args, shots, budget)
+            prompting = prompt_flags.prompting(args, shots, budget)
             sampling = Sampling(args.max_tokens, args.temperature, args.top_p, args.top_k, args.min_p)
             protocol = Protocol(settle(prompting), sampling, args.rollouts, args.seed)
             found.append(
@@ -185,26 +173,6 @@ def _asked(
                 )
             )
     return found
-
-
-def _option(text: str) -> tuple[str, object]:
-    """KEY=VALUE, the value as JSON where it is some, else as text."""
-    key, equals, value = text.partition("=")
-    if not equals or not key:
-        raise argparse.ArgumentTypeError(f"{text!r} is no KEY=VALUE, such as enable_thinking=false")
-    if key in RESERVED:
-        raise argparse.ArgumentTypeError(f"{key} is not for you to set")
-    try:
-        return key, json.loads(value.lower() if value.lower() in ("true", "false", "null") else value)
-    except ValueError:
-        return key, value
-
-
-def _prompting(args: argparse.Namespace, shots: "tuple[Shot, ...]", budget: int | None) -> Prompting:
-    return Prompting(
-        args.template, args.open_thinking, shots, budget, tuple(args.stop), args.system, args.instruction or None,
-        dict(args.template_option),
-    )
 
 
 def _best_by(name: str | None) -> "tuple[str, Rule] | None":
@@ -229,7 +197,7 @@ def _loaded(
         raise CommandError(f"{args.model} has no chat template; leave --template out, or give r1 or qa")
     try:
         settle = partial(settled, tokenizer)
-        settle(_prompting(args, (), None))
+        settle(prompt_flags.prompting(args))
     except PromptError as error:
         raise CommandError(str(error)) from error
     engine, context = engine_for(model, tokenizer, args.engine), pretrained.context_length(model)

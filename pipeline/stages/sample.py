@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from eval.engine import engine_for
 from eval.engine.types import Sampling
 from eval.problems import load
+from eval.prompts import question_text, settled
 from eval.rollouts import Draws, collect
 from pipeline.contract.fields import ArtifactType, ModelInput
 from pipeline.contract.numbers import (
@@ -77,7 +78,8 @@ class Sample(Stage):
             p for reference in self.problems for p in load(reference, self.problems_each, ctx.seed, base=self._folder)
         ]
         sampling = Sampling(self.max_completion_tokens, self.temperature, self.top_p, self.top_k, self.min_p)
-        draws = Draws(self.rollouts, sampling, (ctx.seed, ctx.name), self.prompt.prompting())
+        how = settled(tokenizer, self.prompt.prompting())
+        draws = Draws(self.rollouts, sampling, (ctx.seed, ctx.name), how)
         engine = engine_for(model, tokenizer)
         pieces = ctx.checkpoints.pieces()
         rollouts = collect(engine, tokenizer, problems, draws, progress=ctx.progress, pieces=pieces)
@@ -93,7 +95,7 @@ class Sample(Stage):
         random.Random(f"sample:{ctx.seed}").shuffle(rows)
         with (ctx.out / "data.jsonl").open("w") as file:
             for rollout in rows:
-                record = {"prompt": rollout.problem.prompt, "completion": rollout.completion.text}
+                record = {"prompt": question_text(rollout.problem, how), "completion": rollout.completion.text}
                 file.write(
                     json.dumps({**record, "problem": rollout.problem.id, "family": rollout.problem.family}) + "\n"
                 )

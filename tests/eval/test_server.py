@@ -14,6 +14,7 @@ import pytest
 from eval.answers import read_rows, rollouts
 from eval.engine.types import Sampling
 from eval.errors import ServerError, Unanswered
+from eval.instructions import DEFAULTS
 from eval.protocol import Prompting, Protocol
 from eval.server import Server
 from rewards.types import Problem
@@ -242,3 +243,34 @@ def test_what_a_server_cannot_do_is_said_at_once() -> None:
     ):
         with pytest.raises(ServerError, match=expected):
             of(url, prompting=prompting)
+
+
+def test_how_a_question_is_put_is_said_to_the_server(serve: Any, tmp_path: Path) -> None:
+    url, asked = serve(lambda prompt, _: right(prompt))
+    options = {"reasoning_effort": "low", "enable_thinking": False, "tools": []}
+    prompting = Prompting(system="Be right.", template_options=options)
+    assert set(verdicts(rollouts(of(url, prompting=prompting), PROBLEMS[:2], 1, tmp_path / "a.jsonl"))) == {"correct"}
+    body = asked.bodies[0]
+    assert body["messages"][0] == {"role": "system", "content": "Be right."}
+    assert body["messages"][1]["content"].endswith(f"+ 1?\n\n{DEFAULTS['math']}")
+    assert (body["reasoning_effort"], body["tools"]) == ("low", [])
+    assert body["chat_template_kwargs"] == {"enable_thinking": False}
+    rollouts(of(url, prompting=Prompting("qa")), PROBLEMS[:1], 1, tmp_path / "b.jsonl")
+    assert asked.bodies[-1]["prompt"] == "Question: What is 0 + 1?\nAnswer:"
+
+
+def test_thinking_has_one_name_or_another_and_gpt_oss_has_channels(serve: Any, tmp_path: Path) -> None:
+    said: list[dict[str, Any]] = [
+        {"content": "1", "reasoning": "Well"}, {"content": "2", "reasoning": "Well", "reasoning_content": "Well"},
+        {"content": "<|channel|>analysis<|message|>Well<|end|><|start|>assistant<|channel|>final<|message|>3"},
+        {"content": "<|channel|>analysis<|message|>Well \\boxed{4}"},
+    ]
+
+    def behave(prompt: str, _: int) -> Any:
+        place = int(prompt.split()[2])
+        return {"choices": [{"message": said[place], "finish_reason": "length" if place == 3 else "stop"}]}
+
+    url, _ = serve(behave)
+    rows = rollouts(of(url), PROBLEMS[:4], 1, tmp_path / "rows.jsonl")
+    assert verdicts(rows) == ["correct", "correct", "correct", "truncated"]
+    assert [row["text"] for row in rows[:3]] == [f"<think>Well</think>{number}" for number in (1, 2, 3)]

@@ -207,3 +207,30 @@ def test_a_server_that_is_not_there_is_told_in_one_line(tmp_path: Path, capsys: 
     err = capsys.readouterr().err
     assert "some on word_problems: 2 of 2 rollouts were not answered (at last: " in err
     assert err.count("\n") == 1
+
+
+def test_how_a_question_is_put_is_part_of_the_protocol(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = ["--n", "4", "--rollouts", "1"]
+    told = []
+    for number, more in enumerate(([], ["--instruction", "Say it."], ["--instruction", ""], ["--stop", "3", "4"])):
+        assert cli.main(words(model, tmp_path / str(number), *few, *more)) == 0
+        report = json.loads((tmp_path / str(number) / "report.json").read_text())
+        told.append(report["models"]["some"]["protocol"]["word_problems"])
+    assert [one["instruction"] for one in told] == [None, "Say it.", None, None]
+    assert [one["stop"] for one in told] == [[], [], [], ["3", "4"]]
+    assert told[0]["prompts_sha256"] == told[2]["prompts_sha256"] != told[1]["prompts_sha256"]
+    capsys.readouterr()
+    for more, expected in (
+        (["--system", "Be right."], "leaves the system prompt out"),
+        (["--template-option", "enable_thinking=false"], "no option 'enable_thinking'; it knows none"),
+        (["--template-option", "tokenize=true"], "template_options cannot set tokenize"),
+        (["--template-option", "enable_thinking=false", "--open-thinking"], "open_thinking asks for thinking"),
+        (["--template", "r1", "--template-option", "a=1"], "template_options are for a chat template"),
+        (["--stop", ""], "--stop: String should have at least 1 character"),
+    ):
+        assert cli.main(words(model, tmp_path / "refused", *few, *more)) != 0
+        said = capsys.readouterr().err
+        assert expected in said
+        assert "Traceback" not in said

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from eval.errors import PromptError
 from pipeline.contract.errors import StageError
 from pipeline.models import pretrained
 from pipeline.stages.grpo import Grpo
@@ -65,3 +66,23 @@ def test_the_same_seed_reinforces_to_the_same_bytes(
 def test_sizes_that_do_not_fit_are_refused_when_the_recipe_is_read(changed: dict[str, Any], said: str) -> None:
     with pytest.raises(ValidationError, match=said):
         Grpo.model_validate({**FIELDS, **changed})
+
+
+@pytest.mark.parametrize("changed", [
+    {"prompt": {"stop": ["</answer>"]}},  # the tag is cut off, so that nothing is answered and nothing truncated
+    {"prompt": {"system": "Be right."}},
+])
+def test_how_questions_are_put_and_answers_end(
+    answerer: Path, ask_for: Ask, context: Callable[..., Any], changed: dict[str, Any]
+) -> None:
+    stage = Grpo.model_validate({**FIELDS, "gate": 0, **changed}, context={"base": ask_for(["3"] * 8)})
+    ctx = context(base=answerer)
+    if "system" in changed["prompt"]:
+        with pytest.raises(PromptError, match="leaves the system prompt out; put it into `instruction`"):
+            stage.run(ctx)
+        return
+    stage.run(ctx)
+    told = [row for row in ctx.rows if "verdict/no_answer" in row or "verdict/truncated" in row]
+    assert told
+    assert max(row.get("verdict/truncated", 0.0) for row in told) < 1.0
+    assert sum(row.get("verdict/no_answer", 0.0) for row in told) > 0

@@ -36,3 +36,26 @@ def test_the_same_seed_keeps_the_same(answerer: Path, ask_for: Ask, context: Cal
     assert first == second != other
     counts = [json.loads(line)["problem"] for line in first.splitlines()]
     assert max(map(counts.count, counts)) <= stage.keep_each
+
+
+def test_rows_hold_what_was_asked(answerer: Path, ask_for: Ask, context: Callable[..., Any]) -> None:
+    """So that a student of them is trained on the question that it will be asked."""
+    folder = ask_for(["3", "3"])
+    for instruction, expected in (("Say it.", "\n\nSay it."), ("auto", "")):
+        ctx = context(zero=answerer)
+        fields = {"model": "zero", "problems": ["mine.jsonl"], "problems_each": 2, "temperature": 0.0, "format": False,
+                  "readable": False, "prompt": {"instruction": instruction}}
+        Sample.model_validate(fields, context={"base": folder}).run(ctx)
+        asked = [json.loads(line)["prompt"] for line in (folder / "mine.jsonl").read_text().splitlines()]
+        rows = {row["prompt"] for row in read_rows(ctx.out)}
+        # The little model may be thrown off by words that it never saw.
+        assert rows <= {f"{prompt}{expected}" for prompt in asked}
+        assert rows or instruction == "Say it."
+
+
+def test_a_stop_text_ends_a_rollout(answerer: Path, ask_for: Ask, context: Callable[..., Any]) -> None:
+    ctx = context(zero=answerer)
+    fields = {"model": "zero", "problems": ["mine.jsonl"], "problems_each": 2, "temperature": 0.0, "format": False,
+              "prompt": {"stop": ["</answer>"]}}
+    metrics = Sample.model_validate(fields, context={"base": ask_for(["3", "3"])}).run(ctx)
+    assert metrics["dropped/no_answer"] == metrics["rollouts"]  # cut before the tag, which then does not close

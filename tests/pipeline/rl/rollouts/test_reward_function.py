@@ -1,14 +1,18 @@
 """The reward of GRPO: what the rubric gives, found in the background or when it is asked."""
 
 import contextlib
+import copy
 import json
 import threading
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from eval.answer_reader import AnswerReader
 from eval.problems import load
+from eval.protocol import Prompting
 from pipeline.models.tokenizer import train_tokenizer
 from pipeline.rl.rollouts.reward_function import RewardFunction
 from rewards.rubric import Rubric
@@ -44,6 +48,20 @@ def test_an_opened_thinking_is_graded_as_part_of_the_text() -> None:
     reward = RewardFunction({right.id: right}, Rubric(rules={"format": 0.5}), AnswerReader(TOKENIZER), [right.id])
     rest = [*encode(f"So 3.</think><answer>{right.answer}</answer>"), TOKENIZER.eos_token_id]
     assert reward.finish([right.id], [rest]) == [1.5]
+
+
+@pytest.mark.parametrize("opened_by", ["the template", "the recipe"])
+def test_whoever_opens_the_thinking_the_reward_knows_of_it(opened_by: str) -> None:
+    right, tokenizer = PROBLEMS[0], copy.deepcopy(TOKENIZER)
+    if opened_by == "the template":
+        tokenizer.chat_template += "{% if add_generation_prompt %}<think>{% endif %}"
+    how = Prompting(open_thinking=opened_by == "the recipe")
+    model: Any = SimpleNamespace(generation_config=SimpleNamespace(eos_token_id=None))
+    reward = RewardFunction.of([right], Rubric(rules={"format": 0.5}), model, tokenizer, how)
+    rest = [*encode(f"So 3.</think><answer>{right.answer}</answer>"), TOKENIZER.eos_token_id]
+    unfinished = encode(f"So <answer>{right.answer}</answer>")
+    assert reward.finish([right.id] * 2, [rest, unfinished]) == [1.5, 0.0]
+    assert reward.verdicts == {"correct": 0.5, "truncated": 0.5}
 
 
 def test_what_was_begun_is_counted_whether_or_not_it_is_asked_for() -> None:

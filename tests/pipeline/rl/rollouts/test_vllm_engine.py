@@ -28,8 +28,10 @@ class StandIn:
     """In the place of trl's VLLMGeneration: the same arguments and answers."""
 
     def __init__(
-        self, model: Any, mode: str, server_base_url: str | None, max_completion_length: int, **_: Any
+        self, model: Any, mode: str, server_base_url: str | None, max_completion_length: int,
+        generation_kwargs: dict[str, Any], **_: Any
     ) -> None:
+        self.ends = generation_kwargs
         self.model, self.mode, self.url, self.most = model, mode, server_base_url, max_completion_length
         self.synced = 0
 
@@ -85,6 +87,7 @@ def test_a_training_gives_vllm_the_weights_of_each_round(made: PolicyTrainer) ->
     made.train()
     engine = made.drawing.engine
     assert isinstance(engine, vllm_engine.VllmEngine)
+    assert engine.generation.ends == {"stop_token_ids": [TOKENIZER.eos_token_id]}
     assert engine.generation.synced == 2  # two rounds of two updates
     assert any(not torch.equal(value, start[name]) for name, value in made.policy.state_dict().items())
     assert all(torch.isfinite(torch.tensor(row["loss"])) for row in made.state.log_history if "loss" in row)

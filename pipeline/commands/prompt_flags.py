@@ -1,0 +1,53 @@
+"""The flags of commands that say how a question is put: those of a stage's `prompt` section."""
+
+import argparse
+import json
+from collections.abc import Sequence
+
+from pydantic import ValidationError
+
+from eval.instructions import AUTO
+from eval.protocol import Prompting, Shot
+from pipeline.contract.errors import CommandError
+from pipeline.contract.prompt import AskingPrompt
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Make them known."""
+    parser.add_argument("--system", metavar="TEXT", help="the system's turn (default: none)")
+    parser.add_argument("--instruction", metavar="TEXT", default=AUTO,
+                        help="how to answer, put after each question, or around it where {question} stands in it; "
+                             "'' for none (default: auto, the default of the problem's verifier, for chat models)")
+    parser.add_argument("--template", choices=("auto", "chat", "r1", "qa"), default="auto",
+                        help="the tokenizer's chat template, R1-Zero's plain text, or 'Question: .. Answer:' "
+                             "(default: chat where there is one, else r1)")
+    parser.add_argument("--template-option", metavar="KEY=VALUE", action="append", default=[], type=_option,
+                        help="for the chat template, such as enable_thinking=false or reasoning_effort=low; may be "
+                             "given several times")
+    parser.add_argument("--open-thinking", action="store_true", help="begin every answer with <think>")
+    parser.add_argument("--stop", nargs="+", default=[], metavar="TEXT", help="texts that end an answer")
+
+
+def prompting(args: argparse.Namespace, shots: Sequence[Shot] = (), thinking_budget: int | None = None) -> Prompting:
+    """What they say. Raises CommandError where a `prompt` section could not say it either."""
+    try:
+        section = AskingPrompt(
+            system=args.system, instruction=args.instruction, template=args.template, open_thinking=args.open_thinking,
+            template_options=dict(args.template_option), stop=args.stop,
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        flag = f"--{str(first['loc'][0]).replace('_', '-')}: " if first["loc"] else ""
+        raise CommandError(f"{flag}{first['msg'].removeprefix('Value error, ')}") from error
+    return section.prompting(shots, thinking_budget)
+
+
+def _option(text: str) -> tuple[str, object]:
+    """KEY=VALUE, the value as JSON where it is some, else as text."""
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise argparse.ArgumentTypeError(f"{text!r} is no KEY=VALUE, such as enable_thinking=false")
+    try:
+        return key, json.loads(value.lower() if value.lower() in ("true", "false", "null") else value)
+    except (ValueError, RecursionError):
+        return key, value
