@@ -19,6 +19,7 @@ from eval.problems.files import own_file
 from eval.problems.gym import generator, require_gym
 from eval.problems.registry import HOLDS, PROBLEMS, PUBLISHED, ProblemSet
 from eval.problems.split import require_split
+from eval.row_files import ENDINGS
 from rewards.foreign import MAKING, calling
 from rewards.registry import Entry
 from rewards.types import Problem
@@ -29,6 +30,7 @@ __all__ = [
 ]
 
 GYM = "gym:"
+_ENDINGS = rf"(?:{'|'.join(map(re.escape, ENDINGS))})(?:\.gz|\.bz2|\.xz|\.zst)?"
 COLUMNS = ("prompt", "answer", "id", "verifier", "family", "skeleton", "meta")
 """What a row of a user's own file may hold."""
 FORMAT = "format"
@@ -127,7 +129,7 @@ def own_rows(reference: str) -> OwnRows | None:
 
     Raises ProblemSetError where what follows the question mark is neither a map of columns nor a format.
     """
-    match = re.fullmatch(r"(.+\.(?:jsonl|parquet))(?:\?(.*?))?(?::(train|test))?", reference)
+    match = re.fullmatch(rf"(.+(?:{_ENDINGS}))(?:\?(.*?))?(?::(train|test))?", reference)
     if match is None:
         return None
     file, told, split = match.groups()

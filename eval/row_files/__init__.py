@@ -32,6 +32,8 @@ def read(path: Path, part: str | None = None) -> Iterator[tuple[str, Row]]:
 def entries(path: Path, part: str | None = None) -> Iterator[tuple[str, Row | BadRow]]:
     """As `read`, but a row that is broken by itself is an entry like the others. `part` is the key of the list of rows
     in a JSON file that is an object. Raises RowFileError where the file as a whole cannot be read."""
+    if path.exists() and not path.is_file():  # a folder, or a pipe that never ends
+        raise RowFileError(f"{path} is no file of rows")
     try:
         with opened(path) as file:
             name = without_compression(path.name)

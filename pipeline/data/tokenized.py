@@ -5,6 +5,7 @@ with its template and the version of this code. It is part of no result: removed
 """
 
 import bisect
+import contextlib
 import hashlib
 import itertools
 import json
@@ -168,6 +169,14 @@ def _make(folder: Path, tokenizer: Tokenizer, wanted: Wanted, note: Callable[[st
     for old in (making, folder):  # what a killed process has left
         shutil.rmtree(old, ignore_errors=True)
     making.mkdir(parents=True)
+    with contextlib.ExitStack() as stack:
+        stack.callback(shutil.rmtree, making, ignore_errors=True)  # when it has its name, there is nothing of this one
+        _write(making, tokenizer, wanted, note)
+        making.rename(folder)
+    durable.sync_folder(folder.parent)
+
+
+def _write(making: Path, tokenizer: Tokenizer, wanted: Wanted, note: Callable[[str], None]) -> None:
     dropped = _Dropped(wanted)
     # Of what is learned from and to which token, one span after the other.
     lists = pyarrow.list_(pyarrow.int32())
@@ -189,8 +198,6 @@ def _make(folder: Path, tokenizer: Tokenizer, wanted: Wanted, note: Callable[[st
     durable.write_json(making / _ABOUT, {
         "sha256": digest, "rows": count, "dropped": dict(dropped.reasons), "first_dropped": dropped.first,
     })
-    making.rename(folder)
-    durable.sync_folder(folder.parent)
 
 
 class _Dropped:

@@ -38,7 +38,7 @@ def record(row: Row, where: str, selection: Selection) -> Row | BadRow:
             turns = conversation(named["messages"], "messages", selection.columns)
             return {**named, "messages": _learned(turns), **_tools(named)}
         if "text" in named:
-            return {**named, "prompt": None, "completion": _text(named["text"], "text")}
+            return {**named, "prompt": None, "completion": _text(named["text"], "text", selection.columns)}
         held = ", ".join(map(repr, list(row)[:8])) or "nothing"
         raise _Bad("columns", f'a row needs "prompt" and "completion", "messages" or "text"; this one has {held}'
                    f"{_hint(row)}")
@@ -50,13 +50,13 @@ def _asked(row: Row, columns: Mapping[str, str]) -> Row:
     prompt, completion = row.get("prompt"), row["completion"]
     if not isinstance(prompt, list | tuple) and not isinstance(completion, list | tuple):
         if prompt is not None:
-            _require_text(prompt, "prompt")
-        return {"prompt": None, **row, "completion": _text(completion, "completion")}
+            _require_text(prompt, repr(columns.get("prompt", "prompt")))
+        return {"prompt": None, **row, "completion": _text(completion, "completion", columns)}
     # trl's conversational form: all is put to the model, and what is in `completion` is learned.
     asked = conversation(prompt, "prompt", columns) if isinstance(prompt, list | tuple) else \
-        [{"role": "user", "content": _text(prompt, "prompt")}]
+        [{"role": "user", "content": _text(prompt, "prompt", columns)}]
     said = conversation(completion, "completion", columns) if isinstance(completion, list | tuple) else \
-        [{"role": "assistant", "content": _text(completion, "completion")}]
+        [{"role": "assistant", "content": _text(completion, "completion", columns)}]
     turns = [*({**turn, "weight": 0} for turn in asked), *said]
     others = {key: value for key, value in row.items() if key not in ("prompt", "completion")}
     return {**others, "messages": _learned(turns), **_tools(row)}
@@ -71,6 +71,7 @@ def text_of(row: Row) -> str:
 
 def conversation(value: object, name: str, columns: Mapping[str, str]) -> list[Row]:
     """The turns of a conversation, their keys and roles as templates know them, and without what is null."""
+    name = columns.get(name, name)  # as its author knows it
     if isinstance(value, str):  # as tables keep them
         try:
             value = json.loads(value)
@@ -158,25 +159,27 @@ def _renamed(row: Row, columns: Mapping[str, str]) -> Row:
         else:
             told = [row[part] for part in parts if row[part] not in (None, "")]
             for text in told:
-                _require_text(text, ours)
+                _require_text(text, repr(theirs))
             named[ours] = "\n\n".join(told)
     return named
 
 
-def _text(value: object, name: str) -> str:
+def _text(value: object, name: str, columns: Mapping[str, str]) -> str:
+    name = columns.get(name, name)
     if value is None:
         raise _Bad("null", f"{name!r} is null")
-    _require_text(value, name)
+    _require_text(value, repr(name))
     if not str(value).strip():
         raise _Bad("empty", f"{name!r} is empty")
     return str(value)
 
 
-def _require_text(value: object, name: str) -> None:
+def _require_text(value: object, told: str) -> None:
+    """`told` is what the value is called in a complaint."""
     try:
-        require_text(value, name, "")
+        require_text(value, "it", "")
     except RowFileError as error:
-        said = str(error).removeprefix(": ").replace(repr(name), name if " " in name else repr(name))
+        said = str(error).removeprefix(": ").replace("'it'", told, 1)
         raise _Bad("type" if not isinstance(value, str) else "surrogate", said) from error
 
 

@@ -1,6 +1,7 @@
 """The places that rows come from: a file, many files (`parts/*.jsonl`), a folder of files, also as the hub's snapshots
 are, and what `save_to_disk` of datasets wrote."""
 
+import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,9 +14,13 @@ from rewards.lazy import lazy
 with lazy:
     import datasets
     import pyarrow
+    import yaml
 
 FILE = "data.jsonl"
 """What a dataset artifact keeps its rows in."""
+
+MOST_FILES = 20_000
+"""Files and folders of a dataset at most: whoever names a home or a root is told so and does not wait."""
 
 _ROWS = 1000  # that are Python objects at once
 
@@ -76,13 +81,19 @@ def _of_saved(path: Path, selection: Selection) -> Iterator[tuple[str, Row | Bad
 
 
 def _of_folder(path: Path, selection: Selection) -> list[Path]:
+    if next(itertools.islice(path.rglob("*"), MOST_FILES, None), None) is not None:
+        raise RowFileError(f"{path} has no {FILE}, and more than {MOST_FILES:,} files; it is no dataset")
     try:
         # It knows where splits and configs are, by the names of files and by what a README.md says of them.
         builder = datasets.load_dataset_builder(str(path), selection.config)
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, ImportError, yaml.YAMLError) as error:
         said = " ".join(str(error).replace(str(path.resolve()), str(path)).split())[:240]
         raise RowFileError(f"{path} has no {FILE}, and datasets finds no rows in it ({said})") from error
-    splits = {str(split): [Path(file) for file in found] for split, found in builder.config.data_files.items()}
+    named = {str(split): [str(file) for file in found] for split, found in (builder.config.data_files or {}).items()}
+    away = next((file for found in named.values() for file in found if "://" in file), None)
+    if away is not None:
+        raise RowFileError(f"{path} names files that are elsewhere, such as {away}; download them")
+    splits = {split: [Path(file) for file in found] for split, found in named.items()}
     kept = {file for found in splits.values() for file in found}
     if selection.config is None and not (path / "README.md").is_file():
         # Of files of several kinds it takes the kind that most are of.

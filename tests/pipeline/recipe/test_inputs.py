@@ -63,3 +63,54 @@ def test_an_artifact_folder_keeps_its_type_and_fingerprint(tmp_path: Path) -> No
     assert inputs.fingerprint_of_path(made) == "f00"
     with pytest.raises(InputError, match="is a model and a dataset belongs here"):
         inputs.find("base-0123", "dataset", earlier={}, later={}, folder=tmp_path)
+
+
+def test_a_dataset_may_say_which_rows_and_what_its_columns_are_called(tmp_path: Path) -> None:
+    def found(reference: str) -> Source:
+        return inputs.find(reference, "dataset", earlier={"traces": "dataset"}, later={}, folder=tmp_path)
+
+    (tmp_path / "mine.csv").write_text("a\n1\n")
+    (tmp_path / "odd?prompt=1.jsonl").write_text("{}")
+    assert found("mine.csv?prompt=a&completion=b").path == tmp_path / "mine.csv"
+    assert found("m*.csv").path == tmp_path / "m*.csv"
+    hub_set = found("org/name@v2?config=main&split=train")
+    assert (hub_set.origin, hub_set.repository, hub_set.place) == ("hub", "org/name", "org/name@v2")
+    assert found("org/name?revision=v2").place == "org/name@v2"
+    for reference, said in (
+        ("mine.csv?question=a", "'question=a' is no column or part; write mine.csv?prompt=question&completion="),
+        ("mine.tsv?prompt=a", "there is no file or folder 'mine.tsv'"),
+        ("n*.csv", "there is no file or folder 'n*.csv'"),
+        ("traces?prompt=a", "the rows of a stage are taken as they are; write traces"),
+    ):
+        with pytest.raises(InputError) as caught:
+            found(reference)
+        assert said in str(caught.value)
+
+
+def test_files_of_a_pattern_are_all_part_of_the_fingerprint(tmp_path: Path) -> None:
+    for name in ("a.jsonl", "b.jsonl"):
+        (tmp_path / name).write_text(name)
+    both = inputs.fingerprint_of_path(tmp_path / "*.jsonl")
+    assert both != inputs.fingerprint_of_path(tmp_path / "a*.jsonl")
+    (tmp_path / "b.jsonl").write_text("c")
+    assert inputs.fingerprint_of_path(tmp_path / "*.jsonl") != both
+
+
+def test_a_dataset_of_the_hub_is_read_from_its_snapshot(cache: Path) -> None:
+    from pipeline.contract.dataset import parse, records
+
+    snapshot = cache / "datasets--org--sums" / "snapshots" / "c0ffee"
+    (snapshot / "data").mkdir(parents=True)
+    (cache / "datasets--org--sums" / "refs").mkdir()
+    (cache / "datasets--org--sums" / "refs" / "v2").write_text("c0ffee")
+    (snapshot / "README.md").write_text(
+        "---\nconfigs:\n- config_name: main\n  data_files:\n  - {split: train, path: data/train.jsonl}\n"
+        "  - {split: test, path: data/test.jsonl}\n- config_name: other\n  data_files: data/test.jsonl\n---\n"
+    )
+    for split in ("train", "test"):
+        (snapshot / "data" / f"{split}.jsonl").write_text(f'{{"question": "a", "answer": "{split}"}}\n')
+    reference = "org/sums?config=main&split=train&revision=v2&prompt=question&completion=answer"
+    source = inputs.find(reference, "dataset", earlier={}, later={}, folder=cache)
+    assert inputs.resolve_hub(source) == "c0ffee"
+    selection = parse(reference).selection
+    assert list(records(snapshot, selection)) == [{"prompt": "a", "completion": "train"}]

@@ -12,6 +12,7 @@ from huggingface_hub import constants
 from eval.contamination import TestTexts, Text, text_of
 from eval.problems import load
 from pipeline.commands import cli
+from pipeline.contract.errors import RecipeError
 from pipeline.data.corpus import Corpus
 from pipeline.disk import durable
 from pipeline.recipe import recipe
@@ -137,3 +138,27 @@ def test_the_synthetic_web_holds_no_test_problem() -> None:
     documents = list(islice(web.documents(Random(3)), 4000))
     texts = [Text(f"document {i}", f"{one.prompt or ''}\n{one.text}") for i, one in enumerate(documents)]
     assert [leak for text in texts for leak in tests.leaks(text)] == []
+
+
+def test_conversations_are_searched_and_bad_rows_are_as_the_stage_says(write_recipe: Write, tmp_path: Path) -> None:
+    stages = """
+name: leaky
+stages:
+  base: {{kind: 'tiny.py:Make'}}
+  tuned: {{kind: sft, model: base, data: 'talks.jsonl?messages=talk', bad_rows: {bad_rows}}}
+  score: {{kind: evaluate, models: [tuned], problems: [test.jsonl], problems_each: 6}}
+"""
+    tests = questions(6, start=100)
+    write(tmp_path / "test.jsonl", tests)
+    talks = [{"talk": [{"role": "user", "content": f"Count to {n}."}, {"role": "assistant", "content": "5"}]}
+             for n in range(9)]
+    broken = tmp_path / "talks.jsonl"
+    broken.write_text("".join(json.dumps(row) + "\n" for row in talks) + '{"talk": []}\n')
+    path = write_recipe(stages.format(bad_rows="drop"))
+    assert check(recipe.read(str(path))) == "6 test problems were looked for in 9 training texts: none is there"
+    with pytest.raises(RecipeError, match=r"talks.jsonl:10: 'talk' is an empty list"):
+        recipe.read(str(write_recipe(stages.format(bad_rows="stop"))))
+    talks[3] = {"talk": [{"role": "user", "content": tests[2]["prompt"]}, {"role": "assistant", "content": "5"}]}
+    broken.write_text("".join(json.dumps(row) + "\n" for row in talks))
+    with pytest.raises(RecipeError, match=r"test.jsonl test-3 is in talks.jsonl\?messages=talk row 4"):
+        check(recipe.read(str(path)))

@@ -42,6 +42,17 @@ def test_clean_leaves_alone_what_is_being_made(run: RunFolder, capsys: pytest.Ca
     assert "nowhere: there is no such folder" in capsys.readouterr().err
 
 
+def test_clean_removes_what_stages_can_make_again(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    cache = run.path.parent / "artifacts" / ".cache"
+    for name in ("0" * 32, f"{'1' * 32}.making"):
+        (cache / name).mkdir(parents=True)
+    with Lock(cache / f"{'1' * 32}.lock"):  # somebody is making it
+        assert cli.main(["clean", "--delete"]) == 0
+    assert {path.name for path in cache.iterdir()} == {f"{'1' * 32}.making"}
+    assert "0" * 32 in capsys.readouterr().out
+    assert cli.main(["verify", "chain"]) == 0
+
+
 @pytest.mark.parametrize("fault", ["no recipe.json", "torn recipe.json", "no ledger", "neither", "recipe file gone"])
 def test_a_run_that_lost_its_files_loses_nothing_more(run: RunFolder, fault: str) -> None:
     begun = run.path.parent / "artifacts" / ".partial" / "next-0123456789"

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,21 @@ def test_a_folder_that_holds_something_else_is_one_line(tmp_path: Path) -> None:
     write(tmp_path / "mixed" / "b.csv", "text\na\n")
     assert "holds files of several kinds, such as a.jsonl and b.csv" in complaint(tmp_path, "mixed")
     assert complaint(tmp_path, "none.jsonl").startswith("none.jsonl is not there")
+    for folder, said in (("configs: [1", "expected ',' or ']'"), ("configs: 5", "datasets finds no rows in it"), (
+        "configs:\n- config_name: default\n  data_files: http://127.0.0.1:9/a.jsonl", ""
+    )):
+        write(tmp_path / "odd" / "README.md", f"---\n{folder}\n---\n")
+        write(tmp_path / "odd" / "a.jsonl")
+        assert said in complaint(tmp_path, "odd")
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    assert complaint(tmp_path, "pipe.jsonl") == "pipe.jsonl is no file of rows"
+
+
+def test_a_folder_of_everything_is_not_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.contract.dataset.sources.MOST_FILES", 3)
+    for n in range(5):
+        write(tmp_path / "home" / f"{n}.jsonl")
+    assert complaint(tmp_path, "home") == "home has no data.jsonl, and more than 3 files; it is no dataset"
 
 
 def test_what_save_to_disk_wrote(tmp_path: Path) -> None:
