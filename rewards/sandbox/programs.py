@@ -16,9 +16,7 @@ function, or "Solution().f", a method of an instance that is made for every call
 ["raised" | "missing" | "broken", one line].
 """
 
-import builtins
 import contextlib
-import io
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -26,7 +24,7 @@ from typing import Any
 from rewards.sandbox.checking import check
 from rewards.sandbox.outcomes import BROKEN, MISSING, RAISED, called, failure, load, namespace_of, outcome
 from rewards.sandbox.serving import serve
-from rewards.sandbox.streams import LARGEST_OUTPUT, redirect
+from rewards.sandbox.streams import LARGEST_OUTPUT, as_descriptors, redirect
 from rewards.sandbox.values import decoded, encoded
 from rewards.sandbox.wire import Channel
 
@@ -73,18 +71,10 @@ def _call(task: Mapping[str, Any], send: Callable[[bytes], object]) -> None:
 
 
 def _print(task: Mapping[str, Any], channel: Channel) -> None:
-    stdin = task["stdin"]
-    sink = redirect(stdin, LARGEST_OUTPUT)
-    # Kept before the program runs, which may put something else in the place of both.
-    out, plain_open = sys.stdout, builtins.open
-
-    def open_(file: Any, *arguments: Any, **options: Any) -> Any:
-        """`open(0)` is a common way to read all input; there is no descriptor 0 here."""
-        if file in (0, "/dev/stdin") and not isinstance(file, bool):
-            return io.StringIO(stdin)
-        return plain_open(file, *arguments, **options)
-
-    builtins.open = open_
+    sink = redirect(task["stdin"], LARGEST_OUTPUT)
+    as_descriptors(sink)
+    # Kept before the program runs, which may put something else in its place.
+    out = sys.stdout
     try:
         with contextlib.suppress(SystemExit):
             load(task, namespace_of("__main__"))

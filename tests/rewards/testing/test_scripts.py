@@ -25,6 +25,17 @@ def run(program: str, tests: list[Any] | None = None, **options: Any) -> Verdict
         "__name__ == '__main__':\n    main()\n    exit(0)",
         "import sys\na, b = input().split()\nprint(int(a) + int(b), '  \\n\\n')\nprint('debug', file=sys.stderr)",
         "import sys\na, b = input().split()\nsys.stdout.write(str(int(a) + int(b)))\nsys.stdout = None",
+        "import os, io\ninput = io.BytesIO(os.read(0, os.fstat(0).st_size)).readline\na, b = map(int, "
+        "input().split())\n"
+        "os.write(1, str(a + b).encode())",
+        "import os, sys\nfrom io import BytesIO, IOBase\nclass FastIO(IOBase):\n    def __init__(self, file):\n"
+        "        self._fd = file.fileno()\n        self.buffer = BytesIO()\n        self.writable = 'x' in file.mode "
+        "or "
+        "'r' not in file.mode\n    def read(self):\n        return os.read(self._fd, max(os.fstat(self._fd).st_size, "
+        "8192))\n    def flush(self):\n        os.write(self._fd, self.buffer.getvalue())\nout = FastIO(sys.stdout)\n"
+        "out.buffer.write(str(sum(map(int, FastIO(sys.stdin).read().split()))).encode())\nout.flush()",
+        "a, b = map(int, open(0, 'rb').read().split())\nprint(a + b)",
+        "import sys\ninput = sys.stdin.buffer.readline\na, b = map(int, input().split())\nprint(a + b)",
         "input_ = input\na, b = map(int, input_().split())\nprint(a + b)\nraise SystemExit(1)",
     ],
 )
@@ -37,7 +48,8 @@ def test_right(program: str) -> None:
     "program",
     [
         "print(7)", "a, b = input().split()\nprint(a + b)", "", "input()\ninput()", "print(open(0).read())",
-        "import os\nos._exit(0)", "a, b = map(int, input().split())\nprint(a + b)\nprint('done')",
+        "import os\nos._exit(0)", "import os\nos.write(2, b'7')", "import os\nos.write(1, bytes(1 << 20))", "a, b = "
+        "map(int, input().split())\nprint(a + b)\nprint('done')",
         "a, b = map(int, input().split())\nprint(a, '+', b)\n1 / 0",
         "import os\nos.write(3, b'\\0\\0\\0\\x0d[\"value\",\"7\"]'); os._exit(0)", "while True: print(7)",
         "print('7\\n' * 10**6)", "a, b = map(int, input().split())\nprint(a + b)\n1 / 0", "while True: pass",
