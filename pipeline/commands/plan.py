@@ -6,6 +6,7 @@ from contextlib import nullcontext
 
 from pipeline.commands.run import recipe_arguments
 from pipeline.recipe import fingerprint, recipe, trust
+from pipeline.run.before import contexts
 from pipeline.store.store import Artifact, Store
 from pipeline.store.verify import known_faults_of
 from rewards import plugin_files
@@ -22,6 +23,7 @@ def main(args: argparse.Namespace) -> int:
         read = recipe.read(args.recipe, args.sets)
     if args.trust:
         trust.remember(file.parent for file in plugin_files.run_so_far())
+    contexts.check(read, exactly=False)
     store = Store(args.runs)
     prints = fingerprint.of_recipe(read, store.hashes)
     rows = []

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationInfo, 
 
 from pipeline.contract.checkpoints import Checkpoints
 from pipeline.contract.fields import ArtifactType
+from pipeline.contract.room import Room
 from pipeline.disk.durable import JsonMapping
 
 Metrics = JsonMapping
@@ -97,6 +98,21 @@ class Stage(BaseModel):
         before the run. `seed` is the stage's. A stage of your own that asks problems says so here; by default there are
         none."""
         return []
+
+    def room(self) -> Room | None:
+        """How the stage asks its problems, so that prompts and answers can be held against the models' context before
+        the run. By default nothing is asked."""
+        return None
+
+    def made_of(self) -> str | None:
+        """The input reference of the model that the stage's own model is trained from; None where it makes none, or one
+        from nothing."""
+        return None
+
+    def context_of_made(self, context: int | None) -> int | None:
+        """The tokens of context that the stage's model has, where the one that it is made of has `context`. None is
+        unknown, or no limit."""
+        return context
 
     @abstractmethod
     def run(self, ctx: Context) -> Metrics:

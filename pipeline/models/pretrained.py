@@ -10,6 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from eval.language_model import LanguageModel, Tokenizer
 from pipeline.contract import processes
 from pipeline.contract.errors import StageError
+from pipeline.contract.room import limit_of
 from pipeline.contract.stage import Context
 from pipeline.models import audit, origin, special_tokens
 from pipeline.models.build import prepare
@@ -119,6 +120,11 @@ def save(model: LanguageModel, tokenizer: Tokenizer, out: Path, adapter_of: Path
 def parameters(model: LanguageModel) -> int:
     """How many parameters the model has; tied ones count once."""
     return sum(parameter.numel() for parameter in model.parameters())
+
+
+def trained_context(model: LanguageModel) -> int | None:
+    """How many tokens the model was made for, prompt and answer together; None where its config does not say."""
+    return limit_of(model.config.get_text_config().to_dict())
 
 
 def context_length(model: LanguageModel) -> int | None:

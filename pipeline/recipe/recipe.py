@@ -44,6 +44,8 @@ class Step:
     entry: Entry[type[Stage]]
     config: Stage
     written: JsonMapping
+    place: str
+    """Where it stands: "recipe.yaml:12"."""
     sources: Mapping[str, inputs.Source] = field(default_factory=dict)
     plug_ins: Sequence[PlugInUse] = ()
     problems: Mapping[str, str] = field(default_factory=dict)
@@ -247,7 +249,7 @@ class _Reading:
             self._add(of_validation(error, stage, self.document, where, also_known=("kind",)))
             return None
         self._add(((*where, *inner), message) for inner, message in of_types(fields, config))
-        step = Step(name, kind, entry, config, fields)
+        step = Step(name, kind, entry, config, fields, self.document.place(where))
         return self._wired(step, made)
 
     def _wired(self, step: Step, made: Mapping[str, ArtifactType | None]) -> Step:

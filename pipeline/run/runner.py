@@ -14,10 +14,10 @@ from pipeline.recipe.fingerprint import Fingerprint
 from pipeline.recipe.inputs import InputError
 from pipeline.recipe.recipe import Recipe, Step, as_dict
 from pipeline.run import launch, signals
+from pipeline.run.before import contexts, leaks
 from pipeline.run.display.figures import duration
 from pipeline.run.display.progress import Display
 from pipeline.run.job import Assignment, events_file
-from pipeline.run.leaks import check
 from pipeline.run.reuse import Reuse
 from pipeline.run.running import Running
 from pipeline.store.run_folder import RunFolder, wall_seconds
@@ -76,7 +76,7 @@ class Runner:
         if self._waiting:
             # It loads its libraries while leaks are looked for and the sandbox is tried.
             self._open_zygote()
-            self._check_leaks()
+            self._check_before()
             self._tell_sandbox()
         while self._running or (self._waiting and not self._failed and not self._stop):
             if not self._failed and not self._stop:
@@ -117,10 +117,11 @@ class Runner:
     def _accelerated(self, step: Step) -> bool:
         return self.recipe.accelerate is not None and type(step.config).distributed
 
-    def _check_leaks(self) -> None:
-        """Raises RecipeError where test problems are in the training data."""
+    def _check_before(self) -> None:
+        """Raises RecipeError where answers do not fit in a context, or test problems are in the training data."""
         try:
-            text = check(self.recipe)
+            contexts.check(self.recipe, exactly=True)
+            text = leaks.check(self.recipe)
         except (RecipeError, ProblemSetError, StageError, InputError) as error:
             self.run_folder.record("run", event="failed", message=str(error))
             raise RecipeError(str(error).splitlines()) from error

@@ -22,5 +22,8 @@ class Distill(Training):
     traces: DatasetInput
     epochs: Epochs = 4.0
 
+    def made_of(self) -> str:
+        return self.student
+
     def run(self, ctx: Context) -> Metrics:
         return self.train(ctx, self.student, self.traces)

@@ -25,6 +25,7 @@ from pipeline.contract.numbers import (
     require_rows,
 )
 from pipeline.contract.prompt import MeasuringPrompt
+from pipeline.contract.room import Room, require_room
 from pipeline.contract.stage import Asks, Context, Metrics, Stage
 from pipeline.disk.durable import JsonObject
 from pipeline.stages.grpo import ProblemSets
@@ -60,6 +61,9 @@ class Evaluate(Stage):
     top_p: TopP = 1.0
     top_k: TopK = 0
     min_p: MinP = 0.0
+    beyond_context: bool = Field(
+        default=False, description="ask also where prompt and answer do not fit in the model's context"
+    )
     prompt: MeasuringPrompt = MeasuringPrompt()
     thinking_budget: Tokens | None = Field(
         default=None, description="tokens after which thinking is closed by force"
@@ -81,6 +85,9 @@ class Evaluate(Stage):
 
     def asks(self, seed: int) -> list[Asks]:
         return [Asks(reference, self.problems_each, 0, "test") for reference in self.problems if self.models]
+
+    def room(self) -> Room:
+        return Room(self.models, self.prompt.prompting(), self.max_completion_tokens, self.beyond_context)
 
     def run(self, ctx: Context) -> Metrics:
         found: JsonObject = {}
@@ -119,6 +126,8 @@ class Evaluate(Stage):
 
             problems = load(problem_set, self.problems_each, seed=0, base=self._folder)
             protocol = self._protocol(problem_set, tokenizer, ctx.seed)
+            prompts = encode_prompts(tokenizer, problems, protocol.prompting)
+            require_room(prompts, self.room(), pretrained.trained_context(model), f"{label} on {name}")
             seed_parts, room = (ctx.seed, "evaluate", label), pretrained.context_length(model)
             draws = Draws(self.rollouts, protocol.sampling, seed_parts, protocol.prompting, room)
             rollouts = collect(
@@ -127,7 +136,6 @@ class Evaluate(Stage):
             rows = [rollout.row() for rollout in rollouts]
             write_rows(ctx.out / rollouts_file(label, name), rows)
             report["problems"][name] = reduce(rows)
-            prompts = encode_prompts(tokenizer, problems, protocol.prompting)
             report["protocol"][name] = protocol.describe(problems, prompts)
             report["tokens"] += sum(rollout.completion.tokens for rollout in rollouts)
             ctx.log({"model": label, "problems": name, "pass@1": report["problems"][name]["pass@1"]})

@@ -90,6 +90,12 @@ class Extend(ReadsRows, Learning, Stage):
         require_rows(sum(phase.steps for phase in self.phases) * self.batch_size, "the phases' steps and batch_size")
         return self
 
+    def made_of(self) -> str:
+        return self.model
+
+    def context_of_made(self, context: int | None) -> int | None:
+        return self.phases[-1].length
+
     def run(self, ctx: Context) -> Metrics:
         model, tokenizer = pretrained.take(ctx, self.model, self.dtype)
         longest = self.phases[-1].length

@@ -20,6 +20,7 @@ from pipeline.contract.numbers import (
 )
 from pipeline.contract.processes import own
 from pipeline.contract.prompt import AskingPrompt
+from pipeline.contract.room import Room, require_room
 from pipeline.contract.stage import Asks, Context, Metrics, Stage
 from pipeline.models.lora import Lora
 from pipeline.moe.balancing import Balancing
@@ -37,7 +38,7 @@ with lazy:
     from eval.engine.types import Sampling
     from eval.language_model import LanguageModel, Tokenizer
     from eval.problems import load
-    from eval.prompts import question_text, settled
+    from eval.prompts import encode_prompts, question_text, settled
     from eval.protocol import Prompting
     from eval.rollouts import Draws, collect
     from pipeline.models import lora, pretrained
@@ -90,6 +91,9 @@ class Grpo(Learning, Stage):
     temperature: Temperature = Field(default=1.0, gt=0)
     max_completion_tokens: Tokens = 64
     prompt: AskingPrompt = AskingPrompt()
+    beyond_context: bool = Field(
+        default=False, description="ask also where prompt and answer do not fit in the model's context"
+    )
     gate: int = Field(default=16, ge=0, le=10_000, description="rollouts a problem before training; 0 skips the check")
     gate_at_least: Probability = Field(default=0.2, description="least share of problems solved once in them")
     dynamic_sampling: int = Field(
@@ -140,12 +144,20 @@ class Grpo(Learning, Stage):
     def asks(self, seed: int) -> list[Asks]:
         return [Asks(reference, self.problems_each, seed, "train") for reference in self.problems]
 
+    def room(self) -> Room:
+        return Room([self.model], self.prompt.prompting(), self.max_completion_tokens, self.beyond_context)
+
+    def made_of(self) -> str:
+        return self.model
+
     def run(self, ctx: Context) -> Metrics:
         model, tokenizer = pretrained.take(ctx, self.model, self.dtype)
         sets = [load(reference, self.problems_each, ctx.seed, base=self._folder) for reference in self.problems]
         problems = [problem for group in zip(*sets, strict=True) for problem in group]
         random.Random(f"grpo:{ctx.seed}").shuffle(problems)
         self.reward.require(problems)
+        prompts = encode_prompts(tokenizer, problems, self.prompt.prompting())
+        require_room(prompts, self.room(), pretrained.trained_context(model), self.model)
         before = self._check_gate(ctx, model, tokenizer, problems)
 
         how = settled(tokenizer, self.prompt.prompting())

@@ -16,6 +16,7 @@ from pipeline.contract.numbers import (
     Weight,
     require_rows,
 )
+from pipeline.contract.room import limit_of
 from pipeline.contract.stage import Context, Metrics, Stage
 from pipeline.data.corpus import Corpus
 from pipeline.data.rows import Stream
@@ -105,6 +106,9 @@ class Pretrain(Learning, Stage):
         if said := balance_fault(self.architecture, self.balance):
             raise ValueError(said)
         return self
+
+    def context_of_made(self, context: int | None) -> int | None:
+        return limit_of({"max_position_embeddings": self.length, **self.architecture})
 
     def _tokenizer(self, ctx: Context) -> "Tokenizer":
         if self.tokenizer is not None:

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from eval.engine import engine_for
 from eval.engine.types import Sampling
 from eval.problems import load
-from eval.prompts import question_text, settled
+from eval.prompts import encode_prompts, question_text, settled
 from eval.rollouts import Draws, collect
 from pipeline.contract.fields import ArtifactType, ModelInput
 from pipeline.contract.numbers import (
@@ -25,6 +25,7 @@ from pipeline.contract.numbers import (
     require_rows,
 )
 from pipeline.contract.prompt import AskingPrompt
+from pipeline.contract.room import Room, require_room
 from pipeline.contract.stage import Asks, Context, Metrics, Stage
 from pipeline.stages.grpo import ProblemSets
 from rewards.lazy import lazy
@@ -62,6 +63,9 @@ class Sample(Stage):
     top_k: TopK = 0
     min_p: MinP = 0.0
     max_completion_tokens: Tokens = 64
+    beyond_context: bool = Field(
+        default=False, description="ask also where prompt and answer do not fit in the model's context"
+    )
     prompt: AskingPrompt = AskingPrompt()
 
     @model_validator(mode="after")
@@ -72,11 +76,16 @@ class Sample(Stage):
     def asks(self, seed: int) -> list[Asks]:
         return [Asks(reference, self.problems_each, seed, "train") for reference in self.problems]
 
+    def room(self) -> Room:
+        return Room([self.model], self.prompt.prompting(), self.max_completion_tokens, self.beyond_context)
+
     def run(self, ctx: Context) -> Metrics:
         model, tokenizer = pretrained.take(ctx, self.model)
         problems = [
             p for reference in self.problems for p in load(reference, self.problems_each, ctx.seed, base=self._folder)
         ]
+        prompts = encode_prompts(tokenizer, problems, self.prompt.prompting())
+        require_room(prompts, self.room(), pretrained.trained_context(model), self.model)
         sampling = Sampling(self.max_completion_tokens, self.temperature, self.top_p, self.top_k, self.min_p)
         how = settled(tokenizer, self.prompt.prompting())
         draws = Draws(self.rollouts, sampling, (ctx.seed, ctx.name), how)

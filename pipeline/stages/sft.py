@@ -72,5 +72,8 @@ class Sft(Training):
     model: ModelInput
     data: DatasetInput
 
+    def made_of(self) -> str:
+        return self.model
+
     def run(self, ctx: Context) -> Metrics:
         return self.train(ctx, self.model, self.data)

@@ -158,7 +158,7 @@ def test_what_was_asked_wrongly_is_one_line(model: Path, tmp_path: Path, capsys:
 def test_a_model_that_is_not_there_is_what_is_told(problems: str, capsys: pytest.CaptureFixture[str]) -> None:
     """The hub has no problems here either, which is not what was asked wrongly first."""
     for name, expected in (
-        ("NOSUCH", "there is no model at 'NOSUCH'; give a folder, RUN:STAGE (runs/quickstart:student) or a hub id"),
+        ("NOSUCH", "there is no model at 'NOSUCH'; give a folder, a .gguf file, RUN:STAGE"),
         ("org/NOSUCH", "model 'org/NOSUCH' is not in the hub cache"),
         ("NOSUCH:zero", "NOSUCH is no run with finished stages"),
     ):

@@ -16,7 +16,7 @@ from pipeline.contract.errors import RecipeError
 from pipeline.data.corpus import Corpus
 from pipeline.disk import durable
 from pipeline.recipe import recipe
-from pipeline.run.leaks import check
+from pipeline.run.before.leaks import check
 
 Write = Callable[..., Path]
 STAGES = """

@@ -1,0 +1,47 @@
+"""What an answer takes of a model's context, as a stage says it, and whether there is room for it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from eval.protocol import Prompting
+from pipeline.contract.errors import StageError
+from pipeline.disk.durable import JsonMapping
+
+
+@dataclass(frozen=True)
+class Room:
+    """A stage asks `models` (input references) all its problems in this way, and lets each answer take `completion`
+    tokens. `beyond` says that what does not fit is asked all the same."""
+
+    models: Sequence[str]
+    prompting: Prompting
+    completion: int
+    beyond: bool = False
+
+
+_LIMITS = ("max_position_embeddings", "max_seq_len", "n_positions")
+
+
+def limit_of(config: JsonMapping) -> int | None:
+    """How many tokens a model was made for, by the fields of its config, which families call differently; None where
+    they do not say."""
+    found = [config[name] for name in _LIMITS if isinstance(config.get(name), int)]
+    return int(found[0]) if found else None
+
+
+def require_room(prompts: Sequence[Sequence[int]], room: Room, context: int | None, who: str) -> None:
+    """Raises StageError unless each of `prompts` (token ids) leaves room for an answer in `context` tokens. `who` is
+    the stage and the model, as the message begins."""
+    if room.beyond or context is None:
+        return
+    longest = max(map(len, prompts), default=0)
+    too_long = sum(len(prompt) + room.completion > context for prompt in prompts)
+    if not too_long:
+        return
+    left = context - longest
+    advice = f"set max_completion_tokens to at most {left}" if left >= 1 else "leave the longest out"
+    raise StageError(
+        f"{who}: {too_long:,} of {len(prompts):,} prompts, the longest of {longest:,} tokens, and answers of up to "
+        f"{room.completion:,} do not fit in its context of {context:,}; {advice}, extend the context first (kind: "
+        "extend), or set beyond_context: true"
+    )

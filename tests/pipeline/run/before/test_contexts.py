@@ -1,0 +1,86 @@
+"""Whether prompts and answers fit is known before the first stage of a run."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.contract.errors import RecipeError
+from pipeline.models import pretrained
+from pipeline.models.tokenizer import train_tokenizer
+from pipeline.recipe import recipe
+from pipeline.run.before.contexts import check
+
+TOKENIZER = train_tokenizer(["What is one and two?"], 64)
+
+
+@pytest.fixture
+def folder(tiny: Callable[..., Any], tmp_path: Path) -> Path:
+    """A model of 64 positions, and problems of very different lengths."""
+    pretrained.save(tiny("qwen3", vocab_size=len(TOKENIZER)), TOKENIZER, tmp_path / "given")
+    rows = [{"prompt": "What is one and two? " * times, "answer": "3", "id": str(times)} for times in (1, 2, 9)]
+    (tmp_path / "mine.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return tmp_path
+
+
+STAGES = """
+  traces:
+    {kind: sample, model: MODEL, problems: [mine.jsonl], problems_each: COUNT, max_completion_tokens: TOKENS}
+  tuned: {kind: sft, model: MODEL, data: traces}
+  score:
+    {kind: evaluate, models: [tuned], problems: [mine.jsonl], problems_each: COUNT, max_completion_tokens: TOKENS}
+"""
+MADE = """
+  made:
+    kind: pretrain
+    steps: 1
+    length: 48
+    architecture: {model_type: qwen3, hidden_size: 32}
+  longer: {kind: extend, model: made, phases: [{length: 160, steps: 1}]}
+"""
+
+
+def read(
+    folder: Path, model: str, count: int, tokens: int, before: str = "", change: tuple[str, str] = ("\n\n", "")
+) -> recipe.Recipe:
+    file = folder / "recipe.yaml"
+    stages = STAGES.replace(*change).replace("MODEL", model).replace("COUNT", str(count)).replace("TOKENS", str(tokens))
+    file.write_text(f"name: contexts\nstages:{before}{stages}")
+    return recipe.read(str(file), [])
+
+
+def test_what_fits_passes(folder: Path) -> None:
+    check(read(folder, "given", 2, 8), exactly=True)
+
+
+def test_every_stage_that_asks_too_much_is_told_with_its_line(folder: Path) -> None:
+    asked = read(folder, "given", 3, 8)
+    check(asked, exactly=False)  # the answers alone would fit
+    with pytest.raises(RecipeError) as caught:
+        check(asked, exactly=True)
+    first, second = str(caught.value).splitlines()
+    assert first.startswith(f"{folder / 'recipe.yaml'}:3: traces: given on mine.jsonl: 1 of 3 prompts")
+    # The tuned model is the given one trained further, and has its context and its tokenizer.
+    assert second.startswith(f"{folder / 'recipe.yaml'}:6: score: tuned on mine.jsonl: 1 of 3 prompts")
+
+
+@pytest.mark.parametrize(("model", "tokens", "faults"), [
+    ("given", 65, 2), ("made", 48, 0), ("made", 49, 2), ("longer", 160, 0), ("longer", 161, 2),
+])
+def test_answers_that_fill_the_context_are_told_without_a_tokenizer(
+    folder: Path, model: str, tokens: int, faults: int
+) -> None:
+    asked = read(folder, model, 2, tokens, MADE)
+    if not faults:
+        check(asked, exactly=False)
+        return
+    with pytest.raises(RecipeError) as caught:
+        check(asked, exactly=False)
+    assert len(str(caught.value).splitlines()) == faults
+
+
+def test_who_wants_to_ask_beyond_may(folder: Path) -> None:
+    asked = read(folder, "given", 3, 900, change=("max_comp", "beyond_context: true, max_comp"))
+    check(asked, exactly=True)
