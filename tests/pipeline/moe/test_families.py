@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 import torch
 
+from pipeline.contract.errors import StageError
 from pipeline.data.rows import read_rows
 from pipeline.models import pretrained
+from pipeline.models.lora import Lora
 from pipeline.models.tokenizer import train_tokenizer
 from pipeline.moe.routers import routers
 from pipeline.stages.distill import Distill
@@ -155,3 +157,37 @@ def test_grpo_replays_and_reaches_every_router(taught: Path, context: Context, f
     assert all(row["replay/kl"] < 0.05 for row in rows)
     assert metrics["expert_load_max_over_mean"] >= 1
     assert moved_routers(ctx.out, pretrained.load(taught)[0])
+
+
+def test_base_and_adapter_are_the_model(taught: Path, context: Context, folder: Path) -> None:
+    """After `sft` and after `grpo`, as anyone would load them with peft; the biases of routers stay where they are."""
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    tuned = context(base=taught, traces=folder / "traces.jsonl")
+    Sft(model="base", data="traces", batch_size=8, learning_rate=1e-2, lora=Lora(rank=2)).run(tuned)
+    reinforced = context(base=taught)
+    fields = {"model": "base", "problems": ["mixed.jsonl"], "problems_each": 16, "steps": 2, "prompts_per_step": 4,
+              "group_size": 4, "gate": 0, "max_completion_tokens": 12, "temperature": 1.5, "learning_rate": 2e-2,
+              "schedule": {"warmup_steps": 0}, "lora": {"rank": 2}}
+    Grpo.model_validate(fields, context={"base": folder}).run(reinforced)
+    ids = torch.tensor([TOKENIZER(PROMPTS[0])["input_ids"]])
+    before = AutoModelForCausalLM.from_pretrained(taught / "model").eval()(ids).logits
+    for ctx in (tuned, reinforced):
+        base = AutoModelForCausalLM.from_pretrained(taught / "model")
+        together = PeftModel.from_pretrained(base, ctx.out / "adapter").eval()(ids).logits
+        alone = AutoModelForCausalLM.from_pretrained(ctx.out / "model").eval()(ids).logits
+        assert torch.allclose(together, alone, atol=1e-5)
+        assert not torch.allclose(alone, before, atol=1e-3)
+
+
+def test_a_bias_that_an_adapter_cannot_hold_is_not_moved(taught: Path, context: Context, folder: Path) -> None:
+    ctx = context(base=taught, traces=folder / "traces.jsonl")
+    stage = Sft.model_validate({
+        "model": "base", "data": "traces", "batch_size": 8, "learning_rate": 1e-2, "lora": {"rank": 2},
+        "balance": {"bias_speed": 1e-3},
+    })
+    if routers(pretrained.load(taught)[0])[0].bias is None:
+        pytest.skip("this family's routers have no bias")
+    with pytest.raises(StageError, match="an adapter cannot hold the routers' bias"):
+        stage.run(ctx)
