@@ -84,13 +84,18 @@ OTHERS = ("mixtral", "olmoe", "qwen2_moe", "qwen3_moe_every_second", "deepseek_v
     *((family, {"lora": Lora(rank=4)}, 23) for family in ("deepseek_v3", "qwen3_moe", "qwen3")),
     *((family, {}, 23) for family in OTHERS),
     *((family, {"dtype": torch.bfloat16}, 23) for family in ("qwen3_moe", "qwen3")),
+    *(("qwen3_moe", {"learning": {"optimizer": {"name": name}}}, 23) for name in ("adamw", "adafactor")),
+    ("deepseek_v3", {"learning": {"micro_batch_tokens": 20, "gradient_checkpointing": True}}, 23),
+    ("qwen3", {"learning": {"mixed_precision": True, "optimizer": {"name": "sgd", "momentum": 0.9}}}, 23),
 ])
 def test_supervised(
     tiny: Tiny, context: Context, monkeypatch: pytest.MonkeyPatch, family: str, changed: dict[str, Any], at: int
 ) -> None:
     def attempt(ctx: Any) -> tuple[dict[str, torch.Tensor], Any]:
         model, lora = tiny(family).train().to(changed.get("dtype", torch.float32)), changed.get("lora")
-        plan = Plan(40, 4, Learning(learning_rate=0.01, adam_learning_rate=1e-3), Schedule(24, more=8))
+        rates = {"learning_rate": 0.01, **({} if "learning" in changed else {"adam_learning_rate": 1e-3})}
+        learning = Learning.model_validate({**rates, **changed.get("learning", {})})
+        plan = Plan(40, 4, learning, Schedule(24, more=8))
         probe = Probe(lambda: {"skill": 0.1 if ctx.seen[-1][0] < 24 else 0.2}, 100, 0.15)  # one further round
         with adapted(model, lora, ctx, "base"):
             metrics = train(ctx, model, TOKENIZER, rows(160), plan, probe)
@@ -127,7 +132,7 @@ class Policy:
 
     def __init__(
         self, tiny: Tiny, folder: Path, family: str, lora: Lora | None = None, dynamic: bool = False,
-        dtype: torch.dtype = torch.float32, **objective: Any
+        dtype: torch.dtype = torch.float32, learning: dict[str, Any] | None = None, **objective: Any
     ) -> None:
         model = tiny(family, vocab_size=len(TOKENIZER), initializer_range=0.15).train()
         with torch.no_grad():
@@ -144,7 +149,8 @@ class Policy:
         self.balance = Balance(self.model)
         visits = [Visit(p.prompt, p.id, visit) for visit in (0, 1) for p in PROBLEMS]
         plan = GrpoPlan(
-            2, 4, 2, Sampling(20, 0.8), Objective(**objective), (0, "test"), Learning(learning_rate=3e-3),
+            2, 4, 2, Sampling(20, 0.8), Objective(**objective), (0, "test"),
+            Learning.model_validate({"learning_rate": 3e-3, **(learning or {})}),
             replay="rollout",
         )
         reserve = [visit._replace(visit=visit.visit + 2) for visit in visits]
@@ -174,6 +180,8 @@ class Policy:
     *((family, {}, 3, 4) for family in OTHERS),
     *(("qwen3", {"dynamic": True}, *when) for when in ((3, 4), (2, 4))),
     *((family, {"dtype": torch.bfloat16}, 3, 4) for family in ("qwen3_moe", "qwen3")),
+    ("qwen3_moe", {"learning": {"micro_batch_tokens": 60, "gradient_checkpointing": True}}, 3, 4),
+    ("qwen3", {"learning": {"optimizer": {"name": "muon"}, "schedule": {"shape": "wsd"}}}, 3, 4),
 ])
 def test_grpo(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str, changed: Any, every: int, at: int

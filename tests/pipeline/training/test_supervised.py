@@ -12,7 +12,7 @@ from pipeline.models.tokenizer import train_tokenizer
 from pipeline.moe.balance import Balance
 from pipeline.moe.balancing import Balancing
 from pipeline.training import supervised
-from pipeline.training.learning import Learning
+from pipeline.training.learning import Learning, Optimizer
 from pipeline.training.muon import Muon
 from pipeline.training.schedule import Schedule
 from pipeline.training.supervised import Plan, Probe, WeightedTrainer, config, train
@@ -161,3 +161,14 @@ def test_a_missed_probe_asks_for_another_round(
     most = plan(8, schedule=Schedule(steps=4, more=2, warmup=1))
     metrics = train(context(), tiny("qwen3"), tokenizer, rows(32), most, probe)
     assert metrics["steps"] == steps
+
+
+@pytest.mark.parametrize(("rate", "told"), [(1e-3, 0), (0.9, 1)])
+def test_first_steps_that_raise_the_loss_are_told(
+    tiny: Tiny, tokenizer: Any, context: Context, rate: float, told: int
+) -> None:
+    ctx = context()
+    high = Learning(learning_rate=rate, optimizer=Optimizer(name="adamw"))
+    train(ctx, tiny("qwen3"), tokenizer, rows(4) * 12, plan(12, learning=high))
+    found = [note for note in ctx.notes if note.startswith("the first 10 steps raised the loss from ")]
+    assert len(found) == told
