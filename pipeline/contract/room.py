@@ -45,3 +45,11 @@ def require_room(prompts: Sequence[Sequence[int]], room: Room, context: int | No
         f"{room.completion:,} do not fit in its context of {context:,}; {advice}, extend the context first (kind: "
         "extend), or set beyond_context: true"
     )
+
+
+def require_rows_fit(longest: int | None, context: int | None, who: str) -> None:
+    """Raises StageError where rows of `longest` tokens are longer than `context`; either may be unknown. `who` is the
+    stage and the model, as the message begins."""
+    if longest is not None and context is not None and longest > context:
+        raise StageError(f"{who}: max_length {longest:,} is above its context of {context:,}; lower or leave it out, "
+                         "extend the context first (kind: extend), or set beyond_context: true")

@@ -104,6 +104,11 @@ class Stage(BaseModel):
         the run. By default nothing is asked."""
         return None
 
+    def longest_row(self) -> int | None:
+        """The most tokens of a row that the stage trains the model of `made_of` on; None where it takes the model's
+        context, or is to go beyond it."""
+        return None
+
     def made_of(self) -> str | None:
         """The input reference of the model that the stage's own model is trained from; None where it makes none, or one
         from nothing."""

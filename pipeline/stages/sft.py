@@ -11,6 +11,7 @@ from pipeline.contract.errors import StageError
 from pipeline.contract.fields import ArtifactType, DatasetInput, ModelInput
 from pipeline.contract.numbers import MOST_ROWS, MOST_TOKENS, Batch, Epochs
 from pipeline.contract.prompt import Prompt
+from pipeline.contract.room import require_rows_fit
 from pipeline.contract.stage import Context, Metrics, Stage
 from pipeline.data.order import Ordered, epochs, fitting, left_out_of
 from pipeline.data.tokenized import Wanted, tokenized
@@ -38,9 +39,15 @@ class Training(ReadsRows, Learning, Stage):
     limit: int | None = Field(default=None, ge=1, le=MOST_ROWS, description="use the first so many rows only")
     lora: Lora | None = Field(default=None, description="train adapters alone, and merge them at the end")
     balance: Balancing = Balancing()
-    max_length: int = Field(
-        default=4096, ge=8, le=MOST_TOKENS, description="tokens of a row; `too_long` says what becomes of longer ones"
+    max_length: int | None = Field(
+        default=None, ge=8, le=MOST_TOKENS,
+        description="tokens of a row, the model's context where it is left out; `too_long` says what becomes of longer "
+                    "ones"
     )
+    beyond_context: bool = Field(default=False, description="let max_length be more than the model's context")
+
+    def longest_row(self) -> int | None:
+        return None if self.beyond_context else self.max_length
 
     def train(self, ctx: Context, model_reference: str, data_reference: str) -> Metrics:
         model, tokenizer = pretrained.take(ctx, model_reference, self.dtype)
@@ -48,17 +55,20 @@ class Training(ReadsRows, Learning, Stage):
             ctx.path(data_reference), dataset.parse(data_reference).selection, self.prompt.prompting(), self.limit,
             dataset.drops_bad_rows(self)
         )
+        context = pretrained.trained_context(model)
+        require_rows_fit(self.longest_row(), context, f"{ctx.name}: {model_reference}")
+        longest = self.max_length or context or MOST_TOKENS
         rows = tokenized(ctx.cache, tokenizer, wanted, ctx.note)
-        chosen = fitting(rows, self.max_length, cut=self.too_long == "cut")
+        chosen = fitting(rows, longest, cut=self.too_long == "cut")
         left_out = left_out_of(rows, chosen, ctx.note)
         if not chosen.numbers:
-            raise StageError(f"no row of {data_reference} is at most {self.max_length} tokens long")
+            raise StageError(f"no row of {data_reference} is at most {longest} tokens long")
         steps = max(1, round(len(chosen.numbers) * self.epochs / self.batch_size))
         order = epochs(chosen.numbers, steps * self.batch_size, random.Random(f"sft:{ctx.seed}"))
         schedule = schedule_of(self.schedule, steps, warmup=min(10, steps // 5))
         plan = Plan(steps, self.batch_size, self, schedule, self.balance)
         with lora.adapted(model, self.lora, ctx, model_reference):
-            metrics = train(ctx, model, tokenizer, Ordered(rows, order, self.max_length), plan)
+            metrics = train(ctx, model, tokenizer, Ordered(rows, order, longest), plan)
         pretrained.save(model, tokenizer, ctx.out, ctx.path(model_reference) if self.lora else None)
         return {**metrics, "rows": len(chosen.numbers), "parameters": pretrained.parameters(model), **left_out}
 

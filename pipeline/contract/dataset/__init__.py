@@ -92,7 +92,7 @@ def _unusable(path: Path, first: BadRow | None) -> StageError:
 def glance(path: Path, selection: Selection = ALL, *, drop: bool = False) -> None:
     """Reads the first rows of a dataset, so that a file which is none is told when a recipe is read; with `drop` bad
     rows are none of it, unless all are bad. Raises StageError as `records` does; the rest is read before the run's
-    first stage (see `run.leaks`)."""
+    first stage (see `run.before.leaks`)."""
     characters, some, first = 0, False, None
     for count, (_, found) in enumerate(_entries(path, selection), 1):
         if not isinstance(found, BadRow):

@@ -1,4 +1,4 @@
-"""Prompts and answers held against the context of the models that stages ask, before any of them runs.
+"""Prompts, answers and rows held against the context of the models that are asked and trained, before any stage runs.
 
 What a model was made for stands in the config of the one that was given, or in the architecture of the one that is
 made, and goes down the lineage from there; so does the tokenizer.
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from eval.problems import load
 from pipeline.contract.errors import RecipeError, StageError
-from pipeline.contract.room import Room, limit_of, require_room
+from pipeline.contract.room import Room, limit_of, require_room, require_rows_fit
 from pipeline.contract.stage import stage_seed
 from pipeline.disk import durable
 from pipeline.recipe.recipe import Recipe, Step
@@ -22,10 +22,12 @@ with lazy:
 
 
 def check(recipe: Recipe, *, exactly: bool) -> None:
-    """Raises RecipeError with a line for each stage whose answers alone fill its model's context; `exactly` also where
-    prompts and answers together do not fit, for which tokenizers are loaded and prompts encoded: those of models that
-    were given, since others have none yet and are looked at when their stage begins."""
-    faults = []
+    """Raises RecipeError with a line for each stage whose rows or answers alone are longer than its model's context.
+
+    With `exactly` prompts and answers are looked at together, for which tokenizers are loaded and prompts encoded:
+    those of models that were given, since others have none yet and are looked at when their stage begins.
+    """
+    faults = [*_of_rows(recipe)]
     for step, reference, room in _asked(recipe):
         context = _context(recipe, step, reference)
         who = f"{step.name}: {reference}"
@@ -37,6 +39,18 @@ def check(recipe: Recipe, *, exactly: bool) -> None:
             faults.append(f"{step.place}: {error}")
     if faults:
         raise RecipeError(faults)
+
+
+def _of_rows(recipe: Recipe) -> Iterator[str]:
+    for step in recipe.steps.values():
+        reference = step.config.made_of()
+        if reference is not None:
+            try:
+                require_rows_fit(
+                    step.config.longest_row(), _context(recipe, step, reference), f"{step.name}: {reference}"
+                )
+            except StageError as error:
+                yield f"{step.place}: {error}"
 
 
 def _asked(recipe: Recipe) -> Iterator[tuple[Step, str, Room]]:

@@ -81,6 +81,19 @@ def test_answers_that_fill_the_context_are_told_without_a_tokenizer(
     assert len(str(caught.value).splitlines()) == faults
 
 
+@pytest.mark.parametrize(("length", "beyond", "told"), [(64, False, 0), (65, False, 1), (65, True, 0)])
+def test_rows_longer_than_the_context_are_told_before_the_run(
+    folder: Path, length: int, beyond: bool, told: int
+) -> None:
+    more = f"data: traces, max_length: {length}, beyond_context: {str(beyond).lower()}"
+    asked = read(folder, "given", 2, 8, change=("data: traces", more))
+    if not told:
+        check(asked, exactly=False)
+        return
+    with pytest.raises(RecipeError, match=r"recipe\.yaml:5: tuned: given: max_length 65 is above its context of 64"):
+        check(asked, exactly=False)
+
+
 def test_who_wants_to_ask_beyond_may(folder: Path) -> None:
     asked = read(folder, "given", 3, 900, change=("max_comp", "beyond_context: true, max_comp"))
     check(asked, exactly=True)
