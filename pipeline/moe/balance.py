@@ -105,8 +105,10 @@ class Balance:
         @contextlib.contextmanager
         def bounded() -> Iterator[None]:
             before, self._forward = self._forward, forward
-            yield
-            self._forward = before
+            try:
+                yield
+            finally:  # torch leaves a layer by an exception when it has all that it needs
+                self._forward = before
 
         return bounded
 

@@ -61,8 +61,10 @@ class Replay:
                 self._differing = torch.zeros(len(recorded[0]), dtype=torch.bool, device=recorded[0].device)
             else:
                 self._recorded = self._differing = None
-            yield
-            self._recorded, self._differing = before
+            try:
+                yield
+            finally:  # torch leaves a layer by an exception when it has all that it needs
+                self._recorded, self._differing = before
 
         return replayed
 
