@@ -181,7 +181,7 @@ def test_parts_and_recomputed_layers_have_the_gradients_of_the_whole(
     (loss, gradients, others), (loss_again, gradients_again, others_again) = found
     assert torch.allclose(loss, loss_again, rtol=1e-4, atol=1e-6)
     assert others == others_again
-    assert others > 0 or family == "qwen3"
+    assert others > 0 or family != "deepseek_v3"
     assert max(float(g.abs().max()) for g in gradients) > 1e-3
     for a, b in zip(gradients, gradients_again, strict=True):
         assert torch.allclose(a, b, rtol=1e-3, atol=1e-5)

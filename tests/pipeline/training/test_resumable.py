@@ -21,7 +21,7 @@ from pipeline.rl.objective import Objective
 from pipeline.rl.plan import GrpoPlan
 from pipeline.rl.rollouts.drawing import Visit
 from pipeline.rl.rollouts.dynamic_sampling import DynamicSampling
-from pipeline.rl.rollouts.reward_function import RewardFunction
+from pipeline.rl.rollouts.reward_function import Graded, RewardFunction
 from pipeline.rl.trainer import PolicyTrainer
 from pipeline.training.learning import Learning
 from pipeline.training.resumable import Resumable, load_exactly
@@ -123,8 +123,8 @@ def test_supervised(
 class EveryThirdLength(RewardFunction):
     """1 for completions of 3, 6, 9, .. tokens, so that many groups have no signal."""
 
-    def _score(self, problem: Problem, completion: Completion) -> tuple[Verdict, Reward]:
-        return Verdict(Label.CORRECT), Reward(float(completion.tokens % 3 == 0), {})
+    def _score(self, problem: Problem, completion: Completion) -> Graded:
+        return Graded(completion, Verdict(Label.CORRECT), Reward(float(completion.tokens % 3 == 0), {}))
 
 
 class Policy:
