@@ -8,6 +8,7 @@ import pytest
 import torch
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
+from eval.answer_reader import AnswerReader
 from eval.engine.types import Sampling
 from eval.problems import load
 from pipeline.contract.checkpoints import METRICS, Checkpoints, CheckpointSchedule
@@ -142,7 +143,7 @@ class Policy:
         self.model = pretrained.load(folder / "start")[0].train()
         grading = EveryThirdLength if dynamic else RewardFunction
         self.reward = grading(
-            {p.id: p for p in PROBLEMS}, Rubric(rules={"length": {"weight": 1.0, "most": 8}}), TOKENIZER, ""
+            {p.id: p for p in PROBLEMS}, Rubric(rules={"length": {"weight": 1.0, "most": 8}}), AnswerReader(TOKENIZER)
         )
         if lora:
             add(self.model, lora, seed=0)

@@ -169,6 +169,6 @@ def test_first_steps_that_raise_the_loss_are_told(
 ) -> None:
     ctx = context()
     high = Learning(learning_rate=rate, optimizer=Optimizer(name="adamw"))
-    train(ctx, tiny("qwen3"), tokenizer, rows(48), plan(12, learning=high))
+    train(ctx, tiny("qwen3"), tokenizer, rows(48), plan(12, learning=high, schedule=Schedule(12, warmup=0)))
     found = [note for note in ctx.notes if note.startswith("the first 10 steps raised the loss from ")]
     assert len(found) == told
