@@ -80,7 +80,10 @@ def test_a_plug_in_that_never_returns_ends_its_stage_in_one_line(
 @pytest.mark.parametrize(("where", "code", "said"), [
     ("rule", "return '0.5'", "failed: rule 'own.py:rule', for problem 'p-7', returned '0.5'; a reward is a number"),
     ("rule", "return None", "failed: rule 'own.py:rule', for problem 'p-7', returned None; a reward is a number"),
-    ("rule", "return float('nan')", "failed: rule 'own.py:rule', for problem 'p-7', returned nan; a reward is a finite number"),
+    (
+        "rule", "return float('nan')",
+        "failed: rule 'own.py:rule', for problem 'p-7', returned nan; a reward is a finite number",
+    ),
     ("rule", "return 1 / 0", "failed: rule 'own.py:rule', for problem 'p-7', failed: ZeroDivisionError"),
     ("verify", "return 'correct'", "ungradable: the verifier failed: TypeError: it returned 'correct' and no Verdict"),
     ("verify", "return 1 / 0", "ungradable: the verifier failed: ZeroDivisionError"),
