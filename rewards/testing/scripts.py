@@ -1,9 +1,10 @@
 """A script that reads standard input and prints: {"tests": [{"stdin": "3 4\\n", "stdout": "7\\n"}]}.
 
 Each test runs the script in a process of its own. What is printed, or written by `os.write(1, ..)`, is compared line by
-line, without white space at the ends of lines and empty lines at the end. With "compare": "loose" it is compared word by word, line by line without the empty ones: words that are written otherwise are the same
-where both are the same decimal number, or, with a "tolerance", where the expected one is a decimal and the other number
-is so near to it, absolutely or relative to it.
+line, without white space at the ends of lines and empty lines at the end. With "compare": "loose" it is compared word
+by word, line by line without the empty ones: words that are written otherwise are the same where both are the same
+decimal number, or, with a "tolerance", where the expected one is a decimal and the other number is so near to it,
+absolutely or relative to it.
 """
 
 import json
