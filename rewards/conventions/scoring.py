@@ -65,7 +65,11 @@ def answer_messages(completion: Completion) -> list[dict[str, object]]:
 
 def form_hint(error: Exception, *, messages: bool) -> str:
     """Which form a function was given, where it raised what comes of the other."""
-    if not isinstance(error, TypeError | AttributeError):
+    said = str(error)
+    of_form = isinstance(error, AttributeError) and said.startswith(("'str' object", "'list' object", "'dict' object"))
+    # A wrong call has another reason: f() missing 1 required positional argument.
+    of_type = isinstance(error, TypeError) and "required" not in said and "unexpected" not in said
+    if not of_form and not of_type:
         return ""
     return (
         "; it was given messages, and conversational: false gives it texts" if messages

@@ -72,6 +72,11 @@ def test_the_wrong_form_is_told_with_what_to_say(rubric: functools.partial[Rubri
     text = "def f(completions, **kwargs): return [len(one.strip()) for one in completions]"
     with pytest.raises(RubricError, match="conversational: false gives it texts"):
         totals(rubric(text, "trl:mine.py:f", conversational=True), problem(), written("a"))
+    for body in ("trainer_state.epoch", "completions()", "f()"):
+        other = f"def f(completions, trainer_state): return {body}"
+        with pytest.raises(RubricError, match="Error: ") as caught:
+            totals(rubric(other, "trl:mine.py:f"), problem(), written("a"))
+        assert ("conversational" in str(caught.value)) == (body == "completions()")
 
 
 def test_columns_and_what_the_trainer_gives(rubric: functools.partial[Rubric]) -> None:
