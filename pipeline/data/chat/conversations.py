@@ -49,12 +49,14 @@ class _Rendered:
     text: str
     learned: list[Span]
     typed: list[Span]
+    ended: bool
 
 
 class Conversations:
-    """Encodes conversations by a tokenizer's chat template. Ids are those of `apply_chat_template`, with one exception:
-    the text of a special token that somebody typed is text. Raises StageError where there is no template, or where the
-    tokenizer cannot say which characters a token stands for."""
+    """Encodes conversations by a tokenizer's chat template. Ids are those of `apply_chat_template`, but for two cases:
+    the text of a special token that somebody typed is text, and where no special token ends the assistant's turn, the
+    last one ends with the end of text, or no model would learn to stop. Raises StageError where there is no template,
+    or where the tokenizer cannot say which characters a token stands for."""
 
     def __init__(self, tokenizer: Tokenizer, how: Prompting = PLAIN) -> None:
         self._how = settled(tokenizer, how)
@@ -96,7 +98,9 @@ class Conversations:
             return Unfit("template", f"the tokenizer's chat template leaves out {left_out}")
         if typed is None:
             return Unfit("special tokens", "a special token is typed where the chat template reads it")
-        return _Rendered(text, spans, typed)
+        last = conversation.messages[-1]
+        ended = self._template.ends_turns or last["role"] != "assistant" or not last.get("weight", 1)
+        return _Rendered(text, spans, typed, ended)
 
     def _put(self, conversation: Conversation) -> Conversation:
         """The conversation with the system's turn where it has none, and the instruction in the user's last one."""
@@ -214,6 +218,8 @@ class Conversations:
             if isinstance(typed, Unfit):
                 return typed
             made = typed
+        if not rendered.ended:
+            made = Encoded([*made.ids, self._tokenizer.eos_token_id], [*made.learned, True])
         if not any(made.learned[1:]):
             return Unfit("no assistant", "no token is the assistant's, by the tokenizer's chat template")
         return made

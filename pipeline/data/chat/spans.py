@@ -119,8 +119,8 @@ def _end(text: str, start: int, written: str, content: str, after: str) -> int:
     for said in (content, content.strip()):
         if text.startswith(written + said + after, start):
             return start + len(written + said)
-    # The template has changed it, and left its end as it was.
-    tail = content.strip()[-_TAIL:]
+    # The template has changed it, such as taken its thinking away, and left its end as it was.
+    tail = content.rpartition("</think>")[2].strip()[-_TAIL:]
     ends = [place for place in _all(text, after, start) if _ends_alike(text[start:place], content, tail)]
     if not ends or (not tail and len(ends) > 1):
         raise NotFound
@@ -144,7 +144,7 @@ def _all(text: str, part: str, start: int) -> list[int]:
 
 def _ending(template: ChatTemplate, after: str) -> int:
     """How much of what follows a turn's words is its end, so that the model learns to stop."""
-    if template.special.search(template.ending):
+    if template.ends_turns:
         end = template.special.search(after)
         if end is None or after[: end.start()].strip() or end.group() in template.foreign_ends:
             return 0

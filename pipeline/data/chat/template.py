@@ -49,6 +49,11 @@ class ChatTemplate:
         """What it writes after the assistant's last words, such as "<|im_end|>\\n"."""
         return self._probe[2]
 
+    @property
+    def ends_turns(self) -> bool:
+        """Whether a special token ends the assistant's turn."""
+        return bool(self.special.search(self.ending))
+
     @cached_property
     def _probe(self) -> tuple[str, str, str]:
         """What a conversation of two turns has before, between and after their texts."""
@@ -60,7 +65,9 @@ class ChatTemplate:
     @cached_property
     def special(self) -> re.Pattern[str]:
         """The tokenizer's special tokens as they are written."""
-        return _any_of(token.content for token in self.tokenizer.added_tokens_decoder.values() if token.special)
+        ids = set(self.tokenizer.all_special_ids)
+        return _any_of(token.content for id_, token in self.tokenizer.added_tokens_decoder.items()
+                       if token.special or id_ in ids)
 
     @cached_property
     def control(self) -> re.Pattern[str]:

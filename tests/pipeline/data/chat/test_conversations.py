@@ -218,7 +218,34 @@ def test_a_template_without_an_end_of_its_own(load: Load) -> None:
         "{% for message in messages %}{% if message['role'] == 'user' %}What is {{ message['content'] }}\nIt is "
         "{% else %}{{ message['content'] }}\n{% endif %}{% endfor %}"
     )
-    assert learned(tokenizer, [user("no"), said("5"), user("yes"), said("no")]) == ["5\n", " no\n"]
+    found = encoded(tokenizer, [user("no"), said("5"), user("yes"), said("no")])
+    assert isinstance(found, Encoded)
+    assert parts(tokenizer, found) == ["5\n", " no\n<eos>"]
+
+
+def test_a_template_that_ends_no_turn_gets_the_end_of_text(load: Load) -> None:
+    tokenizer = load("toy")
+    tokenizer.chat_template = (
+        "{% for message in messages %}{% if message['role'] == 'user' %}<user>{{ message['content'] }}"
+        "{% else %}<assistant>{{ message['content'] }}{% endif %}{% endfor %}"
+        "{% if add_generation_prompt %}<assistant>{% endif %}"
+    )
+    found = encoded(tokenizer, [user("no"), said("yes"), user("yes"), said("no")])
+    assert isinstance(found, Encoded)
+    assert parts(tokenizer, found) == ["yes", "no<eos>"]
+    found = encoded(tokenizer, [user("no"), said("yes"), user("yes")])
+    assert isinstance(found, Encoded)
+    assert parts(tokenizer, found) == ["yes"]
+
+
+def test_thinking_that_a_template_empties_is_found_by_what_follows_it(load: Load) -> None:
+    tokenizer = load("qwen3+glm4moe")
+    turns = [user("a"), said("<think>\nhm\n</think>\n\nHello"), user("b"), said("<think>well</think>5")]
+    found = encoded(tokenizer, turns)
+    assert isinstance(found, Encoded), found
+    first, second = parts(tokenizer, found)
+    assert first.startswith("<think></think>\nHello")
+    assert second.startswith("<think>well</think>\n5")
 
 
 def test_the_prompt_section_is_put_as_it_is_asked(load: Load) -> None:
