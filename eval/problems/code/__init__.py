@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from eval.errors import ProblemSetError
-from eval.problems.code import contests, evalplus, kodcode, leetcode, livecodebench
+from eval.problems.code import contests, evalplus, kodcode, leetcode, livecodebench, renamed
 from eval.problems.code.row import CannotGrade, CodeProblem
 from eval.problems.data_folder import require_columns
 from eval.row_files import Row
@@ -34,6 +34,8 @@ FORMATS: Mapping[str, Format] = {
     "humaneval": Format(evalplus.CHECK, evalplus.read_check),
     "mbppplus": Format(evalplus.MBPP, evalplus.read_mbpp),
     "kodcode": Format(kodcode.COLUMNS, kodcode.read, ("test", "test_code")),
+    "code_contests": Format(renamed.CODE_CONTESTS, renamed.read_code_contests),
+    "deepcoder": Format(renamed.DEEPCODER, renamed.read_deepcoder),
     "apps": Format(contests.COLUMNS, contests.read),
     "taco": Format(contests.COLUMNS, contests.read),
 }

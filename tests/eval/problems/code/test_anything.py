@@ -10,11 +10,19 @@ from eval.problems.code import FORMATS
 from eval.problems.code.row import CannotGrade
 from rewards.grade import grade
 from rewards.types import Completion, Label, Problem
-from tests.eval.problems.code import test_contests, test_evalplus, test_kodcode, test_leetcode, test_livecodebench
+from tests.eval.problems.code import (
+    test_contests,
+    test_evalplus,
+    test_kodcode,
+    test_leetcode,
+    test_livecodebench,
+    test_renamed,
+)
 
 ROWS = {
     "apps": test_contests.CALL, "taco": test_contests.TACO, "livecodebench": test_livecodebench.FUNCTIONAL,
     "leetcode": test_leetcode.REVERSE, "humanevalplus": test_evalplus.INPUTS, "humaneval": test_evalplus.CHECK,
+    "code_contests": test_renamed.CONTEST, "deepcoder": test_renamed.CASES,
     "mbppplus": test_evalplus.MBPP, "kodcode": test_kodcode.ROW,
 }
 JSON = st.recursive(
