@@ -55,7 +55,7 @@ def test_no_block_is_forgotten() -> None:
     assert {kind for kind, _ in BLOCKS} == {"yaml", "python"}
     assert set(FILES) == {"my_rules.py", "my_rewards.py", "riddles.py", "count.py"}
     assert len(FILES) == sum(kind == "python" for kind, _ in BLOCKS)
-    assert len(FRAGMENTS) == 5
+    assert len(FRAGMENTS) == 6
 
 
 def test_the_recipe_is_one_that_runs(capsys: pytest.CaptureFixture[str]) -> None:
