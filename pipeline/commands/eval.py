@@ -12,15 +12,17 @@ from eval.answers import Local
 from eval.engine import engine_for
 from eval.engine.types import Sampling
 from eval.errors import ProblemSetError, PromptError, ServerError
+from eval.language_model import Tokenizer
 from eval.problems import load, set_names
 from eval.problems.data_folder import use_data_folder
-from eval.prompts import settled
+from eval.prompts import encode_prompts, settled
 from eval.protocol import Prompting, Protocol
 from eval.server import Server
 from eval.shots import shots_of
 from eval.suites import SUITES
 from pipeline.commands import prompt_flags
 from pipeline.contract.errors import CommandError, StageError
+from pipeline.contract.room import beyond
 from pipeline.disk.durable import JsonObject
 from pipeline.store.model_reference import model_of
 from rewards.lazy import lazy
@@ -202,10 +204,24 @@ def _loaded(
         raise CommandError(str(error)) from error
     engine, context = engine_for(model, tokenizer, args.engine), pretrained.context_length(model)
     asked = _asked(args, sets, settle, lambda protocol: Local(engine, tokenizer, protocol, context))
+    _tell_what_does_not_fit(asked, tokenizer, pretrained.trained_context(model), args.max_tokens)
     facts = {
         "sha256": pretrained.sha256(place), "engine": type(engine).__name__, "parameters": pretrained.parameters(model)
     }
     return Measured(label, facts), asked
+
+
+def _tell_what_does_not_fit(asked: "list[Asked]", tokenizer: Tokenizer, context: int | None, completion: int) -> None:
+    """A line on standard error for each set whose prompts and answers are longer than the model was made for. They are
+    asked all the same: how a model does beyond its context may be what is to be measured."""
+    for one in asked:
+        count, longest = beyond(encode_prompts(tokenizer, one.problems, one.protocol.prompting), completion, context)
+        if count:
+            print(
+                f"{one.name}: {count:,} of {len(one.problems):,} prompts, the longest of {longest:,} tokens, and "
+                f"answers of up to {completion:,} do not fit in the model's context of {context:,}; lower --max-tokens",
+                file=sys.stderr,
+            )
 
 
 def _served(args: argparse.Namespace, sets: JsonObject) -> "tuple[Measured, list[Asked]]":

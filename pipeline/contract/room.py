@@ -29,14 +29,18 @@ def limit_of(config: JsonMapping) -> int | None:
     return int(found[0]) if found else None
 
 
+def beyond(prompts: Sequence[Sequence[int]], completion: int, context: int | None) -> tuple[int, int]:
+    """How many of `prompts` (token ids) leave no room for an answer of `completion` tokens in `context`, and the tokens
+    of the longest prompt."""
+    longest = max(map(len, prompts), default=0)
+    return (0 if context is None else sum(len(prompt) + completion > context for prompt in prompts)), longest
+
+
 def require_room(prompts: Sequence[Sequence[int]], room: Room, context: int | None, who: str) -> None:
     """Raises StageError unless each of `prompts` (token ids) leaves room for an answer in `context` tokens. `who` is
     the stage and the model, as the message begins."""
-    if room.beyond or context is None:
-        return
-    longest = max(map(len, prompts), default=0)
-    too_long = sum(len(prompt) + room.completion > context for prompt in prompts)
-    if not too_long:
+    too_long, longest = beyond(prompts, room.completion, context)
+    if room.beyond or context is None or not too_long:
         return
     left = context - longest
     advice = f"set max_completion_tokens to at most {left}" if left >= 1 else "leave the longest out"

@@ -234,3 +234,14 @@ def test_how_a_question_is_put_is_part_of_the_protocol(
         said = capsys.readouterr().err
         assert expected in said
         assert "Traceback" not in said
+
+
+def test_what_does_not_fit_in_the_context_is_told_and_asked(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = model / "model" / "config.json" if (model / "model").is_dir() else model / "config.json"
+    context = json.loads(config.read_text())["max_position_embeddings"]
+    for tokens, told in ((1, False), (context, True)):
+        command = ["eval", str(model), "--problems", "word_problems:test", "--n", "3", "--max-tokens", str(tokens)]
+        assert cli.main([*command, "--out", str(tmp_path / str(tokens))]) == 0
+        assert ("3 of 3 prompts, the longest of " in capsys.readouterr().err) == told
