@@ -29,7 +29,8 @@ def model(tiny: Callable[..., Any], tmp_path: Path) -> Path:
 
 def words(model: Path, out: Path, *more: str) -> list[str]:
     return [
-        "eval", str(model), "--problems", "word_problems:test", "--n", "80", "--rollouts", "8", "--out", str(out), *more
+        "eval", str(model), "--problems", "word_problems:test", "--n", "80", "--rollouts", "8", "--max-tokens", "36",
+        "--out", str(out), *more
     ]
 
 
