@@ -19,15 +19,22 @@ OPEN, CLOSE = "<think>", "</think>"
 
 @dataclass(frozen=True)
 class AnswerFormat:
-    """Thinking between two texts, and the answer behind it. `opening` begins the thinking, `closing` ends it."""
+    """Thinking between two texts, and the answer behind it. `opening` begins the thinking, `closing` ends it;
+    `token` is what the opening begins with where it is more than one token."""
 
     opening: str = OPEN
     closing: str = CLOSE
+    token: str = ""
+
+    @property
+    def tokens(self) -> tuple[str, str]:
+        """What a tokenizer of such models has among its added tokens."""
+        return self.token or self.opening, self.closing
 
     @property
     def marks(self) -> tuple[str, ...]:
         """What says where the parts of a completion begin and end; some of it is special tokens of some tokenizers."""
-        return (self.opening, self.closing, "<answer>", "</answer>")
+        return (*self.tokens, "<answer>", "</answer>")
 
     def opens(self, prompt: str) -> bool:
         """Whether what follows this prompt begins inside the thinking."""
@@ -148,6 +155,7 @@ OTHERS = (
     AnswerFormat("<seed:think>", "</seed:think>"),  # Seed-OSS
     AnswerFormat("◁think▷", "◁/think▷"),  # Kimi
     AnswerFormat("<|START_THINKING|>", "<|END_THINKING|>"),  # Command A Reasoning
+    AnswerFormat("<|channel>thought\n", "<channel|>", token="<|channel>"),  # Gemma 4
 )
 
 
@@ -156,4 +164,4 @@ def answer_format(tokenizer: Tokenizer) -> AnswerFormat:
     added = tokenizer.get_added_vocab()
     if all(token in added for token in ("<|channel|>", "<|message|>", "<|start|>", "<|return|>")):
         return HARMONY
-    return next((form for form in OTHERS if form.opening in added and form.closing in added), TAGS)
+    return next((form for form in OTHERS if all(token in added for token in form.tokens)), TAGS)

@@ -19,7 +19,7 @@ def ends_of(tokenizer: Tokenizer, model: LanguageModel) -> frozenset[int]:
 
 def turn_ends(tokenizer: Tokenizer) -> frozenset[int]:
     """Those of them that the tokenizer knows by itself."""
-    found = {tokenizer.eos_token_id}
+    found = {tokenizer.eos_token_id} - {None}  # not every tokenizer has one
     if tokenizer.chat_template is not None:
         # A template that fails is told where it is used, which it need not be.
         with contextlib.suppress(PromptError):

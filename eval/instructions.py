@@ -1,6 +1,6 @@
 """How a problem is to be answered: the instruction that is put after a question."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 AUTO = "auto"
 """In place of an instruction: the default of the problem's verifier."""
@@ -20,13 +20,16 @@ DEFAULTS: Mapping[str, str] = {
 """For each built-in verifier, what its answers are recognized by. A verifier of one's own has none."""
 
 
-SAID = {"math": "\\boxed", "countdown": "<answer>", "gym": "<answer>"}
+SAID: Mapping[str, Sequence[str]] = {
+    "math": ("\\boxed", "####"), "code": ("fenced block",), "countdown": ("<answer>",),
+    "gym": ("<answer>",),
+}
 """What stands in a question that says itself how to answer; the default is not put after it."""
 
 
 def default_for(question: str, verifier: str) -> str | None:
     """The default instruction for this question; None where there is none, or where the question has one."""
-    return None if verifier in SAID and SAID[verifier] in question else DEFAULTS.get(verifier)
+    return None if any(mark in question for mark in SAID.get(verifier, ())) else DEFAULTS.get(verifier)
 
 
 def with_instruction(question: str, instruction: str | None) -> str:

@@ -112,6 +112,21 @@ def _notes(models: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
             if numbers["ungradable"]:
                 share = _percent(numbers["ungradable"])
                 yield f"{model} on {name}: {share}% of the rollouts could not be graded and are in no score"
+    yield from _told(models)
+
+
+def _told(models: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
+    """What models were told besides the questions: a line for each text, with the sets in which they were."""
+    where: dict[str, dict[str, None]] = {}
+    for measured in models.values():
+        for name, protocol in (measured.get("protocol") or {}).items():
+            instruction, system = protocol.get("instruction"), protocol.get("system")
+            texts = instruction.values() if isinstance(instruction, Mapping) else [instruction]
+            for text in [*texts, *([f"system: {system}"] if system else [])]:
+                if text:
+                    where.setdefault(str(text), {})[name] = None
+    for text, sets in where.items():
+        yield f"told on {', '.join(sets)}: {' '.join(text.split())}"
 
 
 def _score(numbers: Mapping[str, Any]) -> str:

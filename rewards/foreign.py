@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 LOADING = 60.0
-"""Seconds that importing a plug-in, or one text in a chat template, may take."""
+"""Seconds that importing a plug-in, or a thousand texts in a chat template, may take."""
 
 ANSWERING = 300.0
 """Seconds that a rule or a verifier may take for one answer; it may have to ask a server."""

@@ -24,7 +24,7 @@ class PlainEngine:
         decode: Callable[[list[int]], str] | None = None, experts: Sequence[nn.Module] = (),
     ) -> None:
         self.model, self.ends, self.decode = model, frozenset(ends), decode
-        self.pad = min(ends) if pad is None else pad  # masked, whatever it is
+        self.pad = min(ends, default=0) if pad is None else pad  # masked, whatever it is
         self.recorder = ExpertRecorder() if experts else None
         self.experts = experts
 

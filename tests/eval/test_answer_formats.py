@@ -1,5 +1,6 @@
 """Thinking and answers, in the forms in which models write them."""
 
+import copy
 from typing import Any
 
 import pytest
@@ -74,7 +75,7 @@ def test_tags_that_are_special_tokens_are_not_lost(tokenizer: Any) -> None:
     assert AnswerReader(tokenizer).text([user, *ids]) == "<think>So 3.</think><answer>3</answer>"
 
 
-@pytest.mark.parametrize("form", OTHERS)
+@pytest.mark.parametrize("form", [form for form in OTHERS if not form.token])
 def test_other_tags_are_read_as_the_same(tokenizer: Any, form: Any) -> None:
     tokenizer.add_special_tokens({"additional_special_tokens": [form.opening, form.closing]})
     assert answer_format(tokenizer) is form
@@ -83,6 +84,13 @@ def test_other_tags_are_read_as_the_same(tokenizer: Any, form: Any) -> None:
     assert reader.text(ids) == "<think>So 3.</think>3"
     assert reader.opens(tokenizer.encode(f"Tom{form.opening}"))
     assert reader.text(ids[1:], opened=True) == "<think>So 3.</think>3"
+
+
+def test_the_tags_of_gemma_4(real_tokenizer: Any) -> None:
+    tokenizer = copy.deepcopy(real_tokenizer("gemma3"))
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|channel>", "<channel|>"]})
+    ids = tokenizer.encode("<|channel>thought\nSo 3.<channel|>It is 3.<end_of_turn>", add_special_tokens=False)
+    assert AnswerReader(tokenizer).text(ids) == "<think>So 3.</think>It is 3."
 
 
 def test_an_end_that_is_no_special_token_is_no_text(tokenizer: Any) -> None:

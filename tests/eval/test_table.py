@@ -87,3 +87,12 @@ def test_no_interval_goes_beyond_nothing_or_all(correct: int, n: int) -> None:
     for mean, low, high in found:
         assert 0 <= float(low) <= float(mean) <= float(high) <= 100
         assert float(low) < float(high)
+
+
+def test_what_models_were_told_is_said_once():
+    sums = {"sums": {"instruction": "Answer in\n\\boxed{}.", "system": "Be right."}}
+    both = {"sums": sums["sums"], "programs": {"instruction": {"math": None, "code": "In Python."}}}
+    models = {name: {**model, "protocol": both if name == "base" else sums} for name, model in MODELS.items()}
+    assert table(models, width=140).splitlines()[5:] == [
+        "told on sums: Answer in \\boxed{}.", "told on sums: system: Be right.", "told on programs: In Python."
+    ]
