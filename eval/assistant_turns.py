@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any  # a template's options are JSON
 
 from eval.answer_formats import CLOSE, OPEN, AnswerFormat, answer_format
-from eval.chat_template import Message, end_of_turn, written
+from eval.chat_template import OWN_TEMPLATE, Message, end_of_turn, written
 from eval.language_model import Tokenizer
 from eval.prompts import PLAIN, Question, conversation, render, settled
 from eval.protocol import Prompting
@@ -24,6 +24,9 @@ def encode_completions(
     if not texts:
         return []
     how = settled(tokenizer, how)
+    if how.template == "chat" and tokenizer.chat_template == OWN_TEMPLATE and not how.open_thinking:
+        # This one writes a turn as it is, and asking it for each would take as long as all the rest of a row.
+        return _encoded(tokenizer, texts, tokenizer.eos_token_id)
     form, prompts = answer_format(tokenizer), render(tokenizer, questions, how)
     if how.template != "chat":
         bodies, end = [_after(form, *pair) for pair in zip(prompts, texts, strict=True)], None

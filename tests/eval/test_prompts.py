@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from eval.answer_formats import OPEN
 from eval.answer_reader import AnswerReader
 from eval.assistant_turns import encode_completion, encode_completions
+from eval.chat_template import OWN_TEMPLATE
 from eval.errors import PromptError
 from eval.prompts import (
     R1_ZERO,
@@ -105,3 +106,12 @@ def test_a_template_is_watched_since_it_may_never_end(tokenizer: Any) -> None:
     with foreign.watched_by(seen := Seen()):
         render(tokenizer, ["3"])
     assert seen.calls[:2] == [("the chat template", foreign.LOADING), "ended"]
+
+
+@given(st.lists(st.sampled_from(["Tom has 3 apples.", " Tom", "<think>So 3.</think><answer>3</answer>", "", "3\n"])))
+def test_completions_of_our_own_template_are_those_of_the_long_way(tokenizer: Any, texts: list[str]) -> None:
+    asked = ["Tom"] * len(texts)
+    tokenizer.chat_template = OWN_TEMPLATE
+    quick = encode_completions(tokenizer, asked, texts)
+    tokenizer.chat_template = OWN_TEMPLATE + "{# the same, under another hash #}"
+    assert encode_completions(tokenizer, asked, texts) == quick
