@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from peft import PeftModel
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from eval.language_model import LanguageModel, Tokenizer
 from pipeline.contract import processes
@@ -125,6 +125,18 @@ def parameters(model: LanguageModel) -> int:
 def trained_context(model: LanguageModel) -> int | None:
     """How many tokens the model was made for, prompt and answer together; None where its config does not say."""
     return limit_of(model.config.get_text_config().to_dict())
+
+
+def context_of(path: Path | str) -> int | None:
+    """`trained_context` of what `load` loads, from its config alone. Raises StageError."""
+    weights = weights_of(path)
+    try:
+        config = AutoConfig.from_pretrained(
+            weights.folder, trust_remote_code=False, **({"gguf_file": weights.gguf} if weights.gguf else {})
+        )
+    except Exception as error:  # as in `_read`
+        raise StageError(f"{path} has no config that can be read: {_first_line(error)}") from error
+    return limit_of(config.get_text_config().to_dict())
 
 
 def context_length(model: LanguageModel) -> int | None:

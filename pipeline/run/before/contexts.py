@@ -27,9 +27,9 @@ def check(recipe: Recipe, *, exactly: bool) -> None:
     With `exactly` prompts and answers are looked at together, for which tokenizers are loaded and prompts encoded:
     those of models that were given, since others have none yet and are looked at when their stage begins.
     """
-    faults = [*_of_rows(recipe)]
+    faults = [*_of_rows(recipe, exactly)]
     for step, reference, room in _asked(recipe):
-        context = _context(recipe, step, reference)
+        context = _context(recipe, step, reference, exactly)
         who = f"{step.name}: {reference}"
         try:
             require_room([()], room, context, who)
@@ -41,14 +41,13 @@ def check(recipe: Recipe, *, exactly: bool) -> None:
         raise RecipeError(faults)
 
 
-def _of_rows(recipe: Recipe) -> Iterator[str]:
+def _of_rows(recipe: Recipe, exactly: bool) -> Iterator[str]:
     for step in recipe.steps.values():
         reference = step.config.made_of()
         if reference is not None:
             try:
-                require_rows_fit(
-                    step.config.longest_row(), _context(recipe, step, reference), f"{step.name}: {reference}"
-                )
+                context = _context(recipe, step, reference, exactly)
+                require_rows_fit(step.config.longest_row(), context, f"{step.name}: {reference}")
             except StageError as error:
                 yield f"{step.place}: {error}"
 
@@ -59,13 +58,14 @@ def _asked(recipe: Recipe) -> Iterator[tuple[Step, str, Room]]:
             yield from ((step, reference, room) for reference in room.models)
 
 
-def _context(recipe: Recipe, step: Step, reference: str) -> int | None:
-    """The context of the model at an input; None where it is unknown."""
+def _context(recipe: Recipe, step: Step, reference: str, exactly: bool) -> int | None:
+    """The context of the model at an input; None where it is unknown, or not known without loading libraries for it and
+    not `exactly` wanted."""
     source = step.sources[reference]
     if source.origin == "stage":
         maker = recipe.steps[reference]
         made_of = maker.config.made_of()
-        return maker.config.context_of_made(None if made_of is None else _context(recipe, maker, made_of))
+        return maker.config.context_of_made(None if made_of is None else _context(recipe, maker, made_of, exactly))
     if source.path is None:
         return None
     for config in (source.path / "model" / "config.json", source.path / "config.json"):
@@ -73,7 +73,8 @@ def _context(recipe: Recipe, step: Step, reference: str) -> int | None:
             found = durable.read_json(config)
             # A model of several kinds of input has the text's fields in a block of their own.
             return limit_of(found.get("text_config", found))
-    return None
+    # Of a GGUF file and of an adapter's base transformers knows where the config is, and takes seconds to load.
+    return pretrained.context_of(source.path) if exactly else None
 
 
 def _given(recipe: Recipe, step: Step, reference: str) -> Path | None:
