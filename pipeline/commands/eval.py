@@ -88,6 +88,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tries", type=int, default=5, help="how often the server is asked for one answer (default: 5)"
     )
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default=None,
+                        help="what the weights are in (default: as they were saved)")
     parser.add_argument("--data", type=Path, default=None, help="folder of benchmark files (default: $RETORT_DATA)")
     parser.add_argument("--out", type=Path, default=None,
                         help="folder for the report and the rollouts (default: one under evals/, named after all of "
@@ -192,7 +194,7 @@ def _loaded(
     args: argparse.Namespace, sets: JsonObject, place: Path | str, label: str
 ) -> "tuple[Measured, list[Asked]]":
     try:
-        model, tokenizer = pretrained.load(place)
+        model, tokenizer = pretrained.load(place, args.dtype)
     except StageError as error:
         raise CommandError(str(error)) from error
     if args.template == "chat" and tokenizer.chat_template is None:
@@ -206,7 +208,8 @@ def _loaded(
     asked = _asked(args, sets, settle, lambda protocol: Local(engine, tokenizer, protocol, context))
     _tell_what_does_not_fit(asked, tokenizer, pretrained.trained_context(model), args.max_tokens)
     facts = {
-        "sha256": pretrained.sha256(place), "engine": type(engine).__name__, "parameters": pretrained.parameters(model)
+        "sha256": pretrained.sha256(place), "engine": type(engine).__name__, "parameters": pretrained.parameters(model),
+        **({"dtype": args.dtype} if args.dtype else {}),
     }
     return Measured(label, facts), asked
 

@@ -4,7 +4,7 @@ The upper bounds are far above what anybody trains with. They are there so that 
 recipe is read, and not by the machine's memory hours later: what is inside them can be run.
 """
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -49,6 +49,10 @@ TopK = Annotated[int, Field(
 MinP = Annotated[float, Field(
     ge=0, lt=1, allow_inf_nan=False, description="draw from tokens with this share of the likeliest one's probability"
 )]
+
+
+Dtype = Literal["float32", "bfloat16"]
+"""What weights are in."""
 
 
 def require_rows(rows: float, told: str) -> None:

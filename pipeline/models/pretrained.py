@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 from peft import PeftModel
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
@@ -10,14 +9,13 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from eval.language_model import LanguageModel, Tokenizer
 from pipeline.contract import processes
 from pipeline.contract.errors import StageError
+from pipeline.contract.numbers import Dtype
 from pipeline.contract.room import limit_of
 from pipeline.contract.stage import Context
 from pipeline.models import audit, origin, special_tokens
 from pipeline.models.build import prepare
 from pipeline.models.sources import Weights, model_folder, weights_of
 from pipeline.recipe import inputs
-
-Dtype = Literal["float32", "bfloat16"]
 
 
 def load(path: Path | str, dtype: Dtype | None = None) -> tuple[LanguageModel, Tokenizer]:

@@ -16,6 +16,7 @@ from eval.shots import require_shots, shots_of
 from pipeline.contract.fields import ArtifactType, ModelInput, ReportInput
 from pipeline.contract.numbers import (
     Batch,
+    Dtype,
     MinP,
     Problems,
     Temperature,
@@ -64,6 +65,7 @@ class Evaluate(Stage):
     beyond_context: bool = Field(
         default=False, description="ask also where prompt and answer do not fit in the model's context"
     )
+    dtype: Dtype | None = Field(default=None, description="what the weights are in; as they were saved")
     prompt: MeasuringPrompt = MeasuringPrompt()
     thinking_budget: Tokens | None = Field(
         default=None, description="tokens after which thinking is closed by force"
@@ -108,7 +110,7 @@ class Evaluate(Stage):
         return {"models": len(found), "tokens": tokens}
 
     def _measure(self, ctx: Context, reference: str, place: int) -> JsonObject:
-        model, tokenizer = pretrained.take(ctx, reference)
+        model, tokenizer = pretrained.take(ctx, reference, self.dtype)
         label = ctx.label(reference)
         engine = engine_for(model, tokenizer)
         report: JsonObject = {

@@ -42,6 +42,7 @@ with lazy:
     from eval.protocol import Prompting
     from eval.rollouts import Draws, collect
     from pipeline.models import lora, pretrained
+    from pipeline.models.origin import from_scratch
     from pipeline.moe.balance import Balance
     from pipeline.rl.objective import Objective
     from pipeline.rl.plan import GrpoPlan
@@ -178,6 +179,8 @@ class Grpo(Learning, Stage):
                 model, tokenizer, self._arguments(ctx), plan, visits[:planned], reward, balance, dynamic
             )
             trainer.add_callback(watch)
+            if not from_scratch(model):
+                ctx.note(f"trains by {trainer.choice}")
             watch.parts = [part for part in (trainer.replay, dynamic) if part]
             trainer.train_with(ctx.checkpoints, reward=reward, balance=balance, watch=watch)
             balance.remove()

@@ -15,6 +15,7 @@ from eval.rollouts import Draws, collect
 from pipeline.contract.fields import ArtifactType, ModelInput
 from pipeline.contract.numbers import (
     Batch,
+    Dtype,
     MinP,
     Probability,
     Problems,
@@ -66,6 +67,7 @@ class Sample(Stage):
     beyond_context: bool = Field(
         default=False, description="ask also where prompt and answer do not fit in the model's context"
     )
+    dtype: Dtype | None = Field(default=None, description="what the weights are in; as they were saved")
     prompt: AskingPrompt = AskingPrompt()
 
     @model_validator(mode="after")
@@ -80,7 +82,7 @@ class Sample(Stage):
         return Room([self.model], self.prompt.prompting(), self.max_completion_tokens, self.beyond_context)
 
     def run(self, ctx: Context) -> Metrics:
-        model, tokenizer = pretrained.take(ctx, self.model)
+        model, tokenizer = pretrained.take(ctx, self.model, self.dtype)
         problems = [
             p for reference in self.problems for p in load(reference, self.problems_each, ctx.seed, base=self._folder)
         ]

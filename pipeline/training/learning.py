@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from pipeline.contract.numbers import MOST_STEPS, LearningRate, Probability, Weight
+from pipeline.contract.numbers import MOST_STEPS, Dtype, LearningRate, Probability, Weight
 
 OptimizerName = Literal["adamw", "muon", "adafactor", "nadam", "radam", "rmsprop", "sgd"]
 
@@ -88,7 +88,7 @@ class Learning(BaseModel):
     mixed_precision: bool | None = Field(
         default=None, description="compute in bfloat16 by autocast, whatever the weights are in; the default on GPUs"
     )
-    dtype: Literal["float32", "bfloat16"] | None = Field(
+    dtype: Dtype | None = Field(
         default=None, description="what the weights are in, in training and when saved; as they were given"
     )
 

@@ -1,6 +1,7 @@
 """sft, distill and extend on rows of a file: what fits is learned, what cannot fit is one line."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 
 from pipeline.contract.errors import StageError
 from pipeline.models import pretrained
+from pipeline.models.lora import Lora
 from pipeline.stage import Stage
 from pipeline.stages.distill import Distill
 from pipeline.stages.extend import Extend
@@ -98,3 +100,29 @@ def test_a_context_is_extended_on_ones_own_texts(answerer: Path, data: Path, con
     assert model.config.rope_parameters["rope_type"] == "yarn"
     assert set(metrics["loss_by_position"]) == {"before", "after"}
     assert ctx.notes == ["phase 1 of 2: up to 128 tokens", "phase 2 of 2: up to 192 tokens"]
+
+
+def test_adapters_on_half_precision_are_the_model_with_its_base(
+    answerer: Path, data: Path, context: Callable[..., Any]
+) -> None:
+    """Adapters are in full precision beside weights in half; what is saved is compared bit by bit."""
+    ctx = context(base=answerer, rows=data)
+    stage = Sft(model="base", data="rows", batch_size=4, dtype="bfloat16", learning_rate=1e-2, lora=Lora(rank=2))
+    stage.run(ctx)
+    assert str(pretrained.load(ctx.out)[0].dtype) == "torch.bfloat16"
+    assert (ctx.out / "adapter" / "adapter_model.safetensors").is_file()
+
+
+def test_a_model_that_was_given_is_told_what_it_is_trained_by(
+    answerer: Path, data: Path, context: Callable[..., Any], tmp_path: Path
+) -> None:
+    given = tmp_path / "given"
+    shutil.copytree(answerer, given)
+    config = given / "model" / "config.json"
+    fields = json.loads(config.read_text())
+    del fields["retort_from_scratch"]
+    config.write_text(json.dumps(fields))
+    ctx = context(base=given, rows=data)
+    Sft(model="base", data="rows", batch_size=4, max_length=32).run(ctx)
+    assert ctx.notes[0].startswith("takes base: qwen3, ")
+    assert ctx.notes[-1] == "trains by adamw at 2e-05"
