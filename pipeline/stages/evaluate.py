@@ -114,7 +114,8 @@ class Evaluate(Stage):
         label = ctx.label(reference)
         engine = engine_for(model, tokenizer)
         report: JsonObject = {
-            "parameters": pretrained.parameters(model), "problems": {}, "protocol": {}, "tokens": 0
+            "parameters": pretrained.parameters(model), "problems": {}, "protocol": {}, "tokens": 0,
+            **({"dtype": self.dtype} if self.dtype else {}),
         }
         total = len(self.models) * len(self.problems)
         names = set_names(self.problems)

@@ -42,12 +42,15 @@ def test_the_report_counts_the_rollouts_beside_it(answerer: Path, ask_for: Ask, 
     assert ctx.seen[-1] == (2, 2)
 
 
-def test_a_model_can_be_measured_in_another_precision(answerer: Path, ask_for: Ask, context: Callable[..., Any]) -> None:
+def test_a_model_can_be_measured_in_another_precision(
+    answerer: Path, ask_for: Ask, context: Callable[..., Any]
+) -> None:
     folder = ask_for(["3", "4"])
     fields = {"models": ["zero"], "problems": ["mine.jsonl"], "problems_each": 2, "rollouts": 2, "dtype": "bfloat16"}
     ctx = context(zero=answerer)
     Evaluate.model_validate(fields, context={"base": folder}).run(ctx)
     report = json.loads((ctx.out / "report.json").read_text())["models"]["zero"]
+    assert report["dtype"] == "bfloat16"
     assert report["problems"]["mine.jsonl"]["pass@1"] == pytest.approx(0.5, abs=0.3)
 
 
