@@ -175,6 +175,10 @@ def _load(job: Job) -> Stage:
     # A stage that computes nothing is not to load torch for this.
     if "torch" in sys.modules:
         torch.set_num_threads(job.threads)
+        if not torch.cuda.is_available():
+            # With several threads some sums (gradients of what is read by index) would be in whatever order they come.
+            torch.use_deterministic_algorithms(True, warn_only=True)
+            torch.utils.deterministic.fill_uninitialized_memory = False  # a check for others' mistakes, and slow
     return stage
 
 
