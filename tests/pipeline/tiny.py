@@ -144,7 +144,19 @@ class Heavy(Make):
         import torch
 
         (ctx.out / "number.txt").write_text(f"{torch.rand(1).item()}\n")
-        return {"threads": torch.get_num_threads()}
+        return {"threads": torch.get_num_threads(), "gradients": len({self._gradient() for _ in range(4)})}
+
+    @staticmethod
+    def _gradient() -> bytes:
+        """Of a few rows that are read by index very often: a sum that several threads could add up in any order."""
+        import torch
+
+        generator = torch.Generator().manual_seed(0)
+        rows = torch.randn(3, 64, generator=generator, requires_grad=True)
+        read = torch.randint(0, 3, (50_000,), generator=generator)
+        (rows[read] * torch.randn(50_000, 64, generator=generator)).sum().backward()
+        assert rows.grad is not None
+        return bytes(rows.grad.numpy().tobytes())
 
 
 class Unfinished(Stage):

@@ -130,6 +130,8 @@ def test_torch_gets_the_threads_of_the_stage_after_the_fork(write_recipe: Write)
     done = retort("run", str(path))
     assert done.returncode == 0, done.stdout
     assert [manifest("heavy", name)["metrics"]["threads"] for name in ("one", "two")] == [1, 2]
+    # The same sum every time, whatever threads share it.
+    assert [manifest("heavy", name)["metrics"]["gradients"] for name in ("one", "two")] == [1, 1]
 
 
 @pytest.mark.parametrize(("end", "expected"), [
