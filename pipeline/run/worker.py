@@ -178,7 +178,8 @@ def _load(job: Job) -> Stage:
         if not torch.cuda.is_available():
             # With several threads some sums (gradients of what is read by index) would be in whatever order they come.
             torch.use_deterministic_algorithms(True, warn_only=True)
-            torch.utils.deterministic.fill_uninitialized_memory = False  # a check for others' mistakes, and slow
+            # A check for others' mistakes, and slow.
+            torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     return stage
 
 

@@ -118,16 +118,19 @@ def test_what_cannot_be_is_one_line(complaints: Callable[..., list[str]], old: s
     assert expected in found
 
 
+ZIPPED = gzip.compress(b"{}", mtime=0)  # without the time, which would be part of the tests' names
+
+
 @pytest.mark.parametrize(("file", "written", "expected"), [
     ("rows.jsonl", '{"prompt": "a", "completion": "é"}'.encode("latin-1"), "rows.jsonl:1 is not UTF-8 (byte 0xe9 at"),
-    ("rows.jsonl", gzip.compress(b"{}")[:-4], "rows.jsonl is compressed with gzip, and broken or cut off"),
-    ("rows.jsonl", gzip.compress(b"{}"), "rows.jsonl:1: a row needs \"prompt\" and \"completion\", \"messages\" or"),
+    ("rows.jsonl", ZIPPED[:-4], "rows.jsonl is compressed with gzip, and broken or cut off"),
+    ("rows.jsonl", ZIPPED, "rows.jsonl:1: a row needs \"prompt\" and \"completion\", \"messages\" or"),
     ("rows.jsonl", b'{"prompt": 5, "completion": "a"}', "rows.jsonl:1: 'prompt' must be text, not 5"),
     ("rows.jsonl", b'{"prompt": "a"}', 'rows.jsonl:1: a row needs "prompt" and "completion"'),
     ("rows.jsonl", b"prompt,completion\n", "rows.jsonl:1 is not JSON"),
     ("rows.jsonl", b"", "rows.jsonl has no rows"),
     ("mine.jsonl", '{"prompt": "é", "answer": "1"}'.encode("latin-1"), "mine.jsonl:1 is not UTF-8"),
-    ("mine.jsonl", gzip.compress(b"{}")[:-4], "mine.jsonl is compressed with gzip, and broken or cut off"),
+    ("mine.jsonl", ZIPPED[:-4], "mine.jsonl is compressed with gzip, and broken or cut off"),
     ("mine.jsonl", b'{"prompt": 5, "answer": "1"}', "mine.jsonl:1: 'prompt' must be text, not 5"),
 ])
 def test_files_are_read_before_any_work(
