@@ -124,7 +124,7 @@ def test_an_extended_model_kept_its_positions(run: Path) -> None:
 
     long, tokenizer = pretrained.load(artifact(run, "long"))
     base, _ = pretrained.load(artifact(run, "base"))
-    assert (base.config.max_position_embeddings, long.config.max_position_embeddings) == (72, 144)
+    assert (base.config.max_position_embeddings, long.config.max_position_embeddings) == (96, 144)
     assert tokenizer.model_max_length == 144
     rope = long.config.rope_parameters
     assert (rope["rope_type"], rope["rope_theta"], rope["original_max_position_embeddings"]) == ("yarn", 50.0, 72)

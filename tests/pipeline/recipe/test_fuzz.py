@@ -22,6 +22,7 @@ Where = tuple[str | int, ...]
 HUGE = 10**11
 SLOW = 5.0  # seconds
 
+TEXTS = ("system", "instruction")  # what a model is told, in anybody's words
 ALLOWED = {
     "a fraction more": {
         # rates, shares, weights and rotary factors that are as good as the ones written
@@ -32,10 +33,12 @@ ALLOWED = {
     "negated": {"format", "language"},  # a rule may punish
     "huge": {"rope_theta"},
     "null": {"rope_parameters", "num_key_value_heads", "q_lora_rank", "scaling", "problems_each", "learning_rate",
-             "adam_learning_rate"},
-    "empty": {"rules", "reward", "prompt", "rope_parameters", "corpus", "lessons", "reports", "models"},
-    "misspelt": {"name"},
-    "misspelt key": {"score", "length"},  # a stage that no other reads may have another name
+             "adam_learning_rate", "tokenizer", *TEXTS},
+    "empty": {"rules", "reward", "prompt", "rope_parameters", "corpus", "lessons", "reports", "models", *TEXTS},
+    "misspelt": {"name", *TEXTS},
+    "long": set(TEXTS),
+    "a path": set(TEXTS),
+    "misspelt key": {"score", "length", "after"},  # a stage that no other reads may have another name
 }
 """The last keys of fields with which a spoilt recipe may pass: what they hold then is what a run works with. That this
 is so of architectures, test_architecture.py shows by training them."""
