@@ -85,10 +85,10 @@ def _told(model: LanguageModel, tokenizer: Tokenizer, weights: Weights, settled:
 
 
 def sha256(path: Path | str) -> str:
-    """SHA-256 over the files of a local model folder (weights, config and tokenizer, by name); of a hub id its
-    commit."""
+    """SHA-256 over the files of a local model (weights, config and tokenizer, by name), or over its GGUF file; of a hub
+    id its commit."""
     folder = model_folder(path)
-    if isinstance(folder, Path) and folder.is_dir():
+    if isinstance(folder, Path):
         return inputs.fingerprint_of_path(folder)
     try:
         return inputs.resolve_hub(inputs.Source(str(folder), "model", "hub"))

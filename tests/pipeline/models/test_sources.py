@@ -117,6 +117,7 @@ def test_a_gguf_file_is_widened_and_saved_as_a_folder(llama: Any, tmp_path: Path
     model, tokenizer = pretrained.load(tmp_path / "tiny.gguf")
     assert model.dtype == torch.float32
     assert torch.allclose(logits(model), logits(llama), atol=close)
+    assert len(pretrained.sha256(tmp_path / "tiny.gguf")) == 64
     assert pretrained.context_of(tmp_path / "tiny.gguf") == pretrained.trained_context(model) == 64
     pretrained.save(model, tokenizer, tmp_path / "out")
     assert torch.equal(logits(pretrained.load(tmp_path / "out")[0]), logits(model))
