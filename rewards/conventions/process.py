@@ -5,31 +5,17 @@ the fields of every `Scored` as JSON, or FAILED and why there is none, in one li
 """
 
 import json
-import os
 import pickle
-import select
 import sys
-import threading
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # until the search path comes
 from rewards.frames import FAILED, OK, read_frame, write_frame
-
-
-def leave_with(requests: int) -> None:
-    """End this process as soon as nobody can ask any more, whatever it is at."""
-    poll = select.poll()
-    poll.register(requests, 0)  # nothing but the hang-up
-    poll.poll()
-    os._exit(0)
+from rewards.pipe_ends import end_with, take_pipes
 
 
 def main() -> None:
-    # What a function prints or reads is no frame.
-    requests, answers = os.dup(0), os.dup(1)
-    null = os.open(os.devnull, os.O_RDWR)
-    os.dup2(null, 0)
-    os.dup2(null, 1)
+    requests, answers = take_pipes()
     sys.path[:] = read_frame(requests).decode().split("\0")
     # Not at the top: what functions import is found only on the search path that has just come.
     from rewards.conventions.bind import bound
@@ -37,7 +23,7 @@ def main() -> None:
     from rewards.errors import RetortError
     from rewards.scores import RubricError
 
-    threading.Thread(target=leave_with, args=(requests,), daemon=True).start()
+    end_with(requests)
     known: dict[tuple[str, str, str, str], Scoring] = {}
     write_frame(answers, OK, b"ready")
     while True:
