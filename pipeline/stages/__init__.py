@@ -9,6 +9,7 @@ STAGES: Registry[Any] = Registry(
     {
         "pretrain": "pipeline.stages.pretrain:Pretrain",
         "extend": "pipeline.stages.extend:Extend",
+        "upcycle": "pipeline.stages.upcycle:Upcycle",
         "grpo": "pipeline.stages.grpo:Grpo",
         "sample": "pipeline.stages.sample:Sample",
         "sft": "pipeline.stages.sft:Sft",

@@ -1,0 +1,74 @@
+"""`upcycle`: a Mixture of Experts made of a dense model, which begins with the dense model's logits."""
+
+from typing import ClassVar
+
+from pydantic import Field, model_validator
+
+from pipeline.contract.errors import StageError
+from pipeline.contract.fields import ArtifactType, ModelInput
+from pipeline.contract.numbers import Dtype
+from pipeline.contract.stage import Context, Metrics, Stage
+from rewards.lazy import lazy
+
+with lazy:
+    import torch
+
+    from pipeline.models import pretrained
+    from pipeline.models.upcycling import Form, largest_difference, upcycled
+
+CLOSE = {"float32": 1e-3, "bfloat16": 1.0}
+"""How far the logits of dense model and mixture may lie apart, by precision: their sums are rounded in another
+order."""
+SEQUENCES, LENGTH = 4, 64
+"""Random tokens that both models are held against each other with."""
+
+
+class Upcycle(Stage):
+    """Make a Mixture of Experts of a dense model (Komatsuzaki et al. 2022, arXiv 2212.05055): its experts are copies of
+    the feed-forward block, and its routers are new.
+
+    Nothing is trained: the stages that follow train it, and balance it as the family does. A Llama or Mistral becomes a
+    Mixtral, a Qwen3 a Qwen3-MoE; with `shared` a Llama or Qwen2 becomes a Qwen2-MoE.
+    """
+
+    kind: ClassVar[str] = "upcycle"
+    makes: ClassVar[ArtifactType] = "model"
+
+    model: ModelInput
+    experts: int = Field(default=8, ge=2, le=1024, description="experts of a layer")
+    top_k: int = Field(default=2, ge=1, le=1024, description="experts that a token takes")
+    segments: int = Field(
+        default=1, ge=1, le=64, description="narrower experts that a copy of the feed-forward block is cut into"
+    )
+    shared: float = Field(
+        default=0.0, ge=0, lt=1, allow_inf_nan=False, description="share of the block's neurons that every token uses"
+    )
+    dtype: Dtype | None = Field(default=None, description="what weights are in; as saved where it is left out")
+
+    @model_validator(mode="after")
+    def _check_form(self) -> "Upcycle":
+        if self.top_k > self.experts:
+            raise ValueError(f"a token cannot take {self.top_k} of {self.experts} experts; lower top_k")
+        for name, number in (("experts", self.experts), ("top_k", self.top_k)):
+            if number % self.segments:
+                raise ValueError(f"{name} is {number}, which is no multiple of segments ({self.segments}): a token "
+                                 "takes all segments of a copy")
+        return self
+
+    def made_of(self) -> str:
+        return self.model
+
+    def run(self, ctx: Context) -> Metrics:
+        dense, tokenizer = pretrained.take(ctx, self.model, self.dtype)
+        mixture = upcycled(dense, Form(self.experts, self.top_k, self.segments, self.shared), ctx.seed)
+        ids = torch.randint(len(tokenizer), (SEQUENCES, LENGTH), generator=torch.Generator().manual_seed(ctx.seed))
+        difference = largest_difference(dense, mixture, ids)
+        if not difference <= CLOSE[str(dense.dtype).removeprefix("torch.")]:  # also where it is NaN
+            raise StageError(f"the mixture's logits differ from those of {ctx.label(self.model)} by {difference:.3g}, "
+                             "so it does not compute what the dense model does")
+        pretrained.save(mixture, tokenizer, ctx.out)
+        return {
+            "parameters": pretrained.parameters(mixture),
+            "parameters_of_dense": pretrained.parameters(dense),
+            "largest_difference_of_logits": difference,
+        }
