@@ -23,7 +23,9 @@ BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", GUIDE.read_text(), re.MULTILINE | 
 FILES = {
     name[1]: text for kind, text in BLOCKS if kind == "python" and (name := re.match(r"# (\w+\.py), beside", text))
 }
-RECIPE, *FRAGMENTS = [text for kind, text in BLOCKS if kind == "yaml"]
+RECIPE, *OTHERS = [text for kind, text in BLOCKS if kind == "yaml"]
+STAGES = [text for text in OTHERS if "kind:" in text]
+FRAGMENTS = [text for text in OTHERS if text not in STAGES]
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +57,7 @@ def test_no_block_is_forgotten() -> None:
     assert {kind for kind, _ in BLOCKS} == {"yaml", "python"}
     assert set(FILES) == {"my_rules.py", "my_rewards.py", "riddles.py", "count.py"}
     assert len(FILES) == sum(kind == "python" for kind, _ in BLOCKS)
-    assert len(FRAGMENTS) == 6
+    assert (len(FRAGMENTS), len(STAGES)) == (6, 1)
 
 
 def test_the_recipe_is_one_that_runs(capsys: pytest.CaptureFixture[str]) -> None:
@@ -74,6 +76,12 @@ def test_what_a_stage_may_have_besides(fragment: str, monkeypatch: pytest.Monkey
     others = "".join(line for line in text.splitlines(True) if line.partition(":")[0].strip() not in given)
     made = read(others.rstrip() + "\n" + fragment)
     assert made.steps["zero"].config.model_dump() != read(text).steps["zero"].config.model_dump()
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_of_its_own(stage: str) -> None:
+    (name,) = yaml.safe_load(stage)
+    assert read(f"stages:\n{stage}").steps[name].config.model_dump()["top_k"] == 2
 
 
 def test_hub_ids_are_read_as_the_comment_says() -> None:

@@ -5,12 +5,16 @@ from typing import Any  # modules of transformers, whose parts differ by family
 import torch
 from torch import Tensor
 
-from eval.engine.attention import CachedAttention
+from eval.engine.attention import CachedAttention, Slots
 from eval.engine.experts import ExpertRecorder
 from eval.engine.families import FAMILIES, windows
 from eval.engine.feedforward import Experts, FeedForward, Gated
 from eval.engine.weights import Norm, Projection
 from eval.language_model import LanguageModel
+
+TILE = 32
+"""Attention goes over a multiple of so many tokens, what is too much of them masked: oneDNN makes code for each new
+size, once."""
 
 
 class Decoder:
@@ -83,15 +87,15 @@ class Decoder:
         rows = len(tokens)
         turns, start = self.turns[lengths], torch.arange(rows, device=self.device)  # [rows, 1, width / 2], [rows]
         hidden = self.embedding(tokens)  # [rows, width]
-        seen: dict[int, tuple[Tensor, Tensor]] = {}  # slots and mask for each capacity that layers have
+        seen: dict[int, tuple[Slots, Tensor]] = {}  # slots and mask for each capacity that layers have
         for before, attention, after, feed in self.layers:
-            capacity = attention.cache.shape[1]
+            capacity = attention.capacity
             if capacity not in seen:
-                reach = min(longest + 1, capacity)
+                reach = min(-(-(longest + 1) // TILE) * TILE, capacity)
                 mask = hidden.new_zeros(rows, reach)
                 mask.masked_fill_(torch.arange(reach, device=self.device) > lengths.unsqueeze(1), -torch.inf)
                 # Layers with a window have a ring of places; the others never come around.
-                seen[capacity] = start * capacity + lengths % capacity, mask[:, None, None]
+                seen[capacity] = (start, lengths % capacity), mask[:, None, None]
             hidden = attention.decode(hidden, before(hidden), turns, *seen[capacity])
             hidden = feed(hidden, after(hidden))
         return self.head(self.norm(hidden))

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from eval.engine.experts import ExpertRecorder
-from eval.engine.weights import Projection
+from eval.engine.weights import Packed, Plain, Projection, matrix
 
 FEW = 2
 """Where choices are at most this part of the experts, they are run one by one: most weights are then not read at
@@ -19,6 +19,10 @@ multiplications."""
 PADDED = 256
 """Tokens up to which experts are run side by side, each on as many as the busiest has; beyond, transformers' own way is
 as fast."""
+
+LARGE = 2**19
+"""Weights of an expert's first matrix from which each expert is run on its own tokens by a multiplication of its own:
+that multiplies no padding, by packed weights, and what it spends in Python is little beside it."""
 
 
 class FeedForward(Protocol):
@@ -65,6 +69,17 @@ class Experts:
         transposed = bool(self.module.is_transposed)
         gate_up, down = own["gate_up_proj"], own["down_proj"]
         self.count = len(gate_up)
+        self.apart: list[tuple[Packed | Plain, Packed | Plain]] = []
+        if gate_up[0].numel() >= LARGE:
+            # [out, in] each, as layers have them
+            ups, downs = (one.transpose(1, 2) if transposed else one for one in (gate_up, down))
+            names = ("gate_up_proj_bias", "down_proj_bias")
+            biases = [own[name] if name in own else [None] * self.count for name in names]
+            self.apart = [
+                (matrix(up, of_up), matrix(back, of_back))
+                for up, back, of_up, of_back in zip(ups, downs, *biases, strict=True)
+            ]
+            return
         # [experts, in, out], as `Projection` has it
         self.gate_up = gate_up if transposed else gate_up.transpose(1, 2).contiguous()
         self.down = down if transposed else down.transpose(1, 2).contiguous()
@@ -88,6 +103,8 @@ class Experts:
             block, gate = self.gated
             # Qwen2-MoE weighs its shared expert by a gate of its own.
             residual = residual + torch.sigmoid(gate(normed)) * block(torch.zeros_like(residual), normed)
+        if self.here and self.apart:
+            return self._apart(residual, normed, chosen, weights)
         if not self.here or len(normed) > PADDED:
             output: Tensor = self.module(normed, chosen, weights.to(normed.dtype))
             return residual + output
@@ -96,6 +113,23 @@ class Experts:
         if len(normed) <= ALL:
             return self._all(residual, normed, chosen, weights)
         return self._padded(residual, normed, chosen, weights)
+
+    def _apart(self, residual: Tensor, normed: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
+        """Each expert on its own tokens, one expert after the other."""
+        tokens, top_k = chosen.shape
+        experts = chosen.flatten()
+        order = experts.argsort(stable=True)  # choices, those of an expert side by side
+        counts = torch.bincount(experts, minlength=self.count).tolist()
+        parts = torch.split(normed[order // top_k], counts)
+        output = torch.cat([
+            down(self.module._apply_gate(gate_up(part)))
+            for (gate_up, down), part in zip(self.apart, parts, strict=True) if len(part)
+        ])
+        picked = torch.empty_like(output)
+        picked[order] = output  # back in the order of tokens
+        return torch.baddbmm(
+            residual.unsqueeze(1), weights.to(normed.dtype).unsqueeze(1), picked.view(tokens, top_k, -1)
+        ).squeeze(1)
 
     def _few(self, residual: Tensor, normed: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
         """One choice after the other: only the weights of what was chosen are read."""

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from eval.engine.attention import CachedAttention
+from eval.engine.token_cache import TokenCache
 from eval.engine.weights import Norm, Projection, rotate, side_by_side
 
 
@@ -38,7 +39,8 @@ class LatentAttention(CachedAttention):
         # [heads, nope, rank] and [heads, value, rank]: what makes keys and values of a latent.
         self.key_up, self.value_up = expand[:, : self.nope], expand[:, self.nope :]
         self.out = Projection.of(module.o_proj)
-        super().__init__(latent.weight, window)
+        self.cache = TokenCache((self.entry,), 0, window, latent.weight)
+        super().__init__((self.cache,), window)
 
     def _of(self, layer: Any, heads: int, before: int) -> tuple[Tensor, Tensor | None]:
         """Weight and bias of a projection, as `_ordered` lays them out."""
@@ -67,6 +69,9 @@ class LatentAttention(CachedAttention):
         rotate(queries[..., self.nope :], turns)
         return queries, entries
 
+    def parted(self, entries: Tensor) -> tuple[Tensor]:
+        return (entries,)
+
     def over_prompts(self, queries: Tensor, entries: Tensor, mask: Tensor | None) -> Tensor:
         """Over the expanded cache, which is cheaper where every token is a query. Queries [prompts, seq, heads, nope +
         rope] -> [prompts * seq, heads * value]."""
@@ -80,13 +85,13 @@ class LatentAttention(CachedAttention):
         )
         return mixed.transpose(1, 2).flatten(0, 1).flatten(1)
 
-    def over_cache(self, queries: Tensor, kept: Tensor, mask: Tensor) -> Tensor:
+    def over_cache(self, queries: Tensor, mask: Tensor) -> Tensor:
         """Queries [rows, heads, nope + rope] -> [rows, heads * value]."""
         nope, rope = queries[..., : self.nope], queries[..., self.nope :]
         # q (W c) = (q W) c: instead of every cached latent going into the head's space, the query goes into the latent
         # one, once.
         absorbed = torch.bmm(nope.transpose(0, 1), self.key_up).transpose(0, 1)  # [rows, heads, rank]
-        entries = kept.unsqueeze(1)  # [rows, 1, seen, rank + rope]
+        entries = self.cache.first(len(queries), mask.shape[-1]).unsqueeze(1)  # [rows, 1, seen, rank + rope]
         # The values are the entries without their rotary part. It is mixed, too, and thrown away, which is cheaper than
         # a copy of the cache without it.
         mixed = F.scaled_dot_product_attention(

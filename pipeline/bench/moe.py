@@ -80,7 +80,7 @@ class _Supervised:
     """A model in supervised training, with its family's balance or none."""
 
     def __init__(self, case: str, folder: Path, balanced: bool) -> None:
-        self.model = rollouts.build(rollouts.CASES[case].architecture).train()
+        self.model = rollouts.build(rollouts.TOYS[case].architecture).train()
         self.size = int(self.model.config.vocab_size)
         self.optimizer = Muon(self.model.named_parameters(), 1e-4, 1e-4)
         self.balance = Balance(self.model)

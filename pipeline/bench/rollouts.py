@@ -10,10 +10,11 @@ indexed assignment a step.
 `generate` runs at its best setting on a CPU: all rollouts in one batch, sdpa, a dynamic cache, experts as one grouped
 multiplication, and none of its optional warpers.
 
-The models are as small as two cores ask for and not smaller: at hidden size 256 and 4 layers a step of 64 rows spends
+The toys are as small as two cores ask for and not smaller: at hidden size 256 and 4 layers a step of 64 rows spends
 most of its time in multiplications and not in Python on either side; the weights of a layer's experts (8 or 16 of them,
 top 2) exceed the second-level cache, as those of real models do. The vocabulary is 4096, since what a token's drawing
-costs grows with it.
+costs grows with it. Beside them stand models of SmolLM2-135M's shape, dense and as a Mixture of Experts, with its
+vocabulary of 49,152.
 """
 
 import math
@@ -56,24 +57,42 @@ _DEEPSEEK_V3 = {
     "qk_nope_head_dim": 32, "qk_rope_head_dim": 16, "v_head_dim": 32,
 }
 _DENSE = {**_COMMON, "model_type": "qwen3", "num_key_value_heads": 2, "head_dim": 32, "intermediate_size": 768}
+_SMOLLM2 = {
+    **_COMMON, "model_type": "llama", "vocab_size": 49152, "hidden_size": 576, "num_hidden_layers": 30,
+    "num_attention_heads": 9, "num_key_value_heads": 3, "head_dim": 64, "intermediate_size": 1536,
+}
+_SMOLLM2_MOE = {
+    **_SMOLLM2, "model_type": "qwen3_moe", "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 1536,
+    "decoder_sparse_step": 1, "norm_topk_prob": True, "router_aux_loss_coef": 0.0,
+}
 
 
 @dataclass(frozen=True)
 class Case:
-    """A model, how many rollouts, and whether they are all equally long."""
+    """A model, how many rollouts, whether they are all equally long, and what weights are in."""
 
     architecture: JsonObject
     rollouts: int
     uniform: bool = False
+    dtype: torch.dtype = torch.float32
 
 
-CASES = {
+TOYS = {
     "qwen3_moe_64": Case(_QWEN3_MOE, 64),
     "qwen3_moe_256": Case(_QWEN3_MOE, 256),
     "deepseek_v3_64": Case(_DEEPSEEK_V3, 64),
     "dense_64": Case(_DENSE, 64),
     "uniform_64": Case(_QWEN3_MOE, 64, uniform=True),
 }
+SMOLLM2 = {
+    f"{name}_{count}_{'fp32' if dtype is torch.float32 else 'bf16'}": Case(architecture, count, dtype=dtype)
+    for dtype in (torch.float32, torch.bfloat16)
+    for name, architecture in (("smollm2", _SMOLLM2), ("smollm2_moe", _SMOLLM2_MOE))
+    for count in (32, 128)
+}
+CASES = {"toys": TOYS, "smollm2": SMOLLM2}
+"""By the models that `retort bench --model` asks for."""
+CHECKED = 64  # rollouts whose log-probabilities are computed again
 
 
 @dataclass(frozen=True)
@@ -144,12 +163,12 @@ def requests(count: int, vocabulary: int, seed: int) -> list[Request]:
     return asked
 
 
-def build(architecture: JsonObject) -> LanguageModel:
+def build(architecture: JsonObject, dtype: torch.dtype = torch.float32) -> LanguageModel:
     """A random model in eval mode, at the settings `generate` is fastest with."""
     fields = dict(architecture)
     torch.manual_seed(0)
     config = AutoConfig.for_model(fields.pop("model_type"), **fields)
-    model = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa").eval()
+    model = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa", dtype=dtype).eval()
     if "experts" in "".join(name for name, _ in model.named_parameters()):
         model.set_experts_implementation("grouped_mm")
     made: LanguageModel = model
@@ -176,9 +195,10 @@ def generate(model: LanguageModel, asked: Sequence[Request], ends: Ends) -> int:
 def logprob_error(
     model: LanguageModel, asked: Sequence[Request], ends: Ends, drawn: Sequence[Sequence[Sampled]]
 ) -> float:
-    """Largest difference of a recorded log-probability to one full forward of its rollout, without any cache."""
+    """Largest difference of a recorded log-probability to one full forward of its rollout, without any cache; of the
+    first `CHECKED` rollouts."""
     worst, rollout = 0.0, 0
-    for request, group in zip(asked, drawn, strict=True):
+    for request, group in zip(asked[: CHECKED // GROUP], drawn, strict=False):
         for one in group:
             ids = torch.tensor([[*request.prompt, *one.ids]])
             logits = model(input_ids=ids, use_cache=False).logits[0, len(request.prompt) - 1 : -1].float()
@@ -189,9 +209,9 @@ def logprob_error(
     return worst
 
 
-def peak(size: int = 2048) -> float:
-    """Floating point operations a second of this machine's fastest fp32 multiplication, the best of several."""
-    one = torch.randn(size, size)
+def peak(dtype: torch.dtype = torch.float32, size: int = 2048) -> float:
+    """Floating point operations a second of torch's fastest multiplication on this machine, the best of several."""
+    one = torch.randn(size, size).to(dtype)
     return max(2 * size**3 / seconds(lambda: one @ one) for _ in range(8))
 
 
@@ -225,8 +245,8 @@ def operations(model: LanguageModel, asked: Sequence[Request], ends: Ends) -> fl
 
 def measure(case: Case, rounds: int = ROUNDS, tell: Callable[[str], None] = lambda _: None) -> Measured:
     """Both sides in turn, `rounds` times, each round with its own prompts and lengths."""
-    model = build(case.architecture)
-    fastest = peak()
+    model = build(case.architecture, case.dtype)
+    fastest = peak(case.dtype)
     ours, theirs, share, error = [], [], [], 0.0
     _warm_up(model)
     for number in range(rounds):

@@ -89,7 +89,7 @@ def grpo_seconds(
     case: str, number: int, ours: bool, replay: ReplaySource | None = None, clock: Callable[[], float] | None = None
 ) -> float:
     """One generation and its updates; ours may replay experts."""
-    model = rollouts.build(rollouts.CASES[case].architecture)
+    model = rollouts.build(rollouts.TOYS[case].architecture)
     asked = rollouts.requests(ROLLOUTS, len(tokenizer()), seed=number)
     ends = rollouts.Ends(rollouts.lengths(ROLLOUTS, seed=number))
     prompts = [" ".join(f"t{token}" for token in request.prompt) for request in asked]
@@ -164,7 +164,7 @@ _COMMON: JsonObject = {  # of TrainingArguments and of GRPOConfig, whose types n
 
 def sft_seconds(number: int, ours: bool) -> float:
     """`STEPS` steps of `BATCH` rows each, in the same order on both sides."""
-    model, words = rollouts.build(rollouts.CASES["qwen3_moe_64"].architecture).train(), tokenizer()
+    model, words = rollouts.build(rollouts.TOYS["qwen3_moe_64"].architecture).train(), tokenizer()
     generator = torch.Generator().manual_seed(number)
     lengths = rollouts.lengths(BATCH * STEPS, seed=number)
     rows = [torch.randint(3, len(words), (max(2, length),), generator=generator).tolist() for length in lengths]
@@ -185,7 +185,7 @@ def sft_seconds(number: int, ours: bool) -> float:
 
 def tokenizer() -> PreTrainedTokenizerFast:
     """One word a token of the models' vocabulary, so that a prompt's text has the length that was drawn."""
-    size = rollouts.CASES["qwen3_moe_64"].architecture["vocab_size"]
+    size = rollouts.TOYS["qwen3_moe_64"].architecture["vocab_size"]
     inner = Tokenizer(models.WordLevel({f"t{token}": token for token in range(size)}, unk_token="t3"))
     inner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     return PreTrainedTokenizerFast(

@@ -44,6 +44,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--rounds", type=int, default=5, metavar="N",
         help="rollouts, train, moe, start: times that each side is measured (default 5)"
     )
+    parser.add_argument("--model", choices=("toys", "smollm2"), default="toys",
+                        help="rollouts: random models as small as the quickstart's, or of SmolLM2-135M's shape, which "
+                             "take half an hour (default toys)")
     parser.add_argument("--json", action="store_true", help="print what was measured as JSON")
 
 
@@ -118,17 +121,18 @@ def _row(one: Any) -> Any:
 
 
 def _rollouts(args: argparse.Namespace) -> int:
-    found = {name: rollouts.measure(case, args.rounds, _tell(name, args)) for name, case in rollouts.CASES.items()}
+    cases = rollouts.CASES[args.model]
+    found = {name: rollouts.measure(case, args.rounds, _tell(name, args)) for name, case in cases.items()}
     if args.json:
         print(json.dumps({"rollouts": {name: vars(one) for name, one in found.items()}}, indent=2))
         return 0
     print(f"rollouts at temperature 1, by us and by model.generate in turn ({args.rounds} rounds each), {_machine()}:")
     for name, one in found.items():
-        print(f"  {name:<15}{one.ratio:6.2f} times as fast ({one.ratio_min:.2f} to {one.ratio_max:.2f})   "
+        print(f"  {name:<20}{one.ratio:6.2f} times as fast ({one.ratio_min:.2f} to {one.ratio_max:.2f})   "
               f"{one.tokens_per_s:7.0f} tokens/s, "
               f"generate {one.baseline_tokens_per_s:6.0f}   {one.share_of_peak:5.1%} of peak   log-probabilities "
               f"within {one.max_logprob_error:.0e}")
-    for name, points in rollouts.growth().items():
+    for name, points in rollouts.growth().items() if args.model == "toys" else ():
         print(f"\ntokens/s by {name}")
         most = max(points.values())
         for value, rate in points.items():
@@ -179,7 +183,7 @@ def _show(args: argparse.Namespace, found: JsonMapping, title: str, line: Callab
 
 def _machine() -> str:
     threads = torch.get_num_threads()
-    return "fp32, one thread, seconds of a processor" if threads == 1 else f"fp32, {threads} threads"
+    return "one thread, seconds of a processor" if threads == 1 else f"{threads} threads"
 
 
 def _tell(name: str, args: argparse.Namespace) -> Callable[[str], None]:

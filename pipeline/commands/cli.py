@@ -1,11 +1,13 @@
 """`retort`: finds the subcommand, imports it alone, and turns what a person did wrong into plain lines."""
 
 import argparse
+import contextlib
 import errno
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 
 from pipeline.commands import guard
@@ -41,8 +43,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     What it prints came from recipes, plug-ins, models and servers, and reaches no terminal as it is.
     """
-    with terminal.escaping(), foreign.watched_by(Alarm()):
+    with terminal.escaping(), foreign.watched_by(Alarm()), _plain_warnings():
         return _answer(list(sys.argv[1:] if arguments is None else arguments))
+
+
+@contextlib.contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Warnings are a line for who reads the terminal, without the place in our code that Python puts before them."""
+    before = warnings.formatwarning
+    warnings.formatwarning = _one_line  # type: ignore[assignment]
+    yield
+    warnings.formatwarning = before
+
+
+def _one_line(message: Warning | str, *_where: object) -> str:
+    return f"retort: {terminal.one_line(str(message))}\n"
 
 
 def _answer(given: list[str]) -> int:

@@ -2,13 +2,14 @@
 complete."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
 from pipeline.bench import rollouts, start, train
-from pipeline.bench.rollouts import Case, Ends
+from pipeline.bench.rollouts import Ends
 from pipeline.commands import cli
 
 SMALL = {
@@ -24,10 +25,16 @@ MEASURED = {
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Models and lengths that take milliseconds."""
     torch.set_num_threads(1)
-    for name, value in (("MOST", 12), ("MEAN", 5.0), ("PROMPTS", (3, 6)), ("peak", lambda: 1e9)):
+    for name, value in (("MOST", 12), ("MEAN", 5.0), ("PROMPTS", (3, 6)), ("peak", lambda _: 1e9)):
         monkeypatch.setattr(rollouts, name, value)
-    cases = {name: Case({**case.architecture, **SMALL}, 16, case.uniform) for name, case in rollouts.CASES.items()}
-    monkeypatch.setattr(rollouts, "CASES", cases)
+    heads = {"num_key_value_heads": 2, "head_dim": 8}
+    toys, smollm2 = (
+        {name: replace(case, architecture={**case.architecture, **SMALL, **more}, rollouts=16)
+         for name, case in cases.items()}
+        for cases, more in ((rollouts.TOYS, {}), (rollouts.SMOLLM2, heads))
+    )
+    monkeypatch.setattr(rollouts, "TOYS", toys)
+    monkeypatch.setattr(rollouts, "CASES", {"toys": toys, "smollm2": smollm2})
     monkeypatch.setattr(rollouts, "growth", lambda: {"layers": {1: 30.0, 2: 15.0}})
     monkeypatch.setattr(train, "ROLLOUTS", 16)
     monkeypatch.setattr(train, "BATCH", 4)
@@ -50,6 +57,14 @@ def test_rollouts_are_compared_at_the_same_lengths(capsys: pytest.CaptureFixture
 
 
 @pytest.mark.usefixtures("small")
+def test_models_of_a_real_ones_shape_are_compared_in_both_precisions(capsys: pytest.CaptureFixture[str]) -> None:
+    found = printed(capsys, "rollouts", "--model", "smollm2")["rollouts"]
+    assert len(found) == 8
+    for name, row in found.items():
+        assert row["max_logprob_error"] < (1e-4 if name.endswith("fp32") else 0.3)
+
+
+@pytest.mark.usefixtures("small")
 def test_growth_is_drawn(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["bench", "rollouts", "--rounds", "1"]) == 0
     assert f"      1       30  {'#' * 50}\n      2       15  {'#' * 25}\n" in capsys.readouterr().out
@@ -64,7 +79,7 @@ def test_training_is_compared(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.usefixtures("small")
 def test_a_wrong_log_probability_would_be_seen() -> None:
-    model = rollouts.build(rollouts.CASES["dense_64"].architecture)
+    model = rollouts.build(rollouts.TOYS["dense_64"].architecture)
     asked, ends = rollouts.requests(8, 48, 0), Ends([5] * 8)
     drawn = rollouts.DrivenEngine(model, ends).sample(asked, rollouts.Sampling(12))
     assert rollouts.logprob_error(model, asked, ends, drawn) < 1e-4

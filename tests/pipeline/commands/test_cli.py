@@ -1,6 +1,7 @@
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -113,3 +114,17 @@ def test_files_of_the_current_folder_hide_nothing(write_recipe: Write, tmp_path:
     path = str(write_recipe("name: p\nstages:\n  base: {kind: 'tiny.py:Make'}\n"))
     done = subprocess.run([*RETORT, "run", path], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_warning_is_one_line_and_names_no_place_in_our_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def warned(_arguments: object) -> int:
+        print(warnings.formatwarning("1 of 2 rows\nis left out", RuntimeWarning, "files.py", 68, "warn("), end="")
+        return 0
+
+    before = warnings.formatwarning
+    monkeypatch.setattr("pipeline.commands.list.main", warned)
+    assert cli.main(["list", "recipes"]) == 0
+    assert capsys.readouterr().out == "retort: 1 of 2 rows is left out\n"
+    assert warnings.formatwarning is before
