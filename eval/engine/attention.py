@@ -38,7 +38,7 @@ class CachedAttention(ABC):
 
     @abstractmethod
     def over_cache(self, queries: Tensor, mask: Tensor) -> Tensor:
-        """One token a row: queries [rows, ..] over what the caches hold of the first rows, mask [rows, 1, 1, seen],
+        """One token a row: queries [rows, ..] over what the caches hold of the first rows, mask [rows, 1, 1, capacity],
         which is added to the scores -> mixed values [rows, ..]."""
 
     @abstractmethod
@@ -68,7 +68,7 @@ class CachedAttention(ABC):
 
     def decode(self, residual: Tensor, normed: Tensor, turns: Tensor, slots: Slots, mask: Tensor) -> Tensor:
         """One token a row: residual and normed [rows, width], turns [rows, 1, rotary width / 2], the rows and the
-        places where its entries go, mask [rows, 1, 1, seen] -> [rows, width]."""
+        places where its entries go, mask [rows, 1, 1, capacity] -> [rows, width]."""
         queries, entries = self.project(normed, turns)
         for cache, part in zip(self.caches, self.parted(entries), strict=True):
             cache.write(*slots, part)
@@ -165,11 +165,11 @@ class GroupedQueryAttention(CachedAttention):
         return torch.cat([scores, sinks.expand(*scores.shape[:-1], 1)], dim=-1).softmax(dim=-1)[..., :-1]
 
     def over_cache(self, queries: Tensor, mask: Tensor) -> Tensor:
-        rows, seen = len(queries), mask.shape[-1]
+        rows = len(queries)
         # [rows, groups, heads of a group, width]: a key is read once for all heads of its group.
         split = queries.view(rows, self.groups, -1, self.width)
-        scores = torch.matmul(split, self.keys.first(rows, seen)).mul_(self.scale).add_(mask)
-        return torch.matmul(self._weights(scores, self.sinks), self.values.first(rows, seen)).reshape(rows, -1)
+        scores = torch.matmul(split, self.keys.first(rows)).mul_(self.scale).add_(mask)
+        return torch.matmul(self._weights(scores, self.sinks), self.values.first(rows)).reshape(rows, -1)
 
     def output(self, residual: Tensor, mixed: Tensor) -> Tensor:
         return self.out.onto(residual, mixed)

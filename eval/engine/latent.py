@@ -91,7 +91,7 @@ class LatentAttention(CachedAttention):
         # q (W c) = (q W) c: instead of every cached latent going into the head's space, the query goes into the latent
         # one, once.
         absorbed = torch.bmm(nope.transpose(0, 1), self.key_up).transpose(0, 1)  # [rows, heads, rank]
-        entries = self.cache.first(len(queries), mask.shape[-1]).unsqueeze(1)  # [rows, 1, seen, rank + rope]
+        entries = self.cache.first(len(queries)).unsqueeze(1)  # [rows, 1, capacity, rank + rope]
         # The values are the entries without their rotary part. It is mixed, too, and thrown away, which is cheaper than
         # a copy of the cache without it.
         mixed = F.scaled_dot_product_attention(

@@ -20,7 +20,8 @@ from eval.language_model import LanguageModel
 ROWS = 512
 TOKENS = 2**17
 """Tokens that the cache holds at most, over all rows: what bounds the memory of a call."""
-ROOM = 64  # tokens that a row's cache grows by
+ROOM = 64
+"""Tokens that a row's cache grows by: attention goes over the whole of it, and it is copied when it grows."""
 PROMPT_TOKENS = 2**13  # tokens of prompts, padding included, that are read at once
 
 
@@ -203,11 +204,9 @@ class _Batch:
         return tokens[:left]
 
     def _forward(self, tokens: Tensor) -> None:
-        longest = int(self.lengths.max())
-        if longest >= self.decoder.capacity:
+        if int(self.lengths.max()) >= self.decoder.capacity:
             tokens = self._grow(tokens)
-            longest = int(self.lengths.max())
-        self.logits = self.decoder.step(tokens, self.lengths, longest)
+        self.logits = self.decoder.step(tokens, self.lengths)
         if self.recorder:
             for row, taken in zip(self.live, self.recorder.take(len(tokens), 1), strict=True):
                 row.experts.append(taken)
@@ -216,7 +215,7 @@ class _Batch:
     def _grow(self, tokens: Tensor) -> Tensor:
         """Longer caches; the rows that there is no more room for wait, and are read again later. From tokens [rows] to
         those of the rows that are left."""
-        capacity = min(self.decoder.capacity + max(ROOM, self.decoder.capacity // 4), self.most)
+        capacity = min(self.decoder.capacity + ROOM, self.most)
         fitting = max(1, self.engine.tokens // capacity)
         if len(self.live) > fitting:
             # Those that have written least lose least by being read again.

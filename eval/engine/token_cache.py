@@ -24,9 +24,9 @@ class TokenCache:
         """Tokens that a row has room for."""
         return self.held.shape[1 + self.place]
 
-    def first(self, rows: int, tokens: int) -> Tensor:
-        """What the first rows keep at their first places, [rows, .., tokens, ..]."""
-        return self.held[:rows].narrow(1 + self.place, 0, tokens)
+    def first(self, rows: int) -> Tensor:
+        """What the first rows keep, [rows, .., capacity, ..]."""
+        return self.held[:rows]
 
     def _by_token(self) -> Tensor:
         """The tensor seen as [rows, capacity, *entry]."""

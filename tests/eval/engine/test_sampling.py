@@ -39,14 +39,33 @@ def test_no_impossible_token_is_drawn(values: list[float], number: float, temper
     tokens, logprobs = draw(row, temperature, torch.tensor([number]))
     expected = torch.log_softmax(row / temperature, -1)[0, tokens[0]]
     assert logprobs[0].isfinite()
-    assert logprobs[0] == expected
+    assert math.isclose(logprobs[0], expected, rel_tol=1e-5, abs_tol=1e-6)
+
+
+@given(
+    st.integers(1, 1000), st.floats(0, 0.95), st.integers(0, 2**32 - 1),
+    st.floats(0, LARGEST, width=32) | st.sampled_from([0.0, LARGEST])
+)
+def test_the_first_token_beyond_the_number_is_drawn_in_vocabularies_of_any_size(
+    size: int, impossible: float, seed: int, number: float
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    row = torch.randn(1, size, generator=generator) * 3
+    row[torch.rand(1, size, generator=generator) < impossible] = -math.inf
+    assume(row.max() > -math.inf)
+    token = int(draw(row, 1.0, torch.tensor([number]))[0])
+    reached = torch.softmax(row[0].double(), -1).cumsum(-1)
+    assert row[0, token] > -math.inf
+    # but for what sums in fp32 are rounded
+    assert float(reached[token]) > number - 1e-6
+    assert token == 0 or float(reached[token - 1]) <= number + 1e-6
 
 
 @given(logits, st.floats(0, LARGEST, width=32))
 def test_temperature_zero_takes_the_likeliest(values: list[float], number: float) -> None:
     tokens, logprobs = draw(torch.tensor([values]), 0, torch.tensor([number]))
     assert values[int(tokens[0])] == max(values)
-    assert logprobs[0] == torch.log_softmax(torch.tensor(values), -1).max()
+    assert math.isclose(logprobs[0], torch.log_softmax(torch.tensor(values), -1).max(), rel_tol=1e-5, abs_tol=1e-6)
 
 
 @given(st.lists(logits, min_size=1, max_size=5), st.integers(0, 2**32))
