@@ -16,7 +16,8 @@ from hypothesis import settings
 from pipeline.contract.checkpoints import METRICS, Checkpoints, CheckpointSchedule
 
 # What the person who runs the tests trusts is none of their business, and the other way round.
-os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="retort-tests-")
+_STATE = tempfile.TemporaryDirectory(prefix="retort-tests-")  # removed when the process ends
+os.environ["XDG_STATE_HOME"] = _STATE.name
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test may reach the hub; its client reads this once, when it is imported
 
 # Machines under load are slow now and then, which is no fault of the code; the same examples are tried every time.

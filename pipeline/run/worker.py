@@ -177,7 +177,7 @@ def _load(job: Job) -> Stage:
         torch.set_num_threads(job.threads)
         if not torch.cuda.is_available():
             # With several threads some sums (gradients of what is read by index) would be in whatever order they come.
-            torch.use_deterministic_algorithms(True, warn_only=True)
+            torch.set_deterministic_debug_mode("warn")  # what `use_deterministic_algorithms` does, without inductor
             # A check for others' mistakes, and slow.
             torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     return stage
