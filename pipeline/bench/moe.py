@@ -89,7 +89,7 @@ class _Supervised:
         plan = Plan(1, training.BATCH, training.LEARNING, Schedule(1))
         self.trainer = WeightedTrainer(
             model=self.model, args=config(folder, plan, 0), train_dataset=Dataset.from_dict({"row": [0]}),
-            data_collator=Collator(rollouts.PAD), processing_class=training.tokenizer(), balance=self.balance,
+            data_collator=Collator(rollouts.PAD), processing_class=training.tokenizer(self.model), balance=self.balance,
             most_tokens=training.ALL,
         )
         self.steps = 0
@@ -124,7 +124,7 @@ def _replay(case: str, number: int) -> list[tuple[float, float]]:
     order = (True, False) if number % 2 else (False, True)
     found = {
         replayed: training.grpo_seconds(
-            case, number, True, "rollout" if replayed else None, time.process_time
+            rollouts.TOYS[case], number, True, "rollout" if replayed else None, time.process_time
         ) for replayed in order
     }
     return [(found[True], found[False])]

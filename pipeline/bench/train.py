@@ -6,12 +6,16 @@ group's rewards are all the same: where they are, ours is faster still, since it
 auxiliary loss is off on both sides; with it a batch is not split.
 
 SFT: rows of log-normal length (mean 60, at most 256), 32 a step, every token learned.
+
+Of a model of SmolLM2-135M's shape fewer rows are taken. Where its weights are in bfloat16, ours trains fp32 copies of
+them, and trl the weights as they are, as it does.
 """
 
 import statistics
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -39,13 +43,13 @@ from pipeline.rl.rollout_replay import ReplaySource
 from pipeline.rl.rollouts.drawing import Visit
 from pipeline.rl.trainer import PolicyTrainer
 from pipeline.training.learning import Learning
+from pipeline.training.optimizer import choose, make
 from pipeline.training.schedule import Schedule
 from pipeline.training.supervised import Plan, WeightedTrainer, config
 
-LEARNING = Learning(learning_rate=1e-4, adam_learning_rate=1e-4)
+LEARNING = Learning(learning_rate=1e-4)
 NOT_BALANCED = Balancing(bias_speed=0, load=0, sequence=0)
 ROUNDS = 5
-ROLLOUTS = 64
 UPDATES = 2
 BATCH, STEPS = 32, 4
 ALL = 10**9  # tokens of a micro-batch: trl does not split batches either
@@ -62,18 +66,43 @@ class Measured:
     baseline_seconds: float
 
 
-def measure(rounds: int = ROUNDS, tell: Callable[[str], None] = lambda _: None) -> dict[str, Measured]:
-    """Every case, by name."""
-    cases: dict[str, Callable[[int, bool], float]] = {
-        "grpo_qwen3_moe": lambda number, ours: grpo_seconds("qwen3_moe_64", number, ours),
-        "grpo_deepseek_v3": lambda number, ours: grpo_seconds("deepseek_v3_64", number, ours),
-        "sft_long_tail": sft_seconds,
+Timed = Callable[[int, bool], float]
+"""Seconds of a round by its number, of ours or of theirs."""
+
+
+def _toys() -> dict[str, Timed]:
+    toys = rollouts.TOYS
+    return {
+        "grpo_qwen3_moe": lambda number, ours: grpo_seconds(toys["qwen3_moe_64"], number, ours),
+        "grpo_deepseek_v3": lambda number, ours: grpo_seconds(toys["deepseek_v3_64"], number, ours),
+        "sft_long_tail": lambda number, ours: sft_seconds(toys["qwen3_moe_64"], BATCH, STEPS, number, ours),
     }
+
+
+def _smollm2() -> dict[str, Timed]:
+    found: dict[str, Timed] = {}
+    for name, case in rollouts.SMOLLM2.items():
+        shape, count, precision = name.rsplit("_", 2)
+        if count == "32":
+            found[f"grpo_{shape}_{precision}"] = partial(grpo_seconds, case)
+            found[f"sft_{shape}_{precision}"] = partial(sft_seconds, case, BATCH // 2, STEPS // 2)
+    return found
+
+
+CASES: dict[str, Callable[[], dict[str, Timed]]] = {"toys": _toys, "smollm2": _smollm2}
+"""By the models that `retort bench --model` asks for."""
+
+
+def measure(
+    models: str = "toys", rounds: int = ROUNDS, tell: Callable[[str], None] = lambda _: None
+) -> dict[str, Measured]:
+    """Every case of these models, by name."""
+    cases = CASES[models]()
     return {name: _compare(case, rounds, lambda text, name=name: tell(f"{name} {text}"))  # type: ignore[misc]
             for name, case in cases.items()}
 
 
-def _compare(case: Callable[[int, bool], float], rounds: int, tell: Callable[[str], None]) -> Measured:
+def _compare(case: Timed, rounds: int, tell: Callable[[str], None]) -> Measured:
     pairs = []
     for number in range(rounds):
         pairs.append((case(number, True), case(number, False)))
@@ -86,12 +115,13 @@ def _compare(case: Callable[[int, bool], float], rounds: int, tell: Callable[[st
 
 
 def grpo_seconds(
-    case: str, number: int, ours: bool, replay: ReplaySource | None = None, clock: Callable[[], float] | None = None
+    case: rollouts.Case, number: int, ours: bool, replay: ReplaySource | None = None,
+    clock: Callable[[], float] | None = None,
 ) -> float:
     """One generation and its updates; ours may replay experts."""
-    model = rollouts.build(rollouts.TOYS[case].architecture)
-    asked = rollouts.requests(ROLLOUTS, len(tokenizer()), seed=number)
-    ends = rollouts.Ends(rollouts.lengths(ROLLOUTS, seed=number))
+    model = rollouts.build(case.architecture, case.dtype)
+    asked = rollouts.requests(case.rollouts, case.architecture["vocab_size"], seed=number)
+    ends = rollouts.Ends(rollouts.lengths(case.rollouts, seed=number))
     prompts = [" ".join(f"t{token}" for token in request.prompt) for request in asked]
     with tempfile.TemporaryDirectory() as folder:
         trainer = (_ours if ours else _trls)(model, prompts, ends, folder, number, replay)
@@ -128,7 +158,7 @@ def _ours(
         remove_unused_columns=False,
     )
     visits = [Visit(prompt, str(place), 0) for place, prompt in enumerate(prompts)]
-    trainer = PolicyTrainer(model, tokenizer(), args, plan, visits, _Alternating(), balance)
+    trainer = PolicyTrainer(model, tokenizer(model), args, plan, visits, _Alternating(), balance)
     recorded = [router.users for router in balance.routers] if replay else []
     trainer.drawing.engine = rollouts.DrivenEngine(model, ends, experts=recorded)
     return trainer
@@ -142,12 +172,15 @@ def _trls(
         return [float(place % 2) for place, _ in enumerate(completion_ids)]
 
     args = GRPOConfig(
-        **_COMMON, output_dir=folder, per_device_train_batch_size=ROLLOUTS // UPDATES, steps_per_generation=UPDATES,
+        **_COMMON, output_dir=folder, per_device_train_batch_size=len(prompts) * rollouts.GROUP // UPDATES,
+        steps_per_generation=UPDATES,
         num_generations=rollouts.GROUP, shuffle_dataset=False, max_completion_length=rollouts.MOST, temperature=1.0,
         top_k=0, beta=0.0, epsilon=0.2, epsilon_high=0.28, loss_type="dapo", scale_rewards="group",
     )
     rows = Dataset.from_list([{"prompt": prompt} for prompt in prompts])
-    trainer = GRPOTrainer(model=model, args=args, reward_funcs=reward, processing_class=tokenizer(), train_dataset=rows)
+    trainer = GRPOTrainer(
+        model=model, args=args, reward_funcs=reward, processing_class=tokenizer(model), train_dataset=rows
+    )
     plain = model.generate  # type: ignore[attr-defined]
     model.generate = lambda *args, **given: plain(  # type: ignore[attr-defined]
         *args, **given, logits_processor=LogitsProcessorList([rollouts.DrivenProcessor(ends)])
@@ -162,16 +195,19 @@ _COMMON: JsonObject = {  # of TrainingArguments and of GRPOConfig, whose types n
 }
 
 
-def sft_seconds(number: int, ours: bool) -> float:
-    """`STEPS` steps of `BATCH` rows each, in the same order on both sides."""
-    model, words = rollouts.build(rollouts.TOYS["qwen3_moe_64"].architecture).train(), tokenizer()
+def sft_seconds(case: rollouts.Case, batch: int, steps: int, number: int, ours: bool) -> float:
+    """`steps` steps of `batch` rows each, in the same order on both sides; seconds of one."""
+    model = rollouts.build(case.architecture, case.dtype).train()
+    words = tokenizer(model)
     generator = torch.Generator().manual_seed(number)
-    lengths = rollouts.lengths(BATCH * STEPS, seed=number)
+    lengths = rollouts.lengths(batch * steps, seed=number)
     rows = [torch.randint(3, len(words), (max(2, length),), generator=generator).tolist() for length in lengths]
-    plan = Plan(STEPS, BATCH, LEARNING, Schedule(STEPS))
+    plan = Plan(steps, batch, LEARNING, Schedule(steps))
     with tempfile.TemporaryDirectory() as folder:
         options: JsonObject = {"model": model, "args": config(Path(folder), plan, 0), "processing_class": words}
         if ours:
+            if case.dtype is not torch.float32:  # by copies in fp32, as a stage has it
+                options["optimizers"] = (make(model, choose(model, LEARNING, "supervised")), None)
             weighted = Dataset.from_list([{"input_ids": ids, "weights": [1.0] * len(ids)} for ids in rows])
             trainer = WeightedTrainer(**options, train_dataset=weighted, data_collator=Collator(rollouts.PAD),
                                       balance=Balance(model, NOT_BALANCED), most_tokens=ALL)
@@ -180,12 +216,12 @@ def sft_seconds(number: int, ours: bool) -> float:
                 **options, train_dataset=Dataset.from_list([{"input_ids": ids, "labels": ids} for ids in rows])
             )
         trainer.remove_callback(PrinterCallback)
-        return rollouts.seconds(trainer.train) / STEPS
+        return rollouts.seconds(trainer.train) / steps
 
 
-def tokenizer() -> PreTrainedTokenizerFast:
-    """One word a token of the models' vocabulary, so that a prompt's text has the length that was drawn."""
-    size = rollouts.TOYS["qwen3_moe_64"].architecture["vocab_size"]
+def tokenizer(model: LanguageModel) -> PreTrainedTokenizerFast:
+    """One word a token of the model's vocabulary, so that a prompt's text has the length that was drawn."""
+    size = model.config.vocab_size
     inner = Tokenizer(models.WordLevel({f"t{token}": token for token in range(size)}, unk_token="t3"))
     inner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     return PreTrainedTokenizerFast(

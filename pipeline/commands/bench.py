@@ -45,8 +45,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="rollouts, train, moe, start: times that each side is measured (default 5)"
     )
     parser.add_argument("--model", choices=("toys", "smollm2"), default="toys",
-                        help="rollouts: random models as small as the quickstart's, or of SmolLM2-135M's shape, which "
-                             "take half an hour (default toys)")
+                        help="rollouts, train: random models as small as the quickstart's, or of SmolLM2-135M's "
+                             "shape, which take half an hour (default toys)")
     parser.add_argument("--json", action="store_true", help="print what was measured as JSON")
 
 
@@ -141,7 +141,7 @@ def _rollouts(args: argparse.Namespace) -> int:
 
 
 def _training(args: argparse.Namespace) -> int:
-    found = train.measure(args.rounds, _tell("", args))
+    found = train.measure(args.model, args.rounds, _tell("", args))
     return _show(args, found, f"training steps, by us and by trl in turn ({args.rounds} rounds each), "
                               f"{_machine()}", lambda one: (
         f"{one.ratio:6.2f} times as fast ({one.ratio_min:.2f} to {one.ratio_max:.2f})   {one.seconds:.2f} s a step, "

@@ -36,7 +36,6 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rollouts, "TOYS", toys)
     monkeypatch.setattr(rollouts, "CASES", {"toys": toys, "smollm2": smollm2})
     monkeypatch.setattr(rollouts, "growth", lambda: {"layers": {1: 30.0, 2: 15.0}})
-    monkeypatch.setattr(train, "ROLLOUTS", 16)
     monkeypatch.setattr(train, "BATCH", 4)
 
 
@@ -75,6 +74,13 @@ def test_training_is_compared(capsys: pytest.CaptureFixture[str]) -> None:
     found = printed(capsys, "train")
     assert list(found["train"]) == ["grpo_qwen3_moe", "grpo_deepseek_v3", "sft_long_tail"]
     assert all(row["seconds"] > 0 and row["baseline_seconds"] > 0 for row in found["train"].values())
+
+
+@pytest.mark.usefixtures("small")
+def test_training_of_models_of_a_real_ones_shape_is_compared(capsys: pytest.CaptureFixture[str]) -> None:
+    found = printed(capsys, "train", "--model", "smollm2")["train"]
+    assert list(found) == [f"{kind}_{shape}_{precision}" for precision in ("fp32", "bf16")
+                           for shape in ("smollm2", "smollm2_moe") for kind in ("grpo", "sft")]
 
 
 @pytest.mark.usefixtures("small")
