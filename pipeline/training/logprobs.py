@@ -1,20 +1,22 @@
-"""Log-probabilities of tokens under a model in training: from logits held at once where these are few, else trl's way.
+"""Log-probabilities of tokens under a model in training: from logits held at once where these are few; else by the head
+on a slice of the tokens at a time (`head.py`), or trl's way.
 
 trl 1.x (#7077) computes them in tiles of the vocabulary, whose logits it makes once more in the backward. That saves
 memory. Without Triton, on CPUs, it is torch operations over every position, prompts and padding too, and took a quarter
-of a GRPO step.
+of a GRPO step. It is left what `head.py` is not for: GPUs, several processes, and families that scale or cap logits.
 """
 
 import contextlib
 from collections.abc import Iterator, Mapping
 
-import torch
 from accelerate.utils import extract_model_from_parallel
 from torch import Tensor
 from torch.nn import functional as F
 from trl.trainer.utils import add_fused_lm_head
 
 from eval.language_model import LanguageModel
+from pipeline.training import head
+from pipeline.training.head import of_logits
 
 LOGITS = 2**26
 """Most logits that are held at once, of fp32: a quarter of a GiB, and about three times that with what the backward
@@ -38,7 +40,7 @@ def token_logprobs(model: LanguageModel, batch: Mapping[str, Tensor]) -> Tensor:
     the value is to be 0. A model with too many logits must have a `fused_head` (trl's SFTTrainer gives it one)."""
     ids, mask, labels = batch["input_ids"], batch["attention_mask"], batch["labels"]
     if not few(model, ids, ids.shape[1]):
-        return _fused(model, ids, mask, labels)[0]
+        return _in_slices(model, ids, mask, labels, 1.0)[0]
     # [rows, seq - 1, vocabulary]
     logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1].float()
     return -F.cross_entropy(logits.flatten(0, 1), labels[:, 1:].flatten(), reduction="none").view(len(ids), -1)
@@ -54,22 +56,12 @@ def completion_logprobs(
         # trl scores every label that is not -100, and only completions are wanted.
         labels = ids.masked_fill(mask == 0, -100)
         labels[:, :-count] = -100
-        logprobs, entropies = _fused(model, ids, mask, labels)
+        logprobs, entropies = _in_slices(model, ids, mask, labels, temperature)
         return logprobs[:, -count:], entropies[:, -count:]
     logits = model(input_ids=ids, attention_mask=mask, logits_to_keep=count + 1, use_cache=False).logits[:, :-1]
     drawn, entropies = of_logits(logits, ids[:, -count:], temperature)
     padding = mask[:, -count:] == 0
     return drawn.masked_fill(padding, 0), entropies.masked_fill_(padding, 0)
-
-
-def of_logits(logits: Tensor, ids: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """Log-probabilities of ids [rows, seq] under logits [rows, seq, vocabulary], and entropies, which have no gradient;
-    both [rows, seq]."""
-    every = (logits.float() / temperature).log_softmax(dim=-1)
-    with torch.no_grad():
-        # In place, since a second copy of the vocabulary is what holds most memory here.
-        entropies = every.exp().mul_(every).sum(dim=-1).neg_()
-    return every.gather(-1, ids.unsqueeze(-1)).squeeze(-1), entropies
 
 
 def few(model: LanguageModel, ids: Tensor, count: int) -> bool:
@@ -79,7 +71,13 @@ def few(model: LanguageModel, ids: Tensor, count: int) -> bool:
     return ids.device.type == "cpu" and len(ids) * count * config.get_text_config().vocab_size <= LOGITS
 
 
-def _fused(model: LanguageModel, ids: Tensor, mask: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """trl's log-probabilities and entropies of the tokens of ids [rows, seq] after the first, both [rows, seq - 1]."""
+def _in_slices(
+    model: LanguageModel, ids: Tensor, mask: Tensor, labels: Tensor, temperature: float
+) -> tuple[Tensor, Tensor]:
+    """Log-probabilities and entropies of the tokens of ids [rows, seq] after the first, both [rows, seq - 1], without
+    their logits being held."""
+    if head.applies(model):
+        return head.chosen_logprobs(model, ids, mask, labels, temperature)
+    # trl's, at the temperature that its fused head was made for
     found = model(input_ids=ids, attention_mask=mask, labels=labels, fused_lm_head=True)
     return found.log_probs, found.entropy  # type: ignore[attr-defined]
