@@ -16,8 +16,7 @@ from eval.language_model import LanguageModel
 from pipeline.moe.balance import Balance
 from pipeline.rl.batch import Batch
 from pipeline.rl.rollout_replay import RolloutReplay
-from pipeline.training.head import of_logits
-from pipeline.training.logprobs import completion_logprobs, few
+from pipeline.training.logprobs import completion_logprobs, few, of_logits
 
 
 class Forwards(Protocol):

@@ -12,7 +12,7 @@ from trl import GRPOConfig, GRPOTrainer
 from trl.kernels import ChunkedLogProbFunction
 
 from pipeline.models.tokenizer import train_tokenizer
-from pipeline.training import head, logprobs
+from pipeline.training import logprobs
 from pipeline.training.logprobs import completion_logprobs, fused_head, token_logprobs
 
 TOKENIZER = train_tokenizer(["<think>So 3.</think><answer>3</answer>"], 64)
@@ -69,9 +69,9 @@ def test_those_of_tokens(
     batch = {"input_ids": IDS, "attention_mask": MASK, "labels": IDS.masked_fill(MASK == 0, -100)}
     ours = token_logprobs(model, batch)
     monkeypatch.setattr(logprobs, "LOGITS", 0)
-    monkeypatch.setattr(head, "LOGITS", 9 * model.config.vocab_size)  # slices of 9 tokens
+    monkeypatch.setattr(logprobs, "SLICE", 9 * model.config.vocab_size)  # slices of 9 tokens
     sliced = token_logprobs(model, batch)
-    monkeypatch.setattr(head, "applies", lambda _: False)
+    monkeypatch.setattr(logprobs, "head_alone", lambda _: False)
     theirs = token_logprobs(model, batch)
     assert (ours[MASK[:, 1:] == 0] == 0).all()
     assert torch.allclose(ours, theirs, atol=1e-5)
@@ -96,9 +96,9 @@ def test_where_no_token_is_wanted_there_is_a_loss_with_a_graph(
 @pytest.mark.parametrize(("field", "value"), [("final_logit_softcapping", 30.0), ("logit_scale", 0.5)])
 def test_families_that_change_their_logits_are_left_to_trl(tiny: Callable[..., Any], field: str, value: float) -> None:
     model = tiny("qwen3", vocab_size=len(TOKENIZER))
-    assert head.applies(model)
+    assert logprobs.head_alone(model)
     setattr(model.config, field, value)
-    assert not head.applies(model)
+    assert not logprobs.head_alone(model)
 
 
 def test_what_is_too_large_to_hold_goes_through_the_fused_head(
@@ -106,7 +106,7 @@ def test_what_is_too_large_to_hold_goes_through_the_fused_head(
 ) -> None:
     model = tiny("qwen3", vocab_size=len(TOKENIZER), initializer_range=0.1)
     fused: list[bool] = []
-    monkeypatch.setattr(head, "applies", lambda _: False)  # as in several processes, and on GPUs
+    monkeypatch.setattr(logprobs, "head_alone", lambda _: False)  # as in several processes, and on GPUs
     monkeypatch.setattr(logprobs, "LOGITS", 5 * COUNT * model.config.vocab_size)
     with fused_head(model, TEMPERATURE):
         own = model.forward
