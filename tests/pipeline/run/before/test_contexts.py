@@ -55,6 +55,16 @@ def test_what_fits_passes(folder: Path) -> None:
     check(read(folder, "given", 2, 8), exactly=True)
 
 
+def test_what_is_known_of_a_given_model_is_asked_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """transformers takes seconds to read a GGUF file's vocabulary."""
+    asked: list[Path] = []
+    (folder / "mine.gguf").write_bytes(b"GGUF")
+    monkeypatch.setattr(pretrained, "context_of", lambda path: (asked.append(path), 64)[1])
+    monkeypatch.setattr(pretrained, "load_tokenizer", lambda path: (asked.append(path), TOKENIZER)[1])
+    check(read(folder, "mine.gguf", 2, 8), exactly=True)
+    assert asked == [folder / "mine.gguf"] * 2
+
+
 def test_every_stage_that_asks_too_much_is_told_with_its_line(folder: Path) -> None:
     asked = read(folder, "given", 3, 8)
     check(asked, exactly=False)  # the answers alone would fit
