@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 import torch
 from accelerate.utils import extract_model_from_parallel
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 from trl.trainer.utils import add_fused_lm_head
@@ -75,9 +76,13 @@ def completion_logprobs(
 
 def head_alone(model: LanguageModel) -> bool:
     """Whether the model's logits are what its head makes of its last hidden states, on a CPU and in one process."""
-    fields = extract_model_from_parallel(model).config.get_text_config().to_dict()
-    alone = extract_model_from_parallel(model) is model
-    return alone and model.device.type == "cpu" and not any(fields.get(name) for name in _CHANGED_AFTER)
+    inner = extract_model_from_parallel(model)
+    if inner is not model or model.device.type != "cpu":
+        return False
+    # FSDP shards a model where it is, and gathers the head for the forward of the whole model alone.
+    whole = not isinstance(model.get_output_embeddings().weight, DTensor)
+    fields = model.config.get_text_config().to_dict()
+    return whole and not any(fields.get(name) for name in _CHANGED_AFTER)
 
 
 def chosen_logprobs(

@@ -8,6 +8,8 @@ import pytest
 import torch
 from datasets import Dataset
 from torch import Tensor
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
 from trl import GRPOConfig, GRPOTrainer
 from trl.kernels import ChunkedLogProbFunction
 
@@ -99,6 +101,16 @@ def test_families_that_change_their_logits_are_left_to_trl(tiny: Callable[..., A
     assert logprobs.head_alone(model)
     setattr(model.config, field, value)
     assert not logprobs.head_alone(model)
+
+
+def test_sharded_models_are_left_to_trl(tiny: Callable[..., Any]) -> None:
+    model = tiny("qwen3", vocab_size=len(TOKENIZER))
+    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    try:
+        fully_shard(model, mesh=init_device_mesh("cpu", (1,)))
+        assert not logprobs.head_alone(model)
+    finally:
+        torch.distributed.destroy_process_group()
 
 
 def test_what_is_too_large_to_hold_goes_through_the_fused_head(
