@@ -34,6 +34,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
         for cases, more in ((rollouts.TOYS, {}), (rollouts.SMOLLM2, heads))
     )
     monkeypatch.setattr(rollouts, "TOYS", toys)
+    monkeypatch.setattr(rollouts, "SMOLLM2", smollm2)
     monkeypatch.setattr(rollouts, "CASES", {"toys": toys, "smollm2": smollm2})
     monkeypatch.setattr(rollouts, "growth", lambda: {"layers": {1: 30.0, 2: 15.0}})
     monkeypatch.setattr(train, "BATCH", 4)
