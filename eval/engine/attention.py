@@ -18,6 +18,9 @@ Slots = tuple[Tensor, Tensor]
 class CachedAttention(ABC):
     """One layer's attention, and what it keeps of every token, in one cache or several."""
 
+    whole: bool
+    """Whether decoding goes over all that a row has room for, or over as much as the longest row has."""
+
     def __init__(self, caches: Sequence[TokenCache], window: int | None) -> None:
         self.caches, self.window = caches, window
 
@@ -38,7 +41,7 @@ class CachedAttention(ABC):
 
     @abstractmethod
     def over_cache(self, queries: Tensor, mask: Tensor) -> Tensor:
-        """One token a row: queries [rows, ..] over what the caches hold of the first rows, mask [rows, 1, 1, capacity],
+        """One token a row: queries [rows, ..] over what the caches hold of the first rows, mask [rows, 1, 1, seen],
         which is added to the scores -> mixed values [rows, ..]."""
 
     @abstractmethod
@@ -68,7 +71,7 @@ class CachedAttention(ABC):
 
     def decode(self, residual: Tensor, normed: Tensor, turns: Tensor, slots: Slots, mask: Tensor) -> Tensor:
         """One token a row: residual and normed [rows, width], turns [rows, 1, rotary width / 2], the rows and the
-        places where its entries go, mask [rows, 1, 1, capacity] -> [rows, width]."""
+        places where its entries go, mask [rows, 1, 1, seen] -> [rows, width]."""
         queries, entries = self.project(normed, turns)
         for cache, part in zip(self.caches, self.parted(entries), strict=True):
             cache.write(*slots, part)
@@ -81,8 +84,11 @@ class GroupedQueryAttention(CachedAttention):
     Biases, norms on queries and keys (over a head or over all of them), clipping and attention sinks are as the module
     has them. Keys are kept [groups, width, tokens] and values [groups, tokens, width], which is the order that the two
     multiplications of decoding read them in: over 400 tokens that is two to three times as fast in bfloat16, and one
-    and a half times in fp32, as torch's fused attention over keys and values side by side.
+    and a half times in fp32, as torch's fused attention over keys and values side by side. A part of them would be
+    copied before it is multiplied, so it goes over the whole.
     """
+
+    whole = True
 
     def __init__(self, module: Any, window: int | None) -> None:
         self.width, self.scale = module.head_dim, module.scaling

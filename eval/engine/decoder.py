@@ -77,8 +77,9 @@ class Decoder:
         last = torch.arange(prompts, device=self.device) * seq + lengths - 1  # of each prompt its last token
         return self.head(self.norm(hidden[last]))
 
-    def step(self, tokens: Tensor, lengths: Tensor) -> Tensor:
-        """One token [rows] at positions `lengths` [rows] -> logits [rows, vocabulary]."""
+    def step(self, tokens: Tensor, lengths: Tensor, longest: int) -> Tensor:
+        """One token [rows] at positions `lengths` [rows], of which `longest` is the largest -> logits [rows,
+        vocabulary]."""
         rows = len(tokens)
         turns, start = self.turns[lengths], torch.arange(rows, device=self.device)  # [rows, 1, width / 2], [rows]
         hidden = self.embedding(tokens)  # [rows, width]
@@ -86,9 +87,9 @@ class Decoder:
         for before, attention, after, feed in self.layers:
             capacity = attention.capacity
             if capacity not in seen:
-                # Over all places, the empty ones masked: a part of a cache would be copied before it is multiplied.
-                mask = hidden.new_zeros(rows, capacity)
-                mask.masked_fill_(torch.arange(capacity, device=self.device) > lengths.unsqueeze(1), -torch.inf)
+                reach = capacity if attention.whole else min(longest + 1, capacity)
+                mask = hidden.new_zeros(rows, reach)
+                mask.masked_fill_(torch.arange(reach, device=self.device) > lengths.unsqueeze(1), -torch.inf)
                 # Layers with a window have a ring of places; the others never come around.
                 seen[capacity] = (start, lengths % capacity), mask[:, None, None]
             hidden = attention.decode(hidden, before(hidden), turns, *seen[capacity])

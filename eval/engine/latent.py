@@ -18,6 +18,8 @@ class LatentAttention(CachedAttention):
     kv_b_proj into queries and output spares expanding the cache at every step, as transformers does.
     """
 
+    whole = False
+
     def __init__(self, module: Any, window: int | None) -> None:
         self.heads, self.rank, self.rope = module.num_heads, module.kv_lora_rank, module.qk_rope_head_dim
         self.nope, self.scale = module.qk_nope_head_dim, module.scaling
@@ -91,7 +93,7 @@ class LatentAttention(CachedAttention):
         # q (W c) = (q W) c: instead of every cached latent going into the head's space, the query goes into the latent
         # one, once.
         absorbed = torch.bmm(nope.transpose(0, 1), self.key_up).transpose(0, 1)  # [rows, heads, rank]
-        entries = self.cache.first(len(queries)).unsqueeze(1)  # [rows, 1, capacity, rank + rope]
+        entries = self.cache.first(len(queries))[:, : mask.shape[-1]].unsqueeze(1)  # [rows, 1, seen, rank + rope]
         # The values are the entries without their rotary part. It is mixed, too, and thrown away, which is cheaper than
         # a copy of the cache without it.
         mixed = F.scaled_dot_product_attention(

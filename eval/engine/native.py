@@ -21,7 +21,7 @@ ROWS = 512
 TOKENS = 2**17
 """Tokens that the cache holds at most, over all rows: what bounds the memory of a call."""
 ROOM = 64
-"""Tokens that a row's cache grows by: attention goes over the whole of it, and it is copied when it grows."""
+"""Tokens that a row's cache grows by: attention may go over the whole of it, and it is copied when it grows."""
 PROMPT_TOKENS = 2**13  # tokens of prompts, padding included, that are read at once
 
 
@@ -204,9 +204,11 @@ class _Batch:
         return tokens[:left]
 
     def _forward(self, tokens: Tensor) -> None:
-        if int(self.lengths.max()) >= self.decoder.capacity:
+        longest = int(self.lengths.max())
+        if longest >= self.decoder.capacity:
             tokens = self._grow(tokens)
-        self.logits = self.decoder.step(tokens, self.lengths)
+            longest = int(self.lengths.max())
+        self.logits = self.decoder.step(tokens, self.lengths, longest)
         if self.recorder:
             for row, taken in zip(self.live, self.recorder.take(len(tokens), 1), strict=True):
                 row.experts.append(taken)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 BLOCK = 256  # numbers made at once
 TOKENS = 128  # of the vocabulary, whose probabilities are added up first
+FEW = 1024  # tokens of a vocabulary that is gone through at once
 
 
 def uniforms(seed: int, count: int) -> np.ndarray:
@@ -38,7 +39,7 @@ def draw(
     if temperature == 0:
         tokens = scores.argmax(dim=-1)
         return tokens, _at(scores, tokens) - scores.logsumexp(dim=-1)
-    if not (top_p < 1 or min_p > 0 or 0 < top_k < logits.shape[-1]):
+    if logits.shape[-1] > FEW and not (top_p < 1 or min_p > 0 or 0 < top_k < logits.shape[-1]):
         probabilities = scores.softmax(dim=-1)
         tokens = _exceeding(probabilities, uniform)
         # log softmax of the token alone: the likeliest one's score and probability tell what all were divided by.
@@ -68,6 +69,11 @@ def _exceeding(probabilities: Tensor, uniform: Tensor) -> Tensor:
     those over a vocabulary of 49,152 took as long as a third of the model.
     """
     size = probabilities.shape[1]
+    if size <= FEW:
+        reached = probabilities.cumsum(dim=-1)
+        # Numbers are scaled to the last sum, as below.
+        tokens = torch.searchsorted(reached, uniform.unsqueeze(-1) * reached[:, -1:], right=True).squeeze(-1)
+        return tokens.clamp_(max=size - 1)
     whole = size // TOKENS * TOKENS
     sums = probabilities[:, :whole].view(len(probabilities), -1, TOKENS).sum(dim=-1)  # [rows, blocks]
     if whole < size:

@@ -43,7 +43,7 @@ def test_no_impossible_token_is_drawn(values: list[float], number: float, temper
 
 
 @given(
-    st.integers(1, 1000), st.floats(0, 0.95), st.integers(0, 2**32 - 1),
+    st.integers(1, 1000) | st.integers(1025, 2500), st.floats(0, 0.95), st.integers(0, 2**32 - 1),
     st.floats(0, LARGEST, width=32) | st.sampled_from([0.0, LARGEST])
 )
 def test_the_first_token_beyond_the_number_is_drawn_in_vocabularies_of_any_size(

@@ -1,10 +1,16 @@
 """Matrices laid out for decoding multiply as torch does, and leave what they are given as it was."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from eval.engine import weights
+from eval.engine.native import NativeEngine
+from eval.engine.types import Request, Sampling
 from eval.engine.weights import Packed, Plain, Projection, matrix, packable
 
 DTYPES = [torch.float32, torch.bfloat16]
@@ -32,9 +38,22 @@ def test_a_layer_is_torchs(dtype: torch.dtype, layout: type[Packed] | type[Plain
     assert torch.equal(residual, before)
 
 
-def test_matrices_are_packed_where_they_can_be() -> None:
-    assert isinstance(matrix(drawn(8, 8, dtype=torch.float32)), Packed)
-    assert isinstance(matrix(drawn(8, 8, dtype=torch.float64)), Plain)
+def test_large_matrices_are_packed_where_they_can_be() -> None:
+    assert isinstance(matrix(drawn(256, 512, dtype=torch.float32)), Packed)
+    assert isinstance(matrix(drawn(255, 512, dtype=torch.float32)), Plain)
+    assert isinstance(matrix(drawn(256, 512, dtype=torch.float64)), Plain)
+
+
+@pytest.mark.parametrize("family", ["qwen3", "deepseek_v3", "qwen2_moe"])
+def test_packed_weights_write_the_same(
+    tiny: Callable[..., Any], family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tiny(family)
+    asked, sampling = [Request([3, 4, 5], range(4)), Request([6, 7], range(4, 8))], Sampling(12)
+    plain = NativeEngine(model, {1}).sample(asked, sampling)
+    monkeypatch.setattr(weights, "LARGE", 0)
+    packed = NativeEngine(model, {1}).sample(asked, sampling)
+    assert [[one.ids for one in group] for group in packed] == [[one.ids for one in group] for group in plain]
 
 
 def test_layers_side_by_side_where_some_have_a_bias() -> None:
