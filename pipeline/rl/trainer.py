@@ -38,7 +38,7 @@ from pipeline.rl.rollout_replay import RolloutReplay
 from pipeline.rl.rollouts.drawing import Visit, drawing_for
 from pipeline.rl.rollouts.dynamic_sampling import DynamicSampling
 from pipeline.rl.rollouts.reward_function import Grading
-from pipeline.training.chunks import chunks, overhead_of
+from pipeline.training.chunks import chunks
 from pipeline.training.logprobs import completion_logprobs, fused_head
 from pipeline.training.micro_batches import most_tokens, split, synchronized
 from pipeline.training.optimizer import choose, make
@@ -80,7 +80,6 @@ class PolicyTrainer(Resumable, Trainer):
         self.most_tokens = learning.micro_batch_tokens or most_tokens(
             self.policy.config, learning.gradient_checkpointing, self.policy.device
         )
-        self.overhead = overhead_of(self.model)
         self.replay: RolloutReplay | None = None
         if plan.replay and routers(self.policy):  # a dense policy has no experts to replay
             self.replay = RolloutReplay(self.policy, plan.replay, self.temperature)
@@ -178,7 +177,7 @@ class PolicyTrainer(Resumable, Trainer):
         else:
             forwards = WholeRows(policy, batch, self.temperature, self.replay)
         lengths = forwards.lengths().tolist()
-        for places in [list(range(len(batch)))] if self.sharded else chunks(lengths, self.overhead):
+        for places in [list(range(len(batch)))] if self.sharded else chunks(lengths):
             rows = torch.tensor(places)
             part = batch.trimmed(rows)
             yield part, *forwards.completion_logprobs(rows, part)

@@ -2,21 +2,9 @@
 
 from collections.abc import Sequence
 
-from torch import nn
-
 TOKENS = 256
 """What a further chunk costs besides its tokens, in tokens: forward and backward of few rows spend it in Python and
 small kernels. Measured on two cores with models of 1M to 10M parameters."""
-
-SMALL = 10**7  # parameters up to which that holds
-LEAST = 16
-"""What is left of it in large models, whose tokens cost more: gradients that are added up once more."""
-
-
-def overhead_of(model: nn.Module) -> int:
-    """What a further chunk of this model costs, in tokens."""
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    return max(LEAST, min(TOKENS, TOKENS * SMALL // parameters))
 
 
 def chunks(lengths: Sequence[int], overhead: int = TOKENS) -> list[list[int]]:

@@ -19,7 +19,7 @@ from pipeline.disk.durable import JsonObject
 from pipeline.models.origin import from_scratch
 from pipeline.moe.balance import Balance
 from pipeline.moe.balancing import Balancing
-from pipeline.training.chunks import chunks, overhead_of
+from pipeline.training.chunks import chunks
 from pipeline.training.learning import Learning
 from pipeline.training.logprobs import token_logprobs
 from pipeline.training.micro_batches import most_tokens, split, synchronized
@@ -64,7 +64,6 @@ class WeightedTrainer(Resumable, SFTTrainer):
         if "router_aux_loss_coef" in before:  # trl writes its own there, and the config is saved with the model
             model.config.router_aux_loss_coef = before["router_aux_loss_coef"]
         self.balance, self.losses, self.most_tokens = balance, [] if losses is None else losses, most_tokens
-        self.overhead = overhead_of(model)  # type: ignore[arg-type]
 
     def _get_train_sampler(self, train_dataset: Sized | None = None) -> SequentialSampler:
         return SequentialSampler(self.train_dataset if train_dataset is None else train_dataset)
@@ -105,7 +104,7 @@ class WeightedTrainer(Resumable, SFTTrainer):
         lengths = inputs["attention_mask"].sum(dim=1)
         total = torch.zeros((), device=lengths.device)
         policy: LanguageModel = model  # type: ignore[assignment]
-        for rows in [list(range(len(lengths)))] if self.sharded else chunks(lengths.tolist(), self.overhead):
+        for rows in [list(range(len(lengths)))] if self.sharded else chunks(lengths.tolist()):
             part = {name: value[rows, : int(lengths[rows].max())] for name, value in inputs.items()}
             # Of the token that is predicted, one further than its logits.
             weights = part.pop("weights")[:, 1:]

@@ -2,12 +2,10 @@
 
 from itertools import combinations, pairwise
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import nn
 
-from pipeline.training.chunks import LEAST, TOKENS, chunks, overhead_of
+from pipeline.training.chunks import chunks
 
 
 def cost(lengths: list[int], split: list[list[int]], overhead: int) -> int:
@@ -31,8 +29,3 @@ def test_chunks_are_the_cheapest_split(lengths: list[int], overhead: int) -> Non
 def test_equal_lengths_stay_together() -> None:
     assert len(chunks([50] * 40)) == 1
     assert len(chunks([10] * 40 + [200] * 4)) == 2
-
-
-@pytest.mark.parametrize(("width", "tokens"), [(100, TOKENS), (3_000, TOKENS), (10_000, 25), (30_000, LEAST)])
-def test_tokens_of_large_models_outweigh_a_further_chunk(width: int, tokens: int) -> None:
-    assert overhead_of(nn.Linear(width, width, bias=False, device="meta")) == tokens

@@ -74,9 +74,7 @@ def test_chunks_change_nothing(
     model = tiny(family).train()
     loss, gradients = loss_and_gradients(model, tokenizer, context(), balancing)
     for count in (2, 4, 8):
-        monkeypatch.setattr(
-            supervised, "chunks", lambda lengths, _overhead, n=count: torch.tensor(lengths).argsort().chunk(n)
-        )
+        monkeypatch.setattr(supervised, "chunks", lambda lengths, n=count: torch.tensor(lengths).argsort().chunk(n))
         other, others = loss_and_gradients(model, tokenizer, context(), balancing)
         assert torch.allclose(loss, other, rtol=1e-5)
         assert all(torch.allclose(a, b, rtol=1e-3, atol=1e-5) for a, b in zip(gradients, others, strict=True))
@@ -88,7 +86,7 @@ def test_a_sharded_model_is_run_once_a_batch(
     """Each forward is one of all processes, so that each must make as many."""
     model, forwards = tiny("qwen3"), []
     model.get_input_embeddings().register_forward_hook(lambda *_: forwards.append(1))
-    monkeypatch.setattr(supervised, "chunks", lambda lengths, _overhead: [[place] for place in range(len(lengths))])
+    monkeypatch.setattr(supervised, "chunks", lambda lengths: [[place] for place in range(len(lengths))])
     whole = loss_and_gradients(model, tokenizer, context())
     assert len(forwards) == 8
     monkeypatch.setattr(WeightedTrainer, "sharded", True)
