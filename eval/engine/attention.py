@@ -83,9 +83,9 @@ class GroupedQueryAttention(CachedAttention):
 
     Biases, norms on queries and keys (over a head or over all of them), clipping and attention sinks are as the module
     has them. Keys are kept [groups, width, tokens] and values [groups, tokens, width], which is the order that the two
-    multiplications of decoding read them in: over 400 tokens that is two to three times as fast in bfloat16, and one
-    and a half times in fp32, as torch's fused attention over keys and values side by side. A part of them would be
-    copied before it is multiplied, so it goes over the whole.
+    multiplications of decoding read them in: over 400 tokens (32 and 128 rows, 9 heads of 64 in 3 groups) that takes
+    .3 to .5 of the time of torch's fused attention over keys and values side by side in bfloat16, and .7 in fp32. In
+    bfloat16 a part of a cache would be copied before it is multiplied, so it goes over the whole.
     """
 
     whole = True
