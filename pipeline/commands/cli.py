@@ -52,8 +52,10 @@ def _plain_warnings() -> Iterator[None]:
     """Warnings are a line for who reads the terminal, without the place in our code that Python puts before them."""
     before = warnings.formatwarning
     warnings.formatwarning = _one_line  # type: ignore[assignment]
-    yield
-    warnings.formatwarning = before
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
 
 
 def _one_line(message: Warning | str, *_where: object) -> str:

@@ -128,3 +128,6 @@ def test_a_warning_is_one_line_and_names_no_place_in_our_code(
     assert cli.main(["list", "recipes"]) == 0
     assert capsys.readouterr().out == "retort: 1 of 2 rows is left out\n"
     assert warnings.formatwarning is before
+    with pytest.raises(SystemExit):
+        cli.main(["list", "--no-such-option"])
+    assert warnings.formatwarning is before
