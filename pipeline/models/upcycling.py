@@ -55,8 +55,10 @@ def upcycled(model: LanguageModel, form: Form, seed: int) -> LanguageModel:
 
     Raises StageError where no family that Retort knows computes what the model does, or its sizes do not divide.
     """
-    shared, each = _neurons(model, form)
-    config = AutoConfig.for_model(**_fields(model, form, shared, each))
+    dense = model.config.to_dict()
+    family = _family(dense, form)
+    shared, each = _neurons(dense, form)
+    config = AutoConfig.for_model(**_fields(dense, family, form, shared, each))
     set_seed(seed)
     # Its weights are drawn and then replaced, all but the routers'.
     mixture: LanguageModel = AutoModelForCausalLM.from_config(config, dtype=model.dtype)
@@ -65,9 +67,23 @@ def upcycled(model: LanguageModel, form: Form, seed: int) -> LanguageModel:
     return prepare(mixture)
 
 
-def _neurons(model: LanguageModel, form: Form) -> tuple[int, int]:
+def _family(dense: JsonObject, form: Form) -> str:
+    """What a model with these fields of a config becomes."""
+    name, families = dense["model_type"], WITH_SHARED if form.shared else MIXTURES
+    if name not in families:
+        asked = "with a shared expert" if form.shared else "without a shared expert"
+        raise StageError(f"{name} models are not upcycled {asked}; those that are: {', '.join(families)}")
+    if dense.get("attention_bias") or dense.get("mlp_bias"):
+        raise StageError(f"this {name} model has biases, which {families[name]} models have not")
+    # Mistral and Mixtral have one window for all layers, Qwen's dense models for some of them.
+    if dense.get("sliding_window") and name != "mistral":
+        raise StageError(f"this model attends within a window in some layers, which {families[name]} models do not")
+    return families[name]
+
+
+def _neurons(dense: JsonObject, form: Form) -> tuple[int, int]:
     """How many of the block's neurons are shared, and how many each expert has."""
-    every = model.config.to_dict().get("intermediate_size", 0)
+    every = dense["intermediate_size"]
     shared = round(every * form.shared)
     if (every - shared) % form.segments or every == shared:
         raise StageError(f"the feed-forward blocks have {every} neurons, of which {every - shared} are left for "
@@ -75,28 +91,18 @@ def _neurons(model: LanguageModel, form: Form) -> tuple[int, int]:
     return shared, (every - shared) // form.segments
 
 
-def _fields(model: LanguageModel, form: Form, shared: int, each: int) -> JsonObject:
+def _fields(dense: JsonObject, family: str, form: Form, shared: int, each: int) -> JsonObject:
     """Of the mixture's config."""
-    dense = model.config.to_dict()
-    family = dense["model_type"]
-    families = WITH_SHARED if form.shared else MIXTURES
-    if family not in families:
-        asked = "with a shared expert" if form.shared else "without a shared expert"
-        raise StageError(f"{family} models are not upcycled {asked}; those that are: {', '.join(families)}")
-    if dense.get("attention_bias") or dense.get("mlp_bias"):
-        raise StageError(f"this {family} model has biases, which {families[family]} models have not")
-    if dense.get("sliding_window") and families[family] == "qwen2_moe":
-        raise StageError("this model attends within a window in some layers, which is not carried over to qwen2_moe")
     # The fields of its own family are left, all others go with it, also those that transformers does not know.
     kept = {name: value for name, value in dense.items() if name not in _OWN}
-    fields = {**kept, "model_type": families[family], "num_experts_per_tok": form.top_k, "output_router_logits": False}
-    if families[family] == "mixtral":
+    fields = {**kept, "model_type": family, "num_experts_per_tok": form.top_k, "output_router_logits": False}
+    if family == "mixtral":
         return {**fields, "num_local_experts": form.experts, "intermediate_size": each}
-    return {
-        **fields, "num_experts": form.experts, "moe_intermediate_size": each, "norm_topk_prob": True,
-        "decoder_sparse_step": 1, "mlp_only_layers": [],
-        **({"shared_expert_intermediate_size": shared, "qkv_bias": family == "qwen2"} if shared else {}),
-    }
+    fields |= {"num_experts": form.experts, "moe_intermediate_size": each, "norm_topk_prob": True,
+               "decoder_sparse_step": 1, "mlp_only_layers": []}
+    if shared:
+        fields |= {"shared_expert_intermediate_size": shared, "qkv_bias": dense["model_type"] == "qwen2"}
+    return fields
 
 
 def _weights(dense: dict[str, Tensor], mixture: dict[str, Tensor], form: Form, shared: int) -> dict[str, Tensor]:
@@ -131,6 +137,9 @@ def _cut(neurons: Tensor, form: Form) -> Tensor:
 
 
 @torch.no_grad()
-def largest_difference(model: LanguageModel, other: LanguageModel, ids: Tensor) -> float:
-    """The largest difference of two models' logits for the tokens ids [batch, seq], both in evaluation mode."""
-    return float((model.eval()(input_ids=ids).logits - other.eval()(input_ids=ids).logits).abs().max())
+def largest_difference(model: LanguageModel, other: LanguageModel, ids: Tensor) -> tuple[float, float]:
+    """The largest difference of two models' logits for the tokens ids [batch, seq], both in evaluation mode, and the
+    largest logit of the first, by which it is judged."""
+    logits = model.eval()(input_ids=ids).logits
+    difference = logits - other.eval()(input_ids=ids).logits
+    return float(difference.abs().max()), float(logits.abs().max())

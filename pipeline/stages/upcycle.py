@@ -16,9 +16,9 @@ with lazy:
     from pipeline.models import pretrained
     from pipeline.models.upcycling import Form, largest_difference, upcycled
 
-CLOSE = {"float32": 1e-3, "bfloat16": 1.0}
-"""How far the logits of dense model and mixture may lie apart, by precision: their sums are rounded in another
-order."""
+CLOSE = {"float32": 1e-4, "bfloat16": 0.05}
+"""How far the logits of dense model and mixture may lie apart, in shares of the largest, by precision: their sums are
+rounded in another order. SmolLM2's differ by 1e-5 of it in fp32."""
 SEQUENCES, LENGTH = 4, 64
 """Random tokens that both models are held against each other with."""
 
@@ -62,8 +62,8 @@ class Upcycle(Stage):
         dense, tokenizer = pretrained.take(ctx, self.model, self.dtype)
         mixture = upcycled(dense, Form(self.experts, self.top_k, self.segments, self.shared), ctx.seed)
         ids = torch.randint(len(tokenizer), (SEQUENCES, LENGTH), generator=torch.Generator().manual_seed(ctx.seed))
-        difference = largest_difference(dense, mixture, ids)
-        if not difference <= CLOSE[str(dense.dtype).removeprefix("torch.")]:  # also where it is NaN
+        difference, largest = largest_difference(dense, mixture, ids)
+        if not difference <= largest * CLOSE[str(dense.dtype).removeprefix("torch.")]:  # also where it is NaN
             raise StageError(f"the mixture's logits differ from those of {ctx.label(self.model)} by {difference:.3g}, "
                              "so it does not compute what the dense model does")
         pretrained.save(mixture, tokenizer, ctx.out)

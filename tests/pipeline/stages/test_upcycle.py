@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from eval.language_model import LanguageModel
 from pipeline.contract.errors import StageError
 from pipeline.models import pretrained, upcycling
+from pipeline.models.upcycling import Form
 from pipeline.moe.balancing import Balancing
 from pipeline.stages.sft import Sft
 from pipeline.stages.upcycle import Upcycle
@@ -38,15 +41,26 @@ def test_the_same_seed_makes_the_same_bytes(answerer: Path, context: Callable[..
     assert first == again != other
 
 
+@pytest.mark.parametrize("factor", [1.01, float("nan")])
 def test_a_mixture_that_computes_something_else_is_not_saved(
-    answerer: Path, context: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    answerer: Path, context: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, factor: float
 ) -> None:
-    # A family whose attention is computed otherwise: queries and keys of Mixtral have no norms.
-    monkeypatch.setitem(upcycling.MIXTURES, "qwen3", "mixtral")
+    def wrong(model: LanguageModel, form: Form, seed: int) -> LanguageModel:
+        mixture = upcycling.upcycled(model, form, seed)
+        with torch.no_grad():
+            next(mixture.parameters()).mul_(factor)
+        return mixture
+
+    monkeypatch.setattr("pipeline.stages.upcycle.upcycled", wrong)
     ctx = context(base=answerer)
-    with pytest.raises((StageError, RuntimeError)):
+    with pytest.raises(StageError, match="does not compute what the dense model does"):
         Upcycle(model="base").run(ctx)
     assert not (ctx.out / "model").exists()
+
+
+def test_a_mixture_in_half_precision_passes(answerer: Path, context: Callable[..., Any]) -> None:
+    metrics = Upcycle(model="base", segments=2, experts=4, top_k=2, dtype="bfloat16").run(context(base=answerer))
+    assert metrics["largest_difference_of_logits"] > 0
 
 
 @pytest.mark.parametrize(("fields", "said"), [
