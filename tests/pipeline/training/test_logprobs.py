@@ -64,6 +64,22 @@ def test_those_of_completions(tiny: Callable[..., Any], tmp_path: Path, family: 
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+def test_those_of_completions_by_slices_of_tokens(
+    tiny: Callable[..., Any], family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At a temperature, with entropies and gradients, as from logits that are held."""
+    model = tiny(family, vocab_size=len(TOKENIZER), initializer_range=0.1)
+    held, entropies = completion_logprobs(model, IDS, MASK, COUNT, TEMPERATURE)
+    monkeypatch.setattr(logprobs, "LOGITS", 0)
+    monkeypatch.setattr(logprobs, "SLICE", 4 * model.config.vocab_size)
+    sliced, their_entropies = completion_logprobs(model, IDS, MASK, COUNT, TEMPERATURE)
+    assert torch.allclose(sliced, held, atol=1e-5)
+    assert torch.allclose(their_entropies, entropies, atol=1e-5)
+    for one, other in zip(gradients(model, sliced), gradients(model, held), strict=True):
+        assert torch.allclose(one, other, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
 def test_those_of_tokens(
     tiny: Callable[..., Any], tmp_path: Path, family: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
