@@ -84,11 +84,12 @@ TOYS = {
     "dense_64": Case(_DENSE, 64),
     "uniform_64": Case(_QWEN3_MOE, 64, uniform=True),
 }
+FEW, MANY = 32, 128
 SMOLLM2 = {
     f"{name}_{count}_{'fp32' if dtype is torch.float32 else 'bf16'}": Case(architecture, count, dtype=dtype)
     for dtype in (torch.float32, torch.bfloat16)
     for name, architecture in (("smollm2", _SMOLLM2), ("smollm2_moe", _SMOLLM2_MOE))
-    for count in (32, 128)
+    for count in (FEW, MANY)
 }
 CASES = {"toys": TOYS, "smollm2": SMOLLM2}
 """By the models that `retort bench --model` asks for."""

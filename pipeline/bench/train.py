@@ -71,22 +71,20 @@ Timed = Callable[[int, bool], float]
 
 
 def _toys() -> dict[str, Timed]:
-    toys = rollouts.TOYS
+    qwen3_moe, deepseek_v3 = rollouts.TOYS["qwen3_moe_64"], rollouts.TOYS["deepseek_v3_64"]
     return {
-        "grpo_qwen3_moe": lambda number, ours: grpo_seconds(toys["qwen3_moe_64"], number, ours),
-        "grpo_deepseek_v3": lambda number, ours: grpo_seconds(toys["deepseek_v3_64"], number, ours),
-        "sft_long_tail": lambda number, ours: sft_seconds(toys["qwen3_moe_64"], BATCH, STEPS, number, ours),
+        "grpo_qwen3_moe": partial(grpo_seconds, qwen3_moe),
+        "grpo_deepseek_v3": partial(grpo_seconds, deepseek_v3),
+        "sft_long_tail": partial(sft_seconds, qwen3_moe, BATCH, STEPS),
     }
 
 
 def _smollm2() -> dict[str, Timed]:
-    found: dict[str, Timed] = {}
-    for name, case in rollouts.SMOLLM2.items():
-        shape, count, precision = name.rsplit("_", 2)
-        if count == "32":
-            found[f"grpo_{shape}_{precision}"] = partial(grpo_seconds, case)
-            found[f"sft_{shape}_{precision}"] = partial(sft_seconds, case, BATCH // 2, STEPS // 2)
-    return found
+    cases = {name: case for name, case in rollouts.SMOLLM2.items() if case.rollouts == rollouts.FEW}
+    return {
+        **{f"grpo_{name}": partial(grpo_seconds, case) for name, case in cases.items()},
+        **{f"sft_{name}": partial(sft_seconds, case, BATCH // 2, STEPS // 2) for name, case in cases.items()},
+    }
 
 
 CASES: dict[str, Callable[[], dict[str, Timed]]] = {"toys": _toys, "smollm2": _smollm2}

@@ -46,7 +46,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--model", choices=("toys", "smollm2"), default="toys",
                         help="rollouts, train: random models as small as the quickstart's, or of SmolLM2-135M's "
-                             "shape, which take half an hour (default toys)")
+                             "shape (default toys)")
     parser.add_argument("--json", action="store_true", help="print what was measured as JSON")
 
 

@@ -29,12 +29,14 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(rollouts, name, value)
     heads = {"num_key_value_heads": 2, "head_dim": 8}
     toys, smollm2 = (
-        {name: replace(case, architecture={**case.architecture, **SMALL, **more}, rollouts=16)
-         for name, case in cases.items()}
+        {name: replace(
+            case, architecture={**case.architecture, **SMALL, **more}, rollouts=16 if case.rollouts < 128 else 24
+        ) for name, case in cases.items()}
         for cases, more in ((rollouts.TOYS, {}), (rollouts.SMOLLM2, heads))
     )
     monkeypatch.setattr(rollouts, "TOYS", toys)
     monkeypatch.setattr(rollouts, "SMOLLM2", smollm2)
+    monkeypatch.setattr(rollouts, "FEW", 16)
     monkeypatch.setattr(rollouts, "CASES", {"toys": toys, "smollm2": smollm2})
     monkeypatch.setattr(rollouts, "growth", lambda: {"layers": {1: 30.0, 2: 15.0}})
     monkeypatch.setattr(train, "BATCH", 4)
@@ -80,8 +82,8 @@ def test_training_is_compared(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.usefixtures("small")
 def test_training_of_models_of_a_real_ones_shape_is_compared(capsys: pytest.CaptureFixture[str]) -> None:
     found = printed(capsys, "train", "--model", "smollm2")["train"]
-    assert list(found) == [f"{kind}_{shape}_{precision}" for precision in ("fp32", "bf16")
-                           for shape in ("smollm2", "smollm2_moe") for kind in ("grpo", "sft")]
+    assert list(found) == [f"{kind}_{shape}_32_{precision}" for kind in ("grpo", "sft")
+                           for precision in ("fp32", "bf16") for shape in ("smollm2", "smollm2_moe")]
 
 
 @pytest.mark.usefixtures("small")
