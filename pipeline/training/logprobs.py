@@ -8,7 +8,8 @@ of its time without it. It is left GPUs, several processes, and families that sc
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
 import torch
 from accelerate.utils import extract_model_from_parallel
@@ -27,6 +28,9 @@ _CHANGED_AFTER = (
     "final_logit_softcapping", "logit_scale", "logits_scaling", "lm_head_multiplier", "output_multiplier"
 )
 """Fields of configs of families that change what their head gives: those that trl knows."""
+
+Score = Callable[[Tensor, Tensor], tuple[Tensor, ...]]
+"""Of logits [tokens, vocabulary] and ids [tokens]: values [tokens], the log-probabilities first."""
 
 LOGITS = 2**26
 """Most logits that are held at once, of fp32: a quarter of a GiB, and about three times that with what the backward
@@ -50,7 +54,7 @@ def token_logprobs(model: LanguageModel, batch: Mapping[str, Tensor]) -> Tensor:
     the value is to be 0. A model with too many logits must have a `fused_head` (trl's SFTTrainer gives it one)."""
     ids, mask, labels = batch["input_ids"], batch["attention_mask"], batch["labels"]
     if not few(model, ids, ids.shape[1]):
-        return _in_slices(model, ids, mask, labels, 1.0)[0]
+        return _in_slices(model, ids, mask, labels, _of_tokens)[0]
     # [rows, seq - 1, vocabulary]
     logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1].float()
     return -F.cross_entropy(logits.flatten(0, 1), labels[:, 1:].flatten(), reduction="none").view(len(ids), -1)
@@ -66,7 +70,7 @@ def completion_logprobs(
         # trl scores every label that is not -100, and only completions are wanted.
         labels = ids.masked_fill(mask == 0, -100)
         labels[:, :-count] = -100
-        logprobs, entropies = _in_slices(model, ids, mask, labels, temperature)
+        logprobs, entropies = _in_slices(model, ids, mask, labels, partial(of_logits, temperature=temperature))
         return logprobs[:, -count:], entropies[:, -count:]
     logits = model(input_ids=ids, attention_mask=mask, logits_to_keep=count + 1, use_cache=False).logits[:, :-1]
     drawn, entropies = of_logits(logits, ids[:, -count:], temperature)
@@ -85,27 +89,29 @@ def head_alone(model: LanguageModel) -> bool:
     return whole and not any(fields.get(name) for name in _CHANGED_AFTER)
 
 
-def chosen_logprobs(
-    model: LanguageModel, ids: Tensor, mask: Tensor, labels: Tensor, temperature: float
-) -> tuple[Tensor, Tensor]:
-    """Log-probabilities of the tokens of ids [rows, seq] after the first, and entropies of what they were drawn from,
-    which have no gradient; both [rows, seq - 1], and 0 where labels [rows, seq] are -100."""
+def scores(model: LanguageModel, ids: Tensor, mask: Tensor, labels: Tensor, score: Score) -> tuple[Tensor, ...]:
+    """What `score` gives of the tokens of ids [rows, seq] after the first, each [rows, seq - 1], and 0 where labels
+    [rows, seq] are -100. The logits of a slice are thrown away, and made once more in the backward."""
     hidden = model.get_decoder()(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state[:, :-1]
     chosen = labels[:, 1:] != -100
     wanted, states = ids[:, 1:][chosen], hidden[chosen]  # [chosen], [chosen, width]
     head = model.get_output_embeddings()
     size = max(1, SLICE // model.config.get_text_config().vocab_size)
     parts = [
-        checkpoint(_of_states, head, some, tokens, temperature, use_reentrant=False)
+        checkpoint(_of_states, head, some, tokens, score, use_reentrant=False)
         for some, tokens in zip(torch.split(states, size), torch.split(wanted, size), strict=True)
     ]
-    logprobs, entropies = (torch.cat(values) for values in zip(*parts, strict=True))
     empty = hidden.new_zeros(chosen.shape, dtype=torch.float32)
-    return empty.masked_scatter(chosen, logprobs), empty.masked_scatter(chosen, entropies)
+    return tuple(empty.masked_scatter(chosen, torch.cat(values)) for values in zip(*parts, strict=True))
 
 
-def _of_states(head: torch.nn.Module, states: Tensor, tokens: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    return of_logits(head(states), tokens, temperature)
+def _of_states(head: torch.nn.Module, states: Tensor, tokens: Tensor, score: Score) -> tuple[Tensor, ...]:
+    return score(head(states), tokens)
+
+
+def _of_tokens(logits: Tensor, ids: Tensor) -> tuple[Tensor]:
+    """Log-probabilities of ids [tokens] under logits [tokens, vocabulary] alone, which is half of `of_logits`' work."""
+    return (-F.cross_entropy(logits.float(), ids, reduction="none"),)
 
 
 def of_logits(logits: Tensor, ids: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
@@ -125,12 +131,12 @@ def few(model: LanguageModel, ids: Tensor, count: int) -> bool:
 
 
 def _in_slices(
-    model: LanguageModel, ids: Tensor, mask: Tensor, labels: Tensor, temperature: float
-) -> tuple[Tensor, Tensor]:
-    """Log-probabilities and entropies of the tokens of ids [rows, seq] after the first, both [rows, seq - 1], without
-    their logits being held."""
+    model: LanguageModel, ids: Tensor, mask: Tensor, labels: Tensor, score: Score
+) -> tuple[Tensor, ...]:
+    """What `score` gives of the tokens of ids [rows, seq] after the first, each [rows, seq - 1], without their logits
+    being held; of trl, log-probabilities and entropies."""
     if head_alone(model):
-        return chosen_logprobs(model, ids, mask, labels, temperature)
+        return scores(model, ids, mask, labels, score)
     # trl's, at the temperature that its fused head was made for
     found = model(input_ids=ids, attention_mask=mask, labels=labels, fused_lm_head=True)
     return found.log_probs, found.entropy  # type: ignore[attr-defined]
