@@ -35,8 +35,11 @@ def reduce(rows: Iterable[Row]) -> Numbers:
     mean_length           generated tokens per rollout
     tokens_per_correct    tokens generated for each correct answer, wrong answers' tokens included, problems of
                           the same weight; None where none is correct
+    unfinished            share of all rollouts that their token budget ended, whatever the verdict on what they had
+                          said by then; None where rows do not tell
     no_answer, truncated, ungradable
-                          shares of all rollouts by verdict; ungradable ones leave the denominator of pass@1
+                          shares of all rollouts by verdict (truncated: unfinished and without an answer); ungradable
+                          ones leave the denominator of pass@1
     left_out              problems with no gradable rollout, in no score; the scores are None if all are
     by                    pass@1 by what the problems' meta tells, where it tells anything (see `by_meta`)
 
@@ -57,6 +60,7 @@ def reduce(rows: Iterable[Row]) -> Numbers:
     numbers |= _readable_of_correct(gradable)
     numbers["mean_length"] = _mean(row["tokens"] for row in every)
     numbers["tokens_per_correct"] = _tokens_per_correct(gradable)
+    numbers["unfinished"] = unfinished(every)
     for label in (Label.NO_ANSWER, Label.TRUNCATED, Label.UNGRADABLE):
         numbers[label.value] = _mean(row["verdict"] == label for row in every)
     numbers["left_out"] = len(problems) - len(gradable)
@@ -147,6 +151,12 @@ def vote_of(row: Row) -> Fraction | str | None:
     if plain and plain[-1].isdigit() and plain.isascii() and _PLAIN_NUMBER.fullmatch(plain):
         return Fraction(plain.replace(",", ""))
     return " ".join(plain.split())
+
+
+def unfinished(rows: Iterable[Row]) -> float | None:
+    """The share of rollouts that their token budget ended; None where there are none, or one does not tell."""
+    ends = [row.get("finished") for row in rows]
+    return None if None in ends or not ends else _mean(not end for end in ends)
 
 
 def _gradable(rows: Sequence[Row]) -> list[Row]:

@@ -37,9 +37,9 @@ def table(models: Mapping[str, Mapping[str, Any]], width: int = 100) -> str:
     """The table of `{model: {"parameters": .., "problems": {set: numbers}}}`, numbers as from
     `eval.report.reduce`.
 
-    Rates are in percent, with the 95% interval in brackets; `cut` is the share of truncated rollouts. Where all
-    the groups do not fit into `width` characters they continue below, with the models' names again. A model's
-    "mean" (from `mean_of_sets`) is shown where it has one, else the mean of the sets that every model was
+    Rates are in percent, with the 95% interval in brackets; `cut` is the share of rollouts that their token budget
+    ended. Where all the groups do not fit into `width` characters they continue below, with the models' names again. A
+    model's "mean" (from `mean_of_sets`) is shown where it has one, else the mean of the sets that every model was
     measured on. Ungradable rollouts are told in a line underneath.
     """
     columns = [model["problems"] for model in models.values()]
@@ -90,7 +90,7 @@ def _set_group(name: str, column: Sequence[Mapping[str, Any] | None]) -> _Group:
             *(_percent(numbers.get(f"pass@{k}")) for k in ks),
             _percent(numbers["readable"]),
             f"{numbers['mean_length']:.0f}",
-            _percent(numbers["truncated"], digits=0),
+            _percent(numbers.get("unfinished"), digits=0),
         ]
         for numbers in column
     ]

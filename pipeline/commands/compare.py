@@ -18,7 +18,7 @@ from rewards.types import Label
 
 with lazy:
     from eval import compare as comparing
-    from eval.report import by_problem
+    from eval.report import by_problem, unfinished
     from pipeline.results.rollout_files import measured, models_measured, run_of
 
 
@@ -113,7 +113,7 @@ def _beside(rows: list[JsonObject]) -> JsonObject:
     tokens = [row["tokens"] for row in rows if isinstance(row.get("tokens"), int | float)]
     shares = {label.value: sum(row["verdict"] == label for row in rows) / len(rows)
               for label in (Label.TRUNCATED, Label.UNGRADABLE)}
-    return {"rollouts": min(map(len, by_problem(rows).values())), **shares,
+    return {"rollouts": min(map(len, by_problem(rows).values())), "unfinished": unfinished(rows), **shares,
             "mean_length": sum(tokens) / len(tokens) if len(tokens) == len(rows) else None}
 
 
@@ -122,8 +122,9 @@ def as_text(problems: str, a: str, b: str, found: "Comparison", more: JsonObject
     width = max(len(a), len(b))
     lines = [f"{problems}: {found.n} problems"]
     for name, score, beside in ((a, found.a, more["a_beside"]), (b, found.b, more["b_beside"])):
+        cut = "" if beside["unfinished"] is None else f"{100 * beside['unfinished']:.1f}% cut short, "
         lines.append(f"  {name:<{width}}  pass@1 {100 * score:5.1f}   of {beside['rollouts']} rollouts each: "
-                     f"{100 * beside['truncated']:.1f}% truncated, {100 * beside['ungradable']:.1f}% ungradable")
+                     f"{cut}{100 * beside['ungradable']:.1f}% ungradable")
     d = found.difference
     lines.append(f"  difference {100 * d.mean:+.1f} points, 95% interval {100 * d.low:+.1f} to {100 * d.high:+.1f}, "
                  f"p {'< 0.0001' if found.p < 0.0001 else f'= {found.p:.4f}'}")

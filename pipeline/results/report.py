@@ -15,7 +15,7 @@ from pipeline.store.store import Artifact
 
 Report = JsonObject
 _LIBRARIES = ("retort", "python", "torch", "transformers")
-_NUMBERS = ("n", "rollouts", "readable", "mean_length", "truncated", "ungradable")
+_NUMBERS = ("n", "rollouts", "readable", "mean_length", "ungradable")
 
 
 def report_of(run: RunFolder) -> Report:
@@ -113,7 +113,9 @@ def _is_measured(numbers: object) -> bool:
     bounds = numbers.get("pass@1_ci95")
     scored = numbers.get("pass@1") is None or (_is_number(numbers["pass@1"]) and isinstance(bounds, list)
                                                and len(bounds) == 2 and all(map(_is_number, bounds)))
-    return scored and all(_is_number(numbers.get(key)) for key in _NUMBERS)
+    unfinished = numbers.get("unfinished")  # reports of earlier versions have none
+    return scored and (unfinished is None or _is_number(unfinished)) \
+        and all(_is_number(numbers.get(key)) for key in _NUMBERS)
 
 
 def _is_number(value: object) -> bool:

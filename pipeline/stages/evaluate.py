@@ -49,7 +49,7 @@ class Evaluate(Stage):
     """
 
     kind: ClassVar[str] = "evaluate"
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     makes: ClassVar[ArtifactType] = "report"
 
     models: list[ModelInput] = Field(default_factory=list)

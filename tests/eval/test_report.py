@@ -25,8 +25,8 @@ def test_every_number_of_a_small_report():
         row("p", "wrong", "9", tokens=6),
         row("q", "wrong", "1", readable=False),
         row("q", "no_answer", None, format=False),
-        row("q", "truncated", None, format=False, tokens=40),
-        row("q", "ungradable", "2"),
+        row("q", "truncated", None, format=False, tokens=40, finished=False),
+        row("q", "ungradable", "2", finished=False),
     ]
     numbers = reduce(rows)
     low, high = numbers.pop("pass@1_ci95")
@@ -38,8 +38,16 @@ def test_every_number_of_a_small_report():
     assert numbers == {
         "n": 2, "rollouts": 4, "pass@1": 0.25, "pass@4": 0.5, "maj@4": 0.5, "format": 0.625, "readable": 0.75,
         "readable_of_correct": 0.5, "mean_length": 12.5, "tokens_per_correct": 55.0, "no_answer": 0.125,
-        "truncated": 0.125, "ungradable": 0.125, "left_out": 0,
+        "truncated": 0.125, "unfinished": 0.25, "ungradable": 0.125, "left_out": 0,
     }
+
+
+def test_an_answer_that_the_budget_ended_is_unfinished_and_not_truncated():
+    numbers = reduce([row("p", "wrong", "8", finished=False), row("q", "correct", "7")])
+    assert (numbers["unfinished"], numbers["truncated"]) == (0.5, 0.0)
+    unknown = row("p")
+    del unknown["finished"]
+    assert reduce([unknown, row("q")])["unfinished"] is None
 
 
 def test_ungradable_rollouts_leave_the_denominator():

@@ -15,7 +15,7 @@ from pipeline.store.run_folder import RunFolder
 def rows(correct, rollouts=4):
     return [
         {"problem": f"p{i}", "verdict": "correct" if j < c else "wrong", "extracted": "7", "tokens": 9, "format": True,
-         "readable": True}
+         "readable": True, "finished": True}
         for i, c in enumerate(correct) for j in range(rollouts)
     ]
 
@@ -97,7 +97,9 @@ def test_rows_of_other_programs_need_a_problem_and_a_verdict_alone(tmp_path, cap
         (tmp_path / f"{name}.jsonl").write_text("\n".join(lines) + "\n\n")
     assert cli.main(["compare", str(tmp_path / "one.jsonl"), str(tmp_path / "two.jsonl"), "--json"]) == 0
     (found,) = json.loads(capsys.readouterr().out).values()
-    assert found["a_beside"] == {"rollouts": 4, "truncated": 0.0, "ungradable": 0.0, "mean_length": None}
+    assert found["a_beside"] == {
+        "rollouts": 4, "unfinished": None, "truncated": 0.0, "ungradable": 0.0, "mean_length": None,
+    }
 
 
 @pytest.mark.parametrize("content", [
@@ -128,7 +130,9 @@ def test_json_has_every_number(run, capsys):
     assert found["difference"]["mean"] == pytest.approx(-0.725)
     assert found["p"] == pytest.approx(1 / 1024)
     assert found["more"] == 0
-    assert found["a_beside"] == {"rollouts": 4, "truncated": 0.0, "ungradable": 0.0, "mean_length": 9.0}
+    assert found["a_beside"] == {
+        "rollouts": 4, "unfinished": 0.0, "truncated": 0.0, "ungradable": 0.0, "mean_length": 9.0,
+    }
 
 
 def test_folders_files_and_what_was_measured_differently(tmp_path, capsys):
