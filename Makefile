@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 INSTALL := $(PIP) install --no-compile --prefer-binary -c constraints.txt
 ARGS ?=
 
-.PHONY: quickstart test faults real families tokenizers lint clean-venv
+.PHONY: quickstart test faults real showcase families tokenizers lint clean-venv
 
 quickstart: $(VENV)/.runtime
 	$(BIN)/retort run quickstart $(ARGS)
@@ -23,6 +23,11 @@ faults: $(VENV)/.dev
 real: $(VENV)/.dev
 	$(INSTALL) --no-build-isolation --editable '.[dev,smollm]'
 	$(BIN)/python -m pytest -m real tests/real $(ARGS)
+
+# recipes/smollm.yaml whole, and once more killed in each stage; RETORT_DATA names a folder with gsm8k_test.jsonl.
+showcase: $(VENV)/.dev
+	$(INSTALL) --no-build-isolation --editable '.[dev,smollm]'
+	$(BIN)/python -m pytest -m showcase tests/real $(ARGS)
 
 # The README's table of MoE families by stages.
 families: $(VENV)/.dev
