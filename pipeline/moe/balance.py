@@ -161,12 +161,19 @@ class Balance:
         """Move the biases by the load since the last step, and start counting anew."""
         # Forwards that no loss was asked for count, too.
         self.loss()
-        if self._load is None:
-            return
         load, self._load = self._load, None
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
+        several = torch.distributed.is_available() and torch.distributed.is_initialized()
+        if not self.routers or (load is None and not several):
+            return
+        if load is None:  # a process may have had no rows in this step
+            device = next(self.routers[0].module.parameters()).device
+            load = torch.zeros(len(self.routers), self.watch.experts, device=device)
+        if several:
             # The bias is the same in every process, and so must be what moves it.
             torch.distributed.all_reduce(load)
+            told = load.new_tensor([self._dropped, self._loss / torch.distributed.get_world_size()])
+            torch.distributed.all_reduce(told)
+            self._dropped, self._loss = told.tolist()
         self.watch.see(load, self._dropped, self._loss)
         self._dropped = 0.0
         for router, counted in zip(self.routers, load, strict=True):

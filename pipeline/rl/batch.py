@@ -96,11 +96,8 @@ def padded(prompts: Sequence[Sequence[int]], sampled: Sequence[Sampled], pad: in
     return Batch(prompt_ids, prompt_mask, completion_ids, completion_mask, torch.zeros(rows), logprobs)
 
 
-def shuffled(batch: Batch, updates: int) -> list[Batch]:
-    """The batch in `updates` parts of equally many rows, dealt at random, so that no part holds whole groups alone.
-
-    The order comes from torch's own stream, whose state is in every checkpoint."""
-    order = torch.randperm(len(batch))
-    return [batch.rows(part) for part in order.chunk(updates)]
-
-
+def dealt(batch: Batch, order: Tensor, updates: int, first: int = 0) -> list[Batch]:
+    """The batch as its part of each of `updates` updates. `order` [all] are the numbers of all processes' rollouts as
+    they are dealt, equally many to an update; the batch's are those from `first` on."""
+    parts = [part[(part >= first) & (part < first + len(batch))] - first for part in order.chunk(updates)]
+    return [batch.rows(part) for part in parts]

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import torch
-from accelerate.utils import gather_object, set_seed
+from accelerate.utils import broadcast, set_seed
 from datasets import Dataset
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -29,7 +29,7 @@ from pipeline.disk.durable import JsonObject
 from pipeline.moe.balance import Balance
 from pipeline.moe.routers import routers
 from pipeline.rl.advantages import Advantages, group_advantages, rewards_of
-from pipeline.rl.batch import Batch, padded, shuffled
+from pipeline.rl.batch import Batch, dealt, padded
 from pipeline.rl.forwards import Forwards, SharedPrompts, WholeRows
 from pipeline.rl.objective import Counts
 from pipeline.rl.plan import GrpoPlan
@@ -38,9 +38,10 @@ from pipeline.rl.rollout_replay import RolloutReplay
 from pipeline.rl.rollouts.drawing import Visit, drawing_for
 from pipeline.rl.rollouts.dynamic_sampling import DynamicSampling
 from pipeline.rl.rollouts.reward_function import Grading
+from pipeline.training import gradients
 from pipeline.training.chunks import chunks
 from pipeline.training.logprobs import completion_logprobs, fused_head
-from pipeline.training.micro_batches import most_tokens, split, synchronized
+from pipeline.training.micro_batches import most_tokens, split
 from pipeline.training.optimizer import choose, make
 from pipeline.training.recomputation import checkpoint_layers
 from pipeline.training.resumable import Resumable, Stateful
@@ -92,7 +93,8 @@ class PolicyTrainer(Resumable, Trainer):
         self.choice = choose(self.policy, learning, "reinforcement")
         self.counts = Counts(1.0, 1.0)
         self.figures: dict[str, float] = {}  # of this round, for the log
-        self.entropies: list[float] = []  # of this optimizer step, one a chunk
+        # of this optimizer step: the sum over tokens, and their number
+        self.entropy = torch.zeros(2, dtype=torch.float64, device=self.accelerator.device)
 
     def training_step(self, model: nn.Module, inputs: object, num_items_in_batch: object = None) -> Tensor:
         """One optimizer step's gradients, on rollouts that are drawn anew where a round begins; returns the loss, a
@@ -102,16 +104,19 @@ class PolicyTrainer(Resumable, Trainer):
         if update == 0:
             self.minibatches = self.roll_out(self.visits[number * self.plan.prompts : (number + 1) * self.plan.prompts])
         model.train()
+        policy = model if self.sharded else self.policy
         batch = self.moving(self.minibatches[update])
-        parts = self._parts(batch)
+        # of all processes, which may have unequal numbers of rows, and one none
+        rows = float(self._mean(len(batch)))
         total = torch.zeros((), device=batch.advantages.device)
-        for place, rows in enumerate(parts, start=1):
-            part = batch.trimmed(rows) if len(parts) > 1 else batch
-            with synchronized(self.accelerator, model, last=place == len(parts)):
-                with self.compute_loss_context_manager():
-                    loss = self.loss(model, part, len(part) / len(batch))
-                self.accelerator.backward(loss)
+        for places in self._parts(batch):
+            part = batch.trimmed(places)
+            with self.compute_loss_context_manager():
+                loss = self.loss(policy, part, len(part) / rows)
+            self.accelerator.backward(loss)
             total += loss.detach()
+        if not self.sharded:
+            gradients.average(self.policy)
         self._log_entropy()
         return total
 
@@ -131,7 +136,12 @@ class PolicyTrainer(Resumable, Trainer):
         batch = replace(batch, advantages=advantages.values[begins : begins + len(asked)])
         batch = self._scored(batch, sampled)
         self._count(batch, everyones, advantages)
-        return shuffled(batch, self.plan.updates)
+        if self.sharded:  # as many rows in an update for each process
+            return dealt(batch, torch.randperm(len(batch)), self.plan.updates)
+        # The order is everyone's, so that an update has the same rollouts on any number of processes; it comes from
+        # torch's own stream, whose state is in every checkpoint.
+        order = broadcast(torch.randperm(len(everyones)).to(self.accelerator.device))
+        return dealt(batch, order, self.plan.updates, begins)
 
     def moving(self, batch: Batch) -> Batch:
         """The rows of an optimizer step that have a gradient. All of them where the model is sharded: its forwards are
@@ -139,34 +149,42 @@ class PolicyTrainer(Resumable, Trainer):
         if self.sharded:
             return batch
         moving = self.plan.objective.moves(batch)
-        # one row at least, for a loss with a graph
-        # The optimizer step is made either way, since all processes and the schedule count on it.
-        return batch.trimmed(moving if len(moving) else torch.arange(1))
+        # One row at least, where there is one, for a loss with a graph: the optimizer step is made either way, since
+        # all processes and the schedule count on it.
+        return batch.rows(moving if len(moving) else torch.arange(min(1, len(batch))))
 
     def _parts(self, batch: Batch) -> list[Tensor]:
         """Places of rows [part] whose activations fit in memory together; in one part where the model is sharded."""
         if self.sharded:
             return [torch.arange(len(batch))]
+        if not len(batch):
+            return []
         # Rows of one prompt stay together, so that they can share it.
         together = sorted(range(len(batch)), key=lambda row: batch.prompt_ids[row].tolist())
         parts = split(batch.mask.sum(dim=1).tolist(), self.most_tokens, together)
         return [torch.tensor(rows) for rows in parts]
 
     def loss(self, model: nn.Module, batch: Batch, share: float = 1.0) -> Tensor:
-        """What rows add to the loss of an optimizer step, a scalar with its graph; they are a `share` of those of this
-        process. They run in chunks of similar length."""
+        """What rows add to the loss of an optimizer step, a scalar with its graph; they are a `share` of those that a
+        process has on the mean. They run in chunks of similar length."""
         total = torch.zeros((), device=batch.advantages.device)
         for part, logprobs, entropy in self._forwards(model, batch):
             total = total + self.plan.objective.loss(logprobs, part, self.counts)
             mask = part.completion_mask
-            self.entropies.append(float((entropy * mask).sum() / mask.sum().clamp(min=1)))
+            self.entropy += torch.stack([(entropy * mask).sum(), mask.sum().to(entropy.dtype)]).detach().double()
         # An auxiliary loss is a mean over the tokens that it saw.
         return total + self.balance.loss() * share
 
     def _log_entropy(self) -> None:
-        """Of an optimizer step: the mean over the chunks of all processes."""
-        entropies, self.entropies = gather_object(self.entropies), []
-        self.figures["entropy"] = sum(entropies) / len(entropies)
+        """Of an optimizer step: the mean over the tokens of all processes."""
+        entropy, tokens = self.accelerator.reduce(self.entropy, "sum").tolist()
+        self.figures["entropy"] = entropy / max(1.0, tokens)
+        self.entropy = torch.zeros_like(self.entropy)
+
+    def _mean(self, value: float) -> Tensor:
+        """The mean over processes."""
+        mean: Tensor = self.accelerator.reduce(torch.tensor(float(value), device=self.accelerator.device), "mean")
+        return mean
 
     def _forwards(self, model: nn.Module, batch: Batch) -> Iterator[tuple[Batch, Tensor, Tensor]]:
         """Parts of the batch, with log-probabilities and entropies of their completions, both [part, seq]."""

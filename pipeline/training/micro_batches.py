@@ -1,11 +1,8 @@
 """Splitting the rows of an optimizer step so that activations of each part fit in memory; gradients are added up."""
 
-import contextlib
 from collections.abc import Sequence
 
 import torch
-from accelerate import Accelerator
-from torch import nn
 from transformers import PretrainedConfig
 
 BYTES = 2**32
@@ -51,10 +48,3 @@ def _number(fields: dict[str, object], names: Sequence[str], default: int) -> in
     """The first of the fields that holds a whole number: families call them differently."""
     found = [value for name in names if isinstance(value := fields.get(name), int)]
     return found[0] if found else default
-
-
-def synchronized(
-    accelerator: Accelerator, model: nn.Module, last: bool
-) -> contextlib.AbstractContextManager[None]:
-    """Around forward and backward of a part: processes average their gradients in the last part's backward."""
-    return contextlib.nullcontext() if last else accelerator.no_sync(model)

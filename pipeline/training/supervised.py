@@ -19,10 +19,11 @@ from pipeline.disk.durable import JsonObject
 from pipeline.models.origin import from_scratch
 from pipeline.moe.balance import Balance
 from pipeline.moe.balancing import Balancing
+from pipeline.training import gradients
 from pipeline.training.chunks import chunks
 from pipeline.training.learning import Learning
 from pipeline.training.logprobs import token_logprobs
-from pipeline.training.micro_batches import most_tokens, split, synchronized
+from pipeline.training.micro_batches import most_tokens, split
 from pipeline.training.optimizer import choose, make
 from pipeline.training.recomputation import checkpoint_layers
 from pipeline.training.resumable import Resumable
@@ -71,21 +72,31 @@ class WeightedTrainer(Resumable, SFTTrainer):
     def training_step(
         self, model: nn.Module, inputs: Mapping[str, Tensor], num_items_in_batch: object = None
     ) -> Tensor:
-        """The gradients of a batch [batch, seq], added up over its micro-batches; returns the loss, a scalar."""
+        """The gradients of a step, of which this process has the rows [batch, seq], added up over its micro-batches
+        and averaged over processes; returns the loss of all processes' rows, a scalar."""
         model.train()
         inputs = self._prepare_inputs(inputs)
         lengths = inputs["attention_mask"].sum(dim=1).tolist()
-        # Processes of a sharded model run their forwards together, and would have unequal numbers of parts.
-        parts = [list(range(len(lengths)))] if self.sharded else split(lengths, self.most_tokens)
-        whole, total = inputs["weights"][:, 1:].sum(), torch.zeros((), device=inputs["weights"].device)
-        for number, rows in enumerate(parts, start=1):
+        weights = inputs["weights"][:, 1:].sum()
+        # Processes have rows of unequal lengths: what the losses are divided by is everyone's, and what one finds is
+        # its part of the mean over processes that `gradients.average` makes.
+        whole, tokens = self.accelerator.reduce(torch.stack([weights, weights.new_tensor(sum(lengths))]), "mean")
+        if self.sharded:
+            # Processes of a sharded model run their forwards together, and would have unequal numbers of parts.
+            parts = [list(range(len(lengths)))]
+        else:
+            model, parts = self.accelerator.unwrap_model(model), split(lengths, self.most_tokens)
+        total = torch.zeros((), device=weights.device)
+        for rows in parts:
             part = {name: value[rows] for name, value in inputs.items()} if len(parts) > 1 else inputs
-            with synchronized(self.accelerator, model, last=number == len(parts)):
-                with self.compute_loss_context_manager():
-                    loss, auxiliary = self._losses(model, part, whole)
-                # An auxiliary loss is a mean over the tokens that it saw.
-                self.accelerator.backward(loss + auxiliary * (sum(lengths[row] for row in rows) / sum(lengths)))
+            with self.compute_loss_context_manager():
+                loss, auxiliary = self._losses(model, part, whole)
+            # An auxiliary loss is a mean over the tokens that it saw.
+            self.accelerator.backward(loss + auxiliary * (sum(lengths[row] for row in rows) / float(tokens)))
             total = total + loss.detach()
+        if not self.sharded:
+            gradients.average(model)
+        total = self.accelerator.reduce(total, "mean")
         self.losses.append(total)
         return total
 

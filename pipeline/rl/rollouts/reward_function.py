@@ -7,6 +7,8 @@ from dataclasses import replace
 from itertools import groupby
 from typing import NamedTuple, Protocol
 
+from accelerate.utils import gather_object
+
 from eval.answer_reader import AnswerReader
 from eval.ends import ends_of
 from eval.language_model import LanguageModel, Tokenizer
@@ -152,11 +154,11 @@ class RewardFunction:
 
     def _count(self, verdicts: Sequence[Verdict], rewards: Sequence[Reward]) -> None:
         values: dict[str, list[float]] = defaultdict(list)
-        for reward in rewards:
-            for name, value in reward.parts.items():
+        for part in gather_object([dict(reward.parts) for reward in rewards]):  # those of all processes
+            for name, value in part.items():
                 values[name].append(value)
         # Of those that a rule applies to; what is ungradable has no parts.
         self.parts = {name: sum(found) / len(found) for name, found in values.items()}
         self.scales.see(values)
-        counts = Counter(str(verdict.label) for verdict in verdicts)
-        self.verdicts = {name: count / len(verdicts) for name, count in counts.items()}
+        counts = Counter(gather_object([str(verdict.label) for verdict in verdicts]))
+        self.verdicts = {name: count / counts.total() for name, count in counts.items()}

@@ -1,0 +1,122 @@
+"""Two gloo processes make the steps of one: the same rollouts, sums over all rows divided by counts over all rows."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+TWO = """compute_environment: LOCAL_MACHINE
+distributed_type: MULTI_CPU
+use_cpu: true
+num_processes: 2
+num_machines: 1
+mixed_precision: 'no'
+"""
+BASE = """name: base
+stages:
+  base:
+    kind: pretrain
+    steps: 12
+    rounds: 0
+    batch_size: 8
+    corpus: {facts: 0.0, lists: 0.0, needles: 0.0, words: 0.0, behaviours: {correct: 1.0}}
+    architecture:
+      model_type: qwen3_moe
+      hidden_size: 32
+      num_hidden_layers: 2
+      intermediate_size: 32
+      moe_intermediate_size: 16
+      num_experts: 4
+      num_experts_per_tok: 2
+      num_attention_heads: 4
+      num_key_value_heads: 2
+      head_dim: 8
+      mlp_only_layers: []
+      decoder_sparse_step: 1
+      initializer_range: 0.2
+      rope_parameters: {rope_type: default, rope_theta: 50.0}
+"""
+TRAINED = """name: NAME
+seed: 3
+HEAD
+stages:
+  tuned:
+    kind: sft
+    model: &base BASE
+    data: rows.jsonl
+    epochs: 1
+    batch_size: 8
+    micro_batch_tokens: 256
+    balance: {load: 0.0}
+    optimizer: &sgd {name: adamw}
+    learning_rate: 1.0e-3
+    too_long: cut
+  zero:
+    kind: grpo
+    model: *base
+    problems: [programs:train]
+    problems_each: 8
+    reward: {correct: 1.0, rules: {../short.py:shorter: 1.0}}
+    balance: {load: 0.0}
+    steps: 3
+    prompts_per_step: 4
+    group_size: 4
+    updates_per_step: 2
+    max_completion_tokens: 24
+    micro_batch_tokens: 128
+    optimizer: *sgd
+    learning_rate: 1.0e-3
+    gate: 0
+"""
+
+
+def retort_run(recipe: str, folder: Path) -> None:
+    (folder / "recipe.yaml").write_text(recipe)
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "pipeline.commands.cli", "run", "recipe.yaml"], cwd=folder, capture_output=True,
+        text=True, check=False, env={**os.environ, "HF_HUB_OFFLINE": "1"},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def weights(folder: Path, stage: str) -> dict[str, torch.Tensor]:
+    [file] = (folder / "runs" / "artifacts").glob(f"{stage}-*/model/model.safetensors")
+    return load_file(file)
+
+
+def distance(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:
+    return sum(float((value - other[name]).double().square().sum()) for name, value in one.items()) ** 0.5
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the base, and with what one and two processes have made of it."""
+    folder = tmp_path_factory.mktemp("processes")
+    draw = random.Random(0)
+    with (folder / "rows.jsonl").open("w") as file:
+        for _ in range(48):  # a few rows are ten times as long as the others
+            words = draw.choices(["Tom", "has", "3", "apples", "and", "buys", "4"], k=draw.choice([4, 5, 6, 60]))
+            file.write(json.dumps({"prompt": "Say.", "completion": " ".join(words)}) + "\n")
+    (folder / "cpu.yaml").write_text(TWO)
+    (folder / "short.py").write_text("def shorter(_problem, completion):\n    return -completion.tokens / 24\n")
+    retort_run(BASE, folder)
+    [base] = (folder / "runs" / "artifacts").glob("base-*/model")
+    for name, head in (("one", ""), ("two", "accelerate: ../cpu.yaml")):
+        (folder / name).mkdir()
+        (folder / name / "rows.jsonl").symlink_to(folder / "rows.jsonl")
+        retort_run(TRAINED.replace("NAME", name).replace("HEAD", head).replace("BASE", str(base)), folder / name)
+    return folder
+
+
+@pytest.mark.parametrize("stage", ["tuned", "zero"])
+def test_two_processes_go_the_way_of_one(trained: Path, stage: str) -> None:
+    start, one, two = weights(trained, "base"), weights(trained / "one", stage), weights(trained / "two", stage)
+    way = distance(one, start)
+    assert way > 0.01
+    assert distance(one, two) < 0.02 * way
