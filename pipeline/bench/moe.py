@@ -23,8 +23,8 @@ from pipeline.bench import train as training
 from pipeline.data.rows import Collator
 from pipeline.disk.durable import JsonObject
 from pipeline.moe.balance import Balance
-from pipeline.training.muon import Muon
-from pipeline.training.schedule import Schedule
+from pipeline.training.optimizer.muon import Muon
+from pipeline.training.optimizer.schedule import Schedule
 from pipeline.training.supervised import LOG_EVERY, Plan, WeightedTrainer, config
 
 STEPS = 12  # a round

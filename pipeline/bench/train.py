@@ -43,8 +43,8 @@ from pipeline.rl.rollout_replay import ReplaySource
 from pipeline.rl.rollouts.drawing import Visit
 from pipeline.rl.trainer import PolicyTrainer
 from pipeline.training.learning import Learning
-from pipeline.training.optimizer import choose, make
-from pipeline.training.schedule import Schedule
+from pipeline.training.optimizer.choice import choose, make
+from pipeline.training.optimizer.schedule import Schedule
 from pipeline.training.supervised import Plan, WeightedTrainer, config
 
 LEARNING = Learning(learning_rate=1e-4)

@@ -42,10 +42,10 @@ from pipeline.training import gradients
 from pipeline.training.chunks import chunks
 from pipeline.training.logprobs import completion_logprobs, fused_head
 from pipeline.training.micro_batches import most_tokens, split
-from pipeline.training.optimizer import choose, make
+from pipeline.training.optimizer.choice import choose, make
+from pipeline.training.optimizer.schedule import schedule_of
 from pipeline.training.recomputation import checkpoint_layers
 from pipeline.training.resumable import Resumable, Stateful
-from pipeline.training.schedule import schedule_of
 
 
 class PolicyTrainer(Resumable, Trainer):

@@ -27,7 +27,7 @@ from pipeline.data.tokenized import Tokenized, Wanted, tokenized
 from pipeline.models.checks.rope_fields import Scaling
 from pipeline.moe.balancing import Balancing
 from pipeline.training.learning import Learning
-from pipeline.training.schedule import Phased, schedule_of
+from pipeline.training.optimizer.schedule import Phased, schedule_of
 from rewards.lazy import lazy
 
 with lazy:

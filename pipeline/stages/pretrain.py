@@ -24,7 +24,7 @@ from pipeline.models.checks.architecture import Architecture
 from pipeline.models.checks.sizes import balance_fault
 from pipeline.moe.balancing import Balancing
 from pipeline.training.learning import Learning
-from pipeline.training.schedule import schedule_of
+from pipeline.training.optimizer.schedule import schedule_of
 from rewards.lazy import lazy
 
 with lazy:

@@ -18,7 +18,7 @@ from pipeline.data.tokenized import Wanted, tokenized
 from pipeline.models.lora import Lora
 from pipeline.moe.balancing import Balancing
 from pipeline.training.learning import Learning
-from pipeline.training.schedule import schedule_of
+from pipeline.training.optimizer.schedule import schedule_of
 from rewards.lazy import lazy
 
 with lazy:

@@ -24,10 +24,10 @@ from pipeline.training.chunks import chunks
 from pipeline.training.learning import Learning
 from pipeline.training.logprobs import token_logprobs
 from pipeline.training.micro_batches import most_tokens, split
-from pipeline.training.optimizer import choose, make
+from pipeline.training.optimizer.choice import choose, make
+from pipeline.training.optimizer.schedule import Phased, Schedule
 from pipeline.training.recomputation import checkpoint_layers
 from pipeline.training.resumable import Resumable
-from pipeline.training.schedule import Phased, Schedule
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from eval.engine.plain import PlainEngine
 from pipeline.contract.errors import StageError
 from pipeline.models.lora import Lora, adapted
 from pipeline.models.tokenizer import train_tokenizer
-from pipeline.training.muon import Muon
+from pipeline.training.optimizer.muon import Muon
 
 ROUTERS = [f"transformer.blocks.{layer}.ffn.router.layer" for layer in (0, 1)] + [
     f"model.layers.{layer}.mlp.shared_expert_gate" for layer in (0, 1)

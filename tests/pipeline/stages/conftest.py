@@ -24,7 +24,7 @@ def answerer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from pipeline.models.build import build
     from pipeline.models.tokenizer import train_tokenizer
     from pipeline.training.learning import Learning
-    from pipeline.training.schedule import Schedule
+    from pipeline.training.optimizer.schedule import Schedule
     from pipeline.training.supervised import Plan, train
 
     torch.set_num_threads(1)

@@ -15,8 +15,8 @@ from pipeline.moe.balance import Balance
 from pipeline.moe.balancing import Balancing
 from pipeline.training.learning import Learning
 from pipeline.training.micro_batches import most_tokens, split
-from pipeline.training.muon import Muon
-from pipeline.training.schedule import Schedule
+from pipeline.training.optimizer.muon import Muon
+from pipeline.training.optimizer.schedule import Schedule
 from pipeline.training.supervised import Plan, WeightedTrainer, config
 
 Tiny = Callable[..., Any]

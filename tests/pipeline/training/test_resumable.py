@@ -25,8 +25,8 @@ from pipeline.rl.rollouts.dynamic_sampling import DynamicSampling
 from pipeline.rl.rollouts.reward_function import Graded, RewardFunction
 from pipeline.rl.trainer import PolicyTrainer
 from pipeline.training.learning import Learning
+from pipeline.training.optimizer.schedule import Schedule
 from pipeline.training.resumable import Resumable, load_exactly
-from pipeline.training.schedule import Schedule
 from pipeline.training.supervised import Plan, Probe, WeightedTrainer, train
 from rewards.rubric import Reward, Rubric
 from rewards.types import Completion, Label, Problem, Verdict

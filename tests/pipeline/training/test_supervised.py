@@ -13,8 +13,8 @@ from pipeline.moe.balance import Balance
 from pipeline.moe.balancing import Balancing
 from pipeline.training import supervised
 from pipeline.training.learning import Learning, Optimizer
-from pipeline.training.muon import Muon
-from pipeline.training.schedule import Schedule
+from pipeline.training.optimizer.muon import Muon
+from pipeline.training.optimizer.schedule import Schedule
 from pipeline.training.supervised import Plan, Probe, WeightedTrainer, config, train
 
 Tiny = Callable[..., Any]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from pipeline.training.muon import Muon, orthogonalize
+from pipeline.training.optimizer.muon import Muon, orthogonalize
 
 
 @given(st.sampled_from([(16, 16), (12, 40), (40, 12), (3, 8, 24), (5, 24, 8)]), st.integers(0, 1000))

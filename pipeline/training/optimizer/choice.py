@@ -13,8 +13,8 @@ from pipeline.models import origin
 from pipeline.moe.balance import has_adapters
 from pipeline.training import learning
 from pipeline.training.learning import Learning, OptimizerName
-from pipeline.training.master_weights import with_masters
-from pipeline.training.muon import Muon
+from pipeline.training.optimizer.master_weights import with_masters
+from pipeline.training.optimizer.muon import Muon
 
 Task = Literal["supervised", "reinforcement"]
 

@@ -9,8 +9,8 @@ from torch import nn
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from pipeline.training.master_weights import MasterWeights, with_masters
-from pipeline.training.muon import Muon
+from pipeline.training.optimizer.master_weights import MasterWeights, with_masters
+from pipeline.training.optimizer.muon import Muon
 
 Make = Callable[[Any], Optimizer]
 SMALL = 1e-5  # of what it moves, bfloat16 sees nothing in one step: weights of 1 are 2**-8 apart

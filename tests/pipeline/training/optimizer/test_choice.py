@@ -11,9 +11,9 @@ from pydantic import ValidationError
 from pipeline.models.lora import Lora, add
 from pipeline.models.origin import from_scratch
 from pipeline.training.learning import Learning, Optimizer, OptimizerName
-from pipeline.training.master_weights import MasterWeights
-from pipeline.training.muon import Muon
-from pipeline.training.optimizer import choose, make
+from pipeline.training.optimizer.choice import choose, make
+from pipeline.training.optimizer.master_weights import MasterWeights
+from pipeline.training.optimizer.muon import Muon
 
 Tiny = Callable[..., Any]
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.training.learning import RateSchedule
-from pipeline.training.schedule import Schedule, schedule_of
+from pipeline.training.optimizer.schedule import Schedule, schedule_of
 
 
 def test_the_shape() -> None:
