@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,16 +14,31 @@ from rewards.types import Completion, Label, Verdict
 
 Graded = tuple[Completion, Verdict]
 
+WAIT = 0.2  # seconds between two looks for another process's piece
+
 
 class Pieces:
     """Pieces of graded rollouts under a folder, a file each: there and whole, or not there.
 
     What a piece holds is known by its name alone: whoever asks for "long-needle:test-0003" has to ask for the same
-    thing each time.
+    thing each time. Several processes that see the folder may share the work: `among` of them go through the same
+    pieces in the same order, each makes those that fall to its `place`, and all can read all.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, place: int = 0, among: int = 1) -> None:
+        self.folder, self.place, self.among = folder, place, among
+        self._passed = 0
+
+    def falls_to_me(self) -> bool:
+        """Whether the next piece is this process's to make. They are dealt out in turn over all calls."""
+        self._passed += 1
+        return (self._passed - 1) % self.among == self.place
+
+    def wait_for(self, name: str) -> list[Graded]:
+        """The piece of this name, as soon as the process that it falls to has made it."""
+        while (found := self.get(name)) is None:
+            time.sleep(WAIT)
+        return found
 
     def get(self, name: str) -> list[Graded] | None:
         """The piece of this name; None where it is not there, or not what was written."""

@@ -1,7 +1,7 @@
 """Rollouts: problems asked n times, sampled, graded. Evaluation counts them, rejection sampling filters them."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -78,35 +78,62 @@ def collect(
     draws: Draws,
     *,
     progress: Callable[[int, int], None] | None = None,
-    pieces: Pieces | None = None,
-    name: str = "rollouts",
 ) -> list[Rollout]:
     """`draws.n` graded rollouts of every problem, in order, as `roll_out` makes them.
 
-    Work goes piece by piece, whether they are kept or not, since the last bits of a sum depend on what is in a batch:
-    with `pieces`, those of `name` that are there already are taken from there.
+    Work goes piece by piece, as where pieces are kept, since the last bits of a sum depend on what is in a batch.
     """
-    n = draws.n
-    size = max(1, max(PIECE_ROLLOUTS, PIECE_TOKENS // draws.sampling.max_tokens) // n)
     found: list[Rollout] = []
 
     def tell(done: int, _of: int) -> None:
         if progress:
-            progress(len(found) + done, len(problems) * n)
+            progress(len(found) + done, len(problems) * draws.n)
 
-    for number, first in enumerate(range(0, len(problems), size)):
-        piece = problems[first : first + size]
-        graded = pieces.get(f"{name}-{number:05d}") if pieces else None
-        if graded is None:
-            new = roll_out(engine, tokenizer, piece, draws, tell)
-            if pieces:
-                pieces.put(f"{name}-{number:05d}", [(one.completion, one.verdict) for one in new])
-        else:
-            asked = [(problem, index) for problem in piece for index in range(n)]
-            new = [Rollout(*one, *answer) for one, answer in zip(asked, graded, strict=True)]
-        found += new
-        tell(0, 0)
+    for piece in _pieces(problems, draws):
+        found += roll_out(engine, tokenizer, piece, draws, tell)
     return found
+
+
+def keep(
+    engine: Engine,
+    tokenizer: Tokenizer,
+    problems: Sequence[Problem],
+    draws: Draws,
+    pieces: Pieces,
+    name: str = "rollouts",
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Make what `collect` returns, for `recall`, but for the pieces of this name that are there already and those that
+    fall to other processes."""
+    done = 0  # rollouts of pieces that have been gone through
+
+    def tell(drawn: int, _of: int) -> None:
+        if progress:
+            progress(done + drawn, len(problems) * draws.n)
+
+    for number, piece in enumerate(_pieces(problems, draws)):
+        place = f"{name}-{number:05d}"
+        if pieces.falls_to_me() and pieces.get(place) is None:
+            new = roll_out(engine, tokenizer, piece, draws, tell)
+            pieces.put(place, [(one.completion, one.verdict) for one in new])
+        done += len(piece) * draws.n
+        tell(0, 0)
+
+
+def recall(problems: Sequence[Problem], draws: Draws, pieces: Pieces, name: str = "rollouts") -> list[Rollout]:
+    """The rollouts that `keep` has made under this name, here and in other processes, for which it waits."""
+    found: list[Rollout] = []
+    for number, piece in enumerate(_pieces(problems, draws)):
+        graded = pieces.wait_for(f"{name}-{number:05d}")
+        asked = [(problem, index) for problem in piece for index in range(draws.n)]
+        found += [Rollout(*one, *answer) for one, answer in zip(asked, graded, strict=True)]
+    return found
+
+
+def _pieces(problems: Sequence[Problem], draws: Draws) -> Iterator[Sequence[Problem]]:
+    size = max(1, max(PIECE_ROLLOUTS, PIECE_TOKENS // draws.sampling.max_tokens) // draws.n)
+    for first in range(0, len(problems), size):
+        yield problems[first : first + size]
 
 
 def roll_out(

@@ -11,6 +11,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from eval.pieces import Pieces
+from pipeline.contract import processes
 from pipeline.contract.errors import StageError
 from pipeline.disk import durable
 from pipeline.disk.durable import JsonMapping, JsonObject
@@ -126,8 +127,8 @@ class Checkpoints:
         return None
 
     def pieces(self) -> Pieces:
-        """Rollouts that the stage has finished, for stages that sample and do not train. Raises StageError as `latest`
-        does."""
+        """Rollouts that the stage has finished, for stages that sample and do not train; its processes share what is
+        left. Raises StageError as `latest` does."""
         folder = self.folder / "rollouts"
         facts = folder / MANIFEST
         if facts.exists():
@@ -139,10 +140,10 @@ class Checkpoints:
                 shutil.rmtree(folder)
             else:
                 self._refuse_inexact(folder, theirs)
-                return Pieces(folder)
+                return Pieces(folder, processes.place(), processes.count())
         folder.mkdir(parents=True, exist_ok=True)
         durable.write_json(facts, self.facts)
-        return Pieces(folder)
+        return Pieces(folder, processes.place(), processes.count())
 
     def _refuse_inexact(self, folder: Path, theirs: JsonMapping) -> None:
         names = sorted({*theirs, *self.facts})

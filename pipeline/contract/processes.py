@@ -15,9 +15,14 @@ def count() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def place() -> int:
+    """This process's number among them, from 0."""
+    return int(os.environ.get("RANK", "0"))
+
+
 def is_first() -> bool:
     """Whether this is the process that writes what all have made."""
-    return int(os.environ.get("RANK", "0")) == 0
+    return place() == 0
 
 
 def share_of(batch: int) -> int:
@@ -29,4 +34,4 @@ def share_of(batch: int) -> int:
 
 def own(rows: Sequence[Row]) -> Sequence[Row]:
     """This process's part of rows that are dealt out in turn."""
-    return rows[int(os.environ.get("RANK", "0")) :: count()]
+    return rows[place() :: count()]

@@ -104,7 +104,8 @@ class PolicyTrainer(Resumable, Trainer):
         if update == 0:
             self.minibatches = self.roll_out(self.visits[number * self.plan.prompts : (number + 1) * self.plan.prompts])
         model.train()
-        policy = model if self.sharded else self.policy
+        # As accelerate wraps it where its forwards are collective; else each process runs as if it were alone.
+        policy: LanguageModel = model if self.sharded else self.policy  # type: ignore[assignment]
         batch = self.moving(self.minibatches[update])
         # of all processes, which may have unequal numbers of rows, and one none
         rows = float(self._mean(len(batch)))
@@ -116,7 +117,7 @@ class PolicyTrainer(Resumable, Trainer):
             self.accelerator.backward(loss)
             total += loss.detach()
         if not self.sharded:
-            gradients.average(self.policy)
+            gradients.average(self.policy.parameters())
         self._log_entropy()
         return total
 
@@ -164,11 +165,11 @@ class PolicyTrainer(Resumable, Trainer):
         parts = split(batch.mask.sum(dim=1).tolist(), self.most_tokens, together)
         return [torch.tensor(rows) for rows in parts]
 
-    def loss(self, model: nn.Module, batch: Batch, share: float = 1.0) -> Tensor:
+    def loss(self, policy: LanguageModel, batch: Batch, share: float = 1.0) -> Tensor:
         """What rows add to the loss of an optimizer step, a scalar with its graph; they are a `share` of those that a
         process has on the mean. They run in chunks of similar length."""
         total = torch.zeros((), device=batch.advantages.device)
-        for part, logprobs, entropy in self._forwards(model, batch):
+        for part, logprobs, entropy in self._forwards(policy, batch):
             total = total + self.plan.objective.loss(logprobs, part, self.counts)
             mask = part.completion_mask
             self.entropy += torch.stack([(entropy * mask).sum(), mask.sum().to(entropy.dtype)]).detach().double()
@@ -186,10 +187,8 @@ class PolicyTrainer(Resumable, Trainer):
         mean: Tensor = self.accelerator.reduce(torch.tensor(float(value), device=self.accelerator.device), "mean")
         return mean
 
-    def _forwards(self, model: nn.Module, batch: Batch) -> Iterator[tuple[Batch, Tensor, Tensor]]:
+    def _forwards(self, policy: LanguageModel, batch: Batch) -> Iterator[tuple[Batch, Tensor, Tensor]]:
         """Parts of the batch, with log-probabilities and entropies of their completions, both [part, seq]."""
-        # as accelerate wraps it: a forward has to go through that
-        policy: LanguageModel = model  # type: ignore[assignment]
         if not self.sharded and SharedPrompts.fit(policy, batch, self.balance):
             forwards: Forwards = SharedPrompts(policy, batch, self.temperature, self.replay, self.balance)
         else:

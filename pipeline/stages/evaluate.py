@@ -1,6 +1,7 @@
 """`evaluate`: models asked held-out problems, graded and counted."""
 
 import json
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, model_validator
@@ -8,10 +9,11 @@ from pydantic import Field, model_validator
 from eval.engine import engine_for
 from eval.engine.types import Sampling
 from eval.language_model import Tokenizer
+from eval.pieces import Pieces
 from eval.problems import load, set_names
 from eval.prompts import encode_prompts, settled
 from eval.protocol import Protocol
-from eval.rollouts import Draws, collect, rollouts_file, write_rows
+from eval.rollouts import Draws, keep, recall, rollouts_file, write_rows
 from eval.shots import require_shots, shots_of
 from pipeline.contract.fields import ArtifactType, ModelInput, ReportInput
 from pipeline.contract.numbers import (
@@ -25,12 +27,14 @@ from pipeline.contract.numbers import (
     TopP,
     require_rows,
 )
+from pipeline.contract.processes import is_first
 from pipeline.contract.prompt import MeasuringPrompt
 from pipeline.contract.room import Room, require_room
 from pipeline.contract.stage import Asks, Context, Metrics, Stage
 from pipeline.disk.durable import JsonObject
 from pipeline.stages.grpo import ProblemSets
 from rewards.lazy import lazy
+from rewards.types import Problem
 
 with lazy:
     from eval.report import mean_of_sets, reduce
@@ -39,6 +43,23 @@ with lazy:
 
 if TYPE_CHECKING:
     from eval.protocol import Protocol
+
+
+@dataclass(frozen=True)
+class _Set:
+    """A problem set that a model was asked, and how."""
+
+    problems: list[Problem]
+    draws: "Draws"
+    protocol: JsonObject
+
+
+@dataclass
+class _Asked:
+    """What one model was asked, by the names of the sets."""
+
+    parameters: int
+    sets: dict[str, _Set] = field(default_factory=dict)
 
 
 class Evaluate(Stage):
@@ -51,6 +72,7 @@ class Evaluate(Stage):
     kind: ClassVar[str] = "evaluate"
     version: ClassVar[int] = 5
     makes: ClassVar[ArtifactType] = "report"
+    distributed: ClassVar[bool] = True
 
     models: list[ModelInput] = Field(default_factory=list)
     reports: list[ReportInput] = Field(default_factory=list)
@@ -92,37 +114,37 @@ class Evaluate(Stage):
         return Room(self.models, self.prompt.prompting(), self.max_completion_tokens, self.beyond_context)
 
     def run(self, ctx: Context) -> Metrics:
+        pieces = ctx.checkpoints.pieces()
+        asked = [self._ask(ctx, reference, place, pieces) for place, reference in enumerate(self.models)]
+        if not is_first():
+            return {}
         found: JsonObject = {}
         for reference in self.reports:
             found.update(json.loads((ctx.path(reference) / "report.json").read_text())["models"])
         tokens = 0
-        for place, reference in enumerate(self.models):
-            report = self._measure(ctx, reference, place)
+        for reference, model in zip(self.models, asked, strict=True):
+            label = ctx.label(reference)
+            report = self._report(ctx, label, model, pieces)
             tokens += report.pop("tokens")
-            earlier = found.get(ctx.label(reference), {})
+            earlier = found.get(label, {})
             for key in ("problems", "protocol"):
                 report[key] = {**earlier.get(key, {}), **report[key]}
-            found[ctx.label(reference)] = report
+            found[label] = report
         for report in found.values():
             if len(report["problems"]) > 1:
                 report["mean"] = mean_of_sets(report["problems"])
         (ctx.out / "report.json").write_text(json.dumps({"models": found}, indent=2) + "\n")
         return {"models": len(found), "tokens": tokens}
 
-    def _measure(self, ctx: Context, reference: str, place: int) -> JsonObject:
+    def _ask(self, ctx: Context, reference: str, place: int, pieces: Pieces) -> "_Asked":
+        """Ask a model every problem set; the rollouts are in `pieces` then, those of other processes in time."""
         model, tokenizer = pretrained.take(ctx, reference, self.dtype)
         label = ctx.label(reference)
         engine = engine_for(model, tokenizer)
-        report: JsonObject = {
-            "parameters": pretrained.parameters(model), "problems": {}, "protocol": {}, "tokens": 0,
-            **({"dtype": self.dtype} if self.dtype else {}),
-        }
+        asked = _Asked(pretrained.parameters(model))
         total = len(self.models) * len(self.problems)
-        names = set_names(self.problems)
-        pieces = ctx.checkpoints.pieces()
-        for number, problem_set in enumerate(self.problems):
+        for number, (problem_set, name) in enumerate(set_names(self.problems).items()):
             begun = place * len(self.problems) + number
-            name = names[problem_set]
 
             def progress(done: int, of: int, begun: int = begun, problem_set: str = problem_set) -> None:
                 ctx.progress(begun + done / of, total, model=label, problems=problem_set)
@@ -133,13 +155,22 @@ class Evaluate(Stage):
             require_room(prompts, self.room(), pretrained.trained_context(model), f"{label} on {name}")
             seed_parts, room = (ctx.seed, "evaluate", label), pretrained.context_length(model)
             draws = Draws(self.rollouts, protocol.sampling, seed_parts, protocol.prompting, room)
-            rollouts = collect(
-                engine, tokenizer, problems, draws, progress=progress, pieces=pieces, name=f"{label}-{name}"
-            )
+            keep(engine, tokenizer, problems, draws, pieces, f"{label}-{name}", progress)
+            asked.sets[name] = _Set(problems, draws, protocol.describe(problems, prompts))
+        return asked
+
+    def _report(self, ctx: Context, label: str, asked: "_Asked", pieces: Pieces) -> JsonObject:
+        """What report.json says of a model, and the `tokens` that it wrote; its rollouts are written beside it."""
+        report: JsonObject = {
+            "parameters": asked.parameters, "problems": {}, "protocol": {}, "tokens": 0,
+            **({"dtype": self.dtype} if self.dtype else {}),
+        }
+        for name, one in asked.sets.items():
+            rollouts = recall(one.problems, one.draws, pieces, f"{label}-{name}")
             rows = [rollout.row() for rollout in rollouts]
             write_rows(ctx.out / rollouts_file(label, name), rows)
             report["problems"][name] = reduce(rows)
-            report["protocol"][name] = protocol.describe(problems, prompts)
+            report["protocol"][name] = one.protocol
             report["tokens"] += sum(rollout.completion.tokens for rollout in rollouts)
             ctx.log({"model": label, "problems": name, "pass@1": report["problems"][name]["pass@1"]})
         return report

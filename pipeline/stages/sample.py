@@ -11,7 +11,7 @@ from eval.engine import engine_for
 from eval.engine.types import Sampling
 from eval.problems import load
 from eval.prompts import encode_prompts, question_text, settled
-from eval.rollouts import Draws, collect
+from eval.rollouts import Draws, keep, recall
 from pipeline.contract.fields import ArtifactType, ModelInput
 from pipeline.contract.numbers import (
     Batch,
@@ -25,6 +25,7 @@ from pipeline.contract.numbers import (
     TopP,
     require_rows,
 )
+from pipeline.contract.processes import is_first
 from pipeline.contract.prompt import AskingPrompt
 from pipeline.contract.room import Room, require_room
 from pipeline.contract.stage import Asks, Context, Metrics, Stage
@@ -50,6 +51,7 @@ class Sample(Stage):
     kind: ClassVar[str] = "sample"
     version: ClassVar[int] = 4
     makes: ClassVar[ArtifactType] = "dataset"
+    distributed: ClassVar[bool] = True
 
     model: ModelInput
     problems: ProblemSets = Field(min_length=1)
@@ -93,7 +95,10 @@ class Sample(Stage):
         draws = Draws(self.rollouts, sampling, (ctx.seed, ctx.name), how)
         engine = engine_for(model, tokenizer)
         pieces = ctx.checkpoints.pieces()
-        rollouts = collect(engine, tokenizer, problems, draws, progress=ctx.progress, pieces=pieces)
+        keep(engine, tokenizer, problems, draws, pieces, progress=ctx.progress)
+        if not is_first():
+            return {}
+        rollouts = recall(problems, draws, pieces)
         dropped: Counter[str] = Counter()
         kept: dict[str, list[Rollout]] = {}
         for rollout in rollouts:

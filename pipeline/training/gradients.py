@@ -7,7 +7,7 @@ without the wrapper, and what they found is added up at the end. What that gives
 others are still computed.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from accelerate import PartialState
@@ -18,18 +18,21 @@ NUMBERS = 2**24
 
 
 @torch.no_grad()
-def average(model: nn.Module) -> None:
+def average(parameters: Iterable[nn.Parameter]) -> None:
     """Every process's `grad` of each parameter becomes the mean over the processes, where one that has none counts as
     zero; a parameter without a gradient on all of them stays without one. Nothing happens in a single process."""
     if PartialState().num_processes == 1:
         return
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    for some in _portions([parameter for parameter, has in zip(parameters, _anyones(parameters), strict=True) if has]):
+    trained = [parameter for parameter in parameters if parameter.requires_grad]
+    for some in _portions([parameter for parameter, has in zip(trained, _anyones(trained), strict=True) if has]):
         sent = torch.cat([_gradient(parameter).float().flatten() for parameter in some])
         torch.distributed.all_reduce(sent)
         sent /= PartialState().num_processes
-        for parameter, mean in zip(some, sent.split([parameter.numel() for parameter in some]), strict=True):
-            parameter.grad = mean.view_as(parameter).to(parameter.dtype)
+        begin = 0
+        for parameter in some:
+            mean = sent[begin : begin + parameter.numel()].view_as(parameter)
+            parameter.grad = mean.to(parameter.dtype, copy=True)
+            begin += parameter.numel()
 
 
 def _anyones(parameters: Sequence[nn.Parameter]) -> list[bool]:

@@ -15,9 +15,10 @@ _USES: dict[str, tuple[str, ...]] = {
 }
 
 class Optimizer(BaseModel):
-    """Which optimizer, and its constants. `muon` is ours (training/optimizer/muon.py), the others are torch's under these names;
-    what is left out is as torch has it. Weight decay is for matrices alone, norms and biases have none; it is AdamW's
-    (decoupled), but for rmsprop and sgd, of which torch has a term in the gradient."""
+    """Which optimizer, and its constants. `muon` is ours (training/optimizer/muon.py), the others are torch's under
+    these names; what is left out is as torch has it. Weight decay is for matrices alone, norms and biases have none; it
+    is AdamW's (decoupled), but for rmsprop and sgd, of which torch has a term in the gradient.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -95,10 +95,10 @@ class WeightedTrainer(Resumable, SFTTrainer):
             self.accelerator.backward(loss + auxiliary * (sum(lengths[row] for row in rows) / float(tokens)))
             total = total + loss.detach()
         if not self.sharded:
-            gradients.average(model)
-        total = self.accelerator.reduce(total, "mean")
-        self.losses.append(total)
-        return total
+            gradients.average(model.parameters())
+        mean: Tensor = self.accelerator.reduce(total, "mean")
+        self.losses.append(mean)
+        return mean
 
     def compute_loss(
         self, model: nn.Module, inputs: Mapping[str, Tensor], return_outputs: bool = False,

@@ -13,7 +13,7 @@ from eval.engine import engine_for
 from eval.engine.types import Engine, Request, Sampled, Sampling
 from eval.pieces import Pieces
 from eval.problems import load
-from eval.rollouts import Draws, collect
+from eval.rollouts import Draws, collect, keep, recall
 from pipeline.models.tokenizer import train_tokenizer
 from rewards.types import Completion, Label, Verdict
 
@@ -48,7 +48,11 @@ def ask(engine: Engine, pieces: Pieces | None, seen: list[tuple[int, int]] | Non
         if seen is not None:
             seen.append((done, total))
 
-    return collect(engine, TOKENIZER, PROBLEMS, Draws(2, Sampling(16), (0,)), progress=tell, pieces=pieces)
+    draws = Draws(2, Sampling(16), (0,))
+    if pieces is None:
+        return collect(engine, TOKENIZER, PROBLEMS, draws, progress=tell)
+    keep(engine, TOKENIZER, PROBLEMS, draws, pieces, progress=tell)
+    return recall(PROBLEMS, draws, pieces)
 
 
 def untimed(found: list[rollouts.Rollout]) -> list[tuple[Any, ...]]:
@@ -66,6 +70,20 @@ def test_what_was_finished_is_not_asked_again(engine: Engine, tmp_path: Path) ->
     assert seen[0] == (4, 12)
     assert seen[-1] == (12, 12)
     assert seen == sorted(seen)
+
+
+def test_processes_share_the_pieces(engine: Engine, tmp_path: Path) -> None:
+    draws = Draws(2, Sampling(16), (0,))
+    whole = collect(engine, TOKENIZER, PROBLEMS, draws)
+    each = [Counted(engine), Counted(engine)]
+    both = [Pieces(tmp_path, place, among=2) for place in (0, 1)]
+    for one, pieces in zip(each, both, strict=True):
+        for name in ("first", "second"):  # in turn over all that is asked: three pieces each
+            keep(one, TOKENIZER, PROBLEMS, draws, pieces, name)
+    assert [one.asked for one in each] == [3, 3]
+    for pieces in both:
+        for name in ("first", "second"):
+            assert untimed(recall(PROBLEMS, draws, pieces, name)) == untimed(whole)
 
 
 def test_a_damaged_piece_is_asked_again(engine: Engine, tmp_path: Path) -> None:
