@@ -248,8 +248,8 @@ class Runner:
                     self._display.progress(name, row["done"], row["total"], row["figures"])
                 case "note":
                     self._note(name, row["text"])
-                case "failed":
-                    running.failure = row
+                case "failed":  # of several processes the first to fail, since others fail by what it left undone
+                    running.failure = running.failure or row
                 case "done":
                     running.done = row
 

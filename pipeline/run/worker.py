@@ -46,7 +46,7 @@ _HEARTBEAT = 0.5  # seconds between two looks at whether the runner lives
 
 
 class Events:
-    """Tells the runner what happens. Only the first process of an `accelerate launch` has something to say."""
+    """Tells the runner what happens. Of several processes the first one does; the others tell why they failed."""
 
     def __init__(self, path: Path, *, silent: bool) -> None:
         self._path, self._silent = path, silent
@@ -54,6 +54,11 @@ class Events:
     def tell(self, event: str, **more: object) -> None:
         if not self._silent:
             durable.append_row(self._path, {"event": event, **more})
+
+    def failed(self, message: str, *, expected: bool) -> None:
+        """`expected` is an error that is told in full by its message."""
+        where = "" if processes.count() == 1 else f"process {processes.place()} of {processes.count()}: "
+        durable.append_row(self._path, {"event": "failed", "message": f"{where}{message}", "expected": expected})
 
 
 class WorkerContext:
@@ -131,12 +136,12 @@ def run_job(job_file: Path) -> int:
         print(error, file=sys.stderr)
         return 128 + signal.SIGTERM
     except RetortError as error:
-        events.tell("failed", message=" ".join(str(error).split()), expected=True)
+        events.failed(" ".join(str(error).split()), expected=True)
         return 1
     except Exception as error:  # the boundary of the process: the log gets the traceback, the person one line
         traceback.print_exc()
         message = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        events.tell("failed", message=message[:200], expected=False)
+        events.failed(message[:200], expected=False)
         return 1
     return 0
 

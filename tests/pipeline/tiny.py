@@ -57,6 +57,10 @@ class Make(Stage):
                 raise StageError("nothing to amplify\nat all")
             case "crash":
                 raise KeyError("boom")
+            case "in the second process":
+                if os.environ["RANK"] == "1":
+                    raise StageError("no room here")
+                time.sleep(60)
             case "kill":
                 os.kill(os.getpid(), 9)
             case "child":

@@ -259,6 +259,16 @@ def test_accelerate_launch_runs_a_stage(write_recipe: Write, tmp_path: Path) -> 
     assert not Path("runs/fast/logs/text.log").read_text()
 
 
+def test_what_fails_in_the_second_process_is_told(write_recipe: Write, tmp_path: Path) -> None:
+    (tmp_path / "cpu.yaml").write_text("compute_environment: LOCAL_MACHINE\ndistributed_type: MULTI_CPU\n"
+                                       "num_processes: 2\nnum_machines: 1\nmixed_precision: 'no'\nuse_cpu: true\n")
+    path = write_recipe("accelerate: cpu.yaml\nstages:\n"
+                        "  base: {kind: 'tiny.py:Spread', end: in the second process}\n", "second.yaml")
+    done = retort("run", str(path))
+    assert done.returncode == 1
+    assert "base  failed: process 1 of 2: no room here" in done.stdout
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
 @pytest.mark.parametrize("to", ["group", "everyone", "stage"])
 def test_a_signal_to_the_group_or_to_everyone_leaves_what_ctrl_c_leaves(
