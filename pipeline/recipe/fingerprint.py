@@ -62,15 +62,23 @@ def _parts(recipe: Recipe, step: Step, read: Mapping[str, str]) -> JsonObject:
     }
     if step.problems:
         parts["problems"] = dict(step.problems)
-    if recipe.accelerate:
+    if recipe.accelerate and type(step.config).distributed:  # the others run in one process
         parts["accelerate"] = _accelerate(recipe.accelerate)
     return parts
 
 
+WHERE = frozenset({"num_processes", "num_machines", "machine_rank", "main_process_ip", "main_process_port", "gpu_ids",
+                   "rdzv_backend", "same_network"})
+"""Fields of an accelerate config that say where processes run and how many they are: what they make is the same but for
+rounding. Checkpoints of unfinished stages are held to the number, too (see run/worker.py)."""
+
+
 def _accelerate(config: Path) -> str:
-    """The hash of an accelerate config and of the files that it names, such as DeepSpeed's."""
-    total = hashlib.sha256(config.read_bytes())
-    for text in _texts(strict_yaml.read_file(config).data):
+    """The hash of what an accelerate config says of the arithmetic, and of the files that it names, such as
+    DeepSpeed's."""
+    written = strict_yaml.read_file(config).data
+    total = hashlib.sha256(_digest({name: value for name, value in written.items() if name not in WHERE}).encode())
+    for text in _texts(written):
         # accelerate takes them from the current folder, as it is started in.
         if text.endswith((".json", ".yaml", ".yml")) and Path(text).is_file():
             total.update(hashlib.sha256(Path(text).read_bytes()).digest())

@@ -14,7 +14,7 @@ from pipeline.recipe.fingerprint import Fingerprint
 from pipeline.recipe.inputs import InputError
 from pipeline.recipe.recipe import Recipe, Step, as_dict
 from pipeline.run import launch, signals
-from pipeline.run.before import contexts, leaks
+from pipeline.run.before import contexts, hardware, leaks
 from pipeline.run.display.figures import duration
 from pipeline.run.display.progress import Display
 from pipeline.run.job import Assignment, events_file
@@ -118,8 +118,11 @@ class Runner:
         return self.recipe.accelerate is not None and type(step.config).distributed
 
     def _check_before(self) -> None:
-        """Raises RecipeError where answers do not fit in a context, or test problems are in the training data."""
+        """Raises RecipeError where the machine has not what is asked for, answers do not fit in a context, or test
+        problems are in the training data."""
         try:
+            if self.recipe.accelerate and any(self._accelerated(self.recipe.steps[name]) for name in self._waiting):
+                hardware.check(self.recipe.accelerate)
             contexts.check(self.recipe, exactly=True)
             text = leaks.check(self.recipe)
         except (RecipeError, ProblemSetError, StageError, InputError) as error:

@@ -76,11 +76,23 @@ def test_differences_say_which_field(write_recipe: Write, tmp_path: Path) -> Non
 def test_files_that_an_accelerate_config_names_count(write_recipe: Write, tmp_path: Path) -> None:
     (tmp_path / "cpu.yaml").write_text("deepspeed_config: {deepspeed_config_file: zero.json}\n")
     (tmp_path / "zero.json").write_text("{}")
-    path = write_recipe("accelerate: cpu.yaml\nstages:\n  base: {kind: 'tiny.py:Make'}\n")
+    path = write_recipe("accelerate: cpu.yaml\nstages:\n  base: {kind: 'tiny.py:Spread'}\n")
     first = prints(path)["base"]
     assert prints(path)["base"] == first
     (tmp_path / "zero.json").write_text('{"zero_optimization": {"stage": 3}}')
     assert fingerprint.differences(first.parts, prints(path)["base"].parts) == ["the accelerate config changed"]
+
+
+def test_how_many_processes_there_are_changes_no_fingerprint(write_recipe: Write, tmp_path: Path) -> None:
+    stages = "stages:\n  base: {kind: 'tiny.py:Spread'}\n  alone: {kind: 'tiny.py:Make'}\n"
+    path = write_recipe(f"accelerate: cpu.yaml\n{stages}")
+    found = []
+    texts = ("num_processes: 2\nmachine_rank: 0\n", "num_processes: 8\nnum_machines: 2\n", "mixed_precision: bf16\n")
+    for text in texts:
+        (tmp_path / "cpu.yaml").write_text(text)
+        found.append(prints(path))
+    assert found[0]["base"] == found[1]["base"] != found[2]["base"]
+    assert found[0]["alone"] == found[2]["alone"] == prints(write_recipe(stages))["alone"]  # it runs in one process
 
 
 @pytest.mark.parametrize(("text", "said"), [("a: [1", "cpu.yaml:1: is not YAML"), ("- a", "is no accelerate config"),

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import platform
+import re
 import signal
 import subprocess
 import sys
@@ -257,6 +258,14 @@ def test_accelerate_launch_runs_a_stage(write_recipe: Write, tmp_path: Path) -> 
     assert (Path("runs/fast/01-base") / "number.txt").is_file()
     assert (Path("runs/fast/02-text") / "data.jsonl").is_file()
     assert not Path("runs/fast/logs/text.log").read_text()
+
+
+def test_gpus_that_are_not_here_stop_a_run_before_any_work(write_recipe: Write, tmp_path: Path) -> None:
+    (tmp_path / "gpus.yaml").write_text("distributed_type: MULTI_GPU\nnum_processes: 64\nnum_machines: 1\n")
+    path = write_recipe("accelerate: gpus.yaml\nstages:\n  base: {kind: 'tiny.py:Spread'}\n", "gpus-wanted.yaml")
+    done = retort("run", str(path))
+    assert done.returncode == 2
+    assert re.fullmatch(r"\S+gpus.yaml:1: MULTI_GPU asks for 64 GPUs here, .*\n", done.stderr)
 
 
 def test_what_fails_in_the_second_process_is_told(write_recipe: Write, tmp_path: Path) -> None:

@@ -1,0 +1,41 @@
+"""Whether this machine has what an accelerate config asks for. accelerate itself takes the processor where there is no
+GPU, and says nothing."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pipeline.contract.errors import RecipeError
+from pipeline.recipe import strict_yaml
+from rewards.lazy import lazy
+
+with lazy:
+    import torch
+
+ON_PROCESSORS = ("NO", "MULTI_CPU")
+"""What accelerate runs without a GPU, as `distributed_type` calls it."""
+
+
+def check(config: Path) -> None:
+    """Raises RecipeError where the config is for GPUs that are not here, or for what accelerate does on GPUs alone."""
+    document = strict_yaml.read_file(config)
+    asked: Mapping[str, object] = document.data
+    kind, place = str(asked.get("distributed_type", "NO")), document.place(("distributed_type",))
+    if asked.get("use_cpu") is True:
+        if kind not in ON_PROCESSORS:
+            raise RecipeError(f"{place}: {kind} is for GPUs, and with use_cpu: true accelerate would do without it, in "
+                              "silence; take distributed_type: MULTI_CPU, or leave use_cpu out")
+        return
+    if kind in ON_PROCESSORS:
+        return
+    wanted, here = _processes_here(asked), torch.cuda.device_count()
+    if here < wanted:
+        raise RecipeError(f"{place}: {kind} asks for {wanted} GPUs here, and this machine has {here}; lower "
+                          "num_processes, or take distributed_type: MULTI_CPU and use_cpu: true")
+
+
+def _processes_here(asked: Mapping[str, object]) -> int:
+    """Processes of the config that run on this machine."""
+    processes, machines = asked.get("num_processes", 1), asked.get("num_machines", 1)
+    if not isinstance(processes, int) or not isinstance(machines, int):
+        return 1
+    return -(-processes // max(1, machines))
