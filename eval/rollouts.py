@@ -70,6 +70,9 @@ PIECE_TOKENS = 2**17
 PIECE_ROLLOUTS = 256
 """Least rollouts of a piece, so that the engine's batches stay full."""
 
+PIECES = 4
+"""Pieces at least where there are rollouts enough, so that several processes have something to share."""
+
 
 def collect(
     engine: Engine,
@@ -131,9 +134,12 @@ def recall(problems: Sequence[Problem], draws: Draws, pieces: Pieces, name: str 
 
 
 def _pieces(problems: Sequence[Problem], draws: Draws) -> Iterator[Sequence[Problem]]:
-    size = max(1, max(PIECE_ROLLOUTS, PIECE_TOKENS // draws.sampling.max_tokens) // draws.n)
-    for first in range(0, len(problems), size):
-        yield problems[first : first + size]
+    """The problems in pieces of equal size, whatever the number of processes that share them."""
+    rollouts = len(problems) * draws.n
+    size = max(PIECE_ROLLOUTS, min(PIECE_TOKENS // draws.sampling.max_tokens, -(-rollouts // PIECES)))
+    each = -(-len(problems) // max(1, -(-rollouts // size)))
+    for first in range(0, len(problems), max(1, each)):
+        yield problems[first : first + max(1, each)]
 
 
 def roll_out(

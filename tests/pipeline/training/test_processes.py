@@ -73,6 +73,22 @@ stages:
     optimizer: *sgd
     learning_rate: 1.0e-3
     gate: 0
+  traces:
+    kind: sample
+    model: *base
+    problems: [programs:train]
+    problems_each: 64
+    rollouts: 8
+    format: false
+    readable: false
+    max_completion_tokens: 24
+  score:
+    kind: evaluate
+    models: [*base]
+    problems: [programs:test, word_problems:test]
+    problems_each: 64
+    rollouts: 8
+    max_completion_tokens: 24
 """
 
 
@@ -112,6 +128,16 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / name / "rows.jsonl").symlink_to(folder / "rows.jsonl")
         retort_run(TRAINED.replace("NAME", name).replace("HEAD", head).replace("BASE", str(base)), folder / name)
     return folder
+
+
+@pytest.mark.parametrize("stage", ["traces", "score"])
+def test_two_processes_draw_the_bytes_of_one(trained: Path, stage: str) -> None:
+    made = []
+    for name in ("one", "two"):
+        [folder] = (trained / name / "runs" / "artifacts").glob(f"{stage}-*")
+        made.append({file.name: file.read_bytes() for file in folder.iterdir() if file.name != "stage.json"})
+    assert made[0] == made[1]
+    assert made[0].keys() >= ({"data.jsonl"} if stage == "traces" else {"report.json"})
 
 
 @pytest.mark.parametrize("stage", ["tuned", "zero"])
