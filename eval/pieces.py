@@ -29,8 +29,8 @@ class Pieces:
         self.folder, self.place, self.among = folder, place, among
         self._passed = 0
 
-    def falls_to_me(self) -> bool:
-        """Whether the next piece is this process's to make. They are dealt out in turn over all calls."""
+    def take_turn(self) -> bool:
+        """Goes on to the next piece, and says whether that one falls to this process: they are dealt out in turn."""
         self._passed += 1
         return (self._passed - 1) % self.among == self.place
 
@@ -58,7 +58,7 @@ class Pieces:
         )
         path = self._path(name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}")
+        temporary = path.with_name(f".{path.name}-{os.getpid()}")
         with temporary.open("w", encoding="utf-8") as stream:
             stream.write(f"{text}\n{_digest(text)}\n")
             stream.flush()

@@ -71,7 +71,8 @@ PIECE_ROLLOUTS = 256
 """Least rollouts of a piece, so that the engine's batches stay full."""
 
 PIECES = 4
-"""Pieces at least where there are rollouts enough, so that several processes have something to share."""
+"""Pieces that an evaluation is made of at least, where it has problems and rollouts enough: what several processes can
+share."""
 
 
 def collect(
@@ -116,7 +117,8 @@ def keep(
 
     for number, piece in enumerate(_pieces(problems, draws)):
         place = f"{name}-{number:05d}"
-        if pieces.falls_to_me() and pieces.get(place) is None:
+        mine = pieces.take_turn()
+        if mine and pieces.get(place) is None:
             new = roll_out(engine, tokenizer, piece, draws, tell)
             pieces.put(place, [(one.completion, one.verdict) for one in new])
         done += len(piece) * draws.n
@@ -137,9 +139,9 @@ def _pieces(problems: Sequence[Problem], draws: Draws) -> Iterator[Sequence[Prob
     """The problems in pieces of equal size, whatever the number of processes that share them."""
     rollouts = len(problems) * draws.n
     size = max(PIECE_ROLLOUTS, min(PIECE_TOKENS // draws.sampling.max_tokens, -(-rollouts // PIECES)))
-    each = -(-len(problems) // max(1, -(-rollouts // size)))
-    for first in range(0, len(problems), max(1, each)):
-        yield problems[first : first + max(1, each)]
+    each = max(1, -(-len(problems) // max(1, -(-rollouts // size))))
+    for first in range(0, len(problems), each):
+        yield problems[first : first + each]
 
 
 def roll_out(

@@ -117,6 +117,7 @@ class Checkpoints:
                 self._note(f"the checkpoint {folder.name} is damaged ({fault}), and is not used")
                 continue
             manifest = durable.read_json(folder / MANIFEST)
+            self._refuse_other_processes(folder, manifest["facts"])
             self._refuse_inexact(folder, manifest["facts"])
             if (folder / METRICS).exists():
                 shutil.copyfile(folder / METRICS, self.metrics)
@@ -136,14 +137,24 @@ class Checkpoints:
                 theirs = _object(facts)
             except ValueError as error:
                 # Without knowing what they were made with nobody can go on from them.
+                if processes.count() > 1:  # another one may be writing there already
+                    raise StageError(f"{folder} is damaged ({error}); remove it to begin again") from error
                 self._note(f"the rollouts that were kept are damaged ({error}), and are not used")
                 shutil.rmtree(folder)
             else:
-                self._refuse_inexact(folder, theirs)
+                # A piece holds the same whatever the number of processes.
+                self._refuse_inexact(folder, {**theirs, "processes": self.facts.get("processes")})
                 return Pieces(folder, processes.place(), processes.count())
         folder.mkdir(parents=True, exist_ok=True)
         durable.write_json(facts, self.facts)
         return Pieces(folder, processes.place(), processes.count())
+
+    def _refuse_other_processes(self, folder: Path, theirs: JsonMapping) -> None:
+        """A state is that of one process, and other ones would have none, or leave some."""
+        before, now = theirs.get("processes"), self.facts.get("processes")
+        if before != now:
+            raise StageError(f"its checkpoint {folder.name} is of {before} processes, and now there are {now}; go on "
+                             f"with {before}, or remove {folder.parent} to begin again")
 
     def _refuse_inexact(self, folder: Path, theirs: JsonMapping) -> None:
         names = sorted({*theirs, *self.facts})

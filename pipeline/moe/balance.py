@@ -158,24 +158,25 @@ class Balance:
 
     @torch.no_grad()
     def step(self) -> None:
-        """Move the biases by the load since the last step, and start counting anew."""
+        """Move the biases by the load since the last step, and start counting anew. All processes call it together."""
         # Forwards that no loss was asked for count, too.
         self.loss()
         load, self._load = self._load, None
         several = torch.distributed.is_available() and torch.distributed.is_initialized()
         if not self.routers or (load is None and not several):
             return
-        if load is None:  # a process may have had no rows in this step
+        had_rows = load is not None
+        if load is None:  # a process may have none in this step
             device = next(self.routers[0].module.parameters()).device
             load = torch.zeros(len(self.routers), self.watch.experts, device=device)
         if several:
             # The bias is the same in every process, and so must be what moves it.
             torch.distributed.all_reduce(load)
-            told = load.new_tensor([self._dropped, self._loss / torch.distributed.get_world_size()])
+            told = load.new_tensor([self._dropped, self._loss, float(had_rows)])
             torch.distributed.all_reduce(told)
-            self._dropped, self._loss = told.tolist()
+            self._dropped, self._loss = float(told[0]), float(told[1] / told[2].clamp(min=1.0))
         self.watch.see(load, self._dropped, self._loss)
-        self._dropped = 0.0
+        self._dropped = self._loss = 0.0
         for router, counted in zip(self.routers, load, strict=True):
             if router.bias is not None and self.balancing.bias_speed:
                 # DeepSeek-V3 (arXiv 2412.19437, section 2.1.2): by the sign alone, whatever the distance.

@@ -150,9 +150,11 @@ class PolicyTrainer(Resumable, Trainer):
         if self.sharded:
             return batch
         moving = self.plan.objective.moves(batch)
-        # One row at least, where there is one, for a loss with a graph: the optimizer step is made either way, since
-        # all processes and the schedule count on it.
-        return batch.rows(moving if len(moving) else torch.arange(min(1, len(batch))))
+        if float(self._mean(len(moving))) == 0:
+            # One row where nobody has any, for a loss with a graph: the optimizer step is made either way, since all
+            # processes and the schedule count on it.
+            return batch.rows(torch.arange(min(1, len(batch))))
+        return batch.rows(moving)
 
     def _parts(self, batch: Batch) -> list[Tensor]:
         """Places of rows [part] whose activations fit in memory together; in one part where the model is sharded."""

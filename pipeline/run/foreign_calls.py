@@ -13,8 +13,9 @@ _HEAD = struct.Struct("dd")  # when it began, of the clock that all processes sh
 class ForeignCalls:
     """A watch (see `rewards.foreign`) that writes what is at work into a small file in shared memory."""
 
-    def __init__(self, file: Path) -> None:
-        with file.open("w+b") as stream:
+    def __init__(self, stem: Path, place: int) -> None:
+        """For the process at this place among those of the stage."""
+        with stem.with_name(f"{stem.name}-{place}").open("w+b") as stream:
             stream.truncate(_SIZE)
             self._shared = mmap.mmap(stream.fileno(), _SIZE)
 
@@ -35,8 +36,18 @@ class AtWork(NamedTuple):
     most: float
 
 
-def at_work(file: Path) -> AtWork | None:
-    """What the file says."""
+def files_of(stem: Path) -> list[Path]:
+    """Those of all the processes of a stage."""
+    return sorted(stem.parent.glob(f"{stem.name}-*"))
+
+
+def at_work(stem: Path) -> AtWork | None:
+    """The call that is at work the longest in any process of a stage."""
+    found = [call for file in files_of(stem) if (call := _read(file))]
+    return max(found, key=lambda call: call.since, default=None)
+
+
+def _read(file: Path) -> AtWork | None:
     try:
         content = file.read_bytes()
     except OSError:  # the process has not begun, or the folder went with the stage's end

@@ -56,7 +56,7 @@ class Job:
 
     @property
     def calls(self) -> Path:
-        """The file that tells which call of foreign code is at work."""
+        """What tells which call of foreign code is at work; each process has a file whose name begins so."""
         return self.checkpoints.with_name("calls")
 
     def write(self, file: Path) -> None:

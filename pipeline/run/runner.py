@@ -17,6 +17,7 @@ from pipeline.run import launch, signals
 from pipeline.run.before import contexts, hardware, leaks
 from pipeline.run.display.figures import duration
 from pipeline.run.display.progress import Display
+from pipeline.run.foreign_calls import files_of
 from pipeline.run.job import Assignment, events_file
 from pipeline.run.reuse import Reuse
 from pipeline.run.running import Running
@@ -180,13 +181,16 @@ class Runner:
         # Those of an earlier attempt would be taken for this one's.
         events.unlink(missing_ok=True)
         file = self._jobs.write(step, self._made)
+        calls = file.with_name("calls")
+        for old in files_of(calls):
+            old.unlink()
         self.run_folder.record(name, event="started", fingerprint=fingerprint.digest)
         if self.recipe.accelerate and self._accelerated(step):
             process = launch.accelerate(self.recipe.accelerate, file, log)
         else:
             assert self._zygote is not None
             process = self._zygote.start(file, log)
-        self._running[name] = Running(step, lock, process, events, log, file.with_name("calls"))
+        self._running[name] = Running(step, lock, process, events, log, calls)
         self._display.started(name, step.kind)
 
     def _look_at(self, name: str) -> None:

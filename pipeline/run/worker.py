@@ -3,7 +3,6 @@
 The job says everything that the stage needs (see `pipeline.run.job`); what happens is told as JSONL events.
 """
 
-import contextlib
 import importlib
 import math
 import os
@@ -57,7 +56,7 @@ class Events:
 
     def failed(self, message: str, *, expected: bool) -> None:
         """`expected` is an error that is told in full by its message."""
-        where = "" if processes.count() == 1 else f"process {processes.place()} of {processes.count()}: "
+        where = "" if processes.is_first() else f"process {processes.place() + 1} of {processes.count()}: "
         durable.append_row(self._path, {"event": "failed", "message": f"{where}{message}", "expected": expected})
 
 
@@ -122,7 +121,7 @@ def run_job(job_file: Path) -> int:
         stage = _load(job)
         _seed_streams(stage_seed(job.seed, job.name))
         context = WorkerContext(job, events, main=main)
-        with foreign.watched_by(ForeignCalls(job.calls)) if main else contextlib.nullcontext():
+        with foreign.watched_by(ForeignCalls(job.calls, processes.place())):
             metrics = _metrics(stage.run(context), context)
         # The artifact is whole when every process has written what is its own.
         _wait_for_other_processes()
@@ -150,7 +149,8 @@ def _metrics(given: object, context: WorkerContext) -> dict[str, object]:
     """A stage's metrics as they are kept. Raises StageError where they are none."""
     if not isinstance(given, Mapping):
         raise StageError(f"`run` returned {reprlib.repr(given)}; it returns its metrics, such as {{'loss': 0.5}}")
-    if not context.out.is_dir():
+    # The first process may have made the artifact of it by now.
+    if processes.is_first() and not context.out.is_dir():
         raise StageError("the stage removed `ctx.out`, the folder that was to become its artifact")
     kept = {}
     for key, value in given.items():

@@ -1,7 +1,8 @@
 """`evaluate`: models asked held-out problems, graded and counted."""
 
 import json
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, model_validator
@@ -15,6 +16,7 @@ from eval.prompts import encode_prompts, settled
 from eval.protocol import Protocol
 from eval.rollouts import Draws, keep, recall, rollouts_file, write_rows
 from eval.shots import require_shots, shots_of
+from pipeline.contract import processes
 from pipeline.contract.fields import ArtifactType, ModelInput, ReportInput
 from pipeline.contract.numbers import (
     Batch,
@@ -27,7 +29,6 @@ from pipeline.contract.numbers import (
     TopP,
     require_rows,
 )
-from pipeline.contract.processes import is_first
 from pipeline.contract.prompt import MeasuringPrompt
 from pipeline.contract.room import Room, require_room
 from pipeline.contract.stage import Asks, Context, Metrics, Stage
@@ -46,20 +47,20 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class _Set:
+class _Asked:
     """A problem set that a model was asked, and how."""
 
+    label: str
+    parameters: int
+    set: str
     problems: list[Problem]
     draws: "Draws"
     protocol: JsonObject
 
-
-@dataclass
-class _Asked:
-    """What one model was asked, by the names of the sets."""
-
-    parameters: int
-    sets: dict[str, _Set] = field(default_factory=dict)
+    @property
+    def name(self) -> str:
+        """Of its pieces."""
+        return f"{self.label}-{self.set}"
 
 
 class Evaluate(Stage):
@@ -115,65 +116,65 @@ class Evaluate(Stage):
 
     def run(self, ctx: Context) -> Metrics:
         pieces = ctx.checkpoints.pieces()
-        asked = [self._ask(ctx, reference, place, pieces) for place, reference in enumerate(self.models)]
-        if not is_first():
+        asked: Iterable[_Asked] = self._ask(ctx, pieces)
+        if processes.count() > 1:
+            asked = list(asked)  # what other processes make is waited for when one's own is made
+        if not processes.is_first():
             return {}
         found: JsonObject = {}
         for reference in self.reports:
             found.update(json.loads((ctx.path(reference) / "report.json").read_text())["models"])
+        measured: dict[str, JsonObject] = {}
         tokens = 0
-        for reference, model in zip(self.models, asked, strict=True):
-            label = ctx.label(reference)
-            report = self._report(ctx, label, model, pieces)
-            tokens += report.pop("tokens")
-            earlier = found.get(label, {})
-            for key in ("problems", "protocol"):
-                report[key] = {**earlier.get(key, {}), **report[key]}
-            found[label] = report
+        for one in asked:
+            report = measured.setdefault(one.label, self._begun(one, found.get(one.label, {})))
+            rollouts = recall(one.problems, one.draws, pieces, one.name)
+            rows = [rollout.row() for rollout in rollouts]
+            write_rows(ctx.out / rollouts_file(one.label, one.set), rows)
+            report["problems"][one.set] = reduce(rows)
+            report["protocol"][one.set] = one.protocol
+            tokens += sum(rollout.completion.tokens for rollout in rollouts)
+            ctx.log({"model": one.label, "problems": one.set, "pass@1": report["problems"][one.set]["pass@1"]})
+        found |= measured
         for report in found.values():
             if len(report["problems"]) > 1:
                 report["mean"] = mean_of_sets(report["problems"])
         (ctx.out / "report.json").write_text(json.dumps({"models": found}, indent=2) + "\n")
         return {"models": len(found), "tokens": tokens}
 
-    def _ask(self, ctx: Context, reference: str, place: int, pieces: Pieces) -> "_Asked":
-        """Ask a model every problem set; the rollouts are in `pieces` then, those of other processes in time."""
-        model, tokenizer = pretrained.take(ctx, reference, self.dtype)
-        label = ctx.label(reference)
-        engine = engine_for(model, tokenizer)
-        asked = _Asked(pretrained.parameters(model))
-        total = len(self.models) * len(self.problems)
-        for number, (problem_set, name) in enumerate(set_names(self.problems).items()):
-            begun = place * len(self.problems) + number
-
-            def progress(done: int, of: int, begun: int = begun, problem_set: str = problem_set) -> None:
-                ctx.progress(begun + done / of, total, model=label, problems=problem_set)
-
-            problems = load(problem_set, self.problems_each, seed=0, base=self._folder)
-            protocol = self._protocol(problem_set, tokenizer, ctx.seed)
-            prompts = encode_prompts(tokenizer, problems, protocol.prompting)
-            require_room(prompts, self.room(), pretrained.trained_context(model), f"{label} on {name}")
-            seed_parts, room = (ctx.seed, "evaluate", label), pretrained.context_length(model)
-            draws = Draws(self.rollouts, protocol.sampling, seed_parts, protocol.prompting, room)
-            keep(engine, tokenizer, problems, draws, pieces, f"{label}-{name}", progress)
-            asked.sets[name] = _Set(problems, draws, protocol.describe(problems, prompts))
-        return asked
-
-    def _report(self, ctx: Context, label: str, asked: "_Asked", pieces: Pieces) -> JsonObject:
-        """What report.json says of a model, and the `tokens` that it wrote; its rollouts are written beside it."""
-        report: JsonObject = {
-            "parameters": asked.parameters, "problems": {}, "protocol": {}, "tokens": 0,
+    def _begun(self, asked: "_Asked", earlier: JsonObject) -> JsonObject:
+        """What report.json says of a model, before a set is added; `earlier` reports may have measured it on others."""
+        return {
+            "parameters": asked.parameters,
+            **{key: dict(earlier.get(key, {})) for key in ("problems", "protocol")},
             **({"dtype": self.dtype} if self.dtype else {}),
         }
-        for name, one in asked.sets.items():
-            rollouts = recall(one.problems, one.draws, pieces, f"{label}-{name}")
-            rows = [rollout.row() for rollout in rollouts]
-            write_rows(ctx.out / rollouts_file(label, name), rows)
-            report["problems"][name] = reduce(rows)
-            report["protocol"][name] = one.protocol
-            report["tokens"] += sum(rollout.completion.tokens for rollout in rollouts)
-            ctx.log({"model": label, "problems": name, "pass@1": report["problems"][name]["pass@1"]})
-        return report
+
+    def _ask(self, ctx: Context, pieces: Pieces) -> "Iterator[_Asked]":
+        """Ask every model every problem set; what one was asked is told when its rollouts are in `pieces`, as far as
+        they fall to this process."""
+        total = len(self.models) * len(self.problems)
+        for place, reference in enumerate(self.models):
+            model, tokenizer = pretrained.take(ctx, reference, self.dtype)
+            label, engine = ctx.label(reference), engine_for(model, tokenizer)
+            for number, (problem_set, name) in enumerate(set_names(self.problems).items()):
+                begun = place * len(self.problems) + number
+
+                def progress(
+                    done: int, of: int, begun: int = begun, label: str = label, problem_set: str = problem_set
+                ) -> None:
+                    ctx.progress(begun + done / of, total, model=label, problems=problem_set)
+
+                problems = load(problem_set, self.problems_each, seed=0, base=self._folder)
+                protocol = self._protocol(problem_set, tokenizer, ctx.seed)
+                prompts = encode_prompts(tokenizer, problems, protocol.prompting)
+                require_room(prompts, self.room(), pretrained.trained_context(model), f"{label} on {name}")
+                seed_parts, room = (ctx.seed, "evaluate", label), pretrained.context_length(model)
+                draws = Draws(self.rollouts, protocol.sampling, seed_parts, protocol.prompting, room)
+                asked = _Asked(label, pretrained.parameters(model), name, problems, draws,
+                               protocol.describe(problems, prompts))
+                keep(engine, tokenizer, problems, draws, pieces, asked.name, progress)
+                yield asked
 
     def _protocol(self, problem_set: str, tokenizer: Tokenizer, seed: int) -> "Protocol":
         shots = shots_of(problem_set, self.prompt.shots, base=self._folder)

@@ -65,7 +65,7 @@ class Grpo(Learning, Stage):
     """
 
     kind: ClassVar[str] = "grpo"
-    version: ClassVar[int] = 7
+    version: ClassVar[int] = 8
     makes: ClassVar[ArtifactType] = "model"
     distributed: ClassVar[bool] = True
 

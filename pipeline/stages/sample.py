@@ -49,7 +49,7 @@ class Sample(Stage):
     """
 
     kind: ClassVar[str] = "sample"
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     makes: ClassVar[ArtifactType] = "dataset"
     distributed: ClassVar[bool] = True
 

@@ -10,7 +10,6 @@ others are still computed.
 from collections.abc import Iterable, Iterator, Sequence
 
 import torch
-from accelerate import PartialState
 from torch import Tensor, nn
 
 NUMBERS = 2**24
@@ -21,13 +20,13 @@ NUMBERS = 2**24
 def average(parameters: Iterable[nn.Parameter]) -> None:
     """Every process's `grad` of each parameter becomes the mean over the processes, where one that has none counts as
     zero; a parameter without a gradient on all of them stays without one. Nothing happens in a single process."""
-    if PartialState().num_processes == 1:
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     for some in _portions([parameter for parameter, has in zip(trained, _anyones(trained), strict=True) if has]):
         sent = torch.cat([_gradient(parameter).float().flatten() for parameter in some])
         torch.distributed.all_reduce(sent)
-        sent /= PartialState().num_processes
+        sent /= torch.distributed.get_world_size()
         begin = 0
         for parameter in some:
             mean = sent[begin : begin + parameter.numel()].view_as(parameter)
@@ -37,8 +36,8 @@ def average(parameters: Iterable[nn.Parameter]) -> None:
 
 def _anyones(parameters: Sequence[nn.Parameter]) -> list[bool]:
     """Whether any process has a gradient, for each of the parameters."""
-    votes = torch.tensor([parameter.grad is not None for parameter in parameters], dtype=torch.int32)
-    votes = votes.to(PartialState().device)
+    votes = torch.tensor([parameter.grad is not None for parameter in parameters], dtype=torch.int32,
+                         device=parameters[0].device)
     torch.distributed.all_reduce(votes, torch.distributed.ReduceOp.MAX)
     return [bool(vote) for vote in votes.tolist()]
 

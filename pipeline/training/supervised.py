@@ -77,7 +77,7 @@ class WeightedTrainer(Resumable, SFTTrainer):
         model.train()
         inputs = self._prepare_inputs(inputs)
         lengths = inputs["attention_mask"].sum(dim=1).tolist()
-        weights = inputs["weights"][:, 1:].sum()
+        weights = inputs["weights"][:, 1:].float().sum()  # DeepSpeed casts them to the model's precision
         # Processes have rows of unequal lengths: what the losses are divided by is everyone's, and what one finds is
         # its part of the mean over processes that `gradients.average` makes.
         whole, tokens = self.accelerator.reduce(torch.stack([weights, weights.new_tensor(sum(lengths))]), "mean")

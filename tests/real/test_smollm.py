@@ -80,7 +80,11 @@ def run_until_a_kill(folder: Path, wanted: set[str]) -> str | None:
             if killed or name not in wanted:
                 continue
             if name in WITHOUT_PROGRESS and " starts (" in line:
-                threading.Timer(WITHOUT_PROGRESS[name], kill, [name]).start()
+                timer = threading.Timer(WITHOUT_PROGRESS[name], kill, [name])
+                timer.start()
+            elif name in WITHOUT_PROGRESS and " done " in line:
+                timer.cancel()
+                raise AssertionError(f"{name} ended within {WITHOUT_PROGRESS[name]} seconds")
             elif (found := PROGRESS.match(line)) and _share(found) >= 1 / 3:
                 kill(name)
     time.sleep(2)  # its stages end themselves when the runner is gone

@@ -50,7 +50,8 @@ class Grading(Protocol):
         ...
 
     def finish(self, problems: Sequence[str], completions: Sequence[Sequence[int]]) -> list[float | None]:
-        """The rewards of the round's completions; what was begun is counted for the log, and forgotten."""
+        """The rewards of the round's completions; what was begun is counted for the log, with what other processes
+        have, and forgotten. All of them call it together."""
         ...
 
 

@@ -12,7 +12,8 @@ with lazy:
     import torch
 
 ON_PROCESSORS = ("NO", "MULTI_CPU")
-"""What accelerate runs without a GPU, as `distributed_type` calls it."""
+ON_GPUS = ("MULTI_GPU", "FSDP", "DEEPSPEED", "MEGATRON_LM")
+"""What accelerate calls `distributed_type`; others are for accelerators that are not looked for here."""
 
 
 def check(config: Path) -> None:
@@ -25,7 +26,7 @@ def check(config: Path) -> None:
             raise RecipeError(f"{place}: {kind} is for GPUs, and with use_cpu: true accelerate would do without it, in "
                               "silence; take distributed_type: MULTI_CPU, or leave use_cpu out")
         return
-    if kind in ON_PROCESSORS:
+    if kind not in ON_GPUS:
         return
     wanted, here = _processes_here(asked), torch.cuda.device_count()
     if here < wanted:

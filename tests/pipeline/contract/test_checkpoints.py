@@ -87,6 +87,14 @@ def test_another_version_is_refused_and_taken_when_asked(tmp_path: Path) -> None
     assert "goes on inexactly" in notes[0]
 
 
+def test_another_number_of_processes_is_refused_and_to_pieces_does_not_matter(tmp_path: Path) -> None:
+    write(made(tmp_path, facts={"processes": 2}), 3)
+    with pytest.raises(StageError, match="step-3 is of 2 processes, and now there are 4; go on with 2"):
+        made(tmp_path, inexact=True, facts={"processes": 4}).latest()
+    made(tmp_path / "drawn", facts={"processes": 2}).pieces().put("a", [(Completion("1"), Verdict(Label.CORRECT))])
+    assert made(tmp_path / "drawn", facts={"processes": 4}).pieces().get("a")
+
+
 def test_pieces_of_another_version_are_refused_too(tmp_path: Path) -> None:
     made(tmp_path).pieces()
     made(tmp_path).pieces()

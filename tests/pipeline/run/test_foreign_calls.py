@@ -98,7 +98,8 @@ def test_what_a_plug_in_returns_is_looked_at(
 def test_what_is_at_work_is_seen_from_outside(tmp_path: Path) -> None:
     file = tmp_path / "calls"
     assert at_work(file) is None
-    watch = ForeignCalls(file)
+    ForeignCalls(file, 0)
+    watch = ForeignCalls(file, 1)  # of the second process of two
     assert at_work(file) is None
     with foreign.watched_by(watch):
         with foreign.calling("rule 'é'" + "x" * 999, 7.0):
@@ -108,7 +109,7 @@ def test_what_is_at_work_is_seen_from_outside(tmp_path: Path) -> None:
             assert seen.most == 7.0
             assert 0 <= seen.since < 5
         assert at_work(file) is None
-    (tmp_path / "torn").write_bytes(b"x")
+    (tmp_path / "torn-0").write_bytes(b"x")
     assert at_work(tmp_path / "torn") is None
 
 

@@ -275,7 +275,7 @@ def test_what_fails_in_the_second_process_is_told(write_recipe: Write, tmp_path:
                         "  base: {kind: 'tiny.py:Spread', end: in the second process}\n", "second.yaml")
     done = retort("run", str(path))
     assert done.returncode == 1
-    assert "base  failed: process 1 of 2: no room here" in done.stdout
+    assert "base  failed: process 2 of 2: no room here" in done.stdout
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])

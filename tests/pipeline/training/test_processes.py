@@ -54,8 +54,10 @@ stages:
     batch_size: 8
     micro_batch_tokens: 256
     balance: {load: 0.0}
-    optimizer: &sgd {name: adamw}
-    learning_rate: 1.0e-3
+    # Its steps are as long as the gradients: a factor that they are wrong by is seen, where Adam would hide it.
+    optimizer: &sgd {name: sgd}
+    learning_rate: 0.3
+    max_grad_norm: 1.0e+3
     too_long: cut
   zero:
     kind: grpo
@@ -71,7 +73,8 @@ stages:
     max_completion_tokens: 24
     micro_batch_tokens: 128
     optimizer: *sgd
-    learning_rate: 1.0e-3
+    learning_rate: 0.3
+    max_grad_norm: 1.0e+3
     gate: 0
   traces:
     kind: sample
@@ -106,6 +109,12 @@ def weights(folder: Path, stage: str) -> dict[str, torch.Tensor]:
     return load_file(file)
 
 
+def metrics(folder: Path, stage: str) -> list[dict[str, float]]:
+    [file] = (folder / "runs" / "artifacts").glob(f"{stage}-*/metrics.jsonl")
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    return [{name: value for name, value in row.items() if isinstance(value, int | float)} for row in rows]
+
+
 def distance(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:
     return sum(float((value - other[name]).double().square().sum()) for name, value in one.items()) ** 0.5
 
@@ -116,7 +125,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("processes")
     draw = random.Random(0)
     with (folder / "rows.jsonl").open("w") as file:
-        for _ in range(48):  # a few rows are ten times as long as the others
+        for _ in range(240):  # a few rows are ten times as long as the others
             words = draw.choices(["Tom", "has", "3", "apples", "and", "buys", "4"], k=draw.choice([4, 5, 6, 60]))
             file.write(json.dumps({"prompt": "Say.", "completion": " ".join(words)}) + "\n")
     (folder / "cpu.yaml").write_text(TWO)
@@ -145,4 +154,16 @@ def test_two_processes_go_the_way_of_one(trained: Path, stage: str) -> None:
     start, one, two = weights(trained, "base"), weights(trained / "one", stage), weights(trained / "two", stage)
     way = distance(one, start)
     assert way > 0.01
-    assert distance(one, two) < 0.02 * way
+    assert distance(one, two) < 0.001 * way
+
+
+@pytest.mark.parametrize("stage", ["tuned", "zero"])
+def test_two_processes_tell_what_one_tells(trained: Path, stage: str) -> None:
+    one, two = metrics(trained / "one", stage), metrics(trained / "two", stage)
+    assert len(one) == len(two) > 2
+    for ours, theirs in zip(one, two, strict=True):
+        assert ours.keys() == theirs.keys()
+        for name, value in ours.items():
+            # The watch's figures are of tokens that a last bit may route elsewhere.
+            close = 0.02 if name.startswith("moe/") else 1e-3
+            assert theirs[name] == pytest.approx(value, rel=close, abs=1e-4), name
