@@ -69,8 +69,9 @@ def _parts(recipe: Recipe, step: Step, read: Mapping[str, str]) -> JsonObject:
 
 WHERE = frozenset({"num_processes", "num_machines", "machine_rank", "main_process_ip", "main_process_port", "gpu_ids",
                    "rdzv_backend", "same_network"})
-"""Fields of an accelerate config that say where processes run and how many they are: what they make is the same but for
-rounding. Checkpoints of unfinished stages are held to the number, too (see run/worker.py)."""
+"""Fields of an accelerate config that say where processes run and how many they are. What they make is the same but for
+rounding, or drawn alike where something looks at one process's rows alone (recipes/README.md says what). A checkpoint
+of an unfinished stage is of a number of processes nonetheless."""
 
 
 def _accelerate(config: Path) -> str:

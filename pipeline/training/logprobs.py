@@ -4,7 +4,7 @@ on a slice of the tokens at a time, or trl's way.
 trl 1.x (#7077) computes them in tiles of the vocabulary, whose logits it makes once more in the backward. That saves
 memory. Without Triton, on CPUs, it is torch operations over every position, prompts and padding too, in several passes:
 a quarter of a GRPO step of the quickstart's, and 37% of a step of SFT of SmolLM2-135M on GSM8K, which takes two thirds
-of its time without it. It is left GPUs, several processes, and families that scale or cap their logits.
+of its time without it. It is left GPUs, sharded models, and families that scale or cap their logits.
 """
 
 import contextlib
@@ -79,7 +79,7 @@ def completion_logprobs(
 
 
 def head_alone(model: LanguageModel) -> bool:
-    """Whether the model's logits are what its head makes of its last hidden states, on a CPU and in one process."""
+    """Whether the model's logits are what its head makes of its last hidden states, whole on a CPU."""
     inner = extract_model_from_parallel(model)
     if inner is not model or model.device.type != "cpu":
         return False
