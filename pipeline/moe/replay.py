@@ -87,12 +87,12 @@ class Replay:
 
         return replay
 
-    def differing(self) -> float:
-        """The share of tokens, since it was last asked, with other experts in some layer than their router would have
-        taken."""
-        share = self.others / max(1, self.tokens)
+    def counted(self) -> tuple[int, int]:
+        """How many tokens, since it was last asked, had other experts in some layer than their router would have taken,
+        and of how many."""
+        found = self.others, self.tokens
         self.tokens = self.others = 0
-        return share
+        return found
 
     def remove(self) -> None:
         for handle in self._handles:

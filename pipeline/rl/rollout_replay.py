@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Literal
 
 import torch
+from accelerate.utils import gather_object
 from torch import Tensor
 
 from eval.engine.types import Sampled
@@ -58,8 +59,12 @@ class RolloutReplay:
 
     def figures(self) -> dict[str, float]:
         """For metrics.jsonl: the share of tokens whose experts would have been others, the KL divergence a token of the
-        policy from what sampled, at the sampling's weights, and how much of it replay takes away."""
-        return {"replay/tokens_differing": self.replay.differing(), **self.gap}
+        policy from what sampled, at the sampling's weights, and how much of it replay takes away. Of all processes,
+        which call it together; the divergence is the mean over them."""
+        everyones = gather_object([(*self.replay.counted(), self.gap)])
+        others, tokens, gaps = (list(values) for values in zip(*everyones, strict=True))
+        gap = {name: sum(one[name] for one in gaps) / len(gaps) for name in self.gap}
+        return {"replay/tokens_differing": sum(others) / max(1, sum(tokens)), **gap}
 
     def state(self) -> JsonObject:
         return {"gap": self.gap, "tokens": self.replay.tokens, "others": self.replay.others}

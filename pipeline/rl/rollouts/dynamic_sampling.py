@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
+from accelerate.utils import gather_object
+
 from eval.engine.types import Sampled
 from pipeline.rl.rollouts.drawing import Visit
 
@@ -47,8 +49,10 @@ class DynamicSampling:
         return found, sampled
 
     def figures(self) -> dict[str, float]:
-        """For metrics.jsonl: groups drawn in this step, and how many of them were without signal."""
-        return {"dynamic/groups_drawn": self.drawn, "dynamic/groups_without_signal": self.without}
+        """For metrics.jsonl: groups drawn in this step, and how many of them were without signal. Of all processes,
+        which call it together."""
+        drawn, without = zip(*gather_object([(self.drawn, self.without)]), strict=True)
+        return {"dynamic/groups_drawn": sum(drawn), "dynamic/groups_without_signal": sum(without)}
 
     def state(self) -> dict[str, int]:
         return {"used": self.used, "drawn": self.drawn, "without": self.without}

@@ -93,7 +93,7 @@ def test_replayed_experts_are_those_of_whole_rows(
     batch = first(made)
     move(made.model)
     assert made.replay
-    made.replay.replay.differing()
+    made.replay.replay.counted()
     (loss, gradients, load), (whole_loss, whole_gradients, whole_load) = both_ways(made, batch, monkeypatch)
     assert made.replay.replay.others > 0  # the policy has moved, so that replay has something to do
     assert torch.allclose(loss, whole_loss, rtol=1e-4, atol=1e-6)

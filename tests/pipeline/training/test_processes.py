@@ -164,6 +164,8 @@ def test_two_processes_tell_what_one_tells(trained: Path, stage: str) -> None:
     for ours, theirs in zip(one, two, strict=True):
         assert ours.keys() == theirs.keys()
         for name, value in ours.items():
+            if name.startswith("replay/kl"):
+                continue  # measured on one row in 32 of each process
             # The watch's figures are of tokens that a last bit may route elsewhere.
             close = 0.02 if name.startswith("moe/") else 1e-3
             assert theirs[name] == pytest.approx(value, rel=close, abs=1e-4), name
