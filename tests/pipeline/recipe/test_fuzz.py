@@ -34,13 +34,14 @@ ALLOWED = {
     "negated": {"format", "language"},  # a rule may punish
     "huge": {"rope_theta"},
     "null": {"rope_parameters", "num_key_value_heads", "q_lora_rank", "scaling", "problems_each", "learning_rate",
-             "adam_learning_rate", "tokenizer", "limit", "betas", "shape", "warmup", "floor", *TEXTS},
+             "adam_learning_rate", "tokenizer", "limit", "betas", "shape", "warmup", "floor", "dtype", *TEXTS},
     "empty": {"rules", "reward", "prompt", "rope_parameters", "corpus", "lessons", "reports", "models", "optimizer",
               "schedule", *TEXTS},
     "misspelt": {"name", *TEXTS},
     "long": set(TEXTS),
     "a path": set(TEXTS),
-    "misspelt key": {"score", "length", "after"},  # a stage that no other reads may have another name
+    # a stage that no other reads may have another name
+    "misspelt key": {"score", "length", "after", "gsm8k"},
 }
 """The last keys of fields with which a spoilt recipe may pass: what they hold then is what a run works with. That this
 is so of architectures, test_architecture.py shows by training them."""

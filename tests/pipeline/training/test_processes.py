@@ -5,11 +5,15 @@ import os
 import random
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
+
+pytestmark = pytest.mark.xdist_group("two processes")
 
 TWO = """compute_environment: LOCAL_MACHINE
 distributed_type: MULTI_CPU
@@ -18,7 +22,8 @@ num_processes: 2
 num_machines: 1
 mixed_precision: 'no'
 """
-BASE = """name: base
+BASE = """name: one
+seed: 3
 stages:
   base:
     kind: pretrain
@@ -42,29 +47,34 @@ stages:
       initializer_range: 0.2
       rope_parameters: {rope_type: default, rope_theta: 50.0}
 """
-TRAINED = """name: NAME
+HEAD = """name: NAME
 seed: 3
-HEAD
+ACCELERATE
 stages:
+"""
+STAGES = {
+    "tuned": """
   tuned:
     kind: sft
-    model: &base BASE
-    data: rows.jsonl
+    model: BASE
+    data: ../rows.jsonl
     epochs: 1
     batch_size: 8
     micro_batch_tokens: 256
     balance: {load: 0.0}
     # Its steps are as long as the gradients: a factor that they are wrong by is seen, where Adam would hide it.
-    optimizer: &sgd {name: sgd}
+    optimizer: {name: sgd}
     learning_rate: 0.3
     max_grad_norm: 1.0e+3
     too_long: cut
+""",
+    "zero": """
   zero:
     kind: grpo
-    model: *base
+    model: BASE
     problems: [programs:train]
     problems_each: 8
-    reward: {correct: 1.0, rules: {../short.py:shorter: 1.0}}
+    reward: {correct: 1.0, rules: {../luck.py:luck: 1.0}}
     balance: {load: 0.0}
     steps: 3
     prompts_per_step: 4
@@ -72,27 +82,32 @@ stages:
     updates_per_step: 2
     max_completion_tokens: 24
     micro_batch_tokens: 128
-    optimizer: *sgd
+    optimizer: {name: sgd}
     learning_rate: 0.3
     max_grad_norm: 1.0e+3
     gate: 0
+""",
+    "traces": """
   traces:
     kind: sample
-    model: *base
+    model: BASE
     problems: [programs:train]
     problems_each: 64
     rollouts: 8
     format: false
     readable: false
     max_completion_tokens: 24
+""",
+    "score": """
   score:
     kind: evaluate
-    models: [*base]
+    models: [BASE]
     problems: [programs:test, word_problems:test]
     problems_each: 64
     rollouts: 8
     max_completion_tokens: 24
-"""
+""",
+}
 
 
 def retort_run(recipe: str, folder: Path) -> None:
@@ -120,8 +135,8 @@ def distance(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> fl
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the base, and with what one and two processes have made of it."""
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With rows of unequal lengths, and in one-zero a base and what one process has made of it."""
     folder = tmp_path_factory.mktemp("processes")
     draw = random.Random(0)
     with (folder / "rows.jsonl").open("w") as file:
@@ -129,43 +144,68 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
             words = draw.choices(["Tom", "has", "3", "apples", "and", "buys", "4"], k=draw.choice([4, 5, 6, 60]))
             file.write(json.dumps({"prompt": "Say.", "completion": " ".join(words)}) + "\n")
     (folder / "cpu.yaml").write_text(TWO)
-    (folder / "short.py").write_text("def shorter(_problem, completion):\n    return -completion.tokens / 24\n")
-    retort_run(BASE, folder)
-    [base] = (folder / "runs" / "artifacts").glob("base-*/model")
-    for name, head in (("one", ""), ("two", "accelerate: ../cpu.yaml")):
-        (folder / name).mkdir()
-        (folder / name / "rows.jsonl").symlink_to(folder / "rows.jsonl")
-        retort_run(TRAINED.replace("NAME", name).replace("HEAD", head).replace("BASE", str(base)), folder / name)
+    # Of a model that knows nothing, too, rewards differ within a group.
+    rule = "def luck(_problem, completion):\n    return sum(map(ord, completion.text)) % 17 / 17\n"
+    (folder / "luck.py").write_text(rule)
+    (folder / "one-zero").mkdir()
+    # In one run, since what takes longest is to start.
+    retort_run(BASE + STAGES["zero"].replace("BASE", "base"), folder / "one-zero")
     return folder
 
 
-@pytest.mark.parametrize("stage", ["traces", "score"])
-def test_two_processes_draw_the_bytes_of_one(trained: Path, stage: str) -> None:
-    made = []
-    for name in ("one", "two"):
-        [folder] = (trained / name / "runs" / "artifacts").glob(f"{stage}-*")
-        made.append({file.name: file.read_bytes() for file in folder.iterdir() if file.name != "stage.json"})
-    assert made[0] == made[1]
-    assert made[0].keys() >= ({"data.jsonl"} if stage == "traces" else {"report.json"})
+@pytest.fixture(scope="module")
+def trained(folder: Path) -> Callable[[str], tuple[Path, Path]]:
+    """trained("zero") -> the folders in which one and two processes have made that stage of the base."""
+    [base] = (folder / "one-zero" / "runs" / "artifacts").glob("base-*/model")
+
+    @cache
+    def make(stage: str) -> tuple[Path, Path]:
+        made = folder / f"one-{stage}", folder / f"two-{stage}"
+        for place, accelerate in zip(made, ("", "accelerate: ../cpu.yaml"), strict=True):
+            if place.exists():
+                continue
+            place.mkdir()
+            recipe = HEAD.replace("NAME", place.name).replace("ACCELERATE", accelerate) + STAGES[stage]
+            retort_run(recipe.replace("BASE", str(base)), place)
+        return made
+
+    return make
 
 
-@pytest.mark.parametrize("stage", ["tuned", "zero"])
-def test_two_processes_go_the_way_of_one(trained: Path, stage: str) -> None:
-    start, one, two = weights(trained, "base"), weights(trained / "one", stage), weights(trained / "two", stage)
+# A launch of two processes takes as long as most tests of a file together: one is always tried, the others with
+# `make faults`.
+TRAINED = pytest.mark.parametrize("stage", ["zero", pytest.param("tuned", marks=pytest.mark.faults)])
+DRAWN = pytest.mark.parametrize("stage", ["traces", "score"])
+
+
+@TRAINED
+def test_two_processes_go_the_way_of_one(folder: Path, trained: Callable[[str], tuple[Path, Path]], stage: str) -> None:
+    start, (one, two) = weights(folder / "one-zero", "base"), (weights(made, stage) for made in trained(stage))
     way = distance(one, start)
     assert way > 0.01
     assert distance(one, two) < 0.001 * way
 
 
-@pytest.mark.parametrize("stage", ["tuned", "zero"])
-def test_two_processes_tell_what_one_tells(trained: Path, stage: str) -> None:
-    one, two = metrics(trained / "one", stage), metrics(trained / "two", stage)
+@TRAINED
+def test_two_processes_tell_what_one_tells(trained: Callable[[str], tuple[Path, Path]], stage: str) -> None:
+    one, two = (metrics(made, stage) for made in trained(stage))
     assert len(one) == len(two) > 2
     for ours, theirs in zip(one, two, strict=True):
         assert ours.keys() == theirs.keys()
         for name, value in ours.items():
-            if name.startswith("replay/kl"):
-                continue  # measured on one row in 32 of each process
+            if name.startswith("replay/"):
+                continue  # measured on one row in 32 of each process, and on prompts as each reads them
             # The watch's figures are of tokens that a last bit may route elsewhere.
             close = 0.02 if name.startswith("moe/") else 1e-3
             assert theirs[name] == pytest.approx(value, rel=close, abs=1e-4), name
+
+
+@pytest.mark.faults
+@DRAWN
+def test_two_processes_draw_the_bytes_of_one(trained: Callable[[str], tuple[Path, Path]], stage: str) -> None:
+    made = []
+    for place in trained(stage):
+        [artifact] = (place / "runs" / "artifacts").glob(f"{stage}-*")
+        made.append({file.name: file.read_bytes() for file in artifact.iterdir() if file.name != "stage.json"})
+    assert made[0] == made[1]
+    assert made[0].keys() >= ({"data.jsonl"} if stage == "traces" else {"report.json"})
