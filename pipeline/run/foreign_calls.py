@@ -37,8 +37,11 @@ class AtWork(NamedTuple):
 
 
 def files_of(stem: Path) -> list[Path]:
-    """Those of all the processes of a stage."""
-    return sorted(stem.parent.glob(f"{stem.name}-*"))
+    """Those of all the processes of a stage; none where the folder went with the stage's end."""
+    try:
+        return sorted(stem.parent.glob(f"{stem.name}-*"))
+    except FileNotFoundError:
+        return []
 
 
 def at_work(stem: Path) -> AtWork | None:

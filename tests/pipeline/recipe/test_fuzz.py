@@ -29,7 +29,7 @@ ALLOWED = {
         "learning_rate", "adam_learning_rate", "format", "language", "correct", "initializer_range", "short", "epochs",
         "routed_scaling_factor", "rope_theta", "mscale", "mscale_all_dim", "factor", "beta_slow", "beta_fast",
         "gate_at_least", "probe_at_least", "words", "needles", "lists", "foreign", "facts", "corrected",
-        "weight_decay", "warmup", "floor",
+        "weight_decay", "warmup", "floor", "temperature",
     },
     "negated": {"format", "language"},  # a rule may punish
     "huge": {"rope_theta"},

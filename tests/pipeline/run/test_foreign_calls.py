@@ -98,6 +98,7 @@ def test_what_a_plug_in_returns_is_looked_at(
 def test_what_is_at_work_is_seen_from_outside(tmp_path: Path) -> None:
     file = tmp_path / "calls"
     assert at_work(file) is None
+    assert at_work(tmp_path / "gone" / "calls") is None
     ForeignCalls(file, 0)
     watch = ForeignCalls(file, 1)  # of the second process of two
     assert at_work(file) is None
