@@ -62,7 +62,7 @@ def test_a_run_that_is_killed_in_each_stage_ends_in_the_same_bytes(run: Path, tm
 
 
 def run_until_a_kill(folder: Path, wanted: set[str]) -> str | None:
-    """Runs the recipe, and kills it with all its processes in the first of these stages that has got a third of its
+    """Runs the recipe, and kills it with all its processes in the first of these stages that has got a tenth of its
     way. The stage's name, or None where the run ended."""
     killed: str | None = None
     with subprocess.Popen(
@@ -85,7 +85,7 @@ def run_until_a_kill(folder: Path, wanted: set[str]) -> str | None:
             elif name in WITHOUT_PROGRESS and " done " in line:
                 timer.cancel()
                 raise AssertionError(f"{name} ended within {WITHOUT_PROGRESS[name]} seconds")
-            elif (found := PROGRESS.match(line)) and _share(found) >= 1 / 3:
+            elif (found := PROGRESS.match(line)) and _share(found) >= 0.1:
                 kill(name)
     time.sleep(2)  # its stages end themselves when the runner is gone
     return killed
