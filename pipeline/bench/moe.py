@@ -89,8 +89,8 @@ class _Supervised:
         plan = Plan(1, training.BATCH, training.LEARNING, Schedule(1))
         self.trainer = WeightedTrainer(
             model=self.model, args=config(folder, plan, 0), train_dataset=Dataset.from_dict({"row": [0]}),
-            data_collator=Collator(rollouts.PAD), processing_class=training.tokenizer(self.model), balance=self.balance,
-            most_tokens=training.ALL,
+            data_collator=Collator(rollouts.PAD), processing_class=training.tokenizer(self.model), plan=plan,
+            balance=self.balance,
         )
         self.steps = 0
 

@@ -43,16 +43,17 @@ from pipeline.rl.rollout_replay import ReplaySource
 from pipeline.rl.rollouts.drawing import Visit
 from pipeline.rl.trainer import PolicyTrainer
 from pipeline.training.learning import Learning
-from pipeline.training.optimizer.choice import choose, make
+from pipeline.training.learning import Optimizer as AdamW
 from pipeline.training.optimizer.schedule import Schedule
 from pipeline.training.supervised import Plan, WeightedTrainer, config
 
-LEARNING = Learning(learning_rate=1e-4)
 NOT_BALANCED = Balancing(bias_speed=0, load=0, sequence=0)
 ROUNDS = 5
 UPDATES = 2
 BATCH, STEPS = 32, 4
 ALL = 10**9  # tokens of a micro-batch: trl does not split batches either
+LEARNING = Learning(learning_rate=1e-4, optimizer=AdamW(name="adamw"), micro_batch_tokens=ALL)
+"""As trl's trainers have it."""
 
 
 @dataclass(frozen=True)
@@ -204,11 +205,9 @@ def sft_seconds(case: rollouts.Case, batch: int, steps: int, number: int, ours: 
     with tempfile.TemporaryDirectory() as folder:
         options: JsonObject = {"model": model, "args": config(Path(folder), plan, 0), "processing_class": words}
         if ours:
-            if case.dtype is not torch.float32:  # by copies in fp32, as a stage has it
-                options["optimizers"] = (make(model, choose(model, LEARNING, "supervised")), None)
             weighted = Dataset.from_list([{"input_ids": ids, "weights": [1.0] * len(ids)} for ids in rows])
             trainer = WeightedTrainer(**options, train_dataset=weighted, data_collator=Collator(rollouts.PAD),
-                                      balance=Balance(model, NOT_BALANCED), most_tokens=ALL)
+                                      plan=plan, balance=Balance(model, NOT_BALANCED))
         else:
             trainer = SFTTrainer(
                 **options, train_dataset=Dataset.from_list([{"input_ids": ids, "labels": ids} for ids in rows])

@@ -6,6 +6,7 @@ from pathlib import Path
 from eval.language_model import LanguageModel
 from pipeline.contract.errors import StageError
 from pipeline.disk.durable import JsonObject
+from pipeline.models.shards import built_whole, class_of
 from rewards.lazy import lazy
 
 with lazy:
@@ -22,15 +23,21 @@ def check(model: LanguageModel, folder: Path | str, what: str) -> None:
     The model is loaded as anyone would load it, by `from_pretrained`, so that it is known that this gives it back. That
     takes the model's memory a second time for a moment.
     """
-    saved = type(model).from_pretrained(folder, dtype="auto")  # type: ignore[attr-defined]
-    require_same(model, saved, f"{what}: {folder} does not hold")
+    check_state(class_of(model), model.state_dict(), folder, what)
 
 
-def require_same(model: LanguageModel, other: LanguageModel, told: str) -> None:
-    """Raise StageError, which begins with `told`, where a parameter or buffer of `other` is not that of `model` in
-    every bit."""
+def check_state(kind: type[LanguageModel], state: JsonObject, folder: Path | str, what: str) -> None:
+    """`check` of a model of this class with this state dict, which has to be whole."""
+    with built_whole():
+        saved = kind.from_pretrained(folder, dtype="auto")  # type: ignore[attr-defined]
+    require_same(state, saved.state_dict(), f"{what}: {folder} does not hold")
+
+
+def require_same(state: JsonObject, other: JsonObject, told: str) -> None:
+    """Raise StageError, which begins with `told`, where a parameter or buffer of the state dict `other` is not that of
+    the model in memory, `state`, in every bit."""
     # By both names: what is missing and what is too much are different faults.
-    faults = differences(model.state_dict(), other.state_dict())
+    faults = differences(state, other)
     if faults:
         more = f" and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
         raise StageError(f"{told} the model in memory: {'; '.join(faults[:SHOWN])}{more}")

@@ -10,12 +10,16 @@ from eval.language_model import LanguageModel
 from pipeline.contract import processes
 from pipeline.contract.errors import StageError
 from pipeline.contract.stage import Context
+from pipeline.models.shards import sharded, whole_state
 from rewards.lazy import lazy
 
 with lazy:
     import torch
     from peft import LoraConfig, PeftModel, get_peft_model
 
+
+_IN_PEFT = "base_model.model."
+"""What the names of the model's parameters begin with inside of peft's."""
 
 _NAMES_OF_EXPERTS = (".gate_proj", ".up_proj", ".down_proj")
 
@@ -37,8 +41,9 @@ class Lora(BaseModel):
 def adapted(model: LanguageModel, lora: Lora | None, ctx: Context, base: str) -> Iterator[None]:
     """Give the model's layers adapters, in place, for as long as this lasts; its own weights are frozen then.
 
-    At the end the adapters are saved as peft does, under `ctx.out`/adapter, and added to the weights. `base` is what
-    they say they belong to. With no `lora` nothing happens.
+    At the end the adapters are saved as peft does, under `ctx.out`/adapter, and added to the weights; those of a model
+    that was sharded meanwhile stay beside them, and `pretrained.save` adds them. `base` is what they say they belong
+    to. With no `lora` nothing happens.
     """
     if lora is None:
         yield
@@ -47,10 +52,12 @@ def adapted(model: LanguageModel, lora: Lora | None, ctx: Context, base: str) ->
     yield
     # peft would write down where this process loaded it from, which means nothing elsewhere.
     wrapped.active_peft_config.base_model_name_or_path = base
-    # All processes have the same adapters; one writes them.
+    # Put together from the parts by all processes; one writes.
+    state = {f"{_IN_PEFT}{name}": value for name, value in whole_state(model).items()}
     if processes.is_first():
-        wrapped.save_pretrained(ctx.out / "adapter")
-    wrapped.merge_and_unload()
+        wrapped.save_pretrained(ctx.out / "adapter", state_dict=state)
+    if not sharded(model):
+        wrapped.merge_and_unload()
 
 
 def add(model: LanguageModel, lora: Lora, seed: int) -> "PeftModel":

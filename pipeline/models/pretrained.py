@@ -14,6 +14,7 @@ from pipeline.contract.room import limit_of
 from pipeline.contract.stage import Context
 from pipeline.models import audit, origin, special_tokens
 from pipeline.models.build import prepare
+from pipeline.models.shards import built_whole, class_of, sharded, whole_state
 from pipeline.models.sources import Weights, model_folder, weights_of
 from pipeline.recipe import inputs
 
@@ -97,27 +98,34 @@ def sha256(path: Path | str) -> str:
 
 
 def save(model: LanguageModel, tokenizer: Tokenizer, out: Path, adapter_of: Path | str | None = None) -> None:
-    """Write model and tokenizer, chat template included, under `out`/model; of several processes the first does.
+    """Write model and tokenizer, chat template included, under `out`/model; all processes call it together, and the
+    first writes.
 
-    `adapter_of` is the base of the adapter that lies in `out`/adapter, if there is one. Raises StageError where what
-    was written, or base and adapter together, is not the model.
+    `adapter_of` is the base of the adapter that lies in `out`/adapter, if there is one; a sharded model is saved as
+    what both are together. Raises StageError where what was written, or base and adapter together, is not the model.
     """
+    adapted = adapter_of is not None
+    state = {} if adapted and sharded(model) else whole_state(model)
     if not processes.is_first():
         return
+    if adapter_of is not None:
+        with built_whole():
+            base = load(adapter_of, str(model.dtype).removeprefix("torch."))[0]  # type: ignore[arg-type]
+        together = PeftModel.from_pretrained(base, out / "adapter").merge_and_unload().state_dict()
+        if state:
+            audit.require_same(state, together, f"after saving: {out / 'adapter'} on its base does not give")
+        state = together
     # how it was loaded, which transformers saves as a property of it
     tokenizer.init_kwargs.pop("local_files_only", None)
-    model.save_pretrained(out / "model")
-    audit.check(model, out / "model", "after saving")
-    if adapter_of is not None:
-        base = load(adapter_of, str(model.dtype).removeprefix("torch."))[0]  # type: ignore[arg-type]
-        together = PeftModel.from_pretrained(base, out / "adapter").merge_and_unload()
-        audit.require_same(model, together, f"after saving: {out / 'adapter'} on its base does not give")
+    # of what it is given transformers takes tied weights out
+    model.save_pretrained(out / "model", state_dict=dict(state))
+    audit.check_state(class_of(model), state, out / "model", "after saving")
     tokenizer.save_pretrained(out / "model")
 
 
 def parameters(model: LanguageModel) -> int:
-    """How many parameters the model has; tied ones count once."""
-    return sum(parameter.numel() for parameter in model.parameters())
+    """How many parameters the model has; tied ones count once, and adapters beside them do not."""
+    return sum(parameter.numel() for name, parameter in model.named_parameters() if ".lora_" not in name)
 
 
 def trained_context(model: LanguageModel) -> int | None:

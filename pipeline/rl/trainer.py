@@ -41,7 +41,7 @@ from pipeline.rl.rollouts.reward_function import Grading
 from pipeline.training import gradients
 from pipeline.training.chunks import chunks
 from pipeline.training.logprobs import completion_logprobs, fused_head
-from pipeline.training.micro_batches import most_tokens, split
+from pipeline.training.micro_batches import as_many, most_tokens, split
 from pipeline.training.optimizer.choice import choose, make
 from pipeline.training.optimizer.schedule import schedule_of
 from pipeline.training.recomputation import checkpoint_layers
@@ -110,11 +110,12 @@ class PolicyTrainer(Resumable, Trainer):
         # of all processes, which may have unequal numbers of rows, and one none
         rows = self._mean(len(batch))
         total = torch.zeros((), device=batch.advantages.device)
-        for places in self._parts(batch):
-            part = batch.trimmed(places)
+        parts = self._parts(batch)
+        for number, places in enumerate(parts, start=1):
+            part = batch.trimmed(places) if len(places) else None
             with self.compute_loss_context_manager():
-                loss = self.loss(policy, part, len(part) / rows)
-            self.accelerator.backward(loss)
+                loss = self.loss(policy, part, len(part) / rows) if part else self._idle(policy)
+            self.backward(loss, last=number == len(parts))
             total += loss.detach()
         if not self.sharded:
             gradients.average(self.policy.parameters())
@@ -137,18 +138,13 @@ class PolicyTrainer(Resumable, Trainer):
         batch = replace(batch, advantages=advantages.values[begins : begins + len(asked)])
         batch = self._scored(batch, sampled)
         self._count(batch, everyones, advantages)
-        if self.sharded:  # as many rows in an update for each process
-            return dealt(batch, torch.randperm(len(batch)), self.plan.updates)
         # The order is everyone's, so that an update has the same rollouts on any number of processes; it comes from
         # torch's own stream, whose state is in every checkpoint.
         order = broadcast(torch.randperm(len(everyones)).to(self.accelerator.device))
         return dealt(batch, order, self.plan.updates, begins)
 
     def moving(self, batch: Batch) -> Batch:
-        """The rows of an optimizer step that have a gradient. All of them where the model is sharded: its forwards are
-        collective, and other processes would leave others out."""
-        if self.sharded:
-            return batch
+        """The rows of an optimizer step that have a gradient."""
         moving = self.plan.objective.moves(batch)
         if self._mean(len(moving)) == 0:
             # One row where nobody has any, for a loss with a graph: the optimizer step is made either way, since all
@@ -157,15 +153,22 @@ class PolicyTrainer(Resumable, Trainer):
         return batch.rows(moving)
 
     def _parts(self, batch: Batch) -> list[Tensor]:
-        """Places of rows [part] whose activations fit in memory together; in one part where the model is sharded."""
-        if self.sharded:
-            return [torch.arange(len(batch))]
-        if not len(batch):
-            return []
-        # Rows of one prompt stay together, so that they can share it.
-        together = sorted(range(len(batch)), key=lambda row: batch.prompt_ids[row].tolist())
-        parts = split(batch.mask.sum(dim=1).tolist(), self.most_tokens, together)
-        return [torch.tensor(rows) for rows in parts]
+        """Places of rows [part] whose activations fit in memory together. Where the model is sharded each process has
+        as many parts, of which some may be empty: the forwards are collective."""
+        parts: list[list[int]] = []
+        if len(batch):
+            # Rows of one prompt stay together, so that they can share it.
+            together = sorted(range(len(batch)), key=lambda row: batch.prompt_ids[row].tolist())
+            parts = split(batch.mask.sum(dim=1).tolist(), self.most_tokens, together)
+        return [torch.tensor(rows) for rows in (as_many(parts) if self.sharded else parts)]
+
+    def _idle(self, policy: LanguageModel) -> Tensor:
+        """A forward for the sake of processes that have more: its loss is 0, and so are its gradients."""
+        row = next(batch for batch in self.minibatches if len(batch)).trimmed(torch.arange(1))
+        policy.eval()  # which `balance` does not count
+        [(_, logprobs, _)] = self._forwards(policy, row)
+        policy.train()
+        return logprobs.sum() * 0
 
     def loss(self, policy: LanguageModel, batch: Batch, share: float = 1.0) -> Tensor:
         """What rows add to the loss of an optimizer step, a scalar with its graph; they are a `share` of those that a
@@ -264,6 +267,7 @@ class PolicyTrainer(Resumable, Trainer):
 
     def create_optimizer(self, model: nn.Module | None = None) -> Optimizer:
         """The plan's, in place of one that Trainer would make of its arguments."""
+        self.require_shardable(self.choice)
         self.optimizer = make(self.policy, self.choice)
         return self.optimizer
 

@@ -51,6 +51,7 @@ with lazy:
     from pipeline.rl.rollouts.reward_function import RewardFunction
     from pipeline.rl.trainer import PolicyTrainer
     from pipeline.rl.watch import Watch
+    from pipeline.training import on_processors
 
 ProblemSets = Annotated[list[str], PlugIn("problem set")]
 
@@ -65,7 +66,7 @@ class Grpo(Learning, Stage):
     """
 
     kind: ClassVar[str] = "grpo"
-    version: ClassVar[int] = 8
+    version: ClassVar[int] = 9
     makes: ClassVar[ArtifactType] = "model"
     distributed: ClassVar[bool] = True
 
@@ -242,7 +243,7 @@ class Grpo(Learning, Stage):
             save_strategy="no",
             report_to=[],
             disable_tqdm=True,
-            use_cpu=not torch.cuda.is_available(),
+            **on_processors.device(),
             bf16=torch.cuda.is_available() if self.mixed_precision is None else self.mixed_precision,
         )
 

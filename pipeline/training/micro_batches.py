@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import torch
+from accelerate.utils import gather_object
 from transformers import PretrainedConfig
 
 BYTES = 2**32
@@ -25,6 +26,13 @@ def split(lengths: Sequence[int], most: int, order: Sequence[int] | None = None)
         parts[-1].append(place)
         room -= lengths[place]
     return parts
+
+
+def as_many(parts: Sequence[list[int]]) -> list[list[int]]:
+    """The parts, and empty ones after them until every process has as many: forwards of sharded models are collective.
+    All processes call it together."""
+    most = max(gather_object([len(parts)]))
+    return [*parts, *([] for _ in range(most - len(parts)))]
 
 
 def most_tokens(config: PretrainedConfig, checkpointing: bool, device: torch.device) -> int:

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
-from torch import nn
+from accelerate import DistributedType
+from torch import Tensor, nn
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from eval.language_model import LanguageModel
@@ -15,6 +16,8 @@ from pipeline.contract.errors import StageError, StageStopped
 from pipeline.disk.durable import JsonObject
 from pipeline.models import audit
 from pipeline.models.audit import differences
+from pipeline.training import on_processors
+from pipeline.training.optimizer.choice import OF_MATRICES, Choice
 
 _TRAINED = "trained.pt"  # what can change of a model that is trained in part
 
@@ -69,6 +72,27 @@ class Resumable(Trainer):
         if saving.stopped:
             raise StageStopped(f"stopped at step {self.state.global_step}, with a checkpoint")
 
+    def create_accelerator_and_postprocess(self) -> None:
+        super().create_accelerator_and_postprocess()
+        on_processors.honour_fsdp(self.accelerator)
+        self.is_fsdp_enabled = self.accelerator.distributed_type == DistributedType.FSDP
+
+    def backward(self, loss: Tensor, *, last: bool) -> None:
+        """The gradients of a part of an optimizer step, of which `last` is the last."""
+        if self.is_deepspeed_enabled:  # whose engine makes the optimizer's step in the backward; as Trainer tells it
+            self.accelerator.gradient_state._set_sync_gradients(last)
+        self.accelerator.backward(loss)
+
+    def require_shardable(self, choice: Choice) -> None:
+        """Raises StageError for an optimizer, or a precision, that a sharded model cannot be trained in."""
+        if self.is_deepspeed_enabled and choice.name in OF_MATRICES:
+            raise StageError(f"DeepSpeed cuts parameters into flat pieces, and {choice.name} sees matrices as a whole: "
+                             "take optimizer: {name: adamw}, or FSDP")
+        halves = {str(one.dtype) for one in self.model.parameters() if one.requires_grad} - {"torch.float32"}
+        if self.sharded and halves and not self.args.bf16:
+            raise StageError(f"weights in {halves.pop().removeprefix('torch.')} would be moved without a copy in full "
+                             "precision: set mixed_precision: true, or dtype: float32")
+
     def create_model_card(self, *args: object, **kwargs: object) -> None:
         """None is made: trl would write one with each checkpoint."""
 
@@ -100,6 +124,8 @@ class Resumable(Trainer):
         return bool(self.is_fsdp_enabled or self.is_deepspeed_enabled)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        if self.sharded and _internal_call:
+            return  # Trainer saves the parts beside their optimizer
         frozen = {name for name, parameter in self.model.named_parameters() if not parameter.requires_grad}
         if self.sharded or not _internal_call or output_dir is None or not frozen:
             super().save_model(output_dir, _internal_call)

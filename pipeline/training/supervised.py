@@ -7,6 +7,8 @@ from pathlib import Path
 import torch
 from datasets import Dataset
 from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import SequentialSampler
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from trl import SFTConfig, SFTTrainer
@@ -19,11 +21,11 @@ from pipeline.disk.durable import JsonObject
 from pipeline.models.origin import from_scratch
 from pipeline.moe.balance import Balance
 from pipeline.moe.balancing import Balancing
-from pipeline.training import gradients
+from pipeline.training import gradients, on_processors
 from pipeline.training.chunks import chunks
 from pipeline.training.learning import Learning
 from pipeline.training.logprobs import token_logprobs
-from pipeline.training.micro_batches import most_tokens, split
+from pipeline.training.micro_batches import as_many, most_tokens, split
 from pipeline.training.optimizer.choice import choose, make
 from pipeline.training.optimizer.schedule import Phased, Schedule
 from pipeline.training.recomputation import checkpoint_layers
@@ -56,15 +58,36 @@ class WeightedTrainer(Resumable, SFTTrainer):
     model_accepts_loss_kwargs = False
 
     def __init__(
-        self, *args: object, model: LanguageModel, balance: Balance, most_tokens: int,
-        losses: list[Tensor] | None = None, **kwargs: object,
+        self, *args: object, model: LanguageModel, plan: Plan, balance: Balance, losses: list[Tensor] | None = None,
+        **kwargs: object,
     ) -> None:
-        """`most_tokens` of a micro-batch; `losses` takes the loss of every step, without the auxiliary ones."""
+        """`losses` takes the loss of every step, without the auxiliary ones."""
         before = model.config.to_dict()
         super().__init__(*args, model=model, **kwargs)
+        learning, self.schedule = plan.learning, plan.schedule
+        self.choice = choose(model, learning, "supervised")
+        self.most_tokens = learning.micro_batch_tokens or most_tokens(
+            model.config, learning.gradient_checkpointing, model.device
+        )
         if "router_aux_loss_coef" in before:  # trl writes its own there, and the config is saved with the model
             model.config.router_aux_loss_coef = before["router_aux_loss_coef"]
-        self.balance, self.losses, self.most_tokens = balance, [] if losses is None else losses, most_tokens
+        self.balance, self.losses = balance, [] if losses is None else losses
+
+    def create_optimizer(self, model: nn.Module | None = None) -> Optimizer:
+        """The plan's, in place of one that Trainer would make of its arguments. One that Trainer is given is refused
+        under FSDP, which exchanges its parameters, and under DeepSpeed it is dropped."""
+        self.require_shardable(self.choice)
+        self.optimizer = make(self.model, self.choice)
+        return self.optimizer
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Optimizer | None = None) -> LambdaLR:
+        schedule = self.schedule
+
+        def rate(step: int) -> float:  # a plain function: of an object the scheduler would save the fields
+            return schedule(step)
+
+        self.lr_scheduler = LambdaLR(self.optimizer if optimizer is None else optimizer, rate)
+        return self.lr_scheduler
 
     def _get_train_sampler(self, train_dataset: Sized | None = None) -> SequentialSampler:
         return SequentialSampler(self.train_dataset if train_dataset is None else train_dataset)
@@ -74,25 +97,28 @@ class WeightedTrainer(Resumable, SFTTrainer):
     ) -> Tensor:
         """The gradients of a step, of which this process has the rows [batch, seq], added up over its micro-batches
         and averaged over processes; returns the loss of all processes' rows, a scalar."""
-        model.train()
         inputs = self._prepare_inputs(inputs)
         lengths = inputs["attention_mask"].sum(dim=1).tolist()
         weights = inputs["weights"][:, 1:].float().sum()  # DeepSpeed casts them to the model's precision
         # Processes have rows of unequal lengths: what the losses are divided by is everyone's, and what one finds is
         # its part of the mean over processes that `gradients.average` makes.
         whole, tokens = self.accelerator.reduce(torch.stack([weights, weights.new_tensor(sum(lengths))]), "mean")
+        parts = split(lengths, self.most_tokens)
         if self.sharded:
-            # Processes of a sharded model run their forwards together, and would have unequal numbers of parts.
-            parts = [list(range(len(lengths)))]
+            parts = as_many(parts)  # processes of a sharded model run their forwards together
         else:
-            model, parts = self.accelerator.unwrap_model(model), split(lengths, self.most_tokens)
+            model = self.accelerator.unwrap_model(model)
         total = torch.zeros((), device=weights.device)
-        for rows in parts:
-            part = {name: value[rows] for name, value in inputs.items()} if len(parts) > 1 else inputs
+        for number, rows in enumerate(parts, start=1):
+            part = {name: value[rows or [0]] for name, value in inputs.items()} if len(parts) > 1 else inputs
+            # In a part that is there for the others' sake a row is read in vain, and not seen by `balance`.
+            model.train(bool(rows))
             with self.compute_loss_context_manager():
                 loss, auxiliary = self._losses(model, part, whole)
+            loss = loss if rows else loss * 0
             # An auxiliary loss is a mean over the tokens that it saw.
-            self.accelerator.backward(loss + auxiliary * (sum(lengths[row] for row in rows) / float(tokens)))
+            loss_of_part = loss + auxiliary * (sum(lengths[row] for row in rows) / float(tokens))
+            self.backward(loss_of_part, last=number == len(parts))
             total = total + loss.detach()
         if not self.sharded:
             gradients.average(model.parameters())
@@ -200,15 +226,6 @@ def train(
     ctx: Context, model: LanguageModel, tokenizer: Tokenizer, rows: Rows, plan: Plan, probe: Probe | None = None
 ) -> Metrics:
     """Train `model` in place on `rows`, in their order, `plan.batch_size` a step; returns metrics."""
-    choice = choose(model, plan.learning, "supervised")
-    if not from_scratch(model):
-        ctx.note(f"trains by {choice}")
-    optimizer = make(model, choice)
-
-    def rate(step: int) -> float:  # a plain function: of an object the scheduler would save the fields
-        return plan.schedule(step)
-
-    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
     balance = Balance(model, plan.balance)
     watch = _Watch(ctx, balance, plan, probe)
     if plan.learning.gradient_checkpointing:
@@ -224,14 +241,13 @@ def train(
         train_dataset=Dataset.from_dict({"row": range(len(rows))}),  # trl takes no other kind; `fetch` does the rest
         data_collator=fetch,
         processing_class=tokenizer,
-        optimizers=(optimizer, scheduler),
         callbacks=[watch],
+        plan=plan,
         balance=balance,
         losses=watch.losses,
-        most_tokens=plan.learning.micro_batch_tokens or most_tokens(
-            model.config, plan.learning.gradient_checkpointing, model.device
-        ),
     )
+    if not from_scratch(model):
+        ctx.note(f"trains by {trainer.choice}")
     trainer.train_with(ctx.checkpoints, watch=watch, balance=balance)
     balance.remove()
     if plan.learning.gradient_checkpointing:
@@ -257,7 +273,7 @@ def config(folder: Path, plan: Plan, seed: int) -> SFTConfig:
         save_strategy="no",
         report_to=[],
         disable_tqdm=True,
-        use_cpu=not torch.cuda.is_available(),
+        **on_processors.device(),
         bf16=torch.cuda.is_available() if plan.learning.mixed_precision is None else plan.learning.mixed_precision,
         gradient_checkpointing=False,  # as training/recomputation.py does it
         remove_unused_columns=False,

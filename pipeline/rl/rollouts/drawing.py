@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedType
 
 from eval.engine import engine_for
 from eval.engine.types import Engine, Request, Sampled, rollout_seed
@@ -18,6 +18,9 @@ from rewards.lazy import lazy
 
 with lazy:  # loads trl's vLLM client, which most trainings have no use for
     from pipeline.rl.rollouts.vllm_engine import VllmEngine
+
+
+SHARDED = (DistributedType.FSDP, DistributedType.DEEPSPEED)
 
 
 class Visit(NamedTuple):
@@ -88,6 +91,6 @@ def drawing_for(
         share = share_of(plan.rollouts)
         engine = VllmEngine(policy, accelerator, tokenizer, plan.vllm, plan.sampling, plan.group_size, share)
         return Drawing(engine, engine, tokenizer, plan)
-    source = RolloutModel(policy, plan.rollout_dtype)
+    source = RolloutModel(policy, plan.rollout_dtype, sharded=accelerator.distributed_type in SHARDED)
     recorded = [router.users for router in routers(source.model)] if record_experts else []
     return Drawing(engine_for(source.model, tokenizer, experts=recorded), source, tokenizer, plan)

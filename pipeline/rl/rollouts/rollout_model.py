@@ -5,6 +5,7 @@ import torch
 
 from eval.language_model import LanguageModel
 from pipeline.models.build import prepare
+from pipeline.models.shards import built_whole, whole
 
 
 def frozen_copy(policy: LanguageModel, dtype: torch.dtype) -> LanguageModel:
@@ -13,7 +14,9 @@ def frozen_copy(policy: LanguageModel, dtype: torch.dtype) -> LanguageModel:
     It is built anew and not deep-copied: copies of hooks (balance, replay) would count and steer its forwards, too.
     Adapters are not part of the architecture, so the policy must have none.
     """
-    made: LanguageModel = type(policy)._from_config(policy.config, dtype=dtype)  # type: ignore[attr-defined]
+    # Its first weights are drawn, and thrown away: the training's stream is not to know of them.
+    with torch.random.fork_rng(devices=[]), built_whole():
+        made: LanguageModel = type(policy)._from_config(policy.config, dtype=dtype)  # type: ignore[attr-defined]
     copy = prepare(made).to(policy.device).requires_grad_(False)
     copy.eval()
     load_weights(copy, policy)
@@ -24,7 +27,7 @@ def frozen_copy(policy: LanguageModel, dtype: torch.dtype) -> LanguageModel:
 def load_weights(copy: LanguageModel, policy: LanguageModel) -> None:
     """Give the copy the policy's parameters and buffers of now, rounded to its precision."""
     for own, other in zip(_tensors(copy), _tensors(policy), strict=True):
-        own.copy_(other)
+        own.copy_(whole(other))
 
 
 def _tensors(model: LanguageModel) -> list[torch.Tensor]:
@@ -32,14 +35,19 @@ def _tensors(model: LanguageModel) -> list[torch.Tensor]:
 
 
 class RolloutModel:
-    """`model` is the policy where `dtype` is None or the policy's own; else a copy that `refresh` brings up to date."""
+    """`model` is the policy where `dtype` is None or the policy's own; else a copy that `refresh` brings up to date.
 
-    def __init__(self, policy: LanguageModel, dtype: torch.dtype | None) -> None:
-        same = dtype is None or dtype == policy.dtype
+    Of a policy that will be sharded it is a whole copy on each process: rollouts are decoded by each at its own pace,
+    which collective forwards cannot.
+    """
+
+    def __init__(self, policy: LanguageModel, dtype: torch.dtype | None, *, sharded: bool = False) -> None:
+        """`sharded` says what becomes of the policy, which is whole here."""
+        dtype = policy.dtype if dtype is None else dtype
         self.policy = policy
-        self.model = policy if same else frozen_copy(policy, dtype)  # type: ignore[arg-type]
+        self.model = policy if dtype == policy.dtype and not sharded else frozen_copy(policy, dtype)
 
     def refresh(self) -> None:
-        """Give the copy the policy's weights of now."""
+        """Give the copy the policy's weights of now; all processes call it together."""
         if self.model is not self.policy:
             load_weights(self.model, self.policy)

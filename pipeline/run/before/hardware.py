@@ -11,16 +11,20 @@ from rewards.lazy import lazy
 with lazy:
     import torch
 
-ON_PROCESSORS = ("NO", "MULTI_CPU")
+ON_PROCESSORS = ("NO", "MULTI_CPU", "FSDP", "DEEPSPEED")
 ON_GPUS = ("MULTI_GPU", "FSDP", "DEEPSPEED", "MEGATRON_LM")
 """What accelerate calls `distributed_type`; others are for accelerators that are not looked for here."""
 
 
 def check(config: Path) -> None:
-    """Raises RecipeError where the config is for GPUs that are not here, or for what accelerate does on GPUs alone."""
+    """Raises RecipeError where the config is for GPUs that are not here, for what accelerate does on GPUs alone, or for
+    FSDP as it was before it cut by parameters."""
     document = strict_yaml.read_file(config)
     asked: Mapping[str, object] = document.data
     kind, place = str(asked.get("distributed_type", "NO")), document.place(("distributed_type",))
+    if kind == "FSDP" and _fsdp_version(asked) != 2:
+        raise RecipeError(f"{place}: FSDP is used in its version 2, which cuts models by parameters; write "
+                          "fsdp_version: 2 under fsdp_config (accelerate's default is 1)")
     if asked.get("use_cpu") is True:
         if kind not in ON_PROCESSORS:
             raise RecipeError(f"{place}: {kind} is for GPUs, and with use_cpu: true accelerate would do without it, in "
@@ -32,6 +36,11 @@ def check(config: Path) -> None:
     if here < wanted:
         raise RecipeError(f"{place}: {kind} asks for {wanted} GPUs here, and this machine has {here}; lower "
                           "num_processes, or take distributed_type: MULTI_CPU and use_cpu: true")
+
+
+def _fsdp_version(asked: Mapping[str, object]) -> object:
+    fields = asked.get("fsdp_config")
+    return fields.get("fsdp_version", 1) if isinstance(fields, Mapping) else 1
 
 
 def _processes_here(asked: Mapping[str, object]) -> int:

@@ -15,7 +15,6 @@ from pipeline.moe.balance import Balance
 from pipeline.moe.balancing import Balancing
 from pipeline.training.learning import Learning
 from pipeline.training.micro_batches import most_tokens, split
-from pipeline.training.optimizer.muon import Muon
 from pipeline.training.optimizer.schedule import Schedule
 from pipeline.training.supervised import Plan, WeightedTrainer, config
 
@@ -37,11 +36,10 @@ def test_every_row_is_in_one_part_and_no_part_is_too_large(lengths: list[int], m
 
 
 def gradients(model: Any, ctx: Any, rows: list[dict[str, Any]], most: int, balancing: Balancing) -> Any:
-    plan = Plan(1, len(rows), Learning(), Schedule(1))
+    plan = Plan(1, len(rows), Learning(micro_batch_tokens=most), Schedule(1))
     trainer = WeightedTrainer(
         model=model, args=config(ctx.out, plan, 0), train_dataset=Dataset.from_list(rows), data_collator=Collator(0),
-        processing_class=TOKENIZER, optimizers=(Muon(model.named_parameters(), 0.1, 0.1), None),
-        balance=Balance(model, balancing), most_tokens=most,
+        processing_class=TOKENIZER, plan=plan, balance=Balance(model, balancing),
     )
     model.zero_grad()
     forwards: list[int] = []

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -15,13 +16,27 @@ from safetensors.torch import load_file
 
 pytestmark = pytest.mark.xdist_group("two processes")
 
-TWO = """compute_environment: LOCAL_MACHINE
-distributed_type: MULTI_CPU
+CONFIG = """compute_environment: LOCAL_MACHINE
 use_cpu: true
 num_processes: 2
 num_machines: 1
 mixed_precision: 'no'
 """
+CONFIGS = {
+    "ddp": CONFIG + "distributed_type: MULTI_CPU\n",
+    "fsdp": CONFIG + """distributed_type: FSDP
+fsdp_config:
+  fsdp_version: 2
+  fsdp_auto_wrap_policy: TRANSFORMER_BASED_WRAP
+  fsdp_state_dict_type: SHARDED_STATE_DICT
+  fsdp_reshard_after_forward: true
+  fsdp_cpu_ram_efficient_loading: false
+  fsdp_offload_params: false
+""",
+    **{f"zero{stage}": CONFIG + f"""distributed_type: DEEPSPEED
+deepspeed_config: {{zero_stage: {stage}, gradient_accumulation_steps: 1, zero3_init_flag: false}}
+""" for stage in (2, 3)},
+}
 LITTLE = (Path(__file__).parents[2] / "faults" / "little.yaml").read_text()
 BASE = LITTLE[: LITTLE.index("\n  zero:")].replace("name: little", "name: one\nseed: 3")
 HEAD = """name: NAME
@@ -40,6 +55,21 @@ STAGES = {
     micro_batch_tokens: 256
     balance: {load: 0.0}
     # Its steps are as long as the gradients: a factor that they are wrong by is seen, where Adam would hide it.
+    optimizer: {name: sgd}
+    learning_rate: 0.3
+    max_grad_norm: 1.0e+3
+    too_long: cut
+""",
+    "adapted": """
+  adapted:
+    kind: sft
+    model: BASE
+    data: ../rows.jsonl
+    epochs: 1
+    batch_size: 8
+    micro_batch_tokens: 256
+    balance: {load: 0.0}
+    lora: {rank: 4}
     optimizer: {name: sgd}
     learning_rate: 0.3
     max_grad_norm: 1.0e+3
@@ -87,6 +117,9 @@ STAGES = {
 }
 
 
+Trained = Callable[[str, str], tuple[Path, Path]]
+
+
 def retort_run(recipe: str, folder: Path) -> None:
     (folder / "recipe.yaml").write_text(recipe)
     done = subprocess.run(
@@ -120,7 +153,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for _ in range(240):  # a few rows are ten times as long as the others
             words = draw.choices(["Tom", "has", "3", "apples", "and", "buys", "4"], k=draw.choice([4, 5, 6, 60]))
             file.write(json.dumps({"prompt": "Say.", "completion": " ".join(words)}) + "\n")
-    (folder / "cpu.yaml").write_text(TWO)
+    for name, config in CONFIGS.items():
+        (folder / f"{name}.yaml").write_text(config)
     # Of a model that knows nothing, too, rewards differ within a group.
     rule = "def luck(_problem, completion):\n    return sum(map(ord, completion.text)) % 17 / 17\n"
     (folder / "luck.py").write_text(rule)
@@ -131,14 +165,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def trained(folder: Path) -> Callable[[str], tuple[Path, Path]]:
-    """trained("zero") -> the folders in which one and two processes have made that stage of the base."""
+def trained(folder: Path) -> Trained:
+    """trained("zero", "ddp") -> the folders in which one and two processes have made that stage of the base."""
     [base] = (folder / "one-zero" / "runs" / "artifacts").glob("base-*/model")
 
     @cache
-    def make(stage: str) -> tuple[Path, Path]:
-        made = folder / f"one-{stage}", folder / f"two-{stage}"
-        for place, accelerate in zip(made, ("", "accelerate: ../cpu.yaml"), strict=True):
+    def make(stage: str, kind: str) -> tuple[Path, Path]:
+        made = folder / f"one-{stage}", folder / f"{kind}-{stage}"
+        for place, accelerate in zip(made, ("", f"accelerate: ../{kind}.yaml"), strict=True):
             if place.exists():
                 continue
             place.mkdir()
@@ -151,21 +185,26 @@ def trained(folder: Path) -> Callable[[str], tuple[Path, Path]]:
 
 # A launch of two processes takes as long as most tests of a file together: one is always tried, the others with
 # `make faults`.
-TRAINED = pytest.mark.parametrize("stage", ["zero", pytest.param("tuned", marks=pytest.mark.faults)])
+NEEDS_DEEPSPEED = pytest.mark.skipif(find_spec("deepspeed") is None, reason="needs deepspeed: pip install deepspeed")
+TRAINED = pytest.mark.parametrize(("stage", "kind"), [
+    ("zero", "ddp"),
+    *(pytest.param(stage, kind, marks=[pytest.mark.faults, *([NEEDS_DEEPSPEED] if kind.startswith("zero") else [])])
+      for kind in CONFIGS for stage in ("zero", "tuned", "adapted") if (stage, kind) != ("zero", "ddp")),
+])
 DRAWN = pytest.mark.parametrize("stage", ["traces", "score"])
 
 
 @TRAINED
-def test_two_processes_go_the_way_of_one(folder: Path, trained: Callable[[str], tuple[Path, Path]], stage: str) -> None:
-    start, (one, two) = weights(folder / "one-zero", "base"), (weights(made, stage) for made in trained(stage))
+def test_two_processes_go_the_way_of_one(folder: Path, trained: Trained, stage: str, kind: str) -> None:
+    start, (one, two) = weights(folder / "one-zero", "base"), (weights(made, stage) for made in trained(stage, kind))
     way = distance(one, start)
     assert way > 0.01
     assert distance(one, two) < 0.001 * way
 
 
 @TRAINED
-def test_two_processes_tell_what_one_tells(trained: Callable[[str], tuple[Path, Path]], stage: str) -> None:
-    one, two = (metrics(made, stage) for made in trained(stage))
+def test_two_processes_tell_what_one_tells(trained: Trained, stage: str, kind: str) -> None:
+    one, two = (metrics(made, stage) for made in trained(stage, kind))
     assert len(one) == len(two) > 2
     for ours, theirs in zip(one, two, strict=True):
         assert ours.keys() == theirs.keys()
@@ -179,9 +218,9 @@ def test_two_processes_tell_what_one_tells(trained: Callable[[str], tuple[Path, 
 
 @pytest.mark.faults
 @DRAWN
-def test_two_processes_draw_the_bytes_of_one(trained: Callable[[str], tuple[Path, Path]], stage: str) -> None:
+def test_two_processes_draw_the_bytes_of_one(trained: Trained, stage: str) -> None:
     made = []
-    for place in trained(stage):
+    for place in trained(stage, "ddp"):
         [artifact] = (place / "runs" / "artifacts").glob(f"{stage}-*")
         made.append({file.name: file.read_bytes() for file in artifact.iterdir() if file.name != "stage.json"})
     assert made[0] == made[1]

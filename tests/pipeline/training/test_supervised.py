@@ -13,7 +13,6 @@ from pipeline.moe.balance import Balance
 from pipeline.moe.balancing import Balancing
 from pipeline.training import supervised
 from pipeline.training.learning import Learning, Optimizer
-from pipeline.training.optimizer.muon import Muon
 from pipeline.training.optimizer.schedule import Schedule
 from pipeline.training.supervised import Plan, Probe, WeightedTrainer, config, train
 
@@ -53,9 +52,8 @@ def loss_and_gradients(
         train_dataset=Dataset.from_list(rows(8)),
         data_collator=Collator(0),
         processing_class=tokenizer,
-        optimizers=(Muon(model.named_parameters(), 0.1, 0.1), None),
+        plan=plan(1),
         balance=Balance(model, balancing),
-        most_tokens=10**9,
     )
     model.zero_grad()
     loss = trainer.compute_loss(model, Collator(0)(rows(8)))

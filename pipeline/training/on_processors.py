@@ -1,0 +1,48 @@
+"""FSDP2 and DeepSpeed on processors, as the accelerate config asks for them: a team tries its cluster's recipe on a
+laptop so, and the tests of this project do.
+
+accelerate (1.15) knows neither there. Its `AcceleratorState` takes FSDP for kinds of devices that it lists, of which
+processors are none, and trains whole models without a word; torch's `fully_shard` itself runs with gloo. DeepSpeed it
+leaves out where it is told to use processors; told nothing on a machine without GPUs, and with gloo for a backend, it
+takes DeepSpeed's own support of them.
+"""
+
+import os
+from typing import TypedDict
+
+import torch
+from accelerate import Accelerator, DistributedType
+from accelerate.state import PartialState
+from accelerate.utils import FullyShardedDataParallelPlugin
+
+
+class Device(TypedDict):
+    """Arguments of `TrainingArguments`."""
+
+    use_cpu: bool
+    ddp_backend: str | None
+
+
+def device() -> Device:
+    """Where a training runs: GPUs where there are some."""
+    if torch.cuda.is_available():
+        return {"use_cpu": False, "ddp_backend": None}
+    if _asked_for("DEEPSPEED"):
+        return {"use_cpu": False, "ddp_backend": "gloo"}
+    return {"use_cpu": True, "ddp_backend": None}
+
+
+def honour_fsdp(accelerator: Accelerator) -> None:
+    """Makes an accelerator of processors shard where its config asks for it; call it before anything is prepared."""
+    if not _asked_for("FSDP") or accelerator.distributed_type != DistributedType.MULTI_CPU:
+        return
+    state = accelerator.state
+    state.fsdp_plugin = FullyShardedDataParallelPlugin()  # its fields are the launcher's variables
+    state.distributed_type = DistributedType.FSDP
+    # The two states are each asked by a part of accelerate.
+    PartialState._shared_state["distributed_type"] = DistributedType.FSDP
+
+
+def _asked_for(name: str) -> bool:
+    """What the launcher was told."""
+    return os.environ.get(f"ACCELERATE_USE_{name}") == "true"
