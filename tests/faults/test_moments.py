@@ -12,22 +12,6 @@ Little = Callable[..., Any]
 pytestmark = pytest.mark.xdist_group("little")
 
 GOES_ON = "goes on from its checkpoint"
-TWO_CPUS = """compute_environment: LOCAL_MACHINE
-use_cpu: true
-num_processes: 2
-num_machines: 1
-mixed_precision: 'no'
-"""
-KINDS = {
-    "ddp": "distributed_type: MULTI_CPU\n",
-    "fsdp": """distributed_type: FSDP
-fsdp_config:
-  fsdp_version: 2
-  fsdp_auto_wrap_policy: TRANSFORMER_BASED_WRAP
-  fsdp_state_dict_type: SHARDED_STATE_DICT
-  fsdp_cpu_ram_efficient_loading: false
-""",
-}
 
 
 @pytest.mark.parametrize("stage", [pytest.param("base", marks=pytest.mark.faults), "zero"])
@@ -71,22 +55,6 @@ def test_while_grading(little: Little, little_made: dict[str, str]) -> None:
     assert run.to_the_end() == little_made
     ledger = [json.loads(line) for line in (run.folder / "runs" / "little" / "ledger.jsonl").read_text().splitlines()]
     assert [row["stage"] for row in ledger if row["event"] == "failed"] == ["zero", "run"]
-
-
-@pytest.mark.faults
-@pytest.mark.parametrize("stage", ["base", "zero"])
-@pytest.mark.parametrize("kind", KINDS)
-def test_two_processes(little: Little, kind: str, stage: str) -> None:
-    """Two processes of `accelerate launch` on CPUs end with the bytes of two that were not killed; their sums are not
-    one's."""
-    run, undisturbed = little("run", head="accelerate: cpu.yaml\n"), little(
-        "undisturbed", head="accelerate: cpu.yaml\n"
-    )
-    for one in (run, undisturbed):
-        (one.folder / "cpu.yaml").write_text(TWO_CPUS + KINDS[kind])
-    assert run.killed_when(lambda: run.steps(stage) >= 3)
-    assert run.to_the_end() == undisturbed.to_the_end()
-    assert GOES_ON in run.printed
 
 
 @pytest.mark.faults

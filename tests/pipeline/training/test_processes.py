@@ -7,36 +7,16 @@ import subprocess
 import sys
 from collections.abc import Callable
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.launchers import CONFIGS, NEEDS
+
 pytestmark = pytest.mark.xdist_group("two processes")
 
-CONFIG = """compute_environment: LOCAL_MACHINE
-use_cpu: true
-num_processes: 2
-num_machines: 1
-mixed_precision: 'no'
-"""
-CONFIGS = {
-    "ddp": CONFIG + "distributed_type: MULTI_CPU\n",
-    "fsdp": CONFIG + """distributed_type: FSDP
-fsdp_config:
-  fsdp_version: 2
-  fsdp_auto_wrap_policy: TRANSFORMER_BASED_WRAP
-  fsdp_state_dict_type: SHARDED_STATE_DICT
-  fsdp_reshard_after_forward: true
-  fsdp_cpu_ram_efficient_loading: false
-  fsdp_offload_params: false
-""",
-    **{f"zero{stage}": CONFIG + f"""distributed_type: DEEPSPEED
-deepspeed_config: {{zero_stage: {stage}, gradient_accumulation_steps: 1, zero3_init_flag: false}}
-""" for stage in (2, 3)},
-}
 LITTLE = (Path(__file__).parents[2] / "faults" / "little.yaml").read_text()
 BASE = LITTLE[: LITTLE.index("\n  zero:")].replace("name: little", "name: one\nseed: 3")
 HEAD = """name: NAME
@@ -184,11 +164,10 @@ def trained(folder: Path) -> Trained:
 
 
 # A launch of two processes takes as long as most tests of a file together: one is always tried, the others with
-# `make faults`.
-NEEDS_DEEPSPEED = pytest.mark.skipif(find_spec("deepspeed") is None, reason="needs deepspeed: pip install deepspeed")
+# `make parallel`.
 TRAINED = pytest.mark.parametrize(("stage", "kind"), [
     ("zero", "ddp"),
-    *(pytest.param(stage, kind, marks=[pytest.mark.faults, *([NEEDS_DEEPSPEED] if kind.startswith("zero") else [])])
+    *(pytest.param(stage, kind, marks=[pytest.mark.parallel, *NEEDS[kind]])
       for kind in CONFIGS for stage in ("zero", "tuned", "adapted") if (stage, kind) != ("zero", "ddp")),
 ])
 DRAWN = pytest.mark.parametrize("stage", ["traces", "score"])
@@ -216,7 +195,7 @@ def test_two_processes_tell_what_one_tells(trained: Trained, stage: str, kind: s
             assert theirs[name] == pytest.approx(value, rel=close, abs=1e-4), name
 
 
-@pytest.mark.faults
+@pytest.mark.parallel
 @DRAWN
 def test_two_processes_draw_the_bytes_of_one(trained: Trained, stage: str) -> None:
     made = []
