@@ -7,11 +7,11 @@ import pytest
 
 import recipes
 
-_SHIPPED = Path(next(iter(recipes.__path__))) / "accelerate"
+SHIPPED = Path(next(iter(recipes.__path__))) / "accelerate"
 CONFIGS = {
     file.stem: file.read_text()
     .replace("num_processes: 8", "num_processes: 2").replace("MULTI_GPU", "MULTI_CPU") + "use_cpu: true\n"
-    for file in sorted(_SHIPPED.glob("*.yaml"))
+    for file in sorted(SHIPPED.glob("*.yaml"))
 }
 NEEDS = {
     kind: [pytest.mark.skipif(find_spec("deepspeed") is None, reason="needs deepspeed: make parallel")]

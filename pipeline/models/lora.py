@@ -56,6 +56,8 @@ def adapted(model: LanguageModel, lora: Lora | None, ctx: Context, base: str) ->
     state = {f"{_IN_PEFT}{name}": value for name, value in whole_state(model).items()}
     if processes.is_first():
         wrapped.save_pretrained(ctx.out / "adapter", state_dict=state)
+        # peft's form of a card, not filled in, with the folder that the base was loaded from
+        (ctx.out / "adapter" / "README.md").unlink()
     if not sharded(model):
         wrapped.merge_and_unload()
 

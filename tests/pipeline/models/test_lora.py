@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import AutoModelForCausalLM
 
 from eval.engine import engine_for
 from eval.engine.plain import PlainEngine
@@ -67,6 +68,16 @@ def test_adapters_are_trained_alone_saved_and_merged(tiny: Tiny, context: Contex
     assert torch.allclose(loaded(input_ids=ids).logits, expected, atol=1e-3)
     alone = PeftModel.from_pretrained(tiny(family), ctx.out / "adapter")
     assert torch.allclose(alone(input_ids=ids).logits, expected, atol=1e-3)
+
+
+def test_what_is_saved_does_not_say_where_the_base_lay(tiny: Tiny, context: Context, tmp_path: Path) -> None:
+    tiny("qwen3").save_pretrained(tmp_path / "base")
+    model, ctx = AutoModelForCausalLM.from_pretrained(tmp_path / "base"), context()
+    with adapted(model, Lora(rank=4), ctx, "base"):
+        pass
+    files = list((ctx.out / "adapter").iterdir())
+    assert files
+    assert not any(str(tmp_path).encode() in file.read_bytes() for file in files)
 
 
 def test_adapters_can_be_put_on_some_layers(tiny: Tiny, context: Context) -> None:
