@@ -170,7 +170,11 @@ TRAINED = pytest.mark.parametrize(("stage", "kind"), [
     *(pytest.param(stage, kind, marks=[pytest.mark.parallel, *NEEDS[kind]])
       for kind in CONFIGS for stage in ("zero", "tuned", "adapted") if (stage, kind) != ("zero", "ddp")),
 ])
-DRAWN = pytest.mark.parametrize("stage", ["traces", "score"])
+DRAWN = pytest.mark.parametrize(("stage", "kind"), [
+    ("traces", "ddp"), ("score", "ddp"),
+    # They share no model, and are launched like the stages that do.
+    *(pytest.param("score", kind, marks=NEEDS[kind]) for kind in ("fsdp2", "zero3")),
+])
 
 
 @TRAINED
@@ -197,9 +201,9 @@ def test_two_processes_tell_what_one_tells(trained: Trained, stage: str, kind: s
 
 @pytest.mark.parallel
 @DRAWN
-def test_two_processes_draw_the_bytes_of_one(trained: Trained, stage: str) -> None:
+def test_two_processes_draw_the_bytes_of_one(trained: Trained, stage: str, kind: str) -> None:
     made = []
-    for place in trained(stage, "ddp"):
+    for place in trained(stage, kind):
         [artifact] = (place / "runs" / "artifacts").glob(f"{stage}-*")
         made.append({file.name: file.read_bytes() for file in artifact.iterdir() if file.name != "stage.json"})
     assert made[0] == made[1]

@@ -46,7 +46,9 @@ def test_sharding_is_for_processors_too(tmp_path: Path) -> None:
         hardware.check(file)
 
 
-@pytest.mark.parametrize("fields", ["", "fsdp_config: {fsdp_version: 1}\n", "fsdp_config: {fsdp_offload_params: true}\n"])
+@pytest.mark.parametrize("fields", [
+    "", "fsdp_config: {fsdp_version: 1}\n", "fsdp_config: {fsdp_offload_params: true}\n",
+])
 def test_the_first_fsdp_is_refused(tmp_path: Path, fields: str) -> None:
     with pytest.raises(RecipeError, match=r"hardware.yaml:1: FSDP is used in its version 2"):
         hardware.check(config(tmp_path, f"distributed_type: FSDP\nuse_cpu: true\n{fields}"))
