@@ -21,6 +21,7 @@ with lazy:
 
 SUMMARIES = {
     "run": "run a recipe, or go on with a run that was stopped",
+    "launch": "write the script that runs a recipe as a Slurm job",
     "plan": "show what `run` would do, and do nothing",
     "status": "show what of a run is done, and what would be made again and why",
     "verify": "recompute the hashes of what a run made, and say what differs",

@@ -10,6 +10,7 @@ from pipeline.contract.errors import CommandError, RunError
 from pipeline.disk.locks import Held, describe
 from pipeline.recipe import fingerprint, recipe, trust
 from pipeline.recipe.header import is_name
+from pipeline.recipe.recipe import Recipe
 from pipeline.run.display.progress import display
 from pipeline.run.launch import PORTABLE
 from pipeline.run.runner import Runner
@@ -19,16 +20,21 @@ from rewards import plugin_files
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    recipe_arguments(parser)
-    parser.add_argument("--name", help="name of the run's folder (default: the recipe's name and what --set changed)")
+    run_arguments(parser)
     parser.add_argument("--inexact", action="store_true",
                         help="go on from checkpoints of other versions or hardware too, though the bytes will differ")
-    parser.add_argument("--portable", action="store_true",
-                        help="compute as a processor with AVX2 does: the same bytes on other kinds of x86 processors")
     parser.add_argument("--mend", action="store_true",
                         help="make artifacts again that were changed since they were made, and what was made from them")
     parser.add_argument("--verify", action="store_true",
                         help="read every file of the artifacts that are used, also those that seem untouched")
+
+
+def run_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments that a run keeps for as long as it goes on, shared with `launch`: see `command`."""
+    recipe_arguments(parser)
+    parser.add_argument("--name", help="name of the run's folder (default: the recipe's name and what --set changed)")
+    parser.add_argument("--portable", action="store_true",
+                        help="compute as a processor with AVX2 does: the same bytes on other kinds of x86 processors")
 
 
 def recipe_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,12 +64,18 @@ def command(args: argparse.Namespace) -> str:
     return shlex.join(words)
 
 
+def name_of(args: argparse.Namespace, read: Recipe) -> str:
+    """What the run's folder is called. Raises CommandError."""
+    name: str = args.name or read.run_name
+    if not is_name(name):
+        raise CommandError(f"--name {name}: a run is named by letters, digits and . _ = , + - and not 'artifacts'")
+    return name
+
+
 def main(args: argparse.Namespace) -> int:
     read = recipe.read(args.recipe, args.sets)
     trust.remember(file.parent for file in plugin_files.run_so_far())
-    name = args.name or read.run_name
-    if not is_name(name):
-        raise CommandError(f"--name {name}: a run is named by letters, digits and . _ = , + - and not 'artifacts'")
+    name = name_of(args, read)
     run = RunFolder(args.runs / name)
     shown = display(list(read.steps))
     store = Store(args.runs)

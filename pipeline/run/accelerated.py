@@ -6,9 +6,12 @@ it, without a checkpoint.
 
 import runpy
 import signal
+import sys
 
+from pipeline.run import slurm
 from pipeline.run.signals import leave_to_the_runner
 
 if __name__ == "__main__":
+    sys.argv[1:] = slurm.numbered(sys.argv[1:])
     leave_to_the_runner(signal.SIGHUP, signal.SIGUSR1)
     runpy.run_module("accelerate.commands.launch", run_name="__main__", alter_sys=True)

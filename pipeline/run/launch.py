@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from pipeline.recipe import strict_yaml
+from pipeline.run import slurm
 from rewards.errors import RetortError
 
 
@@ -165,7 +166,8 @@ class _Launched:
 
 
 def accelerate(config: Path, job: Path, log: Path) -> StageProcess:
-    """Start a stage through `accelerate launch` with a config of `accelerate config`.
+    """Start a stage through `accelerate launch` with a config of `accelerate config`; where that is for several machines,
+    on as many of the Slurm job that this is (`before/hardware.py` has looked that it is one).
 
     For a config of type MULTI_CPU without MPI accelerate launches one process and says nothing; its launcher for
     several GPUs is right for CPUs too, and is asked for then.
@@ -174,9 +176,13 @@ def accelerate(config: Path, job: Path, log: Path) -> StageProcess:
     without_mpi = written.get("distributed_type") == "MULTI_CPU" and not written.get("mpirun_config")
     # accelerate starts several processes on CPUs only through MPI, or told that they are GPUs'.
     several = ["--multi_gpu"] if without_mpi else []
+    machines, job_of_slurm = written.get("num_machines", 1), slurm.allocation()
+    on_all: list[str] = []
+    if isinstance(machines, int) and machines > 1 and job_of_slurm:
+        on_all, several = job_of_slurm.on_all(machines), [*several, *job_of_slurm.meeting_place()]
     with log.open("ab") as stream:
         return _Launched(subprocess.Popen(
-            [sys.executable, "-m", "pipeline.run.accelerated", "--config_file", str(config), *several,
+            [*on_all, sys.executable, "-m", "pipeline.run.accelerated", *several, "--config_file", str(config),
              "-m", "pipeline.run.worker", str(job)],
             stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, env=environment(), process_group=0,
         ))

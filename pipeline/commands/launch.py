@@ -1,0 +1,96 @@
+"""`retort launch RECIPE`: the script with which Slurm runs a recipe, on as many machines as its accelerate config says."""
+
+import argparse
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from pipeline.commands.run import command, name_of, run_arguments
+from pipeline.contract.errors import CommandError
+from pipeline.recipe import recipe, strict_yaml
+from pipeline.run.before.hardware import ON_GPUS
+from rewards.lazy import lazy
+
+with lazy:
+    from jinja2 import Environment, StrictUndefined
+
+SCRIPT = r"""#!/bin/bash
+# Runs {{ command }}
+# as a Slurm job: sbatch {{ file }}
+{% for name, value in options.items() -%}
+#SBATCH --{{ name }}{{ "=" ~ value if value else "" }}
+{% endfor %}
+# The runner lives on the first machine and starts each stage on all of them. Before the time is over Slurm sends USR1 to
+# this script, which passes it on: the stage ends its step and leaves a checkpoint, and the job goes back into the queue
+# to go on from there.
+{{ program }} &
+runner=$!
+trap 'asked=yes; kill -USR1 $runner' USR1
+wait $runner
+code=$?
+if [ -n "$asked" ]; then  # the signal has ended the first wait, and the runner is still at its checkpoint
+  wait $runner
+  code=$?
+  if [ $code -eq 138 ]; then scontrol requeue "$SLURM_JOB_ID"; fi
+fi
+exit $code
+"""
+
+AHEAD = 300
+"""Seconds before the end of its time at which a job is told: a step and a checkpoint have to fit in."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    run_arguments(parser)
+    parser.add_argument("--time", default="24:00:00", metavar="H:M:S", help="time of one job (default: 24:00:00)")
+    parser.add_argument("--sbatch", action="append", default=[], metavar="OPTION=VALUE",
+                        help="a further option of sbatch, such as partition=gpu or account=me; may be repeated")
+    parser.add_argument("--dry-run", action="store_true", help="print the script, and write nothing")
+
+
+def main(args: argparse.Namespace) -> int:
+    read = recipe.read(args.recipe, args.sets)
+    name, runs = name_of(args, read), args.runs.resolve()
+    file = runs / f"{name}.sbatch"
+    hardware = strict_yaml.read_file(read.accelerate).data if read.accelerate else {}
+    program = [sys.executable, "-P", "-m", "pipeline.commands.cli", *shlex.split(command(args))[1:]]
+    text = Environment(undefined=StrictUndefined, keep_trailing_newline=True).from_string(SCRIPT).render(
+        command=command(args), file=shlex.quote(str(file)), program=shlex.join(program),
+        options={**_options(hardware, name, runs, args.time), **_further(args.sbatch)},
+    )
+    if args.dry_run:
+        print(text, end="")
+        return 0
+    runs.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")
+    print(f"{file} is written; start it with: sbatch {shlex.quote(str(file))}")
+    return 0
+
+
+def _options(hardware: Mapping[str, object], name: str, runs: Path, time: str) -> dict[str, str]:
+    machines, processes = (_whole(hardware, field) for field in ("num_machines", "num_processes"))
+    gpus = hardware.get("distributed_type") in ON_GPUS and hardware.get("use_cpu") is not True
+    return {
+        "job-name": name, "nodes": str(machines), "ntasks-per-node": "1",
+        **({"gpus-per-node": str(-(-processes // machines))} if gpus else {}),
+        "time": time, "signal": f"B:USR1@{AHEAD}", "requeue": "", "open-mode": "append",
+        "chdir": str(Path.cwd()), "output": str(runs / f"{name}.%j.log"),
+    }
+
+
+def _whole(hardware: Mapping[str, object], field: str) -> int:
+    value = hardware.get(field, 1)
+    return value if isinstance(value, int) else 1
+
+
+def _further(given: list[str]) -> dict[str, str]:
+    """Options as sbatch has them. Raises CommandError for what could not stand in a line of its own."""
+    found = {}
+    for option in given:
+        name, _, value = option.partition("=")
+        name = name.removeprefix("--")
+        if not name.replace("-", "").isalnum() or not value.isprintable():
+            raise CommandError(f"--sbatch {option}: an option is written as partition=gpu")
+        found[name] = value
+    return found

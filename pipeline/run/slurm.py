@@ -1,0 +1,50 @@
+"""Several machines of a Slurm allocation: the runner lives on the first, and starts a stage on all of them by `srun`.
+
+The run's folder has to be one that all of them see. What a stage's processes need to find each other, torch's way, is
+given by the runner; which machine each is on, srun says.
+"""
+
+import os
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+RANK = "SLURM_NODEID"
+"""The variable by which srun numbers the machines of a step, from 0."""
+
+_PORTS = range(29_500, 39_500)
+
+
+@dataclass(frozen=True)
+class Allocation:
+    """The Slurm job that this process is in."""
+
+    job: int
+    machines: int
+
+    @property
+    def port(self) -> int:
+        """Where processes of the job's stages meet: of two jobs that share a machine each has its own."""
+        return _PORTS[self.job % len(_PORTS)]
+
+    def on_all(self, machines: int) -> list[str]:
+        """The beginning of a command that runs once on each of so many machines, and ends on all where it fails on
+        one."""
+        return ["srun", f"--nodes={machines}", f"--ntasks={machines}", "--ntasks-per-node=1", "--kill-on-bad-exit=1"]
+
+    def meeting_place(self) -> list[str]:
+        """Options of `accelerate launch`. The runner is on the first machine, since a batch script is."""
+        return ["--main_process_ip", socket.gethostname(), "--main_process_port", str(self.port)]
+
+
+def allocation() -> Allocation | None:
+    """The job that this process is in, by Slurm's variables; None outside of one."""
+    job, machines = os.environ.get("SLURM_JOB_ID", ""), os.environ.get("SLURM_JOB_NUM_NODES", "")
+    return Allocation(int(job), int(machines)) if job.isdigit() and machines.isdigit() else None
+
+
+def numbered(arguments: Sequence[str]) -> list[str]:
+    """Arguments of `accelerate launch` on one of several machines: with which of them this is."""
+    if "--main_process_ip" not in arguments:
+        return list(arguments)
+    return ["--machine_rank", os.environ[RANK], *arguments]
