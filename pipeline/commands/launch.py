@@ -1,4 +1,4 @@
-"""`retort launch RECIPE`: the script with which Slurm runs a recipe, on as many machines as its accelerate config says."""
+"""`retort launch RECIPE`: the script with which Slurm runs a recipe, on as many machines as its config says."""
 
 import argparse
 import shlex
@@ -21,9 +21,9 @@ SCRIPT = r"""#!/bin/bash
 {% for name, value in options.items() -%}
 #SBATCH --{{ name }}{{ "=" ~ value if value else "" }}
 {% endfor %}
-# The runner lives on the first machine and starts each stage on all of them. Before the time is over Slurm sends USR1 to
-# this script, which passes it on: the stage ends its step and leaves a checkpoint, and the job goes back into the queue
-# to go on from there.
+# The runner lives on the first machine and starts each stage on all of them. Before the time is over Slurm sends USR1
+# to this script, which passes it on: the stage ends its step and leaves a checkpoint, and the job goes back into the
+# queue to go on from there.
 {{ program }} &
 runner=$!
 trap 'asked=yes; kill -USR1 $runner' USR1

@@ -53,11 +53,11 @@ def adapted(model: LanguageModel, lora: Lora | None, ctx: Context, base: str) ->
     # peft would write down where this process loaded it from, which means nothing elsewhere.
     wrapped.active_peft_config.base_model_name_or_path = base
     # Put together from the parts by all processes; one writes.
-    state = {f"{_IN_PEFT}{name}": value for name, value in whole_state(model).items()}
+    state = {f"{_IN_PEFT}{name}": value for name, value in whole_state(model, ".lora_").items()}
     if processes.is_first():
         wrapped.save_pretrained(ctx.out / "adapter", state_dict=state)
         # peft's form of a card, not filled in, with the folder that the base was loaded from
-        (ctx.out / "adapter" / "README.md").unlink()
+        (ctx.out / "adapter" / "README.md").unlink(missing_ok=True)
     if not sharded(model):
         wrapped.merge_and_unload()
 

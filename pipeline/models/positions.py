@@ -38,7 +38,7 @@ def loss_by_position(
     model: LanguageModel, tokenizer: Tokenizer, rows: Sequence[Row], length: int
 ) -> list[float | None]:
     """Mean loss of the trained-on tokens in each of `BUCKETS` equal spans of positions up to `length`."""
-    batch = Collator(tokenizer.pad_token_id)(rows)
+    batch = {name: value.to(model.device) for name, value in Collator(tokenizer.pad_token_id)(rows).items()}
     model.eval()
     with torch.no_grad():
         logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False).logits

@@ -14,7 +14,7 @@ from pipeline.contract.room import limit_of
 from pipeline.contract.stage import Context
 from pipeline.models import audit, origin, special_tokens
 from pipeline.models.build import prepare
-from pipeline.models.shards import built_whole, class_of, sharded, whole_state
+from pipeline.models.shards import built_whole, class_of, numbers, sharded, whole_state
 from pipeline.models.sources import Weights, model_folder, weights_of
 from pipeline.recipe import inputs
 
@@ -104,8 +104,8 @@ def save(model: LanguageModel, tokenizer: Tokenizer, out: Path, adapter_of: Path
     `adapter_of` is the base of the adapter that lies in `out`/adapter, if there is one; a sharded model is saved as
     what both are together. Raises StageError where what was written, or base and adapter together, is not the model.
     """
-    adapted = adapter_of is not None
-    state = {} if adapted and sharded(model) else whole_state(model)
+    # of a sharded model, base and adapters are put together from files
+    state = {} if adapter_of is not None and sharded(model) else whole_state(model)
     if not processes.is_first():
         return
     if adapter_of is not None:
@@ -117,7 +117,7 @@ def save(model: LanguageModel, tokenizer: Tokenizer, out: Path, adapter_of: Path
         state = together
     # how it was loaded, which transformers saves as a property of it
     tokenizer.init_kwargs.pop("local_files_only", None)
-    # of what it is given transformers takes tied weights out
+    # A copy of the dict, from which transformers takes tied weights out.
     model.save_pretrained(out / "model", state_dict=dict(state))
     audit.check_state(class_of(model), state, out / "model", "after saving")
     tokenizer.save_pretrained(out / "model")
@@ -125,7 +125,7 @@ def save(model: LanguageModel, tokenizer: Tokenizer, out: Path, adapter_of: Path
 
 def parameters(model: LanguageModel) -> int:
     """How many parameters the model has; tied ones count once, and adapters beside them do not."""
-    return sum(parameter.numel() for name, parameter in model.named_parameters() if ".lora_" not in name)
+    return sum(numbers(parameter) for name, parameter in model.named_parameters() if ".lora_" not in name)
 
 
 def trained_context(model: LanguageModel) -> int | None:

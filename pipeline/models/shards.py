@@ -15,12 +15,14 @@ with lazy:
     from torch import Tensor, nn
     from torch.distributed.fsdp import FSDPModule
     from torch.distributed.tensor import DTensor
-    from transformers.integrations import deepspeed as zero
+    from transformers.integrations import deepspeed
 
 
 def sharded(model: LanguageModel) -> bool:
     """Whether parameters of the model are in parts. A model is cut in place, when its training begins."""
-    return isinstance(model, FSDPModule) or any(_is_zero(parameter) for parameter in model.parameters())
+    if isinstance(model, FSDPModule):
+        return True
+    return "deepspeed" in sys.modules and any(_is_zero(parameter) for parameter in model.parameters())
 
 
 def class_of(model: LanguageModel) -> type[LanguageModel]:
@@ -38,19 +40,25 @@ def whole(tensor: "Tensor") -> "Tensor":
     return tensor
 
 
-def whole_state(model: LanguageModel) -> "dict[str, Tensor]":
-    """The model's state dict; where the model is sharded it is put together on the first process, tensor by tensor, and
-    empty on the others. All processes call it together."""
+def numbers(parameter: "nn.Parameter") -> int:
+    """How many numbers a parameter has on all processes together."""
+    return int(parameter.ds_numel if _is_zero(parameter) else parameter.numel())  # type: ignore[attr-defined]
+
+
+def whole_state(model: LanguageModel, part: str = "") -> "dict[str, Tensor]":
+    """The model's state dict, or the tensors with `part` in their names; where the model is sharded it is put together
+    on the first process, tensor by tensor, and empty on the others. All processes call it together."""
+    own = {name: value for name, value in model.state_dict(keep_vars=True).items() if part in name}
     if not sharded(model):
-        return dict(model.state_dict())
+        return {name: value.detach() for name, value in own.items()}
     found: dict[int, Tensor] = {}
     state: dict[str, Tensor] = {}
-    for name, part in model.state_dict(keep_vars=True).items():
+    for name, value in own.items():
         # A tied tensor stands under two names, and stays one.
-        if id(part) not in found:
-            together = whole(part).detach()
-            found[id(part)] = together.cpu() if processes.is_first() else together.new_empty(0)
-        state[name] = found[id(part)]
+        if id(value) not in found:
+            together = whole(value).detach()
+            found[id(value)] = together.cpu() if processes.is_first() else together.new_empty(0)
+        state[name] = found[id(value)]
     return state if processes.is_first() else {}
 
 
@@ -58,15 +66,16 @@ def whole_state(model: LanguageModel) -> "dict[str, Tensor]":
 def built_whole() -> Iterator[None]:
     """While this lasts transformers builds models whole. Once a training has read a ZeRO-3 config, it would cut every
     model that is made, copies and loaded files too."""
-    config = zero._hf_deepspeed_config_weak_ref() if zero._hf_deepspeed_config_weak_ref else None
+    known = deepspeed._hf_deepspeed_config_weak_ref
+    config = known() if known else None
     if config is None:
         yield
         return
-    zero.unset_hf_deepspeed_config()
+    deepspeed.unset_hf_deepspeed_config()
     try:
         yield
     finally:
-        zero.set_hf_deepspeed_config(config)
+        deepspeed.set_hf_deepspeed_config(config)
 
 
 def _is_zero(tensor: "Tensor | nn.Parameter") -> bool:

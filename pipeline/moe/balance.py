@@ -47,6 +47,7 @@ class Balance:
         self.balancing = _settled(model.config, self.routers, balancing or Balancing(), has_adapters(model))
         self.watch = Watch([router.layer for router in self.routers], *_sizes(self.routers))
         self._forward: _Forward | None = None
+        self._counting = True
         self._seen: list[_Forward] = []  # forwards since the last loss
         self._load: Tensor | None = None  # since the last step, [layers, experts]
         self._dropped = self._loss = 0.0
@@ -69,7 +70,8 @@ class Balance:
         # Rollouts and probes read with a cache; only what is trained on is balanced.
         decoding = bool(kwargs.get("use_cache"))
         mask = kwargs.get("attention_mask")
-        self._forward = None if decoding else _Forward(ids, mask, model.training, torch.is_grad_enabled())
+        gradients = torch.is_grad_enabled() and self._counting
+        self._forward = None if decoding else _Forward(ids, mask, model.training, gradients)
 
     def _end(self, *_: object) -> None:
         if self._forward and self._forward.counts and self._forward.routings:
@@ -97,6 +99,13 @@ class Balance:
             return Routing(routing.logits, routing.chosen, routing.weights * fits)
 
         return drop
+
+    @contextlib.contextmanager
+    def uncounted(self) -> Iterator[None]:
+        """Forwards are not counted for as long as this lasts, in training mode neither."""
+        self._counting = False
+        yield
+        self._counting = True
 
     def again(self) -> Callable[[], contextlib.AbstractContextManager[None]]:
         """For layers that are computed again in the backward: see training/recomputation.py."""

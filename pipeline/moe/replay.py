@@ -49,6 +49,13 @@ class Replay:
             self.others += int(self._differing.sum())
         self._recorded = self._differing = None
 
+    @contextlib.contextmanager
+    def uncounted(self) -> Iterator[None]:
+        """Forwards replay, and are not counted for as long as this lasts."""
+        before = self.tokens, self.others
+        yield
+        self.tokens, self.others = before
+
     def again(self) -> Callable[[], contextlib.AbstractContextManager[None]]:
         """For layers that are computed again in the backward: see training/recomputation.py."""
         recorded = self._recorded

@@ -20,11 +20,12 @@ class Reference:
     adapters is the reference itself while they are switched off.
     """
 
-    def __init__(self, policy: LanguageModel, temperature: float) -> None:
+    def __init__(self, policy: LanguageModel, temperature: float, device: torch.device) -> None:
+        """`device` is where the copy is to be; the policy may come there later."""
         self.policy, self.temperature = policy, temperature
         # peft sits inside the layers; a policy without such layers is trained in full.
         self._adapters = [module for module in policy.modules() if isinstance(module, BaseTunerLayer)]
-        self._copy = None if self._adapters else frozen_copy(policy, policy.dtype)
+        self._copy = None if self._adapters else frozen_copy(policy, policy.dtype, device)
 
     @torch.no_grad()
     def logprobs(self, batch: Batch) -> Tensor:

@@ -9,6 +9,7 @@ precision, processes (through accelerate), checkpoints.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 
 import torch
@@ -26,7 +27,7 @@ from pipeline.contract.checkpoints import Checkpoints
 from pipeline.contract.errors import StageError
 from pipeline.contract.processes import share_of
 from pipeline.disk.durable import JsonObject
-from pipeline.moe.balance import Balance
+from pipeline.moe.balance import Balance, has_adapters
 from pipeline.moe.routers import routers
 from pipeline.rl.advantages import Advantages, group_advantages, rewards_of
 from pipeline.rl.batch import Batch, dealt, padded
@@ -38,10 +39,10 @@ from pipeline.rl.rollout_replay import RolloutReplay
 from pipeline.rl.rollouts.drawing import Visit, drawing_for
 from pipeline.rl.rollouts.dynamic_sampling import DynamicSampling
 from pipeline.rl.rollouts.reward_function import Grading
-from pipeline.training import gradients
+from pipeline.training import gradients, on_processors
 from pipeline.training.chunks import chunks
 from pipeline.training.logprobs import completion_logprobs, fused_head
-from pipeline.training.micro_batches import as_many, most_tokens, split
+from pipeline.training.micro_batches import as_many, by_length, most_tokens, split
 from pipeline.training.optimizer.choice import choose, make
 from pipeline.training.optimizer.schedule import schedule_of
 from pipeline.training.recomputation import checkpoint_layers
@@ -78,17 +79,24 @@ class PolicyTrainer(Resumable, Trainer):
         self.policy: LanguageModel = self.accelerator.unwrap_model(self.model)
         self.temperature = plan.sampling.temperature
         learning = plan.learning
+        self.mixed_precision = on_processors.computes_in_bfloat16(learning.mixed_precision)
         self.most_tokens = learning.micro_batch_tokens or most_tokens(
-            self.policy.config, learning.gradient_checkpointing, self.policy.device
+            self.policy.config, learning.gradient_checkpointing, self.accelerator.device
         )
         self.replay: RolloutReplay | None = None
         if plan.replay and routers(self.policy):  # a dense policy has no experts to replay
             self.replay = RolloutReplay(self.policy, plan.replay, self.temperature)
         if learning.gradient_checkpointing:
             checkpoint_layers(self.policy, [balance, *([self.replay.replay] if self.replay else [])])
-        self.reference = Reference(self.policy, self.temperature) if plan.objective.beta else None
+        device = self.accelerator.device
+        self.reference = Reference(self.policy, self.temperature, device) if plan.objective.beta else None
+        if self.parted and has_adapters(self.policy):
+            raise StageError("rollouts of adapters are not drawn while the weights lie in parts: leave lora out, or "
+                             "take DDP or ZeRO-2, which hold them whole")
         recorded = self.replay is not None and plan.replay == "rollout"
-        self.drawing = drawing_for(self.policy, self.accelerator, tokenizer, plan, recorded)
+        self.drawing = drawing_for(
+            self.policy, self.accelerator, tokenizer, plan, record_experts=recorded, parted=self.parted
+        )
         self.minibatches: list[Batch] = []  # of this round, one an update
         self.choice = choose(self.policy, learning, "reinforcement")
         self.counts = Counts(1.0, 1.0)
@@ -105,7 +113,7 @@ class PolicyTrainer(Resumable, Trainer):
             self.minibatches = self.roll_out(self.visits[number * self.plan.prompts : (number + 1) * self.plan.prompts])
         model.train()
         # As accelerate wraps it where its forwards are collective; else each process runs as if it were alone.
-        policy: LanguageModel = model if self.sharded else self.policy  # type: ignore[assignment]
+        policy: LanguageModel = model if self.collective else self.policy  # type: ignore[assignment]
         batch = self.moving(self.minibatches[update])
         # of all processes, which may have unequal numbers of rows, and one none
         rows = self._mean(len(batch))
@@ -117,7 +125,7 @@ class PolicyTrainer(Resumable, Trainer):
                 loss = self.loss(policy, part, len(part) / rows) if part else self._idle(policy)
             self.backward(loss, last=number == len(parts))
             total += loss.detach()
-        if not self.sharded:
+        if not self.collective:
             gradients.average(self.policy.parameters())
         self._log_entropy()
         return total
@@ -153,21 +161,23 @@ class PolicyTrainer(Resumable, Trainer):
         return batch.rows(moving)
 
     def _parts(self, batch: Batch) -> list[Tensor]:
-        """Places of rows [part] whose activations fit in memory together. Where the model is sharded each process has
-        as many parts, of which some may be empty: the forwards are collective."""
+        """Places of rows [part] whose activations fit in memory together. Where forwards are collective each process
+        has as many parts, of which some may be empty."""
         parts: list[list[int]] = []
         if len(batch):
             # Rows of one prompt stay together, so that they can share it.
             together = sorted(range(len(batch)), key=lambda row: batch.prompt_ids[row].tolist())
-            parts = split(batch.mask.sum(dim=1).tolist(), self.most_tokens, together)
-        return [torch.tensor(rows) for rows in (as_many(parts) if self.sharded else parts)]
+            lengths = batch.mask.sum(dim=1).tolist()
+            parts = split(lengths, self.most_tokens, together)
+            if self.collective:
+                parts = by_length(parts, lengths)
+        return [torch.tensor(rows) for rows in (as_many(parts) if self.collective else parts)]
 
     def _idle(self, policy: LanguageModel) -> Tensor:
         """A forward for the sake of processes that have more: its loss is 0, and so are its gradients."""
         row = next(batch for batch in self.minibatches if len(batch)).trimmed(torch.arange(1))
-        policy.eval()  # which `balance` does not count
-        [(_, logprobs, _)] = self._forwards(policy, row)
-        policy.train()
+        with self.balance.uncounted(), self.replay.replay.uncounted() if self.replay else nullcontext():
+            [(_, logprobs, _)] = self._forwards(policy, row)
         return logprobs.sum() * 0
 
     def loss(self, policy: LanguageModel, batch: Batch, share: float = 1.0) -> Tensor:
@@ -193,12 +203,12 @@ class PolicyTrainer(Resumable, Trainer):
 
     def _forwards(self, policy: LanguageModel, batch: Batch) -> Iterator[tuple[Batch, Tensor, Tensor]]:
         """Parts of the batch, with log-probabilities and entropies of their completions, both [part, seq]."""
-        if not self.sharded and SharedPrompts.fit(policy, batch, self.balance):
+        if not self.collective and SharedPrompts.fit(policy, batch, self.balance):
             forwards: Forwards = SharedPrompts(policy, batch, self.temperature, self.replay, self.balance)
         else:
             forwards = WholeRows(policy, batch, self.temperature, self.replay)
         lengths = forwards.lengths().tolist()
-        for places in [list(range(len(batch)))] if self.sharded else chunks(lengths):
+        for places in [list(range(len(batch)))] if self.collective else chunks(lengths):
             rows = torch.tensor(places)
             part = batch.trimmed(rows)
             yield part, *forwards.completion_logprobs(rows, part)

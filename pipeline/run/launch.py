@@ -166,8 +166,8 @@ class _Launched:
 
 
 def accelerate(config: Path, job: Path, log: Path) -> StageProcess:
-    """Start a stage through `accelerate launch` with a config of `accelerate config`; where that is for several machines,
-    on as many of the Slurm job that this is (`before/hardware.py` has looked that it is one).
+    """Start a stage through `accelerate launch` with a config of `accelerate config`; where that is for several
+    machines, on as many of the Slurm job that this is (`before/hardware.py` has looked that it is one).
 
     For a config of type MULTI_CPU without MPI accelerate launches one process and says nothing; its launcher for
     several GPUs is right for CPUs too, and is asked for then.

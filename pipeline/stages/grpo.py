@@ -243,8 +243,7 @@ class Grpo(Learning, Stage):
             save_strategy="no",
             report_to=[],
             disable_tqdm=True,
-            **on_processors.device(),
-            bf16=torch.cuda.is_available() if self.mixed_precision is None else self.mixed_precision,
+            **on_processors.arguments(self.mixed_precision),
         )
 
     def _check_gate(

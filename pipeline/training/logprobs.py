@@ -14,12 +14,12 @@ from functools import partial
 import torch
 from accelerate.utils import extract_model_from_parallel
 from torch import Tensor
-from torch.distributed.tensor import DTensor
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 from trl.trainer.utils import add_fused_lm_head
 
 from eval.language_model import LanguageModel
+from pipeline.models.shards import sharded
 
 SLICE = 2**25
 """Logits of a slice of tokens: 128 MiB of fp32, and about three times that while they are used."""
@@ -80,13 +80,16 @@ def completion_logprobs(
 
 def head_alone(model: LanguageModel) -> bool:
     """Whether the model's logits are what its head makes of its last hidden states, whole on a CPU."""
-    inner = extract_model_from_parallel(model)
-    if inner is not model or model.device.type != "cpu":
+    if _collective(model) or model.device.type != "cpu":
         return False
-    # FSDP shards a model where it is, and gathers the head for the forward of the whole model alone.
-    whole = not isinstance(model.get_output_embeddings().weight, DTensor)
     fields = model.config.get_text_config().to_dict()
-    return whole and not any(fields.get(name) for name in _CHANGED_AFTER)
+    return not any(fields.get(name) for name in _CHANGED_AFTER)
+
+
+def _collective(model: LanguageModel) -> bool:
+    """Whether processes run the model's forwards together. All then have to go the same way, whatever rows they have:
+    trl's, which is a forward of the whole model. The head alone is not gathered for who uses it alone."""
+    return sharded(model) or bool(extract_model_from_parallel(model) is not model)
 
 
 def scores(model: LanguageModel, ids: Tensor, mask: Tensor, labels: Tensor, score: Score) -> tuple[Tensor, ...]:
@@ -126,8 +129,9 @@ def of_logits(logits: Tensor, ids: Tensor, temperature: float) -> tuple[Tensor, 
 def few(model: LanguageModel, ids: Tensor, count: int) -> bool:
     """Whether the logits of `count` tokens of each of the rows of ids [rows, seq] are held at once: on CPUs, up to
     `LOGITS`."""
-    config = extract_model_from_parallel(model).config  # of a model that accelerate may have wrapped
-    return ids.device.type == "cpu" and len(ids) * count * config.get_text_config().vocab_size <= LOGITS
+    if ids.device.type != "cpu" or _collective(model):
+        return False
+    return bool(len(ids) * count * model.config.get_text_config().vocab_size <= LOGITS)
 
 
 def _in_slices(

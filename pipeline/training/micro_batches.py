@@ -6,6 +6,8 @@ import torch
 from accelerate.utils import gather_object
 from transformers import PretrainedConfig
 
+from pipeline.training.chunks import chunks
+
 BYTES = 2**32
 """What the activations of a part may take on a CPU; on a GPU a quarter of its memory."""
 
@@ -28,8 +30,15 @@ def split(lengths: Sequence[int], most: int, order: Sequence[int] | None = None)
     return parts
 
 
+def by_length(parts: Sequence[list[int]], lengths: Sequence[int]) -> list[list[int]]:
+    """The parts, each cut into rows of similar length, so that little of it is padding."""
+    return [
+        [part[place] for place in chunk] for part in parts for chunk in chunks([lengths[row] for row in part])
+    ]
+
+
 def as_many(parts: Sequence[list[int]]) -> list[list[int]]:
-    """The parts, and empty ones after them until every process has as many: forwards of sharded models are collective.
+    """The parts, and empty ones after them until every process has as many, where forwards or gradients are collective.
     All processes call it together."""
     most = max(gather_object([len(parts)]))
     return [*parts, *([] for _ in range(most - len(parts)))]

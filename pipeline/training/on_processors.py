@@ -16,20 +16,28 @@ from accelerate.state import PartialState
 from accelerate.utils import FullyShardedDataParallelPlugin
 
 
-class Device(TypedDict):
-    """Arguments of `TrainingArguments`."""
+class Arguments(TypedDict):
+    """Those of `TrainingArguments` that say where a training runs, and in what precision."""
 
     use_cpu: bool
     ddp_backend: str | None
+    bf16: bool
 
 
-def device() -> Device:
-    """Where a training runs: GPUs where there are some."""
-    if torch.cuda.is_available():
-        return {"use_cpu": False, "ddp_backend": None}
-    if _asked_for("DEEPSPEED"):
-        return {"use_cpu": False, "ddp_backend": "gloo"}
-    return {"use_cpu": True, "ddp_backend": None}
+def arguments(mixed_precision: bool | None) -> Arguments:
+    """On GPUs where there are some; in the precision that `computes_in_bfloat16` says."""
+    processors, deepspeed = not torch.cuda.is_available(), _asked_for("DEEPSPEED")
+    return {
+        "use_cpu": processors and not deepspeed,
+        "ddp_backend": "gloo" if processors and deepspeed else None,
+        # Under DeepSpeed that is not transformers' to say: see `Resumable.autocast_smart_context_manager`.
+        "bf16": computes_in_bfloat16(mixed_precision) and not deepspeed,
+    }
+
+
+def computes_in_bfloat16(mixed_precision: bool | None) -> bool:
+    """Whether forwards do, where a recipe says so; where it says nothing, on GPUs."""
+    return torch.cuda.is_available() if mixed_precision is None else mixed_precision
 
 
 def honour_fsdp(accelerator: Accelerator) -> None:

@@ -40,7 +40,8 @@ def trace_probe(model: LanguageModel, tokenizer: Tokenizer) -> Callable[[], dict
         model.eval()
         shares = {}
         with torch.no_grad():
-            for family, batch in batches.items():
+            for family, here in batches.items():
+                batch = {name: value.to(model.device) for name, value in here.items()}
                 logits = model(
                     input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False
                 ).logits

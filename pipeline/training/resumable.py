@@ -8,7 +8,9 @@ from typing import Protocol
 import torch
 from accelerate import DistributedType
 from torch import Tensor, nn
+from torch.distributed.fsdp import MixedPrecisionPolicy
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.integrations import is_deepspeed_zero3_enabled
 
 from eval.language_model import LanguageModel
 from pipeline.contract.checkpoints import Checkpoints
@@ -45,6 +47,8 @@ class Resumable(Trainer):
     """
 
     checkpoints: Checkpoints | None = None
+    mixed_precision: bool = False
+    """Whether forwards are computed in bfloat16, whatever weights are in."""
     beside: Mapping[str, Stateful]
 
     def own_state(self) -> JsonObject:
@@ -75,6 +79,12 @@ class Resumable(Trainer):
     def create_accelerator_and_postprocess(self) -> None:
         super().create_accelerator_and_postprocess()
         on_processors.honour_fsdp(self.accelerator)
+        if self.accelerator.distributed_type == DistributedType.FSDP and self.args.bf16:
+            # accelerate's policy would have everything in bfloat16: the log-probabilities that a forward gives, too,
+            # and the sums of gradients.
+            self.accelerator.state.fsdp_plugin.mixed_precision_policy = MixedPrecisionPolicy(
+                param_dtype=torch.bfloat16, reduce_dtype=torch.float32
+            )
         self.is_fsdp_enabled = self.accelerator.distributed_type == DistributedType.FSDP
 
     def backward(self, loss: Tensor, *, last: bool) -> None:
@@ -88,10 +98,12 @@ class Resumable(Trainer):
         if self.is_deepspeed_enabled and choice.name in OF_MATRICES:
             raise StageError(f"DeepSpeed cuts parameters into flat pieces, and {choice.name} sees matrices as a whole: "
                              "take optimizer: {name: adamw}, or FSDP")
-        halves = {str(one.dtype) for one in self.model.parameters() if one.requires_grad} - {"torch.float32"}
-        if self.sharded and halves and not self.args.bf16:
-            raise StageError(f"weights in {halves.pop().removeprefix('torch.')} would be moved without a copy in full "
-                             "precision: set mixed_precision: true, or dtype: float32")
+        if self.is_fsdp_enabled and choice.name == "adafactor":  # whose factors torch cannot update in parts
+            raise StageError("torch's adafactor does not run under FSDP: take another optimizer")
+        halves = {str(one.dtype) for one in self.model.parameters()} - {"torch.float32"}
+        if self.collective and halves:
+            raise StageError(f"weights in {halves.pop().removeprefix('torch.')} have no copies in full precision under "
+                             "FSDP and DeepSpeed: set dtype: float32, and mixed_precision: true to compute in bfloat16")
 
     def create_model_card(self, *args: object, **kwargs: object) -> None:
         """None is made: trl would write one with each checkpoint."""
@@ -118,18 +130,33 @@ class Resumable(Trainer):
         self.accelerator.wait_for_everyone()
 
     @property
-    def sharded(self) -> bool:
-        """Whether weights or their optimizer may lie in parts on several processes, which then run forwards together:
-        as many each."""
+    def collective(self) -> bool:
+        """Whether processes have to run forwards and backwards together, as many each, since weights, gradients or the
+        optimizer's state are shared out among them."""
         return bool(self.is_fsdp_enabled or self.is_deepspeed_enabled)
 
+    @property
+    def parted(self) -> bool:
+        """Whether the weights themselves lie in parts, in training."""
+        return bool(self.is_fsdp_enabled or is_deepspeed_zero3_enabled())
+
+    def autocast_smart_context_manager(
+        self, cache_enabled: bool | None = True
+    ) -> contextlib.AbstractContextManager[object]:
+        """Precision of a forward. DeepSpeed's own bfloat16 would round the weights that are trained, and those that are
+        saved; under it, too, this is autocast."""
+        if self.is_deepspeed_enabled and self.mixed_precision:
+            return torch.autocast(self.accelerator.device.type, dtype=torch.bfloat16)
+        found: contextlib.AbstractContextManager[object] = super().autocast_smart_context_manager(cache_enabled)
+        return found
+
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        if self.sharded and _internal_call:
+        if self.collective and _internal_call:
             return  # Trainer saves the parts beside their optimizer
         frozen = {name for name, parameter in self.model.named_parameters() if not parameter.requires_grad}
-        if self.sharded or not _internal_call or output_dir is None or not frozen:
+        if self.collective or not _internal_call or output_dir is None or not frozen:
             super().save_model(output_dir, _internal_call)
-            if output_dir is not None and self.args.should_save and not self.sharded:
+            if output_dir is not None and self.args.should_save and not self.collective:
                 audit.check(self.model, output_dir, "after a checkpoint")
         elif self.args.should_save:
             Path(output_dir).mkdir(exist_ok=True)
@@ -142,7 +169,7 @@ class Resumable(Trainer):
         if part.exists():
             # Not strict: the frozen rest is not in the file, and is where it was loaded from.
             self.model.load_state_dict(torch.load(part, weights_only=True), strict=False)
-        elif self.sharded:
+        elif self.collective:
             super()._load_from_checkpoint(resume_from_checkpoint, model)
         else:
             load_exactly(self.model if model is None else model, resume_from_checkpoint)  # type: ignore[arg-type]

@@ -1,6 +1,7 @@
 """Supervised training through trl's SFTTrainer, with a weight for each token."""
 
 from collections.abc import Callable, Mapping, Sequence, Sized
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from pipeline.training import gradients, on_processors
 from pipeline.training.chunks import chunks
 from pipeline.training.learning import Learning
 from pipeline.training.logprobs import token_logprobs
-from pipeline.training.micro_batches import as_many, most_tokens, split
+from pipeline.training.micro_batches import as_many, by_length, most_tokens, split
 from pipeline.training.optimizer.choice import choose, make
 from pipeline.training.optimizer.schedule import Phased, Schedule
 from pipeline.training.recomputation import checkpoint_layers
@@ -65,17 +66,18 @@ class WeightedTrainer(Resumable, SFTTrainer):
         before = model.config.to_dict()
         super().__init__(*args, model=model, **kwargs)
         learning, self.schedule = plan.learning, plan.schedule
+        self.mixed_precision = on_processors.computes_in_bfloat16(learning.mixed_precision)
         self.choice = choose(model, learning, "supervised")
         self.most_tokens = learning.micro_batch_tokens or most_tokens(
-            model.config, learning.gradient_checkpointing, model.device
+            model.config, learning.gradient_checkpointing, self.accelerator.device
         )
         if "router_aux_loss_coef" in before:  # trl writes its own there, and the config is saved with the model
             model.config.router_aux_loss_coef = before["router_aux_loss_coef"]
         self.balance, self.losses = balance, [] if losses is None else losses
 
     def create_optimizer(self, model: nn.Module | None = None) -> Optimizer:
-        """The plan's, in place of one that Trainer would make of its arguments. One that Trainer is given is refused
-        under FSDP, which exchanges its parameters, and under DeepSpeed it is dropped."""
+        """The plan's, in place of one that Trainer would make of its arguments. An optimizer that is made before and
+        given to Trainer is refused under FSDP, and dropped under DeepSpeed."""
         self.require_shardable(self.choice)
         self.optimizer = make(self.model, self.choice)
         return self.optimizer
@@ -103,24 +105,24 @@ class WeightedTrainer(Resumable, SFTTrainer):
         # Processes have rows of unequal lengths: what the losses are divided by is everyone's, and what one finds is
         # its part of the mean over processes that `gradients.average` makes.
         whole, tokens = self.accelerator.reduce(torch.stack([weights, weights.new_tensor(sum(lengths))]), "mean")
+        model.train()
         parts = split(lengths, self.most_tokens)
-        if self.sharded:
-            parts = as_many(parts)  # processes of a sharded model run their forwards together
+        if self.collective:
+            parts = as_many(by_length(parts, lengths))
         else:
             model = self.accelerator.unwrap_model(model)
         total = torch.zeros((), device=weights.device)
         for number, rows in enumerate(parts, start=1):
             part = {name: value[rows or [0]] for name, value in inputs.items()} if len(parts) > 1 else inputs
-            # In a part that is there for the others' sake a row is read in vain, and not seen by `balance`.
-            model.train(bool(rows))
-            with self.compute_loss_context_manager():
+            # In a part that is there for the others' sake a row is read in vain.
+            with self.compute_loss_context_manager(), nullcontext() if rows else self.balance.uncounted():
                 loss, auxiliary = self._losses(model, part, whole)
             loss = loss if rows else loss * 0
             # An auxiliary loss is a mean over the tokens that it saw.
             loss_of_part = loss + auxiliary * (sum(lengths[row] for row in rows) / float(tokens))
             self.backward(loss_of_part, last=number == len(parts))
             total = total + loss.detach()
-        if not self.sharded:
+        if not self.collective:
             gradients.average(model.parameters())
         mean: Tensor = self.accelerator.reduce(total, "mean")
         self.losses.append(mean)
@@ -136,12 +138,12 @@ class WeightedTrainer(Resumable, SFTTrainer):
 
     def _losses(self, model: nn.Module, inputs: Mapping[str, Tensor], whole: Tensor) -> tuple[Tensor, Tensor]:
         """What rows [batch, seq] add to the loss of a step whose weights sum to `whole`, and their auxiliary losses.
-        They are run in chunks of similar length without the columns that are padding in each; as a whole where the
-        model is sharded."""
+        They are run in chunks of similar length without the columns that are padding in each; as a whole where forwards
+        are collective, whose rows are of similar length already."""
         lengths = inputs["attention_mask"].sum(dim=1)
         total = torch.zeros((), device=lengths.device)
         policy: LanguageModel = model  # type: ignore[assignment]
-        for rows in [list(range(len(lengths)))] if self.sharded else chunks(lengths.tolist()):
+        for rows in [list(range(len(lengths)))] if self.collective else chunks(lengths.tolist()):
             part = {name: value[rows, : int(lengths[rows].max())] for name, value in inputs.items()}
             # Of the token that is predicted, one further than its logits.
             weights = part.pop("weights")[:, 1:]
@@ -273,8 +275,7 @@ def config(folder: Path, plan: Plan, seed: int) -> SFTConfig:
         save_strategy="no",
         report_to=[],
         disable_tqdm=True,
-        **on_processors.device(),
-        bf16=torch.cuda.is_available() if plan.learning.mixed_precision is None else plan.learning.mixed_precision,
+        **on_processors.arguments(plan.learning.mixed_precision),
         gradient_checkpointing=False,  # as training/recomputation.py does it
         remove_unused_columns=False,
         max_length=None,

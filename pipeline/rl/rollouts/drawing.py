@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from accelerate import Accelerator, DistributedType
+from accelerate import Accelerator
 
 from eval.engine import engine_for
 from eval.engine.types import Engine, Request, Sampled, rollout_seed
@@ -18,9 +18,6 @@ from rewards.lazy import lazy
 
 with lazy:  # loads trl's vLLM client, which most trainings have no use for
     from pipeline.rl.rollouts.vllm_engine import VllmEngine
-
-
-SHARDED = (DistributedType.FSDP, DistributedType.DEEPSPEED)
 
 
 class Visit(NamedTuple):
@@ -83,14 +80,16 @@ class Drawing:
 
 
 def drawing_for(
-    policy: LanguageModel, accelerator: Accelerator, tokenizer: Tokenizer, plan: GrpoPlan, record_experts: bool
+    policy: LanguageModel, accelerator: Accelerator, tokenizer: Tokenizer, plan: GrpoPlan, record_experts: bool,
+    parted: bool,
 ) -> Drawing:
-    """What the plan asks for: vLLM, or the engine of this process over the policy or a copy of it in `rollout_dtype`.
-    With `record_experts` each rollout has the experts that its tokens took."""
+    """What the plan asks for: vLLM, or the engine of this process over the policy, or over a copy of it in
+    `rollout_dtype`, or where it will lie in parts. With `record_experts` each rollout has the experts that its tokens
+    took."""
     if plan.vllm:
         share = share_of(plan.rollouts)
         engine = VllmEngine(policy, accelerator, tokenizer, plan.vllm, plan.sampling, plan.group_size, share)
         return Drawing(engine, engine, tokenizer, plan)
-    source = RolloutModel(policy, plan.rollout_dtype, sharded=accelerator.distributed_type in SHARDED)
+    source = RolloutModel(policy, plan.rollout_dtype, accelerator.device, parted=parted)
     recorded = [router.users for router in routers(source.model)] if record_experts else []
     return Drawing(engine_for(source.model, tokenizer, experts=recorded), source, tokenizer, plan)

@@ -8,7 +8,7 @@ from pipeline.models.build import prepare
 from pipeline.models.shards import built_whole, whole
 
 
-def frozen_copy(policy: LanguageModel, dtype: torch.dtype) -> LanguageModel:
+def frozen_copy(policy: LanguageModel, dtype: torch.dtype, device: torch.device) -> LanguageModel:
     """A model of the policy's architecture with its weights of now in `dtype`, in evaluation mode, without gradients.
 
     It is built anew and not deep-copied: copies of hooks (balance, replay) would count and steer its forwards, too.
@@ -17,7 +17,7 @@ def frozen_copy(policy: LanguageModel, dtype: torch.dtype) -> LanguageModel:
     # Its first weights are drawn, and thrown away: the training's stream is not to know of them.
     with torch.random.fork_rng(devices=[]), built_whole():
         made: LanguageModel = type(policy)._from_config(policy.config, dtype=dtype)  # type: ignore[attr-defined]
-    copy = prepare(made).to(policy.device).requires_grad_(False)
+    copy = prepare(made).to(device).requires_grad_(False)
     copy.eval()
     load_weights(copy, policy)
     return copy
@@ -37,15 +37,17 @@ def _tensors(model: LanguageModel) -> list[torch.Tensor]:
 class RolloutModel:
     """`model` is the policy where `dtype` is None or the policy's own; else a copy that `refresh` brings up to date.
 
-    Of a policy that will be sharded it is a whole copy on each process: rollouts are decoded by each at its own pace,
+    Of a policy that will lie in parts it is a whole copy on each process: rollouts are decoded by each at its own pace,
     which collective forwards cannot.
     """
 
-    def __init__(self, policy: LanguageModel, dtype: torch.dtype | None, *, sharded: bool = False) -> None:
-        """`sharded` says what becomes of the policy, which is whole here."""
+    def __init__(
+        self, policy: LanguageModel, dtype: torch.dtype | None, device: torch.device, *, parted: bool = False
+    ) -> None:
+        """`parted` says what becomes of the policy, which is whole here, and `device` where it will be."""
         dtype = policy.dtype if dtype is None else dtype
         self.policy = policy
-        self.model = policy if dtype == policy.dtype and not sharded else frozen_copy(policy, dtype)
+        self.model = policy if dtype == policy.dtype and not parted else frozen_copy(policy, dtype, device)
 
     def refresh(self) -> None:
         """Give the copy the policy's weights of now; all processes call it together."""

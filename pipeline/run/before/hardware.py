@@ -1,7 +1,7 @@
 """Whether this machine has what an accelerate config asks for. accelerate itself takes the processor where there is no
 GPU, and says nothing."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from pipeline.contract.errors import RecipeError
@@ -15,29 +15,65 @@ with lazy:
 ON_PROCESSORS = ("NO", "MULTI_CPU", "FSDP", "DEEPSPEED")
 ON_GPUS = ("MULTI_GPU", "FSDP", "DEEPSPEED", "MEGATRON_LM")
 """What accelerate calls `distributed_type`; others are for accelerators that are not looked for here."""
+SHARE_THE_MODEL = ("FSDP", "DEEPSPEED")
 
 
 def check(config: Path) -> None:
-    """Raises RecipeError where the config is for GPUs or machines that are not here, for what accelerate does on GPUs
-    alone, or for FSDP as it was before it cut by parameters."""
+    """Raises RecipeError where the config is for GPUs or machines that are not here, or says what would be done in
+    another way, or not at all, without a word."""
     document = strict_yaml.read_file(config)
     asked: Mapping[str, object] = document.data
     kind, place = str(asked.get("distributed_type", "NO")), document.place(("distributed_type",))
-    if kind == "FSDP" and _fsdp_version(asked) != 2:
-        raise RecipeError(f"{place}: FSDP is used in its version 2, which cuts models by parameters; write "
-                          "fsdp_version: 2 under fsdp_config (accelerate's default is 1)")
+    _check_fields(document, asked, kind)
     _check_machines(asked, document.place(("num_machines",)))
+    here = torch.cuda.device_count()
     if asked.get("use_cpu") is True:
         if kind not in ON_PROCESSORS:
             raise RecipeError(f"{place}: {kind} is for GPUs, and with use_cpu: true accelerate would do without it, in "
                               "silence; take distributed_type: MULTI_CPU, or leave use_cpu out")
+        if kind in SHARE_THE_MODEL and here:
+            raise RecipeError(f"{place}: {kind} takes the GPUs that are here, whatever use_cpu says; hide them by "
+                              "CUDA_VISIBLE_DEVICES= , or leave use_cpu out")
         return
     if kind not in ON_GPUS:
         return
-    wanted, here = _processes_here(asked), torch.cuda.device_count()
+    wanted = _processes_here(asked)
     if here < wanted:
         raise RecipeError(f"{place}: {kind} asks for {wanted} GPUs here, and this machine has {here}; lower "
                           "num_processes, or take distributed_type: MULTI_CPU and use_cpu: true")
+
+
+def _check_fields(document: strict_yaml.Document, asked: Mapping[str, object], kind: str) -> None:
+    """Raises RecipeError for a field that some library between here and the weights takes, and not as it is meant."""
+    section = {"FSDP": "fsdp_config", "DEEPSPEED": "deepspeed_config"}.get(kind)
+    given = asked.get(section) if section else None
+    fields: Mapping[str, object] = given if isinstance(given, Mapping) else {}
+    if kind == "FSDP" and str(fields.get("fsdp_version", fields.get("version", 1))) != "2":
+        raise RecipeError(f"{document.place(('distributed_type',))}: FSDP is used in its version 2, which cuts models "
+                          "by parameters; write fsdp_version: 2 under fsdp_config (accelerate's default is 1)")
+    for name, unwanted, instead in _REFUSED:
+        where, value = ((name,), asked[name]) if name in asked else ((section, name), fields.get(name))
+        if value is not None and unwanted(value):
+            raise RecipeError(f"{document.place(where)}: {name}: {str(value).lower()} is not for here: {instead}")
+
+
+def _no(value: object) -> bool:
+    return str(value).lower() in ("no", "false", "none", "{}")
+
+
+_REFUSED: tuple[tuple[str, Callable[[object], bool], str], ...] = (
+    ("mixed_precision", lambda value: not _no(value), "each stage says it by `mixed_precision`"),
+    ("parallelism_config", lambda value: not _no(value), "rows are shared among all processes"),
+    # Layers would be computed again with the router's own experts, and not with those that were replayed.
+    ("fsdp_activation_checkpointing", lambda value: not _no(value), "stages say it by `gradient_checkpointing`"),
+    # Stages load models before there are other processes to get them from.
+    ("fsdp_cpu_ram_efficient_loading", lambda value: not _no(value), "each process loads the model; write false"),
+    # It may bring an optimizer and a schedule, which would be taken for the stage's.
+    ("deepspeed_config_file", lambda value: not _no(value), "write what it says under deepspeed_config"),
+    ("gradient_accumulation_steps", lambda value: str(value) != "1", "stages say it by `micro_batch_tokens`; write 1"),
+    ("gradient_clipping", lambda value: str(value).lower() not in ("auto", "none"), "stages say it by `max_grad_norm`"),
+)
+"""Fields, which of their values are refused, and what to do."""
 
 
 def _check_machines(asked: Mapping[str, object], place: str) -> None:
@@ -45,16 +81,11 @@ def _check_machines(asked: Mapping[str, object], place: str) -> None:
     if not isinstance(machines, int) or machines <= 1:
         return
     if job is None:
-        raise RecipeError(f"{place}: {machines} machines are asked for, and this run is in no Slurm job; `retort launch` "
-                          "writes the script of one, or take num_machines: 1")
+        raise RecipeError(f"{place}: {machines} machines are asked for, and this run is in no Slurm job; `retort "
+                          "launch` writes the script of one, or take num_machines: 1")
     if job.machines < machines:
         raise RecipeError(f"{place}: {machines} machines are asked for, and job {job.job} has {job.machines}; lower "
                           "num_machines, or ask Slurm for more by --nodes")
-
-
-def _fsdp_version(asked: Mapping[str, object]) -> object:
-    fields = asked.get("fsdp_config")
-    return fields.get("fsdp_version", 1) if isinstance(fields, Mapping) else 1
 
 
 def _processes_here(asked: Mapping[str, object]) -> int:

@@ -40,6 +40,22 @@ STAGES = {
     max_grad_norm: 1.0e+3
     too_long: cut
 """,
+    "muon": """
+  muon:
+    kind: sft
+    model: BASE
+    data: ../rows.jsonl
+    limit: 64
+    epochs: 1
+    batch_size: 8
+    micro_batch_tokens: 64
+    gradient_checkpointing: true
+    balance: {load: 0.0}
+    optimizer: {name: muon}
+    learning_rate: 1.0e-3
+    max_grad_norm: 0.1
+    too_long: cut
+""",
     "adapted": """
   adapted:
     kind: sft
@@ -72,6 +88,26 @@ STAGES = {
     optimizer: {name: sgd}
     learning_rate: 0.3
     max_grad_norm: 1.0e+3
+    gate: 0
+""",
+    "kl": """
+  kl:
+    kind: grpo
+    model: BASE
+    problems: [programs:train]
+    problems_each: 8
+    reward: {correct: 1.0, rules: {../luck.py:luck: 1.0}}
+    balance: {load: 0.0}
+    beta: 0.1
+    steps: 2
+    prompts_per_step: 4
+    group_size: 4
+    updates_per_step: 2
+    max_completion_tokens: 24
+    micro_batch_tokens: 128
+    gradient_checkpointing: true
+    optimizer: {name: sgd}
+    learning_rate: 0.3
     gate: 0
 """,
     "traces": """
@@ -168,7 +204,8 @@ def trained(folder: Path) -> Trained:
 TRAINED = pytest.mark.parametrize(("stage", "kind"), [
     ("zero", "ddp"),
     *(pytest.param(stage, kind, marks=[pytest.mark.parallel, *NEEDS[kind]])
-      for kind in CONFIGS for stage in ("zero", "tuned", "adapted") if (stage, kind) != ("zero", "ddp")),
+      for kind in CONFIGS for stage in ("zero", "kl", "tuned", "muon", "adapted")
+      if (stage, kind) != ("zero", "ddp") and not (stage == "muon" and kind.startswith("zero"))),
 ])
 DRAWN = pytest.mark.parametrize(("stage", "kind"), [
     ("traces", "ddp"), ("score", "ddp"),

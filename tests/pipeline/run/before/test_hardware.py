@@ -30,6 +30,8 @@ def test_processors_are_always_there(tmp_path: Path, text: str) -> None:
 def test_gpus_that_are_not_here_are_told_with_file_and_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    monkeypatch.setenv("SLURM_JOB_NUM_NODES", "2")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
     file = config(tmp_path, f"num_processes: 8\nnum_machines: 2\ndistributed_type: {kind}\n{VERSION}")
     with pytest.raises(RecipeError, match=rf"hardware.yaml:3: {kind} asks for 4 GPUs here, and this machine has 3;"):
@@ -52,6 +54,36 @@ def test_sharding_is_for_processors_too(tmp_path: Path) -> None:
 def test_the_first_fsdp_is_refused(tmp_path: Path, fields: str) -> None:
     with pytest.raises(RecipeError, match=r"hardware.yaml:1: FSDP is used in its version 2"):
         hardware.check(config(tmp_path, f"distributed_type: FSDP\nuse_cpu: true\n{fields}"))
+
+
+def test_machines_are_those_of_a_slurm_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = config(tmp_path, "distributed_type: MULTI_CPU\nuse_cpu: true\nnum_machines: 3\n")
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    with pytest.raises(RecipeError, match=r"hardware.yaml:3: 3 machines are asked for, and this run is in no Slurm"):
+        hardware.check(file)
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    monkeypatch.setenv("SLURM_JOB_NUM_NODES", "2")
+    with pytest.raises(RecipeError, match=r"hardware.yaml:3: 3 machines are asked for, and job 17 has 2"):
+        hardware.check(file)
+    monkeypatch.setenv("SLURM_JOB_NUM_NODES", "3")
+    hardware.check(file)
+
+
+@pytest.mark.parametrize(("kind", "line", "instead"), [
+    ("MULTI_CPU", "mixed_precision: bf16", "each stage says it by `mixed_precision`"),
+    ("FSDP", "  fsdp_activation_checkpointing: true", "`gradient_checkpointing`"),
+    ("FSDP", "  fsdp_cpu_ram_efficient_loading: true", "write false"),
+    ("DEEPSPEED", "  deepspeed_config_file: zero.json", "under deepspeed_config"),
+    ("DEEPSPEED", "  gradient_accumulation_steps: 4", "`micro_batch_tokens`"),
+    ("DEEPSPEED", "  gradient_clipping: 0.5", "`max_grad_norm`"),
+])
+def test_what_would_be_done_in_another_way_is_refused(tmp_path: Path, kind: str, line: str, instead: str) -> None:
+    head = {
+        "FSDP": "fsdp_config:\n  fsdp_version: '2'\n", "DEEPSPEED": "deepspeed_config:\n  zero_stage: 2\n"
+    }.get(kind, "\n\n")
+    file = config(tmp_path, f"distributed_type: {kind}\nuse_cpu: true\n{head}{line}\n")
+    with pytest.raises(RecipeError, match=rf"hardware.yaml:5: {line.split(':')[0].strip()}: .*{instead}"):
+        hardware.check(file)
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
