@@ -2,18 +2,22 @@
 
 import json
 import os
+import random
+import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import recipes
+from tests.launchers import CONFIGS
 
+PARALLEL = (Path(__file__).parent / "parallel.yaml").read_text()
 SMOKE = (Path(next(iter(recipes.__path__))) / "smoke.yaml").read_text()
 
 
@@ -113,6 +117,27 @@ def little_run(folder: Path, cuts: str = "", head: str = "") -> Killed:
 def killed(tmp_path: Path) -> Callable[..., Killed]:
     """killed("name", recipe) -> a run of that recipe in a new folder."""
     return lambda name, recipe: Killed(tmp_path / name, recipe)
+
+
+@pytest.fixture
+def parallel(killed: Callable[[str, str], Killed]) -> Callable[[str, str, Sequence[str]], Killed]:
+    """parallel("name", kind, stages) -> a run of these stages of parallel.yaml on two processes."""
+
+    def make(name: str, kind: str, stages: Sequence[str]) -> Killed:
+        head, *written = re.split(r"\n  (?=\w+:\n)", PARALLEL)
+        made = killed(name, "\n  ".join([head, *(one for one in written if one.split(":")[0] in stages)]))
+        (made.folder / "config.yaml").write_text(CONFIGS[kind])
+        # Of a model that knows nothing, too, rewards differ within a group.
+        rule = "def luck(_problem, completion):\n    return sum(map(ord, completion.text)) % 17 / 17\n"
+        (made.folder / "luck.py").write_text(rule)
+        draw = random.Random(0)
+        with (made.folder / "rows.jsonl").open("w") as file:
+            for _ in range(64):  # a few rows are ten times as long as the others
+                words = draw.choices(["Tom", "has", "3", "apples"], k=draw.choice([4, 5, 6, 60]))
+                file.write(json.dumps({"prompt": "Say.", "completion": " ".join(words)}) + "\n")
+        return made
+
+    return make
 
 
 @pytest.fixture
