@@ -45,7 +45,7 @@ STAGES = {
     kind: sft
     model: BASE
     data: ../rows.jsonl
-    limit: 64
+    limit: 160
     epochs: 1
     batch_size: 8
     micro_batch_tokens: 64
@@ -99,7 +99,7 @@ STAGES = {
     reward: {correct: 1.0, rules: {../luck.py:luck: 1.0}}
     balance: {load: 0.0}
     beta: 0.1
-    steps: 2
+    steps: 3
     prompts_per_step: 4
     group_size: 4
     updates_per_step: 2
@@ -225,7 +225,7 @@ def test_two_processes_go_the_way_of_one(folder: Path, trained: Trained, stage: 
 @TRAINED
 def test_two_processes_tell_what_one_tells(trained: Trained, stage: str, kind: str) -> None:
     one, two = (metrics(made, stage) for made in trained(stage, kind))
-    assert len(one) == len(two) > 2
+    assert len(one) == len(two) >= 2
     for ours, theirs in zip(one, two, strict=True):
         assert ours.keys() == theirs.keys()
         for name, value in ours.items():
