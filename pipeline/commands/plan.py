@@ -42,6 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
+    _check(args)
     with nullcontext() if args.trust else plugin_files.running_only(trust.is_trusted):
         read = recipe.read(args.recipe, args.sets, resolve_hub=_reachable if args.on else inputs.resolve_hub)
     if args.trust:
@@ -61,6 +62,20 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
+def _check(args: argparse.Namespace) -> None:
+    """Raises CommandError, before anything is read."""
+    if args.on is None:
+        for name, given in (("--price", args.price), ("--mfu", args.mfu)):
+            if given is not None:
+                raise CommandError(f"{name} is for a plan with --on")
+    else:
+        devices.parse(args.on)
+    if args.price is not None and not 0 <= args.price < 1e6:
+        raise CommandError(f"--price {args.price:g}: dollars for a device and hour are from 0 to a million")
+    if args.mfu is not None and not 0 < args.mfu <= 1:
+        raise CommandError(f"--mfu {args.mfu:g}: it is a share, above 0 and up to 1")
+
+
 def _reachable(source: inputs.Source) -> str:
     """The commit of what is on the hub; nothing where it is out of reach, which a stage's line says then."""
     try:
@@ -71,10 +86,6 @@ def _reachable(source: inputs.Source) -> str:
 
 def _with_money(args: argparse.Namespace, read: recipe.Recipe) -> int:
     count, name = devices.parse(args.on)
-    if args.price is not None and not 0 <= args.price < 1e6:
-        raise CommandError(f"--price {args.price:g}: dollars for a device and hour are from 0 to a million")
-    if args.mfu is not None and not 0 < args.mfu <= 1:
-        raise CommandError(f"--mfu {args.mfu:g}: it is a share, above 0 and up to 1")
     device = this_machine(max(step.config.threads for step in read.steps.values())) if name == THIS else DEVICES[name]
     assumed = _assumed(args, read, device)
     found = [*estimates(read, device, assumed)]

@@ -19,6 +19,8 @@ class Assumptions:
     """Share of the device's memory bandwidth that drawing reaches."""
     besides: int
     """Bytes that a process has besides its tensors: libraries and, on a GPU, CUDA's context."""
+    layer: float = 5e-4
+    """Seconds that a layer takes at least for a forward, whatever its size: Python, and the starts of its kernels."""
     completion: float = 0.6
     """Tokens of a completion, as a share of max_completion_tokens."""
     characters: float = 4.0

@@ -69,8 +69,7 @@ class _Stage:
         """Raises StageError where a model or rows are out of reach."""
         trainings = tuple(self._training(trained) for trained in self.work.trained)
         for training in trainings:
-            found, _ = memory.of_training(training, self.setting)
-            self._see("training", found)
+            self._see("training", memory.of_training(training, self.setting))
             self.effort += hours.of_training(training, self._tokens(training), self.setting)
         for drawn in self.work.drawn:
             self._draw(drawn, trainings)

@@ -2,12 +2,13 @@
 
 A token costs 2 operations a parameter forward and 4 backward (Kaplan et al. 2020, arXiv 2001.08361, section 2.1), of
 those parameters that it is multiplied by, and what attention adds over the tokens before it. Gradient checkpointing
-adds a forward. Each step of drawing reads all weights that its tokens touch, and what the caches hold.
+adds a forward. Each step of drawing reads all weights that its tokens touch, and what the caches hold. No layer is
+faster than Python starts its kernels.
 """
 
 from dataclasses import dataclass
 
-from pipeline.costs.memory import Drawing, Setting, Training
+from pipeline.costs.memory import Drawing, Setting, Training, lesson_of
 from pipeline.costs.shape import BYTES, Shape
 
 
@@ -45,7 +46,10 @@ def of_training(training: Training, tokens: float, setting: Setting) -> Effort:
     half = mixed or (learning.dtype or shape.dtype) != "float32"
     rate = device.bfloat16 if half else device.float32
     share = setting.assumed.mfu_mixture if shape.mixture else setting.assumed.mfu
-    return Effort(tokens, flops, flops / (rate * share * setting.sharing.processes))
+    lesson = lesson_of(training, setting)
+    parts = tokens / training.mean / lesson.rows
+    seconds = max(flops / (rate * share), parts * passes * shape.layers * setting.assumed.layer)
+    return Effort(tokens, flops, seconds / setting.sharing.processes)
 
 
 def of_drawing(drawing: Drawing, setting: Setting) -> Effort:
@@ -64,7 +68,8 @@ def of_drawing(drawing: Drawing, setting: Setting) -> Effort:
     before = prompt + written / 2
     moved = size * (shape.touched(rows) + rows * before * shape.cached)
     computed = rows * forward(shape, before) / (rate * share)
-    seconds = steps * max(moved / (device.bandwidth * assumed.bandwidth), computed)
+    started = shape.layers * assumed.layer
+    seconds = steps * max(moved / (device.bandwidth * assumed.bandwidth), computed, started)
     prefill = read * forward(shape, prompt / 2)
     flops = prefill + tokens * forward(shape, before)
     return Effort(tokens + read, flops, seconds + prefill / (rate * share * processes))

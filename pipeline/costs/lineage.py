@@ -12,7 +12,7 @@ from pipeline.costs.assumptions import Assumptions
 from pipeline.disk.durable import JsonObject
 from pipeline.models import origin, pretrained
 from pipeline.models.sources import weights_of
-from pipeline.recipe.inputs import Source
+from pipeline.recipe.inputs import InputError, Source, resolve_hub
 from pipeline.recipe.recipe import Recipe, Step
 
 
@@ -75,6 +75,11 @@ class Lineage:
 
 def _given(source: Source) -> JsonObject:
     """The fields of the config of a path or of a repository of the hub, of which nothing else is downloaded."""
+    if source.origin == "hub" and not source.commit:
+        try:
+            resolve_hub(source)
+        except InputError as error:
+            raise StageError(str(error)) from error
     try:
         if source.path is None:
             found = AutoConfig.from_pretrained(source.repository, revision=source.commit or None,

@@ -1,5 +1,6 @@
 """What a process holds at most: while it trains, by a rehearsal of its steps; while it draws, by the engine's rules."""
 
+import functools
 from dataclasses import dataclass, replace
 
 from transformers import AutoConfig
@@ -9,6 +10,7 @@ from pipeline.contract.work import Drawn, Trained
 from pipeline.costs.assumptions import Assumptions
 from pipeline.costs.devices import Device
 from pipeline.costs.lengths import Asked
+from pipeline.costs.rehearsal.draws import Draws, blocks_of
 from pipeline.costs.rehearsal.heap import expected
 from pipeline.costs.rehearsal.steps import Lesson, Rehearsed, rehearse
 from pipeline.costs.shape import BYTES, Shape
@@ -37,6 +39,10 @@ class Memory:
     @property
     def peak(self) -> float:
         return self.weights + self.gradients + self.optimizer + self.activations + self.cache + self.besides
+
+    def beside(self, more: float) -> "Memory":
+        """With so much more besides."""
+        return replace(self, besides=self.besides + more)
 
 
 @dataclass(frozen=True)
@@ -110,12 +116,35 @@ def lesson_of(training: Training, setting: Setting) -> Lesson:
     return replace(whole, length=scored, prompts=prompts, prompt=prompt) if prompts < of_part else whole
 
 
-def of_training(training: Training, setting: Setting) -> tuple[Memory, Rehearsed]:
+@dataclass(frozen=True)
+class Rehearsal:
+    """What a rehearsal is of; two that are written alike are the same one."""
+
+    training: Training
+    task: Task
+    lesson: Lesson
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Rehearsal) and str(self) == str(other)
+
+    def __hash__(self) -> int:
+        return hash(str(self))
+
+    def __str__(self) -> str:
+        training = self.training
+        return f"{training.config} {training.learning} {training.adapters} {self.task} {self.lesson}"
+
+
+@functools.lru_cache(maxsize=64)
+def _rehearsed(one: Rehearsal) -> Rehearsed:
+    return rehearse(one.training.config, one.training.learning, one.training.adapters, one.task, one.lesson)
+
+
+def of_training(training: Training, setting: Setting) -> Memory:
     """While it trains. Raises StageError where its steps cannot be gone through."""
     task: Task = "supervised" if training.asked is None else "reinforcement"
-    lesson = lesson_of(training, setting)
-    found = rehearse(training.config, training.learning, training.adapters, task, lesson)
-    return divided(found, training, setting), found
+    found = _rehearsed(Rehearsal(training, task, lesson_of(training, setting)))
+    return divided(found, training, setting)
 
 
 def divided(found: Rehearsed, training: Training, setting: Setting) -> Memory:
@@ -128,8 +157,10 @@ def divided(found: Rehearsed, training: Training, setting: Setting) -> Memory:
     if sharing.weights > 1:
         # The layer that is at work, and the one that is gathered ahead, are whole.
         besides += 2 * found.weights / max(1, training.shape.layers)
+    held = found.weights + found.gradients + found.optimizer
+    activations = max(0.0, found.passing - held, (found.stepping - held) / sharing.optimizer)
     return Memory(found.weights / sharing.weights, found.gradients / sharing.gradients,
-                  found.optimizer / sharing.optimizer, found.activations, 0.0, besides)
+                  found.optimizer / sharing.optimizer, activations, 0.0, besides)
 
 
 @dataclass(frozen=True)
@@ -170,15 +201,23 @@ def of_drawing(drawing: Drawing, setting: Setting) -> Memory:
     scores = 2 * size * rows * tokens * shape.heads
     read = min(native.PROMPT_TOKENS, drawing.asked.problems * drawing.asked.prompt)
     prefill = size * read * (4 * shape.hidden + 2 * shape.attended + 3 * shape.inner)
-    grown = cache / max(1, shape.layers)  # a layer's cache is copied when it grows
     copies = shape.copied * size if setting.device.processor and shape.native and not drawing.adapted else 0
     beside = drawing.training
     whole = beside is not None and (setting.sharing.sharded or drawing.drawn.dtype not in (None, shape.dtype))
-    weights = shape.parameters * size if beside is None else beside.weights
-    return Memory(
-        weights=weights,
+    found = Memory(
+        weights=shape.parameters * size if beside is None else beside.weights,
         optimizer=beside.optimizer if beside else 0.0,
-        activations=max(logits + scores, prefill),
-        cache=cache + grown,
-        besides=setting.assumed.besides + copies + (shape.parameters * size if whole else 0.0),
+        activations=logits + max(scores, prefill),
+        cache=cache,
+        besides=copies + (shape.parameters * size if whole else 0.0),
     )
+    if setting.device.processor:
+        held = found.weights + found.optimizer + found.besides - copies
+        head = min(copies, shape.vocabulary * shape.hidden * size)
+        draws = Draws(
+            int(held), shape.layers, (copies - head) // shape.layers, head, rows, tokens - drawing.drawn.most, tokens,
+            shape.cached // shape.layers * size, shape.caches, logits // 4, int(found.activations - logits),
+        )
+        return found.beside(setting.assumed.besides + max(0, expected(blocks_of(draws)) - found.peak))
+    # A layer's cache is copied when it grows.
+    return found.beside(setting.assumed.besides + cache / shape.layers)

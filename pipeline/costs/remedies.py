@@ -12,8 +12,8 @@ from pipeline.models.lora import Lora
 
 RANK = 16
 MOST_DEVICES = 64
-HALVINGS = 4
-"""How often parts are halved, at most, before something else is tried."""
+LESSENINGS, LESS = 4, 4
+"""How often parts are made smaller, at most, before something else is tried, and to which part of what they were."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def _tried(estimate: Estimate) -> Iterator[Remedy]:
     # Of several trainings of a stage the one with the longest rows takes most.
     training, setting = max(estimate.trainings, key=lambda one: one.length), estimate.setting
     try:
-        for tokens in _halved(training, setting):
+        for tokens in _lessened(training, setting):
             training = training.with_learning(micro_batch_tokens=tokens)
             yield _remedy(f"micro_batch_tokens: {tokens}", training, setting)
         if not training.learning.gradient_checkpointing:
@@ -58,15 +58,15 @@ def _tried(estimate: Estimate) -> Iterator[Remedy]:
         return
 
 
-def _halved(training: Training, setting: Setting) -> Iterator[int]:
+def _lessened(training: Training, setting: Setting) -> Iterator[int]:
     """Ever fewer tokens of a part, down to one row."""
-    rows = max(1, training.trained.batch // setting.sharing.processes)
-    tokens = min(memory.part_tokens(training, setting), round(rows * training.length))
-    for _ in range(HALVINGS):
-        tokens = max(round(training.length), tokens // 4)
-        yield tokens
-        if tokens <= training.length:
+    row = round(training.length)
+    tokens = memory.lesson_of(training, setting).rows * row
+    for _ in range(LESSENINGS):
+        if tokens <= row:
             return
+        tokens = max(row, tokens // LESS)
+        yield tokens
 
 
 def _divided(training: Training, setting: Setting) -> Iterator[Remedy]:
@@ -80,5 +80,5 @@ def _divided(training: Training, setting: Setting) -> Iterator[Remedy]:
 
 
 def _remedy(change: str, training: Training, setting: Setting) -> Remedy:
-    found, _ = memory.of_training(training, setting)
+    found = memory.of_training(training, setting)
     return Remedy(change, found, found.peak <= setting.device.memory)

@@ -35,6 +35,7 @@ class Shape:
     heads        query heads of a layer
     attended     these times their width
     cached       numbers that a token leaves in the cache, over all layers
+    caches       tensors of a layer's cache: keys and values, or one of what both are made of
     copied       numbers of weights that the engine lays out anew for decoding on a CPU
     largest      numbers of the largest matrix
     vocabulary   tokens that the head gives logits of
@@ -52,6 +53,7 @@ class Shape:
     heads: int
     attended: int
     cached: int
+    caches: int
     copied: int
     largest: int
     vocabulary: int
@@ -94,8 +96,9 @@ def shape_of(config: JsonMapping, dtype: str | None = None) -> Shape:
     fields = found.to_dict()
     family = FAMILIES.get(model.config.model_type)
     names = dict(model.named_parameters())
-    experts = {name: one.numel() for name, one in names.items() if ".experts." in name and one.ndim == 3}
-    counts = [one.shape[0] for name, one in names.items() if name in experts]
+    experts = {name: one.numel() for name, one in names.items() if family and ".experts." in name}
+    # A router has a row for each expert, whatever its family calls it in its config.
+    counts = [one.shape[0] for name, one in names.items() if family and f".{family.router}." in name and one.ndim == 2]
     share = float(family.top_k(found)) / counts[0] if family and counts else 1.0
     embedding, head = _weight(model.get_input_embeddings()), _weight(model.get_output_embeddings())
     every = sum(one.numel() for one in names.values())
@@ -115,6 +118,7 @@ def shape_of(config: JsonMapping, dtype: str | None = None) -> Shape:
         heads=heads,
         attended=heads * _head(fields, hidden, heads),
         cached=layers * _entry(model.config.model_type, fields, hidden, heads, native=native),
+        caches=1 if native and DRAWN[model.config.model_type].attention is LatentAttention else 2,
         copied=_copied(model, experts),
         largest=max(one.numel() for one in names.values()),
         vocabulary=int(found.vocab_size),
@@ -169,7 +173,7 @@ def _copied(model: LanguageModel, experts: Mapping[str, int]) -> int:
     linear = sum(one.weight.numel() for one in model.modules() if isinstance(one, nn.Linear))
     for name, one in model.named_parameters():
         if name in experts:
-            twice = name.endswith("gate_up_proj") and one[0].numel() < LARGE
+            twice = name.endswith("gate_up_proj") and one.ndim == 3 and one[0].numel() < LARGE
             linear += one.numel() * (2 if twice else 1)
     return linear
 

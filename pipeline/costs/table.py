@@ -19,8 +19,8 @@ def rows(found: Sequence[Estimate], devices: int) -> Iterator[tuple[str, ...]]:
     known = [one for one in found if not one.said]
     total = sum((one.hours for one in known), 0.0)
     yield ("all", "", "", _large(sum(one.effort.tokens for one in known)),
-           f"{sum(one.effort.flops for one in known):.1e}", *[""] * 7, "", _hours(total),
-           f"{sum(_money(one, devices) for one in known):.2f}")
+           f"{sum(one.effort.flops for one in known):.1e}", *[""] * 7, "", _short(total),
+           _short(sum(_money(one, devices) for one in known)))
 
 
 def lines(found: Sequence[Estimate], device: Device, devices: int) -> Iterator[str]:
@@ -54,8 +54,8 @@ def _row(one: Estimate, devices: int) -> tuple[str, ...]:
     parts = (largest.weights, largest.gradients, largest.optimizer, largest.activations, largest.cache,
              largest.besides, largest.peak)
     return (one.step.name, one.step.kind, _large(one.shape.parameters), _large(one.effort.tokens),
-            f"{one.effort.flops:.1e}", *map(_gib, parts), "yes" if one.fits else "NO", _hours(one.hours),
-            f"{_money(one, devices):.2f}")
+            f"{one.effort.flops:.1e}", *map(_gib, parts), "yes" if one.fits else "NO", _short(one.hours),
+            _short(_money(one, devices)))
 
 
 def _money(one: Estimate, devices: int) -> float:
@@ -80,7 +80,7 @@ def _parts(held: Memory) -> str:
 
 
 def _gib(value: float) -> str:
-    return f"{value / GIB:.2f}"
+    return _short(value / GIB)
 
 
 def _large(value: float) -> str:
@@ -90,5 +90,6 @@ def _large(value: float) -> str:
     return f"{value:.0f}"
 
 
-def _hours(value: float) -> str:
-    return f"{value:.1f}" if value >= 10 else f"{value:.2g}"
+def _short(value: float) -> str:
+    """Two digits behind the point, or as many as show something."""
+    return f"{value:.2f}" if value >= 0.1 or not value else f"{value:.1g}" if value >= 0.001 else "<0.001"

@@ -7,6 +7,7 @@ from typing import Any  # what torch hands to a dispatch mode
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import DataDependentOutputException
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -22,6 +23,8 @@ class Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.held = self.most = 0
+        self.stepping = False
+        """While an optimizer steps, numbers that it asks for are made up: some count their steps in tensors."""
         self.blocks: list[Block] = []
         self._known: dict[int, int] = {}  # storage -> number of its block
         self._sizes: dict[int, int] = {}
@@ -39,6 +42,11 @@ class Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def forget_graph(self) -> None:
         self.blocks += [Block(number, 0) for number in self._graph]
         self._graph.clear()
+
+    def forget_most(self) -> int:
+        """The most bytes that were held since this was asked last."""
+        most, self.most = self.most, self.held
+        return most
 
     def _number(self, size: int, small: bool = False) -> int:
         """Of a new block."""
@@ -68,7 +76,12 @@ class Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if function is torch.ops.aten._grouped_mm.default:
             made = _grouped(args[0], args[1], args[2])
         else:
-            made = function(*args, **(kwargs or {}))
+            try:
+                made = function(*args, **(kwargs or {}))
+            except DataDependentOutputException:
+                if not self.stepping:
+                    raise
+                made = 0.5
         for one in tree_leaves(made):
             if isinstance(one, Tensor):
                 self.hold(one)

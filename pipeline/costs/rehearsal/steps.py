@@ -6,6 +6,7 @@ the optimizers of `training/optimizer`, which are run as they are. Nothing is co
 takes seconds and no memory.
 """
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -58,19 +59,20 @@ class Lesson:
 
 @dataclass
 class Rehearsed:
-    """What was held, in bytes: by weights, by gradients and by the optimizer's state, and at most, with everything;
-    and every block that was taken and freed, weights first."""
+    """What was held, in bytes: by weights, by gradients and by the optimizer's state; at most, with everything, in
+    forwards and backwards (`passing`) and while the optimizer steps (`stepping`); and every block that was taken and
+    freed, weights first."""
 
     weights: int
     gradients: int
     optimizer: int
-    most: int
+    passing: int
+    stepping: int
     blocks: list[Block] = field(default_factory=list)
 
     @property
-    def activations(self) -> int:
-        """What comes and goes within a step, gradients apart, where all is held at once."""
-        return max(0, self.most - self.weights - self.gradients - self.optimizer)
+    def most(self) -> int:
+        return max(self.passing, self.stepping)
 
 
 def rehearse(
@@ -84,7 +86,9 @@ def rehearse(
             with torch.device("meta"):
                 lora.add(model, adapters, seed=0)
         if learning.gradient_checkpointing:
-            checkpoint_layers(model, [])
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", FutureWarning)  # of transformers, about a name
+                checkpoint_layers(model, [])
         with FakeTensorMode():
             _give_shapes(model)
             return _steps(model, learning, task, lesson)
@@ -115,7 +119,7 @@ def _steps(model: LanguageModel, learning: Learning, task: Task, lesson: Lesson)
         ledger.hold(one)
     weights = ledger.held
     optimizer = make(model, choose(model, learning, task))
-    most = gradients = 0
+    passing = stepping = gradients = 0
     with ledger:
         for _ in range(STEPS):
             for _ in range(lesson.parts):
@@ -124,14 +128,14 @@ def _steps(model: LanguageModel, learning: Learning, task: Task, lesson: Lesson)
                 loss.backward()  # type: ignore[no-untyped-call]
                 del loss
                 ledger.forget_graph()
-            before = ledger.held
             gradients = sum(_bytes(one.grad) for one in model.parameters() if one.grad is not None)
+            passing = max(passing, ledger.forget_most())
+            ledger.stepping = True
             optimizer.step()
-            most = max(most, ledger.most)
-            ledger.most = 0
+            ledger.stepping = False
+            stepping = max(stepping, ledger.forget_most())
             optimizer.zero_grad()
-    state = max(0, ledger.held - weights)
-    return Rehearsed(weights, gradients, state, max(most, before), ledger.blocks)
+    return Rehearsed(weights, gradients, max(0, ledger.held - weights), passing, stepping, ledger.blocks)
 
 
 def _bytes(tensor: Tensor) -> int:
