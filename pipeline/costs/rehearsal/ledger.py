@@ -73,15 +73,13 @@ class Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(
         self, function: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        if function is torch.ops.aten._grouped_mm.default:
-            made = _grouped(args[0], args[1], args[2])
-        else:
-            try:
-                made = function(*args, **(kwargs or {}))
-            except DataDependentOutputException:
-                if not self.stepping:
-                    raise
-                made = 0.5
+        try:
+            grouped = function is torch.ops.aten._grouped_mm.default
+            made: Any = _grouped(args[0], args[1], args[2]) if grouped else function(*args, **(kwargs or {}))
+        except DataDependentOutputException:
+            if not self.stepping:
+                raise
+            made = 0.5
         for one in tree_leaves(made):
             if isinstance(one, Tensor):
                 self.hold(one)

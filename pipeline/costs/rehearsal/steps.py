@@ -81,21 +81,27 @@ def rehearse(
     """Two optimizer steps of a model with these fields of a config. Raises StageError where transformers builds no such
     model, or where a step depends on what is in a tensor."""
     try:
+        return _rehearsed(config, learning, adapters, task, lesson)
+    except (ValueError, TypeError, AttributeError, KeyError, NotImplementedError, RuntimeError) as error:
+        # 189 families, each with code of its own, under tensors that it was not written for
+        raise StageError(f"a step of {config.get('model_type')} cannot be gone through without computing it "
+                         f"({' '.join(str(error).split())[:120]})") from error
+
+
+def _rehearsed(
+    config: JsonMapping, learning: Learning, adapters: Lora | None, task: Task, lesson: Lesson
+) -> Rehearsed:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of transformers, about names; a stage's log has them
         model = without_weights(config, learning.dtype)
         if adapters is not None:
             with torch.device("meta"):
                 lora.add(model, adapters, seed=0)
         if learning.gradient_checkpointing:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", FutureWarning)  # of transformers, about a name
-                checkpoint_layers(model, [])
+            checkpoint_layers(model, [])
         with FakeTensorMode():
             _give_shapes(model)
             return _steps(model, learning, task, lesson)
-    except (ValueError, TypeError, AttributeError, KeyError, NotImplementedError, RuntimeError) as error:
-        # 189 families, each with code of its own, under tensors that it was not written for
-        raise StageError(f"a step of {config.get('model_type')} cannot be gone through without computing it "
-                         f"({' '.join(str(error).split())[:120]})") from error
 
 
 def _give_shapes(model: LanguageModel) -> None:
