@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from transformers import AutoConfig
 
 from eval.engine import native, plain
+from eval.rollouts import piece_size
 from pipeline.contract.work import Drawn, Trained
 from pipeline.costs.assumptions import Assumptions
 from pipeline.costs.devices import Device
@@ -174,8 +175,11 @@ class Drawing:
     training: Memory | None = None
 
     def rollouts(self, processes: int) -> int:
-        """Of a round, of one process."""
-        return max(1, self.asked.problems * self.drawn.each // processes)
+        """That the engine of a process is asked for at once."""
+        every = self.asked.problems * self.drawn.each
+        if not self.drawn.trained:  # which goes piece by piece
+            return max(1, min(every // processes, piece_size(every, self.drawn.most)))
+        return max(1, every // processes)
 
     def at_once(self, processes: int) -> int:
         """Rows that the engine decodes together."""
