@@ -135,10 +135,15 @@ def recall(problems: Sequence[Problem], draws: Draws, pieces: Pieces, name: str 
     return found
 
 
+def piece_size(rollouts: int, most: int) -> int:
+    """Rollouts of a piece, where there are so many in all, of at most `most` tokens."""
+    return max(PIECE_ROLLOUTS, min(PIECE_TOKENS // most, -(-rollouts // PIECES)))
+
+
 def _pieces(problems: Sequence[Problem], draws: Draws) -> Iterator[Sequence[Problem]]:
     """The problems in pieces of equal size, whatever the number of processes that share them."""
     rollouts = len(problems) * draws.n
-    size = max(PIECE_ROLLOUTS, min(PIECE_TOKENS // draws.sampling.max_tokens, -(-rollouts // PIECES)))
+    size = piece_size(rollouts, draws.sampling.max_tokens)
     each = max(1, -(-len(problems) // max(1, -(-rollouts // size))))
     for first in range(0, len(problems), each):
         yield problems[first : first + each]

@@ -14,8 +14,9 @@ from pipeline.contract.fields import (
     ReportInput,
 )
 from pipeline.contract.stage import Asks, Context, Metrics, Stage
+from pipeline.contract.work import Drawn, Trained, Work
 
 __all__ = [
-    "ArtifactType", "Asks", "Context", "DatasetInput", "Input", "Metrics", "ModelInput", "NotInFingerprint", "PlugIn",
-    "ReportInput", "Stage", "StageError", "Stopped",
+    "ArtifactType", "Asks", "Context", "DatasetInput", "Drawn", "Input", "Metrics", "ModelInput", "NotInFingerprint",
+    "PlugIn", "ReportInput", "Stage", "StageError", "Stopped", "Trained", "Work",
 ]

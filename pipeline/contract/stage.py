@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationInfo, 
 from pipeline.contract.checkpoints import Checkpoints
 from pipeline.contract.fields import ArtifactType
 from pipeline.contract.room import Room
-from pipeline.disk.durable import JsonMapping
+from pipeline.contract.work import Work
+from pipeline.disk.durable import JsonMapping, JsonObject
 
 Metrics = JsonMapping
 
@@ -118,6 +119,16 @@ class Stage(BaseModel):
         """The tokens of context that the stage's model has, where the one that it is made of has `context`. None is
         unknown, or no limit."""
         return context
+
+    def config_of_made(self, config: JsonObject) -> JsonObject:
+        """The fields of the transformers config of the stage's model, where the one that it is made of has `config`
+        (empty where it is made of none). Raises StageError where no such model can be made."""
+        return config
+
+    def work(self) -> Work | None:
+        """What the stage computes, for `retort plan --on`. None is not known, which a stage of your own may leave it
+        at."""
+        return None
 
     @abstractmethod
     def run(self, ctx: Context) -> Metrics:

@@ -56,15 +56,19 @@ def upcycled(model: LanguageModel, form: Form, seed: int) -> LanguageModel:
     Raises StageError where no family that Retort knows computes what the model does, or its sizes do not divide.
     """
     dense = model.config.to_dict()
-    family = _family(dense, form)
-    shared, each = _neurons(dense, form)
-    config = AutoConfig.for_model(**_fields(dense, family, form, shared, each))
+    config = AutoConfig.for_model(**config_of_mixture(dense, form))
     set_seed(seed)
     # Its weights are drawn and then replaced, all but the routers'.
     mixture: LanguageModel = AutoModelForCausalLM.from_config(config, dtype=model.dtype)
-    mixture.load_state_dict(_weights(model.state_dict(), mixture.state_dict(), form, shared))
+    mixture.load_state_dict(_weights(model.state_dict(), mixture.state_dict(), form, _neurons(dense, form)[0]))
     mixture.generation_config = model.generation_config
     return prepare(mixture)
+
+
+def config_of_mixture(dense: JsonObject, form: Form) -> JsonObject:
+    """The fields of the mixture's config, of those of the dense model's. Raises StageError as `upcycled` does."""
+    family = _family(dense, form)
+    return _fields(dense, family, form, *_neurons(dense, form))
 
 
 def _family(dense: JsonObject, form: Form) -> str:

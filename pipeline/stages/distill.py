@@ -5,6 +5,7 @@ from typing import ClassVar
 from pipeline.contract.fields import ArtifactType, DatasetInput, ModelInput
 from pipeline.contract.numbers import Epochs
 from pipeline.contract.stage import Context, Metrics
+from pipeline.contract.work import Work
 from pipeline.stages.sft import Training
 
 
@@ -24,6 +25,9 @@ class Distill(Training):
 
     def made_of(self) -> str:
         return self.student
+
+    def work(self) -> Work:
+        return self.training(self.student, self.traces)
 
     def run(self, ctx: Context) -> Metrics:
         return self.train(ctx, self.student, self.traces)

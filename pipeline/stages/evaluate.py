@@ -32,6 +32,7 @@ from pipeline.contract.numbers import (
 from pipeline.contract.prompt import MeasuringPrompt
 from pipeline.contract.room import Room, require_room
 from pipeline.contract.stage import Asks, Context, Metrics, Stage
+from pipeline.contract.work import Drawn, Work
 from pipeline.disk.durable import JsonObject
 from pipeline.stages.grpo import ProblemSets
 from rewards.lazy import lazy
@@ -113,6 +114,11 @@ class Evaluate(Stage):
 
     def room(self) -> Room:
         return Room(self.models, self.prompt.prompting(), self.max_completion_tokens, self.beyond_context)
+
+    def work(self) -> Work:
+        return Work(drawn=[
+            Drawn(model, self.rollouts, self.max_completion_tokens, dtype=self.dtype) for model in self.models
+        ])
 
     def run(self, ctx: Context) -> Metrics:
         pieces = ctx.checkpoints.pieces()

@@ -20,6 +20,7 @@ from pipeline.contract.numbers import (
 )
 from pipeline.contract.prompt import Prompt
 from pipeline.contract.stage import Context, Metrics, Stage
+from pipeline.contract.work import Trained, Work
 from pipeline.data.corpus import SHORTEST, Behaviour, Corpus
 from pipeline.data.order import Shuffled, fitting, left_out_of
 from pipeline.data.rows import Document, Joined, Rows, Stream
@@ -95,6 +96,12 @@ class Extend(ReadsRows, Learning, Stage):
 
     def context_of_made(self, context: int | None) -> int | None:
         return self.phases[-1].length
+
+    def work(self) -> Work:
+        return Work(trained=[
+            Trained(self.model, self.batch_size, phase.steps, phase.length, self.data, learning=self.learning())
+            for phase in self.phases
+        ])
 
     def run(self, ctx: Context) -> Metrics:
         model, tokenizer = pretrained.take(ctx, self.model, self.dtype)

@@ -22,6 +22,7 @@ from pipeline.contract.processes import own
 from pipeline.contract.prompt import AskingPrompt
 from pipeline.contract.room import Room, require_room
 from pipeline.contract.stage import Asks, Context, Metrics, Stage
+from pipeline.contract.work import Drawn, Trained, Work
 from pipeline.models.lora import Lora
 from pipeline.moe.balancing import Balancing
 from pipeline.rl.rollouts.vllm import Vllm, missing
@@ -151,6 +152,17 @@ class Grpo(Learning, Stage):
 
     def made_of(self) -> str:
         return self.model
+
+    def work(self) -> Work:
+        asked = Drawn(self.model, self.gate, self.max_completion_tokens, prompts=32)
+        drawn = Drawn(self.model, self.group_size, self.max_completion_tokens, self.prompts_per_step, self.steps,
+                      self.rollout_dtype, self.engine == "native", trained=True)
+        batch = self.prompts_per_step * self.group_size // self.updates_per_step
+        trained = Trained(
+            self.model, batch, self.steps * self.updates_per_step, learning=self.learning(),
+            adapters=self.lora.model_dump() if self.lora else None, reference=self.beta > 0,
+        )
+        return Work([trained], [drawn, asked] if self.gate and self.reward.correct else [drawn])
 
     def run(self, ctx: Context) -> Metrics:
         model, tokenizer = pretrained.take(ctx, self.model, self.dtype)

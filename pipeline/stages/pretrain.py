@@ -18,8 +18,10 @@ from pipeline.contract.numbers import (
 )
 from pipeline.contract.room import limit_of
 from pipeline.contract.stage import Context, Metrics, Stage
+from pipeline.contract.work import Trained, Work
 from pipeline.data.corpus import Corpus
 from pipeline.data.rows import Stream
+from pipeline.disk.durable import JsonObject
 from pipeline.models.checks.architecture import Architecture
 from pipeline.models.checks.sizes import balance_fault
 from pipeline.moe.balancing import Balancing
@@ -109,6 +111,12 @@ class Pretrain(Learning, Stage):
 
     def context_of_made(self, context: int | None) -> int | None:
         return limit_of({"max_position_embeddings": self.length, **self.architecture})
+
+    def config_of_made(self, config: JsonObject) -> JsonObject:
+        return {"max_position_embeddings": self.length, "tie_word_embeddings": True, **self.architecture}
+
+    def work(self) -> Work:
+        return Work(trained=[Trained(None, self.batch_size, self.steps, self.length, learning=self.learning())])
 
     def _tokenizer(self, ctx: Context) -> "Tokenizer":
         if self.tokenizer is not None:

@@ -29,6 +29,7 @@ from pipeline.contract.processes import is_first
 from pipeline.contract.prompt import AskingPrompt
 from pipeline.contract.room import Room, require_room
 from pipeline.contract.stage import Asks, Context, Metrics, Stage
+from pipeline.contract.work import Drawn, Work
 from pipeline.stages.grpo import ProblemSets
 from rewards.lazy import lazy
 from rewards.rules import repetition
@@ -82,6 +83,11 @@ class Sample(Stage):
 
     def room(self) -> Room:
         return Room([self.model], self.prompt.prompting(), self.max_completion_tokens, self.beyond_context)
+
+    def work(self) -> Work:
+        drawn = Drawn(self.model, self.rollouts, self.max_completion_tokens, dtype=self.dtype)
+        most = min(self.keep_each, self.rollouts) * self.problems_each * len(self.problems)
+        return Work(drawn=[drawn], rows=most)
 
     def run(self, ctx: Context) -> Metrics:
         model, tokenizer = pretrained.take(ctx, self.model, self.dtype)

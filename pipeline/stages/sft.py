@@ -13,6 +13,7 @@ from pipeline.contract.numbers import MOST_ROWS, MOST_TOKENS, Batch, Epochs
 from pipeline.contract.prompt import Prompt
 from pipeline.contract.room import require_rows_fit
 from pipeline.contract.stage import Context, Metrics, Stage
+from pipeline.contract.work import Trained, Work
 from pipeline.data.order import Ordered, epochs, fitting, left_out_of
 from pipeline.data.tokenized import Wanted, tokenized
 from pipeline.models.lora import Lora
@@ -49,6 +50,14 @@ class Training(ReadsRows, Learning, Stage):
     def longest_row(self) -> int | None:
         return None if self.beyond_context else self.max_length
 
+    def training(self, model_reference: str, data_reference: str) -> Work:
+        """The work of `train`."""
+        return Work(trained=[Trained(
+            model_reference, self.batch_size, length=self.max_length, data=data_reference, epochs=self.epochs,
+            limit=self.limit, prompting=self.prompt.prompting(), learning=self.learning(),
+            adapters=self.lora.model_dump() if self.lora else None,
+        )])
+
     def train(self, ctx: Context, model_reference: str, data_reference: str) -> Metrics:
         model, tokenizer = pretrained.take(ctx, model_reference, self.dtype)
         wanted = Wanted(
@@ -84,6 +93,9 @@ class Sft(Training):
 
     def made_of(self) -> str:
         return self.model
+
+    def work(self) -> Work:
+        return self.training(self.model, self.data)
 
     def run(self, ctx: Context) -> Metrics:
         return self.train(ctx, self.model, self.data)

@@ -8,13 +8,15 @@ from pipeline.contract.errors import StageError
 from pipeline.contract.fields import ArtifactType, ModelInput
 from pipeline.contract.numbers import Dtype
 from pipeline.contract.stage import Context, Metrics, Stage
+from pipeline.contract.work import Work
+from pipeline.disk.durable import JsonObject
 from rewards.lazy import lazy
 
 with lazy:
     import torch
 
     from pipeline.models import pretrained
-    from pipeline.models.upcycling import Form, largest_difference, upcycled
+    from pipeline.models.upcycling import Form, config_of_mixture, largest_difference, upcycled
 
 CLOSE = {"float32": 1e-4, "bfloat16": 0.05}
 """How far the logits of dense model and mixture may lie apart, in shares of the largest, by precision: their sums are
@@ -58,9 +60,20 @@ class Upcycle(Stage):
     def made_of(self) -> str:
         return self.model
 
+    def config_of_made(self, config: JsonObject) -> JsonObject:
+        precision = self.dtype or config.get("dtype")
+        return {**config_of_mixture(config, self._form()), "dtype": precision}
+
+    def work(self) -> Work:
+        # The mixture's weights are drawn, and held once more as what they are replaced by.
+        return Work(loaded=[self.model], made=2)
+
+    def _form(self) -> "Form":
+        return Form(self.experts, self.top_k, self.segments, self.shared)
+
     def run(self, ctx: Context) -> Metrics:
         dense, tokenizer = pretrained.take(ctx, self.model, self.dtype)
-        mixture = upcycled(dense, Form(self.experts, self.top_k, self.segments, self.shared), ctx.seed)
+        mixture = upcycled(dense, self._form(), ctx.seed)
         ids = torch.randint(len(tokenizer), (SEQUENCES, LENGTH), generator=torch.Generator().manual_seed(ctx.seed))
         difference, largest = largest_difference(dense, mixture, ids)
         if not difference <= largest * CLOSE[str(dense.dtype).removeprefix("torch.")]:  # also where it is NaN

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pipeline.contract.numbers import MOST_STEPS, Dtype, LearningRate, Probability, Weight
+from pipeline.disk.durable import JsonObject
 
 OptimizerName = Literal["adamw", "muon", "adafactor", "nadam", "radam", "rmsprop", "sgd"]
 
@@ -92,6 +93,10 @@ class Learning(BaseModel):
     dtype: Dtype | None = Field(
         default=None, description="what the weights are in, in training and when saved; as they were given"
     )
+
+    def learning(self) -> JsonObject:
+        """These fields alone, as a recipe has them."""
+        return self.model_dump(include=set(Learning.model_fields))
 
     @model_validator(mode="after")
     def _check_rates(self) -> "Learning":

@@ -54,7 +54,7 @@ def token_logprobs(model: LanguageModel, batch: Mapping[str, Tensor]) -> Tensor:
     the value is to be 0. A model with too many logits must have a `fused_head` (trl's SFTTrainer gives it one)."""
     ids, mask, labels = batch["input_ids"], batch["attention_mask"], batch["labels"]
     if not few(model, ids, ids.shape[1]):
-        return _in_slices(model, ids, mask, labels, _of_tokens)[0]
+        return _sliced(model, ids, mask, labels, of_tokens)[0]
     # [rows, seq - 1, vocabulary]
     logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1].float()
     return -F.cross_entropy(logits.flatten(0, 1), labels[:, 1:].flatten(), reduction="none").view(len(ids), -1)
@@ -70,7 +70,7 @@ def completion_logprobs(
         # trl scores every label that is not -100, and only completions are wanted.
         labels = ids.masked_fill(mask == 0, -100)
         labels[:, :-count] = -100
-        logprobs, entropies = _in_slices(model, ids, mask, labels, partial(of_logits, temperature=temperature))
+        logprobs, entropies = _sliced(model, ids, mask, labels, partial(of_logits, temperature=temperature))
         return logprobs[:, -count:], entropies[:, -count:]
     logits = model(input_ids=ids, attention_mask=mask, logits_to_keep=count + 1, use_cache=False).logits[:, :-1]
     drawn, entropies = of_logits(logits, ids[:, -count:], temperature)
@@ -98,21 +98,26 @@ def scores(model: LanguageModel, ids: Tensor, mask: Tensor, labels: Tensor, scor
     hidden = model.get_decoder()(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state[:, :-1]
     chosen = labels[:, 1:] != -100
     wanted, states = ids[:, 1:][chosen], hidden[chosen]  # [chosen], [chosen, width]
+    empty = hidden.new_zeros(chosen.shape, dtype=torch.float32)
+    return tuple(empty.masked_scatter(chosen, values) for values in in_slices(model, states, wanted, score))
+
+
+def in_slices(model: LanguageModel, states: Tensor, tokens: Tensor, score: Score) -> tuple[Tensor, ...]:
+    """What `score` gives of tokens [n] under the head on the states before them, [n, width]; each [n]."""
     head = model.get_output_embeddings()
     size = max(1, SLICE // model.config.get_text_config().vocab_size)
     parts = [
-        checkpoint(_of_states, head, some, tokens, score, use_reentrant=False)
-        for some, tokens in zip(torch.split(states, size), torch.split(wanted, size), strict=True)
+        checkpoint(_of_states, head, some, ids, score, use_reentrant=False)
+        for some, ids in zip(torch.split(states, size), torch.split(tokens, size), strict=True)
     ]
-    empty = hidden.new_zeros(chosen.shape, dtype=torch.float32)
-    return tuple(empty.masked_scatter(chosen, torch.cat(values)) for values in zip(*parts, strict=True))
+    return tuple(torch.cat(values) for values in zip(*parts, strict=True))
 
 
 def _of_states(head: torch.nn.Module, states: Tensor, tokens: Tensor, score: Score) -> tuple[Tensor, ...]:
     return score(head(states), tokens)
 
 
-def _of_tokens(logits: Tensor, ids: Tensor) -> tuple[Tensor]:
+def of_tokens(logits: Tensor, ids: Tensor) -> tuple[Tensor]:
     """Log-probabilities of ids [tokens] under logits [tokens, vocabulary] alone, which is half of `of_logits`' work."""
     return (-F.cross_entropy(logits.float(), ids, reduction="none"),)
 
@@ -134,7 +139,7 @@ def few(model: LanguageModel, ids: Tensor, count: int) -> bool:
     return bool(len(ids) * count * model.config.get_text_config().vocab_size <= LOGITS)
 
 
-def _in_slices(
+def _sliced(
     model: LanguageModel, ids: Tensor, mask: Tensor, labels: Tensor, score: Score
 ) -> tuple[Tensor, ...]:
     """What `score` gives of the tokens of ids [rows, seq] after the first, each [rows, seq - 1], without their logits

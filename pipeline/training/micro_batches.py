@@ -45,15 +45,20 @@ def as_many(parts: Sequence[list[int]]) -> list[list[int]]:
 
 
 def most_tokens(config: PretrainedConfig, checkpointing: bool, device: torch.device) -> int:
-    """How many tokens' activations fit, by a rule of thumb: what the layers of a transformer keep for the backward, in
-    fp32. Logits are not counted: they are held for few tokens at once (`logprobs.py`)."""
+    """How many tokens' activations fit on a device."""
+    memory = BYTES if device.type == "cpu" else torch.cuda.get_device_properties(device).total_memory // 4
+    return tokens_within(memory, config, checkpointing)
+
+
+def tokens_within(memory: int, config: PretrainedConfig, checkpointing: bool) -> int:
+    """How many tokens' activations fit in so many bytes, by a rule of thumb: what the layers of a transformer keep for
+    the backward, in fp32. Logits are not counted: they are held for few tokens at once (`logprobs.py`)."""
     text = config.get_text_config().to_dict()
     hidden, layers = text["hidden_size"] if "hidden_size" in text else text["d_model"], _number(text, _LAYERS, 1)
     # Of a Mixture of Experts each token has the activations of the experts that it took.
     experts = _number(text, ("num_experts_per_tok", "moe_top_k"), 1)
     width = max(_number(text, _WIDTHS, 4 * hidden), experts * _number(text, ("moe_intermediate_size",), 0))
     kept = hidden if checkpointing else 10 * hidden + 4 * width
-    memory = BYTES if device.type == "cpu" else torch.cuda.get_device_properties(device).total_memory // 4
     return max(1, int(memory // (4 * layers * kept)))
 
 

@@ -3,13 +3,14 @@
 import pytest
 
 from pipeline import stage
-from pipeline.contract import errors, fields
+from pipeline.contract import errors, fields, work
 from pipeline.contract import stage as contract
 
 PROMISED = {
     contract: ("Stage", "Context", "Metrics", "Asks"),
     fields: ("ArtifactType", "Input", "ModelInput", "DatasetInput", "ReportInput", "NotInFingerprint", "PlugIn"),
     errors: ("StageError", "Stopped"),
+    work: ("Work", "Trained", "Drawn"),
 }
 
 

@@ -1,0 +1,74 @@
+"""What a stage computes, as it says itself before it runs: `retort plan --on` reckons memory, hours and money from
+it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from eval.protocol import Prompting
+from pipeline.disk.durable import JsonMapping
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Optimizer steps on rows.
+
+    model      the input reference of the model that is trained; None is the one that the stage makes from nothing
+    batch      rows of an optimizer step, over all processes
+    steps      optimizer steps; None where `epochs` over the rows of `data` say it
+    length     most tokens of a row; None is the model's context
+    data       the dataset's reference; None where the stage makes its rows itself, of at most `length` tokens
+    limit      the first so many rows of `data` are used
+    prompting  how rows of `data` are put
+    learning   the fields of `training.learning.Learning`, as a recipe has them
+    adapters   those of `models.lora.Lora`; None where all weights are trained
+    reference  whether a frozen copy of the model is held, and scores every token beside it
+    """
+
+    model: str | None
+    batch: int
+    steps: int | None = None
+    length: int | None = None
+    data: str | None = None
+    epochs: float = 1.0
+    limit: int | None = None
+    prompting: Prompting = field(default_factory=Prompting)
+    learning: JsonMapping = field(default_factory=dict)
+    adapters: JsonMapping | None = None
+    reference: bool = False
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Completions that a model writes to the problems that the stage asks.
+
+    model      the model's input reference
+    each       completions of a problem
+    most       most tokens of a completion
+    prompts    problems of a round, over all processes; None is every problem that the stage asks
+    rounds     how often that is done
+    dtype      what the weights are in while drawing; None is what the model is in
+    native     whether the engine of this process draws; vLLM, which does so elsewhere, is not reckoned
+    trained    whether the completions are what the stage trains on, which so lie beside the training's state
+    """
+
+    model: str
+    each: int
+    most: int
+    prompts: int | None = None
+    rounds: int = 1
+    dtype: str | None = None
+    native: bool = True
+    trained: bool = False
+
+
+@dataclass(frozen=True)
+class Work:
+    """A stage's work: trainings, one after the other, and drawings. `loaded` are models that are held beside each
+    other, `made` says how often the one that the stage makes is; `rows` are the most rows of a dataset that it
+    makes."""
+
+    trained: Sequence[Trained] = ()
+    drawn: Sequence[Drawn] = ()
+    loaded: Sequence[str] = ()
+    made: int = 0
+    rows: int | None = None

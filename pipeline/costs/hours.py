@@ -1,0 +1,75 @@
+"""How long a device works on a stage: training by its arithmetic, drawing by its memory's bandwidth.
+
+A token costs 2 operations a parameter forward and 4 backward (Kaplan et al. 2020, arXiv 2001.08361, section 2.1), of
+those parameters that it is multiplied by, and what attention adds over the tokens before it. Gradient checkpointing
+adds a forward. Each step of drawing reads all weights that its tokens touch, and what the caches hold. No layer is
+faster than Python starts its kernels.
+"""
+
+from dataclasses import dataclass
+
+from pipeline.costs.memory import Drawing, Setting, Training, lesson_of
+from pipeline.costs.shape import BYTES, Shape
+
+
+@dataclass(frozen=True)
+class Effort:
+    """Tokens and operations of all processes together, and the seconds that they take."""
+
+    tokens: float = 0.0
+    flops: float = 0.0
+    seconds: float = 0.0
+
+    def __add__(self, other: "Effort") -> "Effort":
+        return Effort(self.tokens + other.tokens, self.flops + other.flops, self.seconds + other.seconds)
+
+
+NONE = Effort()
+
+
+def forward(shape: Shape, before: float) -> float:
+    """Operations of a token's forward, with so many tokens before it."""
+    # Scores and what they weigh: two multiplications and additions each, for every number of a query.
+    return 2 * shape.active + 4 * shape.layers * shape.attended * before
+
+
+def of_training(training: Training, tokens: float, setting: Setting) -> Effort:
+    """Of a training on so many tokens, of all processes."""
+    learning, shape, device = training.learning, training.shape, setting.device
+    passes = 4.0 if learning.gradient_checkpointing else 3.0
+    if training.adapters is not None:
+        passes -= 1.0  # frozen weights have no gradients of their own
+    if training.trained.reference:
+        passes += 1.0
+    flops = tokens * passes * forward(shape, training.mean / 2)
+    mixed = learning.mixed_precision if learning.mixed_precision is not None else not device.processor
+    half = mixed or (learning.dtype or shape.dtype) != "float32"
+    rate = device.bfloat16 if half else device.float32
+    share = setting.assumed.mfu_mixture if shape.mixture else setting.assumed.mfu
+    lesson = lesson_of(training, setting)
+    parts = tokens / training.mean / lesson.rows
+    seconds = max(flops / (rate * share), parts * passes * shape.layers * setting.assumed.layer)
+    return Effort(tokens, flops, seconds / setting.sharing.processes)
+
+
+def of_drawing(drawing: Drawing, setting: Setting) -> Effort:
+    """Of a drawing, of all processes."""
+    shape, assumed, device, processes = drawing.shape, setting.assumed, setting.device, setting.sharing.processes
+    dtype = drawing.drawn.dtype or shape.dtype
+    size = BYTES[dtype]
+    rate = device.float32 if dtype == "float32" else device.bfloat16
+    share = assumed.mfu_mixture if shape.mixture else assumed.mfu
+    written = drawing.drawn.most * assumed.completion
+    prompt, rows = drawing.asked.prompt, drawing.at_once(processes)
+    rounds = drawing.drawn.rounds
+    read = rounds * drawing.asked.problems * prompt
+    tokens = rounds * drawing.asked.problems * drawing.drawn.each * written
+    steps = tokens / rows / processes
+    before = prompt + written / 2
+    moved = size * (shape.touched(rows) + rows * before * shape.cached)
+    computed = rows * forward(shape, before) / (rate * share)
+    started = shape.layers * assumed.layer
+    seconds = steps * max(moved / (device.bandwidth * assumed.bandwidth), computed, started)
+    prefill = read * forward(shape, prompt / 2)
+    flops = prefill + tokens * forward(shape, before)
+    return Effort(tokens + read, flops, seconds + prefill / (rate * share * processes))

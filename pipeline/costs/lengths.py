@@ -1,0 +1,116 @@
+"""How many rows and tokens there are: counted where they lie here, reckoned from assumptions where they do not."""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from eval.errors import ProblemSetError
+from eval.problems import load
+from pipeline.contract import dataset
+from pipeline.contract.dataset.forms import text_of
+from pipeline.contract.errors import StageError
+from pipeline.contract.room import limit_of
+from pipeline.contract.stage import stage_seed
+from pipeline.contract.work import Drawn, Trained
+from pipeline.costs.lineage import Lineage
+from pipeline.data.tokenized import Wanted, tokenized
+from pipeline.recipe.recipe import Step
+from rewards.registry import RegistryError
+
+READ = 2**25
+"""Bytes of a dataset up to which every row is encoded; of a larger one the first `SOME` are."""
+SOME = 1_000
+
+TEMPLATE = 12
+"""Tokens that a template puts around a question."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Their number, and their tokens on the mean."""
+
+    count: float
+    mean: float
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Problems of a round, and tokens of their prompts on the mean."""
+
+    problems: int
+    prompt: float
+
+
+def rows_of(lineage: Lineage, step: Step, trained: Trained) -> Rows:
+    """The rows that a training reads, once. Raises StageError where they are not at hand."""
+    assumed = lineage.assumed
+    longest = trained.length or _context(lineage, step, trained)
+    if trained.data is None:
+        return Rows((trained.steps or 1) * trained.batch, max(1.0, longest * assumed.filled))
+    source = step.sources[trained.data]
+    if source.origin == "stage":
+        rows = _of_stage(lineage, lineage.recipe.steps[trained.data])
+    elif source.path is not None:
+        rows = _of_file(lineage, step, trained, source.path)
+    else:
+        raise StageError(f"the rows of {trained.data} are on the hub, and are not read for a plan; give a local copy")
+    count = rows.count if trained.limit is None else min(rows.count, trained.limit)
+    return Rows(count, min(rows.mean, longest))
+
+
+def asked_of(lineage: Lineage, step: Step, drawn: Drawn) -> Asked:
+    """The problems that a drawing asks at once."""
+    count, lengths = 0, []
+    for asks in step.config.asks(stage_seed(lineage.recipe.seed, step.name)):
+        try:
+            problems = load(asks.reference, asks.n, asks.seed, base=lineage.recipe.folder)
+        except (ProblemSetError, RegistryError):  # not at hand, such as one of the hub's
+            count += asks.n or SOME
+            continue
+        count += len(problems)
+        lengths += [len(problem.prompt) for problem in problems[:SOME]]
+    # Every stage that asks problems has a room.
+    room = step.config.room()
+    said = len(f"{room.prompting.system or ''}{room.prompting.instruction or ''}") if room else 0
+    assumed = lineage.assumed
+    mean = (sum(lengths) / len(lengths) + said) / assumed.characters + TEMPLATE if lengths else assumed.prompt
+    return Asked(drawn.prompts or max(1, count), mean)
+
+
+def _context(lineage: Lineage, step: Step, trained: Trained) -> int:
+    config = lineage.made(step) if trained.model is None else lineage.config(step, trained.model)
+    return limit_of(config) or lineage.assumed.context
+
+
+def _of_stage(lineage: Lineage, maker: Step) -> Rows:
+    """What a stage that samples keeps."""
+    work = maker.config.work()
+    if work is None or work.rows is None or not work.drawn:
+        raise StageError(f"{maker.name} does not say how many rows it makes")
+    drawn = work.drawn[0]
+    mean = asked_of(lineage, maker, drawn).prompt + drawn.most * lineage.assumed.completion
+    return Rows(max(1.0, work.rows * lineage.assumed.kept), mean)
+
+
+def _of_file(lineage: Lineage, step: Step, trained: Trained, path: Path) -> Rows:
+    selection = dataset.parse(str(trained.data)).selection
+    size = sum(file.stat().st_size for file in (path.rglob("*") if path.is_dir() else path.parent.glob(path.name))
+               if file.is_file())
+    limit = trained.limit if size <= READ else min(trained.limit or SOME, SOME)
+    tokenizer = None if trained.model is None else lineage.tokenizer(step, trained.model)
+    if tokenizer is not None:
+        with tempfile.TemporaryDirectory() as cache:
+            wanted = Wanted(path, selection, trained.prompting, limit, drop=True)
+            found = tokenized(Path(cache), tokenizer, wanted, lambda _: None)
+            lengths = [float(length) for length in found.lengths]
+    else:
+        lengths = []
+        for record in dataset.records(path, selection, bad=lambda _: None):
+            lengths.append(len(text_of(record)) / lineage.assumed.characters)
+            if len(lengths) == limit:
+                break
+    mean = sum(lengths) / len(lengths)
+    if size <= READ:
+        return Rows(len(lengths), mean)
+    # Of a large file its size says how many rows there are.
+    return Rows(max(float(len(lengths)), size / (mean * lineage.assumed.characters)), mean)

@@ -1,0 +1,227 @@
+"""What a process holds at most: while it trains, by a rehearsal of its steps; while it draws, by the engine's rules."""
+
+import functools
+from dataclasses import dataclass, replace
+
+from transformers import AutoConfig
+
+from eval.engine import native, plain
+from eval.rollouts import piece_size
+from pipeline.contract.work import Drawn, Trained
+from pipeline.costs.assumptions import Assumptions
+from pipeline.costs.devices import Device
+from pipeline.costs.lengths import Asked
+from pipeline.costs.rehearsal.draws import Draws, blocks_of
+from pipeline.costs.rehearsal.heap import expected
+from pipeline.costs.rehearsal.steps import Lesson, Rehearsed, rehearse
+from pipeline.costs.shape import BYTES, Shape
+from pipeline.costs.sharing import Sharing
+from pipeline.disk.durable import JsonObject
+from pipeline.models.lora import Lora
+from pipeline.training.learning import Learning
+from pipeline.training.logprobs import LOGITS
+from pipeline.training.micro_batches import BYTES as OF_PROCESSORS
+from pipeline.training.micro_batches import tokens_within
+from pipeline.training.optimizer.choice import Task
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes of one process, in its largest moment. `activations` are all that comes and goes within a step; `cache` is
+    that of keys and values; `besides` are libraries, copies of weights and what an allocator cannot use."""
+
+    weights: float
+    gradients: float = 0.0
+    optimizer: float = 0.0
+    activations: float = 0.0
+    cache: float = 0.0
+    besides: float = 0.0
+
+    @property
+    def peak(self) -> float:
+        return self.weights + self.gradients + self.optimizer + self.activations + self.cache + self.besides
+
+    def beside(self, more: float) -> "Memory":
+        """With so much more besides."""
+        return replace(self, besides=self.besides + more)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where a process runs."""
+
+    device: Device
+    sharing: Sharing
+    assumed: Assumptions
+
+    @property
+    def of_part(self) -> int:
+        """Bytes that the activations of a part may take (`training/micro_batches.py`)."""
+        return OF_PROCESSORS if self.device.processor else self.device.memory // 4
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training as a process sees it: what the recipe says, the model's config and sizes, and its rows: `mean` tokens
+    long, and `length` in the moment of most memory, of which the last `scored` are learned. These are the same but for
+    completions, which may all be as long as they are allowed to be; `asked` is of those, whose prompts are read
+    once."""
+
+    trained: Trained
+    config: JsonObject
+    shape: Shape
+    mean: float
+    length: float
+    scored: float
+    asked: Asked | None = None
+
+    @property
+    def learning(self) -> Learning:
+        return Learning.model_validate(self.trained.learning)
+
+    @property
+    def adapters(self) -> Lora | None:
+        return None if self.trained.adapters is None else Lora.model_validate(self.trained.adapters)
+
+    def with_learning(self, **changed: object) -> "Training":
+        learning = {**self.trained.learning, **changed}
+        return replace(self, trained=replace(self.trained, learning=learning))
+
+
+def part_tokens(training: Training, setting: Setting) -> int:
+    """Most tokens of a forward and its backward."""
+    learning = training.learning
+    if learning.micro_batch_tokens:
+        return learning.micro_batch_tokens
+    fields = {name: value for name, value in training.config.items() if name != "model_type"}
+    config = AutoConfig.for_model(training.config["model_type"], **fields)
+    return tokens_within(setting.of_part, config, learning.gradient_checkpointing)
+
+
+def lesson_of(training: Training, setting: Setting) -> Lesson:
+    """What a process puts through its model in a step."""
+    learning, processor = training.learning, setting.device.processor
+    rows = max(1, training.trained.batch // setting.sharing.processes)
+    length = max(2, round(training.length))
+    of_part = max(1, min(rows, part_tokens(training, setting) // length))
+    scored = min(length - 1, max(1, round(training.scored)))
+    autocast = learning.mixed_precision if learning.mixed_precision is not None else not processor
+    whole = Lesson(of_part, length, scored, min(2, -(-rows // of_part)), precise=training.asked is not None,
+                   autocast=autocast, at_once=processor and not setting.sharing.sharded)
+    few = of_part * scored * training.shape.vocabulary <= LOGITS
+    if training.asked is None or not whole.at_once or learning.gradient_checkpointing or not few:
+        return whole
+    # As `rl/forwards.py` has it: the completions go on from prompts that are read once.
+    prompts = min(of_part, -(-training.asked.problems * of_part // rows))
+    prompt = max(1, round(training.asked.prompt))
+    return replace(whole, length=scored, prompts=prompts, prompt=prompt) if prompts < of_part else whole
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """What a rehearsal is of; two that are written alike are the same one."""
+
+    training: Training
+    task: Task
+    lesson: Lesson
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Rehearsal) and str(self) == str(other)
+
+    def __hash__(self) -> int:
+        return hash(str(self))
+
+    def __str__(self) -> str:
+        training = self.training
+        return f"{training.config} {training.learning} {training.adapters} {self.task} {self.lesson}"
+
+
+@functools.lru_cache(maxsize=64)
+def _rehearsed(one: Rehearsal) -> Rehearsed:
+    return rehearse(one.training.config, one.training.learning, one.training.adapters, one.task, one.lesson)
+
+
+def of_training(training: Training, setting: Setting) -> Memory:
+    """While it trains. Raises StageError where its steps cannot be gone through."""
+    task: Task = "supervised" if training.asked is None else "reinforcement"
+    found = _rehearsed(Rehearsal(training, task, lesson_of(training, setting)))
+    return divided(found, training, setting)
+
+
+def divided(found: Rehearsed, training: Training, setting: Setting) -> Memory:
+    """A rehearsal's bytes, as processes share them."""
+    sharing, reference = setting.sharing, found.weights if training.trained.reference else 0
+    besides = float(setting.assumed.besides + reference)
+    if setting.device.processor:
+        # The heap keeps what it had, and what was saved is mapped to be compared when all is done.
+        besides += max(0, expected(found.blocks) - found.most) + found.weights
+    if sharing.weights > 1:
+        # The layer that is at work, and the one that is gathered ahead, are whole.
+        besides += 2 * found.weights / max(1, training.shape.layers)
+    held = found.weights + found.gradients + found.optimizer
+    activations = max(0.0, found.passing - held, (found.stepping - held) / sharing.optimizer)
+    return Memory(found.weights / sharing.weights, found.gradients / sharing.gradients,
+                  found.optimizer / sharing.optimizer, activations, 0.0, besides)
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A drawing as a process sees it; `training` is the state that lies beside it, if there is one."""
+
+    drawn: Drawn
+    shape: Shape
+    asked: Asked
+    adapted: bool = False
+    training: Memory | None = None
+
+    def rollouts(self, processes: int) -> int:
+        """That the engine of a process is asked for at once."""
+        every = self.asked.problems * self.drawn.each
+        if not self.drawn.trained:  # which goes piece by piece
+            return max(1, min(every // processes, piece_size(every, self.drawn.most)))
+        return max(1, every // processes)
+
+    def at_once(self, processes: int) -> int:
+        """Rows that the engine decodes together."""
+        if self.adapted or not self.shape.native:
+            return min(plain.ROWS, self.rollouts(processes))
+        return min(native.ROWS, self.rollouts(processes), max(1, native.TOKENS // self.longest))
+
+    @property
+    def longest(self) -> int:
+        """Tokens of prompt and completion."""
+        return round(self.asked.prompt) + self.drawn.most
+
+
+def of_drawing(drawing: Drawing, setting: Setting) -> Memory:
+    """While it draws: weights (whole ones, where the policy is cut or rollouts have a precision of their own), their
+    copies for decoding on a CPU, the cache of the rows that are decoded together, and what a step and a prefill take
+    for a moment."""
+    shape, processes = drawing.shape, setting.sharing.processes
+    size = BYTES[drawing.drawn.dtype or shape.dtype]
+    rows, tokens = drawing.at_once(processes), drawing.longest
+    cache = float(rows * tokens * shape.cached * size)
+    logits = 4 * 4 * rows * shape.vocabulary  # those of now and of the last step, scores and probabilities, in fp32
+    scores = 2 * size * rows * tokens * shape.heads
+    read = min(native.PROMPT_TOKENS, drawing.asked.problems * drawing.asked.prompt)
+    prefill = size * read * (4 * shape.hidden + 2 * shape.attended + 3 * shape.inner)
+    copies = shape.copied * size if setting.device.processor and shape.native and not drawing.adapted else 0
+    beside = drawing.training
+    whole = beside is not None and (setting.sharing.sharded or drawing.drawn.dtype not in (None, shape.dtype))
+    found = Memory(
+        weights=shape.parameters * size if beside is None else beside.weights,
+        optimizer=beside.optimizer if beside else 0.0,
+        activations=logits + max(scores, prefill),
+        cache=cache,
+        besides=copies + (shape.parameters * size if whole else 0.0),
+    )
+    if setting.device.processor:
+        held = found.weights + found.optimizer + found.besides - copies
+        head = min(copies, shape.vocabulary * shape.hidden * size)
+        draws = Draws(
+            int(held), shape.layers, (copies - head) // shape.layers, head, rows, tokens - drawing.drawn.most, tokens,
+            shape.cached // shape.layers * size, shape.caches, logits // 4, int(found.activations - logits),
+        )
+        return found.beside(setting.assumed.besides + max(0, expected(blocks_of(draws)) - found.peak))
+    # A layer's cache is copied when it grows.
+    return found.beside(setting.assumed.besides + cache / shape.layers)

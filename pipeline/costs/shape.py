@@ -1,0 +1,180 @@
+"""The sizes of a model, counted on one that is built by transformers from its config and lies nowhere."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig
+
+from eval.engine.families import FAMILIES as DRAWN
+from eval.engine.families import why_not
+from eval.engine.feedforward import LARGE
+from eval.engine.latent import LatentAttention
+from eval.language_model import LanguageModel
+from pipeline.contract.errors import StageError
+from pipeline.disk.durable import JsonMapping
+from pipeline.models.build import prepare
+from pipeline.moe.families import FAMILIES
+
+BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Of a model.
+
+    parameters   all of them; tied ones count once
+    active       those that a token is multiplied by: without the embedding that it is looked up in, and of experts
+                 without those that it does not take
+    experts      parameters of experts, all together
+    share        of the experts of a layer, those that a token takes; 1 where there are none
+    layers       of attention
+    hidden       the width between layers
+    inner        the width within a feed-forward block, of the experts that a token takes together
+    heads        query heads of a layer
+    attended     these times their width
+    cached       numbers that a token leaves in the cache, over all layers
+    caches       tensors of a layer's cache: keys and values, or one of what both are made of
+    copied       numbers of weights that the engine lays out anew for decoding on a CPU
+    largest      numbers of the largest matrix
+    vocabulary   tokens that the head gives logits of
+    native       whether the native engine draws it
+    dtype        what its weights are in
+    """
+
+    parameters: int
+    active: int
+    experts: int
+    share: float
+    layers: int
+    hidden: int
+    inner: int
+    heads: int
+    attended: int
+    cached: int
+    caches: int
+    copied: int
+    largest: int
+    vocabulary: int
+    native: bool
+    dtype: str
+
+    @property
+    def mixture(self) -> bool:
+        return self.experts > 0
+
+    @property
+    def weights(self) -> int:
+        """Bytes."""
+        return self.parameters * BYTES[self.dtype]
+
+    def touched(self, tokens: float) -> float:
+        """Parameters that so many tokens, which each take experts for themselves, read together."""
+        left_out = float((1 - self.share) ** max(1.0, tokens))
+        return self.parameters - self.experts * left_out
+
+
+def without_weights(config: JsonMapping, dtype: str | None = None) -> LanguageModel:
+    """A model with these fields of a transformers config, whose tensors lie nowhere (torch's meta device), in `dtype`
+    or in the one that the config names. Raises StageError."""
+    made = _config(config)
+    try:
+        with torch.device("meta"):
+            model: LanguageModel = AutoModelForCausalLM.from_config(made, dtype=getattr(torch, dtype or _dtype(config)))
+    except Exception as error:  # 189 families, each with code of its own that may raise anything for odd sizes
+        said = " ".join(str(error).split())[:160]
+        raise StageError(f"transformers does not build a {config.get('model_type')} of these sizes: {said}") from error
+    return prepare(model)
+
+
+def shape_of(config: JsonMapping, dtype: str | None = None) -> Shape:
+    """The sizes of a model with these fields of a config, in `dtype` or in the one that it names. Raises
+    StageError."""
+    model = without_weights(config, dtype)
+    found = model.config.get_text_config()
+    fields = found.to_dict()
+    family = FAMILIES.get(model.config.model_type)
+    names = dict(model.named_parameters())
+    experts = {name: one.numel() for name, one in names.items() if family and ".experts." in name}
+    # A router has a row for each expert, whatever its family calls it in its config.
+    counts = [one.shape[0] for name, one in names.items() if family and f".{family.router}." in name and one.ndim == 2]
+    share = float(family.top_k(found)) / counts[0] if family and counts else 1.0
+    embedding, head = _weight(model.get_input_embeddings()), _weight(model.get_output_embeddings())
+    every = sum(one.numel() for one in names.values())
+    looked_up = 0 if embedding is head else embedding.numel()
+    heads = fields.get("num_attention_heads") or fields.get("n_head") or fields.get("n_heads") or 1
+    hidden = int(found.hidden_size)
+    native = why_not(model.config) is None
+    layers = int(found.num_hidden_layers)
+    return Shape(
+        parameters=every,
+        active=every - looked_up - round(sum(experts.values()) * (1 - share)),
+        experts=sum(experts.values()),
+        share=share,
+        layers=layers,
+        hidden=hidden,
+        inner=_inner(fields, hidden),
+        heads=heads,
+        attended=heads * _head(fields, hidden, heads),
+        cached=layers * _entry(model.config.model_type, fields, hidden, heads, native=native),
+        caches=1 if native and DRAWN[model.config.model_type].attention is LatentAttention else 2,
+        copied=_copied(model, experts),
+        largest=max(one.numel() for one in names.values()),
+        vocabulary=int(found.vocab_size),
+        native=native,
+        dtype=dtype or _dtype(config),
+    )
+
+
+def _weight(layer: nn.Module) -> nn.Parameter:
+    return dict(layer.named_parameters(recurse=False))["weight"]
+
+
+def _config(config: JsonMapping) -> PretrainedConfig:
+    fields = {name: value for name, value in config.items() if name != "model_type"}
+    try:
+        return AutoConfig.for_model(config["model_type"], **fields)
+    except Exception as error:  # as in `without_weights`
+        said = " ".join(str(error).split())[:160]
+        raise StageError(f"transformers has no config of {config.get('model_type')}: {said}") from error
+
+
+def _dtype(config: JsonMapping) -> str:
+    named = str(config.get("dtype") or config.get("torch_dtype") or "float32").removeprefix("torch.")
+    return named if named in BYTES else "bfloat16"
+
+
+def _inner(fields: Mapping[str, object], hidden: int) -> int:
+    dense = next((value for name in ("intermediate_size", "ffn_hidden_size", "n_inner")
+                  if isinstance(value := fields.get(name), int)), 4 * hidden)
+    each, taken = fields.get("moe_intermediate_size"), fields.get("num_experts_per_tok")
+    if isinstance(taken, int):
+        return taken * (each if isinstance(each, int) else dense)
+    return dense
+
+
+def _head(fields: Mapping[str, object], hidden: int, heads: int) -> int:
+    given = fields.get("head_dim")
+    return given if isinstance(given, int) else hidden // heads
+
+
+def _entry(kind: str, fields: Mapping[str, object], hidden: int, heads: int, *, native: bool) -> int:
+    """Numbers that a token leaves in a layer's cache."""
+    if native and DRAWN[kind].attention is LatentAttention:
+        return int(str(fields["kv_lora_rank"])) + int(str(fields["qk_rope_head_dim"]))
+    groups = fields.get("num_key_value_heads")
+    return 2 * (groups if isinstance(groups, int) else heads) * _head(fields, hidden, heads)
+
+
+def _copied(model: LanguageModel, experts: Mapping[str, int]) -> int:
+    """Every linear layer once, and of experts their matrices once where each has its own, else the first of the two
+    twice (`eval.engine.feedforward.Experts`)."""
+    linear = sum(one.weight.numel() for one in model.modules() if isinstance(one, nn.Linear))
+    for name, one in model.named_parameters():
+        if name in experts:
+            twice = name.endswith("gate_up_proj") and one.ndim == 3 and one[0].numel() < LARGE
+            linear += one.numel() * (2 if twice else 1)
+    return linear
+
+

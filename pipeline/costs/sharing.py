@@ -1,0 +1,59 @@
+"""How several processes share a model, by the accelerate config of a recipe."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pipeline.recipe import strict_yaml
+
+Kind = Literal["alone", "DDP", "FSDP2", "ZeRO-2", "ZeRO-3"]
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """`processes` share a step's rows; of what each holds of weights, gradients and optimizer the kind decides."""
+
+    kind: Kind = "alone"
+    processes: int = 1
+
+    @property
+    def weights(self) -> int:
+        """By how many the weights are divided; so are the others."""
+        return self.processes if self.kind in ("FSDP2", "ZeRO-3") else 1
+
+    @property
+    def gradients(self) -> int:
+        return 1 if self.kind in ("alone", "DDP") else self.processes
+
+    @property
+    def optimizer(self) -> int:
+        return self.gradients
+
+    @property
+    def sharded(self) -> bool:
+        """Whether the policy may be cut, so that rollouts are drawn from a whole copy of it."""
+        return self.kind not in ("alone", "DDP")
+
+    def __str__(self) -> str:
+        return "one process" if self.kind == "alone" else f"{self.kind} over {self.processes}"
+
+
+ALONE = Sharing()
+
+
+def sharing_of(accelerate: Path | None) -> Sharing:
+    """What the config asks for; one process where a recipe has none."""
+    if accelerate is None:
+        return ALONE
+    asked = strict_yaml.read_file(accelerate).data
+    processes = asked.get("num_processes", 1)
+    count = processes if isinstance(processes, int) else 1
+    match asked.get("distributed_type"):
+        case "FSDP":
+            return Sharing("FSDP2", count)
+        case "DEEPSPEED":
+            fields = asked.get("deepspeed_config")
+            stage = fields.get("zero_stage", 2) if isinstance(fields, dict) else 2
+            return Sharing("ZeRO-3" if stage == 3 else "ZeRO-2", count)
+        case _:
+            return Sharing("DDP", count) if count > 1 else ALONE

@@ -1,0 +1,115 @@
+"""Recipes reckoned whole: what is known of each stage, and what is said where nothing is."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline.costs.assumptions import Assumptions
+from pipeline.costs.devices import DEVICES, GIB, Device
+from pipeline.costs.estimate import Estimate, estimates
+from pipeline.costs.remedies import remedies
+from pipeline.recipe import recipe
+
+Write = Callable[..., Path]
+ASSUMED = Assumptions(2.0, 0.4, 0.25, 0.3, GIB)
+BASE = """
+  base:
+    kind: pretrain
+    steps: 10
+    length: 128
+    architecture: {model_type: llama, hidden_size: 32, num_hidden_layers: 2, intermediate_size: 64,
+                   num_attention_heads: 4, num_key_value_heads: 2}
+"""
+
+
+def _of(path: Path, device: Device = DEVICES["h100"]) -> dict[str, Estimate]:
+    read = recipe.read(str(path), resolve_hub=lambda _: "")
+    return {one.step.name: one for one in estimates(read, device, ASSUMED)}
+
+
+def test_every_kind_of_stage_says_what_it_computes(write_recipe: Write) -> None:
+    found = _of(write_recipe(f"""
+name: every
+stages:{BASE}
+  long: {{kind: extend, model: base, phases: [{{length: 152, steps: 4}}, {{length: 304, steps: 2}}]}}
+  moe: {{kind: upcycle, model: long, experts: 4, top_k: 2, dtype: bfloat16}}
+  zero: {{kind: grpo, model: moe, problems: [word_problems:train], steps: 3, beta: 0.1}}
+  traces: {{kind: sample, model: zero, problems: [word_problems:train], problems_each: 64}}
+  cold: {{kind: sft, model: base, data: traces, lora: {{rank: 4}}}}
+  student: {{kind: distill, student: base, traces: traces}}
+  score: {{kind: evaluate, models: [base, cold], problems: [word_problems:test], problems_each: 20}}
+"""))
+    assert {name: one.said for name, one in found.items() if one.said} == {}
+    assert all(one.fits and one.largest for one in found.values())
+    assert all(one.effort.flops > 0 and one.hours > 0 for name, one in found.items() if name != "moe")
+    shapes = {name: one.shape for name, one in found.items() if one.shape}
+    assert shapes["moe"].share == 0.5
+    assert (shapes["zero"].dtype, shapes["zero"].parameters) == ("bfloat16", shapes["moe"].parameters)
+    assert shapes["long"].parameters == shapes["base"].parameters < shapes["moe"].parameters
+    assert found["base"].effort.tokens == 10 * 32 * 128 * ASSUMED.filled
+    assert set(found["zero"].phases) == {"training", "drawing"}
+
+
+def test_what_is_not_known_is_said(write_recipe: Write) -> None:
+    found = _of(write_recipe(f"""
+name: unknown
+stages:{BASE}
+  own: {{kind: tiny.py:Make}}
+  after: {{kind: evaluate, models: [own], problems: [word_problems:test]}}
+  hub: {{kind: evaluate, models: [Nobody/Nothing], problems: [word_problems:test]}}
+  rows: {{kind: sft, model: base, data: Nobody/Rows}}
+"""))
+    assert found["own"].said == "not known: tiny.py:Make does not say what it computes"
+    assert found["after"].said == "not known: tiny.py:Make does not say what model it makes"
+    assert "'Nobody/Nothing' is not in the hub cache" in found["hub"].said
+    assert "\n" not in found["hub"].said
+    assert found["rows"].said == "not known: the rows of Nobody/Rows are on the hub, and are not read for a plan; " \
+                                 "give a local copy"
+    assert not found["base"].said
+
+
+def test_rows_of_a_file_are_counted(write_recipe: Write, tmp_path: Path) -> None:
+    rows = [{"prompt": "a" * 80, "completion": "b" * 120}] * 50
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = _of(write_recipe(f"""
+name: files
+stages:{BASE}
+  tuned: {{kind: sft, model: base, data: rows.jsonl, epochs: 2, batch_size: 10}}
+  few: {{kind: sft, model: base, data: rows.jsonl, epochs: 2, batch_size: 10, limit: 20}}
+"""))
+    # A token has four characters where the model's tokenizer is not there yet.
+    assert found["tuned"].effort.tokens == pytest.approx(100 * 201 / 4, rel=0.01)
+    assert found["few"].effort.tokens == pytest.approx(40 * 201 / 4, rel=0.01)
+
+
+def test_what_does_not_fit_is_made_to(write_recipe: Write) -> None:
+    many = BASE.replace("steps: 10", "steps: 10\n    batch_size: 512")
+    path = write_recipe(f"name: large\nstages:{many}")
+    whole = _of(path)["base"]
+    assert whole.largest
+    small = Device("small", int(whole.largest.peak - 2**20), 1e12, 1e12, 1e12, 1.0)
+    [found] = _of(path, small).values()
+    assert not found.fits
+    tried = remedies(found)
+    assert tried[0].change.startswith("micro_batch_tokens: ")
+    assert tried[-1].fits
+    assert all(not one.fits for one in tried[:-1])
+    tiny = Device("tiny", GIB, 1e12, 1e12, 1e12, 1.0)  # which the libraries alone fill
+    [never] = _of(path, tiny).values()
+    changes = [one.change for one in remedies(never)]
+    assert "gradient_checkpointing: true" in changes
+    assert "FSDP2 over 64 devices" in changes
+    assert changes[-1] == "lora: {rank: 16}, in one process"
+
+
+def test_processes_share_the_work(write_recipe: Write, tmp_path: Path) -> None:
+    text = f"name: shared\nstages:{BASE}"
+    (tmp_path / "two.yaml").write_text("distributed_type: FSDP\nnum_processes: 2\nfsdp_config: {fsdp_version: 2}\n")
+    alone = _of(write_recipe(text))["base"]
+    shared = _of(write_recipe(text.replace("stages:", "accelerate: two.yaml\nstages:", 1)))["base"]
+    assert alone.largest
+    assert shared.largest
+    assert shared.largest.optimizer == alone.largest.optimizer / 2
+    assert shared.setting.sharing.processes == 2

@@ -1,0 +1,106 @@
+"""Memory and hours: what more of something makes of them."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.contract.work import Drawn, Trained
+from pipeline.costs import hours, memory
+from pipeline.costs.assumptions import Assumptions
+from pipeline.costs.devices import DEVICES, Device
+from pipeline.costs.lengths import Asked
+from pipeline.costs.memory import Drawing, Setting, Training
+from pipeline.costs.shape import shape_of
+from pipeline.costs.sharing import Sharing
+
+CONFIG: dict[str, Any] = {
+    "model_type": "qwen3", "vocab_size": 512, "hidden_size": 64, "num_hidden_layers": 2, "intermediate_size": 128,
+    "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16, "max_position_embeddings": 4096,
+}
+SHAPE = shape_of(CONFIG)
+ASSUMED = Assumptions(2.0, 0.4, 0.25, 0.3, 2**30)
+H100, CPU = DEVICES["h100"], Device("this", 2**35, 2e11, 1e11, 2e10, 0.0, 2)
+ALONE = Setting(H100, Sharing(), ASSUMED)
+
+
+def _training(batch: int = 16, length: int = 64, **learning: object) -> Training:
+    trained = Trained(None, batch, 10, length, learning={"optimizer": {"name": "adamw"}, **learning})
+    return Training(trained, CONFIG, SHAPE, length, length, length)
+
+
+def _shared(kind: str, processes: int) -> Setting:
+    return replace(ALONE, sharing=Sharing(kind, processes))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("device", [H100, CPU], ids=["gpu", "processor"])
+def test_memory_grows_with_what_is_held_at_once(device: Device) -> None:
+    setting = replace(ALONE, device=device)
+    found = [memory.of_training(_training(micro_batch_tokens=tokens), setting).peak for tokens in (64, 256, 1024)]
+    assert found == sorted(found)
+    assert found[0] < found[-1]
+
+
+def test_sharding_divides_what_it_says() -> None:
+    whole = memory.of_training(_training(), _shared("DDP", 4))
+    zero2, fsdp = (memory.of_training(_training(), _shared(kind, 4)) for kind in ("ZeRO-2", "FSDP2"))
+    assert (zero2.weights, zero2.gradients, zero2.optimizer) == (
+        whole.weights, whole.gradients / 4, whole.optimizer / 4
+    )
+    assert (fsdp.weights, fsdp.gradients, fsdp.optimizer) == (
+        whole.weights / 4, whole.gradients / 4, whole.optimizer / 4
+    )
+
+
+def test_a_reference_is_held_beside_the_model() -> None:
+    training = _training()
+    beside = replace(training, trained=replace(training.trained, reference=True))
+    more = memory.of_training(beside, ALONE).peak - memory.of_training(training, ALONE).peak
+    assert more == pytest.approx(SHAPE.weights, rel=0.01)
+
+
+@given(rows=st.integers(1, 4096), most=st.integers(1, 4000), dtype=st.sampled_from(["float32", "bfloat16", None]))
+def test_drawing_holds_weights_and_cache(rows: int, most: int, dtype: str | None) -> None:
+    for device in (H100, CPU):
+        setting = replace(ALONE, device=device)
+        drawing = Drawing(Drawn("base", 1, most, dtype=dtype), SHAPE, Asked(rows, 32.0))
+        found, more = memory.of_drawing(drawing, setting), memory.of_drawing(
+            replace(drawing, drawn=replace(drawing.drawn, most=most + 1000)), setting
+        )
+        assert min(found.weights, found.activations, found.cache, found.besides) > 0
+        assert found.peak > found.weights + found.cache
+        assert drawing.at_once(1) <= 512
+        assert more.cache >= found.cache or rows > 30  # longer rows are fewer at once
+
+
+def test_rollouts_of_a_sharded_policy_come_from_a_whole_copy() -> None:
+    training = memory.of_training(_training(), _shared("FSDP2", 4))
+    drawing = Drawing(Drawn("base", 8, 64, trained=True), SHAPE, Asked(16, 32.0), training=training)
+    sharded, replicated = (memory.of_drawing(drawing, _shared(kind, 4)) for kind in ("FSDP2", "DDP"))
+    assert sharded.besides - replicated.besides == pytest.approx(SHAPE.weights)
+
+
+@given(tokens=st.floats(1e3, 1e12), processes=st.sampled_from([1, 2, 8]))
+def test_hours_are_divided_by_processes_and_grow_with_tokens(tokens: float, processes: int) -> None:
+    setting = _shared("DDP", processes)
+    one, two = (hours.of_training(_training(), count, setting) for count in (tokens, 2 * tokens))
+    assert two.seconds == pytest.approx(2 * one.seconds)
+    assert one.flops / tokens == pytest.approx(3 * hours.forward(SHAPE, 32))
+    assert hours.of_training(_training(batch=16 * processes), tokens, setting).seconds == pytest.approx(
+        hours.of_training(_training(), tokens, ALONE).seconds / processes
+    )
+
+
+def test_checkpointing_takes_a_third_more() -> None:
+    plain, kept = (hours.of_training(_training(gradient_checkpointing=kept), 1e9, ALONE) for kept in (False, True))
+    assert kept.flops == pytest.approx(plain.flops * 4 / 3)
+
+
+def test_drawing_is_as_fast_as_the_memory() -> None:
+    large = shape_of({**CONFIG, "hidden_size": 4096, "num_hidden_layers": 32, "intermediate_size": 14336})
+    drawing = Drawing(Drawn("base", 1, 1000), large, Asked(1, 0.0))
+    found = hours.of_drawing(drawing, ALONE)
+    read = 600 * 4 * large.parameters / (H100.bandwidth * 0.3)  # a row alone reads all weights for each of 600 tokens
+    assert found.seconds == pytest.approx(read, rel=0.05)

@@ -1,0 +1,53 @@
+"""The sizes of a model, against the model itself."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from eval.engine.decoder import Decoder
+from pipeline.contract.errors import StageError
+from pipeline.costs.shape import shape_of
+from pipeline.models import pretrained
+
+Tiny = Callable[..., Any]
+FAMILIES = ["qwen3", "qwen3_moe", "deepseek_v3", "mixtral", "qwen2_moe", "olmoe", "gpt_oss", "dbrx"]
+
+
+@pytest.mark.parametrize("family", [one for one in FAMILIES if one != "qwen3"])
+def test_parameters_are_those_of_the_model(tiny: Tiny, family: str) -> None:
+    model = tiny(family)
+    found = shape_of(model.config.to_dict())
+    assert found.parameters == pretrained.parameters(model)
+    assert 0 < found.active < found.parameters
+    assert found.mixture
+    assert 0 < found.share < 1
+    assert found.touched(1) < found.touched(10) <= found.parameters
+
+
+@pytest.mark.parametrize("family", [one for one in FAMILIES if one not in ("qwen3", "dbrx")])
+def test_the_cache_is_the_engines(tiny: Tiny, family: str) -> None:
+    model = tiny(family)
+    found = shape_of(model.config.to_dict())
+    decoder = Decoder(model.eval())
+    with torch.inference_mode():
+        decoder.resize(1, 4, 0)  # no longer than any window
+    held = [cache.held.numel() for _, attention, _, _ in decoder.layers for cache in attention.caches]
+    assert sum(held) == 4 * found.cached
+    assert len(held) == found.layers * found.caches
+
+
+def test_a_dense_model_has_no_experts() -> None:
+    fields = {"model_type": "qwen3", "vocab_size": 100, "hidden_size": 32, "num_hidden_layers": 2, "head_dim": 8,
+              "intermediate_size": 64, "num_attention_heads": 4, "num_key_value_heads": 2}
+    tied, untied = (shape_of({**fields, "tie_word_embeddings": tied}) for tied in (True, False))
+    assert not tied.mixture
+    assert tied.active == tied.parameters  # the head multiplies by what the embedding is
+    assert untied.active == untied.parameters - 100 * 32 == tied.active
+    assert shape_of({**fields, "dtype": "bfloat16"}).weights == 2 * untied.parameters
+
+
+def test_what_transformers_does_not_know_is_told() -> None:
+    with pytest.raises(StageError, match="no config of qwen33"):
+        shape_of({"model_type": "qwen33"})
