@@ -78,19 +78,19 @@ def test_chunks_change_nothing(
         assert all(torch.allclose(a, b, rtol=1e-3, atol=1e-5) for a, b in zip(gradients, others, strict=True))
 
 
-def test_a_sharded_model_is_run_once_a_batch(
+def test_where_forwards_are_collective_a_part_is_one_forward(
     tiny: Tiny, tokenizer: Any, context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each forward is one of all processes, so that each must make as many."""
+    """Each forward is one of all processes, so that each must make as many: `as_many` sees to parts."""
     model, forwards = tiny("qwen3"), []
     model.get_input_embeddings().register_forward_hook(lambda *_: forwards.append(1))
     monkeypatch.setattr(supervised, "chunks", lambda lengths: [[place] for place in range(len(lengths))])
     whole = loss_and_gradients(model, tokenizer, context())
     assert len(forwards) == 8
-    monkeypatch.setattr(WeightedTrainer, "sharded", True)
-    sharded = loss_and_gradients(model, tokenizer, context())
+    monkeypatch.setattr(WeightedTrainer, "collective", True)
+    collective = loss_and_gradients(model, tokenizer, context())
     assert len(forwards) == 9
-    assert torch.allclose(whole[0], sharded[0], rtol=1e-5)
+    assert torch.allclose(whole[0], collective[0], rtol=1e-5)
 
 
 def test_the_familys_coefficient_is_still_in_the_config(tiny: Tiny, tokenizer: Any, context: Context) -> None:
