@@ -119,7 +119,9 @@ def test_what_does_not_fit_is_read_whole(tiny: Tiny, tmp_path: Any, monkeypatch:
     assert not fits(made, batch)
 
 
-def test_where_forwards_are_collective_a_part_is_one_forward(tiny: Tiny, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_forwards_are_collective_a_part_is_one_forward(
+    tiny: Tiny, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each forward is one of all processes, so that each must make as many."""
     model = policy(tiny, "qwen3")
     made = trainer(model, tmp_path)

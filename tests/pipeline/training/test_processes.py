@@ -56,6 +56,21 @@ STAGES = {
     max_grad_norm: 0.1
     too_long: cut
 """,
+    "mixed": """
+  mixed:
+    kind: sft
+    model: BASE
+    data: ../rows.jsonl
+    limit: 160
+    epochs: 1
+    batch_size: 8
+    micro_batch_tokens: 64
+    mixed_precision: true
+    balance: {load: 0.0}
+    optimizer: {name: sgd}
+    learning_rate: 0.3
+    too_long: cut
+""",
     "adapted": """
   adapted:
     kind: sft
@@ -234,6 +249,19 @@ def test_two_processes_tell_what_one_tells(trained: Trained, stage: str, kind: s
             # The watch's figures are of tokens that a last bit may route elsewhere.
             close = 0.02 if name.startswith("moe/") else 1e-3
             assert theirs[name] == pytest.approx(value, rel=close, abs=1e-4), name
+
+
+@pytest.mark.parallel
+@pytest.mark.parametrize("kind", [pytest.param(kind, marks=NEEDS[kind]) for kind in CONFIGS])
+def test_two_processes_that_compute_in_bfloat16_keep_full_precision(
+    folder: Path, trained: Trained, kind: str
+) -> None:
+    start = weights(folder / "one-zero", "base")
+    one, two = (weights(made, "mixed") for made in trained("mixed", kind))
+    assert {value.dtype for value in two.values()} == {torch.float32}
+    # Not what bfloat16 can hold, which tells from weights that were rounded on the way.
+    assert any(not torch.equal(value, value.bfloat16().float()) for value in two.values())
+    assert distance(one, two) < 0.05 * distance(one, start)
 
 
 @pytest.mark.parallel
