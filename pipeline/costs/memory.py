@@ -24,6 +24,8 @@ from pipeline.training.micro_batches import BYTES as OF_PROCESSORS
 from pipeline.training.micro_batches import tokens_within
 from pipeline.training.optimizer.choice import Task
 
+FULL = "float32"
+
 
 @dataclass(frozen=True)
 class Memory:
@@ -87,6 +89,10 @@ class Training:
         learning = {**self.trained.learning, **changed}
         return replace(self, trained=replace(self.trained, learning=learning))
 
+    def in_full_precision(self) -> "Training":
+        """With weights as FSDP and DeepSpeed need them (`training/resumable.py`)."""
+        return replace(self.with_learning(dtype=FULL), shape=replace(self.shape, dtype=FULL))
+
 
 def part_tokens(training: Training, setting: Setting) -> int:
     """Most tokens of a forward and its backward."""
@@ -107,7 +113,7 @@ def lesson_of(training: Training, setting: Setting) -> Lesson:
     scored = min(length - 1, max(1, round(training.scored)))
     autocast = learning.mixed_precision if learning.mixed_precision is not None else not processor
     whole = Lesson(of_part, length, scored, min(2, -(-rows // of_part)), precise=training.asked is not None,
-                   autocast=autocast, at_once=processor and not setting.sharing.sharded)
+                   autocast=autocast, at_once=processor and not setting.sharing.collective)
     few = of_part * scored * training.shape.vocabulary <= LOGITS
     if training.asked is None or not whole.at_once or learning.gradient_checkpointing or not few:
         return whole
@@ -155,7 +161,7 @@ def divided(found: Rehearsed, training: Training, setting: Setting) -> Memory:
     if setting.device.processor:
         # The heap keeps what it had, and what was saved is mapped to be compared when all is done.
         besides += max(0, expected(found.blocks) - found.most) + found.weights
-    if sharing.weights > 1:
+    if sharing.parted:
         # The layer that is at work, and the one that is gathered ahead, are whole.
         besides += 2 * found.weights / max(1, training.shape.layers)
     held = found.weights + found.gradients + found.optimizer
@@ -207,7 +213,7 @@ def of_drawing(drawing: Drawing, setting: Setting) -> Memory:
     prefill = size * read * (4 * shape.hidden + 2 * shape.attended + 3 * shape.inner)
     copies = shape.copied * size if setting.device.processor and shape.native and not drawing.adapted else 0
     beside = drawing.training
-    whole = beside is not None and (setting.sharing.sharded or drawing.drawn.dtype not in (None, shape.dtype))
+    whole = beside is not None and (setting.sharing.parted or drawing.drawn.dtype not in (None, shape.dtype))
     found = Memory(
         weights=shape.parameters * size if beside is None else beside.weights,
         optimizer=beside.optimizer if beside else 0.0,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pipeline.contract.errors import StageError
 from pipeline.costs import memory
 from pipeline.costs.estimate import Estimate
-from pipeline.costs.memory import Memory, Setting, Training
+from pipeline.costs.memory import FULL, Memory, Setting, Training
 from pipeline.costs.sharing import Sharing
 from pipeline.models.lora import Lora
 
@@ -70,11 +70,13 @@ def _lessened(training: Training, setting: Setting) -> Iterator[int]:
 
 
 def _divided(training: Training, setting: Setting) -> Iterator[Remedy]:
-    """By FSDP, over twice as many devices each time."""
-    base = setting.sharing.processes if setting.sharing.weights > 1 else 1
-    devices = 2 * base
+    """By FSDP, over twice as many devices each time; weights have to be in full precision then."""
+    said = ""
+    if training.shape.dtype != FULL:
+        training, said = training.in_full_precision(), f", and dtype: {FULL}"
+    devices = 2 * setting.sharing.weights
     while devices <= MOST_DEVICES:
-        yield _remedy(f"FSDP2 over {devices} devices", training,
+        yield _remedy(f"FSDP2 over {devices} devices{said}", training,
                       replace(setting, sharing=Sharing("FSDP2", devices)))
         devices *= 2
 

@@ -19,20 +19,25 @@ class Sharing:
     @property
     def weights(self) -> int:
         """By how many the weights are divided; so are the others."""
-        return self.processes if self.kind in ("FSDP2", "ZeRO-3") else 1
+        return self.processes if self.parted else 1
 
     @property
     def gradients(self) -> int:
-        return 1 if self.kind in ("alone", "DDP") else self.processes
+        return self.processes if self.collective else 1
 
     @property
     def optimizer(self) -> int:
         return self.gradients
 
     @property
-    def sharded(self) -> bool:
-        """Whether the policy may be cut, so that rollouts are drawn from a whole copy of it."""
+    def collective(self) -> bool:
+        """Whether processes run their forwards together (`training/resumable.py`)."""
         return self.kind not in ("alone", "DDP")
+
+    @property
+    def parted(self) -> bool:
+        """Whether the weights lie in parts, so that rollouts are drawn from a whole copy of them."""
+        return self.kind in ("FSDP2", "ZeRO-3")
 
     def __str__(self) -> str:
         return "one process" if self.kind == "alone" else f"{self.kind} over {self.processes}"

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pipeline.costs.assumptions import Assumptions
 from pipeline.costs.devices import GIB, Device
 from pipeline.costs.estimate import Estimate
-from pipeline.costs.memory import Memory
+from pipeline.costs.memory import FULL, Memory
 from pipeline.costs.remedies import remedies
 
 HEADER = ("stage", "kind", "model", "tokens", "FLOPs", "weights", "gradients", "optimizer", "activations", "KV cache",
@@ -36,6 +36,9 @@ def lines(found: Sequence[Estimate], device: Device, devices: int) -> Iterator[s
     if used > devices:
         yield f"the recipe's accelerate config has {used} processes, and {devices} devices are asked for"
     for one in found:
+        sharing = one.setting.sharing
+        if sharing.collective and any(training.shape.dtype != FULL for training in one.trainings):
+            yield f"{one.step.name}: under {sharing.kind} weights have to be in full precision: dtype: {FULL}"
         if not one.fits:
             yield from _unfit(one, device)
 

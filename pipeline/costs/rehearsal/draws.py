@@ -5,13 +5,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from eval.engine import native
-from pipeline.costs.rehearsal.heap import Block
+from pipeline.costs.rehearsal.heap import NODE, Block
 
 ROUNDS = 2
 """The second one finds the holes that the first one has left."""
-
-NODE = 400
-"""Bytes of a small thing that lies behind a large one."""
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,9 @@ MAPPED = 1_000_000_000
 """Bytes from which a block is mapped by itself, and given back when it is freed (M_MMAP_THRESHOLD of stages)."""
 
 
+NODE = 400
+"""Bytes, about, of a small thing: a node of the graph of operators, which lies behind a large block."""
+
 LARGE = 2**16
 """Bytes of a block that small ones may lie behind."""
 

@@ -11,10 +11,7 @@ from torch._subclasses.fake_tensor import DataDependentOutputException
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from pipeline.costs.rehearsal.heap import Block
-
-NODE = 400
-"""Bytes of a node of the graph of operators that a backward goes through, about."""
+from pipeline.costs.rehearsal.heap import NODE, Block
 
 
 class Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -10,6 +10,7 @@ from pipeline.costs.assumptions import Assumptions
 from pipeline.costs.devices import DEVICES, GIB, Device
 from pipeline.costs.estimate import Estimate, estimates
 from pipeline.costs.remedies import remedies
+from pipeline.costs.table import lines
 from pipeline.recipe import recipe
 
 Write = Callable[..., Path]
@@ -102,6 +103,20 @@ def test_what_does_not_fit_is_made_to(write_recipe: Write) -> None:
     assert "gradient_checkpointing: true" in changes
     assert "FSDP2 over 64 devices" in changes
     assert changes[-1] == "lora: {rank: 16}, in one process"
+
+
+def test_half_precision_is_told_where_a_model_is_shared(write_recipe: Write, tmp_path: Path) -> None:
+    half = BASE.replace("steps: 10", "steps: 10\n    dtype: bfloat16")
+    text = f"name: half\naccelerate: two.yaml\nstages:{half}"
+    told = {}
+    for kind in ("FSDP", "MULTI_GPU"):
+        config = f"distributed_type: {kind}\nnum_processes: 2\nfsdp_config: {{fsdp_version: 2}}\n"
+        (tmp_path / "two.yaml").write_text(config)
+        told[kind] = [*lines([*_of(write_recipe(text)).values()], DEVICES["h100"], 2)]
+    assert told == {"FSDP": ["base: under FSDP2 weights have to be in full precision: dtype: float32"], "MULTI_GPU": []}
+    tiny = Device("tiny", GIB, 1e12, 1e12, 1e12, 1.0)
+    changes = [one.change for one in remedies(_of(write_recipe(text), tiny)["base"])]
+    assert "FSDP2 over 64 devices, and dtype: float32" in changes
 
 
 def test_processes_share_the_work(write_recipe: Write, tmp_path: Path) -> None:

@@ -75,11 +75,12 @@ def test_drawing_holds_weights_and_cache(rows: int, most: int, dtype: str | None
         assert more.cache >= found.cache or rows > 30  # longer rows are fewer at once
 
 
-def test_rollouts_of_a_sharded_policy_come_from_a_whole_copy() -> None:
+@pytest.mark.parametrize(("kind", "copies"), [("FSDP2", 1), ("ZeRO-3", 1), ("ZeRO-2", 0)])
+def test_rollouts_of_a_policy_in_parts_come_from_a_whole_copy(kind: str, copies: int) -> None:
     training = memory.of_training(_training(), _shared("FSDP2", 4))
     drawing = Drawing(Drawn("base", 8, 64, trained=True), SHAPE, Asked(16, 32.0), training=training)
-    sharded, replicated = (memory.of_drawing(drawing, _shared(kind, 4)) for kind in ("FSDP2", "DDP"))
-    assert sharded.besides - replicated.besides == pytest.approx(SHAPE.weights)
+    shared, replicated = (memory.of_drawing(drawing, _shared(kind, 4)) for kind in (kind, "DDP"))
+    assert shared.besides - replicated.besides == pytest.approx(copies * SHAPE.weights)
 
 
 @given(tokens=st.floats(1e3, 1e12), processes=st.sampled_from([1, 2, 8]))

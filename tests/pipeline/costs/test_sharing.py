@@ -18,7 +18,8 @@ def test_shipped_configs(name: str, kind: str, divided: tuple[int, int, int]) ->
     found = sharing_of(FOLDER / f"{name}.yaml")
     assert (found.kind, found.processes) == (kind, 8)
     assert (found.weights, found.gradients, found.optimizer) == divided
-    assert found.sharded == (kind != "DDP")
+    assert found.collective == (kind != "DDP")
+    assert found.parted == (divided[0] > 1)
     assert str(found) == f"{kind} over 8"
 
 
