@@ -4,14 +4,11 @@ following the recipe."""
 import functools
 from pathlib import Path
 
-from transformers import AutoConfig
-
 from eval.language_model import Tokenizer
 from pipeline.contract.errors import StageError
 from pipeline.costs.assumptions import Assumptions
 from pipeline.disk.durable import JsonObject
 from pipeline.models import origin, pretrained
-from pipeline.models.sources import weights_of
 from pipeline.recipe.inputs import InputError, Source, resolve_hub
 from pipeline.recipe.recipe import Recipe, Step
 
@@ -80,18 +77,4 @@ def _given(source: Source) -> JsonObject:
             resolve_hub(source)
         except InputError as error:
             raise StageError(str(error)) from error
-    try:
-        if source.path is None:
-            found = AutoConfig.from_pretrained(source.repository, revision=source.commit or None,
-                                               trust_remote_code=False)
-        else:
-            weights = weights_of(source.path)
-            gguf = {"gguf_file": weights.gguf} if weights.gguf else {}
-            found = AutoConfig.from_pretrained(weights.folder, trust_remote_code=False, **gguf)
-    except StageError:
-        raise
-    except Exception as error:  # files from outside, a network, and libraries that raise whatever these lead to
-        said = " ".join(str(error).split())[:160] or type(error).__name__
-        raise StageError(f"the config of {source.reference} cannot be read: {said}") from error
-    fields: JsonObject = found.get_text_config().to_dict()
-    return fields
+    return pretrained.config_of(source.path or source.repository, source.commit or None)

@@ -1,9 +1,8 @@
 """What a process holds at most: while it trains, by a rehearsal of its steps; while it draws, by the engine's rules."""
 
 import functools
+import json
 from dataclasses import dataclass, replace
-
-from transformers import AutoConfig
 
 from eval.engine import native, plain
 from eval.rollouts import piece_size
@@ -14,9 +13,9 @@ from pipeline.costs.lengths import Asked
 from pipeline.costs.rehearsal.draws import Draws, blocks_of
 from pipeline.costs.rehearsal.heap import expected
 from pipeline.costs.rehearsal.steps import Lesson, Rehearsed, rehearse
-from pipeline.costs.shape import BYTES, Shape
+from pipeline.costs.shape import BYTES, Shape, config_of
 from pipeline.costs.sharing import Sharing
-from pipeline.disk.durable import JsonObject
+from pipeline.disk.durable import JsonMapping, JsonObject
 from pipeline.models.lora import Lora
 from pipeline.training.learning import Learning
 from pipeline.training.logprobs import LOGITS
@@ -82,8 +81,8 @@ class Training:
         return Learning.model_validate(self.trained.learning)
 
     @property
-    def adapters(self) -> Lora | None:
-        return None if self.trained.adapters is None else Lora.model_validate(self.trained.adapters)
+    def adapters(self) -> JsonMapping | None:
+        return self.trained.adapters
 
     def with_learning(self, **changed: object) -> "Training":
         learning = {**self.trained.learning, **changed}
@@ -99,9 +98,7 @@ def part_tokens(training: Training, setting: Setting) -> int:
     learning = training.learning
     if learning.micro_batch_tokens:
         return learning.micro_batch_tokens
-    fields = {name: value for name, value in training.config.items() if name != "model_type"}
-    config = AutoConfig.for_model(training.config["model_type"], **fields)
-    return tokens_within(setting.of_part, config, learning.gradient_checkpointing)
+    return tokens_within(setting.of_part, config_of(training.config), learning.gradient_checkpointing)
 
 
 def lesson_of(training: Training, setting: Setting) -> Lesson:
@@ -123,34 +120,18 @@ def lesson_of(training: Training, setting: Setting) -> Lesson:
     return replace(whole, length=scored, prompts=prompts, prompt=prompt) if prompts < of_part else whole
 
 
-@dataclass(frozen=True)
-class Rehearsal:
-    """What a rehearsal is of; two that are written alike are the same one."""
-
-    training: Training
-    task: Task
-    lesson: Lesson
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Rehearsal) and str(self) == str(other)
-
-    def __hash__(self) -> int:
-        return hash(str(self))
-
-    def __str__(self) -> str:
-        training = self.training
-        return f"{training.config} {training.learning} {training.adapters} {self.task} {self.lesson}"
-
-
 @functools.lru_cache(maxsize=64)
-def _rehearsed(one: Rehearsal) -> Rehearsed:
-    return rehearse(one.training.config, one.training.learning, one.training.adapters, one.task, one.lesson)
+def _rehearsed(written: str, task: Task, lesson: Lesson) -> Rehearsed:
+    """Of a config, learning and adapters, written as JSON: stages often have the same, and remedies go back to it."""
+    config, learning, adapters = json.loads(written)
+    return rehearse(config, Learning.model_validate(learning), adapters and Lora.model_validate(adapters), task, lesson)
 
 
 def of_training(training: Training, setting: Setting) -> Memory:
     """While it trains. Raises StageError where its steps cannot be gone through."""
     task: Task = "supervised" if training.asked is None else "reinforcement"
-    found = _rehearsed(Rehearsal(training, task, lesson_of(training, setting)))
+    written = json.dumps([training.config, training.trained.learning, training.trained.adapters])
+    found = _rehearsed(written, task, lesson_of(training, setting))
     return divided(found, training, setting)
 
 

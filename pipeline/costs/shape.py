@@ -75,10 +75,20 @@ class Shape:
         return self.parameters - self.experts * left_out
 
 
+def config_of(config: JsonMapping) -> PretrainedConfig:
+    """transformers' config with these fields. Raises StageError."""
+    fields = {name: value for name, value in config.items() if name != "model_type"}
+    try:
+        return AutoConfig.for_model(config["model_type"], **fields)
+    except Exception as error:  # as in `without_weights`
+        said = " ".join(str(error).split())[:160]
+        raise StageError(f"transformers has no config of {config.get('model_type')}: {said}") from error
+
+
 def without_weights(config: JsonMapping, dtype: str | None = None) -> LanguageModel:
     """A model with these fields of a transformers config, whose tensors lie nowhere (torch's meta device), in `dtype`
     or in the one that the config names. Raises StageError."""
-    made = _config(config)
+    made = config_of(config)
     try:
         with torch.device("meta"):
             model: LanguageModel = AutoModelForCausalLM.from_config(made, dtype=getattr(torch, dtype or _dtype(config)))
@@ -129,15 +139,6 @@ def shape_of(config: JsonMapping, dtype: str | None = None) -> Shape:
 
 def _weight(layer: nn.Module) -> nn.Parameter:
     return dict(layer.named_parameters(recurse=False))["weight"]
-
-
-def _config(config: JsonMapping) -> PretrainedConfig:
-    fields = {name: value for name, value in config.items() if name != "model_type"}
-    try:
-        return AutoConfig.for_model(config["model_type"], **fields)
-    except Exception as error:  # as in `without_weights`
-        said = " ".join(str(error).split())[:160]
-        raise StageError(f"transformers has no config of {config.get('model_type')}: {said}") from error
 
 
 def _dtype(config: JsonMapping) -> str:

@@ -12,6 +12,7 @@ from pipeline.contract.errors import StageError
 from pipeline.contract.numbers import Dtype
 from pipeline.contract.room import limit_of
 from pipeline.contract.stage import Context
+from pipeline.disk.durable import JsonObject
 from pipeline.models import audit, origin, special_tokens
 from pipeline.models.build import prepare
 from pipeline.models.shards import built_whole, class_of, numbers, sharded, whole_state
@@ -135,14 +136,20 @@ def trained_context(model: LanguageModel) -> int | None:
 
 def context_of(path: Path | str) -> int | None:
     """`trained_context` of what `load` loads, from its config alone. Raises StageError."""
+    return limit_of(config_of(path))
+
+
+def config_of(path: Path | str, commit: str | None = None) -> JsonObject:
+    """The fields of the config of what `load` loads, of text where it is of several kinds of input; of a hub id at this
+    commit. Nothing else is read or downloaded. Raises StageError."""
     weights = weights_of(path)
+    gguf = {"gguf_file": weights.gguf} if weights.gguf else {}
     try:
-        config = AutoConfig.from_pretrained(
-            weights.folder, trust_remote_code=False, **({"gguf_file": weights.gguf} if weights.gguf else {})
-        )
-    except Exception as error:  # as in `_read`
+        config = AutoConfig.from_pretrained(weights.folder, revision=commit, trust_remote_code=False, **gguf)
+    except Exception as error:  # as in `_read`, and a network
         raise StageError(f"{path} has no config that can be read: {_first_line(error)}") from error
-    return limit_of(config.get_text_config().to_dict())
+    fields: JsonObject = config.get_text_config().to_dict()
+    return fields
 
 
 def context_length(model: LanguageModel) -> int | None:
