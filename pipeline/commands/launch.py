@@ -3,12 +3,12 @@
 import argparse
 import shlex
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline.commands.run import command, name_of, run_arguments
 from pipeline.contract.errors import CommandError
-from pipeline.recipe import recipe, strict_yaml
+from pipeline.recipe import accelerate_config, recipe
+from pipeline.recipe.accelerate_config import AccelerateConfig
 from pipeline.run.before.hardware import ON_GPUS
 from rewards.lazy import lazy
 
@@ -53,7 +53,7 @@ def main(args: argparse.Namespace) -> int:
     read = recipe.read(args.recipe, args.sets)
     name, runs = name_of(args, read), args.runs.resolve()
     file = runs / f"{name}.sbatch"
-    hardware = strict_yaml.read_file(read.accelerate).data if read.accelerate else {}
+    hardware = accelerate_config.read(read.accelerate) if read.accelerate else None
     program = [sys.executable, "-P", "-m", "pipeline.commands.cli", *shlex.split(command(args))[1:]]
     text = Environment(undefined=StrictUndefined, keep_trailing_newline=True).from_string(SCRIPT).render(
         command=command(args), file=shlex.quote(str(file)), program=shlex.join(program),
@@ -68,20 +68,14 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-def _options(hardware: Mapping[str, object], name: str, runs: Path, time: str) -> dict[str, str]:
-    machines, processes = (_whole(hardware, field) for field in ("num_machines", "num_processes"))
-    gpus = hardware.get("distributed_type") in ON_GPUS and hardware.get("use_cpu") is not True
+def _options(hardware: AccelerateConfig | None, name: str, runs: Path, time: str) -> dict[str, str]:
+    gpus = hardware.processes_here if hardware and hardware.kind in ON_GPUS and not hardware.on_processors else 0
     return {
-        "job-name": name, "nodes": str(machines), "ntasks-per-node": "1",
-        **({"gpus-per-node": str(-(-processes // machines))} if gpus else {}),
+        "job-name": name, "nodes": str(hardware.machines if hardware else 1), "ntasks-per-node": "1",
+        **({"gpus-per-node": str(gpus)} if gpus else {}),
         "time": time, "signal": f"B:USR1@{AHEAD}", "requeue": "", "open-mode": "append",
         "chdir": str(Path.cwd()), "output": str(runs / f"{name}.%j.log"),
     }
-
-
-def _whole(hardware: Mapping[str, object], field: str) -> int:
-    value = hardware.get(field, 1)
-    return value if isinstance(value, int) else 1
 
 
 def _further(given: list[str]) -> dict[str, str]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pipeline.recipe import strict_yaml
+from pipeline.recipe import accelerate_config
 
 Kind = Literal["alone", "DDP", "FSDP2", "ZeRO-2", "ZeRO-3"]
 
@@ -50,15 +50,9 @@ def sharing_of(accelerate: Path | None) -> Sharing:
     """What the config asks for; one process where a recipe has none."""
     if accelerate is None:
         return ALONE
-    asked = strict_yaml.read_file(accelerate).data
-    processes = asked.get("num_processes", 1)
-    count = processes if isinstance(processes, int) else 1
-    match asked.get("distributed_type"):
-        case "FSDP":
-            return Sharing("FSDP2", count)
-        case "DEEPSPEED":
-            fields = asked.get("deepspeed_config")
-            stage = fields.get("zero_stage", 2) if isinstance(fields, dict) else 2
-            return Sharing("ZeRO-3" if stage == 3 else "ZeRO-2", count)
-        case _:
-            return Sharing("DDP", count) if count > 1 else ALONE
+    asked = accelerate_config.read(accelerate)
+    if asked.kind == "FSDP":
+        return Sharing("FSDP2", asked.processes)
+    if asked.kind == "DEEPSPEED":
+        return Sharing("ZeRO-3" if asked.section.get("zero_stage") == 3 else "ZeRO-2", asked.processes)
+    return Sharing("DDP", asked.processes) if asked.processes > 1 else ALONE

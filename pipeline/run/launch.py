@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from pipeline.recipe import strict_yaml
+from pipeline.recipe import accelerate_config
 from pipeline.run import slurm
 from rewards.errors import RetortError
 
@@ -172,14 +172,13 @@ def accelerate(config: Path, job: Path, log: Path) -> StageProcess:
     For a config of type MULTI_CPU without MPI accelerate launches one process and says nothing; its launcher for
     several GPUs is right for CPUs too, and is asked for then.
     """
-    written = strict_yaml.read_file(config).data
-    without_mpi = written.get("distributed_type") == "MULTI_CPU" and not written.get("mpirun_config")
+    asked, job_of_slurm = accelerate_config.read(config), slurm.allocation()
+    without_mpi = asked.kind == "MULTI_CPU" and not asked.fields.get("mpirun_config")
     # accelerate starts several processes on CPUs only through MPI, or told that they are GPUs'.
     several = ["--multi_gpu"] if without_mpi else []
-    machines, job_of_slurm = written.get("num_machines", 1), slurm.allocation()
     on_all: list[str] = []
-    if isinstance(machines, int) and machines > 1 and job_of_slurm:
-        on_all, several = job_of_slurm.on_all(machines), [*several, *job_of_slurm.meeting_place()]
+    if asked.machines > 1 and job_of_slurm:
+        on_all, several = job_of_slurm.on_all(asked.machines), [*several, *job_of_slurm.meeting_place()]
     with log.open("ab") as stream:
         return _Launched(subprocess.Popen(
             [*on_all, sys.executable, "-m", "pipeline.run.accelerated", *several, "--config_file", str(config),

@@ -1,11 +1,12 @@
 """Whether this machine has what an accelerate config asks for. accelerate itself takes the processor where there is no
 GPU, and says nothing."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 from pipeline.contract.errors import RecipeError
-from pipeline.recipe import strict_yaml
+from pipeline.recipe import accelerate_config
+from pipeline.recipe.accelerate_config import SECTIONS, AccelerateConfig
 from pipeline.run import slurm
 from rewards.lazy import lazy
 
@@ -15,46 +16,40 @@ with lazy:
 ON_PROCESSORS = ("NO", "MULTI_CPU", "FSDP", "DEEPSPEED")
 ON_GPUS = ("MULTI_GPU", "FSDP", "DEEPSPEED", "MEGATRON_LM")
 """What accelerate calls `distributed_type`; others are for accelerators that are not looked for here."""
-SHARE_THE_MODEL = ("FSDP", "DEEPSPEED")
 
 
 def check(config: Path) -> None:
     """Raises RecipeError where the config is for GPUs or machines that are not here, or says what would be done in
     another way, or not at all, without a word."""
-    document = strict_yaml.read_file(config)
-    asked: Mapping[str, object] = document.data
-    kind, place = str(asked.get("distributed_type", "NO")), document.place(("distributed_type",))
-    _check_fields(document, asked, kind)
-    _check_machines(asked, document.place(("num_machines",)))
+    asked = accelerate_config.read(config)
+    kind, place = asked.kind, asked.place("distributed_type")
+    _check_fields(asked)
+    _check_machines(asked)
     here = torch.cuda.device_count()
-    if asked.get("use_cpu") is True:
+    if asked.on_processors:
         if kind not in ON_PROCESSORS:
             raise RecipeError(f"{place}: {kind} is for GPUs, and with use_cpu: true accelerate would do without it, in "
                               "silence; take distributed_type: MULTI_CPU, or leave use_cpu out")
-        if kind in SHARE_THE_MODEL and here:
+        if kind in SECTIONS and here:
             raise RecipeError(f"{place}: {kind} takes the GPUs that are here, whatever use_cpu says; hide them by "
                               "CUDA_VISIBLE_DEVICES= , or leave use_cpu out")
         return
-    if kind not in ON_GPUS:
-        return
-    wanted = _processes_here(asked)
-    if here < wanted:
-        raise RecipeError(f"{place}: {kind} asks for {wanted} GPUs here, and this machine has {here}; lower "
-                          "num_processes, or take distributed_type: MULTI_CPU and use_cpu: true")
+    if kind in ON_GPUS and here < asked.processes_here:
+        raise RecipeError(f"{place}: {kind} asks for {asked.processes_here} GPUs here, and this machine has {here}; "
+                          "lower num_processes, or take distributed_type: MULTI_CPU and use_cpu: true")
 
 
-def _check_fields(document: strict_yaml.Document, asked: Mapping[str, object], kind: str) -> None:
+def _check_fields(asked: AccelerateConfig) -> None:
     """Raises RecipeError for a field that some library between here and the weights takes, and not as it is meant."""
-    section = {"FSDP": "fsdp_config", "DEEPSPEED": "deepspeed_config"}.get(kind)
-    given = asked.get(section) if section else None
-    fields: Mapping[str, object] = given if isinstance(given, Mapping) else {}
-    if kind == "FSDP" and str(fields.get("fsdp_version", fields.get("version", 1))) != "2":
-        raise RecipeError(f"{document.place(('distributed_type',))}: FSDP is used in its version 2, which cuts models "
-                          "by parameters; write fsdp_version: 2 under fsdp_config (accelerate's default is 1)")
+    fields = asked.section
+    if asked.kind == "FSDP" and str(fields.get("fsdp_version", fields.get("version", 1))) != "2":
+        raise RecipeError(f"{asked.place('distributed_type')}: FSDP is used in its version 2, which cuts models by "
+                          "parameters; write fsdp_version: 2 under fsdp_config (accelerate's default is 1)")
     for name, unwanted, instead in _REFUSED:
-        where, value = ((name,), asked[name]) if name in asked else ((section, name), fields.get(name))
+        above = () if name in asked.fields else (SECTIONS.get(asked.kind, ""),)
+        value = (fields if above else asked.fields).get(name)
         if value is not None and unwanted(value):
-            raise RecipeError(f"{document.place(where)}: {name}: {str(value).lower()} is not for here: {instead}")
+            raise RecipeError(f"{asked.place(*above, name)}: {name}: {str(value).lower()} is not for here: {instead}")
 
 
 def _no(value: object) -> bool:
@@ -76,21 +71,13 @@ _REFUSED: tuple[tuple[str, Callable[[object], bool], str], ...] = (
 """Fields, which of their values are refused, and what to do."""
 
 
-def _check_machines(asked: Mapping[str, object], place: str) -> None:
-    machines, job = asked.get("num_machines", 1), slurm.allocation()
-    if not isinstance(machines, int) or machines <= 1:
+def _check_machines(asked: AccelerateConfig) -> None:
+    machines, job = asked.machines, slurm.allocation()
+    if machines == 1:
         return
     if job is None:
-        raise RecipeError(f"{place}: {machines} machines are asked for, and this run is in no Slurm job; `retort "
-                          "launch` writes the script of one, or take num_machines: 1")
+        raise RecipeError(f"{asked.place('num_machines')}: {machines} machines are asked for, and this run is in no "
+                          "Slurm job; `retort launch` writes the script of one, or take num_machines: 1")
     if job.machines < machines:
-        raise RecipeError(f"{place}: {machines} machines are asked for, and job {job.job} has {job.machines}; lower "
-                          "num_machines, or ask Slurm for more by --nodes")
-
-
-def _processes_here(asked: Mapping[str, object]) -> int:
-    """Processes of the config that run on this machine."""
-    processes, machines = asked.get("num_processes", 1), asked.get("num_machines", 1)
-    if not isinstance(processes, int) or not isinstance(machines, int):
-        return 1
-    return -(-processes // max(1, machines))
+        raise RecipeError(f"{asked.place('num_machines')}: {machines} machines are asked for, and job {job.job} has "
+                          f"{job.machines}; lower num_machines, or ask Slurm for more by --nodes")
