@@ -89,7 +89,7 @@ class Training:
         return replace(self, trained=replace(self.trained, learning=learning))
 
     def in_full_precision(self) -> "Training":
-        """With weights as FSDP and DeepSpeed need them (`training/resumable.py`)."""
+        """With weights as FSDP and DeepSpeed need them (`training/base_trainer.py`)."""
         return replace(self.with_learning(dtype=FULL), shape=replace(self.shape, dtype=FULL))
 
 

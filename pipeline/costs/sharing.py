@@ -31,7 +31,7 @@ class Sharing:
 
     @property
     def collective(self) -> bool:
-        """Whether processes run their forwards together (`training/resumable.py`)."""
+        """Whether processes run their forwards together (`training/base_trainer.py`)."""
         return self.kind not in ("alone", "DDP")
 
     @property

@@ -16,8 +16,6 @@ import torch
 from accelerate.utils import broadcast, set_seed
 from datasets import Dataset
 from torch import Tensor, nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import default_collate
 from transformers import Trainer, TrainingArguments
 
@@ -39,11 +37,10 @@ from pipeline.rl.rollout_replay import RolloutReplay
 from pipeline.rl.rollouts.drawing import Visit, drawing_for
 from pipeline.rl.rollouts.dynamic_sampling import DynamicSampling
 from pipeline.rl.rollouts.reward_function import Grading
-from pipeline.training import gradients, on_processors
+from pipeline.training import gradients
 from pipeline.training.chunks import chunks
 from pipeline.training.logprobs import completion_logprobs, fused_head
-from pipeline.training.micro_batches import as_many, by_length, most_tokens, split
-from pipeline.training.optimizer.choice import choose, make
+from pipeline.training.micro_batches import as_many, by_length, split
 from pipeline.training.optimizer.schedule import schedule_of
 from pipeline.training.recomputation import checkpoint_layers
 from pipeline.training.resumable import Resumable, Stateful
@@ -79,10 +76,10 @@ class PolicyTrainer(Resumable, Trainer):
         self.policy: LanguageModel = self.accelerator.unwrap_model(self.model)
         self.temperature = plan.sampling.temperature
         learning = plan.learning
-        self.mixed_precision = on_processors.computes_in_bfloat16(learning.mixed_precision)
-        self.most_tokens = learning.micro_batch_tokens or most_tokens(
-            self.policy.config, learning.gradient_checkpointing, self.accelerator.device
-        )
+        # As GRPO is published, rates are constant after the warm-up.
+        self.learn_by(learning, "reinforcement", schedule_of(
+            learning.schedule, args.max_steps, warmup=4, shape="constant", first=0
+        ))
         self.replay: RolloutReplay | None = None
         if plan.replay and routers(self.policy):  # a dense policy has no experts to replay
             self.replay = RolloutReplay(self.policy, plan.replay, self.temperature)
@@ -98,7 +95,6 @@ class PolicyTrainer(Resumable, Trainer):
             self.policy, self.accelerator, tokenizer, plan, record_experts=recorded, parted=self.parted
         )
         self.minibatches: list[Batch] = []  # of this round, one an update
-        self.choice = choose(self.policy, learning, "reinforcement")
         self.counts = Counts(1.0, 1.0)
         self.figures: dict[str, float] = {}  # of this round, for the log
         # of this optimizer step: the sum over tokens, and their number
@@ -274,22 +270,6 @@ class PolicyTrainer(Resumable, Trainer):
             logs = {**logs, **self.figures}
             self.figures = {}
         super().log(logs, start_time)
-
-    def create_optimizer(self, model: nn.Module | None = None) -> Optimizer:
-        """The plan's, in place of one that Trainer would make of its arguments."""
-        self.require_shardable(self.choice)
-        self.optimizer = make(self.policy, self.choice)
-        return self.optimizer
-
-    def create_scheduler(self, num_training_steps: int, optimizer: Optimizer | None = None) -> LambdaLR:
-        """The plan's, over all optimizer steps. As GRPO is published, rates are constant after the warm-up."""
-        schedule = schedule_of(self.plan.learning.schedule, num_training_steps, warmup=4, shape="constant", first=0)
-
-        def rate(step: int) -> float:  # a plain function: of an object the scheduler would save the fields
-            return schedule(step)
-
-        self.lr_scheduler = LambdaLR(self.optimizer if optimizer is None else optimizer, rate)
-        return self.lr_scheduler
 
     def train_with(self, checkpoints: Checkpoints, **beside: Stateful) -> None:
         with fused_head(self.policy, self.temperature):

@@ -30,7 +30,7 @@ def arguments(mixed_precision: bool | None) -> Arguments:
     return {
         "use_cpu": processors and not deepspeed,
         "ddp_backend": "gloo" if processors and deepspeed else None,
-        # Under DeepSpeed that is not transformers' to say: see `Resumable.autocast_smart_context_manager`.
+        # Under DeepSpeed that is not transformers' to say: see `BaseTrainer.autocast_smart_context_manager`.
         "bf16": computes_in_bfloat16(mixed_precision) and not deepspeed,
     }
 

@@ -6,11 +6,8 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
-from accelerate import DistributedType
-from torch import Tensor, nn
-from torch.distributed.fsdp import MixedPrecisionPolicy
-from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.integrations import is_deepspeed_zero3_enabled
+from torch import nn
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from eval.language_model import LanguageModel
 from pipeline.contract.checkpoints import Checkpoints
@@ -18,8 +15,7 @@ from pipeline.contract.errors import StageError, StageStopped
 from pipeline.disk.durable import JsonObject
 from pipeline.models import audit
 from pipeline.models.audit import differences
-from pipeline.training import on_processors
-from pipeline.training.optimizer.choice import OF_MATRICES, Choice
+from pipeline.training.base_trainer import BaseTrainer
 
 _TRAINED = "trained.pt"  # what can change of a model that is trained in part
 
@@ -32,7 +28,7 @@ class Stateful(Protocol):
     def restore(self, state: JsonObject) -> None: ...
 
 
-class Resumable(Trainer):
+class Resumable(BaseTrainer):
     """A mixin: put it before the trainer that it makes resumable, and call `train_with` instead of `train`.
 
     What the Trainer saves itself (optimizer, scheduler, counters, every random stream) is left to it. Beside that:
@@ -47,8 +43,6 @@ class Resumable(Trainer):
     """
 
     checkpoints: Checkpoints | None = None
-    mixed_precision: bool = False
-    """Whether forwards are computed in bfloat16, whatever weights are in."""
     beside: Mapping[str, Stateful]
 
     def own_state(self) -> JsonObject:
@@ -76,35 +70,6 @@ class Resumable(Trainer):
         if saving.stopped:
             raise StageStopped(f"stopped at step {self.state.global_step}, with a checkpoint")
 
-    def create_accelerator_and_postprocess(self) -> None:
-        super().create_accelerator_and_postprocess()
-        on_processors.honour_fsdp(self.accelerator)
-        if self.accelerator.distributed_type == DistributedType.FSDP and self.args.bf16:
-            # accelerate's policy would have everything in bfloat16: the log-probabilities that a forward gives, too,
-            # and the sums of gradients.
-            self.accelerator.state.fsdp_plugin.mixed_precision_policy = MixedPrecisionPolicy(
-                param_dtype=torch.bfloat16, reduce_dtype=torch.float32
-            )
-        self.is_fsdp_enabled = self.accelerator.distributed_type == DistributedType.FSDP
-
-    def backward(self, loss: Tensor, *, last: bool) -> None:
-        """The gradients of a part of an optimizer step, of which `last` is the last."""
-        if self.is_deepspeed_enabled:  # whose engine makes the optimizer's step in the backward; as Trainer tells it
-            self.accelerator.gradient_state._set_sync_gradients(last)
-        self.accelerator.backward(loss)
-
-    def require_shardable(self, choice: Choice) -> None:
-        """Raises StageError for an optimizer, or a precision, that a sharded model cannot be trained in."""
-        if self.is_deepspeed_enabled and choice.name in OF_MATRICES:
-            raise StageError(f"DeepSpeed cuts parameters into flat pieces, and {choice.name} sees matrices as a whole: "
-                             "take optimizer: {name: adamw}, or FSDP")
-        if self.is_fsdp_enabled and choice.name == "adafactor":  # whose factors torch cannot update in parts
-            raise StageError("torch's adafactor does not run under FSDP: take another optimizer")
-        halves = {str(one.dtype) for one in self.model.parameters()} - {"torch.float32"}
-        if self.collective and halves:
-            raise StageError(f"weights in {halves.pop().removeprefix('torch.')} have no copies in full precision under "
-                             "FSDP and DeepSpeed: set dtype: float32, and mixed_precision: true to compute in bfloat16")
-
     def create_model_card(self, *args: object, **kwargs: object) -> None:
         """None is made: trl would write one with each checkpoint."""
 
@@ -128,27 +93,6 @@ class Resumable(Trainer):
             torch.save(states, self.checkpoints.temporary / self._states_file)
             self.accelerator.wait_for_everyone()
         self.accelerator.wait_for_everyone()
-
-    @property
-    def collective(self) -> bool:
-        """Whether processes have to run forwards and backwards together, as many each, since weights, gradients or the
-        optimizer's state are shared out among them."""
-        return bool(self.is_fsdp_enabled or self.is_deepspeed_enabled)
-
-    @property
-    def parted(self) -> bool:
-        """Whether the weights themselves lie in parts, in training."""
-        return bool(self.is_fsdp_enabled or is_deepspeed_zero3_enabled())
-
-    def autocast_smart_context_manager(
-        self, cache_enabled: bool | None = True
-    ) -> contextlib.AbstractContextManager[object]:
-        """Precision of a forward. DeepSpeed's own bfloat16 would round the weights that are trained, and those that are
-        saved; under it, too, this is autocast."""
-        if self.is_deepspeed_enabled and self.mixed_precision:
-            return torch.autocast(self.accelerator.device.type, dtype=torch.bfloat16)
-        found: contextlib.AbstractContextManager[object] = super().autocast_smart_context_manager(cache_enabled)
-        return found
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         if self.collective and _internal_call:

@@ -8,8 +8,6 @@ from pathlib import Path
 import torch
 from datasets import Dataset
 from torch import Tensor, nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import SequentialSampler
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from trl import SFTConfig, SFTTrainer
@@ -26,8 +24,7 @@ from pipeline.training import gradients, on_processors
 from pipeline.training.chunks import chunks
 from pipeline.training.learning import Learning
 from pipeline.training.logprobs import token_logprobs
-from pipeline.training.micro_batches import as_many, by_length, most_tokens, split
-from pipeline.training.optimizer.choice import choose, make
+from pipeline.training.micro_batches import as_many, by_length, split
 from pipeline.training.optimizer.schedule import Phased, Schedule
 from pipeline.training.recomputation import checkpoint_layers
 from pipeline.training.resumable import Resumable
@@ -65,31 +62,10 @@ class WeightedTrainer(Resumable, SFTTrainer):
         """`losses` takes the loss of every step, without the auxiliary ones."""
         before = model.config.to_dict()
         super().__init__(*args, model=model, **kwargs)
-        learning, self.schedule = plan.learning, plan.schedule
-        self.mixed_precision = on_processors.computes_in_bfloat16(learning.mixed_precision)
-        self.choice = choose(model, learning, "supervised")
-        self.most_tokens = learning.micro_batch_tokens or most_tokens(
-            model.config, learning.gradient_checkpointing, self.accelerator.device
-        )
+        self.learn_by(plan.learning, "supervised", plan.schedule)
         if "router_aux_loss_coef" in before:  # trl writes its own there, and the config is saved with the model
             model.config.router_aux_loss_coef = before["router_aux_loss_coef"]
         self.balance, self.losses = balance, [] if losses is None else losses
-
-    def create_optimizer(self, model: nn.Module | None = None) -> Optimizer:
-        """The plan's, in place of one that Trainer would make of its arguments. An optimizer that is made before and
-        given to Trainer is refused under FSDP, and dropped under DeepSpeed."""
-        self.require_shardable(self.choice)
-        self.optimizer = make(self.model, self.choice)
-        return self.optimizer
-
-    def create_scheduler(self, num_training_steps: int, optimizer: Optimizer | None = None) -> LambdaLR:
-        schedule = self.schedule
-
-        def rate(step: int) -> float:  # a plain function: of an object the scheduler would save the fields
-            return schedule(step)
-
-        self.lr_scheduler = LambdaLR(self.optimizer if optimizer is None else optimizer, rate)
-        return self.lr_scheduler
 
     def _get_train_sampler(self, train_dataset: Sized | None = None) -> SequentialSampler:
         return SequentialSampler(self.train_dataset if train_dataset is None else train_dataset)
@@ -101,7 +77,7 @@ class WeightedTrainer(Resumable, SFTTrainer):
         and averaged over processes; returns the loss of all processes' rows, a scalar."""
         inputs = self._prepare_inputs(inputs)
         lengths = inputs["attention_mask"].sum(dim=1).tolist()
-        weights = inputs["weights"][:, 1:].float().sum()  # DeepSpeed casts them to the model's precision
+        weights = inputs["weights"][:, 1:].sum()
         # Processes have rows of unequal lengths: what the losses are divided by is everyone's, and what one finds is
         # its part of the mean over processes that `gradients.average` makes.
         whole, tokens = self.accelerator.reduce(torch.stack([weights, weights.new_tensor(sum(lengths))]), "mean")

@@ -1,7 +1,6 @@
 """Training of weights in half precision through copies in full precision (Micikevicius et al. 2018, arXiv 1710.03740,
 section 3.1)."""
 
-import os
 from collections.abc import Callable
 
 import torch
@@ -76,11 +75,9 @@ class MasterWeights(Optimizer):
 
 
 def with_masters(optimizer: Optimizer) -> Optimizer:
-    """`optimizer`, with fp32 copies of what it trains in half precision; itself where that is nothing, and under
-    DeepSpeed and FSDP, which keep copies of their own."""
-    sharded = any(os.environ.get(f"ACCELERATE_USE_{name}") == "true" for name in ("DEEPSPEED", "FSDP"))
+    """`optimizer`, with fp32 copies of what it trains in half precision; itself where that is nothing."""
     halves = any(one.dtype in HALVES for group in optimizer.param_groups for one in group["params"])
-    return MasterWeights(optimizer) if halves and not sharded else optimizer
+    return MasterWeights(optimizer) if halves else optimizer
 
 
 def _copy(one: Tensor) -> Tensor:

@@ -15,7 +15,8 @@ from trl import GRPOConfig, GRPOTrainer
 from eval.answer_reader import AnswerReader
 from eval.engine.types import Sampling
 from eval.problems import load
-from pipeline.models import pretrained
+from pipeline.contract.errors import StageError
+from pipeline.models import lora, pretrained
 from pipeline.models.tokenizer import train_tokenizer
 from pipeline.moe.balance import Balance
 from pipeline.moe.balancing import Balancing
@@ -185,6 +186,16 @@ def test_parts_and_recomputed_layers_have_the_gradients_of_the_whole(
     assert max(float(g.abs().max()) for g in gradients) > 1e-3
     for a, b in zip(gradients, gradients_again, strict=True):
         assert torch.allclose(a, b, rtol=1e-3, atol=1e-5)
+
+
+def test_adapters_are_not_drawn_while_weights_lie_in_parts(
+    model: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lora.add(model, lora.Lora(rank=2), seed=0)
+    trainer(model, tmp_path)
+    monkeypatch.setattr(PolicyTrainer, "parted", True)
+    with pytest.raises(StageError, match="rollouts of adapters are not drawn while the weights lie in parts"):
+        trainer(model, tmp_path)
 
 
 def test_the_reference_is_the_policy_of_the_start(model: Any, tmp_path: Any) -> None:

@@ -1,0 +1,111 @@
+"""What our trainers change of transformers' Trainer: optimizer and rates are a stage's, and processes may share a model
+by FSDP2 or DeepSpeed."""
+
+import contextlib
+from collections.abc import Callable
+
+import torch
+from accelerate import DistributedType
+from torch import Tensor, nn
+from torch.distributed.fsdp import MixedPrecisionPolicy
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+from transformers import Trainer
+from transformers.integrations import is_deepspeed_zero3_enabled
+
+from pipeline.contract.errors import StageError
+from pipeline.training import on_processors
+from pipeline.training.learning import Learning
+from pipeline.training.micro_batches import most_tokens
+from pipeline.training.optimizer.choice import OF_MATRICES, Choice, Task, choose, make
+
+Rates = Callable[[int], float]
+"""The share of the peak rate at a step."""
+
+
+class BaseTrainer(Trainer):
+    """A mixin: call `learn_by` when the trainer is made, and `backward` for each part of a step.
+
+    choice           of the optimizer
+    most_tokens      of a micro-batch
+    mixed_precision  whether forwards are computed in bfloat16, whatever weights are in
+    """
+
+    choice: Choice
+    most_tokens: int
+    mixed_precision: bool
+    rates: Rates
+
+    def learn_by(self, learning: Learning, task: Task, rates: Rates) -> None:
+        self.choice, self.rates = choose(self.model, learning, task), rates
+        self.mixed_precision = on_processors.computes_in_bfloat16(learning.mixed_precision)
+        self.most_tokens = learning.micro_batch_tokens or most_tokens(
+            self.model.config, learning.gradient_checkpointing, self.accelerator.device
+        )
+
+    def create_optimizer(self, model: nn.Module | None = None) -> Optimizer:
+        """The stage's, in place of one that Trainer would make of its arguments. An optimizer that is made before and
+        given to Trainer is refused under FSDP, and dropped under DeepSpeed."""
+        self._require_shareable()
+        self.optimizer = make(self.model, self.choice)
+        return self.optimizer
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Optimizer | None = None) -> LambdaLR:
+        rates = self.rates
+
+        def rate(step: int) -> float:  # a plain function: of an object the scheduler would save the fields
+            return rates(step)
+
+        self.lr_scheduler = LambdaLR(self.optimizer if optimizer is None else optimizer, rate)
+        return self.lr_scheduler
+
+    def create_accelerator_and_postprocess(self) -> None:
+        super().create_accelerator_and_postprocess()
+        on_processors.honour_fsdp(self.accelerator)
+        self.is_fsdp_enabled = self.accelerator.distributed_type == DistributedType.FSDP
+        if self.is_fsdp_enabled and self.args.bf16:
+            # accelerate's policy would have everything in bfloat16: the log-probabilities that a forward gives, too,
+            # and the sums of gradients.
+            self.accelerator.state.fsdp_plugin.mixed_precision_policy = MixedPrecisionPolicy(
+                param_dtype=torch.bfloat16, reduce_dtype=torch.float32
+            )
+
+    @property
+    def collective(self) -> bool:
+        """Whether processes have to run forwards and backwards together, as many each, since weights, gradients or the
+        optimizer's state are shared out among them."""
+        return bool(self.is_fsdp_enabled or self.is_deepspeed_enabled)
+
+    @property
+    def parted(self) -> bool:
+        """Whether the weights themselves lie in parts, in training."""
+        return bool(self.is_fsdp_enabled or is_deepspeed_zero3_enabled())
+
+    def backward(self, loss: Tensor, *, last: bool) -> None:
+        """The gradients of a part of an optimizer step, of which `last` is the last."""
+        if self.is_deepspeed_enabled:  # whose engine makes the optimizer's step in the backward; as Trainer tells it
+            self.accelerator.gradient_state._set_sync_gradients(last)
+        self.accelerator.backward(loss)
+
+    def autocast_smart_context_manager(
+        self, cache_enabled: bool | None = True
+    ) -> contextlib.AbstractContextManager[object]:
+        """Precision of a forward. DeepSpeed's own bfloat16 would round the weights that are trained, and those that are
+        saved; under it, too, this is autocast."""
+        if self.is_deepspeed_enabled and self.mixed_precision:
+            return torch.autocast(self.accelerator.device.type, dtype=torch.bfloat16)
+        found: contextlib.AbstractContextManager[object] = super().autocast_smart_context_manager(cache_enabled)
+        return found
+
+    def _require_shareable(self) -> None:
+        """Raises StageError for an optimizer, or a precision, in which a model that is shared cannot be trained."""
+        name = self.choice.name
+        if self.is_deepspeed_enabled and name in OF_MATRICES:
+            raise StageError(f"DeepSpeed cuts parameters into flat pieces, and {name} sees matrices as a whole: take "
+                             "optimizer: {name: adamw}, or FSDP")
+        if self.is_fsdp_enabled and name == "adafactor":  # whose factors torch cannot update in parts
+            raise StageError("torch's adafactor does not run under FSDP: take another optimizer")
+        halves = {str(one.dtype) for one in self.model.parameters()} - {"torch.float32"}
+        if self.collective and halves:
+            raise StageError(f"weights in {halves.pop().removeprefix('torch.')} have no copies in full precision under "
+                             "FSDP and DeepSpeed: set dtype: float32, and mixed_precision: true to compute in bfloat16")
