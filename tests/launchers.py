@@ -17,4 +17,4 @@ NEEDS = {
     kind: [pytest.mark.skipif(find_spec("deepspeed") is None, reason="needs deepspeed: make parallel")]
     if kind.startswith("zero") else [] for kind in CONFIGS
 }
-"""What pytest has to know of each kind."""
+"""Marks of the tests of each kind."""

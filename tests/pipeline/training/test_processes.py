@@ -24,128 +24,38 @@ seed: 3
 ACCELERATE
 stages:
 """
-STAGES = {
-    "tuned": """
-  tuned:
-    kind: sft
-    model: BASE
-    data: ../rows.jsonl
-    epochs: 1
-    batch_size: 8
-    micro_batch_tokens: 256
-    balance: {load: 0.0}
-    # Its steps are as long as the gradients: a factor that they are wrong by is seen, where Adam would hide it.
-    optimizer: {name: sgd}
-    learning_rate: 0.3
-    max_grad_norm: 1.0e+3
-    too_long: cut
-""",
-    "muon": """
-  muon:
-    kind: sft
-    model: BASE
-    data: ../rows.jsonl
-    limit: 160
-    epochs: 1
-    batch_size: 8
-    micro_batch_tokens: 64
-    gradient_checkpointing: true
-    balance: {load: 0.0}
-    optimizer: {name: muon}
-    learning_rate: 1.0e-3
-    max_grad_norm: 0.1
-    too_long: cut
-""",
-    "mixed": """
-  mixed:
-    kind: sft
-    model: BASE
-    data: ../rows.jsonl
-    limit: 160
-    epochs: 1
-    batch_size: 8
-    micro_batch_tokens: 64
-    mixed_precision: true
-    balance: {load: 0.0}
-    optimizer: {name: sgd}
-    learning_rate: 0.3
-    too_long: cut
-""",
-    "adapted": """
-  adapted:
-    kind: sft
-    model: BASE
-    data: ../rows.jsonl
-    epochs: 1
-    batch_size: 8
-    micro_batch_tokens: 256
-    balance: {load: 0.0}
-    lora: {rank: 4}
-    optimizer: {name: sgd}
-    learning_rate: 0.3
-    max_grad_norm: 1.0e+3
-    too_long: cut
-""",
-    "zero": """
-  zero:
-    kind: grpo
-    model: BASE
-    problems: [programs:train]
-    problems_each: 8
-    reward: {correct: 1.0, rules: {../luck.py:luck: 1.0}}
-    balance: {load: 0.0}
-    steps: 3
-    prompts_per_step: 4
-    group_size: 4
-    updates_per_step: 2
-    max_completion_tokens: 24
-    micro_batch_tokens: 128
-    optimizer: {name: sgd}
-    learning_rate: 0.3
-    max_grad_norm: 1.0e+3
-    gate: 0
-""",
-    "kl": """
-  kl:
-    kind: grpo
-    model: BASE
-    problems: [programs:train]
-    problems_each: 8
-    reward: {correct: 1.0, rules: {../luck.py:luck: 1.0}}
-    balance: {load: 0.0}
-    beta: 0.1
-    steps: 3
-    prompts_per_step: 4
-    group_size: 4
-    updates_per_step: 2
-    max_completion_tokens: 24
-    micro_batch_tokens: 128
-    gradient_checkpointing: true
-    optimizer: {name: sgd}
-    learning_rate: 0.3
-    gate: 0
-""",
-    "traces": """
-  traces:
-    kind: sample
-    model: BASE
-    problems: [programs:train]
-    problems_each: 64
-    rollouts: 8
-    format: false
-    readable: false
-    max_completion_tokens: 24
-""",
-    "score": """
-  score:
-    kind: evaluate
-    models: [BASE]
-    problems: [programs:test, word_problems:test]
-    problems_each: 64
-    rollouts: 8
-    max_completion_tokens: 24
-""",
+# Steps as long as the gradients: a factor that they are wrong by is seen, where Adam would hide it.
+SGD = {"optimizer": {"name": "sgd"}, "learning_rate": 0.3}
+UNCLIPPED = {"max_grad_norm": 1e3}
+SFT = {
+    "kind": "sft", "data": "../rows.jsonl", "epochs": 1, "batch_size": 8, "micro_batch_tokens": 256,
+    "balance": {"load": 0.0}, "too_long": "cut", **SGD,
 }
+GRPO = {
+    "kind": "grpo", "problems": ["programs:train"], "problems_each": 8, "gate": 0,
+    "reward": {"correct": 1.0, "rules": {"../luck.py:luck": 1.0}}, "balance": {"load": 0.0}, "steps": 3,
+    "prompts_per_step": 4, "group_size": 4, "updates_per_step": 2, "max_completion_tokens": 24,
+    "micro_batch_tokens": 128, **SGD,
+}
+SHORT = {"limit": 160, "micro_batch_tokens": 64}
+DRAWN = {"problems_each": 64, "rollouts": 8, "max_completion_tokens": 24}
+STAGES: dict[str, dict[str, object]] = {
+    "tuned": {**SFT, **UNCLIPPED},
+    "muon": {**SFT, **SHORT, "optimizer": {"name": "muon"}, "learning_rate": 1e-3, "max_grad_norm": 0.1,
+             "gradient_checkpointing": True},
+    "mixed": {**SFT, **SHORT, "mixed_precision": True},
+    "adapted": {**SFT, **UNCLIPPED, "lora": {"rank": 4}},
+    "zero": {**GRPO, **UNCLIPPED},
+    "kl": {**GRPO, "beta": 0.1, "gradient_checkpointing": True},
+    "traces": {"kind": "sample", "problems": ["programs:train"], "format": False, "readable": False, **DRAWN},
+    "score": {"kind": "evaluate", "problems": ["programs:test", "word_problems:test"], **DRAWN},
+}
+
+
+def written(stage: str, base: str) -> str:
+    """The stage, of that base, as a recipe has it."""
+    model = {"models": [base]} if stage == "score" else {"model": base}
+    return f"\n  {stage}: {json.dumps({**STAGES[stage], **model})}\n"
 
 
 Trained = Callable[[str, str], tuple[Path, Path]]
@@ -191,7 +101,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "luck.py").write_text(rule)
     (folder / "one-zero").mkdir()
     # In one run, since what takes longest is to start.
-    retort_run(BASE + STAGES["zero"].replace("BASE", "base"), folder / "one-zero")
+    retort_run(BASE + written("zero", "base"), folder / "one-zero")
     return folder
 
 
@@ -207,8 +117,8 @@ def trained(folder: Path) -> Trained:
             if place.exists():
                 continue
             place.mkdir()
-            recipe = HEAD.replace("NAME", place.name).replace("ACCELERATE", accelerate) + STAGES[stage]
-            retort_run(recipe.replace("BASE", str(base)), place)
+            head = HEAD.replace("NAME", place.name).replace("ACCELERATE", accelerate)
+            retort_run(head + written(stage, str(base)), place)
         return made
 
     return make
@@ -222,7 +132,7 @@ TRAINED = pytest.mark.parametrize(("stage", "kind"), [
       for kind in CONFIGS for stage in ("zero", "kl", "tuned", "muon", "adapted")
       if (stage, kind) != ("zero", "ddp") and not (stage == "muon" and kind.startswith("zero"))),
 ])
-DRAWN = pytest.mark.parametrize(("stage", "kind"), [
+SHARED = pytest.mark.parametrize(("stage", "kind"), [
     ("traces", "ddp"), ("score", "ddp"),
     # They share no model, and are launched like the stages that do.
     *(pytest.param("score", kind, marks=NEEDS[kind]) for kind in ("fsdp2", "zero3")),
@@ -265,7 +175,7 @@ def test_two_processes_that_compute_in_bfloat16_keep_full_precision(
 
 
 @pytest.mark.parallel
-@DRAWN
+@SHARED
 def test_two_processes_draw_the_bytes_of_one(trained: Trained, stage: str, kind: str) -> None:
     made = []
     for place in trained(stage, kind):
