@@ -1,15 +1,16 @@
 """Rehearsals of steps: what is counted, and what makes it more or less."""
 
+import resource
 from typing import Any
 
 import pytest
-import torch
 
 from pipeline.contract.errors import StageError
 from pipeline.costs.rehearsal.steps import Lesson, rehearse
 from pipeline.costs.shape import without_weights
 from pipeline.models.lora import Lora
 from pipeline.training.learning import Learning
+from tests.conftest import TINY
 
 DENSE: dict[str, Any] = {
     "model_type": "qwen3", "vocab_size": 512, "hidden_size": 32, "num_hidden_layers": 2, "intermediate_size": 64,
@@ -77,7 +78,19 @@ def test_what_transformers_does_not_build_is_told() -> None:
 
 
 def test_nothing_is_computed() -> None:
-    """A model of a trillion numbers takes no memory."""
-    huge = {**DENSE, "hidden_size": 32768, "intermediate_size": 131072, "num_hidden_layers": 40, "head_dim": 128}
-    assert sum(one.numel() for one in without_weights(huge).parameters()) > 4e11
-    assert not torch.cuda.is_initialized()
+    """A model of hundreds of gigabytes is gone through in almost no memory."""
+    huge = {**DENSE, "hidden_size": 32768, "intermediate_size": 131072, "head_dim": 128}
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert rehearse(huge, ADAMW, None, "supervised", Lesson(2, 16, 15)).weights > 1e11
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**20  # KiB
+
+
+def test_what_depends_on_what_is_in_a_tensor_is_told() -> None:
+    with pytest.raises(StageError, match="a step of dbrx cannot be gone through without computing it"):
+        rehearse(TINY["dbrx"], ADAMW, None, "supervised", Lesson(2, 16, 15))
+
+
+@pytest.mark.parametrize("family", sorted(set(TINY) - {"dbrx"}))
+def test_every_family_is_gone_through(family: str) -> None:
+    found = rehearse(TINY[family], ADAMW, None, "supervised", Lesson(2, 16, 15))
+    assert found.weights >= 4 * _parameters(TINY[family])
