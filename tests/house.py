@@ -12,8 +12,8 @@ FLOORS = ("rewards", "eval", "pipeline")
 """A floor imports itself and those before it."""
 
 ROOMS = (
-    "disk", "contract", "recipe", "store", "data", "moe", "models", "training", "rl", "stages", "run", "costs",
-    "results", "bench", "commands",
+    "disk", "contract", "recipe", "store", "data", "moe", "models", "training", "serving", "rl", "stages", "run",
+    "costs", "results", "bench", "commands",
 )
 """The rooms of pipeline/ from the ground up. A room imports itself and those before it."""
 

@@ -96,14 +96,13 @@ def sum_over_sequences(losses: Tensor, mask: Tensor, sequences: Tensor | float) 
     return per_row.sum() / sequences
 
 
-def sequence_importance(policy: Tensor, sampler: Tensor, mask: Tensor, most: float) -> Tensor:
-    """pi_old(y) / pi_sampler(y) of whole sequences, [rows, 1], and 0 where that is above `most`; no gradient.
+def truncated_importance(policy: Tensor, sampler: Tensor, mask: Tensor, most: float) -> Tensor:
+    """min(pi_old(token) / pi_sampler(token), most) of each token, [rows, seq], without a gradient.
 
-    What a rollout weighs where another program drew it, whose probabilities are not quite the policy's (vLLM). Rollouts
-    that the sampler likes far less than the policy does would dominate the step, and are left out. trl's
-    `sequence_mask`, its default. `policy` and `sampler` are log-probabilities [rows, seq]; a NaN of the sampler counts
-    as no difference.
+    What a token weighs where another program drew it, whose probabilities are not quite the policy's (vLLM): truncated
+    importance sampling (Yao et al. 2025, "Your efficient RL framework secretly brings you off-policy RL training",
+    section "TIS"; Ionides 2008). The truncation bounds the variance and biases towards the sampler. `policy` and
+    `sampler` are log-probabilities [rows, seq]; a NaN of the sampler counts as no difference.
     """
-    difference = torch.nan_to_num((policy - sampler) * mask, nan=0.0).sum(dim=1, keepdim=True)
-    weights = torch.exp(difference)
-    return weights.masked_fill(weights > most, 0.0).detach()
+    difference = torch.nan_to_num((policy - sampler) * mask, nan=0.0)
+    return torch.exp(difference).clamp(max=most).detach()

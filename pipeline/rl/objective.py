@@ -14,8 +14,8 @@ CLIPS: dict[Ratios, tuple[float, float]] = {
     "token": (0.2, 0.28),  # DAPO, arXiv 2503.14476, section 4.1
     "sequence": (3e-4, 4e-4),  # GSPO, arXiv 2507.18071, section 5.1: ratios of sequences hardly leave 1
 }
-MOST_IMPORTANCE = 3.0
-"""The largest weight of a rollout that another program drew (trl's default); beyond it the rollout is left out."""
+MOST_IMPORTANCE = 2.0
+"""The largest weight of a token that another program drew (the paper's, and verl's)."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Objective:
             ratios = loss.sequence_ratios(logprobs, batch.logprobs, mask)
         losses = loss.clipped_surrogate(ratios, batch.advantages, self.clip, self.clip_high)
         if batch.sampler_logprobs is not None:
-            losses = losses * loss.sequence_importance(batch.logprobs, batch.sampler_logprobs, mask, MOST_IMPORTANCE)
+            losses = losses * loss.truncated_importance(batch.logprobs, batch.sampler_logprobs, mask, MOST_IMPORTANCE)
         if batch.reference is not None:
             # Rollouts come from the old policy; weighed by the ratio, the mean is the divergence of the policy of now,
             # and so is its gradient (DeepSeek-V3.2, arXiv 2512.02556, section 3.1).

@@ -9,11 +9,13 @@ from pipeline.contract.errors import StageError
 from pipeline.rl.advantages import Scale
 from pipeline.rl.objective import Objective
 from pipeline.rl.rollout_replay import ReplaySource
-from pipeline.rl.rollouts.vllm import Vllm
+from pipeline.serving.section import Vllm
 from pipeline.training.learning import Learning
 
 if TYPE_CHECKING:
     import torch
+
+    from pipeline.serving.served import Served
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class GrpoPlan:
     replay         whose experts training takes, None for the router's own
     rollout_dtype  precision of rollouts, None for the policy's
     vllm           draw with vLLM; None for the native engine
+    served         the server that draws, where vLLM is one
     """
 
     prompts: int
@@ -44,6 +47,7 @@ class GrpoPlan:
     replay: ReplaySource | None = None
     rollout_dtype: "torch.dtype | None" = None
     vllm: Vllm | None = None
+    served: "Served | None" = None
 
     @property
     def rollouts(self) -> int:
@@ -57,6 +61,6 @@ class GrpoPlan:
         if self.rollouts // processes % self.group_size:
             raise StageError("dynamic sampling needs whole groups in every process: prompts_per_step is no multiple of "
                              "their number")
-        if self.vllm and processes > 1:
+        if self.vllm and not self.served and processes > 1:
             # trl's generate is a collective of all processes, which need not have as many groups without signal
             raise StageError("dynamic sampling with engine vllm is for one process")

@@ -37,6 +37,7 @@ from pipeline.rl.rollout_replay import RolloutReplay
 from pipeline.rl.rollouts.drawing import Visit, drawing_for
 from pipeline.rl.rollouts.dynamic_sampling import DynamicSampling
 from pipeline.rl.rollouts.reward_function import Grading
+from pipeline.rl.rollouts.sampler_gap import SamplerGap
 from pipeline.training import gradients
 from pipeline.training.chunks import chunks
 from pipeline.training.logprobs import completion_logprobs, fused_head
@@ -91,6 +92,7 @@ class PolicyTrainer(Resumable, Trainer):
             raise StageError("rollouts of adapters are not drawn while the weights lie in parts: leave lora out, or "
                              "take DDP or ZeRO-2, which hold them whole")
         recorded = self.replay is not None and plan.replay == "rollout"
+        self.gap = SamplerGap(plan.vllm) if plan.vllm else None
         self.drawing = drawing_for(
             self.policy, self.accelerator, tokenizer, plan, record_experts=recorded, parted=self.parted
         )
@@ -234,19 +236,25 @@ class PolicyTrainer(Resumable, Trainer):
 
     def _scored(self, batch: Batch, sampled: Sequence[Sampled]) -> Batch:
         """With what the policy, before its first update on them, and the reference make of the rollouts."""
-        if self.plan.vllm:
+        if self.gap:
             # vLLM's log-probabilities are not quite the policy's: both are kept, and the objective weighs by their
             # ratio.
             batch = replace(batch, sampler_logprobs=batch.logprobs)
         if self.replay:
             batch = self.replay.record(batch, sampled)
-        elif self.plan.vllm:
-            count = batch.completion_ids.shape[1]
-            with torch.no_grad():
-                batch = replace(
-                    batch, logprobs=completion_logprobs(self.policy, batch.ids, batch.mask, count, self.temperature)[0]
-                )
+        if self.gap:
+            # "policy" has scored them, since its experts are those of that forward
+            if not self.replay or self.replay.source == "rollout":
+                batch = replace(batch, logprobs=self._logprobs(batch))
+            self.gap.measure(batch)
         return replace(batch, reference=self.reference.logprobs(batch)) if self.reference else batch
+
+    @torch.no_grad()
+    def _logprobs(self, batch: Batch) -> Tensor:
+        """Of the completions' tokens under the policy, with their experts where they are replayed, [rows, seq]."""
+        count = batch.completion_ids.shape[1]
+        with self.replay.of(batch) if self.replay else nullcontext():
+            return completion_logprobs(self.policy, batch.ids, batch.mask, count, self.temperature)[0]
 
     def _count(self, batch: Batch, rewards: Tensor, advantages: Advantages) -> None:
         """Count what the round's losses are divided by, and what the log tells of it. `rewards` [rollouts] are of all
@@ -284,6 +292,7 @@ class PolicyTrainer(Resumable, Trainer):
             "counts": [float(self.counts.tokens), float(self.counts.sequences)],
             "replay": self.replay.state() if self.replay else None,
             "dynamic": self.dynamic.state() if self.dynamic else None,
+            "gap": self.gap.state() if self.gap else None,
         }
 
     def restore_own(self, state: JsonObject) -> None:
@@ -294,3 +303,5 @@ class PolicyTrainer(Resumable, Trainer):
             self.replay.restore(state["replay"])
         if self.dynamic:
             self.dynamic.restore(state["dynamic"])
+        if self.gap:
+            self.gap.restore(state["gap"])

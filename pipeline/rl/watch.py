@@ -8,6 +8,7 @@ from pipeline.moe.balance import Balance
 from pipeline.rl.rollout_replay import RolloutReplay
 from pipeline.rl.rollouts.dynamic_sampling import DynamicSampling
 from pipeline.rl.rollouts.reward_function import RewardFunction
+from pipeline.rl.rollouts.sampler_gap import SamplerGap
 
 
 class Watch(TrainerCallback):
@@ -17,7 +18,7 @@ class Watch(TrainerCallback):
     def __init__(self, ctx: Context, steps: int, updates: int, reward: RewardFunction, balance: Balance) -> None:
         self.ctx, self.steps, self.updates, self.reward, self.balance = ctx, steps, updates, reward, balance
         self.last: dict[str, float] = {}
-        self.parts: list[RolloutReplay | DynamicSampling] = []
+        self.parts: list[RolloutReplay | DynamicSampling | SamplerGap] = []
 
     def state(self) -> JsonObject:
         return {"last": self.last}

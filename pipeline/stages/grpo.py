@@ -1,13 +1,14 @@
 """`grpo`: reinforcement on verifiable problems with rule-based rewards. The step itself is in `rl/trainer.py`."""
 
 import random
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from pipeline.contract.errors import StageError
-from pipeline.contract.fields import ArtifactType, ModelInput, PlugIn
+from pipeline.contract.fields import ArtifactType, ModelInput, NotInFingerprint, PlugIn
 from pipeline.contract.numbers import (
     Batch,
     Probability,
@@ -25,7 +26,7 @@ from pipeline.contract.stage import Asks, Context, Metrics, Stage
 from pipeline.contract.work import Drawn, Trained, Work
 from pipeline.models.lora import Lora
 from pipeline.moe.balancing import Balancing
-from pipeline.rl.rollouts.vllm import Vllm, missing
+from pipeline.serving.section import Vllm, missing
 from pipeline.training.learning import Learning
 from rewards.lazy import lazy
 from rewards.rubric import Rubric
@@ -52,6 +53,7 @@ with lazy:
     from pipeline.rl.rollouts.reward_function import RewardFunction
     from pipeline.rl.trainer import PolicyTrainer
     from pipeline.rl.watch import Watch
+    from pipeline.serving.served import Served, served
     from pipeline.training import on_processors
 
 ProblemSets = Annotated[list[str], PlugIn("problem set")]
@@ -106,15 +108,16 @@ class Grpo(Learning, Stage):
     balance: Balancing = Balancing()
     replay: Literal["rollout", "policy", "off"] | None = Field(
         default=None,
-        description="whose experts training takes: the rollouts' (R3, the default), the old policy's (R2, with vLLM), "
-                    "or the router's"
+        description="whose experts training takes: the rollouts' (R3, the default), the old policy's (R2, the default "
+                    "with vLLM), or the router's"
     )
     engine: Literal["native", "vllm"] = Field(
-        default="native", description="what makes rollouts; vllm is trl's, and not resumed exactly"
+        default="native", description="what makes rollouts; what vllm draws is not drawn again in every bit"
     )
-    vllm: Vllm = Vllm()
+    # Where it is and how much of a GPU it takes; that it draws is in the fingerprint.
+    vllm: Annotated[Vllm, NotInFingerprint()] = Vllm()
     rollout_dtype: Literal["float32", "bfloat16"] | None = Field(
-        default=None, description="precision of rollouts; the policy's"
+        default=None, description="precision of rollouts; the policy's, or a server's own"
     )
     lora: Lora | None = Field(default=None, description="train adapters alone, and merge them at the end")
 
@@ -136,11 +139,13 @@ class Grpo(Learning, Stage):
             if self.vllm != Vllm():
                 raise ValueError("a vllm section is for engine: vllm")
             return self
-        if self.replay == "rollout":
-            raise ValueError("vLLM does not tell which experts it took: replay: policy, or leave it out")
-        if self.rollout_dtype:
-            raise ValueError("vLLM chooses the precision of its rollouts; leave rollout_dtype out")
-        if reason := missing():
+        if self.replay == "rollout" and not self.vllm.served:
+            raise ValueError("vLLM in the training's processes does not tell which experts it took: replay: policy")
+        if self.rollout_dtype and not self.vllm.python:
+            raise ValueError("rollout_dtype is for a server that the stage starts; leave it out")
+        if self.lora and self.vllm.served:
+            raise ValueError("adapters are not sent to a server: leave lora out, or engine: vllm")
+        if not self.vllm.served and (reason := missing()):
             raise ValueError(reason)
         return self
 
@@ -182,19 +187,22 @@ class Grpo(Learning, Stage):
             self.dynamic_sampling, own(visits[planned:]), self.group_size
         ) if self.dynamic_sampling else None
         with (
+            ExitStack() as inside,
             RewardFunction.of(problems, self.reward, model, tokenizer, how) as reward,
             lora.adapted(model, self.lora, ctx, self.model),
         ):
             balance = Balance(model, self.balance)
             watch = Watch(ctx, self.steps, self.updates_per_step, reward, balance)
             plan = self._plan(ctx, how, mixture=bool(balance.routers))
+            if self.engine == "vllm" and self.vllm.served:
+                plan = replace(plan, served=inside.enter_context(self._served(ctx, model, tokenizer)))
             trainer = PolicyTrainer(
                 model, tokenizer, self._arguments(ctx), plan, visits[:planned], reward, balance, dynamic
             )
             trainer.add_callback(watch)
             if not from_scratch(model):
                 ctx.note(f"trains by {trainer.choice}")
-            watch.parts = [part for part in (trainer.replay, dynamic) if part]
+            watch.parts = [part for part in (trainer.replay, dynamic, trainer.gap) if part]
             trainer.train_with(ctx.checkpoints, reward=reward, balance=balance, watch=watch)
             balance.remove()
         pretrained.save(model, tokenizer, ctx.out, ctx.path(self.model) if self.lora else None)
@@ -206,6 +214,13 @@ class Grpo(Learning, Stage):
             **watch.last,
             **balance.watch.summary(),
         }
+
+    def _served(
+        self, ctx: Context, model: "LanguageModel", tokenizer: "Tokenizer"
+    ) -> "AbstractContextManager[Served]":
+        # beside the checkpoints, on a disk that all machines see
+        folder = ctx.checkpoints.folder.parent / "vllm"
+        return served(model, tokenizer, self.vllm, folder, self.rollout_dtype, experts=self._replay == "rollout")
 
     @property
     def _replay(self) -> Literal["rollout", "policy"] | None:

@@ -17,7 +17,7 @@ from pipeline.rl.rollouts.rollout_model import RolloutModel
 from rewards.lazy import lazy
 
 with lazy:  # loads trl's vLLM client, which most trainings have no use for
-    from pipeline.rl.rollouts.vllm_engine import VllmEngine
+    from pipeline.rl.rollouts.colocated import ColocatedEngine
 
 
 class Visit(NamedTuple):
@@ -83,12 +83,14 @@ def drawing_for(
     policy: LanguageModel, accelerator: Accelerator, tokenizer: Tokenizer, plan: GrpoPlan, record_experts: bool,
     parted: bool,
 ) -> Drawing:
-    """What the plan asks for: vLLM, or the engine of this process over the policy, or over a copy of it in
-    `rollout_dtype`, or where it will lie in parts. With `record_experts` each rollout has the experts that its tokens
-    took."""
+    """What the plan asks for: a server of vLLM's, vLLM in this process, or the engine of this process over the policy,
+    or over a copy of it in `rollout_dtype`, or where it will lie in parts. With `record_experts` each rollout has the
+    experts that its tokens took."""
+    if plan.served:
+        return Drawing(plan.served.engine, plan.served, tokenizer, plan)
     if plan.vllm:
         share = share_of(plan.rollouts)
-        engine = VllmEngine(policy, accelerator, tokenizer, plan.vllm, plan.sampling, plan.group_size, share)
+        engine = ColocatedEngine(policy, accelerator, tokenizer, plan.vllm, plan.sampling, plan.group_size, share)
         return Drawing(engine, engine, tokenizer, plan)
     source = RolloutModel(policy, plan.rollout_dtype, accelerator.device, parted=parted)
     recorded = [router.users for router in routers(source.model)] if record_experts else []

@@ -1,4 +1,4 @@
-"""Rollouts of GRPO by vLLM, through trl's `VLLMGeneration`, which knows its modes and how weights are sent."""
+"""Rollouts of GRPO by vLLM in the training's own processes, through trl's `VLLMGeneration`."""
 
 from collections.abc import Callable, Sequence
 
@@ -9,10 +9,10 @@ from eval.answer_reader import AnswerReader
 from eval.ends import ends_of
 from eval.engine.types import Request, Sampled, Sampling, Written
 from eval.language_model import LanguageModel, Tokenizer
-from pipeline.rl.rollouts.vllm import Vllm
+from pipeline.serving.section import Vllm
 
 
-class VllmEngine:
+class ColocatedEngine:
     """Rollouts by vLLM, whose weights `refresh` makes those of the policy of now.
 
     vLLM draws by itself: seeds are only counted, `Sampling` has to be what the engine was made with, and a run that is
@@ -29,7 +29,7 @@ class VllmEngine:
         self.reader = AnswerReader(tokenizer, ends_of(tokenizer, policy), sampling.stop)
         stopping = {"stop": list(sampling.stop), "include_stop_str_in_output": True} if sampling.stop else {}
         self.generation = VLLMGeneration(
-            model=policy, accelerator=accelerator, processing_class=tokenizer, mode=vllm.mode, server_base_url=vllm.url,
+            model=policy, accelerator=accelerator, processing_class=tokenizer, mode="colocate",
             gpu_memory_utilization=vllm.gpu_memory, tensor_parallel_size=vllm.tensor_parallel,
             max_num_seqs=rollouts * vllm.tensor_parallel, temperature=sampling.temperature,
             max_completion_length=sampling.max_tokens, logprobs=0,

@@ -1,0 +1,61 @@
+"""What a recipe says of vLLM, and whether it is there."""
+
+import importlib.util
+import shutil
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from eval.vllm.process import Serving
+
+
+class Vllm(BaseModel):
+    """Where vLLM is: a server at `url`, which `retort serve-rollouts` has started; a server that the stage itself
+    starts with the interpreter `python` of another environment; or, with neither, the training's own processes (`grpo`
+    alone, through trl, with vLLM in the same environment)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    url: str | None = Field(default=None, pattern=r"^https?://", description="of a server, http://localhost:8000")
+    python: str | None = Field(
+        default=None, description="interpreter of an environment with vLLM, /opt/vllm/bin/python; starts a server"
+    )
+    devices: str | None = Field(
+        default=None, description="CUDA_VISIBLE_DEVICES of a server that is started; the stage's"
+    )
+    gpu_memory: float = Field(
+        default=0.3, gt=0, le=1, description="share of a GPU's memory that vLLM takes, where it is started"
+    )
+    tensor_parallel: int = Field(
+        default=1, ge=1, le=1024, description="GPUs that vLLM is split over, where it is started"
+    )
+    most_divergence: float = Field(
+        default=0.05, gt=0, description="KL divergence a token between vLLM and the policy at which the stage stops"
+    )
+
+    @property
+    def served(self) -> bool:
+        """Whether it is a server, and not in the training's processes."""
+        return self.url is not None or self.python is not None
+
+    @model_validator(mode="after")
+    def _check(self) -> "Vllm":
+        if self.url and self.python:
+            raise ValueError("a server is at url, or started by python: leave one of them out")
+        if self.python and shutil.which(self.python) is None:
+            raise ValueError(f"there is no program {self.python}; python is that of an environment with vLLM")
+        if self.devices and not self.python:
+            raise ValueError("devices are those of a server that the stage starts: give python, or leave devices out")
+        return self
+
+    def serving(self, dtype: str | None, experts: bool) -> Serving:
+        """How a server that the stage starts is started."""
+        assert self.python is not None
+        return Serving(self.python, dtype or "auto", self.gpu_memory, self.tensor_parallel, experts, self.devices)
+
+
+def missing() -> str | None:
+    """Why vLLM cannot run in the training's processes, or None where it is installed."""
+    if importlib.util.find_spec("vllm") is None:
+        return ("engine vllm without url or python runs vLLM in the training's processes, and the package vllm is not "
+                "installed: give a server, or leave engine out")
+    return None

@@ -1,0 +1,109 @@
+"""A model that a vLLM server draws from: started or found, given the weights of now, and held against the model."""
+
+import contextlib
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from eval.ends import ends_of
+from eval.engine.types import Engine, Request, Sampling, rollout_seed
+from eval.errors import ServerError
+from eval.language_model import LanguageModel, Tokenizer
+from eval.vllm.engine import VllmEngine
+from eval.vllm.process import started
+from eval.vllm.server import VllmServer
+from pipeline.contract import processes
+from pipeline.contract.errors import StageError
+from pipeline.moe.replay import divergence
+from pipeline.moe.routers import routers
+from pipeline.serving import weights
+from pipeline.serving.section import Vllm
+from rewards.lazy import lazy
+
+with lazy:
+    import torch
+    from torch import distributed
+
+HANDFUL, LONG = 4, 32
+"""Prompts that are asked after new weights, and most tokens of each answer."""
+
+
+class Served:
+    """`engine` draws from `model` as it was when `refresh` was called last."""
+
+    def __init__(
+        self, model: LanguageModel, tokenizer: Tokenizer, server: VllmServer, folder: Path, experts: bool
+    ) -> None:
+        """Weights go through `folder`, which the server has to see under the same path. With `experts` each rollout has
+        those that its tokens took."""
+        self.model, self.tokenizer, self.server, self.folder = model, tokenizer, server, folder
+        layers = [router.layer for router in routers(model)] if experts else []
+        self.engine: Engine = VllmEngine(server, ends_of(tokenizer, model), layers)
+
+    def refresh(self) -> None:
+        """Send the model's weights of now; all processes call it together. Raises StageError."""
+        weights.write(self.model, self.tokenizer, self.folder)
+        if processes.is_first():
+            try:
+                self.server.call("retort_load", str(self.folder.resolve()))
+                self.server.forget_prefixes()
+            except ServerError as error:
+                raise StageError(str(error)) from error
+            finally:
+                shutil.rmtree(self.folder)
+        if distributed.is_available() and distributed.is_initialized():
+            distributed.barrier()
+
+
+@contextlib.contextmanager
+def served(
+    model: LanguageModel, tokenizer: Tokenizer, vllm: Vllm, folder: Path, dtype: str | None = None,
+    experts: bool = False,
+) -> Iterator[Served]:
+    """The model on the server at `vllm.url`, which is not yet given its weights, or on one that is started for as long
+    as this lasts, with weights in `dtype`. `folder` is for weights on their way. Raises StageError."""
+    if vllm.url:
+        yield Served(model, tokenizer, VllmServer(vllm.url), folder / "weights", experts)
+        return
+    if processes.count() > 1:
+        raise StageError("vllm.python starts a server for one process; for several start one by retort serve-rollouts, "
+                         "and give its url")
+    folder.mkdir(parents=True, exist_ok=True)
+    first = folder / "first"  # stays while the server lives, which may read its config again
+    weights.write(model, tokenizer, first)
+    try:
+        with started(vllm.serving(dtype, experts), first, folder / "vllm.log") as server:
+            yield Served(model, tokenizer, server, folder / "weights", experts)
+    except ServerError as error:
+        raise StageError(str(error)) from error
+    finally:
+        shutil.rmtree(first, ignore_errors=True)
+
+
+def divergence_of(one: Served, prompts: Sequence[Sequence[int]]) -> float:
+    """The KL divergence a token of the model from what the server draws, by a handful of short answers."""
+    asked = [
+        Request(list(prompt), [rollout_seed("divergence", place)]) for place, prompt in enumerate(prompts[:HANDFUL])
+    ]
+    drawn = one.engine.sample(asked, Sampling(LONG))
+    total, tokens = 0.0, 0
+    with torch.no_grad():
+        for request, [answer] in zip(asked, drawn, strict=True):
+            ids = torch.tensor([[*request.prompt, *answer.ids]], device=one.model.device)
+            count = len(answer.ids)
+            logits = one.model(input_ids=ids, logits_to_keep=count + 1, use_cache=False).logits[:, :-1].float()
+            logprobs = logits.log_softmax(dim=-1).gather(2, ids[:, -count:, None]).squeeze(2).cpu()
+            sampled = torch.tensor([answer.logprobs])
+            total += divergence(logprobs, sampled, torch.ones_like(sampled)) * count
+            tokens += count
+    return total / max(1, tokens)
+
+
+def require_alike(found: float, vllm: Vllm, what: str) -> None:
+    """Raise StageError where the divergence is more than the recipe allows, or no number."""
+    if not found <= vllm.most_divergence:
+        raise StageError(
+            f"vLLM does not draw from {what}: its probabilities are {found:.3g} a token away (KL divergence; at most "
+            f"{vllm.most_divergence:g}, which is vllm.most_divergence); the weights have not arrived whole, or vLLM "
+            "computes this architecture in another way"
+        )
