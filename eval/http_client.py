@@ -37,7 +37,7 @@ class Response:
 
 
 class Client:
-    """Posts JSON to paths under `url`, with `key` as the bearer token; `jobs` requests at once.
+    """Sends JSON to paths under `url`, with `key` as the bearer token; `jobs` requests at once.
 
     Each request has `seconds` from its first byte out to its last byte in, finding the host included, however slowly a
     server drips, and `most` bytes of body are read. Redirects are returned and not followed, so that the key goes to
@@ -63,19 +63,25 @@ class Client:
 
     async def post(self, path: str, body: dict[str, Any]) -> Response:
         """The response, of whatever status. Raises NoAnswer where none came whole, in time and within the bounds."""
+        return await self._within(self._seconds, "POST", path, json.dumps(body).encode())
+
+    async def get(self, path: str, seconds: float) -> Response:
+        """As `post`, without a body, and in so many seconds."""
+        return await self._within(min(seconds, self._seconds), "GET", path, None)
+
+    async def _within(self, seconds: float, method: str, path: str, content: bytes | None) -> Response:
         try:
             # One clock for all of it: a timeout for each read, as clients have it, starts anew with every byte.
-            async with asyncio.timeout(self._seconds):
-                return await self._post(path, body)
+            async with asyncio.timeout(seconds):
+                return await self._send(method, path, content)
         except TimeoutError as error:
-            raise NoAnswer(f"timed out: no whole answer in {self._seconds:g} seconds") from error
+            raise NoAnswer(f"timed out: no whole answer in {seconds:g} seconds") from error
         except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, OSError) as error:
             raise NoAnswer(_reason(error)) from error
 
-    async def _post(self, path: str, body: dict[str, Any]) -> Response:
-        content = json.dumps(body).encode()
+    async def _send(self, method: str, path: str, content: bytes | None) -> Response:
         headers = {"Content-Type": "application/json"}
-        async with self._client.stream("POST", f"{self._url}/{path}", content=content, headers=headers) as response:
+        async with self._client.stream(method, f"{self._url}/{path}", content=content, headers=headers) as response:
             parts: list[bytes] = []
             read = 0
             async for part in response.aiter_raw():

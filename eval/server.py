@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import queue
 import re
@@ -38,6 +39,18 @@ _HINTS = {
     404: "are the path of --server and the model's name right?",
 }
 
+WHOLE: Mapping[str, Mapping[str, float]] = {
+    "vllm": {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0},
+    "sglang": {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0},
+    "llamacpp": {"top_k": 0, "min_p": 0.0},
+}
+"""What these servers have to be told so that they draw from the whole distribution: where a request says nothing, vLLM
+and SGLang take the model's generation_config (a top_k of 20 for Qwen3), and llama.cpp its own (40). OpenAI and others
+refuse fields that they do not know. By the name under which a server says that it owns its models."""
+
+ASKED_FOR = 10.0
+"""Seconds for a server to say what it is."""
+
 Outcome = tuple[Problem, int, "Completion | NoAnswer | ServerError"]
 
 
@@ -53,6 +66,7 @@ class Server:
     timeout: float = 600.0
     tries: int = 5
     wait: float = 1.0
+    whole: Mapping[str, float] = field(default_factory=dict, init=False)
     key: str = field(default_factory=lambda: os.environ.get("OPENAI_API_KEY", ""), repr=False)
 
     def __post_init__(self) -> None:
@@ -122,10 +136,17 @@ class Server:
             "model": self.model, "max_tokens": sampling.max_tokens, "temperature": sampling.temperature,
             "top_p": sampling.top_p, "seed": seed, **({"stop": list(how.stop)} if how.stop else {}),
             # not OpenAI's own, but vLLM's, SGLang's and llama.cpp's
+            **self.whole,
             **({"top_k": sampling.top_k} if sampling.top_k else {}),
             **({"min_p": sampling.min_p} if sampling.min_p else {}),
             **({"messages": prompt, **_options(how.template_options)} if self.chat else {"prompt": prompt}),
         }
+
+    async def look(self, client: Client) -> None:
+        """Find out which program the server is, and so what it has to be told beside what OpenAI's is."""
+        with contextlib.suppress(NoAnswer, ValueError, LookupError, AttributeError, TypeError):  # it need not say
+            response = await client.get("models", ASKED_FOR)
+            self.whole = WHOLE.get(json.loads(response.body)["data"][0].get("owned_by"), {})
 
     async def ask(self, client: Client, body: dict[str, Any]) -> Completion:
         """One completion. Raises NoAnswer after all tries, and ServerError where another try would not help."""
@@ -214,6 +235,7 @@ class _Asking:
         self._ready.set()
         waiting = iter(self._wanted)
         async with self._server.client() as client:
+            await self._server.look(client)
             # As many as there may be requests at once, each of which takes the next one when it has an outcome.
             at_once = min(self._server.jobs, len(self._wanted))
             await asyncio.gather(*(self._ask_some(client, waiting) for _ in range(at_once)))

@@ -60,9 +60,7 @@ class VllmServer:
                 for place, body in waiting:
                     done(place, await self._choice(client, body))
 
-            async with asyncio.TaskGroup() as tasks:
-                for _ in range(min(AT_ONCE, len(bodies))):
-                    tasks.create_task(some())
+            await asyncio.gather(*(some() for _ in range(min(AT_ONCE, len(bodies)))))
 
     async def _choice(self, client: Client, body: dict[str, Any]) -> dict[str, Any]:
         for attempt in range(1, TRIES + 1):

@@ -32,6 +32,7 @@ SUMMARIES = {
     "compare": "tell whether one measured model is better than another",
     "ask": "put a question to a model of a run and see it think",
     "experts": "show what the experts of a model do with texts of different domains",
+    "serve-rollouts": "start vLLM in its own environment, for stages to send weights to and draw from",
     "doctor": "show how isolated model-written programs run here, and what the machine and the packages are",
     "bench": "measure graders, rollouts, training and starts on this machine",
     "new": "write the file of a rule of your own, with a test",
@@ -87,7 +88,7 @@ def _command(name: str, rest: Sequence[str]) -> int:
     for library in ("HF_HUB", "HF_DATASETS"):
         os.environ.setdefault(f"{library}_DISABLE_PROGRESS_BARS", "1")
     try:
-        module = importlib.import_module(f"pipeline.commands.{name}")
+        module = importlib.import_module(f"pipeline.commands.{name.replace('-', '_')}")
         parser = argparse.ArgumentParser(prog=f"retort {name}", description=SUMMARIES[name], allow_abbrev=False)
         module.configure(parser)
         return int(module.main(parser.parse_args(rest)))

@@ -127,9 +127,10 @@ class Checkpoints:
             return Checkpoint(folder, manifest["step"])
         return None
 
-    def pieces(self) -> Pieces:
+    def pieces(self, *, alone: bool = False) -> Pieces:
         """Rollouts that the stage has finished, for stages that sample and do not train; its processes share what is
-        left. Raises StageError as `latest` does."""
+        left, or `alone` this one makes all. Raises StageError as `latest` does."""
+        shared = (0, 1) if alone else (processes.place(), processes.count())
         folder = self.folder / "rollouts"
         facts = folder / MANIFEST
         if facts.exists():
@@ -144,10 +145,10 @@ class Checkpoints:
             else:
                 # A piece holds the same whatever the number of processes.
                 self._refuse_inexact(folder, {**theirs, "processes": self.facts.get("processes")})
-                return Pieces(folder, processes.place(), processes.count())
+                return Pieces(folder, *shared)
         folder.mkdir(parents=True, exist_ok=True)
         durable.write_json(facts, self.facts)
-        return Pieces(folder, processes.place(), processes.count())
+        return Pieces(folder, *shared)
 
     def _refuse_other_processes(self, folder: Path, theirs: JsonMapping) -> None:
         """A state is that of one process, and other ones would have none, or leave some."""

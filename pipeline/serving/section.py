@@ -2,10 +2,12 @@
 
 import importlib.util
 import shutil
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from eval.vllm.process import Serving
+from pipeline.contract.fields import NotInFingerprint
 
 
 class Vllm(BaseModel):
@@ -29,7 +31,7 @@ class Vllm(BaseModel):
         default=1, ge=1, le=1024, description="GPUs that vLLM is split over, where it is started"
     )
     most_divergence: float = Field(
-        default=0.05, gt=0, description="KL divergence a token between vLLM and the policy at which the stage stops"
+        default=0.02, gt=0, description="KL divergence a token between vLLM and the policy at which the stage stops"
     )
 
     @property
@@ -51,6 +53,22 @@ class Vllm(BaseModel):
         """How a server that the stage starts is started."""
         assert self.python is not None
         return Serving(self.python, dtype or "auto", self.gpu_memory, self.tensor_parallel, experts, self.devices)
+
+
+class Engines(BaseModel):
+    """The fields of a stage whose completions may come from vLLM."""
+
+    engine: Literal["native", "vllm"] = Field(
+        default="native", description="what draws; what vllm draws is not drawn again in every bit"
+    )
+    # Where it is and how much of a GPU it takes; that it draws is in the fingerprint.
+    vllm: Annotated[Vllm, NotInFingerprint()] = Vllm()
+
+    @model_validator(mode="after")
+    def _check_vllm(self) -> "Engines":
+        if self.engine == "native" and self.vllm != Vllm():
+            raise ValueError("a vllm section is for engine: vllm")
+        return self
 
 
 def missing() -> str | None:

@@ -2,11 +2,12 @@
 
 import contextlib
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from eval.ends import ends_of
-from eval.engine.types import Engine, Request, Sampling, rollout_seed
+from eval.engine import engine_for
+from eval.engine.types import Engine, Request, Sampled, Sampling, Written, rollout_seed
 from eval.errors import ServerError
 from eval.language_model import LanguageModel, Tokenizer
 from eval.vllm.engine import VllmEngine
@@ -14,10 +15,11 @@ from eval.vllm.process import started
 from eval.vllm.server import VllmServer
 from pipeline.contract import processes
 from pipeline.contract.errors import StageError
+from pipeline.contract.stage import Context
 from pipeline.moe.replay import divergence
 from pipeline.moe.routers import routers
 from pipeline.serving import weights
-from pipeline.serving.section import Vllm
+from pipeline.serving.section import Engines, Vllm
 from rewards.lazy import lazy
 
 with lazy:
@@ -61,13 +63,11 @@ def served(
     experts: bool = False,
 ) -> Iterator[Served]:
     """The model on the server at `vllm.url`, which is not yet given its weights, or on one that is started for as long
-    as this lasts, with weights in `dtype`. `folder` is for weights on their way. Raises StageError."""
+    as this lasts, by one process alone, with weights in `dtype`. `folder` is for weights on their way. Raises
+    StageError."""
     if vllm.url:
         yield Served(model, tokenizer, VllmServer(vllm.url), folder / "weights", experts)
         return
-    if processes.count() > 1:
-        raise StageError("vllm.python starts a server for one process; for several start one by retort serve-rollouts, "
-                         "and give its url")
     folder.mkdir(parents=True, exist_ok=True)
     first = folder / "first"  # stays while the server lives, which may read its config again
     weights.write(model, tokenizer, first)
@@ -78,6 +78,45 @@ def served(
         raise StageError(str(error)) from error
     finally:
         shutil.rmtree(first, ignore_errors=True)
+
+
+class Checked:
+    """The engine of a server, held against the model before it draws for the first time, by the prompts that it is
+    asked. Raises StageError where it does not draw from the model, or the server fails."""
+
+    def __init__(self, one: Served, vllm: Vllm) -> None:
+        self.one, self.vllm, self.checked = one, vllm, False
+
+    def sample(
+        self,
+        requests: Sequence[Request],
+        sampling: Sampling,
+        progress: Callable[[int, int], None] | None = None,
+        written: Written | None = None,
+    ) -> list[list[Sampled]]:
+        """As `Engine` has it."""
+        if not self.checked:
+            require_alike(divergence_of(self.one, [request.prompt for request in requests]), self.vllm, "this model")
+            self.checked = True
+        return self.one.engine.sample(requests, sampling, progress, written)
+
+
+@contextlib.contextmanager
+def drawing(model: LanguageModel, tokenizer: Tokenizer, by: Engines, ctx: Context) -> Iterator[Engine]:
+    """An engine that draws from a model which stays as it is: this process's own, or vLLM's, for which this process is
+    then the only one that draws. Raises StageError."""
+    if by.engine == "native":
+        yield engine_for(model, tokenizer)
+        return
+    with served(model, tokenizer, by.vllm, folder_of(ctx)) as one:
+        if by.vllm.url:
+            one.refresh()
+        yield Checked(one, by.vllm)
+
+
+def folder_of(ctx: Context) -> Path:
+    """Where a stage's weights are on their way to vLLM: beside its checkpoints, on a disk that all machines see."""
+    return ctx.checkpoints.folder.parent / "vllm"
 
 
 def divergence_of(one: Served, prompts: Sequence[Sequence[int]]) -> float:

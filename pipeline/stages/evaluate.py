@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, model_validator
 
-from eval.engine import engine_for
 from eval.engine.types import Sampling
 from eval.language_model import Tokenizer
 from eval.pieces import Pieces
@@ -34,6 +33,7 @@ from pipeline.contract.room import Room, require_room
 from pipeline.contract.stage import Asks, Context, Metrics, Stage
 from pipeline.contract.work import Drawn, Work
 from pipeline.disk.durable import JsonObject
+from pipeline.serving.section import Engines
 from pipeline.stages.grpo import ProblemSets
 from rewards.lazy import lazy
 from rewards.types import Problem
@@ -41,6 +41,7 @@ from rewards.types import Problem
 with lazy:
     from eval.report import mean_of_sets, reduce
     from pipeline.models import pretrained
+    from pipeline.serving.served import drawing
 
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class _Asked:
         return f"{self.label}-{self.set}"
 
 
-class Evaluate(Stage):
+class Evaluate(Engines, Stage):
     """Ask every model every problem set, `rollouts` times a problem, and report shares with their intervals.
 
     `reports` takes in what earlier evaluate stages found, so that models can be measured while others still train and
@@ -109,6 +110,12 @@ class Evaluate(Stage):
             require_shots(reference, self.prompt.shots, base=self._folder)
         return self
 
+    @model_validator(mode="after")
+    def _check_engine(self) -> "Evaluate":
+        if self.engine == "vllm" and not self.vllm.served:
+            raise ValueError("engine vllm needs a server: vllm: {python: /opt/vllm/bin/python}, or {url: ...}")
+        return self
+
     def asks(self, seed: int) -> list[Asks]:
         return [Asks(reference, self.problems_each, 0, "test") for reference in self.problems if self.models]
 
@@ -121,9 +128,11 @@ class Evaluate(Stage):
         ])
 
     def run(self, ctx: Context) -> Metrics:
-        pieces = ctx.checkpoints.pieces()
+        if self.engine == "vllm" and not processes.is_first():
+            return {}  # a server splits the work over its own devices
+        pieces = ctx.checkpoints.pieces(alone=self.engine == "vllm")
         asked: Iterable[_Asked] = self._ask(ctx, pieces)
-        if processes.count() > 1:
+        if processes.count() > 1 and self.engine == "native":
             asked = list(asked)  # what other processes make is waited for when one's own is made
         if not processes.is_first():
             return {}
@@ -154,6 +163,7 @@ class Evaluate(Stage):
             "parameters": asked.parameters,
             **{key: dict(earlier.get(key, {})) for key in ("problems", "protocol")},
             **({"dtype": self.dtype} if self.dtype else {}),
+            **({"engine": self.engine} if self.engine != "native" else {}),
         }
 
     def _ask(self, ctx: Context, pieces: Pieces) -> "Iterator[_Asked]":
@@ -162,25 +172,26 @@ class Evaluate(Stage):
         total = len(self.models) * len(self.problems)
         for place, reference in enumerate(self.models):
             model, tokenizer = pretrained.take(ctx, reference, self.dtype)
-            label, engine = ctx.label(reference), engine_for(model, tokenizer)
-            for number, (problem_set, name) in enumerate(set_names(self.problems).items()):
-                begun = place * len(self.problems) + number
+            label = ctx.label(reference)
+            with drawing(model, tokenizer, self, ctx) as engine:
+                for number, (problem_set, name) in enumerate(set_names(self.problems).items()):
+                    begun = place * len(self.problems) + number
 
-                def progress(
-                    done: int, of: int, begun: int = begun, label: str = label, problem_set: str = problem_set
-                ) -> None:
-                    ctx.progress(begun + done / of, total, model=label, problems=problem_set)
+                    def progress(
+                        done: int, of: int, begun: int = begun, label: str = label, problem_set: str = problem_set
+                    ) -> None:
+                        ctx.progress(begun + done / of, total, model=label, problems=problem_set)
 
-                problems = load(problem_set, self.problems_each, seed=0, base=self._folder)
-                protocol = self._protocol(problem_set, tokenizer, ctx.seed)
-                prompts = encode_prompts(tokenizer, problems, protocol.prompting)
-                require_room(prompts, self.room(), pretrained.trained_context(model), f"{label} on {name}")
-                seed_parts, room = (ctx.seed, "evaluate", label), pretrained.context_length(model)
-                draws = Draws(self.rollouts, protocol.sampling, seed_parts, protocol.prompting, room)
-                asked = _Asked(label, pretrained.parameters(model), name, problems, draws,
-                               protocol.describe(problems, prompts))
-                keep(engine, tokenizer, problems, draws, pieces, asked.name, progress)
-                yield asked
+                    problems = load(problem_set, self.problems_each, seed=0, base=self._folder)
+                    protocol = self._protocol(problem_set, tokenizer, ctx.seed)
+                    prompts = encode_prompts(tokenizer, problems, protocol.prompting)
+                    require_room(prompts, self.room(), pretrained.trained_context(model), f"{label} on {name}")
+                    seed_parts, room = (ctx.seed, "evaluate", label), pretrained.context_length(model)
+                    draws = Draws(self.rollouts, protocol.sampling, seed_parts, protocol.prompting, room)
+                    asked = _Asked(label, pretrained.parameters(model), name, problems, draws,
+                                   protocol.describe(problems, prompts))
+                    keep(engine, tokenizer, problems, draws, pieces, asked.name, progress)
+                    yield asked
 
     def _protocol(self, problem_set: str, tokenizer: Tokenizer, seed: int) -> "Protocol":
         shots = shots_of(problem_set, self.prompt.shots, base=self._folder)

@@ -7,8 +7,9 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from pipeline.contract import processes
 from pipeline.contract.errors import StageError
-from pipeline.contract.fields import ArtifactType, ModelInput, NotInFingerprint, PlugIn
+from pipeline.contract.fields import ArtifactType, ModelInput, PlugIn
 from pipeline.contract.numbers import (
     Batch,
     Probability,
@@ -26,7 +27,7 @@ from pipeline.contract.stage import Asks, Context, Metrics, Stage
 from pipeline.contract.work import Drawn, Trained, Work
 from pipeline.models.lora import Lora
 from pipeline.moe.balancing import Balancing
-from pipeline.serving.section import Vllm, missing
+from pipeline.serving.section import Engines, missing
 from pipeline.training.learning import Learning
 from rewards.lazy import lazy
 from rewards.rubric import Rubric
@@ -53,13 +54,13 @@ with lazy:
     from pipeline.rl.rollouts.reward_function import RewardFunction
     from pipeline.rl.trainer import PolicyTrainer
     from pipeline.rl.watch import Watch
-    from pipeline.serving.served import Served, served
+    from pipeline.serving.served import Served, folder_of, served
     from pipeline.training import on_processors
 
 ProblemSets = Annotated[list[str], PlugIn("problem set")]
 
 
-class Grpo(Learning, Stage):
+class Grpo(Engines, Learning, Stage):
     """Group-relative policy optimization (Shao et al. 2024, arXiv 2402.03300; DeepSeek-R1, arXiv 2501.12948).
 
     A step samples `group_size` rollouts of each of `prompts_per_step` problems, rewards them by the rubric, and makes
@@ -111,11 +112,6 @@ class Grpo(Learning, Stage):
         description="whose experts training takes: the rollouts' (R3, the default), the old policy's (R2, the default "
                     "with vLLM), or the router's"
     )
-    engine: Literal["native", "vllm"] = Field(
-        default="native", description="what makes rollouts; what vllm draws is not drawn again in every bit"
-    )
-    # Where it is and how much of a GPU it takes; that it draws is in the fingerprint.
-    vllm: Annotated[Vllm, NotInFingerprint()] = Vllm()
     rollout_dtype: Literal["float32", "bfloat16"] | None = Field(
         default=None, description="precision of rollouts; the policy's, or a server's own"
     )
@@ -136,8 +132,6 @@ class Grpo(Learning, Stage):
     @model_validator(mode="after")
     def _check_engine(self) -> "Grpo":
         if self.engine == "native":
-            if self.vllm != Vllm():
-                raise ValueError("a vllm section is for engine: vllm")
             return self
         if self.replay == "rollout" and not self.vllm.served:
             raise ValueError("vLLM in the training's processes does not tell which experts it took: replay: policy")
@@ -218,9 +212,11 @@ class Grpo(Learning, Stage):
     def _served(
         self, ctx: Context, model: "LanguageModel", tokenizer: "Tokenizer"
     ) -> "AbstractContextManager[Served]":
-        # beside the checkpoints, on a disk that all machines see
-        folder = ctx.checkpoints.folder.parent / "vllm"
-        return served(model, tokenizer, self.vllm, folder, self.rollout_dtype, experts=self._replay == "rollout")
+        if self.vllm.python and processes.count() > 1:
+            raise StageError("vllm.python starts a server for one process; for several start one by retort "
+                             "serve-rollouts, and give its url")
+        experts = self._replay == "rollout"
+        return served(model, tokenizer, self.vllm, folder_of(ctx), self.rollout_dtype, experts)
 
     @property
     def _replay(self) -> Literal["rollout", "policy"] | None:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, model_validator
 
-from eval.engine import engine_for
 from eval.engine.types import Sampling
 from eval.problems import load
 from eval.prompts import encode_prompts, question_text, settled
@@ -30,19 +29,21 @@ from pipeline.contract.prompt import AskingPrompt
 from pipeline.contract.room import Room, require_room
 from pipeline.contract.stage import Asks, Context, Metrics, Stage
 from pipeline.contract.work import Drawn, Work
+from pipeline.serving.section import Engines
 from pipeline.stages.grpo import ProblemSets
 from rewards.lazy import lazy
 from rewards.rules import repetition
 
 with lazy:
     from pipeline.models import pretrained
+    from pipeline.serving.served import drawing
 
 
 if TYPE_CHECKING:
     from eval.rollouts import Draws, Rollout
 
 
-class Sample(Stage):
+class Sample(Engines, Stage):
     """Draw `rollouts` a problem and keep the correct ones, at most `keep_each` a problem and no text twice.
 
     `readable` asks for one language throughout, `format` for the tags, `repetition` for less than that much of it
@@ -78,6 +79,12 @@ class Sample(Stage):
         require_rows(self.problems_each * len(self.problems) * self.rollouts, "problems_each and rollouts")
         return self
 
+    @model_validator(mode="after")
+    def _check_engine(self) -> "Sample":
+        if self.engine == "vllm" and not self.vllm.served:
+            raise ValueError("engine vllm needs a server: vllm: {python: /opt/vllm/bin/python}, or {url: ...}")
+        return self
+
     def asks(self, seed: int) -> list[Asks]:
         return [Asks(reference, self.problems_each, seed, "train") for reference in self.problems]
 
@@ -90,6 +97,8 @@ class Sample(Stage):
         return Work(drawn=[drawn], rows=most)
 
     def run(self, ctx: Context) -> Metrics:
+        if self.engine == "vllm" and not is_first():
+            return {}  # a server splits the work over its own devices
         model, tokenizer = pretrained.take(ctx, self.model, self.dtype)
         problems = [
             p for reference in self.problems for p in load(reference, self.problems_each, ctx.seed, base=self._folder)
@@ -99,9 +108,9 @@ class Sample(Stage):
         sampling = Sampling(self.max_completion_tokens, self.temperature, self.top_p, self.top_k, self.min_p)
         how = settled(tokenizer, self.prompt.prompting())
         draws = Draws(self.rollouts, sampling, (ctx.seed, ctx.name), how)
-        engine = engine_for(model, tokenizer)
-        pieces = ctx.checkpoints.pieces()
-        keep(engine, tokenizer, problems, draws, pieces, progress=ctx.progress)
+        pieces = ctx.checkpoints.pieces(alone=self.engine == "vllm")
+        with drawing(model, tokenizer, self, ctx) as engine:
+            keep(engine, tokenizer, problems, draws, pieces, progress=ctx.progress)
         if not is_first():
             return {}
         rollouts = recall(problems, draws, pieces)

@@ -91,16 +91,16 @@ def test_normalizations_by_hand() -> None:
     assert loss.sum_over_tokens(shared, mask, 3).item() == pytest.approx((2 * 1 + 4) / 3)
 
 
-def test_sequence_importance_by_hand() -> None:
-    policy, sampler = torch.zeros(4, 2), torch.zeros(4, 2)
-    policy[0] = LN2  # two tokens, each twice as likely: 4, beyond the limit
-    policy[1, 0] = LN2
-    policy[2, 1] = 50.0  # padding
-    sampler[3] = float("nan")
-    mask = torch.tensor([[1, 1], [1, 1], [1, 0], [1, 1]])
-    assert torch.allclose(
-        loss.sequence_importance(policy, sampler, mask, 3.0), torch.tensor([[0.0], [2.0], [1.0], [1.0]])
-    )
+def test_truncated_importance_by_hand() -> None:
+    policy, sampler = torch.zeros(3, 2), torch.zeros(3, 2)
+    policy[0] = torch.tensor([LN2, 2 * LN2])  # twice and four times as likely: the second is cut
+    policy[1, 0] = -LN2
+    policy[1, 1] = 50.0  # padding
+    sampler[2] = float("nan")
+    mask = torch.tensor([[1, 1], [1, 0], [1, 1]])
+    weights = loss.truncated_importance(policy.requires_grad_(), sampler, mask, 2.0)
+    assert torch.allclose(weights, torch.tensor([[2.0, 2.0], [0.5, 1.0], [1.0, 1.0]]))
+    assert not weights.requires_grad
 
 
 def batch(rows: int, seq: int, seed: int, *, sampler: bool = False, reference: bool = False) -> tuple[Batch, Tensor]:
@@ -146,8 +146,8 @@ def trls(
     if made.reference is not None:
         inputs["ref_per_token_logps"] = made.reference
     if made.sampler_logprobs is not None:  # trl makes this in the private method that also draws
-        inputs["importance_sampling_ratio"] = loss.sequence_importance(
-            made.logprobs, made.sampler_logprobs, made.completion_mask, 3.0
+        inputs["importance_sampling_ratio"] = loss.truncated_importance(
+            made.logprobs, made.sampler_logprobs, made.completion_mask, 2.0
         )
     found: Tensor = trainer._compute_loss(trainer.model, inputs)
     return found

@@ -1,0 +1,66 @@
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from eval.engine.native import NativeEngine
+from eval.engine.types import Request, Sampling
+from eval.errors import ServerError
+from eval.vllm.engine import VllmEngine
+from eval.vllm.server import VllmServer
+from pipeline.moe.routers import routers
+from tests.vllm_stand_in import StandIn, served_by
+
+Tiny = Callable[..., Any]
+REQUESTS = [Request([5, 6, 7], [1, 2**64 - 1]), Request([8, 9], [3])]
+SAMPLING = Sampling(12, 0.8)
+ENDS = frozenset({3})
+
+
+def test_rollouts_are_those_of_the_model_with_ids_logprobs_and_experts(tiny: Tiny) -> None:
+    model = tiny("deepseek_v3")  # its first layer has no experts
+    layers = [router.layer for router in routers(model)]
+    told: list[tuple[int, int]] = []
+    done: list[tuple[int, int]] = []
+    with served_by(StandIn(model, experts=True)) as url:
+        engine = VllmEngine(VllmServer(url), ENDS, layers)
+        found = engine.sample(REQUESTS, SAMPLING, lambda *one: done.append(one), lambda *one: told.append(one[:2]))
+    users = [router.users for router in routers(model)]
+    seeds = [[seed % 2**63 for seed in one.seeds] for one in REQUESTS]
+    ours = NativeEngine(model, ENDS, experts=users).sample(
+        [Request(one.prompt, kept) for one, kept in zip(REQUESTS, seeds, strict=True)], SAMPLING
+    )
+    assert [len(group) for group in found] == [2, 1]
+    for group, other in zip(found, ours, strict=True):
+        for one, two in zip(group, other, strict=True):
+            assert (one.ids, one.finished) == (two.ids, two.finished)
+            assert one.logprobs == pytest.approx(two.logprobs, abs=1e-4)
+            assert one.experts is not None
+            assert torch.equal(one.experts, two.experts)
+    assert sorted(told) == [(0, 0), (0, 1), (1, 0)]
+    assert done[-1] == (3, 3)
+
+
+def test_everything_that_narrows_is_sent(tiny: Tiny) -> None:
+    stand_in = StandIn(tiny("qwen3"))
+    with served_by(stand_in) as url:
+        VllmEngine(VllmServer(url), ENDS).sample(REQUESTS[1:], Sampling(4, 0.5, stop=("a",)))
+    [body] = stand_in.bodies
+    assert body["prompt"] == [8, 9]  # ids, which are not tokenized again
+    assert (body["top_k"], body["top_p"], body["min_p"], body["repetition_penalty"]) == (0, 1.0, 0.0, 1.0)
+    assert (body["stop_token_ids"], body["stop"], body["include_stop_str_in_output"]) == ([3], ["a"], True)
+    assert (body["temperature"], body["max_tokens"], body["seed"]) == (0.5, 4, 3)
+
+
+def test_a_server_that_does_not_tell_experts_is_one_line(tiny: Tiny) -> None:
+    with served_by(StandIn(tiny("qwen3_moe"))) as url, pytest.raises(ServerError, match="replay: policy"):
+        VllmEngine(VllmServer(url), ENDS, [0, 1]).sample(REQUESTS, SAMPLING)
+
+
+def test_what_is_no_server_of_ours_is_told() -> None:
+    elsewhere = pytest.raises(ServerError, match=r"refuses elsewhere: HTTP 404 .*serve-rollouts")
+    with served_by(StandIn.__new__(StandIn)) as url, elsewhere:
+        VllmServer(url)._post("elsewhere", {})
+    with pytest.raises(ServerError, match="does not answer collective_rpc: Connection refused"):
+        VllmServer("http://127.0.0.1:9").call("retort_load", "x")

@@ -1,0 +1,60 @@
+import sys
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from pipeline.contract.fields import outside_fingerprint
+from pipeline.serving.section import Vllm, missing
+from pipeline.stages.evaluate import Evaluate
+from pipeline.stages.grpo import Grpo
+from pipeline.stages.sample import Sample
+
+SOME = {"model": "base", "problems": ["word_problems:train"], "steps": 1}
+URL = {"url": "http://localhost:8000"}
+
+
+def test_without_vllm_a_recipe_that_asks_for_it_here_is_one_line() -> None:
+    if missing() is None:
+        pytest.skip("vLLM is installed here")
+    with pytest.raises(ValidationError, match="the package vllm is not installed: give a server"):
+        Grpo(**SOME, engine="vllm")
+
+
+@pytest.mark.parametrize(("fields", "expected"), [
+    ({"engine": "vllm", "replay": "rollout"}, "does not tell which experts it took"),
+    ({"engine": "vllm", "rollout_dtype": "bfloat16"}, "is for a server that the stage starts"),
+    ({"engine": "vllm", "rollout_dtype": "bfloat16", "vllm": URL}, "is for a server that the stage starts"),
+    ({"engine": "vllm", "lora": {}, "vllm": URL}, "adapters are not sent to a server"),
+    ({"vllm": {"gpu_memory": 0.5}}, "a vllm section is for engine: vllm"),
+    ({"engine": "vllm", "vllm": {**URL, "python": sys.executable}}, "leave one of them out"),
+    ({"engine": "vllm", "vllm": {"python": "/nowhere/python"}}, "there is no program /nowhere/python"),
+    ({"engine": "vllm", "vllm": {**URL, "devices": "4"}}, "devices are those of a server that the stage starts"),
+    ({"engine": "vllm", "vllm": {"url": "localhost:8000"}}, "match pattern"),
+])
+def test_what_does_not_go_together_is_told(
+    fields: dict[str, Any], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.stages.grpo.missing", lambda: None)
+    with pytest.raises(ValidationError, match=expected):
+        Grpo(**SOME, **fields)
+
+
+def test_with_vllm_replay_is_the_policys_where_nothing_is_said() -> None:
+    assert Grpo(**SOME, engine="vllm", vllm=URL)._replay == "policy"
+    assert Grpo(**SOME, engine="vllm", vllm=URL, replay="rollout")._replay == "rollout"
+    assert Grpo(**SOME, engine="vllm", vllm=URL, replay="off")._replay is None
+    assert Grpo(**SOME)._replay == "rollout"
+
+
+def test_sample_and_evaluate_need_a_server() -> None:
+    for made in (lambda **more: Sample(model="m", problems=["word_problems:train"], **more),
+                 lambda **more: Evaluate(models=["m"], problems=["word_problems:test"], **more)):
+        with pytest.raises(ValidationError, match="engine vllm needs a server"):
+            made(engine="vllm")
+        assert made(engine="vllm", vllm=URL).vllm == Vllm(**URL)
+
+
+def test_where_a_server_is_changes_no_result() -> None:
+    for stage in (Grpo, Sample, Evaluate):
+        assert outside_fingerprint(stage) == {"vllm"}
