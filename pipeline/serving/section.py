@@ -31,7 +31,7 @@ class Vllm(BaseModel):
         default=1, ge=1, le=1024, description="GPUs that vLLM is split over, where it is started"
     )
     most_divergence: float = Field(
-        default=0.02, gt=0, description="KL divergence a token between vLLM and the policy at which the stage stops"
+        default=0.05, gt=0, description="KL divergence a token between vLLM and the policy at which the stage stops"
     )
 
     @property

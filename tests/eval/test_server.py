@@ -51,10 +51,18 @@ def serve() -> Iterator[Callable[..., tuple[str, Asked]]]:
     raises."""
     servers = []
 
-    def start(behave: Callable[[str, int], Any]) -> tuple[str, Asked]:
+    def start(behave: Callable[[str, int], Any], models: bytes | None = None) -> tuple[str, Asked]:
         asked = Asked(behave)
 
         class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                if models is None or self.path != "/v1/models":
+                    self.send_error(404)
+                    return
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(models)
+
             def do_POST(self) -> None:
                 found = asked.next(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
                 if found is None:  # the connection breaks
@@ -274,3 +282,29 @@ def test_thinking_has_one_name_or_another_and_gpt_oss_has_channels(serve: Any, t
     rows = rollouts(of(url), PROBLEMS[:4], 1, tmp_path / "rows.jsonl")
     assert verdicts(rows) == ["correct", "correct", "correct", "truncated"]
     assert [row["text"] for row in rows[:3]] == [f"<think>Well</think>{number}" for number in (1, 2, 3)]
+
+
+@pytest.mark.parametrize(("models", "sent"), [
+    (b'{"data": [{"id": "m", "owned_by": "vllm"}]}', {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}),
+    (b'{"data": [{"id": "m", "owned_by": "sglang"}]}', {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}),
+    (b'{"data": [{"id": "m", "owned_by": "openai"}]}', {}),
+    (b'{"data": []}', {}),
+    (b'{"data": [{"owned_by": ["vllm"]}]}', {}),
+    (b"no JSON", {}),
+    (None, {}),
+])
+def test_a_server_with_defaults_of_its_own_is_told_to_leave_them(
+    serve: Callable[..., tuple[str, Asked]], models: bytes | None, sent: dict[str, float]
+) -> None:
+    url, asked = serve(lambda prompt, _: right(prompt), models)
+    plain = Protocol(Prompting(instruction=None), Sampling(64, 0.6), 1, 3)
+    list(Server(url, "m", plain, wait=0.01).answers(PROBLEMS[:2], set()))
+    for body in asked.bodies:
+        assert {key: body[key] for key in ("top_k", "min_p", "repetition_penalty") if key in body} == sent
+
+
+def test_what_is_asked_for_goes_before_what_a_server_is_told(serve: Callable[..., tuple[str, Asked]]) -> None:
+    url, asked = serve(lambda prompt, _: right(prompt), b'{"data": [{"owned_by": "vllm"}]}')
+    narrow = Protocol(Prompting(instruction=None), Sampling(64, 0.6, top_k=20, min_p=0.1), 1, 3)
+    list(Server(url, "m", narrow, wait=0.01).answers(PROBLEMS[:1], set()))
+    assert (asked.bodies[0]["top_k"], asked.bodies[0]["min_p"]) == (20, 0.1)
