@@ -28,7 +28,7 @@ class Serving:
     """How a model is served.
 
     python           the interpreter of an environment in which vLLM is installed
-    dtype            of weights and computation; "auto" is what the model was saved in
+    dtype            of weights and computation; vLLM's own "auto" makes bfloat16 of float32
     gpu_memory       share of each GPU's memory that vLLM takes
     tensor_parallel  GPUs that the model is split over
     experts          whether answers tell which experts were taken; vLLM does so on GPUs alone
@@ -36,7 +36,7 @@ class Serving:
     """
 
     python: str
-    dtype: str = "auto"
+    dtype: str
     gpu_memory: float = 0.9
     tensor_parallel: int = 1
     experts: bool = False

@@ -10,6 +10,10 @@ from pathlib import Path
 from eval.vllm.process import Serving
 from pipeline.contract.errors import CommandError
 from pipeline.store.model_reference import model_of
+from rewards.lazy import lazy
+
+with lazy:
+    from pipeline.models import pretrained
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -19,8 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default="127.0.0.1",
                         help="address to listen on (default: 127.0.0.1); who reaches it can replace the model")
     parser.add_argument("--port", type=int, default=8000)
-    parser.add_argument("--dtype", default="auto", choices=["auto", "float32", "bfloat16"],
-                        help="of weights (default: as they were saved)")
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], help="of weights (default: as they were saved)")
     parser.add_argument("--gpu-memory", type=float, default=0.9, help="share of each GPU's memory (default: 0.9)")
     parser.add_argument("--tensor-parallel", type=int, default=1, help="GPUs that the model is split over (default: 1)")
     parser.add_argument("--experts", action="store_true", help="tell which experts tokens took (GPUs alone), for "
@@ -29,9 +32,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    serving = Serving(args.python, args.dtype, args.gpu_memory, args.tensor_parallel, args.experts)
+    model = _model(args.model)
+    dtype = str(args.dtype or pretrained.config_of(model)["dtype"]).removeprefix("torch.")
+    serving = Serving(args.python, dtype, args.gpu_memory, args.tensor_parallel, args.experts)
     # Other arguments of vLLM's can be added to what this prints.
-    command = serving.command(_model(args.model), args.host, args.port)
+    command = serving.command(str(model), args.host, args.port)
     if args.dry_run:
         print(shlex.join([*(f"{name}={value}" for name, value in serving.environment().items()), *command]))
         return 0
@@ -40,6 +45,6 @@ def main(args: argparse.Namespace) -> int:
     return subprocess.run(command, env={**os.environ, **serving.environment()}, check=False).returncode
 
 
-def _model(named: str) -> str:
+def _model(named: str) -> Path | str:
     folder, _ = model_of(named)
-    return str(folder / "model" if isinstance(folder, Path) and (folder / "model").is_dir() else folder)
+    return folder / "model" if isinstance(folder, Path) and (folder / "model").is_dir() else folder

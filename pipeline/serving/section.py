@@ -49,10 +49,10 @@ class Vllm(BaseModel):
             raise ValueError("devices are those of a server that the stage starts: give python, or leave devices out")
         return self
 
-    def serving(self, dtype: str | None, experts: bool) -> Serving:
+    def serving(self, dtype: str, experts: bool) -> Serving:
         """How a server that the stage starts is started."""
         assert self.python is not None
-        return Serving(self.python, dtype or "auto", self.gpu_memory, self.tensor_parallel, experts, self.devices)
+        return Serving(self.python, dtype, self.gpu_memory, self.tensor_parallel, experts, self.devices)
 
 
 class Engines(BaseModel):

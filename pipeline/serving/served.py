@@ -63,8 +63,8 @@ def served(
     experts: bool = False,
 ) -> Iterator[Served]:
     """The model on the server at `vllm.url`, which is not yet given its weights, or on one that is started for as long
-    as this lasts, by one process alone, with weights in `dtype`. `folder` is for weights on their way. Raises
-    StageError."""
+    as this lasts, by one process alone, with weights in `dtype`, or the model's own. `folder` is for weights on their
+    way. Raises StageError."""
     if vllm.url:
         yield Served(model, tokenizer, VllmServer(vllm.url), folder / "weights", experts)
         return
@@ -72,6 +72,7 @@ def served(
     first = folder / "first"  # stays while the server lives, which may read its config again
     weights.write(model, tokenizer, first)
     try:
+        dtype = dtype or str(model.dtype).removeprefix("torch.")
         with started(vllm.serving(dtype, experts), first, folder / "vllm.log") as server:
             yield Served(model, tokenizer, server, folder / "weights", experts)
     except ServerError as error:

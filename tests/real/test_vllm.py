@@ -73,9 +73,8 @@ def test_grpo_learns_with_vllm_as_with_the_native_engine(run: Path, native: str,
         assert mean(found[-10:], "accuracy") > mean(found[:10], "accuracy") + 0.02
     # 640 rollouts each: four standard errors of a difference
     assert mean(theirs[-10:], "accuracy") == pytest.approx(mean(ours[-10:], "accuracy"), abs=0.11)
-    assert max(row["vllm/kl"] for row in theirs) < 0.02
-    assert mean(theirs, "vllm/kl") < 1e-3
-    assert mean(theirs, "vllm/importance") == pytest.approx(1.0, abs=0.01)
+    assert max(row["vllm/kl"] for row in theirs) < 1e-5
+    assert mean(theirs, "vllm/importance") == pytest.approx(1.0, abs=1e-3)
 
 
 def test_a_model_is_measured_alike(run: Path, artifact: Callable[[Path, str], Path]) -> None:
@@ -126,7 +125,7 @@ def test_vllms_own_reload_still_leaves_packed_weights_behind(tmp_path: Path) -> 
     model = random_model(1)
     weights.write(random_model(0), TOKENIZER, tmp_path / "first")
     weights.write(model, TOKENIZER, tmp_path / "second")
-    with started(Serving(PYTHON), tmp_path / "first", tmp_path / "log") as server:
+    with started(Serving(PYTHON, "float32"), tmp_path / "first", tmp_path / "log") as server:
         one = Served(model, TOKENIZER, server, tmp_path / "weights", experts=False)
         server._post("collective_rpc", {
             "method": "reload_weights", "kwargs": {"weights_path": str(tmp_path / "second")}

@@ -38,7 +38,7 @@ def program(folder: Path, body: str) -> str:
 
 
 def test_a_server_lives_as_long_as_the_block(tmp_path: Path) -> None:
-    with started(Serving(program(tmp_path, SERVES)), tmp_path, tmp_path / "log") as server:
+    with started(Serving(program(tmp_path, SERVES), "float32"), tmp_path, tmp_path / "log") as server:
         number, calls, path = (tmp_path / "told").read_text().split()
         assert (server.url.startswith("http://127.0.0.1:"), calls) == (True, "1")
         assert [file.name for file in Path(path).glob("*.py")] == ["retort_vllm_worker.py"]
@@ -50,7 +50,7 @@ def test_a_server_lives_as_long_as_the_block(tmp_path: Path) -> None:
 def test_a_server_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
     child = os.fork()
     if not child:
-        with started(Serving(program(tmp_path, SERVES)), tmp_path, tmp_path / "log"):
+        with started(Serving(program(tmp_path, SERVES), "float32"), tmp_path, tmp_path / "log"):
             (tmp_path / "up").touch()
             time.sleep(60)
     while not (tmp_path / "up").exists():
@@ -69,7 +69,7 @@ def test_why_it_does_not_come_up_is_told(tmp_path: Path) -> None:
     refuses = "print('INFO loading', flush=True); raise ValueError('no such architecture')"
     with (
         pytest.raises(ServerError, match=r"does not come up: ValueError: no such architecture \(all of it: .*log\)"),
-        started(Serving(program(tmp_path, refuses)), tmp_path, tmp_path / "log"),
+        started(Serving(program(tmp_path, refuses), "float32"), tmp_path, tmp_path / "log"),
     ):
         pytest.fail("it came up")
 
@@ -77,7 +77,7 @@ def test_why_it_does_not_come_up_is_told(tmp_path: Path) -> None:
 def test_a_server_that_never_answers_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "PATIENCE", 0.3)
     with pytest.raises(ServerError, match="does not come up: it says nothing"), started(
-        Serving(program(tmp_path, "import time; time.sleep(60)")), tmp_path, tmp_path / "log"
+        Serving(program(tmp_path, "import time; time.sleep(60)"), "float32"), tmp_path, tmp_path / "log"
     ):
         pytest.fail("it came up")
 
@@ -88,5 +88,5 @@ def test_the_command_says_what_vllm_does_not_do_by_itself() -> None:
                  "--worker-extension-cls retort_vllm_worker.Weights", "--enable-return-routed-experts",
                  "--tensor-parallel-size 2", "--gpu-memory-utilization 0.5"):
         assert part in line
-    assert "routed" not in " ".join(Serving("python").command("m", "h", 80))
-    assert Serving("python", devices="4,5").environment()["CUDA_VISIBLE_DEVICES"] == "4,5"
+    assert "routed" not in " ".join(Serving("python", "float32").command("m", "h", 80))
+    assert Serving("python", "float32", devices="4,5").environment()["CUDA_VISIBLE_DEVICES"] == "4,5"

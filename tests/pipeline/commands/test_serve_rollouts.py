@@ -1,15 +1,19 @@
 """The command that starts vLLM; that it serves is tried in `tests/eval/vllm` and by `make vllm`."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pipeline.commands import cli
 
 
-def test_the_command_can_be_read_before_it_is_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "model").mkdir()
+def test_the_command_can_be_read_before_it_is_run(
+    tmp_path: Path, tiny: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny("qwen3").save_pretrained(tmp_path / "model")
     asked = ["serve-rollouts", str(tmp_path), "--python", "/opt/vllm/bin/python", "--port", "81", "--experts"]
     assert cli.main([*asked, "--dry-run"]) == 0
     line = capsys.readouterr().out
@@ -19,13 +23,18 @@ def test_the_command_can_be_read_before_it_is_run(tmp_path: Path, capsys: pytest
     assert f"--model {tmp_path / 'model'} " in line
     assert "--host 127.0.0.1 --port 81" in line
     assert "--enable-return-routed-experts" in line
+    assert "--dtype float32" in line  # as it was saved, where vLLM would take bfloat16
 
 
-def test_a_program_that_is_not_there_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_program_that_is_not_there_is_one_line(
+    tmp_path: Path, tiny: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny("qwen3").save_pretrained(tmp_path)
     assert cli.main(["serve-rollouts", str(tmp_path), "--python", "/nowhere/python"]) == 2
     assert "there is no program /nowhere/python" in capsys.readouterr().err
 
 
-def test_the_exit_code_is_the_servers(tmp_path: Path) -> None:
+def test_the_exit_code_is_the_servers(tmp_path: Path, tiny: Callable[..., Any]) -> None:
+    tiny("qwen3").save_pretrained(tmp_path)
     # this environment has no vLLM, which Python says with an exit code of 1
     assert cli.main(["serve-rollouts", str(tmp_path), "--python", sys.executable]) == 1
