@@ -1,7 +1,6 @@
 """What a recipe says of vLLM, and whether it is there."""
 
 import importlib.util
-import shutil
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -43,8 +42,6 @@ class Vllm(BaseModel):
     def _check(self) -> "Vllm":
         if self.url and self.python:
             raise ValueError("a server is at url, or started by python: leave one of them out")
-        if self.python and shutil.which(self.python) is None:
-            raise ValueError(f"there is no program {self.python}; python is that of an environment with vLLM")
         if self.devices and not self.python:
             raise ValueError("devices are those of a server that the stage starts: give python, or leave devices out")
         return self
