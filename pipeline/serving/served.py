@@ -81,12 +81,13 @@ def served(
         shutil.rmtree(first, ignore_errors=True)
 
 
-class Checked:
-    """The engine of a server, held against the model before it draws for the first time, by the prompts that it is
-    asked. Raises StageError where it does not draw from the model, or the server fails."""
+class OnDemand:
+    """The engine of a server for a model that stays as it is. The server is started, or given the weights, and held
+    against the model by the first prompts that it is asked: where every rollout is there already, nothing is."""
 
-    def __init__(self, one: Served, vllm: Vllm) -> None:
-        self.one, self.vllm, self.checked = one, vllm, False
+    def __init__(self, serve: Callable[[], Served], vllm: Vllm) -> None:
+        self.serve, self.vllm = serve, vllm
+        self.engine: Engine | None = None
 
     def sample(
         self,
@@ -95,11 +96,14 @@ class Checked:
         progress: Callable[[int, int], None] | None = None,
         written: Written | None = None,
     ) -> list[list[Sampled]]:
-        """As `Engine` has it."""
-        if not self.checked:
-            require_alike(divergence_of(self.one, [request.prompt for request in requests]), self.vllm, "this model")
-            self.checked = True
-        return self.one.engine.sample(requests, sampling, progress, written)
+        """As `Engine` has it. Raises StageError where the server does not draw from the model."""
+        if self.engine is None:
+            one = self.serve()
+            if self.vllm.url:
+                one.refresh()
+            require_alike(divergence_of(one, [request.prompt for request in requests]), self.vllm, "this model")
+            self.engine = one.engine
+        return self.engine.sample(requests, sampling, progress, written)
 
 
 @contextlib.contextmanager
@@ -109,10 +113,8 @@ def drawing(model: LanguageModel, tokenizer: Tokenizer, by: Engines, ctx: Contex
     if by.engine == "native":
         yield engine_for(model, tokenizer)
         return
-    with served(model, tokenizer, by.vllm, folder_of(ctx)) as one:
-        if by.vllm.url:
-            one.refresh()
-        yield Checked(one, by.vllm)
+    with contextlib.ExitStack() as inside:
+        yield OnDemand(lambda: inside.enter_context(served(model, tokenizer, by.vllm, folder_of(ctx))), by.vllm)
 
 
 def folder_of(ctx: Context) -> Path:

@@ -15,7 +15,7 @@ from pipeline.moe.routers import routers
 from pipeline.rl.plan import GrpoPlan
 from pipeline.rl.trainer import PolicyTrainer
 from pipeline.serving.section import Vllm
-from pipeline.serving.served import Checked, Served, divergence_of, served
+from pipeline.serving.served import OnDemand, Served, divergence_of, served
 from tests.pipeline.rl.test_trainer import TOKENIZER, first, policy, trainer
 from tests.vllm_stand_in import Fault, StandIn, served_by, swap_experts
 
@@ -81,21 +81,26 @@ def test_a_fault_in_the_sync_stops_the_training(tiny: Tiny, tmp_path: Path) -> N
 
 def test_a_model_that_is_asked_is_held_against_the_server_once(tiny: Tiny, tmp_path: Path) -> None:
     model, other = policy(tiny, "qwen3"), policy(tiny, "qwen3")
-    with torch.no_grad():
-        other.get_input_embeddings().weight.mul_(-1)
+
+    def spoil(served: Any) -> None:
+        with torch.no_grad():
+            served.get_input_embeddings().weight.mul_(-1)
+
     asked = [Request([5, 6, 7], [1]), Request([8, 9], [2])]
     with on_server(model, model, tmp_path / "v") as (stand_in, one, vllm):
-        engine = Checked(one, vllm)
+        engine = OnDemand(lambda: one, vllm)
+        assert stand_in.loads == 0
         engine.sample(asked, Sampling(4))
+        assert stand_in.loads == 1
         once = len(stand_in.bodies)
         engine.sample(asked, Sampling(4))
         assert len(stand_in.bodies) == once + 2
         assert divergence_of(one, [one.prompt for one in asked]) < 1e-6
     with (
-        on_server(model, other, tmp_path / "v") as (_, one, vllm),
+        on_server(model, other, tmp_path / "v", fault=spoil) as (_, one, vllm),
         pytest.raises(StageError, match="does not draw from this model"),
     ):
-        Checked(one, vllm).sample(asked, Sampling(4))
+        OnDemand(lambda: one, vllm).sample(asked, Sampling(4))
 
 
 def test_a_server_that_is_gone_stops_the_stage_in_one_line(tiny: Tiny, tmp_path: Path) -> None:
