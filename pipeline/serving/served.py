@@ -26,6 +26,8 @@ with lazy:
     import torch
     from torch import distributed
 
+    from pipeline.training.logprobs import completion_logprobs
+
 HANDFUL, LONG = 4, 32
 """Prompts that are asked after new weights, and most tokens of each answer."""
 
@@ -133,8 +135,7 @@ def divergence_of(one: Served, prompts: Sequence[Sequence[int]]) -> float:
         for request, [answer] in zip(asked, drawn, strict=True):
             ids = torch.tensor([[*request.prompt, *answer.ids]], device=one.model.device)
             count = len(answer.ids)
-            logits = one.model(input_ids=ids, logits_to_keep=count + 1, use_cache=False).logits[:, :-1].float()
-            logprobs = logits.log_softmax(dim=-1).gather(2, ids[:, -count:, None]).squeeze(2).cpu()
+            logprobs = completion_logprobs(one.model, ids, torch.ones_like(ids), count, 1.0)[0].cpu()
             sampled = torch.tensor([answer.logprobs])
             total += divergence(logprobs, sampled, torch.ones_like(sampled)) * count
             tokens += count

@@ -6,6 +6,7 @@ from accelerate.utils import gather_object
 from pipeline.disk.durable import JsonObject
 from pipeline.moe.replay import divergence
 from pipeline.rl.batch import Batch
+from pipeline.rl.loss import truncated_importance
 from pipeline.rl.objective import MOST_IMPORTANCE
 from pipeline.serving.section import Vllm
 from pipeline.serving.served import require_alike
@@ -21,15 +22,17 @@ class SamplerGap:
     def measure(self, batch: Batch) -> None:
         """Of all processes, which call it together. Raises StageError where vLLM does not draw from the policy."""
         assert batch.sampler_logprobs is not None
-        mask = batch.completion_mask.bool()
-        ratio = torch.exp(torch.nan_to_num(batch.logprobs - batch.sampler_logprobs))[mask]
-        own = {
-            "vllm/kl": divergence(batch.logprobs, batch.sampler_logprobs, batch.completion_mask),
-            "vllm/importance": float(ratio.clamp(max=MOST_IMPORTANCE).mean()),
-            "vllm/truncated": float((ratio > MOST_IMPORTANCE).float().mean()),
+        # NaN is a token that vLLM has said nothing of.
+        told = batch.completion_mask.bool() & ~batch.sampler_logprobs.isnan()
+        policy, sampler = batch.logprobs[told], batch.sampler_logprobs[told]
+        weights = truncated_importance(policy, sampler, torch.ones_like(policy), MOST_IMPORTANCE)
+        kl = divergence(policy, sampler, torch.ones_like(policy)) if len(policy) else 0.0
+        own = (kl * len(policy), float(weights.sum()), int((weights >= MOST_IMPORTANCE).sum()), len(policy))
+        apart, weight, truncated, tokens = (sum(part) for part in zip(*gather_object([own]), strict=True))
+        names = ("vllm/kl", "vllm/importance", "vllm/truncated")
+        self.last = {
+            name: total / max(1, tokens) for name, total in zip(names, (apart, weight, truncated), strict=True)
         }
-        everyones = gather_object([own])
-        self.last = {name: sum(one[name] for one in everyones) / len(everyones) for name in own}
         require_alike(self.last["vllm/kl"], self.vllm, "the policy")
 
     def figures(self) -> dict[str, float]:
