@@ -68,6 +68,16 @@ class Engines(BaseModel):
         return self
 
 
+class ServedEngines(Engines):
+    """The same for stages that ask models which stay as they are: their vLLM is a server."""
+
+    @model_validator(mode="after")
+    def _check_served(self) -> "ServedEngines":
+        if self.engine == "vllm" and not self.vllm.served:
+            raise ValueError("engine vllm needs a server: vllm: {python: /opt/vllm/bin/python}, or {url: ...}")
+        return self
+
+
 def missing() -> str | None:
     """Why vLLM cannot run in the training's processes, or None where it is installed."""
     if importlib.util.find_spec("vllm") is None:

@@ -33,7 +33,7 @@ from pipeline.contract.room import Room, require_room
 from pipeline.contract.stage import Asks, Context, Metrics, Stage
 from pipeline.contract.work import Drawn, Work
 from pipeline.disk.durable import JsonObject
-from pipeline.serving.section import Engines
+from pipeline.serving.section import ServedEngines
 from pipeline.stages.grpo import ProblemSets
 from rewards.lazy import lazy
 from rewards.types import Problem
@@ -65,7 +65,7 @@ class _Asked:
         return f"{self.label}-{self.set}"
 
 
-class Evaluate(Engines, Stage):
+class Evaluate(ServedEngines, Stage):
     """Ask every model every problem set, `rollouts` times a problem, and report shares with their intervals.
 
     `reports` takes in what earlier evaluate stages found, so that models can be measured while others still train and
@@ -110,12 +110,6 @@ class Evaluate(Engines, Stage):
             require_shots(reference, self.prompt.shots, base=self._folder)
         return self
 
-    @model_validator(mode="after")
-    def _check_engine(self) -> "Evaluate":
-        if self.engine == "vllm" and not self.vllm.served:
-            raise ValueError("engine vllm needs a server: vllm: {python: /opt/vllm/bin/python}, or {url: ...}")
-        return self
-
     def asks(self, seed: int) -> list[Asks]:
         return [Asks(reference, self.problems_each, 0, "test") for reference in self.problems if self.models]
 
@@ -132,7 +126,7 @@ class Evaluate(Engines, Stage):
             return {}  # a server splits the work over its own devices
         pieces = ctx.checkpoints.pieces(alone=self.engine == "vllm")
         asked: Iterable[_Asked] = self._ask(ctx, pieces)
-        if processes.count() > 1 and self.engine == "native":
+        if pieces.among > 1:
             asked = list(asked)  # what other processes make is waited for when one's own is made
         if not processes.is_first():
             return {}

@@ -29,7 +29,7 @@ from pipeline.contract.prompt import AskingPrompt
 from pipeline.contract.room import Room, require_room
 from pipeline.contract.stage import Asks, Context, Metrics, Stage
 from pipeline.contract.work import Drawn, Work
-from pipeline.serving.section import Engines
+from pipeline.serving.section import ServedEngines
 from pipeline.stages.grpo import ProblemSets
 from rewards.lazy import lazy
 from rewards.rules import repetition
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from eval.rollouts import Draws, Rollout
 
 
-class Sample(Engines, Stage):
+class Sample(ServedEngines, Stage):
     """Draw `rollouts` a problem and keep the correct ones, at most `keep_each` a problem and no text twice.
 
     `readable` asks for one language throughout, `format` for the tags, `repetition` for less than that much of it
@@ -77,12 +77,6 @@ class Sample(Engines, Stage):
     @model_validator(mode="after")
     def _check_sizes(self) -> "Sample":
         require_rows(self.problems_each * len(self.problems) * self.rollouts, "problems_each and rollouts")
-        return self
-
-    @model_validator(mode="after")
-    def _check_engine(self) -> "Sample":
-        if self.engine == "vllm" and not self.vllm.served:
-            raise ValueError("engine vllm needs a server: vllm: {python: /opt/vllm/bin/python}, or {url: ...}")
         return self
 
     def asks(self, seed: int) -> list[Asks]:
