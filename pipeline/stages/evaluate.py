@@ -117,8 +117,10 @@ class Evaluate(ServedEngines, Stage):
         return Room(self.models, self.prompt.prompting(), self.max_completion_tokens, self.beyond_context)
 
     def work(self) -> Work:
+        native = self.engine == "native"
         return Work(drawn=[
-            Drawn(model, self.rollouts, self.max_completion_tokens, dtype=self.dtype) for model in self.models
+            Drawn(model, self.rollouts, self.max_completion_tokens, dtype=self.dtype, native=native)
+            for model in self.models
         ])
 
     def run(self, ctx: Context) -> Metrics:

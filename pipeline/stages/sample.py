@@ -86,7 +86,8 @@ class Sample(ServedEngines, Stage):
         return Room([self.model], self.prompt.prompting(), self.max_completion_tokens, self.beyond_context)
 
     def work(self) -> Work:
-        drawn = Drawn(self.model, self.rollouts, self.max_completion_tokens, dtype=self.dtype)
+        native = self.engine == "native"
+        drawn = Drawn(self.model, self.rollouts, self.max_completion_tokens, dtype=self.dtype, native=native)
         most = min(self.keep_each, self.rollouts) * self.problems_each * len(self.problems)
         return Work(drawn=[drawn], rows=most)
 

@@ -57,3 +57,9 @@ def test_sample_and_evaluate_need_a_server() -> None:
 def test_where_a_server_is_changes_no_result() -> None:
     for stage in (Grpo, Sample, Evaluate):
         assert outside_fingerprint(stage) == {"vllm"}
+
+
+def test_a_plan_does_not_reckon_what_a_server_draws() -> None:
+    for stage in (Sample(model="m", problems=["word_problems:train"], engine="vllm", vllm=URL),
+                  Evaluate(models=["m"], problems=["word_problems:test"], engine="vllm", vllm=URL)):
+        assert [drawn.native for drawn in stage.work().drawn] == [False]
