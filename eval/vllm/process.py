@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -62,8 +63,6 @@ class Serving:
         ]
 
 
-
-
 @contextlib.contextmanager
 def started(serving: Serving, model: Path, log: Path) -> Iterator[VllmServer]:
     """A server of `model` on this machine for as long as the block lasts; it writes into `log`. Raises ServerError
@@ -108,12 +107,13 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 
 
 def _end_with_parent() -> None:
-    # A stage that is killed cannot end its server, which would keep its memory.
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    # A stage that is killed cannot end its server, which would keep its memory. SIGTERM, since workers have to be ended
+    # by the server; other systems than Linux have no such request.
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _free_port() -> int:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         return int(taken.getsockname()[1])
-

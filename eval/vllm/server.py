@@ -14,16 +14,18 @@ AT_ONCE = 256
 TRIES = 3
 """How often a request is sent, where nothing comes back."""
 
+SECONDS = 3600.0
+"""For one request: a rollout waits for its turn, and large weights are read from a disk."""
+
 MODEL = "policy"
 """The name under which the server has its model, whatever that is at the moment."""
 
 
 class VllmServer:
-    """A server that `process.py` has started, here or elsewhere, at `url`, such as http://localhost:8000; a request may
-    take `seconds`."""
+    """A server that `process.py` has started, here or elsewhere, at `url`, such as http://localhost:8000."""
 
-    def __init__(self, url: str, seconds: float = 3600.0) -> None:
-        self.url, self.seconds = url.rstrip("/"), seconds
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
 
     def complete(
         self, bodies: Sequence[dict[str, Any]], most_bytes: int, done: Callable[[int, dict[str, Any]], None]
@@ -44,7 +46,7 @@ class VllmServer:
         asyncio.run(self._post_once(path, body))
 
     async def _post_once(self, path: str, body: dict[str, Any]) -> None:
-        async with Client(self.url, "", 1, self.seconds, 2**20) as client:
+        async with Client(self.url, "", 1, SECONDS, 2**20) as client:
             try:
                 self._require(await client.post(path, body), path)
             except NoAnswer as error:
@@ -54,7 +56,7 @@ class VllmServer:
         self, bodies: Sequence[dict[str, Any]], most_bytes: int, done: Callable[[int, dict[str, Any]], None]
     ) -> None:
         waiting = iter(enumerate(bodies))
-        async with Client(self.url, "", AT_ONCE, self.seconds, most_bytes) as client:
+        async with Client(self.url, "", AT_ONCE, SECONDS, most_bytes) as client:
 
             async def some() -> None:
                 for place, body in waiting:
