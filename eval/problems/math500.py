@@ -1,25 +1,35 @@
-"""MATH-500: the 500 test problems of MATH (Hendrycks et al. 2021) that Lightman et al. 2023 kept."""
+"""MATH (Hendrycks et al. 2021, arXiv 2103.03874), divided as Lightman et al. 2023 (arXiv 2305.20050) did: the 500 test
+problems that they kept, and the other 12,000 to train on."""
 
 from eval.problems.data_folder import Source
 from eval.problems.draw import draw
 from rewards.types import Problem
 
 COLUMNS = ("problem", "solution", "answer", "subject", "level", "unique_id")
-SOURCE = Source("math500", "HuggingFaceH4/MATH-500", ("test",), COLUMNS)
+TEST = Source("math500", "HuggingFaceH4/MATH-500", ("test",), COLUMNS)
+TRAIN = Source("math", "nlile/hendrycks-MATH-benchmark", ("train",), COLUMNS)
 
 
 def math500(split: str, n: int | None, seed: int) -> list[Problem]:
     """MATH-500: competition mathematics in seven subjects and five levels; test only."""
-    problems = [
+    return draw(_problems(TEST, split), n, seed)
+
+
+def math(split: str, n: int | None, seed: int) -> list[Problem]:
+    """MATH: the 12,000 problems of competition mathematics that are not in MATH-500; train only."""
+    return draw(_problems(TRAIN, split), n, seed)
+
+
+def _problems(source: Source, split: str) -> list[Problem]:
+    return [
         Problem(
-            id=f"math500-{row['unique_id'].removesuffix('.json')}",
+            id=f"{source.name}-{row['unique_id'].removesuffix('.json')}",
             prompt=row["problem"].strip(),
             answer=row["answer"],
             verifier="math",
-            family="math500",
+            family=source.name,
             skeleton=row["problem"].strip(),
             meta={"subject": row["subject"], "level": row["level"], "solution": row["solution"]},
         )
-        for row in SOURCE.rows(split)
+        for row in source.rows(split)
     ]
-    return draw(problems, n, seed)

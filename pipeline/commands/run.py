@@ -42,6 +42,9 @@ def recipe_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", help="a recipe file, or the name of a shipped recipe such as quickstart")
     parser.add_argument("--set", action="append", default=[], dest="sets", metavar="STAGE.FIELD=VALUE",
                         help="change one value of the recipe, such as zero.steps=40 or seed=1; may be repeated")
+    parser.add_argument("--shrink", action="append_const", dest="sets", const="shrink=true",
+                        help="the same stages with budgets cut and a tiny random model of the same family in the place "
+                             "of each one that is given: whether everything fits together, in a minute or two")
     runs_argument(parser)
 
 

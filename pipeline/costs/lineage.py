@@ -9,8 +9,10 @@ from pipeline.contract.errors import StageError
 from pipeline.costs.assumptions import Assumptions
 from pipeline.disk.durable import JsonObject
 from pipeline.models import origin, pretrained
+from pipeline.models.shrunk import shrunk
 from pipeline.recipe.inputs import InputError, Source, resolve_hub
 from pipeline.recipe.recipe import Recipe, Step
+from pipeline.recipe.shrink.configs import shipped_config
 
 
 class Lineage:
@@ -72,7 +74,12 @@ class Lineage:
 
 def _given(source: Source) -> JsonObject:
     """The fields of the config of a path or of a repository of the hub, of which nothing else is downloaded."""
+    if source.config is not None:
+        return shrunk(source.config)
     if source.origin == "hub" and not source.commit:
+        shipped = shipped_config(source)
+        if shipped is not None:
+            return shipped
         try:
             resolve_hub(source)
         except InputError as error:

@@ -142,6 +142,8 @@ def _weight(layer: nn.Module) -> nn.Parameter:
 
 
 def _dtype(config: JsonMapping) -> str:
+    if config.get("quantization_config"):
+        return "bfloat16"  # what they are widened to
     named = str(config.get("dtype") or config.get("torch_dtype") or "float32").removeprefix("torch.")
     return named if named in BYTES else "bfloat16"
 

@@ -37,7 +37,7 @@ def of_recipe(recipe: Recipe, hashes: FileHashes | None = None) -> dict[str, Fin
         for reference, source in step.sources.items():
             if source.origin == "stage":
                 read[reference] = found[reference].digest
-            elif source.origin == "hub":
+            elif source.origin in ("hub", "shrunk"):
                 read[reference] = source.commit
             else:
                 if reference not in paths:

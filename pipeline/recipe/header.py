@@ -31,7 +31,8 @@ class Header(BaseModel):
 
     `checkpoints` says when stages that can go on inside leave a checkpoint; it changes no result. Below the level
     `sandbox_at_least` (see SECURITY.md) no model-written program is run, and the recipe neither. `leaks` says whether
-    test problems that are found in the training data stop the run or are told.
+    test problems that are found in the training data stop the run or are told. `shrink` runs the same stages with tiny
+    models and small budgets (`pipeline.recipe.shrink`).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -43,11 +44,12 @@ class Header(BaseModel):
     sandbox_at_least: Literal["L1", "L2", "L3", "L4"] = "L1"
     checkpoints: CheckpointSchedule = CheckpointSchedule()
     leaks: Literal["stop", "tell"] = "stop"
+    shrink: bool = False
     stages: dict[Annotated[str, AfterValidator(_stage_name)], JsonObject] = Field(min_length=1)
 
 
 SETTINGS = tuple(name for name in Header.model_fields if name != "stages")
 """Fields of the top level that `--set` takes by their name."""
 
-CHANGES_NOTHING = frozenset(SETTINGS) - {"seed", "accelerate"}
+CHANGES_NOTHING = frozenset(SETTINGS) - {"seed", "accelerate", "shrink"}
 """Fields of the top level that change no artifact: a run with others of them is the same run."""

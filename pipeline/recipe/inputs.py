@@ -41,16 +41,18 @@ class InputError(RetortError, ValueError):
 
 @dataclass(frozen=True)
 class Source:
-    """What one reference leads to. `path` is set for paths, `commit` for the hub; stages are found in the store.
+    """What one reference leads to. `path` is set for paths, `commit` for the hub; stages are found in the store. Of a
+    model that a tiny one stands in for (`pipeline.recipe.shrink`) `config` is its config.json, and `commit` its hash.
 
     The path of a dataset may end in a pattern for the names of files; a dataset's reference may say which of its rows
     are meant and what its columns are called (see `pipeline.contract.dataset.reference`)."""
 
     reference: str
     type: ArtifactType
-    origin: Literal["stage", "path", "hub"]
+    origin: Literal["stage", "path", "hub", "shrunk"]
     path: Path | None = None
     commit: str = ""
+    config: JsonObject | None = None
 
     @property
     def place(self) -> str:

@@ -24,6 +24,8 @@ from pipeline.recipe.complaints import Complaint, dotted, of_numbers, of_types, 
 from pipeline.recipe.header import CHANGES_NOTHING, Header
 from pipeline.recipe.path_inputs import require_usable
 from pipeline.recipe.plugins import PlugInUse, registry_of, resolve_plug_in
+from pipeline.recipe.shrink import budgets
+from pipeline.recipe.shrink.stand_in import stand_in
 from rewards.lazy import lazy
 from rewards.registry import Entry, RegistryError, did_you_mean
 from rewards.sandbox.levels import Level
@@ -99,6 +101,9 @@ def read(reference: str, sets: Sequence[str] = (), *, resolve_hub: Callable[[inp
         raise RecipeError(f"{file}:1: a recipe is a block of keys: name, seed, stages")
     document.data.setdefault("name", file.stem)
     overrides.apply(document, sets)
+    if document.data.get("shrink") is True:
+        budgets.cut(document.data, file.resolve().parent)
+        overrides.apply(document, sets)  # what was asked for goes before what is cut
     return _Reading(document, file.resolve().parent, tuple(sets)).recipe(resolve_hub)
 
 
@@ -200,7 +205,7 @@ class _Reading:
             path = self.folder / Path(reference).expanduser()
             if not path.is_file():
                 self._complain(("accelerate",), f"there is no file {str(path)!r}; make one with `accelerate config`")
-            elif not isinstance(strict_yaml.read_file(path).data, dict):
+            elif "distributed_type" not in (strict_yaml.read_file(path).data or ()):
                 self._complain(("accelerate",), f"{path} is no accelerate config; make one with `accelerate config`")
         except strict_yaml.YamlError as error:
             self._complain(("accelerate",), f"{path}:{error.line}: {error}")
@@ -261,6 +266,8 @@ class _Reading:
             try:
                 if isinstance(mark, Input):
                     source = inputs.find(text, mark.type, earlier=made, later=later, folder=self.folder)
+                    if self.document.data.get("shrink") is True:
+                        source = stand_in(source)
                     sources[text] = source
                     # A plug-in may have formats of its own; what it trains on is searched for test problems.
                     if step.entry.origin == "built-in" or (source.type, step.config.makes) == ("dataset", "model"):

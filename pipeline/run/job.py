@@ -25,7 +25,8 @@ class Job:
     config              its fields as the recipe has them
     seed                the recipe's
     threads             processors that it may use
-    sources             reference -> {"origin", "path"}, or {"origin", "repository", "type", "commit"} for the hub
+    sources             reference -> {"origin", "path"}, or {"origin", "repository", "type", "commit"} for the hub,
+                        or {"origin", "config", "digest"} for what a tiny model stands in for
     out, artifact       the folder it works in, and what that becomes when the stage is done
     events              the file that it tells what happens, as JSONL
     lock, token         the run's lock; when it no longer carries the token, the runner is gone
@@ -129,6 +130,8 @@ class Assignment:
                     "fingerprint": self.prints[reference].digest, "content": artifact.content}
         if source.origin == "path":
             return {"origin": "path", "path": str(source.path)}
+        if source.origin == "shrunk":
+            return {"origin": "shrunk", "config": source.config, "digest": source.commit}
         return {"origin": "hub", "repository": source.repository, "type": source.type, "commit": source.commit}
 
 

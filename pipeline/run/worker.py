@@ -38,6 +38,8 @@ with lazy:
     import numpy
     import torch
 
+    from pipeline.models import shrunk
+
 
 _LONGEST = 2000  # characters of a note
 _EVERY = 0.2  # seconds between two progress events at least
@@ -77,6 +79,8 @@ class WorkerContext:
 
     def path(self, reference: str) -> Path:
         source = self._sources[reference]
+        if source["origin"] == "shrunk":
+            return shrunk.folder_of(self.cache, source["config"], source["digest"])
         if source["origin"] != "hub":
             return Path(source["path"])
         try:
@@ -131,6 +135,7 @@ def run_job(job_file: Path) -> int:
                         "hardware": hardware(), "processor": processor()}
             store.finish(job.out, job.artifact, manifest)
         events.tell("done", seconds=seconds, metrics=metrics)
+        _leave_other_processes()
     except StageStopped as error:
         print(error, file=sys.stderr)
         return 128 + signal.SIGTERM
@@ -199,6 +204,13 @@ def _seed_streams(seed: int) -> None:
 def _wait_for_other_processes() -> None:
     if "torch" in sys.modules and torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.barrier()
+
+
+def _leave_other_processes() -> None:
+    """A process that ends as a member of its group may abort inside of gloo, and its launcher would call that a
+    failure."""
+    if "torch" in sys.modules and torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def _runner_lives(lock: Path, token: str) -> bool:

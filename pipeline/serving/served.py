@@ -20,6 +20,7 @@ from pipeline.moe.replay import divergence
 from pipeline.moe.routers import routers
 from pipeline.serving import weights
 from pipeline.serving.section import Engines, Vllm
+from pipeline.training.placement import placed
 from rewards.lazy import lazy
 
 with lazy:
@@ -113,7 +114,8 @@ def drawing(model: LanguageModel, tokenizer: Tokenizer, by: Engines, ctx: Contex
     """An engine that draws from a model which stays as it is: this process's own, or vLLM's, for which this process is
     then the only one that draws. Raises StageError."""
     if by.engine == "native":
-        yield engine_for(model, tokenizer)
+        with placed(model):
+            yield engine_for(model, tokenizer)
         return
     with contextlib.ExitStack() as inside:
         yield OnDemand(lambda: inside.enter_context(served(model, tokenizer, by.vllm, folder_of(ctx))), by.vllm)

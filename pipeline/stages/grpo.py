@@ -43,10 +43,11 @@ with lazy:
     from eval.problems import load
     from eval.prompts import encode_prompts, question_text, settled
     from eval.protocol import Prompting
-    from eval.rollouts import Draws, collect
+    from eval.rollouts import Draws
     from pipeline.models import lora, pretrained
     from pipeline.models.origin import from_scratch
     from pipeline.moe.balance import Balance
+    from pipeline.rl.gate import Gate
     from pipeline.rl.objective import Objective
     from pipeline.rl.plan import GrpoPlan
     from pipeline.rl.rollouts.drawing import Visit
@@ -54,10 +55,14 @@ with lazy:
     from pipeline.rl.rollouts.reward_function import RewardFunction
     from pipeline.rl.trainer import PolicyTrainer
     from pipeline.rl.watch import Watch
-    from pipeline.serving.served import Served, folder_of, served
+    from pipeline.serving.served import OnDemand, Served, folder_of, served
     from pipeline.training import on_processors
+    from pipeline.training.placement import placed
 
 ProblemSets = Annotated[list[str], PlugIn("problem set")]
+
+GATED = 32
+"""Problems that the gate asks, of those that come first."""
 
 
 class Grpo(Engines, Learning, Stage):
@@ -153,9 +158,10 @@ class Grpo(Engines, Learning, Stage):
         return self.model
 
     def work(self) -> Work:
-        asked = Drawn(self.model, self.gate, self.max_completion_tokens, prompts=32)
+        native = self.engine == "native"
+        asked = Drawn(self.model, self.gate, self.max_completion_tokens, prompts=GATED, native=native)
         drawn = Drawn(self.model, self.group_size, self.max_completion_tokens, self.prompts_per_step, self.steps,
-                      self.rollout_dtype, self.engine == "native", trained=True)
+                      self.rollout_dtype, native, trained=True)
         batch = self.prompts_per_step * self.group_size // self.updates_per_step
         trained = Trained(
             self.model, batch, self.steps * self.updates_per_step, learning=self.learning(),
@@ -171,7 +177,6 @@ class Grpo(Engines, Learning, Stage):
         self.reward.require(problems)
         prompts = encode_prompts(tokenizer, problems, self.prompt.prompting())
         require_room(prompts, self.room(), pretrained.trained_context(model), self.model)
-        before = self._check_gate(ctx, model, tokenizer, problems)
 
         how = settled(tokenizer, self.prompt.prompting())
         visits = self._visits(problems, how, ctx.seed, self.steps * (1 + self.dynamic_sampling))
@@ -180,16 +185,14 @@ class Grpo(Engines, Learning, Stage):
         dynamic = DynamicSampling(
             self.dynamic_sampling, own(visits[planned:]), self.group_size
         ) if self.dynamic_sampling else None
-        with (
-            ExitStack() as inside,
-            RewardFunction.of(problems, self.reward, model, tokenizer, how) as reward,
-            lora.adapted(model, self.lora, ctx, self.model),
-        ):
+        with ExitStack() as inside:
+            server = inside.enter_context(self._served(ctx, model, tokenizer)) if self._by_server else None
+            before = self._gate(ctx, model, tokenizer, problems, server)
+            reward = inside.enter_context(RewardFunction.of(problems, self.reward, model, tokenizer, how))
+            inside.enter_context(lora.adapted(model, self.lora, ctx, self.model))
             balance = Balance(model, self.balance)
             watch = Watch(ctx, self.steps, self.updates_per_step, reward, balance)
-            plan = self._plan(ctx, how, mixture=bool(balance.routers))
-            if self.engine == "vllm" and self.vllm.served:
-                plan = replace(plan, served=inside.enter_context(self._served(ctx, model, tokenizer)))
+            plan = replace(self._plan(ctx, how, mixture=bool(balance.routers)), served=server)
             trainer = PolicyTrainer(
                 model, tokenizer, self._arguments(ctx), plan, visits[:planned], reward, balance, dynamic
             )
@@ -208,6 +211,26 @@ class Grpo(Engines, Learning, Stage):
             **watch.last,
             **balance.watch.summary(),
         }
+
+    @property
+    def _by_server(self) -> bool:
+        return self.engine == "vllm" and self.vllm.served
+
+    def _gate(
+        self, ctx: Context, model: "LanguageModel", tokenizer: "Tokenizer", problems: list[Problem],
+        server: "Served | None",
+    ) -> dict[str, float]:
+        # Where verdicts count nothing, they say nothing about what there is to amplify.
+        if not self.gate or not self.reward.correct:
+            return {}
+        sampling = Sampling(self.max_completion_tokens, self.temperature)
+        draws = Draws(self.gate, sampling, (ctx.seed, ctx.name, "gate"), self.prompt.prompting())
+        asked = Gate(ctx, self.model, problems[:GATED], draws, self.gate_at_least)
+        if server is None:
+            with placed(model):
+                return asked.require(engine_for(model, tokenizer), tokenizer)
+        # Others wait in the trainer for the one that asks the server, which answers nobody twice alike.
+        return asked.require(OnDemand(lambda: server, self.vllm), tokenizer) if processes.is_first() else {}
 
     def _served(
         self, ctx: Context, model: "LanguageModel", tokenizer: "Tokenizer"
@@ -268,25 +291,3 @@ class Grpo(Engines, Learning, Stage):
             disable_tqdm=True,
             **on_processors.arguments(self.mixed_precision),
         )
-
-    def _check_gate(
-        self, ctx: Context, model: "LanguageModel", tokenizer: "Tokenizer", problems: list[Problem]
-    ) -> dict[str, float]:
-        """pass@1 and pass@gate on the first prompts; raises StageError where there is nothing to amplify."""
-        # Where verdicts count nothing, they say nothing about what there is to amplify.
-        if not self.gate or not self.reward.correct:
-            return {}
-        asked = problems[:32]
-        sampling = Sampling(self.max_completion_tokens, self.temperature)
-        draws = Draws(self.gate, sampling, (ctx.seed, ctx.name, "gate"), self.prompt.prompting())
-        rollouts = collect(engine_for(model, tokenizer), tokenizer, asked, draws)
-        solved = {rollout.problem.id for rollout in rollouts if rollout.verdict.correct}
-        once = len(solved) / len(asked)
-        mean = sum(rollout.verdict.correct for rollout in rollouts) / len(rollouts)
-        ctx.note(f"at the start: pass@1 {mean:.2f}, pass@{self.gate} {once:.2f} on its own prompts")
-        if once < self.gate_at_least:
-            raise StageError(
-                f"nothing to amplify: {self.model} solves {once:.0%} of its own prompts in {self.gate} tries "
-                f"(at least {self.gate_at_least:.0%} needed); train the base longer, or lower gate_at_least"
-            )
-        return {"pass@1": mean, f"pass@{self.gate}": once}

@@ -51,7 +51,7 @@ class Sample(ServedEngines, Stage):
     """
 
     kind: ClassVar[str] = "sample"
-    version: ClassVar[int] = 5
+    version: ClassVar[int] = 6
     makes: ClassVar[ArtifactType] = "dataset"
     distributed: ClassVar[bool] = True
 
@@ -60,6 +60,7 @@ class Sample(ServedEngines, Stage):
     problems_each: Problems = 512
     rollouts: Batch = 8
     keep_each: Batch = 2
+    only_correct: bool = Field(default=True, description="false keeps wrong answers, too, such as a good teacher's")
     readable: bool = True
     format: bool = True
     repetition: Probability | None = Field(default=0.5, description="most repeated share of a completion")
@@ -146,8 +147,10 @@ class Sample(ServedEngines, Stage):
     def _fault(self, rollout: "Rollout") -> str | None:
         """What is wrong with a rollout by itself."""
         row = rollout.row()
-        if not rollout.verdict.correct:
+        if self.only_correct and not rollout.verdict.correct:
             return str(rollout.verdict.label)
+        if not rollout.completion.text.strip():
+            return "empty"
         if self.format and not row["format"]:
             return "format"
         if self.readable and not row["readable"]:

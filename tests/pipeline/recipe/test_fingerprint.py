@@ -74,7 +74,9 @@ def test_differences_say_which_field(write_recipe: Write, tmp_path: Path) -> Non
 
 
 def test_files_that_an_accelerate_config_names_count(write_recipe: Write, tmp_path: Path) -> None:
-    (tmp_path / "cpu.yaml").write_text("deepspeed_config: {deepspeed_config_file: zero.json}\n")
+    (tmp_path / "cpu.yaml").write_text(
+        "distributed_type: DEEPSPEED\ndeepspeed_config: {deepspeed_config_file: zero.json}\n"
+    )
     (tmp_path / "zero.json").write_text("{}")
     path = write_recipe("accelerate: cpu.yaml\nstages:\n  base: {kind: 'tiny.py:Spread'}\n")
     first = prints(path)["base"]
@@ -89,14 +91,15 @@ def test_how_many_processes_there_are_changes_no_fingerprint(write_recipe: Write
     found = []
     texts = ("num_processes: 2\nmachine_rank: 0\n", "num_processes: 8\nnum_machines: 2\n", "mixed_precision: bf16\n")
     for text in texts:
-        (tmp_path / "cpu.yaml").write_text(text)
+        (tmp_path / "cpu.yaml").write_text(f"distributed_type: MULTI_CPU\n{text}")
         found.append(prints(path))
     assert found[0]["base"] == found[1]["base"] != found[2]["base"]
     assert found[0]["alone"] == found[2]["alone"] == prints(write_recipe(stages))["alone"]  # it runs in one process
 
 
 @pytest.mark.parametrize(("text", "said"), [("a: [1", "cpu.yaml:1: is not YAML"), ("- a", "is no accelerate config"),
-                                            ("", "is no accelerate config")])
+                                            ("", "is no accelerate config"),
+                                            ("root:*:0", "is no accelerate config")])
 def test_an_accelerate_config_that_is_none_is_told_with_its_name(
     write_recipe: Write, tmp_path: Path, text: str, said: str
 ) -> None:

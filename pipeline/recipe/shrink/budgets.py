@@ -1,0 +1,83 @@
+"""`shrink: true`: a recipe as it is written, at the size of a laptop. Its stages, their order and what they hand on are
+the recipe's; budgets are cut, and each model that is given becomes a tiny one of its family with random weights.
+
+Nothing is learned. What is seen is that every stage starts, reads what the one before it made, and ends.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pipeline.contract.stage import Stage
+from pipeline.disk.durable import JsonObject
+from pipeline.recipe.inputs import HUB_ID
+from pipeline.recipe.plugins import registry_of
+from pipeline.recipe.shrink.configs import small
+from rewards.registry import RegistryError
+
+MOST = {
+    "steps": 4, "more_steps": 1, "rounds": 0, "epochs": 1.0, "limit": 16, "batch_size": 4, "problems_each": 8,
+    "rollouts": 2, "prompts_per_step": 2, "group_size": 4, "updates_per_step": 2, "dynamic_sampling": 1,
+    "max_completion_tokens": 16, "max_length": 2048, "length": 1024, "threads": 1,
+}
+"""Numbers of a stage that are at most these, wherever they stand in it."""
+
+ALL = ("problems_each", "limit")
+"""Those that mean all that there is where they are null or left out, which they are cut from, too."""
+
+PART = 1
+"""Steps of a part of a stage, such as a phase or a lesson, of which there are several."""
+
+INSTEAD: Mapping[str, object] = {
+    # Nothing that is drawn from random weights is right.
+    "gate": 0, "only_correct": False, "format": False, "readable": False, "repetition": None,
+    # Neither a server nor its GPUs are on a laptop.
+    "engine": "native", "vllm": {},
+}
+"""Fields of a stage that have these values, where its kind has them."""
+
+SETS = {"needle_32k": "needle", "needle_128k": "needle"}
+"""Problem sets whose prompts are too long for a processor, and what is asked in their place."""
+
+
+def cut(document: JsonObject, folder: Path) -> None:
+    """Cut the budgets of a recipe as it was read, in place. What is wrong with it stays wrong, and is told later."""
+    document.pop("accelerate", None)  # one process, wherever it is
+    stages = document.get("stages")
+    for block in stages.values() if isinstance(stages, dict) else ():
+        kind = block.get("kind") if isinstance(block, dict) else None
+        try:
+            stage = registry_of("stage").resolve(kind, base=folder).load() if isinstance(kind, str) else None
+        except RegistryError:
+            continue
+        if isinstance(stage, type) and issubclass(stage, Stage):
+            _cut_stage(block, stage)
+
+
+def _cut_stage(block: JsonObject, stage: type[Stage]) -> None:
+    for name, field in stage.model_fields.items():
+        if name in ALL and block.get(name) is None:
+            block[name] = MOST[name]
+        elif name in MOST and name not in block and field.default is not None and not field.is_required():
+            block[name] = field.default
+        if name in INSTEAD:
+            block[name] = INSTEAD[name]
+    for name, value in block.items():
+        block[name] = small(value) if name == "architecture" and isinstance(value, dict) else _cut(name, value)
+    # A stage that makes its own texts does without those of the hub.
+    data = stage.model_fields.get("data")
+    written = block.get("data")
+    if data and not data.is_required() and isinstance(written, str) and HUB_ID.fullmatch(written.partition("?")[0]):
+        del block["data"]
+
+
+def _cut(name: str, value: object, *, part: bool = False) -> object:
+    if name in MOST and isinstance(value, int | float) and not isinstance(value, bool):
+        return min(value, PART if part and name == "steps" else MOST[name])
+    if isinstance(value, dict):
+        return {key: _cut(key, item, part=True) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_cut("", item, part=True) for item in value]
+    if isinstance(value, str):
+        instead = SETS.get(value.partition(":")[0])
+        return instead + value[value.index(":"):] if instead and ":" in value else value
+    return value
