@@ -14,6 +14,9 @@ from pipeline.contract.errors import StageError
 from pipeline.disk.durable import JsonMapping, JsonObject
 from pipeline.recipe.shrink.configs import small
 
+ROWS = 320
+"""Of the embedding: more than `byte_tokenizer` has tokens, to which transformers adds some family's own."""
+
 LARGEST = 5_000_000
 """Parameters; a model that is left with more has sizes of other names."""
 
@@ -38,7 +41,7 @@ def shrunk(config: JsonMapping) -> JsonObject:
         found.pop(name, None)
     tokenizer = byte_tokenizer()
     ids = {"pad_token_id": tokenizer.pad_token_id, "bos_token_id": None, "eos_token_id": tokenizer.eos_token_id}
-    return {**found, **ids, "vocab_size": len(tokenizer)}
+    return {**found, **ids, "vocab_size": ROWS}
 
 
 def byte_tokenizer() -> PreTrainedTokenizerFast:

@@ -18,7 +18,8 @@ class Vllm(BaseModel):
 
     url: str | None = Field(default=None, pattern=r"^https?://", description="of a server, http://localhost:8000")
     python: str | None = Field(
-        default=None, min_length=1, description="interpreter of an environment with vLLM, /opt/vllm/bin/python; starts a server"
+        default=None, min_length=1,
+        description="interpreter of an environment with vLLM, /opt/vllm/bin/python; starts a server"
     )
     devices: str | None = Field(
         default=None, description="CUDA_VISIBLE_DEVICES of a server that is started; the stage's"

@@ -9,7 +9,7 @@ from eval.problems import load
 from eval.problems.draw import distinct
 from eval.problems.filler import pieces, sentence
 from eval.problems.long import LENGTH
-from eval.problems.needle import DEPTHS, LENGTHS
+from eval.problems.needle import DEPTHS, LENGTHS, LENGTHS_32K, LENGTHS_128K
 from eval.problems.programs import INPUTS, Program, draw_operation
 from eval.problems.split import split_of
 from rewards.grade import grade
@@ -109,6 +109,15 @@ def test_filler_says_nothing_that_a_problem_could_mean() -> None:
         assert not re.search(r"\d", text)
         assert not CHANGE.search(text)
         assert 5 <= pieces(text) <= 8
+
+
+@pytest.mark.parametrize(("name", "lengths"), [("needle_32k", LENGTHS_32K), ("needle_128k", LENGTHS_128K)])
+def test_needles_of_long_contexts_are_as_long_as_they_say(name: str, lengths: tuple[int, ...]) -> None:
+    problems = load(f"{name}:test", len(lengths) * len(DEPTHS))
+    assert {problem.meta["length"] for problem in problems} == set(lengths)
+    for problem in problems:
+        assert problem.meta["length"] - 10 < pieces(problem.prompt) <= problem.meta["length"]
+        assert f"is {problem.answer}." in problem.prompt
 
 
 def test_needles_stand_where_their_meta_says() -> None:

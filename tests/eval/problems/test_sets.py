@@ -19,7 +19,7 @@ MATH = [{"problem": "What is $1/2$ of 3?", "solution": "..", "answer": "\\frac{3
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    for name, rows in {"gsm8k_test": GSM8K, "math500_test": MATH}.items():
+    for name, rows in {"gsm8k_test": GSM8K, "math500_test": MATH, "math_train": MATH}.items():
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     monkeypatch.setenv(VARIABLE, str(tmp_path))
     return tmp_path
@@ -51,6 +51,9 @@ def test_math500_keeps_the_answer_as_written():
     (problem,) = load("math500:test")
     assert (problem.id, problem.answer) == ("math500-test/algebra/1", "\\frac{3}{2}")
     assert problem.meta == {"subject": "Algebra", "level": 1, "solution": ".."}
+    (other,) = load("math:train")
+    assert (other.id, other.answer, other.family) == ("math-test/algebra/1", "\\frac{3}{2}", "math")
+    assert complaint("math:test") == "problem set 'math' has no split 'test'; write math:train"
     assert complaint("math500:train") == "problem set 'math500' has no split 'train'; write math500:test"
 
 

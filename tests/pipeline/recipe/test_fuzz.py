@@ -55,7 +55,7 @@ INPUTS = ("model", "data", "student", "traces", "models", "reports")
 @pytest.fixture(autouse=True)
 def hub(monkeypatch: pytest.MonkeyPatch) -> None:
     """A hub that has every repository."""
-    monkeypatch.setattr(inputs, "resolve_hub", lambda source: "0" * 40)
+    monkeypatch.setattr(inputs, "resolve_hub", lambda _: "0" * 40)
 
 
 def document(name: str) -> Any:

@@ -1,5 +1,5 @@
-"""`sample` and `evaluate` with a server: the same rollouts as the native engine's, from a server that began with other
-weights."""
+"""`sample`, `evaluate` and the gate of `grpo` with a server: the same rollouts as the native engine's, from a server
+that began with other weights."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -12,6 +12,7 @@ import torch
 from pipeline.contract.errors import StageError
 from pipeline.models import pretrained
 from pipeline.stages.evaluate import Evaluate
+from pipeline.stages.grpo import Grpo
 from pipeline.stages.sample import Sample
 from tests.vllm_stand_in import StandIn, served_by
 
@@ -65,3 +66,42 @@ def test_a_server_with_another_model_is_found_out(
         fields = {"problems": ["mine.jsonl"], "problems_each": 1, "models": ["zero"], "engine": "vllm"}
         stage = Evaluate.model_validate({**fields, "vllm": {"url": url}}, context={"base": folder})
         stage.run(context(zero=answerer))
+
+
+def gated(folder: Path, url: str) -> Grpo:
+    fields = {"model": "base", "problems": ["mine.jsonl"], "problems_each": 4, "steps": 1, "prompts_per_step": 2,
+              "group_size": 2, "updates_per_step": 1, "gate": 3, "max_completion_tokens": 24}
+    return Grpo.model_validate({**fields, "engine": "vllm", "vllm": {"url": url}}, context={"base": folder})
+
+
+COMPARED, ASKED = 4, 4 * 3
+"""Answers that are held against the model, and those of the gate."""
+
+
+def test_the_gate_asks_the_server(answerer: Path, other: Any, ask_for: Ask, context: Callable[..., Any]) -> None:
+    with served_by(stand_in := StandIn(other)) as url:
+        metrics = gated(ask_for(["3"] * 4), url).run(context(base=answerer))
+    assert metrics["before/pass@3"] == 1.0
+    assert len(stand_in.bodies) == COMPARED + ASKED + 2 * 2
+
+
+def test_the_gate_stops_what_the_server_says_is_hopeless(
+    answerer: Path, other: Any, ask_for: Ask, context: Callable[..., Any]
+) -> None:
+    with served_by(stand_in := StandIn(other)) as url:
+        stage = gated(ask_for(["7"] * 4), url)
+        with pytest.raises(StageError, match="nothing to amplify: base solves 0% of its own prompts in 3 tries"):
+            stage.run(context(base=answerer))
+    assert len(stand_in.bodies) == COMPARED + ASKED
+
+
+def test_one_process_of_several_asks_for_the_gate(
+    answerer: Path, other: Any, ask_for: Ask, context: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, tokenizer = pretrained.load(answerer)
+    monkeypatch.setenv("RANK", "1")
+    with served_by(stand_in := StandIn(other)) as url:
+        stage, ctx = gated(ask_for(["7"] * 4), url), context(base=answerer)
+        with stage._served(ctx, model, tokenizer) as server:
+            assert stage._gate(ctx, model, tokenizer, [], server) == {}
+    assert stand_in.bodies == []

@@ -1,0 +1,172 @@
+"""The recipes for real models, run with tiny ones; budgets that are cut, and what is asked for all the same."""
+
+import json
+import subprocess
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from eval.problems.data_folder import VARIABLE
+from pipeline.contract.errors import RecipeError
+from pipeline.costs.shape import shape_of
+from pipeline.models import shrunk
+from pipeline.recipe import fingerprint, recipe
+from pipeline.recipe.inputs import HUB_ID, Source
+from pipeline.recipe.recipe import Recipe
+from pipeline.recipe.shrink.configs import shipped_config
+
+Write = Callable[..., Path]
+
+REAL = ("deepseek-v2-lite", "gpt-oss-20b", "llama-3.2-1b", "long-context", "mixtral-8x7b", "qwen3-1.7b",
+        "qwen3-30b-a3b")
+
+PARAMETERS = {  # in billions, as their makers tell them
+    "Qwen/Qwen3-30B-A3B-Base": 30.5, "Qwen/Qwen3-30B-A3B-Thinking-2507": 30.5, "Qwen/Qwen3-1.7B-Base": 1.7,
+    "meta-llama/Llama-3.2-1B": 1.24, "deepseek-ai/DeepSeek-V2-Lite": 15.7, "openai/gpt-oss-20b": 20.9,
+    "mistralai/Mixtral-8x7B-v0.1": 46.7, "allenai/OLMoE-1B-7B-0924": 6.92,
+}
+
+
+def no_hub(source: Source) -> str:
+    raise AssertionError(f"{source.reference} was looked for")
+
+
+@pytest.fixture
+def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A data folder with a few rows of each published set that the recipes ask."""
+    folder = tmp_path / "published"
+    folder.mkdir()
+    names = ("Ada", "Ben", "Cleo", "Dan", "Eve", "Finn", "Gus", "Hal")
+    sums = [(f"{name} has {i} eggs and finds {n} more. How many eggs does {name} have?", str(i + n))
+            for n, name in enumerate(names) for i in range(2)]
+    gsm8k = [{"question": asked, "answer": f"so\n#### {answer}"} for asked, answer in sums]
+    maths = [{"problem": f"What is ${n} \\cdot {i}^2$?", "solution": "", "answer": str(n * i * i), "subject": "Algebra",
+              "level": 1, "unique_id": f"algebra/{n}-{i}.json"} for n in range(12, 16) for i in range(3, 7)]
+    mbpp = [{"task_id": number, "text": f"Write a function to add {number} to a number.",
+             "code": f"def add(x):\n    return x + {number}", "test_setup_code": "", "challenge_test_list": [],
+             "test_list": [f"assert add(1) == {number + 1}"]} for number in [*range(11, 19), *range(601, 609)]]
+    humaneval = [{"task_id": f"HumanEval/{n}", "prompt": f'def times(x):\n    """x by {n}"""\n', "entry_point": "times",
+                  "canonical_solution": f"    return {n} * x\n",
+                  "test": f"def check(f):\n    assert f(2) == {2 * n}\n"} for n in range(8)]
+    files = {"gsm8k_train": gsm8k[:8], "gsm8k_test": gsm8k[8:], "math_train": maths[:8], "math500_test": maths[8:],
+             "mbpp": mbpp, "humaneval": humaneval}
+    for name, rows in files.items():
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    monkeypatch.setenv(VARIABLE, str(folder))
+    return folder
+
+
+@pytest.mark.parametrize("name", REAL)
+@pytest.mark.usefixtures("published")
+def test_every_stage_of_a_recipe_for_real_models_ends(
+    name: str, context: Callable[..., Any], tmp_path: Path
+) -> None:
+    read = recipe.read(name, ["shrink=true"], resolve_hub=no_hub)
+    made: dict[str, Path] = {}
+    for step in read.steps.values():
+        given = {reference: made[reference] if source.origin == "stage" else
+                 shrunk.folder_of(tmp_path / "cache", source.config or {}, source.commit)
+                 for reference, source in step.sources.items()}
+        ctx = context()
+        ctx.name, ctx.paths = step.name, given
+        metrics = step.config.run(ctx)
+        assert metrics
+        made[step.name] = ctx.out
+
+
+@pytest.mark.usefixtures("published")
+def test_a_shrunk_recipe_runs_like_any_other(
+    tmp_path: Path, retort: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    done = retort(tmp_path, "run", "qwen3-1.7b", "--shrink")
+    assert done.returncode == 0, done.stdout + done.stderr
+    stage = json.loads(next((tmp_path / "runs" / "artifacts").glob("student-*/stage.json")).read_text())
+    assert stage["inputs"]["Qwen/Qwen3-1.7B-Base"]["origin"] == "shrunk"
+    again = retort(tmp_path, "run", "qwen3-1.7b", "--set", "shrink=true")
+    assert again.returncode == 0
+    assert "starts" not in again.stdout
+    status = retort(tmp_path, "status", "qwen3-1.7b-shrink=true")  # which reads the recipe again
+    assert status.returncode == 0, status.stderr
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_budgets_are_cut_and_nothing_else(name: str) -> None:
+    whole, small = recipe.read(name, resolve_hub=lambda _: "0" * 40), read_small(name)
+    assert small.accelerate is None
+    assert small.run_name == f"{name}-shrink=true"
+    assert [step.kind for step in small.steps.values()] == [step.kind for step in whole.steps.values()]
+    for before, after in zip(whole.steps.values(), small.steps.values(), strict=True):
+        assert after.needs == before.needs
+        cut = {key: value for key, value in after.config.model_dump().items() if key in ("steps", "problems_each")}
+        assert all(value <= 8 for value in cut.values())
+        assert getattr(after.config, "learning_rate", None) == getattr(before.config, "learning_rate", None)
+        assert getattr(after.config, "engine", "native") == "native"
+
+
+def read_small(name: str, *sets: str) -> Recipe:
+    return recipe.read(name, ["shrink=true", *sets], resolve_hub=no_hub)
+
+
+def test_what_is_set_goes_before_what_is_cut() -> None:
+    steps = read_small("qwen3-1.7b", "student_rl.steps=7", "score.problems_each=20").steps
+    fields: Mapping[str, Any] = {**steps["student_rl"].config.model_dump(), **steps["score"].config.model_dump()}
+    assert (fields["steps"], fields["problems_each"]) == (7, 20)
+
+
+def test_parts_of_a_stage_have_a_step_each() -> None:
+    base = read_small("quickstart").steps["base"].config.model_dump()
+    assert [lesson["steps"] for lesson in base["lessons"]] == [1] * len(base["lessons"])
+    assert base["architecture"]["hidden_size"] <= 64
+
+
+def test_a_folder_is_stood_in_for_by_its_config(write_recipe: Write, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"model_type": "qwen3", "hidden_size": 4096}))
+    (folder / "tokenizer.json").write_text("{}")
+    (folder / "model.safetensors").write_text("")
+    path = write_recipe("shrink: true\nstages:\n  score: {kind: evaluate, models: [mine], problems: [programs:test]}\n")
+    source = recipe.read(str(path)).steps["score"].sources["mine"]
+    assert (source.origin, source.path) == ("shrunk", None)
+    before = fingerprint.of_recipe(recipe.read(str(path)))["score"].digest
+    (folder / "config.json").write_text(json.dumps({"model_type": "llama", "hidden_size": 4096}))
+    assert fingerprint.of_recipe(recipe.read(str(path)))["score"].digest != before
+
+
+def test_a_model_that_neither_comes_along_nor_is_on_the_hub(write_recipe: Write) -> None:
+    stages = "stages:\n  score: {kind: evaluate, models: [no/such], problems: [programs:test]}\n"
+    path = write_recipe(f"shrink: true\n{stages}")
+    with pytest.raises(RecipeError, match=r"yaml:3: score.models.0: model 'no/such' has no config that can be had"):
+        recipe.read(str(path))
+
+
+def test_what_is_wrong_stays_wrong(write_recipe: Write) -> None:
+    path = write_recipe("shrink: true\nstages:\n  base: {kind: pretrian, steps: 1000}\n  other: [pretrain]\n")
+    with pytest.raises(RecipeError, match="there is no stage called 'pretrian'"):
+        recipe.read(str(path))
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_the_config_of_every_model_that_is_named_comes_along(name: str) -> None:
+    document = yaml.safe_load(recipe.shipped()[name].read_text())
+    for block in document["stages"].values():
+        for reference in [block.get("model"), block.get("student"), *block.get("models", [])]:
+            if reference and HUB_ID.fullmatch(reference):
+                assert shipped_config(Source(reference, "model", "hub")), reference
+                assert reference in PARAMETERS
+
+
+@pytest.mark.parametrize(("name", "billions"), PARAMETERS.items())
+def test_shipped_configs_have_the_parameters_that_their_makers_tell(name: str, billions: float) -> None:
+    config = shipped_config(Source(name, "model", "hub"))
+    assert config
+    shape = shape_of(config)
+    assert shape.parameters / 1e9 == pytest.approx(billions, rel=0.02)
+    assert shape.dtype == "bfloat16"
+
+
+def test_a_revision_is_asked_of_the_hub() -> None:
+    assert shipped_config(Source("Qwen/Qwen3-1.7B-Base@main", "model", "hub")) is None
