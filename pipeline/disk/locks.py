@@ -1,9 +1,18 @@
-"""Locks that die with their holder: flock on a file that says who holds it and since when."""
+"""Locks that die with their holder: flock on a file that says who holds it and since when.
 
+Several machines may share the disk, and of a network file system nobody knows whether its flock is seen by all of them
+(NFS mounted with `nolock` or `local_lock`), or is there at all. So a holder also touches its file every few seconds,
+and what another machine has written counts for as long as it is touched. Times are the disk's, since machines' clocks
+differ.
+"""
+
+import errno
 import fcntl
 import json
 import os
 import socket
+import tempfile
+import threading
 import time
 from pathlib import Path
 from types import TracebackType
@@ -11,6 +20,15 @@ from typing import IO
 
 from pipeline.disk.durable import JsonMapping, JsonObject
 from rewards.errors import RetortError
+
+BEAT = 5.0
+"""Seconds between two touches of a file that is held."""
+
+LEASE = 30.0
+"""Seconds after the last touch in which another machine's lock still counts."""
+
+WITHOUT = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+"""What file systems without flock say."""
 
 
 class Held(RetortError):
@@ -22,7 +40,8 @@ class Held(RetortError):
 
 
 class Lock:
-    """An exclusive lock on `path`, taken when made. The kernel gives it back when its process dies, however it dies.
+    """An exclusive lock on `path`, taken when made. The kernel gives it back when its process dies, however it dies;
+    where it was held on another machine that is gone, taking it may need `LEASE` seconds.
 
     Raises Held. With `keep` the file stays behind when the lock is released; otherwise it goes too.
     """
@@ -36,12 +55,26 @@ class Lock:
         json.dump({"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S"),
                    "token": token}, self._stream)
         self._stream.flush()
+        os.fsync(self._stream.fileno())  # for other machines
+        self._released = threading.Event()
+        threading.Thread(target=self._beat, name="lock", daemon=True).start()
+
+    def _beat(self) -> None:
+        while not self._released.wait(BEAT):
+            try:
+                os.utime(self.path)
+            except OSError:  # a disk that is away for a moment, or the folder was moved
+                continue
 
     def release(self) -> None:
         """Give the lock back; a second call does nothing."""
         if self._stream.closed:
             return
-        if not self._keep:
+        self._released.set()
+        if self._keep:
+            self._stream.truncate(0)  # another machine is not to wait for it
+            self._stream.flush()
+        else:
             # Before the lock is given back: who comes next finds no file, and makes one of its own.
             self.path.unlink(missing_ok=True)
         self._stream.close()
@@ -61,11 +94,11 @@ def holder(path: Path) -> JsonObject | None:
     except FileNotFoundError:
         return None
     with stream:
-        try:
-            # A shared lock can be had exactly when nobody holds the exclusive one.
-            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return _written(stream)
+        # A shared lock can be had exactly when nobody here holds the exclusive one.
+        free = _flock(stream, fcntl.LOCK_SH)
+        found = _written(stream)
+        if free is False or (found and _counts(found, free) and _age(path) < LEASE):
+            return found
     return None
 
 
@@ -78,24 +111,72 @@ def _take(path: Path) -> IO[str]:
     path.parent.mkdir(parents=True, exist_ok=True)
     while True:
         stream = path.open("a+")
-        if not _locked(stream):
+        free = _locked(stream)
+        if free is False:
             found = _written(stream)
             stream.close()
             raise Held(path, found)
         # The last holder may have removed the file between our open and our lock; then ours is a lock on nothing.
         if path.exists() and os.path.samestat(os.fstat(stream.fileno()), path.stat()):
+            _outlast(path, stream, free)
             return stream
         stream.close()
 
 
-def _locked(stream: IO[str]) -> bool:
+def _outlast(path: Path, stream: IO[str], free: bool | None) -> None:
+    """Wait until a lock that the kernel here knows nothing of is one of the past. Raises Held where its file is
+    touched."""
+    found = _written(stream)
+    if not found or not _counts(found, free):
+        return
+    touched = _touched(path)
+    while _age(path) < LEASE:
+        time.sleep(min(1.0, LEASE / 10))
+        if _touched(path) != touched:
+            stream.close()
+            raise Held(path, found)
+
+
+def _counts(found: JsonMapping, free: bool | None) -> bool:
+    """Whether what is written may be another's lock although flock was had (True), or is not there (None)."""
+    return free is None or found.get("host") != socket.gethostname()
+
+
+def _age(path: Path) -> float:
+    """Seconds since a file was touched, by the clock of the disk that it lies on."""
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".clock-") as file:
+            now = os.fstat(file.fileno()).st_mtime
+    except OSError:  # a folder that can only be read
+        now = time.time()
+    return now - _touched(path)
+
+
+def _touched(path: Path) -> float:
+    """When a file was touched last. It is opened, since a network file system asks its server then."""
+    with path.open() as stream:
+        return os.fstat(stream.fileno()).st_mtime
+
+
+def _flock(stream: IO[str], kind: int) -> bool | None:
+    """Whether the lock could be had; None where the file system has none."""
+    try:
+        fcntl.flock(stream, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno in WITHOUT:
+            return None
+        raise
+    return True
+
+
+def _locked(stream: IO[str]) -> bool | None:
     for _ in range(5):  # `holder` locks for a moment, which is no reason to give up
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            time.sleep(0.02)
-        else:
-            return True
+        free = _flock(stream, fcntl.LOCK_EX)
+        if free is not False:
+            return free
+        time.sleep(0.02)
     return False
 
 

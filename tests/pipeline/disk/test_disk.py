@@ -1,41 +1,16 @@
-"""Locks, JSONL, the store and the run's folder, on a real disk."""
+"""JSONL, the store and the run's folder, on a real disk."""
 
 import json
 import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from pipeline.contract.errors import RunError
-from pipeline.disk import durable, hashes, locks
+from pipeline.disk import durable, hashes
 from pipeline.recipe.fingerprint import Fingerprint
 from pipeline.store import store
 from pipeline.store.run_folder import RunFolder, wall_seconds
-
-HOLD = "import sys, time; from pathlib import Path; from pipeline.disk.locks import Lock; " \
-       "lock = Lock(Path(sys.argv[1])); print('held', flush=True); time.sleep(60)"
-
-
-def test_a_lock_says_who_holds_it_and_dies_with_its_holder(tmp_path: Path) -> None:
-    path = tmp_path / "lock"
-    other = subprocess.Popen([sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE)
-    assert other.stdout is not None
-    other.stdout.readline()
-    with pytest.raises(locks.Held) as caught:
-        locks.Lock(path)
-    assert caught.value.holder["pid"] == other.pid
-    assert f"process {other.pid} on " in str(caught.value)
-    assert (locks.holder(path) or {})["pid"] == other.pid
-    other.send_signal(signal.SIGKILL)
-    other.wait()
-    other.stdout.close()
-    assert locks.holder(path) is None
-    with locks.Lock(path, token="mine"):
-        assert (locks.holder(path) or {})["token"] == "mine"
-    assert not path.exists()
 
 
 def test_a_torn_row_harms_no_other(tmp_path: Path) -> None:

@@ -1,0 +1,121 @@
+"""Locks that die with their holder, on this machine and, as far as one machine can tell, on others."""
+
+import errno
+import fcntl
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline.disk import locks
+
+HOLD = "import sys, time; from pathlib import Path; from pipeline.disk.locks import Lock; " \
+       "lock = Lock(Path(sys.argv[1])); print('held', flush=True); time.sleep(60)"
+
+
+def test_a_lock_says_who_holds_it_and_dies_with_its_holder(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    other = subprocess.Popen([sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE)
+    assert other.stdout is not None
+    other.stdout.readline()
+    with pytest.raises(locks.Held) as caught:
+        locks.Lock(path)
+    assert caught.value.holder["pid"] == other.pid
+    assert f"process {other.pid} on " in str(caught.value)
+    assert (locks.holder(path) or {})["pid"] == other.pid
+    other.send_signal(signal.SIGKILL)
+    other.wait()
+    other.stdout.close()
+    assert locks.holder(path) is None
+    with locks.Lock(path, token="mine"):
+        assert (locks.holder(path) or {})["token"] == "mine"
+    assert not path.exists()
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locks, "BEAT", 0.05)
+    monkeypatch.setattr(locks, "LEASE", 0.5)
+
+
+def seen_from(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From here on this is another machine, whose kernel knows nothing of the locks of the first."""
+    monkeypatch.setattr(socket, "gethostname", lambda: name)
+    monkeypatch.setattr(fcntl, "flock", lambda *_: None)
+
+
+def without_flock(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+
+
+Elsewhere = Callable[[pytest.MonkeyPatch], None]
+ELSEWHERE = {"another machine": lambda patch: seen_from("other", patch), "no flock": without_flock}
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_a_lock_that_the_kernel_does_not_know_counts_while_it_is_touched(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "lock"
+    first = locks.Lock(path, token="first", keep=True)
+    ELSEWHERE[name](monkeypatch)
+    time.sleep(0.6)  # longer than a lease
+    assert (locks.holder(path) or {})["token"] == "first"
+    with pytest.raises(locks.Held, match="is held by process"):
+        locks.Lock(path)
+    assert path.exists()
+    first.release()
+    assert locks.holder(path) is None
+    began = time.monotonic()
+    with locks.Lock(path, token="second", keep=True):
+        assert time.monotonic() - began < 0.3  # what was given back is waited for by nobody
+        assert json.loads(path.read_text())["token"] == "second"
+    assert list(tmp_path.iterdir()) == [path]  # and nothing else is left
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_a_machine_that_is_gone_is_outlasted(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "lock"
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        other.send_signal(signal.SIGKILL)
+    ELSEWHERE[name](monkeypatch)
+    assert locks.holder(path) is not None  # it may be alive
+    with locks.Lock(path, token="mine"):
+        assert json.loads(path.read_text())["token"] == "mine"
+    assert not path.exists()
+
+
+def test_a_folder_that_can_only_be_read_is_told_of_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "lock"
+    with locks.Lock(path, token="first"):
+        seen_from("other", monkeypatch)
+
+        def refuse(**_: object) -> None:
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+        monkeypatch.setattr("tempfile.NamedTemporaryFile", refuse)
+        assert (locks.holder(path) or {})["token"] == "first"
+
+
+def test_other_errors_of_the_disk_are_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(fcntl, "flock", fail)
+    with pytest.raises(OSError, match="Input/output error"):
+        locks.Lock(tmp_path / "lock")
