@@ -13,8 +13,9 @@ quickstart: $(VENV)/.runtime
 	$(BIN)/retort run quickstart $(ARGS)
 	$(BIN)/retort report runs/quickstart
 
+# Two workers on two cores: with a thread each they do not wait for each other.
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
 faults: $(VENV)/.dev
 	$(BIN)/python -m pytest -m faults $(ARGS)

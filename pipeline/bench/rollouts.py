@@ -69,12 +69,22 @@ _SMOLLM2_MOE = {
 
 @dataclass(frozen=True)
 class Case:
-    """A model, how many rollouts, whether they are all equally long, and what weights are in."""
+    """A model, how many rollouts, whether they are all equally long, what weights are in and where; and tokens of a
+    rollout, on the mean and at most."""
 
     architecture: JsonObject
     rollouts: int
     uniform: bool = False
     dtype: torch.dtype = torch.float32
+    device: str = "cpu"
+    mean: float = MEAN
+    most: int = MOST
+
+    def model(self) -> LanguageModel:
+        return build(self.architecture, self.dtype, self.device)
+
+    def ends(self, seed: int) -> "Ends":
+        return Ends(lengths(self.rollouts, seed, self.uniform, self.mean, self.most), self.device)
 
 
 TOYS = {
@@ -113,10 +123,11 @@ class Measured:
 class Ends:
     """Where each rollout ends, [rollouts] in tokens, as a table of end-of-text logits [rollouts, MOST]."""
 
-    def __init__(self, lengths: Sequence[int]) -> None:
+    def __init__(self, lengths: Sequence[int], device: str = "cpu") -> None:
         self.lengths = list(lengths)
-        self.table = torch.full((len(self.lengths), max(self.lengths)), NEVER)
-        self.table[torch.arange(len(self.lengths)), torch.tensor(self.lengths) - 1] = NOW
+        table = torch.full((len(self.lengths), max(self.lengths)), NEVER)
+        table[torch.arange(len(self.lengths)), torch.tensor(self.lengths) - 1] = NOW
+        self.table = table.to(device)
 
 
 class DrivenEngine(NativeEngine):
@@ -144,13 +155,13 @@ class DrivenProcessor(LogitsProcessor):
         return scores
 
 
-def lengths(count: int, seed: int, uniform: bool = False) -> list[int]:
-    """Lengths of `count` rollouts: log-normal of mean 60, at least 1 and at most 256; or all 60."""
+def lengths(count: int, seed: int, uniform: bool = False, mean: float = MEAN, most: int = MOST) -> list[int]:
+    """Lengths of `count` rollouts: log-normal of this mean, at least 1 and at most `most`; or all the mean."""
     if uniform:
-        return [int(MEAN)] * count
+        return [int(mean)] * count
     generator = torch.Generator().manual_seed(seed)
-    drawn = torch.exp(torch.randn(count, generator=generator) * SIGMA + math.log(MEAN) - SIGMA**2 / 2)
-    return [max(1, min(MOST, round(value))) for value in drawn.tolist()]
+    drawn = torch.exp(torch.randn(count, generator=generator) * SIGMA + math.log(mean) - SIGMA**2 / 2)
+    return [max(1, min(most, round(value))) for value in drawn.tolist()]
 
 
 def requests(count: int, vocabulary: int, seed: int) -> list[Request]:
@@ -164,12 +175,13 @@ def requests(count: int, vocabulary: int, seed: int) -> list[Request]:
     return asked
 
 
-def build(architecture: JsonObject, dtype: torch.dtype = torch.float32) -> LanguageModel:
-    """A random model in eval mode, at the settings `generate` is fastest with."""
+def build(architecture: JsonObject, dtype: torch.dtype = torch.float32, device: str = "cpu") -> LanguageModel:
+    """A random model in eval mode, at the settings `generate` is fastest with. On a GPU its weights are drawn there."""
     fields = dict(architecture)
     torch.manual_seed(0)
     config = AutoConfig.for_model(fields.pop("model_type"), **fields)
-    model = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa", dtype=dtype).eval()
+    with torch.device(device):
+        model = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa", dtype=dtype).eval()
     if "experts" in "".join(name for name, _ in model.named_parameters()):
         model.set_experts_implementation("grouped_mm")
     made: LanguageModel = model
@@ -181,8 +193,8 @@ def generate(model: LanguageModel, asked: Sequence[Request], ends: Ends) -> int:
     """`model.generate` on all rollouts in one batch; the number of completion tokens it wrote."""
     prompts = [list(request.prompt) for request in asked for _ in request.seeds]
     longest = max(map(len, prompts))
-    ids = torch.tensor([[PAD] * (longest - len(p)) + p for p in prompts])
-    mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts])
+    ids = torch.tensor([[PAD] * (longest - len(p)) + p for p in prompts], device=model.device)
+    mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts], device=model.device)
     written = model.generate(  # type: ignore[attr-defined]
         ids, attention_mask=mask, do_sample=True, temperature=1.0, top_k=0, top_p=1.0,
         max_new_tokens=ends.table.shape[1], use_cache=True, eos_token_id=EOS, pad_token_id=PAD,
@@ -201,18 +213,18 @@ def logprob_error(
     worst, rollout = 0.0, 0
     for request, group in zip(asked[: CHECKED // GROUP], drawn, strict=False):
         for one in group:
-            ids = torch.tensor([[*request.prompt, *one.ids]])
+            ids = torch.tensor([[*request.prompt, *one.ids]], device=model.device)
             logits = model(input_ids=ids, use_cache=False).logits[0, len(request.prompt) - 1 : -1].float()
-            logits[:, EOS] = ends.table[rollout, : len(logits)]
-            expected = logits.log_softmax(-1).gather(-1, torch.tensor(one.ids).unsqueeze(-1)).squeeze(-1)
+            logits[:, EOS] = ends.table[rollout, : len(logits)].to(logits)
+            expected = logits.log_softmax(-1).cpu().gather(-1, torch.tensor(one.ids).unsqueeze(-1)).squeeze(-1)
             worst = max(worst, float((expected - torch.tensor(one.logprobs)).abs().max()))
             rollout += 1
     return worst
 
 
-def peak(dtype: torch.dtype = torch.float32, size: int = 2048) -> float:
+def peak(dtype: torch.dtype = torch.float32, size: int = 2048, device: str = "cpu") -> float:
     """Floating point operations a second of torch's fastest multiplication on this machine, the best of several."""
-    one = torch.randn(size, size).to(dtype)
+    one = torch.randn(size, size, device=device).to(dtype)
     return max(2 * size**3 / seconds(lambda: one @ one) for _ in range(8))
 
 
@@ -246,15 +258,15 @@ def operations(model: LanguageModel, asked: Sequence[Request], ends: Ends) -> fl
 
 def measure(case: Case, rounds: int = ROUNDS, tell: Callable[[str], None] = lambda _: None) -> Measured:
     """Both sides in turn, `rounds` times, each round with its own prompts and lengths."""
-    model = build(case.architecture, case.dtype)
-    fastest = peak(case.dtype)
+    model = case.model()
+    fastest = peak(case.dtype, device=case.device)
     ours, theirs, share, error = [], [], [], 0.0
     _warm_up(model)
     for number in range(rounds):
         asked = requests(case.rollouts, case.architecture["vocab_size"], seed=number)
-        ends = Ends(lengths(case.rollouts, seed=number, uniform=case.uniform))
+        ends = case.ends(seed=number)
         engine, drawn = DrivenEngine(model, ends), []
-        mine = seconds(lambda: drawn.extend(engine.sample(asked, Sampling(MOST))))  # noqa: B023
+        mine = seconds(lambda: drawn.extend(engine.sample(asked, Sampling(case.most))))  # noqa: B023
         tokens = sum(len(one.ids) for group in drawn for one in group)
         written: list[int] = []
         other = seconds(lambda: written.append(generate(model, asked, ends)))  # noqa: B023
@@ -273,7 +285,7 @@ def measure(case: Case, rounds: int = ROUNDS, tell: Callable[[str], None] = lamb
 
 
 def _warm_up(model: LanguageModel) -> None:
-    asked, ends = requests(GROUP, model.config.vocab_size, seed=0), Ends([4] * GROUP)
+    asked, ends = requests(GROUP, model.config.vocab_size, seed=0), Ends([4] * GROUP, str(model.device))
     DrivenEngine(model, ends).sample(asked, Sampling(4))
     generate(model, asked, ends)
 
@@ -303,7 +315,10 @@ def _ours(case: Case, length: int, rounds: int) -> float:
 def seconds(work: Callable[[], object], clock: Callable[[], float] | None = None) -> float:
     """How long `work` takes by `clock`; without one by the wall's, or on one thread in seconds of a processor, which
     other work on the machine moves less."""
-    clock = clock or (time.process_time if torch.get_num_threads() == 1 else time.perf_counter)
+    gpu = torch.cuda.is_available()  # which is asked for work and does it later
+    clock = clock or (time.process_time if torch.get_num_threads() == 1 and not gpu else time.perf_counter)
     began = clock()
     work()
+    if gpu:
+        torch.cuda.synchronize()
     return clock() - began

@@ -118,12 +118,14 @@ def grpo_seconds(
     clock: Callable[[], float] | None = None,
 ) -> float:
     """One generation and its updates; ours may replay experts."""
-    model = rollouts.build(case.architecture, case.dtype)
+    model = case.model()
     asked = rollouts.requests(case.rollouts, case.architecture["vocab_size"], seed=number)
-    ends = rollouts.Ends(rollouts.lengths(case.rollouts, seed=number))
+    ends = case.ends(seed=number)
     prompts = [" ".join(f"t{token}" for token in request.prompt) for request in asked]
     with tempfile.TemporaryDirectory() as folder:
-        trainer = (_ours if ours else _trls)(model, prompts, ends, folder, number, replay)
+        trainer = (
+            _ours(case, model, prompts, ends, folder, number, replay) if ours else _trls(model, prompts, ends, folder)
+        )
         trainer.remove_callback(PrinterCallback)
         seconds = rollouts.seconds(trainer.train, clock)
     if trainer.state.num_input_tokens_seen < sum(ends.lengths):
@@ -131,7 +133,7 @@ def grpo_seconds(
     return seconds
 
 
-class _Alternating:
+class Alternating:
     """Rewards of 0 and 1 by turns, so that no group is without signal."""
 
     def begin(self, problem: str, ids: Sequence[int]) -> None:
@@ -144,29 +146,26 @@ class _Alternating:
 
 
 def _ours(
-    model: LanguageModel, prompts: Sequence[str], ends: rollouts.Ends, folder: str, number: int,
+    case: rollouts.Case, model: LanguageModel, prompts: Sequence[str], ends: rollouts.Ends, folder: str, number: int,
     replay: ReplaySource | None
 ) -> Trainer:
     balance = Balance(model, NOT_BALANCED)
     plan = GrpoPlan(
-        len(prompts), rollouts.GROUP, UPDATES, Sampling(rollouts.MOST), Objective(), (number,),
+        len(prompts), rollouts.GROUP, UPDATES, Sampling(case.most), Objective(), (number,),
         Learning(learning_rate=1e-4, micro_batch_tokens=ALL), replay=replay
     )
     args = TrainingArguments(
-        **_COMMON, output_dir=folder, per_device_train_batch_size=1, train_sampling_strategy="sequential",
-        remove_unused_columns=False,
+        **{**_COMMON, "use_cpu": case.device == "cpu"}, output_dir=folder, per_device_train_batch_size=1,
+        train_sampling_strategy="sequential", remove_unused_columns=False,
     )
     visits = [Visit(prompt, str(place), 0) for place, prompt in enumerate(prompts)]
-    trainer = PolicyTrainer(model, tokenizer(model), args, plan, visits, _Alternating(), balance)
+    trainer = PolicyTrainer(model, tokenizer(model), args, plan, visits, Alternating(), balance)
     recorded = [router.users for router in balance.routers] if replay else []
     trainer.drawing.engine = rollouts.DrivenEngine(model, ends, experts=recorded)
     return trainer
 
 
-def _trls(
-    model: LanguageModel, prompts: Sequence[str], ends: rollouts.Ends, folder: str, _number: int,
-    _replay: ReplaySource | None
-) -> Trainer:
+def _trls(model: LanguageModel, prompts: Sequence[str], ends: rollouts.Ends, folder: str) -> Trainer:
     def reward(completion_ids: Sequence[list[int]], **_: object) -> list[float]:
         return [float(place % 2) for place, _ in enumerate(completion_ids)]
 
@@ -196,10 +195,10 @@ _COMMON: JsonObject = {  # of TrainingArguments and of GRPOConfig, whose types n
 
 def sft_seconds(case: rollouts.Case, batch: int, steps: int, number: int, ours: bool) -> float:
     """`steps` steps of `batch` rows each, in the same order on both sides; seconds of one."""
-    model = rollouts.build(case.architecture, case.dtype).train()
+    model = case.model().train()
     words = tokenizer(model)
     generator = torch.Generator().manual_seed(number)
-    lengths = rollouts.lengths(batch * steps, seed=number)
+    lengths = rollouts.lengths(batch * steps, seed=number, mean=case.mean, most=case.most)
     rows = [torch.randint(3, len(words), (max(2, length),), generator=generator).tolist() for length in lengths]
     plan = Plan(steps, batch, LEARNING, Schedule(steps))
     with tempfile.TemporaryDirectory() as folder:

@@ -117,7 +117,6 @@ class Checkpoints:
                 self._note(f"the checkpoint {folder.name} is damaged ({fault}), and is not used")
                 continue
             manifest = durable.read_json(folder / MANIFEST)
-            self._refuse_other_processes(folder, manifest["facts"])
             self._refuse_inexact(folder, manifest["facts"])
             if (folder / METRICS).exists():
                 shutil.copyfile(folder / METRICS, self.metrics)
@@ -149,13 +148,6 @@ class Checkpoints:
         folder.mkdir(parents=True, exist_ok=True)
         durable.write_json(facts, self.facts)
         return Pieces(folder, *shared)
-
-    def _refuse_other_processes(self, folder: Path, theirs: JsonMapping) -> None:
-        """A state is that of one process, and other ones would have none, or leave some."""
-        before, now = theirs.get("processes"), self.facts.get("processes")
-        if before != now:
-            raise StageError(f"its checkpoint {folder.name} is of {before} processes, and now there are {now}; go on "
-                             f"with {before}, or remove {folder.parent} to begin again")
 
     def _refuse_inexact(self, folder: Path, theirs: JsonMapping) -> None:
         names = sorted({*theirs, *self.facts})

@@ -5,8 +5,10 @@ from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from eval.engine.types import Sampled
+from pipeline.moe.replay import OWN
 
 
 @dataclass(frozen=True)
@@ -101,3 +103,22 @@ def dealt(batch: Batch, order: Tensor, updates: int, first: int = 0) -> list[Bat
     they are dealt, equally many to an update; the batch's are those from `first` on."""
     parts = [part[(part >= first) & (part < first + len(batch))] - first for part in order.chunk(updates)]
     return [batch.rows(part) for part in parts]
+
+
+def joined(batches: Sequence[Batch]) -> Batch:
+    """The rows of all of them, padded to the longest."""
+    prompt = max(batch.prompt_ids.shape[1] for batch in batches)
+    seq = max(batch.completion_ids.shape[1] for batch in batches)
+    names = batches[0].tensors()
+    return Batch(**{
+        name: torch.cat([_widened(name, batch.tensors()[name], prompt, seq) for batch in batches]) for name in names
+    })
+
+
+def _widened(name: str, value: Tensor, prompt: int, seq: int) -> Tensor:
+    if value.dim() == 1:
+        return value
+    before, after = (prompt - value.shape[1], 0) if name.startswith("prompt_") else (0, seq - value.shape[1])
+    filling = OWN if name.endswith("_experts") else 0
+    # `pad` counts from the last dimension.
+    return functional.pad(value, (*(0, 0) * (value.dim() - 2), before, after), value=filling)

@@ -10,6 +10,7 @@ from torch import Tensor
 from eval.language_model import LanguageModel
 from pipeline.rl.batch import Batch
 from pipeline.rl.rollouts.rollout_model import frozen_copy
+from pipeline.rl.scoring import Scoring
 from pipeline.training.logprobs import completion_logprobs
 
 
@@ -20,20 +21,23 @@ class Reference:
     adapters is the reference itself while they are switched off.
     """
 
-    def __init__(self, policy: LanguageModel, temperature: float, device: torch.device) -> None:
+    def __init__(self, policy: LanguageModel, temperature: float, device: torch.device, scoring: Scoring) -> None:
         """`device` is where the copy is to be; the policy may come there later."""
-        self.policy, self.temperature = policy, temperature
+        self.policy, self.temperature, self.scoring = policy, temperature, scoring
         # peft sits inside the layers; a policy without such layers is trained in full.
         self._adapters = [module for module in policy.modules() if isinstance(module, BaseTunerLayer)]
         self._copy = None if self._adapters else frozen_copy(policy, policy.dtype, device)
 
-    @torch.no_grad()
     def logprobs(self, batch: Batch) -> Tensor:
         """Of the completions' tokens, [rows, seq]."""
+        model = self._copy or self.policy
+
+        def score(part: Batch) -> Tensor:
+            count = part.completion_ids.shape[1]
+            return completion_logprobs(model, part.ids, part.mask, count, self.temperature)[0]
+
         with self._switched_off():
-            model = self._copy or self.policy
-            count = batch.completion_ids.shape[1]
-            return completion_logprobs(model, batch.ids, batch.mask, count, self.temperature)[0]
+            return self.scoring.logprobs(batch, score)
 
     @contextlib.contextmanager
     def _switched_off(self) -> Iterator[None]:

@@ -14,6 +14,7 @@ from eval.language_model import LanguageModel
 from pipeline.disk.durable import JsonObject
 from pipeline.moe.replay import OWN, Replay, divergence, padded
 from pipeline.rl.batch import Batch
+from pipeline.rl.scoring import Scoring
 from pipeline.training.logprobs import completion_logprobs
 
 MEASURED = 32  # one row in so many is run twice more, with and without replay, to tell what replay is worth
@@ -29,8 +30,9 @@ class RolloutReplay:
     policy's, too.
     """
 
-    def __init__(self, policy: LanguageModel, source: ReplaySource, temperature: float) -> None:
+    def __init__(self, policy: LanguageModel, source: ReplaySource, temperature: float, scoring: Scoring) -> None:
         self.policy, self.source, self.temperature, self.replay = policy, source, temperature, Replay(policy)
+        self.scoring = scoring
         self.gap: dict[str, float] = {}
 
     def record(self, batch: Batch, sampled: Sequence[Sampled]) -> Batch:
@@ -76,17 +78,25 @@ class RolloutReplay:
     def _policy_forward(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Experts of prompts [rows, prompt, layers, top_k] and completions [rows, seq, layers, top_k], and
         log-probabilities [rows, seq], of a forward of the policy."""
-        chosen: list[Tensor] = []  # a layer each, [rows * (prompt + seq), top_k]
+        chosen: list[Tensor] = []  # a layer each, [part * (prompt + seq), top_k]
         handles = [
             handle for router in self.replay.routers for handle in router.watch(lambda seen: chosen.append(seen.chosen))
         ]
-        logprobs = self._logprobs(batch)
+        (rows, prompt), seq = batch.prompt_ids.shape, batch.completion_ids.shape[1]
+        logprobs, experts = torch.zeros(rows, seq, device=batch.prompt_ids.device), torch.empty(0)
+        for places, part in self.scoring.parts(batch):
+            chosen.clear()
+            scores = self._score(part)
+            taken = torch.stack(chosen, dim=1).to(torch.int16).view(*part.mask.shape, len(chosen), -1)
+            taken[part.mask == 0] = OWN
+            if not len(experts):
+                experts = taken.new_full((rows, prompt + seq, *taken.shape[2:]), OWN)
+            if len(places):
+                begins = prompt - part.prompt_ids.shape[1]
+                experts[places, begins : begins + part.mask.shape[1]] = taken
+                logprobs[places, : scores.shape[1]] = scores.to(logprobs.dtype)
         for handle in handles:
             handle.remove()
-        mask = batch.mask
-        experts = torch.stack(chosen, dim=1).to(torch.int16).view(*mask.shape, len(chosen), -1)
-        experts[mask == 0] = OWN
-        prompt = batch.prompt_ids.shape[1]
         return experts[:, :prompt], experts[:, prompt:], logprobs
 
     @torch.no_grad()
@@ -98,12 +108,18 @@ class RolloutReplay:
         for place, row in enumerate(rows.tolist()):
             drawn[place, : len(sampled[row].logprobs)] = torch.tensor(sampled[row].logprobs)
         without = divergence(self._logprobs(part), drawn, mask)
-        with self.of(part):
-            kl = divergence(self._logprobs(part), drawn, mask)
+        kl = divergence(self.scoring.logprobs(part, self._replayed), drawn, mask)
         self.gap = {"replay/kl": kl, "replay/kl_removed": without - kl}
 
     def _logprobs(self, batch: Batch) -> Tensor:
         """Log-probabilities of the completions' tokens under the policy, [rows, seq]."""
+        return self.scoring.logprobs(batch, self._score)
+
+    def _replayed(self, part: Batch) -> Tensor:
+        with self.of(part):
+            return self._score(part)
+
+    def _score(self, part: Batch) -> Tensor:
         return completion_logprobs(
-            self.policy, batch.ids, batch.mask, batch.completion_ids.shape[1], self.temperature
+            self.policy, part.ids, part.mask, part.completion_ids.shape[1], self.temperature
         )[0]

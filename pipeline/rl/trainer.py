@@ -28,7 +28,7 @@ from pipeline.disk.durable import JsonObject
 from pipeline.moe.balance import Balance, has_adapters
 from pipeline.moe.routers import routers
 from pipeline.rl.advantages import Advantages, group_advantages, rewards_of
-from pipeline.rl.batch import Batch, dealt, padded
+from pipeline.rl.batch import Batch, dealt, joined, padded
 from pipeline.rl.forwards import Forwards, SharedPrompts, WholeRows
 from pipeline.rl.objective import Counts
 from pipeline.rl.plan import GrpoPlan
@@ -38,6 +38,7 @@ from pipeline.rl.rollouts.drawing import Visit, drawing_for
 from pipeline.rl.rollouts.dynamic_sampling import DynamicSampling
 from pipeline.rl.rollouts.reward_function import Grading
 from pipeline.rl.rollouts.sampler_gap import SamplerGap
+from pipeline.rl.scoring import Scoring
 from pipeline.training import gradients
 from pipeline.training.chunks import chunks
 from pipeline.training.logprobs import completion_logprobs, fused_head
@@ -81,13 +82,16 @@ class PolicyTrainer(Resumable, Trainer):
         self.learn_by(learning, "reinforcement", schedule_of(
             learning.schedule, args.max_steps, warmup=4, shape="constant", first=0
         ))
+        self.scoring = Scoring(self.most_tokens, self.collective)
         self.replay: RolloutReplay | None = None
         if plan.replay and routers(self.policy):  # a dense policy has no experts to replay
-            self.replay = RolloutReplay(self.policy, plan.replay, self.temperature)
+            self.replay = RolloutReplay(self.policy, plan.replay, self.temperature, self.scoring)
         if learning.gradient_checkpointing:
             checkpoint_layers(self.policy, [balance, *([self.replay.replay] if self.replay else [])])
         device = self.accelerator.device
-        self.reference = Reference(self.policy, self.temperature, device) if plan.objective.beta else None
+        self.reference = None
+        if plan.objective.beta:
+            self.reference = Reference(self.policy, self.temperature, device, self.scoring)
         if self.parted and has_adapters(self.policy):
             raise StageError("rollouts of adapters are not drawn while the weights lie in parts: leave lora out, or "
                              "take DDP or ZeRO-2, which hold them whole")
@@ -249,12 +253,15 @@ class PolicyTrainer(Resumable, Trainer):
             self.gap.measure(batch)
         return replace(batch, reference=self.reference.logprobs(batch)) if self.reference else batch
 
-    @torch.no_grad()
     def _logprobs(self, batch: Batch) -> Tensor:
         """Of the completions' tokens under the policy, with their experts where they are replayed, [rows, seq]."""
-        count = batch.completion_ids.shape[1]
-        with self.replay.of(batch) if self.replay else nullcontext():
-            return completion_logprobs(self.policy, batch.ids, batch.mask, count, self.temperature)[0]
+
+        def score(part: Batch) -> Tensor:
+            count = part.completion_ids.shape[1]
+            with self.replay.of(part) if self.replay else nullcontext():
+                return completion_logprobs(self.policy, part.ids, part.mask, count, self.temperature)[0]
+
+        return self.scoring.logprobs(batch, score)
 
     def _count(self, batch: Batch, rewards: Tensor, advantages: Advantages) -> None:
         """Count what the round's losses are divided by, and what the log tells of it. `rewards` [rollouts] are of all
@@ -293,6 +300,19 @@ class PolicyTrainer(Resumable, Trainer):
             "replay": self.replay.state() if self.replay else None,
             "dynamic": self.dynamic.state() if self.dynamic else None,
             "gap": self.gap.state() if self.gap else None,
+        }
+
+    def regrouped(self, states: Sequence[JsonObject]) -> JsonObject:
+        """The rollouts of a round, dealt to the processes that there are now."""
+        before, now = len(states), self.args.world_size
+        updates = [[Batch(**tensors) for tensors in same] for same in zip(*(one["minibatches"] for one in states),
+                                                                          strict=True)]
+        mine = [whole.rows(torch.arange(self.args.process_index, len(whole), now)) for whole in map(joined, updates)]
+        return {
+            **states[0],
+            "minibatches": [batch.tensors() for batch in mine],
+            # What a process has on the mean.
+            "counts": [count * before / now for count in states[0]["counts"]],
         }
 
     def restore_own(self, state: JsonObject) -> None:

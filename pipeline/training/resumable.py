@@ -1,7 +1,7 @@
 """A transformers Trainer that is stopped anywhere and goes on to the same bytes."""
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -37,6 +37,9 @@ class Resumable(BaseTrainer):
       states of what was given to `train_with`;
     - fused experts are loaded back. Trainer's own loading skips them without an error, since a file names each expert's
       tensors and the model one tensor for all of them (transformers #48805);
+    - a checkpoint of another number of processes is gone on from, where the runner was asked to go on inexactly:
+      sharded weights and moments are put together anew (torch's distributed checkpoints do so, DeepSpeed's do not),
+      and `regrouped` makes this process's state of all of theirs;
     - of a model that is trained in part (adapters), the checkpoint is that part: the rest is where it was loaded from;
     - the data has to be one epoch in a fixed order, as long as the training: what a sampler has drawn for later epochs
       is in no checkpoint (trl's RepeatSampler begins anew after a resumption).
@@ -60,7 +63,7 @@ class Resumable(BaseTrainer):
         self.add_callback(saving)
         found = checkpoints.latest()
         if found:
-            states = torch.load(found.path / self._states_file, weights_only=True)
+            states = self._states(found.path)
             # Before `train`, which goes on from the counters at once.
             self.restore_own(states["own"])
             for name, part in beside.items():
@@ -72,6 +75,24 @@ class Resumable(BaseTrainer):
 
     def create_model_card(self, *args: object, **kwargs: object) -> None:
         """None is made: trl would write one with each checkpoint."""
+
+    def regrouped(self, states: Sequence[JsonObject]) -> JsonObject:
+        """This process's own state, made of those of each process of a checkpoint, which were more or fewer than there
+        are now."""
+        return states[0]
+
+    def _states(self, folder: Path) -> JsonObject:
+        """Raises StageError for DeepSpeed's checkpoints of another number of processes."""
+        count = len([*folder.glob("states-*.pt")])
+        if count == self.args.world_size:
+            found: JsonObject = torch.load(folder / self._states_file, weights_only=True)
+            return found
+        if self.is_deepspeed_enabled:
+            raise StageError(f"its checkpoint {folder.name} is of {count} processes, and DeepSpeed's checkpoints go on "
+                             f"with as many: now there are {self.args.world_size}")
+        everyones = [torch.load(folder / f"states-{place}.pt", weights_only=True) for place in range(count)]
+        # What is beside tells of the step at hand, and the first process's is as good as another's.
+        return {"own": self.regrouped([one["own"] for one in everyones]), "beside": everyones[0]["beside"]}
 
     @property
     def _states_file(self) -> str:

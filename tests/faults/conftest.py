@@ -42,9 +42,9 @@ class Killed:
             return subprocess.Popen(command, cwd=self.folder, env=self.environment, stdout=stream, stderr=stream,
                                     start_new_session=True)
 
-    def killed_when(self, moment: Callable[[], bool]) -> bool:
+    def killed_when(self, moment: Callable[[], bool], *more: str) -> bool:
         """An attempt that is killed as soon as `moment` says so; False where it ended before."""
-        process = self.start()
+        process = self.start(*more)
         while not moment():
             if process.poll() is not None:
                 return False

@@ -38,6 +38,7 @@ def test_between_the_updates_of_a_buffer_and_in_a_second_epoch(
     assert GOES_ON in run.printed
 
 
+@pytest.mark.faults
 def test_twice_in_one_stage(little: Little, little_made: dict[str, str]) -> None:
     run = little("run")
     assert run.killed_when(lambda: run.steps("zero") >= 2)

@@ -33,3 +33,31 @@ def begun(run: Killed, stage: str) -> bool:
     """Whether a stage has made a few steps, or a piece of its rollouts."""
     pieces = (run.folder / "runs" / "artifacts" / ".partial").glob(f"{stage}-*/checkpoints/rollouts/*.jsonl")
     return run.steps(stage) >= 3 or any(pieces)
+
+
+@pytest.mark.parametrize(("kind", "processes"), [
+    ("ddp", 1), ("ddp", 4), ("fsdp2", 4), pytest.param("zero3", 4, marks=NEEDS["zero3"])
+])
+def test_going_on_with_other_processes(parallel: Callable[..., Killed], kind: str, processes: int) -> None:
+    run = parallel("changed", kind, ("base", "zero", "tuned"))
+    for stage in ("base", "zero", "tuned"):
+        config = CONFIGS[kind]
+        (run.folder / "config.yaml").write_text(config)
+        # In `zero` inside a round, whose rollouts are dealt anew.
+        assert run.killed_when(lambda stage=stage: run.steps(stage) >= 3), f"{stage} was not caught: {run.printed}"
+        (run.folder / "config.yaml").write_text(config.replace("num_processes: 2", f"num_processes: {processes}"))
+        assert run.start().wait() == 1
+        assert f"processes 2, now {processes}" in run.printed
+        if kind == "zero3":
+            assert run.start("--inexact").wait() == 1
+            assert "DeepSpeed's checkpoints go on with as many" in run.printed
+            return
+        if stage == "tuned":
+            assert "tuned/model/model.safetensors" in run.to_the_end("--inexact")
+        else:
+            assert run.killed_when(lambda stage=stage: done(run, stage), "--inexact")
+    assert run.printed.count("goes on inexactly") >= 3
+
+
+def done(run: Killed, stage: str) -> bool:
+    return any((run.folder / "runs" / "artifacts").glob(f"{stage}-*/stage.json"))

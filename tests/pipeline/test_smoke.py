@@ -20,7 +20,7 @@ from eval.prompts import encode_prompt
 from eval.report import reduce
 from pipeline.commands import cli
 from pipeline.data.rows import read_rows
-from pipeline.recipe import recipe
+from pipeline.recipe import inputs, recipe
 from pipeline.store.run_folder import RunFolder
 
 RETORT = [sys.executable, "-P", "-m", "pipeline.commands.cli"]
@@ -312,7 +312,10 @@ def test_the_probe_is_what_the_model_would_write(run: Path) -> None:
 
 
 @pytest.mark.parametrize("name", recipe.shipped())
-def test_every_shipped_recipe_can_be_planned(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_shipped_recipe_can_be_planned(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inputs, "resolve_hub", lambda _: "0" * 40)  # a hub that has every model
     assert cli.main(["plan", name, "--runs", "nowhere"]) == 0
     assert "would run" in capsys.readouterr().out
 

@@ -89,8 +89,9 @@ def test_another_version_is_refused_and_taken_when_asked(tmp_path: Path) -> None
 
 def test_another_number_of_processes_is_refused_and_to_pieces_does_not_matter(tmp_path: Path) -> None:
     write(made(tmp_path, facts={"processes": 2}), 3)
-    with pytest.raises(StageError, match="step-3 is of 2 processes, and now there are 4; go on with 2"):
-        made(tmp_path, inexact=True, facts={"processes": 4}).latest()
+    with pytest.raises(StageError, match=r"step-3 was made with .*processes 2, now 4.*--inexact"):
+        made(tmp_path, facts={"processes": 4}).latest()
+    assert made(tmp_path, inexact=True, facts={"processes": 4}).latest()
     made(tmp_path / "drawn", facts={"processes": 2}).pieces().put("a", [(Completion("1"), Verdict(Label.CORRECT))])
     assert made(tmp_path / "drawn", facts={"processes": 4}).pieces().get("a")
 

@@ -149,11 +149,11 @@ def cases(*, alike: bool) -> Iterator[tuple[str, Where, str, Any]]:
 def plan(folder: Path, spoilt: Any) -> tuple[int, list[str], float]:
     """The exit code, the lines of the complaint, and the seconds that it took."""
     file = folder / "spoilt.yaml"
-    # What lies beside a recipe that names it.
     recipes = recipe.shipped()["own_model"].parent
-    for rows in recipes.glob("*.jsonl"):
-        shutil.copy(rows, folder)
-    shutil.copytree(recipes / "accelerate", folder / "accelerate", dirs_exist_ok=True)
+    if not (folder / "accelerate").exists():  # what lies beside a recipe that names it
+        for rows in recipes.glob("*.jsonl"):
+            shutil.copy(rows, folder)
+        shutil.copytree(recipes / "accelerate", folder / "accelerate")
     # Numbers as YAML 1.2 has them, a field a line, so that lines mean something.
     file.write_text(yaml.safe_dump(spoilt, sort_keys=False, allow_unicode=True, width=10_000))
     said = io.StringIO()

@@ -11,9 +11,11 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from eval.answer_reader import AnswerReader
 from eval.engine.types import Sampling
 from eval.problems import load
-from pipeline.contract.checkpoints import METRICS, Checkpoints, CheckpointSchedule
+from pipeline.contract.checkpoints import MANIFEST, METRICS, Checkpoints, CheckpointSchedule
 from pipeline.contract.errors import StageError, StageStopped
 from pipeline.data.rows import Row
+from pipeline.disk import durable
+from pipeline.disk.hashes import file_hashes
 from pipeline.models import audit, pretrained
 from pipeline.models.lora import Lora, adapted, add
 from pipeline.models.tokenizer import train_tokenizer
@@ -202,6 +204,40 @@ def test_grpo(
         assert log[-1]["used"] > 0
     start = Policy(tiny, tmp_path / "other", family, **changed).model.state_dict()
     assert any(not torch.equal(start[name], found[name]) for name in start)
+
+
+def as_if_of_two(checkpoint: Path) -> None:
+    """Deals the rollouts that a checkpoint holds to two processes."""
+    states = torch.load(checkpoint / "states-0.pt", weights_only=True)
+    for place in (0, 1):
+        halves = [{name: value[place::2] for name, value in part.items()} for part in states["own"]["minibatches"]]
+        own = {**states["own"], "minibatches": halves, "counts": [one / 2 for one in states["own"]["counts"]]}
+        torch.save({**states, "own": own}, checkpoint / f"states-{place}.pt")
+    manifest = durable.read_json(checkpoint / MANIFEST)
+    facts, files = {"processes": 2}, file_hashes(checkpoint, MANIFEST)
+    durable.write_json(checkpoint / MANIFEST, {**manifest, "facts": facts, "files": files})
+
+
+@pytest.mark.parametrize("family", ["qwen3", "qwen3_moe"])
+def test_a_round_of_other_processes_is_gone_on_with(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str
+) -> None:
+    expected, _ = Policy(tiny, tmp_path / "whole", family).train(checkpoints(tmp_path / "whole", None))
+    folder = tmp_path / "cut"
+    cut(monkeypatch, 4)
+    with pytest.raises(PowerCut):
+        Policy(tiny, folder, family).train(checkpoints(folder, 3))
+    cut(monkeypatch, None)
+    as_if_of_two(folder / "checkpoints" / "step-3")
+    with pytest.raises(StageError, match="was made with processes 2, now None"):
+        Policy(tiny, folder, family).train(checkpoints(folder, None))
+    notes: list[str] = []
+    at = Checkpoints(folder / "checkpoints", folder / METRICS, {}, CheckpointSchedule(every_seconds=None),
+                     note=notes.append, inexact=True)
+    found, _ = Policy(tiny, folder, family).train(at)
+    assert notes[0].startswith("goes on inexactly: step-3 was made with processes 2")
+    for name, value in expected.items():
+        assert torch.allclose(value, found[name], atol=1e-5), name  # the rows stand in another order
 
 
 def test_asked_to_stop_it_leaves_a_checkpoint_of_its_step(tiny: Tiny, tmp_path: Path) -> None:

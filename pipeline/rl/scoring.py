@@ -1,0 +1,38 @@
+"""A round's rollouts scored without gradients. A round has the rows of all its updates, which seldom fit in memory
+together: they are read in parts, each without columns that are padding in all of it."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pipeline.rl.batch import Batch
+from pipeline.training.micro_batches import as_many, split
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """`most` are the tokens that are read at once. Where forwards are `collective`, each process reads as many parts:
+    one with fewer reads a row in vain."""
+
+    most: int
+    collective: bool = False
+
+    def parts(self, batch: Batch) -> Iterator[tuple[Tensor, Batch]]:
+        """Places [part] of rows, and the rows; of a part that is read in vain no places. All processes go through them
+        together where forwards are collective."""
+        parts = split(batch.mask.sum(dim=1).tolist(), self.most)
+        for places in as_many(parts) if self.collective else parts:
+            rows = torch.tensor(places, dtype=torch.long)
+            yield rows, batch.trimmed(rows if places else torch.arange(1))
+
+    @torch.no_grad()
+    def logprobs(self, batch: Batch, score: Callable[[Batch], Tensor]) -> Tensor:
+        """What `score` gives for the completions' tokens of each part, [rows, seq]; 0 where there is padding."""
+        found = torch.zeros(batch.completion_ids.shape, device=batch.completion_ids.device)
+        for places, part in self.parts(batch):
+            scores = score(part)  # [part, seq of the part]
+            if len(places):
+                found[places, : scores.shape[1]] = scores.to(found.dtype)
+        return found
