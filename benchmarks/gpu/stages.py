@@ -61,10 +61,9 @@ def resumed(folder: Path, sizes: Sizes) -> dict[str, Any]:
     began = time.monotonic()
     whole = _run(folder, "whole")
     took = time.monotonic() - began
-    for stage in ("base", "zero"):
-        _stopped_in(folder, stage)
+    stopped = [stage for stage in ("base", "zero") if _stopped_in(folder, stage)]
     again = _run(folder, "again")
-    return {"same_bytes": {name: whole[name] == again[name] for name in whole}, "seconds": took}
+    return {"stopped": stopped, "same_bytes": {name: whole[name] == again[name] for name in whole}, "seconds": took}
 
 
 def _run(folder: Path, name: str) -> dict[str, str]:
@@ -75,15 +74,16 @@ def _run(folder: Path, name: str) -> dict[str, str]:
     return {file.parts[-3].rpartition("-")[0]: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
-def _stopped_in(folder: Path, stage: str) -> None:
-    """Start the run, and stop it once the stage has left a checkpoint."""
+def _stopped_in(folder: Path, stage: str) -> bool:
+    """Start the run, and stop it once the stage has left a checkpoint; False where it ended before."""
     with subprocess.Popen([*RETORT, "run", "resumed.yaml", "--runs", "again"], cwd=folder, stdout=subprocess.DEVNULL,
                           stderr=subprocess.DEVNULL, start_new_session=True) as run:
         while run.poll() is None:
-            if next((folder / "again").glob(f"artifacts/.unfinished/{stage}-*/checkpoints/*/*"), None):
+            if any((folder / "again").glob(f"artifacts/.partial/{stage}-*/checkpoints/step-*")):
                 os.killpg(run.pid, signal.SIGTERM)
-                break
-            time.sleep(0.05)
+                return True
+            time.sleep(0.01)
+    return False
 
 
 def memory(folder: Path, sizes: Sizes) -> dict[str, Any]:

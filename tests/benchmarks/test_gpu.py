@@ -36,6 +36,7 @@ def test_what_needs_one_process(tmp_path: Path) -> None:
 @pytest.mark.faults
 def test_whole_stages(tmp_path: Path) -> None:
     found = measured(tmp_path / "gpu.json", "resumed", "memory")
+    assert found["resumed"]["stopped"] == ["base", "zero"]
     assert found["resumed"]["same_bytes"] == {"base": True, "zero": True}
     assert found["memory"]["planned_gib"] > 0
 
