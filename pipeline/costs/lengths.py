@@ -45,11 +45,12 @@ def rows_of(lineage: Lineage, step: Step, trained: Trained) -> Rows:
     """The rows that a training reads, once. Raises StageError where they are not at hand."""
     assumed = lineage.assumed
     longest = trained.length or _context(lineage, step, trained)
-    if trained.data is None:
+    source = step.sources[trained.data] if trained.data else None
+    if source is None or (source.origin == "hub" and trained.steps):
+        # A stage that says how many steps it makes goes round its data as often as it has to.
         return Rows((trained.steps or 1) * trained.batch, max(1.0, longest * assumed.filled))
-    source = step.sources[trained.data]
     if source.origin == "stage":
-        rows = _of_stage(lineage, lineage.recipe.steps[trained.data])
+        rows = _of_stage(lineage, lineage.recipe.steps[source.reference])
     elif source.path is not None:
         rows = _of_file(lineage, step, trained, source.path)
     else:

@@ -33,6 +33,7 @@ class GrpoPlan:
     rollout_dtype  precision of rollouts, None for the policy's
     vllm           draw with vLLM; None for the native engine
     served         the server that draws, where vLLM is one
+    staleness      rounds that rollouts are drawn ahead, 0 or 1
     """
 
     prompts: int
@@ -48,6 +49,7 @@ class GrpoPlan:
     rollout_dtype: "torch.dtype | None" = None
     vllm: Vllm | None = None
     served: "Served | None" = None
+    staleness: int = 0
 
     @property
     def rollouts(self) -> int:

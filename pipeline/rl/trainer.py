@@ -34,6 +34,7 @@ from pipeline.rl.objective import Counts
 from pipeline.rl.plan import GrpoPlan
 from pipeline.rl.reference import Reference
 from pipeline.rl.rollout_replay import RolloutReplay
+from pipeline.rl.rollouts.ahead import Ahead
 from pipeline.rl.rollouts.drawing import Visit, drawing_for
 from pipeline.rl.rollouts.dynamic_sampling import DynamicSampling
 from pipeline.rl.rollouts.reward_function import Grading
@@ -100,6 +101,7 @@ class PolicyTrainer(Resumable, Trainer):
         self.drawing = drawing_for(
             self.policy, self.accelerator, tokenizer, plan, record_experts=recorded, parted=self.parted
         )
+        self.ahead = Ahead(self._draw) if plan.staleness else None
         self.minibatches: list[Batch] = []  # of this round, one an update
         self.counts = Counts(1.0, 1.0)
         self.figures: dict[str, float] = {}  # of this round, for the log
@@ -112,7 +114,7 @@ class PolicyTrainer(Resumable, Trainer):
         # The step alone says where in the visits a round stands, so that a resumed training asks for the same ones.
         number, update = divmod(self.state.global_step, self.plan.updates)
         if update == 0:
-            self.minibatches = self.roll_out(self.visits[number * self.plan.prompts : (number + 1) * self.plan.prompts])
+            self.minibatches = self.roll_out(*(self._visits_of(one) for one in (number, number + 1)))
         model.train()
         # As accelerate wraps it where its forwards are collective; else each process runs as if it were alone.
         policy: LanguageModel = model if self.collective else self.policy  # type: ignore[assignment]
@@ -132,18 +134,27 @@ class PolicyTrainer(Resumable, Trainer):
         self._log_entropy()
         return total
 
-    def roll_out(self, visits: Sequence[Visit]) -> list[Batch]:
-        """The rollouts of a round, drawn and graded and with their advantages, as one minibatch for each update."""
-        self.drawing.source.refresh()
-        asked, sampled = self._draw(self._own(visits))
+    def _visits_of(self, number: int) -> Sequence[Visit]:
+        """Of a round; none after the last."""
+        return self.visits[number * self.plan.prompts : (number + 1) * self.plan.prompts]
+
+    def roll_out(self, visits: Sequence[Visit], following: Sequence[Visit] = ()) -> list[Batch]:
+        """The rollouts of a round, drawn and graded and with their advantages, as one minibatch for each update. Those
+        of the `following` round are begun where they are drawn ahead."""
+        asked, sampled = self._drawn(self._own(visits))
         rewards = rewards_of(self.grading.finish([one.problem for one in asked], [one.ids for one in sampled]))
+        prompts = self.drawing.prompts(asked)
+        if self.ahead and following:
+            # After grading and encoding, which the next round does in its own thread from here on.
+            self.drawing.source.refresh()
+            self.ahead.begin(self._own(following))
         everyones = self.accelerator.gather(rewards.to(self.accelerator.device))  # [rollouts of all processes]
         advantages = group_advantages(everyones, self.plan.group_size, self.plan.scale)
         # Groups may be split between processes: advantages are computed of everyone's rewards, and each keeps its
         # own.
         begins = self.accelerator.process_index * len(asked)
         batch = padded(
-            self.drawing.prompts(asked), sampled, self.drawing.tokenizer.pad_token_id
+            prompts, sampled, self.drawing.tokenizer.pad_token_id
         ).to(self.accelerator.device)
         batch = replace(batch, advantages=advantages.values[begins : begins + len(asked)])
         batch = self._scored(batch, sampled)
@@ -222,6 +233,14 @@ class PolicyTrainer(Resumable, Trainer):
         share = share_of(len(everyones))
         begins = self.accelerator.process_index * share
         return everyones[begins : begins + share]
+
+    def _drawn(self, visits: list[Visit]) -> tuple[list[Visit], list[Sampled]]:
+        """As `_draw`, of what was begun a round ago or, where nothing was, with the weights of now."""
+        found = self.ahead.take(visits) if self.ahead else None
+        if found is None:
+            self.drawing.source.refresh()
+            found = self._draw(visits)
+        return found
 
     def _draw(self, visits: list[Visit]) -> tuple[list[Visit], list[Sampled]]:
         """What was asked and drawn: `visits`, or others in the place of groups that teach nothing."""

@@ -117,6 +117,9 @@ class Grpo(Engines, Learning, Stage):
         description="whose experts training takes: the rollouts' (R3, the default), the old policy's (R2, the default "
                     "with vLLM), or the router's"
     )
+    staleness: Literal[0, 1] = Field(
+        default=0, description="1 has a server draw a round while the one before is trained on"
+    )
     rollout_dtype: Literal["float32", "bfloat16"] | None = Field(
         default=None, description="precision of rollouts; the policy's, or a server's own"
     )
@@ -136,6 +139,9 @@ class Grpo(Engines, Learning, Stage):
 
     @model_validator(mode="after")
     def _check_engine(self) -> "Grpo":
+        if self.staleness and not self._by_server:
+            raise ValueError("staleness: 1 is for a server, which draws while this process trains: engine: vllm with a "
+                             "url, or python and devices of its own")
         if self.engine == "native":
             return self
         if self.replay == "rollout" and not self.vllm.served:
@@ -273,6 +279,7 @@ class Grpo(Engines, Learning, Stage):
             replay=self._replay,
             rollout_dtype=getattr(torch, self.rollout_dtype) if self.rollout_dtype else None,
             vllm=self.vllm if self.engine == "vllm" else None,
+            staleness=self.staleness,
         )
 
     def _arguments(self, ctx: Context) -> "TrainingArguments":

@@ -1,5 +1,6 @@
 """Training and asking with a server: weights arrive, experts are replayed, and a sync that fails is not "done"."""
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -10,13 +11,19 @@ import pytest
 import torch
 
 from eval.engine.types import Request, Sampling
+from pipeline.contract.checkpoints import METRICS, Checkpoints, CheckpointSchedule
 from pipeline.contract.errors import StageError
 from pipeline.moe.routers import routers
+from pipeline.rl.batch import Batch
 from pipeline.rl.plan import GrpoPlan
+from pipeline.rl.rollouts.ahead import Ahead
+from pipeline.rl.rollouts.drawing import Visit
 from pipeline.rl.trainer import PolicyTrainer
 from pipeline.serving.section import Vllm
 from pipeline.serving.served import OnDemand, Served, divergence_of, served
-from tests.pipeline.rl.test_trainer import TOKENIZER, first, policy, trainer
+from pipeline.training.learning import Learning
+from pipeline.training.logprobs import completion_logprobs
+from tests.pipeline.rl.test_trainer import TEMPERATURE, TOKENIZER, first, policy, trainer
 from tests.vllm_stand_in import Fault, StandIn, served_by, swap_experts
 
 Tiny = Callable[..., Any]
@@ -117,3 +124,75 @@ def test_dynamic_sampling_on_several_processes_is_for_a_server() -> None:
         plan.check(2, dynamic=True)
     replace(plan, served=object()).check(2, dynamic=True)  # type: ignore[arg-type]
 
+
+QUICK = Learning(learning_rate=0.02)  # so that a round of updates is seen
+
+
+def test_a_round_that_is_drawn_ahead_is_weighed_by_the_policy_that_drew_it(tiny: Tiny, tmp_path: Path) -> None:
+    model = policy(tiny, "qwen3")
+    start = copy.deepcopy(model).eval()
+    with on_server(model, model, tmp_path / "v") as (stand_in, one, vllm):
+        loose = Vllm(url=vllm.url, most_divergence=10)
+        made = training(model, tmp_path, one, loose, steps=4, staleness=1, learning=QUICK)
+        rounds: list[Batch] = []
+        scored = made._scored
+
+        def keep(batch: Batch, sampled: Any) -> Batch:
+            rounds.append(scored(batch, sampled))
+            return rounds[-1]
+
+        made._scored = keep  # type: ignore[method-assign]
+        made.train()
+        assert stand_in.loads == 2  # for the first round, and for the second while the first was trained on
+    for batch in rounds:
+        count = batch.completion_ids.shape[1]
+        with torch.no_grad():
+            drew = completion_logprobs(start, batch.ids, batch.mask, count, TEMPERATURE)[0]
+        assert torch.allclose(batch.sampler_logprobs, drew, atol=1e-4)  # type: ignore[arg-type]
+    assert torch.allclose(rounds[0].logprobs, rounds[0].sampler_logprobs, atol=1e-4)  # type: ignore[arg-type]
+    assert not torch.allclose(rounds[1].logprobs, rounds[1].sampler_logprobs, atol=1e-2)  # type: ignore[arg-type]
+    assert made.gap is not None
+    assert made.gap.last["vllm/kl"] > 1e-5
+
+
+def test_what_was_drawn_ahead_is_drawn_anew_by_a_training_that_goes_on(tiny: Tiny, tmp_path: Path) -> None:
+    def begun(fault: bool) -> PolicyTrainer:
+        made = training(model, tmp_path, one, loose, steps=4, staleness=1)
+        step = made.training_step
+
+        def cut(*args: Any, **kwargs: Any) -> torch.Tensor:
+            if fault and made.state.global_step == 2:
+                raise KeyboardInterrupt
+            return step(*args, **kwargs)
+
+        made.training_step = cut  # type: ignore[method-assign]
+        return made
+
+    def at(every: int | None) -> Checkpoints:
+        schedule = CheckpointSchedule(every_seconds=None, every_steps=every)
+        return Checkpoints(tmp_path / "checkpoints", tmp_path / METRICS, {}, schedule, note=[].append)
+
+    model = policy(tiny, "qwen3")
+    with on_server(model, model, tmp_path / "v") as (stand_in, one, vllm):
+        loose = Vllm(url=vllm.url, most_divergence=10)
+        with pytest.raises(KeyboardInterrupt):
+            begun(True).train_with(at(2))
+        again = begun(False)
+        again.train_with(at(None))
+        assert again.state.global_step == 4
+        assert stand_in.loads == 3  # the last for the second round, with the weights of now
+        assert again.gap is not None
+        assert again.gap.last["vllm/kl"] < 1e-6
+
+
+def test_a_server_that_goes_away_while_it_draws_ahead_stops_the_training() -> None:
+    def draw(_visits: list[Visit]) -> Any:
+        raise StageError("the server does not answer")
+
+    ahead, visits = Ahead(draw), [Visit("2 + 3?", "a", 0)]
+    assert ahead.take(visits) is None
+    ahead.begin(visits)
+    with pytest.raises(StageError, match="does not answer"):
+        ahead.take(visits)
+    ahead.begin(visits)
+    assert ahead.take([Visit("2 + 3?", "a", 1)]) is None  # what was begun is another round

@@ -62,6 +62,7 @@ def test_the_same_seed_reinforces_to_the_same_bytes(
 @pytest.mark.parametrize(("changed", "said"), [
     ({"updates_per_step": 3}, "8 rollouts a step do not split into 3 updates"),
     ({"problems_each": 1}, "1 problems are too few for 2 prompts a step"),
+    ({"staleness": 1}, "staleness: 1 is for a server, which draws while this process trains"),
 ])
 def test_sizes_that_do_not_fit_are_refused_when_the_recipe_is_read(changed: dict[str, Any], said: str) -> None:
     with pytest.raises(ValidationError, match=said):
