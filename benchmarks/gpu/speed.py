@@ -33,6 +33,7 @@ def trained(sizes: Sizes) -> dict[str, Any]:
         case = rollouts.Case(architecture, sizes.rollouts[0], dtype=sizes.dtype, device=sizes.device, mean=sizes.mean,
                              most=sizes.most)
         for kind in ("sft", "grpo"):
+            _free()
             seconds, tokens = _sft(case, sizes.rows) if kind == "sft" else _grpo(case)
             found[f"{name}_{kind}"] = {
                 "seconds": seconds, "tokens": tokens, "tokens_per_s": tokens / seconds,
@@ -59,12 +60,11 @@ def _grpo(case: rollouts.Case) -> tuple[float, float]:
 def _peak(device: str) -> float:
     if device == "cpu":
         return 0.0
-    most = torch.cuda.max_memory_reserved() / 2**30
-    torch.cuda.reset_peak_memory_stats()
-    return most
+    return torch.cuda.max_memory_reserved() / 2**30
 
 
 def _free() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()

@@ -28,7 +28,9 @@ def draw_needle(split: str, rng: random.Random) -> tuple[str, int]:
             return name, number
 
 
-def needle(split: str, n: int | None, seed: int, *, lengths: tuple[int, ...] = LENGTHS) -> list[Problem]:
+def needle(
+    split: str, n: int | None, seed: int, *, lengths: tuple[int, ...] = LENGTHS, name: str = "needle"
+) -> list[Problem]:
     """Needles over all lengths and depths in turn; `meta` says which, for a table of accuracy by both."""
     require_split("needle", split)
     rng = random.Random(f"needle:{split}:{seed}")
@@ -37,15 +39,15 @@ def needle(split: str, n: int | None, seed: int, *, lengths: tuple[int, ...] = L
     problems = []
     for i in range(10 * len(grid) if n is None else n):
         length, depth = grid[i % len(grid)]
-        name, number = draw_needle(split, rng)
+        person, number = draw_needle(split, rng)
         problems.append(
             Problem(
-                id=f"needle-{split}-{seed}-{i}",
-                prompt=haystack(name, number, length, depth, rng),
+                id=f"{name}-{split}-{seed}-{i}",
+                prompt=haystack(person, number, length, depth, rng),
                 answer=str(number),
                 verifier="math",
-                family="needle",
-                skeleton=f"{name} {number}",
+                family=name,
+                skeleton=f"{person} {number}",
                 meta={"length": length, "depth": depth},
             )
         )
@@ -54,9 +56,9 @@ def needle(split: str, n: int | None, seed: int, *, lengths: tuple[int, ...] = L
 
 def needle_32k(split: str, n: int | None, seed: int) -> list[Problem]:
     """Needles in texts of 4,000 to 28,000 pieces, for a context of 32,768 tokens."""
-    return needle(split, n, seed, lengths=LENGTHS_32K)
+    return needle(split, n, seed, lengths=LENGTHS_32K, name="needle_32k")
 
 
 def needle_128k(split: str, n: int | None, seed: int) -> list[Problem]:
     """Needles in texts of 16,000 to 112,000 pieces, for a context of 131,072 tokens."""
-    return needle(split, n, seed, lengths=LENGTHS_128K)
+    return needle(split, n, seed, lengths=LENGTHS_128K, name="needle_128k")

@@ -44,7 +44,7 @@ def recipe_arguments(parser: argparse.ArgumentParser) -> None:
                         help="change one value of the recipe, such as zero.steps=40 or seed=1; may be repeated")
     parser.add_argument("--shrink", action="append_const", dest="sets", const="shrink=true",
                         help="the same stages with budgets cut and a tiny random model of the same family in the place "
-                             "of each one that is given: whether everything fits together, in a minute or two")
+                             "of each one that is given: whether everything fits together, in half a minute")
     runs_argument(parser)
 
 
@@ -86,6 +86,8 @@ def main(args: argparse.Namespace) -> int:
         if platform.machine() not in ("x86_64", "AMD64"):
             raise CommandError(f"--portable is for x86 processors, and this one is {platform.machine()}")
         os.environ.update(PORTABLE)  # stages have this process's environment
+    if read.shrink:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # tiny models are for one process on the processor
     if args.verify:
         store.hashes.forget()
     runner = Runner(read, fingerprint.of_recipe(read, store.hashes), store, run, shown, command(args),

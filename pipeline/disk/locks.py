@@ -3,17 +3,20 @@
 Several machines may share the disk, and of a network file system nobody knows whether its flock is seen by all of them
 (NFS mounted with `nolock` or `local_lock`), or is there at all. So a holder also touches its file every few seconds,
 and what another machine has written counts for as long as it is touched. Times are the disk's, since machines' clocks
-differ.
+differ. Two machines that begin within the same moment are told apart where there is no flock, and not where each has
+one of its own.
 """
 
 import errno
 import fcntl
 import json
 import os
+import random
 import socket
 import tempfile
 import threading
 import time
+import uuid
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -23,6 +26,9 @@ from rewards.errors import RetortError
 
 BEAT = 5.0
 """Seconds between two touches of a file that is held."""
+
+SETTLE = 0.5
+"""Seconds after which somebody else who began in the same moment has written, where there is no flock."""
 
 LEASE = 30.0
 """Seconds after the last touch in which another machine's lock still counts."""
@@ -47,30 +53,54 @@ class Lock:
     """
 
     def __init__(self, path: Path, *, token: str = "", keep: bool = False) -> None:
-        self.path, self._keep = path, keep
-        self._stream = _take(path)
+        self.path, self._keep, self._own = path, keep, uuid.uuid4().hex
+        while not self._took(token):
+            time.sleep(random.uniform(0, SETTLE))  # several wrote at once; who is first now is seen by the others
+        self._released = threading.Event()
+        threading.Thread(target=self._beat, name="lock", daemon=True).start()
+
+    def _took(self, token: str) -> bool:
+        """Whether the file is this lock's; False where several have written it at once. Raises Held."""
+        self._stream, alone = _take(self.path)
         self._stream.seek(0)
         # Only now, with the lock held: what the last holder wrote is told to who fails to get it.
         self._stream.truncate()
         json.dump({"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S"),
-                   "token": token}, self._stream)
+                   "token": token, "lock": self._own}, self._stream)
         self._stream.flush()
         os.fsync(self._stream.fileno())  # for other machines
-        self._released = threading.Event()
-        threading.Thread(target=self._beat, name="lock", daemon=True).start()
+        if alone:
+            return True
+        time.sleep(SETTLE)
+        if self._is_own():
+            return True
+        self._stream.close()
+        if self.path.exists() and (found := _read(self.path)):
+            raise Held(self.path, found)
+        return False
 
     def _beat(self) -> None:
         while not self._released.wait(BEAT):
             try:
-                os.utime(self.path)
+                if self._is_own():  # another machine takes it where this one was away for longer than the lease
+                    os.utime(self.path)
             except OSError:  # a disk that is away for a moment, or the folder was moved
                 continue
+
+    def _is_own(self) -> bool:
+        try:
+            return _read(self.path).get("lock") == self._own
+        except FileNotFoundError:
+            return False
 
     def release(self) -> None:
         """Give the lock back; a second call does nothing."""
         if self._stream.closed:
             return
         self._released.set()
+        if not self._is_own():
+            self._stream.close()
+            return
         if self._keep:
             self._stream.truncate(0)  # another machine is not to wait for it
             self._stream.flush()
@@ -97,8 +127,11 @@ def holder(path: Path) -> JsonObject | None:
         # A shared lock can be had exactly when nobody here holds the exclusive one.
         free = _flock(stream, fcntl.LOCK_SH)
         found = _written(stream)
-        if free is False or (found and _counts(found, free) and _age(path) < LEASE):
-            return found
+        try:
+            if free is False or (found and _counts(found, free) and _age(path) < LEASE):
+                return found
+        except FileNotFoundError:  # it was given back meanwhile
+            return None
     return None
 
 
@@ -107,7 +140,8 @@ def describe(who: JsonMapping) -> str:
     return f"process {who.get('pid', '?')} on {who.get('host', '?')} since {who.get('since', '?')}"
 
 
-def _take(path: Path) -> IO[str]:
+def _take(path: Path) -> tuple[IO[str], bool]:
+    """The file, with the lock; and whether the kernel has it, so that no process of this machine has it, too."""
     path.parent.mkdir(parents=True, exist_ok=True)
     while True:
         stream = path.open("a+")
@@ -116,25 +150,29 @@ def _take(path: Path) -> IO[str]:
             found = _written(stream)
             stream.close()
             raise Held(path, found)
-        # The last holder may have removed the file between our open and our lock; then ours is a lock on nothing.
-        if path.exists() and os.path.samestat(os.fstat(stream.fileno()), path.stat()):
-            _outlast(path, stream, free)
-            return stream
+        # The last holder may have removed the file between our open and our lock, or while we wait for another
+        # machine's; then ours is a lock on nothing.
+        try:
+            if os.path.samestat(os.fstat(stream.fileno()), path.stat()):
+                _outlast(path, free)
+                return stream, free is True
+        except FileNotFoundError:
+            pass
+        except Held:
+            stream.close()
+            raise
         stream.close()
 
 
-def _outlast(path: Path, stream: IO[str], free: bool | None) -> None:
-    """Wait until a lock that the kernel here knows nothing of is one of the past. Raises Held where its file is
-    touched."""
-    found = _written(stream)
-    if not found or not _counts(found, free):
-        return
-    touched = _touched(path)
-    while _age(path) < LEASE:
-        time.sleep(min(1.0, LEASE / 10))
-        if _touched(path) != touched:
-            stream.close()
+def _outlast(path: Path, free: bool | None) -> None:
+    """Wait until a lock that the kernel here knows nothing of is one of the past, or given back. Raises Held where its
+    file is touched, and FileNotFoundError where it is removed."""
+    touched = None
+    while (found := _read(path)) and _counts(found, free) and _age(path) < LEASE:
+        if touched is not None and _touched(path) != touched:
             raise Held(path, found)
+        touched = _touched(path)
+        time.sleep(min(1.0, LEASE / 10))
 
 
 def _counts(found: JsonMapping, free: bool | None) -> bool:
@@ -178,6 +216,12 @@ def _locked(stream: IO[str]) -> bool | None:
             return free
         time.sleep(0.02)
     return False
+
+
+def _read(path: Path) -> JsonObject:
+    """What the file at the path says now. Raises FileNotFoundError."""
+    with path.open() as stream:
+        return _written(stream)
 
 
 def _written(stream: IO[str]) -> JsonObject:

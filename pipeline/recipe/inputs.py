@@ -5,7 +5,7 @@ import importlib.util
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -52,7 +52,7 @@ class Source:
     origin: Literal["stage", "path", "hub", "shrunk"]
     path: Path | None = None
     commit: str = ""
-    config: JsonObject | None = None
+    config: JsonObject | None = field(default=None, compare=False)  # `commit` is its hash
 
     @property
     def place(self) -> str:

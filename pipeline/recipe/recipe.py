@@ -74,11 +74,14 @@ class Recipe:
     sandbox_at_least: Level = Level.L1
     checkpoints: CheckpointSchedule = field(default_factory=CheckpointSchedule)
     leaks: Literal["stop", "tell"] = "stop"
+    shrink: bool = False
 
     @property
     def run_name(self) -> str:
         """Name of its run where none is given: overridden recipes live beside the plain one."""
         changing = [one for one in self.overrides if one.partition("=")[0].partition(".")[0] not in CHANGES_NOTHING]
+        if self.shrink and "shrink=true" not in changing:  # as the file says
+            changing.append("shrink=true")
         suffix = "".join(f"-{override}" for override in changing)
         safe = "".join(c if c.isalnum() or c in "._=,+-" else "_" for c in self.name + suffix)
         if len(safe) <= 100:
@@ -165,7 +168,7 @@ class _Reading:
         if self.complaints or header is None:
             raise RecipeError([self._line(where, message) for where, message in self.complaints.items()])
         return Recipe(header.name, header.seed, header.parallel, accelerate, steps, self.document.file, self.folder,
-                      self.sets, sandbox_at_least, header.checkpoints, header.leaks)
+                      self.sets, sandbox_at_least, header.checkpoints, header.leaks, header.shrink)
 
     def _header(self) -> Header | None:
         try:

@@ -10,8 +10,7 @@ from torch import Tensor
 from eval.language_model import LanguageModel
 from pipeline.rl.batch import Batch
 from pipeline.rl.rollouts.rollout_model import frozen_copy
-from pipeline.rl.scoring import Scoring
-from pipeline.training.logprobs import completion_logprobs
+from pipeline.rl.scoring import Scoring, logprobs_of
 
 
 class Reference:
@@ -32,12 +31,8 @@ class Reference:
         """Of the completions' tokens, [rows, seq]."""
         model = self._copy or self.policy
 
-        def score(part: Batch) -> Tensor:
-            count = part.completion_ids.shape[1]
-            return completion_logprobs(model, part.ids, part.mask, count, self.temperature)[0]
-
         with self._switched_off():
-            return self.scoring.logprobs(batch, score)
+            return self.scoring.logprobs(batch, lambda part: logprobs_of(model, part, self.temperature))
 
     @contextlib.contextmanager
     def _switched_off(self) -> Iterator[None]:

@@ -14,8 +14,7 @@ from eval.language_model import LanguageModel
 from pipeline.disk.durable import JsonObject
 from pipeline.moe.replay import OWN, Replay, divergence, padded
 from pipeline.rl.batch import Batch
-from pipeline.rl.scoring import Scoring
-from pipeline.training.logprobs import completion_logprobs
+from pipeline.rl.scoring import Scoring, logprobs_of
 
 MEASURED = 32  # one row in so many is run twice more, with and without replay, to tell what replay is worth
 
@@ -120,6 +119,4 @@ class RolloutReplay:
             return self._score(part)
 
     def _score(self, part: Batch) -> Tensor:
-        return completion_logprobs(
-            self.policy, part.ids, part.mask, part.completion_ids.shape[1], self.temperature
-        )[0]
+        return logprobs_of(self.policy, part, self.temperature)

@@ -7,8 +7,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from eval.language_model import LanguageModel
 from pipeline.rl.batch import Batch
+from pipeline.training.logprobs import completion_logprobs
 from pipeline.training.micro_batches import as_many, split
+
+
+def logprobs_of(model: LanguageModel, part: Batch, temperature: float) -> Tensor:
+    """Of the completions' tokens under a model, read from each prompt's first token on, [part, seq]."""
+    return completion_logprobs(model, part.ids, part.mask, part.completion_ids.shape[1], temperature)[0]
 
 
 @dataclass(frozen=True)

@@ -39,10 +39,10 @@ from pipeline.rl.rollouts.drawing import Visit, drawing_for
 from pipeline.rl.rollouts.dynamic_sampling import DynamicSampling
 from pipeline.rl.rollouts.reward_function import Grading
 from pipeline.rl.rollouts.sampler_gap import SamplerGap
-from pipeline.rl.scoring import Scoring
+from pipeline.rl.scoring import Scoring, logprobs_of
 from pipeline.training import gradients
 from pipeline.training.chunks import chunks
-from pipeline.training.logprobs import completion_logprobs, fused_head
+from pipeline.training.logprobs import fused_head
 from pipeline.training.micro_batches import as_many, by_length, split
 from pipeline.training.optimizer.schedule import schedule_of
 from pipeline.training.recomputation import checkpoint_layers
@@ -276,9 +276,8 @@ class PolicyTrainer(Resumable, Trainer):
         """Of the completions' tokens under the policy, with their experts where they are replayed, [rows, seq]."""
 
         def score(part: Batch) -> Tensor:
-            count = part.completion_ids.shape[1]
             with self.replay.of(part) if self.replay else nullcontext():
-                return completion_logprobs(self.policy, part.ids, part.mask, count, self.temperature)[0]
+                return logprobs_of(self.policy, part, self.temperature)
 
         return self.scoring.logprobs(batch, score)
 
@@ -322,16 +321,25 @@ class PolicyTrainer(Resumable, Trainer):
         }
 
     def regrouped(self, states: Sequence[JsonObject]) -> JsonObject:
-        """The rollouts of a round, dealt to the processes that there are now."""
+        """The rollouts of a round, dealt to the processes that there are now. Raises StageError where some would have
+        none."""
         before, now = len(states), self.args.world_size
-        updates = [[Batch(**tensors) for tensors in same] for same in zip(*(one["minibatches"] for one in states),
-                                                                          strict=True)]
-        mine = [whole.rows(torch.arange(self.args.process_index, len(whole), now)) for whole in map(joined, updates)]
+        parts = [[Batch(**tensors) for tensors in state["minibatches"]] for state in states]
+        wholes = [joined(same) for same in zip(*parts, strict=True)]
+        if 0 < sum(map(len, wholes)) < now:
+            raise StageError(f"the {sum(map(len, wholes))} rollouts that its checkpoint holds are too few for {now} "
+                             f"processes: go on with {before}")
+        mine, dealt_out = [], 0
+        for whole in wholes:  # in turn over all updates
+            mine.append(whole.rows(torch.arange((self.args.process_index - dealt_out) % now, len(whole), now)))
+            dealt_out += len(whole)
+        dynamic = states[0]["dynamic"]
         return {
             **states[0],
             "minibatches": [batch.tensors() for batch in mine],
             # What a process has on the mean.
             "counts": [count * before / now for count in states[0]["counts"]],
+            "dynamic": dynamic and {**dynamic, "used": -(-sum(one["dynamic"]["used"] for one in states) // now)},
         }
 
     def restore_own(self, state: JsonObject) -> None:

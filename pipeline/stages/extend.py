@@ -1,7 +1,7 @@
 """`extend`: a longer context, by rescaled rotary positions and training on longer texts in phases."""
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -32,12 +32,19 @@ from pipeline.training.optimizer.schedule import Phased, schedule_of
 from rewards.lazy import lazy
 
 with lazy:
+    import torch
+
+    from eval.language_model import LanguageModel
+    from pipeline.data.rows import Row
     from pipeline.models import pretrained
-    from pipeline.models.positions import loss_by_position, rescaled
+    from pipeline.models.positions import rescaled
+    from pipeline.training.logprobs import completion_logprobs, fused_head
+    from pipeline.training.placement import placed
     from pipeline.training.supervised import Plan, train
 
 
 POSITION_ROWS = 32  # long documents that loss by position is measured on
+BUCKETS = 8
 ANSWER_ROOM = 48  # tokens kept free after a long prompt for its answer
 SHORTEST_WEB = ANSWER_ROOM + SHORTEST
 """Tokens of the shortest phase that the web has long texts for."""
@@ -110,13 +117,14 @@ class Extend(ReadsRows, Learning, Stage):
         left_out = left_out_of(data, fitting(data, longest, cut=self.too_long == "cut"), ctx.note) if data else {}
         unseen = self._rows(data, tokenizer, POSITION_ROWS, longest, 0.0, random.Random("positions"), lambda: None)
         held_out = [unseen[number] for number in range(POSITION_ROWS)]
-        before = loss_by_position(model, tokenizer, held_out, longest)
+        with placed(model):
+            before = loss_by_position(model, held_out, longest)
         model = rescaled(model, longest, self.scaling)
         tokenizer.model_max_length = longest
         streams = [self._phase(number, phase, data, tokenizer, ctx) for number, phase in enumerate(self.phases, 1)]
         metrics = train(ctx, model, tokenizer, Joined(streams), self._plan())
         pretrained.save(model, tokenizer, ctx.out)
-        after = loss_by_position(model, tokenizer, held_out, longest)
+        after = loss_by_position(model, held_out, longest)
         return {
             **metrics,
             "parameters": pretrained.parameters(model),
@@ -167,3 +175,21 @@ class Extend(ReadsRows, Learning, Stage):
         ).documents(rng)
         while True:
             yield next(short_texts if rng.random() < short else long_texts)
+
+
+def loss_by_position(model: "LanguageModel", rows: Sequence["Row"], length: int) -> list[float | None]:
+    """Mean loss of the trained-on tokens in each of `BUCKETS` equal spans of positions up to `length`; None where a
+    span has none. Rows are read one at a time: the logits of several long ones would fill a memory."""
+    ends = torch.tensor([bucket * length // BUCKETS for bucket in range(1, BUCKETS)])
+    sums, counts = (torch.zeros(BUCKETS, dtype=torch.float64) for _ in range(2))
+    model.eval()
+    with torch.no_grad(), fused_head(model, temperature=1.0):
+        for row in rows:
+            ids = torch.tensor([row["input_ids"]], device=model.device)
+            logprobs = completion_logprobs(model, ids, torch.ones_like(ids), ids.shape[1] - 1, 1.0)[0][0]
+            learned = torch.tensor(row["weights"][1:]) == 1.0
+            span = torch.bucketize(torch.arange(len(learned)), ends, right=True)[learned]
+            sums.index_add_(0, span, -logprobs.cpu().double()[learned])
+            counts += torch.bincount(span, minlength=BUCKETS)
+    model.train()
+    return [float(total / count) if count else None for total, count in zip(sums, counts, strict=True)]

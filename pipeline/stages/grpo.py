@@ -61,6 +61,9 @@ with lazy:
 
 ProblemSets = Annotated[list[str], PlugIn("problem set")]
 
+PATIENCE = 4 * 3600
+"""Seconds that processes wait for each other: as long as one asks a server for the gate, or grades a round."""
+
 GATED = 32
 """Problems that the gate asks, of those that come first."""
 
@@ -142,6 +145,8 @@ class Grpo(Engines, Learning, Stage):
         if self.staleness and not self._by_server:
             raise ValueError("staleness: 1 is for a server, which draws while this process trains: engine: vllm with a "
                              "url, or python and devices of its own")
+        if self.staleness and self.dynamic_sampling:
+            raise ValueError("dynamic_sampling draws until a round is full, and is for staleness: 0")
         if self.engine == "native":
             return self
         if self.replay == "rollout" and not self.vllm.served:
@@ -286,6 +291,7 @@ class Grpo(Engines, Learning, Stage):
         return TrainingArguments(
             output_dir=str(ctx.checkpoints.folder),
             max_steps=self.steps * self.updates_per_step,
+            ddp_timeout=PATIENCE,
             per_device_train_batch_size=1,  # the trainer's rows are optimizer steps, not rollouts
             train_sampling_strategy="sequential",
             remove_unused_columns=False,

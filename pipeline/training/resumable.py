@@ -90,7 +90,10 @@ class Resumable(BaseTrainer):
         if self.is_deepspeed_enabled:
             raise StageError(f"its checkpoint {folder.name} is of {count} processes, and DeepSpeed's checkpoints go on "
                              f"with as many: now there are {self.args.world_size}")
-        everyones = [torch.load(folder / f"states-{place}.pt", weights_only=True) for place in range(count)]
+        # Of other processes' devices there may be none here.
+        everyones = [
+            torch.load(folder / f"states-{place}.pt", map_location="cpu", weights_only=True) for place in range(count)
+        ]
         # What is beside tells of the step at hand, and the first process's is as good as another's.
         return {"own": self.regrouped([one["own"] for one in everyones]), "beside": everyones[0]["beside"]}
 

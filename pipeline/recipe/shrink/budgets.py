@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pipeline.contract.stage import Stage
 from pipeline.disk.durable import JsonObject
-from pipeline.recipe.inputs import HUB_ID
+from pipeline.recipe import inputs
 from pipeline.recipe.plugins import registry_of
 from pipeline.recipe.shrink.configs import small
 from rewards.registry import RegistryError
@@ -17,7 +17,7 @@ from rewards.registry import RegistryError
 MOST = {
     "steps": 4, "more_steps": 1, "rounds": 0, "epochs": 1.0, "limit": 16, "batch_size": 4, "problems_each": 8,
     "rollouts": 2, "prompts_per_step": 2, "group_size": 4, "updates_per_step": 2, "dynamic_sampling": 1,
-    "max_completion_tokens": 16, "max_length": 2048, "length": 1024, "threads": 1,
+    "max_completion_tokens": 16, "max_length": 2048, "length": 1024, "threads": 1, "devices": 2,
 }
 """Numbers of a stage that are at most these, wherever they stand in it."""
 
@@ -31,9 +31,11 @@ INSTEAD: Mapping[str, object] = {
     # Nothing that is drawn from random weights is right.
     "gate": 0, "only_correct": False, "format": False, "readable": False, "repetition": None,
     # Neither a server nor its GPUs are on a laptop.
-    "engine": "native", "vllm": {},
+    "engine": "native", "vllm": {}, "staleness": 0,
+    # A token for each byte makes texts longer.
+    "beyond_context": True, "too_long": "cut",
 }
-"""Fields of a stage that have these values, where its kind has them."""
+"""Fields of the kinds that come along that have these values."""
 
 SETS = {"needle_32k": "needle", "needle_128k": "needle"}
 """Problem sets whose prompts are too long for a processor, and what is asked in their place."""
@@ -46,28 +48,35 @@ def cut(document: JsonObject, folder: Path) -> None:
     for block in stages.values() if isinstance(stages, dict) else ():
         kind = block.get("kind") if isinstance(block, dict) else None
         try:
-            stage = registry_of("stage").resolve(kind, base=folder).load() if isinstance(kind, str) else None
+            entry = registry_of("stage").resolve(kind, base=folder) if isinstance(kind, str) else None
+            stage = entry.load() if entry else None
         except RegistryError:
             continue
-        if isinstance(stage, type) and issubclass(stage, Stage):
-            _cut_stage(block, stage)
+        if entry and isinstance(stage, type) and issubclass(stage, Stage):
+            _cut_stage(block, stage, ours=entry.origin == "built-in")
+            if "data" in block and not stage.model_fields["data"].is_required() and _on_hub(block["data"], folder):
+                del block["data"]  # it makes texts of its own
 
 
-def _cut_stage(block: JsonObject, stage: type[Stage]) -> None:
+def _cut_stage(block: JsonObject, stage: type[Stage], *, ours: bool) -> None:
     for name, field in stage.model_fields.items():
+        usual = None if field.is_required() else field.get_default(call_default_factory=True)
         if name in ALL and block.get(name) is None:
             block[name] = MOST[name]
-        elif name in MOST and name not in block and field.default is not None and not field.is_required():
-            block[name] = field.default
-        if name in INSTEAD:
+        elif name in MOST and name not in block and usual is not None:
+            block[name] = usual
+        if ours and name in INSTEAD:
             block[name] = INSTEAD[name]
     for name, value in block.items():
         block[name] = small(value) if name == "architecture" and isinstance(value, dict) else _cut(name, value)
-    # A stage that makes its own texts does without those of the hub.
-    data = stage.model_fields.get("data")
-    written = block.get("data")
-    if data and not data.is_required() and isinstance(written, str) and HUB_ID.fullmatch(written.partition("?")[0]):
-        del block["data"]
+
+
+def _on_hub(written: object, folder: Path) -> bool:
+    """Whether what is written leads to a data set of the hub, and to nothing here."""
+    try:
+        return inputs.find(str(written), "dataset", earlier={}, later={}, folder=folder).origin == "hub"
+    except (inputs.InputError, OSError, RuntimeError):
+        return False  # told later
 
 
 def _cut(name: str, value: object, *, part: bool = False) -> object:

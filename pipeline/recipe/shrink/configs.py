@@ -38,9 +38,9 @@ def shipped_config(source: Source) -> JsonObject | None:
     return found
 
 
-def hub_config(source: Source) -> JsonObject:
-    """The config.json of a repository of the hub: as it comes along, else from the hub or its cache. Raises
-    InputError."""
+def hub_config(source: Source) -> JsonObject | None:
+    """The config.json of a repository of the hub: as it comes along, else from the hub or its cache; None where the
+    repository has none, as an adapter's. Raises InputError."""
     shipped = shipped_config(source)
     if shipped is not None:
         return shipped
@@ -48,6 +48,8 @@ def hub_config(source: Source) -> JsonObject:
     try:
         file = hf_hub_download(source.repository, "config.json", revision=revision)
         found: JsonObject = durable.read_json(Path(file))
+    except errors.RemoteEntryNotFoundError:
+        return None
     except (errors.HTTPError, OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:120]
         raise InputError(f"model {source.reference!r} has no config that can be had ({reason}); check the name and the "
@@ -64,7 +66,7 @@ def small(fields: JsonMapping) -> JsonObject:
         if isinstance(value, Mapping):
             made[name] = small(value)
         elif name in ("num_key_value_heads", "kv_n_heads") and isinstance(value, int):
-            made[name] = 4 if value == fields.get("num_attention_heads") else min(value, 2)
+            made[name] = min(value, 4 if value == fields.get("num_attention_heads", fields.get("n_heads")) else 2)
         elif isinstance(value, int) and name in MOST:
             made[name] = min(value, MOST[name])
         elif isinstance(value, list) and few and len(value) == layers:

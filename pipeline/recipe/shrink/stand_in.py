@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipeline.disk import durable
 from pipeline.disk.durable import JsonObject
-from pipeline.recipe.inputs import Source
+from pipeline.recipe.inputs import InputError, Source
 from pipeline.recipe.shrink.configs import hub_config
 
 VERSION = 1
@@ -29,6 +29,11 @@ def stand_in(source: Source) -> Source:
 def _config_in(folder: Path) -> JsonObject | None:
     for file in (folder / "model" / "config.json", folder / "config.json"):
         if file.is_file():
-            found: JsonObject = durable.read_json(file)
+            try:
+                found = durable.read_json(file)
+            except ValueError as error:
+                raise InputError(f"{str(file)!r} is no JSON ({' '.join(str(error).split())[:120]})") from error
+            if not isinstance(found, dict):
+                raise InputError(f"{str(file)!r} is no config of a model: it holds no object")
             return found
     return None

@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from eval.engine.types import Sampled
 from pipeline.rl.rollouts.drawing import Visit
 
-Drawn = tuple[list[Visit], list[Sampled]]
+Round = tuple[list[Visit], list[Sampled]]
 """What was asked, and what was drawn for it."""
 
 
@@ -20,13 +20,13 @@ class Ahead:
     """`draw` is done in a thread of its own, of which no process that ends waits for the end. Nothing of it is in a
     checkpoint: a training that goes on draws the round that it begins with anew, with the weights of then."""
 
-    def __init__(self, draw: Callable[[list[Visit]], Drawn]) -> None:
+    def __init__(self, draw: Callable[[list[Visit]], Round]) -> None:
         self.draw = draw
-        self._begun: tuple[list[Visit], Future[Drawn]] | None = None
+        self._begun: tuple[list[Visit], Future[Round]] | None = None
 
     def begin(self, visits: Sequence[Visit]) -> None:
         """Begin to draw a round, with the weights that the server has now."""
-        future: Future[Drawn] = Future()
+        future: Future[Round] = Future()
         asked = list(visits)
 
         def work() -> None:
@@ -38,7 +38,7 @@ class Ahead:
         self._begun = asked, future
         threading.Thread(target=work, name="ahead", daemon=True).start()
 
-    def take(self, visits: Sequence[Visit]) -> Drawn | None:
+    def take(self, visits: Sequence[Visit]) -> Round | None:
         """The round of these visits, waited for; None where another or none was begun. Raises what drawing it has
         raised."""
         begun, self._begun = self._begun, None

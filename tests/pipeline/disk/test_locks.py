@@ -1,5 +1,6 @@
 """Locks that die with their holder, on this machine and, as far as one machine can tell, on others."""
 
+import contextlib
 import errno
 import fcntl
 import json
@@ -7,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -42,6 +44,7 @@ def test_a_lock_says_who_holds_it_and_dies_with_its_holder(tmp_path: Path) -> No
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(locks, "BEAT", 0.05)
     monkeypatch.setattr(locks, "LEASE", 0.5)
+    monkeypatch.setattr(locks, "SETTLE", 0.1)
 
 
 def seen_from(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,3 +122,51 @@ def test_other_errors_of_the_disk_are_errors(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(fcntl, "flock", fail)
     with pytest.raises(OSError, match="Input/output error"):
         locks.Lock(tmp_path / "lock")
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("keep", [True, False])
+def test_who_waits_for_another_machine_gets_what_that_gives_back(
+    keep: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "lock"
+    monkeypatch.setattr(locks, "BEAT", 60.0)  # it is not touched again, and counts for its lease
+    monkeypatch.setattr(locks, "LEASE", 60.0)
+    first = locks.Lock(path, keep=keep)
+    seen_from("other", monkeypatch)
+    threading.Timer(0.3, first.release).start()
+    with locks.Lock(path, token="second", keep=keep):
+        assert json.loads(path.read_text())["token"] == "second"
+
+
+@pytest.mark.usefixtures("quick")
+def test_of_two_that_begin_together_without_flock_one_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, had = tmp_path / "lock", []
+    without_flock(monkeypatch)
+    begin = threading.Barrier(4)
+
+    def take() -> None:
+        begin.wait()
+        with contextlib.suppress(locks.Held):
+            had.append(locks.Lock(path))
+
+    threads = [threading.Thread(target=take) for _ in range(4)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    assert len(had) == 1
+    had[0].release()
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_lock_that_another_machine_took_is_left_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "lock"
+    monkeypatch.setattr(locks, "BEAT", 60.0)  # as if it were away
+    first = locks.Lock(path, keep=True)
+    seen_from("other", monkeypatch)
+    time.sleep(0.6)
+    second = locks.Lock(path, token="second", keep=True)
+    first.release()
+    assert json.loads(path.read_text())["token"] == "second"
+    second.release()

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from pipeline.models import pretrained
-from pipeline.models.positions import BUCKETS, loss_by_position, rescaled
+from pipeline.models.positions import rescaled
 from pipeline.models.tokenizer import train_tokenizer
 
 Tiny = Callable[..., Any]
@@ -75,16 +75,3 @@ def test_parameters_are_a_copy(tiny: Tiny) -> None:
         longer.model.embed_tokens.weight.zero_()
     assert model.model.embed_tokens.weight.abs().max() > 0
     assert isinstance(longer, nn.Module)
-
-
-def test_loss_by_position_is_the_mean_over_each_span(tiny: Tiny) -> None:
-    model, tokenizer = tiny("qwen3"), train_tokenizer(["a"], 64)
-    rows = [{"input_ids": ids.tolist(), "weights": [0.1] * 8 + [1.0] * 32} for ids in IDS]
-    spans = loss_by_position(model, tokenizer, rows, 64)
-    with torch.no_grad():
-        logits = model.eval()(IDS).logits
-    logprobs = torch.log_softmax(logits[:, :-1], -1).gather(-1, IDS[:, 1:, None])[..., 0]
-    assert len(spans) == BUCKETS
-    assert spans[0] == pytest.approx(-float(logprobs[:, 7:8].mean()), rel=1e-5)
-    assert spans[2] == pytest.approx(-float(logprobs[:, 16:24].mean()), rel=1e-5)
-    assert spans[5:] == [None] * 3

@@ -1,6 +1,5 @@
 """Which device a process draws on."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -29,11 +28,25 @@ def test_the_accelerate_config_may_say_otherwise(two_gpus: pytest.MonkeyPatch) -
     assert own_device() == torch.device("cpu")
 
 
-def test_a_model_goes_back_to_where_it_was(tiny: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    model = tiny("qwen3")
-    monkeypatch.setattr("pipeline.training.placement.own_device", lambda: torch.device("cpu"))
+class Moved:
+    """A model that says where it was sent."""
+
+    def __init__(self) -> None:
+        self.device, self.places = torch.device("cpu"), list[str]()
+
+    def to(self, device: torch.device) -> "Moved":
+        self.device = device
+        self.places.append(str(device))
+        return self
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_a_model_goes_back_to_where_it_was() -> None:
+    model: Any = Moved()
     with placed(model) as there:
         assert there is model
-    assert model.device == torch.device("cpu")
-    if not torch.cuda.is_available():
-        assert own_device() == torch.device("cpu")
+        assert model.places == ["cuda:0"]
+    assert model.places == ["cuda:0", "cpu"]
+    with pytest.raises(ZeroDivisionError), placed(model):
+        raise ZeroDivisionError
+    assert model.places[2:] == ["cuda:0", "cpu"]

@@ -2,7 +2,7 @@
 
 import json
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,14 @@ import pytest
 import yaml
 
 from eval.problems.data_folder import VARIABLE
+from pipeline.commands import cli
 from pipeline.contract.errors import RecipeError
 from pipeline.costs.shape import shape_of
 from pipeline.models import shrunk
 from pipeline.recipe import fingerprint, recipe
 from pipeline.recipe.inputs import HUB_ID, Source
 from pipeline.recipe.recipe import Recipe
+from pipeline.recipe.shrink import budgets
 from pipeline.recipe.shrink.configs import shipped_config
 
 Write = Callable[..., Path]
@@ -100,10 +102,26 @@ def test_budgets_are_cut_and_nothing_else(name: str) -> None:
     assert [step.kind for step in small.steps.values()] == [step.kind for step in whole.steps.values()]
     for before, after in zip(whole.steps.values(), small.steps.values(), strict=True):
         assert after.needs == before.needs
-        cut = {key: value for key, value in after.config.model_dump().items() if key in ("steps", "problems_each")}
-        assert all(value <= 8 for value in cut.values())
-        assert getattr(after.config, "learning_rate", None) == getattr(before.config, "learning_rate", None)
-        assert getattr(after.config, "engine", "native") == "native"
+        left, right = (dict(outside(step.config.model_dump())) for step in (before, after))
+        assert left == right
+        for name, most in budgets.MOST.items():
+            value = getattr(after.config, name, None)
+            assert value is None or value <= most, name
+
+
+CHANGED = {*budgets.MOST, *budgets.INSTEAD, "data", "problems"}
+
+
+def outside(fields: Any, above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every value of a configuration that is not to be cut, by the keys that lead to it."""
+    pairs = fields.items() if isinstance(fields, dict) else enumerate(fields) if isinstance(fields, list) else ()
+    for key, value in pairs:
+        if key in CHANGED:
+            continue
+        if isinstance(value, dict | list):
+            yield from outside(value, (*above, str(key)))
+        else:
+            yield (*above, str(key)), value
 
 
 def read_small(name: str, *sets: str) -> Recipe:
@@ -170,3 +188,53 @@ def test_shipped_configs_have_the_parameters_that_their_makers_tell(name: str, b
 
 def test_a_revision_is_asked_of_the_hub() -> None:
     assert shipped_config(Source("Qwen/Qwen3-1.7B-Base@main", "model", "hub")) is None
+
+
+def test_a_plan_with_money_of_a_shrunk_recipe(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["plan", "llama-3.2-1b", "--shrink", "--on", "h100"]) == 0
+    assert "student" in capsys.readouterr().out
+
+
+def test_the_file_may_say_so(write_recipe: Write) -> None:
+    stages = "stages:\n  base: {kind: pretrain, steps: 9, architecture: {model_type: qwen3, num_attention_heads: 2, " \
+        "num_key_value_heads: 2, hidden_size: 256, num_hidden_layers: 3, intermediate_size: 512, head_dim: 64}}\n" \
+        "  long: {kind: extend, model: base, data: rows/mine.jsonl, phases: [{length: 4000, steps: 30}]}\n" \
+        "  rl: {kind: grpo, model: base, problems: ['programs:train'], steps: 9, engine: vllm, staleness: 1, " \
+        "vllm: {url: 'http://localhost:1'}}\n  own: {kind: 'own.py:Own', format: csv, steps: 900}\n"
+    path = write_recipe(f"shrink: true\n{stages}")
+    (path.parent / "rows").mkdir()
+    (path.parent / "rows" / "mine.jsonl").write_text('{"prompt": "a", "completion": "b"}\n' * 9)
+    (path.parent / "own.py").write_text(OWN)
+    read = recipe.read(str(path))
+    assert read.run_name == f"{read.name}-shrink=true"
+    architecture = read.steps["base"].config.model_dump()["architecture"]
+    assert (architecture["num_attention_heads"], architecture["num_key_value_heads"]) == (2, 2)
+    assert "rows/mine.jsonl" in read.steps["long"].sources
+    own = read.steps["own"].config.model_dump()
+    assert (own["format"], own["steps"], own["length"]) == ("csv", 4, 5)
+
+
+OWN = """
+from typing import ClassVar, Literal
+from pydantic import Field
+from pipeline.stage import ArtifactType, Context, Metrics, Stage
+
+class Own(Stage):
+    kind: ClassVar[str] = "own"
+    makes: ClassVar[ArtifactType] = "report"
+    format: Literal["jsonl", "csv"] = "jsonl"
+    steps: int = 1000
+    length: int = Field(default_factory=lambda: 5)
+
+    def run(self, ctx: Context) -> Metrics:
+        return {}
+"""
+
+
+@pytest.mark.parametrize(("text", "said"), [("{", "is no JSON"), ("[]", "it holds no object")])
+def test_a_damaged_config_is_a_line(write_recipe: Write, text: str, said: str) -> None:
+    path = write_recipe("shrink: true\nstages:\n  score: {kind: evaluate, models: [mine], problems: [programs:test]}\n")
+    (path.parent / "mine").mkdir()
+    (path.parent / "mine" / "config.json").write_text(text)
+    with pytest.raises(RecipeError, match=said):
+        recipe.read(str(path))
