@@ -1,27 +1,40 @@
 """benchmarks/gpu on a processor, with sizes that say nothing: that every part ends, and tells what it should."""
 
 import json
-import os
-import subprocess
+import runpy
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from pipeline.bench import rollouts
+
+FOLDER = Path(__file__).parents[2] / "benchmarks" / "gpu"
+
+Measured = Callable[..., Any]
 
 
-def measured(out: Path, *parts: str) -> Any:
-    command = [sys.executable, str(ROOT / "benchmarks" / "gpu" / "measure.py"), str(out), "--tiny", "--parts", *parts]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run(command, env=environment, cwd=out.parent, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return json.loads(out.read_text())
+@pytest.fixture
+def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Measured:
+    """measured("agreement") -> what these parts have found."""
+    monkeypatch.syspath_prepend(FOLDER)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setattr(rollouts, "peak", lambda *_, **__: 1e12)  # which takes longer here than all that it divides
+
+    def run(*parts: str) -> Any:
+        monkeypatch.setattr(sys, "argv", ["measure.py", str(tmp_path / "gpu.json"), "--tiny", "--parts", *parts])
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(str(FOLDER / "measure.py"), run_name="__main__")
+        assert ended.value.code == 0
+        return json.loads((tmp_path / "gpu.json").read_text())
+
+    return run
 
 
-def test_what_needs_one_process(tmp_path: Path) -> None:
-    found = measured(tmp_path / "gpu.json", "agreement", "trained", "drawn")
+def test_what_needs_one_process(measured: Measured) -> None:
+    found = measured("agreement", "trained", "drawn")
     assert set(found["agreement"]) == {"dense", "qwen3_moe", "deepseek_v3"}
     for one in found["agreement"].values():  # here the processor is held against itself
         assert one["logprobs"] < 1e-4
@@ -34,9 +47,8 @@ def test_what_needs_one_process(tmp_path: Path) -> None:
 
 
 @pytest.mark.faults
-def test_whole_stages(tmp_path: Path) -> None:
-    found = measured(tmp_path / "gpu.json", "resumed", "memory")
+def test_whole_stages(measured: Measured) -> None:
+    found = measured("resumed", "memory")
     assert found["resumed"]["stopped"] == ["base", "zero"]
     assert found["resumed"]["same_bytes"] == {"base": True, "zero": True}
     assert found["memory"]["planned_gib"] > 0
-

@@ -17,7 +17,7 @@ from rewards.registry import RegistryError
 MOST = {
     "steps": 4, "more_steps": 1, "rounds": 0, "epochs": 1.0, "limit": 16, "batch_size": 4, "problems_each": 8,
     "rollouts": 2, "prompts_per_step": 2, "group_size": 4, "updates_per_step": 2, "dynamic_sampling": 1,
-    "max_completion_tokens": 16, "max_length": 2048, "length": 1024, "threads": 1, "devices": 2,
+    "max_completion_tokens": 16, "max_length": 2048, "length": 512, "threads": 1, "devices": 2,
 }
 """Numbers of a stage that are at most these, wherever they stand in it."""
 

@@ -83,14 +83,14 @@ def test_every_stage_of_a_recipe_for_real_models_ends(
 def test_a_shrunk_recipe_runs_like_any_other(
     tmp_path: Path, retort: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
-    done = retort(tmp_path, "run", "qwen3-1.7b", "--shrink")
+    done = retort(tmp_path, "run", "deepseek-v2-lite", "--shrink")
     assert done.returncode == 0, done.stdout + done.stderr
-    stage = json.loads(next((tmp_path / "runs" / "artifacts").glob("student-*/stage.json")).read_text())
-    assert stage["inputs"]["Qwen/Qwen3-1.7B-Base"]["origin"] == "shrunk"
-    again = retort(tmp_path, "run", "qwen3-1.7b", "--set", "shrink=true")
+    stage = json.loads(next((tmp_path / "runs" / "artifacts").glob("zero-*/stage.json")).read_text())
+    assert stage["inputs"]["deepseek-ai/DeepSeek-V2-Lite"]["origin"] == "shrunk"
+    again = retort(tmp_path, "run", "deepseek-v2-lite", "--set", "shrink=true")
     assert again.returncode == 0
     assert "starts" not in again.stdout
-    status = retort(tmp_path, "status", "qwen3-1.7b-shrink=true")  # which reads the recipe again
+    status = retort(tmp_path, "status", "deepseek-v2-lite-shrink=true")  # which reads the recipe again
     assert status.returncode == 0, status.stderr
 
 
