@@ -54,7 +54,8 @@ def cut(document: JsonObject, folder: Path) -> None:
             continue
         if entry and isinstance(stage, type) and issubclass(stage, Stage):
             _cut_stage(block, stage, ours=entry.origin == "built-in")
-            if "data" in block and not stage.model_fields["data"].is_required() and _on_hub(block["data"], folder):
+            data = stage.model_fields.get("data")
+            if data and not data.is_required() and "data" in block and _on_hub(block["data"], folder):
                 del block["data"]  # it makes texts of its own
 
 
@@ -85,7 +86,9 @@ def _cut(name: str, value: object, *, part: bool = False) -> object:
     if isinstance(value, dict):
         return {key: _cut(key, item, part=True) for key, item in value.items()}
     if isinstance(value, list):
-        return [_cut("", item, part=True) for item in value]
+        items = [_cut("", item, part=True) for item in value]
+        # Two sets may have become one.
+        return items if items == value or not all(isinstance(item, str) for item in items) else [*dict.fromkeys(items)]
     if isinstance(value, str):
         instead = SETS.get(value.partition(":")[0])
         return instead + value[value.index(":"):] if instead and ":" in value else value

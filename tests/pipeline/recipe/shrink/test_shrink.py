@@ -161,6 +161,19 @@ def test_a_model_that_neither_comes_along_nor_is_on_the_hub(write_recipe: Write)
         recipe.read(str(path))
 
 
+def test_two_sets_may_become_one(write_recipe: Write) -> None:
+    sets = "['needle_32k:test', 'needle_128k:test', 'programs:test']"
+    stages = f"  base: {{kind: tiny.py:Make}}\n  score: {{kind: evaluate, models: [base], problems: {sets}}}\n"
+    read = recipe.read(str(write_recipe(f"shrink: true\nstages:\n{stages}")))
+    assert read.steps["score"].config.model_dump()["problems"] == ["needle:test", "programs:test"]
+
+
+def test_a_field_that_a_stage_does_not_have_is_told(write_recipe: Write) -> None:
+    path = write_recipe("shrink: true\nstages:\n  base: {kind: tiny.py:Make, data: a/b}\n")
+    with pytest.raises(RecipeError, match=r"base\.data: there is no such field"):
+        recipe.read(str(path))
+
+
 def test_what_is_wrong_stays_wrong(write_recipe: Write) -> None:
     path = write_recipe("shrink: true\nstages:\n  base: {kind: pretrian, steps: 1000}\n  other: [pretrain]\n")
     with pytest.raises(RecipeError, match="there is no stage called 'pretrian'"):
