@@ -80,7 +80,7 @@ def test_no_value_of_a_run_s_files_is_a_traceback(
 @pytest.mark.parametrize("file", ["recipe.json", "ledger.jsonl", "01-base/stage.json", "02-score/report.json"])
 @pytest.mark.parametrize("content", [
     b"", b"\x00" * 100, b"\xff\xfe", b"[" * 100_000, b'{"a":' * 50_000, b"1" * 10_000, b'"\\ud800"', b"nul", b"NaN",
-])
+], ids=["empty", "zeros", "no text", "lists", "objects", "digits", "half a character", "nul", "NaN"])
 def test_no_content_of_a_run_s_files_is_a_traceback(
     run: Path, capsys: pytest.CaptureFixture[str], file: str, content: bytes
 ) -> None:

@@ -60,14 +60,15 @@ def nothing_touched() -> Iterator[None]:
 def less_than(gigabytes: float) -> Iterator[None]:
     """No process below this one, and no growth of this one, takes as much memory meanwhile (resident, by /proc)."""
     peaks: dict[int, int] = {}
-    start = _resident(os.getpid())
+    # The most that a process had before is no matter of what it does now.
+    start = {process: _resident(process) for process in [os.getpid(), *_below(os.getpid())]}
     done = threading.Event()
 
     def watch() -> None:
         while not done.wait(0.02):
             for process in _below(os.getpid()):
-                peaks[process] = max(peaks.get(process, 0), _resident(process))
-            peaks[0] = max(peaks.get(0, 0), _resident(os.getpid()) - start)
+                peaks[process] = max(peaks.get(process, 0), _resident(process) - start.get(process, 0))
+            peaks[0] = max(peaks.get(0, 0), _resident(os.getpid()) - start[os.getpid()])
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
@@ -97,5 +98,7 @@ def _below(process: int) -> list[int]:
     for task in Path(f"/proc/{process}/task").glob("*"):
         with contextlib.suppress(OSError):
             for child in map(int, (task / "children").read_text().split()):
-                found += [child, *_below(child)]
+                # Between fork and exec a process of ours has this one's memory, and its command line.
+                if Path(f"/proc/{child}/cmdline").read_bytes() != Path("/proc/self/cmdline").read_bytes():
+                    found += [child, *_below(child)]
     return found
