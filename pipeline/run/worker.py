@@ -201,15 +201,19 @@ def _seed_streams(seed: int) -> None:
         torch.manual_seed(seed)
 
 
+def _in_a_group() -> bool:
+    return "torch" in sys.modules and torch.distributed.is_available() and torch.distributed.is_initialized()
+
+
 def _wait_for_other_processes() -> None:
-    if "torch" in sys.modules and torch.distributed.is_available() and torch.distributed.is_initialized():
+    if _in_a_group():
         torch.distributed.barrier()
 
 
 def _leave_other_processes() -> None:
     """A process that ends as a member of its group may abort inside of gloo, and its launcher would call that a
     failure."""
-    if "torch" in sys.modules and torch.distributed.is_available() and torch.distributed.is_initialized():
+    if _in_a_group():
         torch.distributed.destroy_process_group()
 
 
