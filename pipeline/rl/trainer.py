@@ -141,12 +141,17 @@ class PolicyTrainer(Resumable, Trainer):
     def roll_out(self, visits: Sequence[Visit], following: Sequence[Visit] = ()) -> list[Batch]:
         """The rollouts of a round, drawn and graded and with their advantages, as one minibatch for each update. Those
         of the `following` round are begun where they are drawn ahead."""
-        asked, sampled = self._drawn(self._own(visits))
+        own = self._own(visits)
+        ahead = self.ahead.take(own) if self.ahead else None
+        if ahead is None:
+            self.drawing.source.refresh()
+        asked, sampled = ahead or self._draw(own)
         rewards = rewards_of(self.grading.finish([one.problem for one in asked], [one.ids for one in sampled]))
         prompts = self.drawing.prompts(asked)
         if self.ahead and following:
             # After grading and encoding, which the next round does in its own thread from here on.
-            self.drawing.source.refresh()
+            if ahead is not None:  # else the server has the weights of now
+                self.drawing.source.refresh()
             self.ahead.begin(self._own(following))
         everyones = self.accelerator.gather(rewards.to(self.accelerator.device))  # [rollouts of all processes]
         advantages = group_advantages(everyones, self.plan.group_size, self.plan.scale)
@@ -233,14 +238,6 @@ class PolicyTrainer(Resumable, Trainer):
         share = share_of(len(everyones))
         begins = self.accelerator.process_index * share
         return everyones[begins : begins + share]
-
-    def _drawn(self, visits: list[Visit]) -> tuple[list[Visit], list[Sampled]]:
-        """As `_draw`, of what was begun a round ago or, where nothing was, with the weights of now."""
-        found = self.ahead.take(visits) if self.ahead else None
-        if found is None:
-            self.drawing.source.refresh()
-            found = self._draw(visits)
-        return found
 
     def _draw(self, visits: list[Visit]) -> tuple[list[Visit], list[Sampled]]:
         """What was asked and drawn: `visits`, or others in the place of groups that teach nothing."""
