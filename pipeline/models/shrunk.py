@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFa
 
 from pipeline.contract.errors import StageError
 from pipeline.disk.durable import JsonMapping, JsonObject
-from pipeline.recipe.shrink.configs import small
+from pipeline.recipe.shrink.sizes import small
 
 ROWS = 320
 """Of the embedding: more than `byte_tokenizer` has tokens, to which transformers adds some family's own."""

@@ -11,7 +11,7 @@ from pipeline.contract.stage import Stage
 from pipeline.disk.durable import JsonObject
 from pipeline.recipe import inputs
 from pipeline.recipe.plugins import registry_of
-from pipeline.recipe.shrink.configs import small
+from pipeline.recipe.shrink.sizes import small
 from rewards.registry import RegistryError
 
 MOST = {
