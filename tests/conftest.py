@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +128,7 @@ class Recorder:
         self.cache = out.parent / "cache"
         self.notes: list[str] = []
         self.rows: list[Mapping[str, Any]] = []
+        self.kept: dict[int, list[Mapping[str, Any]]] = {}
         self.seen: list[tuple[float, float]] = []
         self.checkpoints = Checkpoints(
             out.parent / f"{out.name}-checkpoints", out / METRICS, {}, CheckpointSchedule(every_seconds=None),
@@ -145,6 +146,9 @@ class Recorder:
 
     def log(self, row: Mapping[str, Any]) -> None:
         self.rows.append(row)
+
+    def keep_rollouts(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
+        self.kept[step] = list(rows)
 
     def note(self, text: str) -> None:
         self.notes.append(text)

@@ -56,6 +56,10 @@ class Context(Protocol):
         """Append one row to the stage's metrics.jsonl."""
         ...
 
+    def keep_rollouts(self, step: int, rows: Sequence[JsonMapping]) -> None:
+        """Keep a step's rollouts beside the artifact, to be looked at; `retort look` tells the keys that it shows."""
+        ...
+
     def note(self, text: str) -> None:
         """One plain line for the person who watches: a warning, or why a stage ended early."""
         ...

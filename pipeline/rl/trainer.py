@@ -37,6 +37,7 @@ from pipeline.rl.rollout_replay import RolloutReplay
 from pipeline.rl.rollouts.ahead import Ahead
 from pipeline.rl.rollouts.drawing import Visit, drawing_for
 from pipeline.rl.rollouts.dynamic_sampling import DynamicSampling
+from pipeline.rl.rollouts.keeping import Keeping
 from pipeline.rl.rollouts.reward_function import Grading
 from pipeline.rl.rollouts.sampler_gap import SamplerGap
 from pipeline.rl.scoring import Scoring, logprobs_of
@@ -102,6 +103,7 @@ class PolicyTrainer(Resumable, Trainer):
             self.policy, self.accelerator, tokenizer, plan, record_experts=recorded, parted=self.parted
         )
         self.ahead = Ahead(self._draw) if plan.staleness else None
+        self.keeping: Keeping | None = None  # where somebody may look at the rollouts
         self.minibatches: list[Batch] = []  # of this round, one an update
         self.counts = Counts(1.0, 1.0)
         self.figures: dict[str, float] = {}  # of this round, for the log
@@ -163,6 +165,8 @@ class PolicyTrainer(Resumable, Trainer):
         ).to(self.accelerator.device)
         batch = replace(batch, advantages=advantages.values[begins : begins + len(asked)])
         batch = self._scored(batch, sampled)
+        if self.keeping:
+            self.keeping.keep(1 + self.state.global_step // self.plan.updates, asked, batch)
         self._count(batch, everyones, advantages)
         # The order is everyone's, so that an update has the same rollouts on any number of processes; it comes from
         # torch's own stream, whose state is in every checkpoint.

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any  # scalars of numpy and torch, of which neither may be loaded
 
@@ -28,6 +28,7 @@ from pipeline.run.foreign_calls import ForeignCalls
 from pipeline.run.job import Job
 from pipeline.run.versions import hardware, processor, versions
 from pipeline.store import store
+from pipeline.store.kept_rollouts import KeptRollouts
 from rewards import foreign
 from rewards.errors import RetortError
 from rewards.lazy import lazy
@@ -69,7 +70,9 @@ class WorkerContext:
         self.name = job.name
         self.seed = stage_seed(job.seed, self.name)
         self.out = job.out
-        self.cache = store.Store(job.artifact.parent.parent).cache
+        shared = store.Store(job.artifact.parent.parent)
+        self.cache = shared.cache
+        self._kept = KeptRollouts(shared.kept / job.artifact.name)
         self.checkpoints = Checkpoints(
             job.checkpoints, self.out / METRICS, _facts(job), job.schedule, note=self.note, inexact=job.inexact
         )
@@ -105,6 +108,10 @@ class WorkerContext:
     def log(self, row: Mapping[str, object]) -> None:
         if self._main:
             durable.append_row(self.out / METRICS, {key: _plain(value, key) for key, value in row.items()})
+
+    def keep_rollouts(self, step: int, rows: Sequence[Mapping[str, object]]) -> None:
+        if self._main:
+            self._kept.write(step, rows)
 
     def note(self, text: str) -> None:
         self._events.tell("note", text=str(text)[:_LONGEST])

@@ -9,8 +9,9 @@ from pydantic import Field, model_validator
 
 from pipeline.contract import processes
 from pipeline.contract.errors import StageError
-from pipeline.contract.fields import ArtifactType, ModelInput, PlugIn
+from pipeline.contract.fields import ArtifactType, ModelInput, NotInFingerprint, PlugIn
 from pipeline.contract.numbers import (
+    MOST_ROWS,
     Batch,
     Probability,
     Problems,
@@ -52,6 +53,7 @@ with lazy:
     from pipeline.rl.plan import GrpoPlan
     from pipeline.rl.rollouts.drawing import Visit
     from pipeline.rl.rollouts.dynamic_sampling import DynamicSampling
+    from pipeline.rl.rollouts.keeping import Keeping
     from pipeline.rl.rollouts.reward_function import RewardFunction
     from pipeline.rl.trainer import PolicyTrainer
     from pipeline.rl.watch import Watch
@@ -127,6 +129,10 @@ class Grpo(Engines, Learning, Stage):
         default=None, description="precision of rollouts; the policy's, or a server's own"
     )
     lora: Lora | None = Field(default=None, description="train adapters alone, and merge them at the end")
+    keep_rollouts: Annotated[int, NotInFingerprint()] = Field(
+        default=1, ge=0, le=MOST_ROWS,
+        description="keep the rollouts of every so many steps, for retort look and the report; 0 keeps none"
+    )
 
     @model_validator(mode="after")
     def _check_sizes(self) -> "Grpo":
@@ -210,6 +216,10 @@ class Grpo(Engines, Learning, Stage):
             trainer.add_callback(watch)
             if not from_scratch(model):
                 ctx.note(f"trains by {trainer.choice}")
+            if self.keep_rollouts:
+                trainer.keeping = Keeping(
+                    ctx, tokenizer, reward, balance.routers, self.group_size, self.keep_rollouts
+                )
             watch.parts = [part for part in (trainer.replay, dynamic, trainer.gap) if part]
             trainer.train_with(ctx.checkpoints, reward=reward, balance=balance, watch=watch)
             balance.remove()

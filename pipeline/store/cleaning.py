@@ -17,8 +17,8 @@ _NAME = re.compile(rf"[A-Za-z][\w-]*-[0-9a-f]{{{SHORT}}}(\.lock)?")
 
 
 def unneeded(runs: Path) -> list[Path]:
-    """Artifacts that no run links to and no run's recipe would use, unfinished ones that no recipe would go on with,
-    what was set aside, and what stages can make again.
+    """Artifacts that no run links to and no run's recipe would use, with the rollouts that were kept beside them,
+    unfinished ones that no recipe would go on with, what was set aside, and what stages can make again.
 
     A run whose recipe cannot be read keeps what it links to and what its ledger says was begun; where it has no ledger
     either, everything unfinished stays. What is being made now is left alone, and so is everything under the folder
@@ -28,7 +28,7 @@ def unneeded(runs: Path) -> list[Path]:
     known = [RunFolder(folder) for folder in runs.iterdir() if is_run(folder)]
     needed = {name for run in known for name in _needed_by(run)}
     unsure = any(run.stages() is None and not run.ledger() for run in known)
-    places = (store.artifacts,) if unsure else (store.artifacts, store.unfinished)
+    places = (store.artifacts, store.kept) if unsure else (store.artifacts, store.unfinished, store.kept)
     made = [path for place in places if place.is_dir() for path in place.iterdir()
             if _NAME.fullmatch(path.name) and path.name.removesuffix(".lock") not in needed
             and not _being_made(path, store)]

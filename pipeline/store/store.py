@@ -86,6 +86,12 @@ class Store:
         return self.artifacts / ".cache"
 
     @property
+    def kept(self) -> Path:
+        """Rollouts that trainings keep to be looked at, a folder for each artifact and called as it is. They are part
+        of no artifact: what a model became does not hang on whether anybody looks."""
+        return self.artifacts / ".rollouts"
+
+    @property
     def memory(self) -> Path:
         """The file that remembers hashes of artifacts' files, for FileHashes."""
         return self.artifacts / ".hashes.json"

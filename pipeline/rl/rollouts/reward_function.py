@@ -31,7 +31,7 @@ Answer = tuple[str, tuple[int, ...]]
 
 
 class Graded(NamedTuple):
-    """A completion, what is made of it, and its reward without the rules that want a whole group."""
+    """A completion, what is made of it, and its reward, at first without the rules that want a whole group."""
 
     completion: Completion
     verdict: Verdict
@@ -73,6 +73,8 @@ class RewardFunction:
         self.verdicts: dict[str, float] = {}
         self.scales = Scales(rubric)
         self.rounds = 0
+        self.told: list[Graded] = []
+        """What was last said of a round's completions, in the order in which `finish` was asked, for who keeps them."""
         self._background = Background()
         self._begun: list[Answer] = []
         self._found: dict[Answer, Future[Graded]] = {}
@@ -118,23 +120,28 @@ class RewardFunction:
     def totals(self, problems: Sequence[str], completions: Sequence[Sequence[int]]) -> list[float | None]:
         """The rewards of completions that were begun, rounded to multiples of `EXACT`; those of a group stand side by
         side."""
-        answers = [(name, tuple(ids)) for name, ids in zip(problems, completions, strict=True)]
-        rewards = [reward for _, group in groupby(answers, key=lambda one: one[0]) for reward in self._of_group(group)]
-        return [None if reward.total is None else round(reward.total / EXACT) * EXACT for reward in rewards]
+        return [_exact(reward) for reward in self._rewards(_answers(problems, completions))]
 
     def finish(self, problems: Sequence[str], completions: Sequence[Sequence[int]]) -> list[float | None]:
         """The rewards of the round's completions; what was begun is counted for the log, and forgotten."""
         if not self._begun:
             for name, ids in zip(problems, completions, strict=True):
                 self.begin(name, ids)
-        totals = self.totals(problems, completions)
+        answers = _answers(problems, completions)
+        rewards = self._rewards(answers)
+        self.told = [self._found[answer].result()._replace(reward=reward)
+                     for answer, reward in zip(answers, rewards, strict=True)]
         graded = [self._found[answer].result() for answer in self._begun]
         # Groups that gave way to others were asked about as well, so that all that was begun is in a group.
         groups = [reward for group in self._groups.values() for reward in group]
         self._count([one.verdict for one in graded], groups if self.rubric.whole else [one.reward for one in graded])
         self._begun, self._found, self._groups = [], {}, {}
         self.rounds += 1
-        return totals
+        return [_exact(reward) for reward in rewards]
+
+    def _rewards(self, answers: Sequence[Answer]) -> list[Reward]:
+        """Those of a group stand side by side."""
+        return [reward for _, group in groupby(answers, key=lambda one: one[0]) for reward in self._of_group(group)]
 
     def _score(self, problem: Problem, completion: Completion) -> "Graded":
         verdict = grade(problem, completion)
@@ -163,3 +170,11 @@ class RewardFunction:
         self.scales.see(values)
         counts = Counter(gather_object([str(verdict.label) for verdict in verdicts]))
         self.verdicts = {name: count / counts.total() for name, count in counts.items()}
+
+
+def _answers(problems: Sequence[str], completions: Sequence[Sequence[int]]) -> list[Answer]:
+    return [(name, tuple(ids)) for name, ids in zip(problems, completions, strict=True)]
+
+
+def _exact(reward: Reward) -> float | None:
+    return None if reward.total is None else round(reward.total / EXACT) * EXACT
