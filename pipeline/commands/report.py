@@ -1,14 +1,16 @@
-"""`retort report`: what a run made, as a table that a person reads in ten seconds, or as JSON."""
+"""`retort report`: what a run made, as a table that a person reads in ten seconds, as a page or as JSON."""
 
 import argparse
 import json
-import shlex
+import math
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.commands.plan import table
 from pipeline.commands.run import runs_argument
 from pipeline.commands.status import find_run
+from pipeline.contract.errors import CommandError
 from pipeline.disk.durable import JsonObject
 from pipeline.run.display.figures import duration
 from pipeline.store.run_folder import RunFolder
@@ -16,6 +18,8 @@ from rewards.lazy import lazy
 
 with lazy:
     from eval.table import table as table_of_models
+    from pipeline.results.advice import next_commands
+    from pipeline.results.page.document import page
     from pipeline.results.report import curves_of, models_of, report_of
 
 
@@ -26,6 +30,12 @@ if TYPE_CHECKING:
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", help="a run: its folder, such as runs/quickstart, or its name")
     parser.add_argument(
+        "--html", nargs="?", type=Path, const=Path(), metavar="FILE",
+        help="one page with plots and rollouts, complete in itself (default: report.html in the run's folder)"
+    )
+    parser.add_argument("--per-hour", type=float, metavar="PRICE",
+                        help="what the machine costs an hour, for the page to tell what each stage cost")
+    parser.add_argument(
         "--json", action="store_true", help="everything as one JSON object, with curves of accuracy against tokens"
     )
     runs_argument(parser)
@@ -33,6 +43,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     run = RunFolder(find_run(args.run, args.runs))
+    if args.per_hour is not None and (args.html is None or not 0 <= args.per_hour < math.inf):
+        raise CommandError("retort report: --per-hour is a price, and is for --html")
+    if args.html is not None:
+        file = run.path / "report.html" if args.html == Path() else args.html
+        size = file.write_text(page(run, args.per_hour), encoding="utf-8")
+        print(f"wrote {file} ({size / 1e6:.1f} MB); open it in a browser")
+        return 0
     report = report_of(run)
     if args.json:
         for name, curves in curves_of(run, report["models"]).items():
@@ -69,20 +86,7 @@ def _made_on(found: dict[str, list[str]]) -> str:
 
 
 def _next(run: "RunFolder", report: JsonObject) -> str:
-    """Commands that a person may want now, as they would type them."""
-    path = shlex.quote(str(run.path))
-    found = []
-    if report["waiting"] and run.command():
-        found.append((run.command(), "goes on with it"))
-    if report["damaged"]:
-        found.append((f"retort verify {path}", "tells what is not as it was made"))
-    models = [name for name, artifact in run.readable().items() if artifact.manifest["makes"] == "model"]
-    if models:
-        found.append((f'retort ask {path} {models[-1]} "..."', "puts a question to it"))
-    measured = list(report["models"])
-    if len(measured) > 1:
-        one, other = (shlex.quote(f"{run.path}:{name}") for name in (measured[-1], measured[0]))
-        found.append((f"retort compare {one} {other}", "tells whether the one is better"))
+    found = next_commands(run, report)
     width = max((len(command) for command, _ in found), default=0)
     return "\n".join(["next:", *(f"  {command:<{width}}  {what}" for command, what in found)]) if found else ""
 
