@@ -6,7 +6,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-Scale = Literal["group", "batch", "none"]
+Scale = Literal["group", "batch", "advantages", "mean", "none"]
+Baseline = Literal["group", "others"]
 
 SCALE_FLOOR = 1e-4
 """Added to a standard deviation before dividing by it, as trl does; a group of equal rewards then has advantages of
@@ -26,27 +27,43 @@ def rewards_of(totals: Sequence[float | None]) -> Tensor:
     return torch.tensor([float("nan") if total is None else total for total in totals])
 
 
-def group_advantages(rewards: Tensor, group_size: int, scale: Scale) -> Advantages:
+def group_advantages(
+    rewards: Tensor, group_size: int, scale: Scale, baseline: Baseline = "group"
+) -> Advantages:
     """A_i = (r_i - mean of its group) / (std + 1e-4) for rewards [rollouts], groups side by side (Shao et al. 2024,
     arXiv 2402.03300, section 4.1.2).
 
-    `scale` is whose standard deviation divides: the group's as in the paper, the whole batch's (Hu et al. 2025,
-    REINFORCE++, arXiv 2501.03262), or nobody's (Dr. GRPO, arXiv 2503.20783, which shows that the group's favours
-    problems that are too easy or too hard). A reward that is NaN stands for a rollout that could not be graded: it
-    leaves its group, and has advantage 0.
+    `scale` is what divides: the standard deviation of the group's rewards as in the paper, of the whole batch's rewards
+    (as trl has it), or of the batch's advantages before this (Hu et al. 2025, REINFORCE++, arXiv 2501.03262, equation
+    11; their mean is 0 already); the group's mean (MaxRL, arXiv 2602.02710, by which a problem weighs the more the more
+    rarely it is solved; a group whose mean is not above 0 teaches nothing then); or nothing (Dr. GRPO, arXiv
+    2503.20783, which shows that the group's deviation favours problems that are too easy or too hard). `baseline` is
+    whose mean is taken from a reward: the group's, or that of the others of its group (RLOO, arXiv 2402.14740, equation
+    8). A reward that is NaN stands for a rollout that could not be graded: it leaves its group, and has advantage 0.
     """
     groups = rewards.view(-1, group_size)  # [groups, group_size]
     mean = torch.nanmean(groups, dim=1).repeat_interleave(group_size)
-    if scale == "batch":
-        deviation = standard_deviation(rewards.view(1, -1)).expand_as(rewards)
-    else:
-        deviation = standard_deviation(groups).repeat_interleave(group_size)
+    deviation = standard_deviation(groups).repeat_interleave(group_size)
+    batch = _of_all(rewards)
+    without_signal = torch.isclose(
+        batch if scale == "batch" else deviation, torch.zeros_like(deviation)
+    ).float().mean().item()
     # A group of one graded rollout has nothing to compare it with; its deviation is NaN and its advantage 0.
     values = rewards - mean
-    if scale != "none":
-        values = values / (deviation + SCALE_FLOOR)
-    without_signal = torch.isclose(deviation, torch.zeros_like(deviation)).float().mean().item()
+    if baseline == "others":
+        graded = (~groups.isnan()).sum(dim=1).repeat_interleave(group_size)
+        # r_i less the mean of the other n - 1 is n / (n - 1) times r_i less the mean of all n.
+        values = torch.where(graded > 1, values * graded / (graded - 1).clamp(min=1), 0.0)
+    if scale == "mean":
+        values = torch.where(mean > 0, values / (mean + SCALE_FLOOR), 0.0)
+    elif scale != "none":
+        own = {"group": deviation, "batch": batch, "advantages": _of_all(values)}[scale]
+        values = values / (own + SCALE_FLOOR)
     return Advantages(torch.nan_to_num(values, nan=0.0), without_signal)
+
+
+def _of_all(values: Tensor) -> Tensor:
+    return standard_deviation(values.view(1, -1)).expand_as(values)
 
 
 def standard_deviation(values: Tensor) -> Tensor:

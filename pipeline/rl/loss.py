@@ -30,6 +30,15 @@ def sequence_ratios(logprobs: Tensor, old: Tensor, mask: Tensor) -> Tensor:
     return torch.exp(mean)
 
 
+def answer_ratios(logprobs: Tensor, old: Tensor, mask: Tensor) -> Tensor:
+    """pi(y_i) / pi_old(y_i) of each answer as a whole, [rows, 1], from [rows, seq]: the product of the token ratios.
+
+    REINFORCE and RLOO (Ahmadian et al. 2024, arXiv 2402.14740, section 3), in which an answer is one action. At a ratio
+    of 1 its gradient is the sum over the tokens; further away its noise grows with the length.
+    """
+    return torch.exp(((logprobs - old) * mask).sum(dim=1, keepdim=True))
+
+
 def clipped_surrogate(ratios: Tensor, advantages: Tensor, low: float, high: float) -> Tensor:
     """-min(r A, clip(r, 1 - low, 1 + high) A) with the shape of `ratios`; `advantages` are [rows].
 
@@ -38,6 +47,16 @@ def clipped_surrogate(ratios: Tensor, advantages: Tensor, low: float, high: floa
     """
     gain = advantages.unsqueeze(1)  # [rows, 1]
     return -torch.min(ratios * gain, torch.clamp(ratios, 1 - low, 1 + high) * gain)
+
+
+def weighted_logprobs(ratios: Tensor, logprobs: Tensor, advantages: Tensor, low: float, high: float) -> Tensor:
+    """-sg(clip(r, 1 - low, 1 + high)) A log pi(token), [rows, seq], with `logprobs` [rows, seq] of the policy of now.
+
+    CISPO (MiniMax-M1, arXiv 2506.13585, equation 4): REINFORCE weighed by importance. A token whose ratio was cut keeps
+    a gradient, where PPO's bound takes it away; `sg` is that the weight itself has none.
+    """
+    weights = torch.clamp(ratios, 1 - low, 1 + high).detach()
+    return -weights * advantages.unsqueeze(1) * logprobs
 
 
 def clipped(ratios: Tensor, advantages: Tensor, low: float, high: float) -> Tensor:
@@ -51,8 +70,9 @@ def kl_k1(logprobs: Tensor, reference: Tensor) -> Tensor:
     """log pi - log pi_ref of each drawn token, [rows, seq]: an unbiased estimate of KL(pi || pi_ref) that is often
     negative.
 
-    Schulman, "Approximating KL divergence" (2020), estimator k1. Its gradient as a loss term is 0 on average, so it
-    belongs into the reward; it is here for logs and for objectives that put it there.
+    Schulman, "Approximating KL divergence" (2020), estimator k1. As a loss term its own gradient is 0 on average;
+    weighed by the ratio of the policy of now to the one that drew, as `objective.py` has it, its gradient is the
+    divergence's, and more of noise than k3's.
     """
     return logprobs - reference
 

@@ -1,4 +1,4 @@
-"""What a GRPO step minimizes, made of the functions in `loss.py`. A further objective is a further branch here."""
+"""What a GRPO step minimizes, made of the functions in `loss.py`; each named objective is a line of `FORMS`."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,16 +6,59 @@ from typing import Literal
 from torch import Tensor
 
 from pipeline.rl import loss
+from pipeline.rl.advantages import Baseline, Scale
 from pipeline.rl.batch import Batch
 
-Ratios = Literal["token", "sequence"]
+Ratios = Literal["token", "sequence", "answer"]
+Over = Literal["tokens", "sequences", "longest"]
+Name = Literal["grpo", "dr_grpo", "dapo", "gspo", "cispo", "maxrl", "reinforce++", "rloo"]
+Kl = Literal["k1", "k3"]
 
-CLIPS: dict[Ratios, tuple[float, float]] = {
-    "token": (0.2, 0.28),  # DAPO, arXiv 2503.14476, section 4.1
-    "sequence": (3e-4, 4e-4),  # GSPO, arXiv 2507.18071, section 5.1: ratios of sequences hardly leave 1
-}
 MOST_IMPORTANCE = 2.0
 """The largest weight of a token that another program drew (the paper's, and verl's)."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """What a named objective is made of.
+
+    ratios    of tokens; their geometric mean over a sequence; or their product, that of the whole answer
+    over      what the sum of losses is divided by: the tokens of the step; its sequences, after each was divided by its
+              own length; or its sequences times the most tokens that one may have
+    clip      how far a ratio may fall below 1 and rise above it before it is cut
+    scale     what divides advantages (advantages.py)
+    baseline  what is taken from rewards (advantages.py)
+    detached  whether a cut ratio is a weight without a gradient (CISPO), in place of PPO's pessimistic bound
+    """
+
+    ratios: Ratios
+    over: Over
+    clip: tuple[float, float]
+    scale: Scale
+    baseline: Baseline = "group"
+    detached: bool = False
+
+
+FORMS: dict[Name, Form] = {
+    # Shao et al. 2024, arXiv 2402.03300, equation 3.
+    "grpo": Form("token", "sequences", (0.2, 0.2), "group"),
+    # Liu et al. 2025, arXiv 2503.20783, section 3.2: neither the length nor the deviation of a group divides.
+    "dr_grpo": Form("token", "longest", (0.2, 0.2), "none"),
+    # Yu et al. 2025, arXiv 2503.14476, equation 8. Dynamic sampling and the overlong rule are fields of their own.
+    "dapo": Form("token", "tokens", (0.2, 0.28), "group"),
+    # Zheng et al. 2025, arXiv 2507.18071, equation 5 and section 5.1: ratios of sequences hardly leave 1.
+    "gspo": Form("sequence", "sequences", (3e-4, 4e-4), "group"),
+    # MiniMax-M1 2025, arXiv 2506.13585, equations 4 and 5. There is no bound below; the one above is not told there,
+    # and is ScaleRL's (arXiv 2510.13786), as trl's.
+    "cispo": Form("token", "tokens", (1.0, 4.0), "group", detached=True),
+    # Tajwar et al. 2026, arXiv 2602.02710: the centred estimator. Its rewards are 0 or 1; ours are the rubric's.
+    "maxrl": Form("token", "tokens", (0.2, 0.28), "mean"),
+    # Hu et al. 2025, arXiv 2501.03262, the variant with the group's mean as its baseline, equations 10 and 11.
+    "reinforce++": Form("token", "tokens", (0.2, 0.2), "batch"),
+    # Ahmadian et al. 2024, arXiv 2402.14740, equation 8: a whole answer is one action. The paper is on policy; with
+    # several updates a round the ratio is clipped, as trl's RLOOTrainer does.
+    "rloo": Form("answer", "sequences", (0.2, 0.2), "none", baseline="others"),
+}
 
 
 @dataclass(frozen=True)
@@ -31,41 +74,61 @@ class Counts:
 
 @dataclass(frozen=True)
 class Objective:
-    """The clipped surrogate with ratios of tokens, normalized over all tokens of a step (GRPO as DAPO has it), or with
-    ratios of sequences, normalized over sequences (GSPO); and `beta` times the KL divergence from the reference.
+    """A named objective with the bounds and scale of its paper where none are given, and `beta` times the KL divergence
+    from the reference, estimated by `kl`.
 
-    GSPO proper has no KL term; with `beta` above 0 its mean over a sequence's tokens is added, as GRPO has it.
+    `longest` is the most tokens of a completion. GSPO proper has no KL term; with `beta` above 0 its mean over a
+    sequence's tokens is added, as GRPO has it.
     """
 
-    ratios: Ratios = "token"
-    clip: float = CLIPS["token"][0]
-    clip_high: float = CLIPS["token"][1]
+    name: Name = "dapo"
+    clip_low: float | None = None
+    clip_high: float | None = None
     beta: float = 0.0
+    kl: Kl = "k3"
+    scale_by: Scale | None = None
+    longest: int = 1
 
-    @classmethod
-    def of(cls, ratios: Ratios, clip: float | None, clip_high: float | None, beta: float) -> "Objective":
-        """The objective with the bounds of its paper where none are given."""
-        low, high = CLIPS[ratios]
-        return cls(ratios, clip or low, clip_high or high, beta)
+    @property
+    def form(self) -> Form:
+        return FORMS[self.name]
+
+    @property
+    def clip(self) -> tuple[float, float]:
+        low, high = self.form.clip
+        return (low if self.clip_low is None else self.clip_low, high if self.clip_high is None else self.clip_high)
+
+    @property
+    def scale(self) -> Scale:
+        return self.scale_by or self.form.scale
 
     def loss(self, logprobs: Tensor, batch: Batch, counts: Counts) -> Tensor:
         """The share of these rows in the step's loss, a scalar; `logprobs` [rows, seq] are the policy's of now."""
         mask = batch.completion_mask
-        if self.ratios == "token":
-            ratios = loss.token_ratios(logprobs, batch.logprobs)
+        ratios = self._ratios(logprobs, batch)
+        if self.form.detached:
+            losses = loss.weighted_logprobs(ratios, logprobs, batch.advantages, *self.clip)
         else:
-            ratios = loss.sequence_ratios(logprobs, batch.logprobs, mask)
-        losses = loss.clipped_surrogate(ratios, batch.advantages, self.clip, self.clip_high)
+            losses = loss.clipped_surrogate(ratios, batch.advantages, *self.clip)
         if batch.sampler_logprobs is not None:
             losses = losses * loss.truncated_importance(batch.logprobs, batch.sampler_logprobs, mask, MOST_IMPORTANCE)
         if batch.reference is not None:
+            estimate = loss.kl_k1 if self.kl == "k1" else loss.kl_k3
             # Rollouts come from the old policy; weighed by the ratio, the mean is the divergence of the policy of now,
             # and so is its gradient (DeepSeek-V3.2, arXiv 2512.02556, section 3.1).
-            divergence = loss.kl_k3(logprobs, batch.reference) * loss.token_ratios(logprobs, batch.logprobs)
+            divergence = estimate(logprobs, batch.reference) * loss.token_ratios(logprobs, batch.logprobs)
             losses = losses + self.beta * divergence
-        if self.ratios == "token":
-            return loss.sum_over_tokens(losses, mask, counts.tokens)
-        return loss.sum_over_sequences(losses, mask, counts.sequences)
+        if self.form.over == "sequences":
+            return loss.sum_over_sequences(losses, mask, counts.sequences)
+        return loss.sum_over_tokens(
+            losses, mask, counts.tokens if self.form.over == "tokens" else counts.sequences * self.longest
+        )
+
+    def _ratios(self, logprobs: Tensor, batch: Batch) -> Tensor:
+        if self.form.ratios == "token":
+            return loss.token_ratios(logprobs, batch.logprobs)
+        of = loss.sequence_ratios if self.form.ratios == "sequence" else loss.answer_ratios
+        return of(logprobs, batch.logprobs, batch.completion_mask)
 
     def moves(self, batch: Batch) -> Tensor:
         """Which rows, [moving], have a gradient: without a KL term those whose advantage is not zero, else all of

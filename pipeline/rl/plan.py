@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 from eval.engine.types import Sampling
 from eval.protocol import Prompting
 from pipeline.contract.errors import StageError
-from pipeline.rl.advantages import Scale
 from pipeline.rl.objective import Objective
 from pipeline.rl.rollout_replay import ReplaySource
 from pipeline.serving.section import Vllm
@@ -26,7 +25,6 @@ class GrpoPlan:
     sampling       how tokens are drawn
     objective      what is minimized
     learning       optimizer, schedule, precision, and how much is held at once
-    scale          whose standard deviation divides advantages
     seed_parts     what the draws of every rollout depend on besides its problem, visit and place in the group
     prompting      how prompts are put, and where answers end
     replay         whose experts training takes, None for the router's own
@@ -43,7 +41,6 @@ class GrpoPlan:
     objective: Objective
     seed_parts: tuple[str | int, ...]
     learning: Learning = field(default_factory=Learning)
-    scale: Scale = "group"
     prompting: Prompting = field(default_factory=Prompting)
     replay: ReplaySource | None = None
     rollout_dtype: "torch.dtype | None" = None

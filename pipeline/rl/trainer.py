@@ -156,7 +156,8 @@ class PolicyTrainer(Resumable, Trainer):
                 self.drawing.source.refresh()
             self.ahead.begin(self._own(following))
         everyones = self.accelerator.gather(rewards.to(self.accelerator.device))  # [rollouts of all processes]
-        advantages = group_advantages(everyones, self.plan.group_size, self.plan.scale)
+        objective = self.plan.objective
+        advantages = group_advantages(everyones, self.plan.group_size, objective.scale, objective.form.baseline)
         # Groups may be split between processes: advantages are computed of everyone's rewards, and each keeps its
         # own.
         begins = self.accelerator.process_index * len(asked)

@@ -93,16 +93,23 @@ class Grpo(Engines, Learning, Stage):
     group_size: Batch = Field(default=16, ge=2)
     updates_per_step: int = Field(default=2, ge=1, le=1000)
     beta: Weight = Field(default=0.0, description="weight of the KL divergence from the start")
+    kl: Literal["k1", "k3"] = Field(
+        default="k3", description="how that divergence is estimated (Schulman 2020); k3 has less noise"
+    )
+    objective: Literal["grpo", "dr_grpo", "dapo", "gspo", "cispo", "maxrl", "reinforce++", "rloo"] | None = Field(
+        default=None, description="what is minimized; gspo for a Mixture of Experts and dapo for a dense model where "
+                                  "it is left out"
+    )
     clip: float | None = Field(
-        default=None, gt=0, le=100, description="0.2 for ratios of tokens, 3e-4 for those of sequences"
+        default=None, gt=0, le=100, description="how far a ratio may fall below 1; the objective's own where it is "
+                                                "left out"
     )
     clip_high: float | None = Field(
-        default=None, gt=0, le=100, description="DAPO's 0.28 (arXiv 2503.14476), GSPO's 4e-4"
+        default=None, gt=0, le=100, description="how far a ratio may rise above 1; the objective's own where it is "
+                                                "left out"
     )
-    scale: Literal["group", "batch", "none"] = "group"
-    importance: Literal["token", "sequence"] | None = Field(
-        default=None,
-        description="ratios of tokens, the default for dense models, or of sequences (GSPO, arXiv 2507.18071)"
+    scale: Literal["group", "batch", "advantages", "mean", "none"] | None = Field(
+        default=None, description="what divides advantages; the objective's own where it is left out"
     )
     temperature: Temperature = Field(default=1.0, gt=0)
     max_completion_tokens: Tokens = 64
@@ -279,16 +286,17 @@ class Grpo(Engines, Learning, Stage):
         return visits[:needed]
 
     def _plan(self, ctx: Context, how: "Prompting", mixture: bool) -> "GrpoPlan":
-        ratios = self.importance or ("sequence" if mixture else "token")
+        name = self.objective or ("gspo" if mixture else "dapo")
         return GrpoPlan(
             prompts=self.prompts_per_step,
             group_size=self.group_size,
             updates=self.updates_per_step,
             sampling=Sampling(self.max_completion_tokens, self.temperature, stop=tuple(self.prompt.stop)),
             learning=self,
-            objective=Objective.of(ratios, self.clip, self.clip_high, self.beta),
+            objective=Objective(
+                name, self.clip, self.clip_high, self.beta, self.kl, self.scale, self.max_completion_tokens
+            ),
             seed_parts=(ctx.seed, ctx.name),
-            scale=self.scale,
             # the instruction stands in the visits already, each problem's own
             prompting=replace(how, instruction=None),
             replay=self._replay,

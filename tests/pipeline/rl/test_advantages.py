@@ -27,6 +27,26 @@ def test_by_hand() -> None:
     )
 
 
+def test_further_scales_by_hand() -> None:
+    rewards = torch.tensor([1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0])
+    # MaxRL: divided by the mean, .25 and .75; a group that solves nothing teaches nothing.
+    values, without = group_advantages(rewards, 4, "mean")
+    assert values.tolist() == pytest.approx([3, -1, -1, -1, 1 / 3, 1 / 3, -1, 1 / 3, 0, 0, 0, 0], rel=1e-3)
+    assert without == pytest.approx(1 / 3)
+    # REINFORCE++: by the standard deviation of all advantages, whose squares add up to 1.5.
+    plain = group_advantages(rewards, 4, "none").values
+    values = group_advantages(rewards, 4, "advantages").values
+    assert torch.allclose(values, plain / ((1.5 / 11) ** 0.5 + 1e-4))
+    # RLOO: less the mean of the three others.
+    values = group_advantages(rewards, 4, "none", "others").values
+    assert values.tolist() == pytest.approx([1, -1 / 3, -1 / 3, -1 / 3, 1 / 3, 1 / 3, -1, 1 / 3, 0, 0, 0, 0])
+
+
+def test_alone_in_its_group_a_rollout_has_no_others() -> None:
+    values = group_advantages(torch.tensor([1.0, NAN, 1.0, 0.0]), 2, "none", "others").values
+    assert values.tolist() == [0, 0, 1, -1]
+
+
 def test_what_could_not_be_graded_leaves_its_group() -> None:
     values, _ = group_advantages(torch.tensor([1.0, NAN, 0.0, 1.0, NAN, NAN, NAN, 1.0]), 4, "none")
     assert values.tolist() == pytest.approx([1 / 3, 0, -2 / 3, 1 / 3, 0, 0, 0, 0])

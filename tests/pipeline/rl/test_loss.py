@@ -11,12 +11,12 @@ from datasets import Dataset
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
-from trl import GRPOConfig, GRPOTrainer
+from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
 from pipeline.models.tokenizer import train_tokenizer
 from pipeline.rl import loss
 from pipeline.rl.batch import Batch
-from pipeline.rl.objective import CLIPS, Counts, Objective
+from pipeline.rl.objective import FORMS, Counts, Kl, Name, Objective
 
 LN2, LN3 = torch.tensor(2.0).log(), torch.tensor(3.0).log()
 
@@ -32,6 +32,23 @@ def test_sequence_ratios_are_the_geometric_mean_of_token_ratios() -> None:
     mask = torch.tensor([[1, 1, 0], [1, 1, 1]])
     # the first: sqrt(4 * 1), its third token is padding; the second: cube root of 27
     assert torch.allclose(loss.sequence_ratios(new, torch.zeros(2, 3), mask), torch.tensor([[2.0], [3.0]]))
+
+
+def test_answer_ratios_are_the_product_of_token_ratios() -> None:
+    new = torch.stack([torch.stack([2 * LN2, torch.zeros(()), LN3]), torch.stack([LN3, LN3, -LN2])])
+    mask = torch.tensor([[1, 1, 0], [1, 1, 1]])
+    assert torch.allclose(loss.answer_ratios(new, torch.zeros(2, 3), mask), torch.tensor([[4.0], [4.5]]))
+
+
+def test_a_cut_ratio_of_cispo_keeps_its_gradient() -> None:
+    """Ratios of 1.5 and 9 with a bound of 5, and advantage 2: the weight is the ratio or the bound, and the gradient of
+    the log-probability is minus that times the advantage, where PPO's bound would leave none."""
+    logprobs = torch.tensor([[-1.0, -2.0]], requires_grad=True)
+    found = loss.weighted_logprobs(torch.tensor([[1.5, 9.0]]), logprobs, torch.tensor([2.0]), 1.0, 4.0)
+    assert found.tolist() == [[3.0, 20.0]]
+    found.sum().backward()
+    assert logprobs.grad is not None
+    assert logprobs.grad.tolist() == [[-3.0, -10.0]]
 
 
 def test_a_sequence_without_a_token_has_ratio_one() -> None:
@@ -122,15 +139,23 @@ def batch(rows: int, seq: int, seed: int, *, sampler: bool = False, reference: b
     return made, near(old)
 
 
-def trls(
-    tiny: Callable[..., Any], folder: Path, logprobs: Tensor, made: Batch, objective: Objective, loss_type: str
-) -> Tensor:
+LONGEST = 9
+
+LOSS_TYPES = {"gspo": "grpo", "maxrl": "dapo", "reinforce++": "dapo"}
+"""trl's names of losses that are called otherwise here; what sets these apart from others is their advantages, or the
+ratios of sequences."""
+
+
+def trls(tiny: Callable[..., Any], folder: Path, logprobs: Tensor, made: Batch, objective: Objective) -> Tensor:
     """The loss that a GRPOTrainer makes of these log-probabilities."""
     tokenizer = train_tokenizer(["3"], 64)
+    low, high = objective.clip
     args = GRPOConfig(
         str(folder), num_generations=2, per_device_train_batch_size=2, use_cpu=True, bf16=False,
-        gradient_checkpointing=False, report_to=[], epsilon=objective.clip, epsilon_high=objective.clip_high,
-        loss_type=loss_type, importance_sampling_level=objective.ratios,
+        gradient_checkpointing=False, report_to=[], epsilon=low, max_completion_length=LONGEST,
+        epsilon_high=1 + high if objective.name == "cispo" else high,  # trl's CISPO has the bound, not its distance
+        loss_type=LOSS_TYPES.get(objective.name, objective.name), importance_sampling_level=objective.form.ratios,
+        use_bias_correction_kl=objective.form.ratios == "token",
     )
     trainer = GRPOTrainer(tiny("qwen3", vocab_size=len(tokenizer)), lambda **_: [0.0], args=args,
                           processing_class=tokenizer, train_dataset=Dataset.from_list([{"prompt": "3"}]))
@@ -153,20 +178,8 @@ def trls(
     return found
 
 
-@pytest.mark.parametrize("sampler", [False, True])
-@pytest.mark.parametrize(
-    ("ratios", "loss_type", "beta"), [("token", "dapo", 0.0), ("token", "dapo", 0.1), ("sequence", "grpo", 0.0)]
-)
-def test_the_objective_is_trls(
-    tiny: Callable[..., Any], tmp_path: Path, ratios: Any, loss_type: str, beta: float, sampler: bool
-) -> None:
-    """trl has GSPO as sequence ratios under the loss type "grpo". With a KL term it weighs the divergence of tokens by
-    the ratio of their sequence there, which is not what its source says; ours is tested by hand below."""
-    objective = Objective(ratios, *CLIPS["token"], beta)
-    made, logprobs = batch(6, 7, seed=1, sampler=sampler, reference=bool(beta))
-    ours, theirs = logprobs.clone().requires_grad_(), logprobs.clone().requires_grad_()
-    counts = Counts(float(made.completion_mask.sum()), 6.0)
-    found, expected = objective.loss(ours, made, counts), trls(tiny, tmp_path, theirs, made, objective, loss_type)
+def require_alike(ours: Tensor, theirs: Tensor, found: Tensor, expected: Tensor) -> None:
+    """The same loss, and the same gradients of the log-probabilities `ours` and `theirs`."""
     found.backward()
     expected.backward()
     assert found.item() == pytest.approx(expected.item(), rel=1e-6)
@@ -174,6 +187,41 @@ def test_the_objective_is_trls(
     assert theirs.grad is not None
     assert torch.allclose(ours.grad, theirs.grad, rtol=1e-6, atol=1e-9)
     assert ours.grad.abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("sampler", [False, True])
+@pytest.mark.parametrize(("name", "beta"), [
+    *((name, 0.0) for name in FORMS if name != "rloo"), ("dapo", 0.1), ("grpo", 0.1), ("dr_grpo", 0.1), ("cispo", 0.1),
+])
+def test_the_objective_is_trls(
+    tiny: Callable[..., Any], tmp_path: Path, name: Name, beta: float, sampler: bool
+) -> None:
+    """trl has GSPO as sequence ratios under the loss type "grpo". With a KL term it weighs the divergence of tokens by
+    the ratio of their sequence there, which is not what its source says; ours is tested by hand below. Clips are as
+    wide as numbers drawn at random need."""
+    wide = {"clip_low": 0.2, "clip_high": 0.28} if name == "gspo" else {}
+    objective = Objective(name, beta=beta, longest=LONGEST, **wide)
+    made, logprobs = batch(6, 7, seed=1, sampler=sampler, reference=bool(beta))
+    ours, theirs = logprobs.clone().requires_grad_(), logprobs.clone().requires_grad_()
+    counts = Counts(float(made.completion_mask.sum()), 6.0)
+    require_alike(ours, theirs, objective.loss(ours, made, counts), trls(tiny, tmp_path, theirs, made, objective))
+
+
+def test_rloo_is_trls(tiny: Callable[..., Any], tmp_path: Path) -> None:
+    tokenizer = train_tokenizer(["3"], 64)
+    args = RLOOConfig(str(tmp_path), num_generations=2, per_device_train_batch_size=2, use_cpu=True, bf16=False,
+                      gradient_checkpointing=False, report_to=[], beta=0.0)
+    trainer = RLOOTrainer(tiny("qwen3", vocab_size=len(tokenizer)), lambda **_: [0.0], args=args,
+                          processing_class=tokenizer, train_dataset=Dataset.from_list([{"prompt": "3"}]))
+    made, logprobs = batch(6, 7, seed=1)
+    ours, theirs = logprobs.clone().requires_grad_(), logprobs.clone().requires_grad_()
+    trainer._get_per_token_logps_and_entropies = lambda *_, **__: (theirs, torch.zeros_like(theirs), None)
+    expected = trainer._compute_loss(trainer.model, {
+        "prompt_ids": made.prompt_ids, "prompt_mask": made.prompt_mask, "completion_ids": made.completion_ids,
+        "completion_mask": made.completion_mask, "advantages": made.advantages,
+        "old_logps": (made.logprobs * made.completion_mask).sum(dim=1),
+    })
+    require_alike(ours, theirs, Objective("rloo").loss(ours, made, Counts(1.0, 6.0)), expected)
 
 
 def test_gspo_by_hand() -> None:
@@ -185,7 +233,7 @@ def test_gspo_by_hand() -> None:
     made = Batch(**{**made.tensors(), "completion_mask": mask, "logprobs": torch.zeros(2, 3, dtype=torch.float64),
                     "advantages": torch.tensor([1.0, -1.0], dtype=torch.float64)})
     logprobs = ratios.log().requires_grad_()
-    found = Objective("sequence", 0.5, 0.5).loss(logprobs, made, Counts(4.0, 2.0))
+    found = Objective("gspo", 0.5, 0.5).loss(logprobs, made, Counts(4.0, 2.0))
     found.backward()
     assert found.item() == pytest.approx((-1.1 + 0.8) / 2)
     # d/d logprob of a ratio of sequences is the ratio over the sequence's length (equation 10)
@@ -193,29 +241,28 @@ def test_gspo_by_hand() -> None:
     assert torch.allclose(logprobs.grad, expected)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("ratios", ["token", "sequence"])
-def test_the_kl_term_by_hand(ratios: Any) -> None:
+@pytest.mark.parametrize("name", ["dapo", "gspo", "grpo", "rloo"])
+@pytest.mark.parametrize(("kl", "divergence"), [("k3", 0.25 + 2 * LN2.item() - 1), ("k1", 2 * LN2.item())])
+def test_the_kl_term_by_hand(name: Name, kl: Kl, divergence: float) -> None:
     """One token that became twice as likely as it was when it was drawn, and is four times as likely as under the
     reference."""
     made, _ = batch(1, 1, seed=0)
     zero = torch.zeros(1, 1, dtype=torch.float64)
     made = Batch(**{**made.tensors(), "advantages": torch.zeros(1), "logprobs": zero, "reference": zero - LN2})
-    found = Objective(ratios, 0.2, 0.2, beta=0.1).loss(zero + LN2, made, Counts(1.0, 1.0))
-    assert found.item() == pytest.approx(0.1 * 2 * (0.25 + 2 * LN2.item() - 1))
+    found = Objective(name, 0.2, 0.2, beta=0.1, kl=kl).loss(zero + LN2, made, Counts(1.0, 1.0))
+    assert found.item() == pytest.approx(0.1 * 2 * divergence)
 
 
 @given(
-    st.integers(1, 8), st.integers(1, 6), st.integers(0, 99), st.sampled_from(["token", "sequence"]), st.booleans(),
-    st.data()
+    st.integers(1, 8), st.integers(1, 6), st.integers(0, 99), st.sampled_from(list(FORMS)), st.booleans(), st.data()
 )
 def test_parts_of_a_batch_add_up_to_the_whole(
-    rows: int, seq: int, seed: int, ratios: Any, reference: bool, data: Any
+    rows: int, seq: int, seed: int, name: Name, reference: bool, data: Any
 ) -> None:
     """So that chunks, micro-batches and processes do not change what is trained."""
     made, logprobs = batch(rows, seq, seed, reference=reference)
-    objective, counts = Objective(ratios, 0.2, 0.28, 0.1 if reference else 0.0), Counts(
-        float(made.completion_mask.sum()), float(rows)
-    )
+    objective = Objective(name, 0.2, 0.28, 0.1 if reference else 0.0, longest=seq)
+    counts = Counts(float(made.completion_mask.sum()), float(rows))
     order = torch.tensor(data.draw(st.permutations(range(rows))))
     cut = data.draw(st.integers(0, rows))
     parts = [part for part in (order[:cut], order[cut:]) if len(part)]
@@ -227,11 +274,11 @@ def test_parts_of_a_batch_add_up_to_the_whole(
     assert torch.allclose(whole.grad, split.grad, atol=1e-12)  # type: ignore[arg-type]
 
 
-@given(st.integers(1, 8), st.integers(1, 6), st.integers(0, 99), st.sampled_from(["token", "sequence"]))
-def test_rows_that_do_not_move_have_no_gradient(rows: int, seq: int, seed: int, ratios: Any) -> None:
+@given(st.integers(1, 8), st.integers(1, 6), st.integers(0, 99), st.sampled_from(list(FORMS)))
+def test_rows_that_do_not_move_have_no_gradient(rows: int, seq: int, seed: int, name: Name) -> None:
     made, logprobs = batch(rows, seq, seed)
     made.advantages[::2] = 0
-    objective = Objective(ratios, 0.2, 0.28)
+    objective = Objective(name, 0.2, 0.28)
     logprobs.requires_grad_()
     objective.loss(logprobs, made, Counts(1.0, 1.0)).backward()
     assert objective.moves(made).tolist() == list(range(1, rows, 2))

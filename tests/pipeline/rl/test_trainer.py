@@ -123,9 +123,9 @@ def trls(made: PolicyTrainer, batch: Batch, folder: Any) -> Callable[[], torch.T
     objective = made.plan.objective
     args = GRPOConfig(
         str(folder), num_generations=4, per_device_train_batch_size=8, steps_per_generation=2, temperature=TEMPERATURE,
-        use_cpu=True, bf16=False, gradient_checkpointing=False, report_to=[], epsilon=objective.clip,
-        epsilon_high=objective.clip_high, importance_sampling_level=objective.ratios,
-        loss_type="dapo" if objective.ratios == "token" else "grpo", router_aux_loss_coef=0.0,
+        use_cpu=True, bf16=False, gradient_checkpointing=False, report_to=[], epsilon=objective.clip[0],
+        epsilon_high=objective.clip[1], importance_sampling_level=objective.form.ratios,
+        loss_type="dapo" if objective.form.ratios == "token" else "grpo", router_aux_loss_coef=0.0,
     )
     other = GRPOTrainer(
         made.model, lambda **_: [0.0], args=args, processing_class=TOKENIZER,
@@ -139,7 +139,7 @@ def trls(made: PolicyTrainer, batch: Batch, folder: Any) -> Callable[[], torch.T
 
 
 @pytest.mark.parametrize("objective", [
-    Objective(), Objective(beta=0.1), Objective("sequence", 3e-4, 4e-4), Objective("token", 0.05, 0.05),
+    Objective(), Objective(beta=0.1), Objective("gspo"), Objective("dapo", 0.05, 0.05),
 ], ids=["token", "kl", "sequence", "narrow"])
 def test_loss_and_gradients_are_trls(model: Any, tmp_path: Any, objective: Objective) -> None:
     made = trainer(model, tmp_path, objective=objective)
