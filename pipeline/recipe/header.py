@@ -20,8 +20,12 @@ def _name(text: str) -> str:
     return text
 
 
+STAGE_NAME = r"[A-Za-z][A-Za-z0-9_-]{0,59}"
+"""What names a stage."""
+
+
 def _stage_name(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,59}", text):
+    if not re.fullmatch(STAGE_NAME, text):
         raise ValueError(f"{text[:60]!r} cannot name a stage: use up to 60 letters, digits, _ and -, a letter first")
     return text
 

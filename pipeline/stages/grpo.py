@@ -90,7 +90,9 @@ class Grpo(Engines, Learning, Stage):
     )
     steps: Steps = Field(description="rounds of rollouts")
     prompts_per_step: Batch = Field(default=16, description="problems of a round")
-    group_size: Batch = Field(default=16, ge=2, description="rollouts of each problem, held against each other")
+    group_size: int = Field(
+        default=16, ge=2, le=100_000, description="rollouts of each problem, held against each other"
+    )
     updates_per_step: int = Field(
         default=2, ge=1, le=1000, description="optimizer steps that a round's rollouts are split into"
     )
