@@ -5,7 +5,7 @@ goes across fields, such as a stage that is named and not there, `retort plan` t
 """
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -33,8 +33,9 @@ class _Untitled(GenerateJsonSchema):
         return False
 
 
-def of_recipe(stages: Mapping[str, type[Stage]]) -> JsonObject:
-    """The schema of recipes of stages by their kind, and of plug-ins, `FILE.py:NAME`, with any fields."""
+def of_recipe(stages: Mapping[str, type[Stage]], kinds: Iterable[str]) -> JsonObject:
+    """The schema of recipes of stages by their kind, and of plug-ins with any fields: `FILE.py:NAME`, and those of
+    `kinds`, the names of stages, that are not among `stages`."""
     models: list[type[BaseModel]] = [Header, Rubric, *stages.values()]
     references, generated = models_json_schema(
         [(model, "validation") for model in models], schema_generator=_Untitled, ref_template=f"{_REFERENCE}{{model}}"
@@ -50,7 +51,7 @@ def of_recipe(stages: Mapping[str, type[Stage]]) -> JsonObject:
     head["properties"]["stages"] = {
         **head["properties"]["stages"],
         "propertyNames": {"pattern": f"^{STAGE_NAME}$"},
-        "additionalProperties": _stage({kind: names[stage] for kind, stage in stages.items()}),
+        "additionalProperties": _stage({kind: names[stage] for kind, stage in stages.items()}, kinds),
     }
     return {"$schema": "http://json-schema.org/draft-07/schema#", **head, "title": "A recipe of Retort",
             "$defs": definitions}
@@ -61,9 +62,9 @@ def shipped() -> Path:
     return Path(next(iter(recipes.__path__))) / "schema.json"
 
 
-def _stage(definitions: Mapping[str, str]) -> JsonObject:
+def _stage(definitions: Mapping[str, str], kinds: Iterable[str]) -> JsonObject:
     plug_in = {"type": "string", "pattern": ":", "description": "a stage of your own: FILE.py:NAME or module:NAME"}
-    kind = {"description": "what the stage does", "anyOf": [{"enum": [*definitions]}, plug_in]}
+    kind = {"description": "what the stage does", "anyOf": [{"enum": [*kinds]}, plug_in]}
     return {
         "type": "object", "required": ["kind"], "properties": {"kind": kind},
         "allOf": [

@@ -44,10 +44,12 @@ def main(args: argparse.Namespace) -> int:
         raise CommandError(f"retort list: there is no list of {args.what!r}{did_you_mean(args.what, WORDS)}")
     if args.what != "stages" and (args.kind or args.markdown):
         raise CommandError("retort list: KIND and --markdown are for stages, as in retort list stages grpo")
+    if args.kind and args.markdown:
+        raise CommandError("retort list: --markdown is of all stages; leave it out, or KIND")
     if args.what == _RECIPE:
         _print_fields(fields.of_recipe())
     elif args.what == _SCHEMA:
-        print(json.dumps(schema.of_recipe(_stages()), indent=1))
+        print(json.dumps(schema.of_recipe(_stages(), registry_of("stage").names()), indent=1))
     elif args.markdown:
         print(markdown.of_stages(_stages()), end="")
     elif args.kind:

@@ -7,6 +7,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from pipeline.authoring import schema
 from pipeline.commands import cli
 from pipeline.contract.errors import RecipeError
 from pipeline.disk.durable import JsonObject
@@ -32,9 +33,9 @@ def test_the_schema_is_one() -> None:
 @pytest.mark.parametrize("file", recipe.shipped().values(), ids=lambda file: file.stem)
 def test_every_shipped_recipe_is_right_by_it(file: Path) -> None:
     assert [error.message for error in CHECK.iter_errors(strict_yaml.read_file(file).data)] == []
-    summary, schema, *_ = file.read_text().splitlines()
+    summary, second, *_ = file.read_text().splitlines()
     assert summary.startswith("# ")
-    assert schema == "# yaml-language-server: $schema=schema.json"
+    assert second == "# yaml-language-server: $schema=schema.json"
 
 
 def grpo(**fields: object) -> JsonObject:
@@ -65,6 +66,12 @@ def test_what_is_wrong_is_wrong_by_it_and_by_plan(wrong: JsonObject, tmp_path: P
 ], ids=json.dumps)
 def test_what_is_right_is_right_by_it(right: JsonObject) -> None:
     assert [error.message for error in CHECK.iter_errors(right)] == []
+
+
+def test_a_stage_of_an_installed_package_has_any_fields() -> None:
+    check = jsonschema.Draft7Validator(schema.of_recipe({}, ["count"]))
+    assert [*check.iter_errors({"stages": {"a": {"kind": "count", "whatever": 1}}})] == []
+    assert [*check.iter_errors({"stages": {"a": {"kind": "grpo"}}})]
 
 
 def test_every_alias_is_read_before(write_recipe: Callable[..., Path]) -> None:

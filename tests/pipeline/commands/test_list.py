@@ -49,6 +49,7 @@ def test_the_top_level_and_the_schema(capsys: Capture) -> None:
     (["stages", "json:loads"], "retort list: 'json:loads' is not a stage"),
     (["rules", "format"], "retort list: KIND and --markdown are for stages"),
     (["--markdown"], "retort list: KIND and --markdown are for stages"),
+    (["stages", "grpo", "--markdown"], "retort list: --markdown is of all stages"),
     (["receipe"], "retort list: there is no list of 'receipe'; did you mean 'recipe'?"),
 ])
 def test_what_is_asked_wrongly_is_one_line(words: list[str], expected: str, capsys: Capture) -> None:
