@@ -27,7 +27,7 @@ from pipeline.contract.room import Room, require_room
 from pipeline.contract.stage import Asks, Context, Metrics, Stage
 from pipeline.contract.work import Drawn, Trained, Work
 from pipeline.models.lora import Lora
-from pipeline.moe.balancing import Balancing
+from pipeline.moe.balancing import BalanceSection, Balancing
 from pipeline.serving.section import Engines, missing
 from pipeline.training.learning import Learning
 from rewards.lazy import lazy
@@ -84,29 +84,41 @@ class Grpo(Engines, Learning, Stage):
     makes: ClassVar[ArtifactType] = "model"
     distributed: ClassVar[bool] = True
 
-    model: ModelInput
+    model: ModelInput = Field(description="the model to train")
     problems: ProblemSets = Field(min_length=1, description="problem sets to train on, name:split")
     problems_each: Problems = Field(default=512, description="problems of each set")
-    reward: Rubric = Field(default_factory=lambda: Rubric(rules={"format": 0.2}))
+    reward: Rubric = Field(
+        default_factory=lambda: Rubric(rules={"format": 0.2}), description="what a completion is rewarded for"
+    )
     steps: Steps = Field(description="rounds of rollouts")
-    prompts_per_step: Batch = 16
-    group_size: Batch = Field(default=16, ge=2)
-    updates_per_step: int = Field(default=2, ge=1, le=1000)
+    prompts_per_step: Batch = Field(default=16, description="problems of a round")
+    group_size: int = Field(
+        default=16, ge=2, le=100_000, description="rollouts of each problem, held against each other"
+    )
+    updates_per_step: int = Field(
+        default=2, ge=1, le=1000, description="optimizer steps that a round's rollouts are split into"
+    )
     beta: Weight = Field(default=0.0, description="weight of the KL divergence from the start")
     clip: float | None = Field(
-        default=None, gt=0, le=100, description="0.2 for ratios of tokens, 3e-4 for those of sequences"
+        default=None, gt=0, le=100,
+        description="how far ratios may fall; left out: 0.2 for ratios of tokens, 3e-4 for those of sequences"
     )
     clip_high: float | None = Field(
-        default=None, gt=0, le=100, description="DAPO's 0.28 (arXiv 2503.14476), GSPO's 4e-4"
+        default=None, gt=0, le=100,
+        description="how far ratios may rise; left out: DAPO's 0.28 (arXiv 2503.14476), of sequences GSPO's 4e-4"
     )
-    scale: Literal["group", "batch", "none"] = "group"
+    scale: Literal["group", "batch", "none"] = Field(
+        default="group", description="whose standard deviation of rewards divides advantages"
+    )
     importance: Literal["token", "sequence"] | None = Field(
         default=None,
         description="ratios of tokens, the default for dense models, or of sequences (GSPO, arXiv 2507.18071)"
     )
-    temperature: Temperature = Field(default=1.0, gt=0)
-    max_completion_tokens: Tokens = 64
-    prompt: AskingPrompt = AskingPrompt()
+    temperature: Temperature = Field(
+        default=1.0, gt=0, description="what logits are divided by before a token is drawn"
+    )
+    max_completion_tokens: Tokens = Field(default=64, description="longest completion")
+    prompt: AskingPrompt = Field(default=AskingPrompt(), description="how questions are put to the model")
     beyond_context: bool = Field(
         default=False, description="ask also where prompt and answer do not fit in the model's context"
     )
@@ -116,7 +128,7 @@ class Grpo(Engines, Learning, Stage):
         default=0, ge=0, le=100,
         description="times in a step that groups without signal give way to other problems (DAPO, arXiv 2503.14476)"
     )
-    balance: Balancing = Balancing()
+    balance: BalanceSection = Balancing()
     replay: Literal["rollout", "policy", "off"] | None = Field(
         default=None,
         description="whose experts training takes: the rollouts' (R3, the default), the old policy's (R2, the default "
@@ -126,7 +138,7 @@ class Grpo(Engines, Learning, Stage):
         default=0, description="1 has a server draw a round while the one before is trained on"
     )
     rollout_dtype: Literal["float32", "bfloat16"] | None = Field(
-        default=None, description="precision of rollouts; the policy's, or a server's own"
+        default=None, description="precision of rollouts; the policy's, or a server's own, where left out"
     )
     lora: Lora | None = Field(default=None, description="train adapters alone, and merge them at the end")
     keep_rollouts: Annotated[int, NotInFingerprint()] = Field(
