@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 INSTALL := $(PIP) install --no-compile --prefer-binary -c constraints.txt
 ARGS ?=
 
-.PHONY: quickstart test faults parallel vllm real showcase families tokenizers lint clean-venv
+.PHONY: quickstart test faults parallel vllm real showcase families tokenizers fields lint clean-venv
 
 quickstart: $(VENV)/.runtime
 	$(BIN)/retort run quickstart $(ARGS)
@@ -46,6 +46,11 @@ families: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 tests/pipeline/moe/test_families.py tests/pipeline/moe/test_balance.py tests/pipeline/training/test_resumable.py tests/pipeline/models/test_lora.py \
 		--junit-xml $(VENV)/families.xml
 	$(BIN)/python -m tests.pipeline.moe.table $(VENV)/families.xml
+
+# What is made of the fields' descriptions; a test holds both files against them.
+fields: $(VENV)/.dev
+	$(BIN)/retort list stages --markdown > recipes/FIELDS.md
+	$(BIN)/retort list schema > recipes/schema.json
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

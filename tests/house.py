@@ -13,7 +13,7 @@ FLOORS = ("rewards", "eval", "pipeline")
 
 ROOMS = (
     "disk", "contract", "recipe", "store", "data", "moe", "models", "training", "serving", "rl", "stages", "run",
-    "costs", "results", "bench", "commands",
+    "costs", "results", "authoring", "bench", "commands",
 )
 """The rooms of pipeline/ from the ground up. A room imports itself and those before it."""
 

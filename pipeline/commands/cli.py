@@ -26,7 +26,7 @@ SUMMARIES = {
     "status": "show what of a run is done, and what would be made again and why",
     "verify": "recompute the hashes of what a run made, and say what differs",
     "clean": "remove what no run needs any more",
-    "list": "list recipes, stages, rules, verifiers and problem sets",
+    "list": "list recipes, stages and their fields, rules, verifiers and problem sets",
     "grade": "grade completions of a JSONL file, without a model",
     "eval": "measure a model on problem sets",
     "compare": "tell whether one measured model is better than another",
@@ -35,8 +35,9 @@ SUMMARIES = {
     "serve-rollouts": "start vLLM in its own environment, for stages to send weights to and draw from",
     "doctor": "show how isolated model-written programs run here, and what the machine and the packages are",
     "bench": "measure graders, rollouts, training and starts on this machine",
-    "new": "write the file of a rule of your own, with a test",
+    "new": "write a recipe, a stage, problems, a verifier or a rule of your own, with a test",
     "report": "show what a run made, as a table or as JSON",
+    "completion": "print the script by which bash or zsh completes all of this",
 }
 
 

@@ -29,8 +29,14 @@ class CheckpointSchedule(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    every_seconds: float | None = Field(default=60.0, gt=0)
-    every_steps: int | None = Field(default=None, ge=1)
+    every_seconds: float | None = Field(
+        default=60.0, gt=0, json_schema_extra={"unit": "seconds"},
+        description="least time between two checkpoints; null makes none by time"
+    )
+    every_steps: int | None = Field(
+        default=None, ge=1, json_schema_extra={"unit": "steps"},
+        description="optimizer steps between two checkpoints; left out, none is made by steps"
+    )
 
 
 @dataclass(frozen=True)

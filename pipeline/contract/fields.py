@@ -8,11 +8,16 @@ from types import UnionType
 # Any: annotations are objects of many classes that Python does not export
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel
+from pydantic import BaseModel, GetJsonSchemaHandler
+from pydantic_core import CoreSchema
 
+from pipeline.disk.durable import JsonObject
 from rewards.rubric import Rubric
 
 ArtifactType = Literal["model", "dataset", "report"]
+
+NAMES = "names"
+"""The word of a field's JSON Schema that says what its text names: a model, a problem set."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +25,9 @@ class Input:
     """Marks a field as an input: the name of an earlier stage, a hub id or a path of an artifact of this type."""
 
     type: ArtifactType
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonObject:
+        return {**handler(schema), NAMES: self.type}
 
 
 class NotInFingerprint:
@@ -31,6 +39,9 @@ class PlugIn:
     """Marks a field that names a plug-in of this registry kind; its source is part of the fingerprint."""
 
     kind: str
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonObject:
+        return {**handler(schema), NAMES: self.kind}
 
 
 ModelInput = Annotated[str, Input("model")]

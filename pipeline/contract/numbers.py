@@ -14,16 +14,16 @@ MOST_PROBLEMS = 1_000_000
 MOST_ROWS = 50_000_000
 """Rows, or rollouts, that one stage goes through in all."""
 
-Steps = Annotated[int, Field(ge=1, le=MOST_STEPS)]
+Steps = Annotated[int, Field(ge=1, le=MOST_STEPS, json_schema_extra={"unit": "steps"})]
 """Steps of an optimizer, or rounds of rollouts."""
 
 Batch = Annotated[int, Field(ge=1, le=100_000)]
 """What a step takes at once: rows, prompts, or rollouts of a problem."""
 
-Problems = Annotated[int, Field(ge=1, le=MOST_PROBLEMS)]
+Problems = Annotated[int, Field(ge=1, le=MOST_PROBLEMS, json_schema_extra={"unit": "problems"})]
 """Problems of a set."""
 
-Tokens = Annotated[int, Field(ge=1, le=MOST_TOKENS)]
+Tokens = Annotated[int, Field(ge=1, le=MOST_TOKENS, json_schema_extra={"unit": "tokens"})]
 """A length in tokens."""
 
 Epochs = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
@@ -37,8 +37,10 @@ Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Weight = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 """A factor of a loss."""
 
-Temperature = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
-"""What logits are divided by before a token is drawn; 0 takes the likeliest token."""
+Temperature = Annotated[float, Field(
+    ge=0, le=100, allow_inf_nan=False,
+    description="what logits are divided by before a token is drawn; 0 takes the likeliest token"
+)]
 
 TopP = Annotated[float, Field(
     gt=0, le=1, allow_inf_nan=False, description="draw from the likeliest tokens of so much probability"

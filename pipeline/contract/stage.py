@@ -86,7 +86,8 @@ class Stage(BaseModel):
     )
 
     threads: int = Field(
-        default=1, ge=1, le=256, description="CPU threads; part of the result, since sums are split by thread"
+        default=1, ge=1, le=256,
+        description="CPU threads of the stage; part of the result, since sums are split by thread"
     )
 
     _folder: Path | None = PrivateAttr(default=None)  # the recipe's: plug-ins given as files are found from there

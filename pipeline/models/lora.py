@@ -31,10 +31,14 @@ class Lora(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    rank: int = Field(default=16, ge=1, le=65_536)
-    alpha: float = Field(default=32.0, gt=0, le=1e6)
-    targets: Annotated[list[str], Field(min_length=1)] | Literal["all-linear"] = "all-linear"
-    experts: bool | None = None
+    rank: int = Field(default=16, ge=1, le=65_536, description="rank of the adapters' matrices")
+    alpha: float = Field(default=32.0, gt=0, le=1e6, description="the adapters' update is scaled by alpha / rank")
+    targets: Annotated[list[str], Field(min_length=1)] | Literal["all-linear"] = Field(
+        default="all-linear", description="layers that get adapters: those whose names end so, or every linear layer"
+    )
+    experts: bool | None = Field(
+        default=None, description="adapters for fused experts, too; true where it is left out and the family has them"
+    )
 
 
 @contextlib.contextmanager

@@ -1,5 +1,7 @@
 """The recipe fields that say how experts are kept in even use; the same in every stage that trains."""
 
+from typing import Annotated
+
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pipeline.contract.numbers import Weight
@@ -51,3 +53,8 @@ class Balancing(BaseModel):
         return other.model_copy(
             update={name: getattr(self, name) for name in self.model_fields_set if getattr(self, name) is not None}
         )
+
+
+BalanceSection = Annotated[Balancing, Field(
+    description="how a mixture's experts are kept in even use; as its makers did where it is left out"
+)]

@@ -20,8 +20,12 @@ def _name(text: str) -> str:
     return text
 
 
+STAGE_NAME = r"[A-Za-z][A-Za-z0-9_-]{0,59}"
+"""What names a stage."""
+
+
 def _stage_name(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,59}", text):
+    if not re.fullmatch(STAGE_NAME, text):
         raise ValueError(f"{text[:60]!r} cannot name a stage: use up to 60 letters, digits, _ and -, a letter first")
     return text
 
@@ -37,15 +41,32 @@ class Header(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: Annotated[str, AfterValidator(_name)]
-    seed: int = Field(default=0, ge=0, lt=2**32)
-    parallel: int = Field(default=1, ge=1, le=1024)
-    accelerate: str | None = None
-    sandbox_at_least: Literal["L1", "L2", "L3", "L4"] = "L1"
-    checkpoints: CheckpointSchedule = CheckpointSchedule()
-    leaks: Literal["stop", "tell"] = "stop"
-    shrink: bool = False
-    stages: dict[Annotated[str, AfterValidator(_stage_name)], JsonObject] = Field(min_length=1)
+    name: Annotated[str, AfterValidator(_name)] = Field(
+        description="what the run is called; the file's name where it is left out"
+    )
+    seed: int = Field(default=0, ge=0, lt=2**32, description="what all random numbers of the run are made from")
+    parallel: int = Field(
+        default=1, ge=1, le=1024,
+        description="CPU slots; a stage takes `threads` of them, and stages that fit run at once"
+    )
+    accelerate: str | None = Field(
+        default=None, description="config for `accelerate launch`, a path seen from the recipe, for several processes"
+    )
+    sandbox_at_least: Literal["L1", "L2", "L3", "L4"] = Field(
+        default="L1", description="run nothing where model-written programs are isolated less than this (SECURITY.md)"
+    )
+    checkpoints: CheckpointSchedule = Field(
+        default=CheckpointSchedule(), description="when stages leave checkpoints to go on from; changes no result"
+    )
+    leaks: Literal["stop", "tell"] = Field(
+        default="stop", description="what to do where a test problem is found in the training data: stop, or tell of it"
+    )
+    shrink: bool = Field(
+        default=False, description="run the same stages with tiny models and small budgets, to see that all works"
+    )
+    stages: dict[Annotated[str, AfterValidator(_stage_name)], JsonObject] = Field(
+        min_length=1, description="the stages by name, in order; a stage may name those before it"
+    )
 
 
 SETTINGS = tuple(name for name in Header.model_fields if name != "stages")

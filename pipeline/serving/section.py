@@ -16,13 +16,13 @@ class Vllm(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    url: str | None = Field(default=None, pattern=r"^https?://", description="of a server, http://localhost:8000")
+    url: str | None = Field(default=None, pattern=r"^https?://", description="address of a server, http://localhost:8000")
     python: str | None = Field(
         default=None, min_length=1,
         description="interpreter of an environment with vLLM, /opt/vllm/bin/python; starts a server"
     )
     devices: str | None = Field(
-        default=None, description="CUDA_VISIBLE_DEVICES of a server that is started; the stage's"
+        default=None, description="CUDA_VISIBLE_DEVICES of a server that is started; the stage's where it is left out"
     )
     gpu_memory: float = Field(
         default=0.3, gt=0, le=1, description="share of a GPU's memory that vLLM takes, where it is started"
@@ -60,7 +60,9 @@ class Engines(BaseModel):
         default="native", description="what draws; what vllm draws is not drawn again in every bit"
     )
     # Where it is and how much of a GPU it takes; that it draws is in the fingerprint.
-    vllm: Annotated[Vllm, NotInFingerprint()] = Vllm()
+    vllm: Annotated[Vllm, NotInFingerprint()] = Field(
+        default=Vllm(), description="where vLLM is, for engine: vllm; changes no fingerprint"
+    )
 
     @model_validator(mode="after")
     def _check_vllm(self) -> "Engines":

@@ -2,6 +2,8 @@
 
 from typing import ClassVar
 
+from pydantic import Field
+
 from pipeline.contract.fields import ArtifactType, DatasetInput, ModelInput
 from pipeline.contract.numbers import Epochs
 from pipeline.contract.stage import Context, Metrics
@@ -19,9 +21,9 @@ class Distill(Training):
     kind: ClassVar[str] = "distill"
     makes: ClassVar[ArtifactType] = "model"
 
-    student: ModelInput
-    traces: DatasetInput
-    epochs: Epochs = 4.0
+    student: ModelInput = Field(description="the model to train")
+    traces: DatasetInput = Field(description="what the teacher wrote: prompts with completions")
+    epochs: Epochs = Field(default=4.0, description="how often each trace is seen")
 
     def made_of(self) -> str:
         return self.student

@@ -77,23 +77,25 @@ class Evaluate(ServedEngines, Stage):
     makes: ClassVar[ArtifactType] = "report"
     distributed: ClassVar[bool] = True
 
-    models: list[ModelInput] = Field(default_factory=list)
-    reports: list[ReportInput] = Field(default_factory=list)
-    problems: ProblemSets = Field(min_length=1, description="name:split")
+    models: list[ModelInput] = Field(default_factory=list, description="the models that are measured")
+    reports: list[ReportInput] = Field(
+        default_factory=list, description="earlier evaluate stages, whose scores are taken into this report"
+    )
+    problems: ProblemSets = Field(min_length=1, description="problem sets to measure on, name:split")
     problems_each: Problems | None = Field(default=200, description="problems of each set; null is all of them")
-    rollouts: Batch = 16
+    rollouts: Batch = Field(default=16, description="completions drawn of each problem")
     temperature: Temperature = 1.0
-    max_completion_tokens: Tokens = 64
+    max_completion_tokens: Tokens = Field(default=64, description="longest completion")
     top_p: TopP = 1.0
     top_k: TopK = 0
     min_p: MinP = 0.0
     beyond_context: bool = Field(
         default=False, description="ask also where prompt and answer do not fit in the model's context"
     )
-    dtype: Dtype | None = Field(default=None, description="what the weights are in; as they were saved")
-    prompt: MeasuringPrompt = MeasuringPrompt()
+    dtype: Dtype | None = Field(default=None, description="what the weights are in; as saved where it is left out")
+    prompt: MeasuringPrompt = Field(default=MeasuringPrompt(), description="how questions are put to the models")
     thinking_budget: Tokens | None = Field(
-        default=None, description="tokens after which thinking is closed by force"
+        default=None, description="thinking is closed by force after so many; never where it is left out"
     )
 
     @model_validator(mode="after")

@@ -26,7 +26,7 @@ from pipeline.data.order import Shuffled, fitting, left_out_of
 from pipeline.data.rows import Document, Joined, Rows, Stream
 from pipeline.data.tokenized import Tokenized, Wanted, tokenized
 from pipeline.models.checks.rope_fields import Scaling
-from pipeline.moe.balancing import Balancing
+from pipeline.moe.balancing import BalanceSection, Balancing
 from pipeline.training.learning import Learning
 from pipeline.training.optimizer.schedule import Phased, schedule_of
 from rewards.lazy import lazy
@@ -59,8 +59,10 @@ class Phase(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    length: int = Field(ge=16, le=MOST_TOKENS)
-    steps: Steps
+    length: int = Field(
+        ge=16, le=MOST_TOKENS, json_schema_extra={"unit": "tokens"}, description="longest text of the phase"
+    )
+    steps: Steps = Field(description="optimizer steps of the phase")
 
 
 class Extend(ReadsRows, Learning, Stage):
@@ -77,15 +79,19 @@ class Extend(ReadsRows, Learning, Stage):
     makes: ClassVar[ArtifactType] = "model"
     distributed: ClassVar[bool] = True
 
-    model: ModelInput
-    data: DatasetInput | None = None
-    scaling: Scaling | None = None
-    phases: list[Phase] = Field(min_length=1)
-    short: Probability = Field(default=0.5, description="share of rows that stay short")
-    prompt: Prompt = Prompt()
-    batch_size: Batch = 16
-    prompt_weight: Weight = 0.1
-    balance: Balancing = Balancing()
+    model: ModelInput = Field(description="the model whose context is extended")
+    data: DatasetInput | None = Field(
+        default=None, description="rows to train on; the synthetic web where it is left out"
+    )
+    scaling: Scaling | None = Field(
+        default=None, description="rope_type and its fields, as in transformers' rope_parameters; none where left out"
+    )
+    phases: list[Phase] = Field(min_length=1, description="lengths and steps, from short to long texts")
+    short: Probability = Field(default=0.5, description="share of rows that stay as short as before")
+    prompt: Prompt = Field(default=Prompt(), description="how prompts of the rows are put")
+    batch_size: Batch = Field(default=16, description="rows of an optimizer step")
+    prompt_weight: Weight = Field(default=0.1, description="weight of prompt tokens in the loss")
+    balance: BalanceSection = Balancing()
 
     @model_validator(mode="after")
     def _check_phases(self) -> "Extend":

@@ -27,7 +27,7 @@ from pipeline.contract.room import Room, require_room
 from pipeline.contract.stage import Asks, Context, Metrics, Stage
 from pipeline.contract.work import Drawn, Trained, Work
 from pipeline.models.lora import Lora
-from pipeline.moe.balancing import Balancing
+from pipeline.moe.balancing import BalanceSection, Balancing
 from pipeline.serving.section import Engines, missing
 from pipeline.training.learning import Learning
 from rewards.lazy import lazy
@@ -84,14 +84,20 @@ class Grpo(Engines, Learning, Stage):
     makes: ClassVar[ArtifactType] = "model"
     distributed: ClassVar[bool] = True
 
-    model: ModelInput
+    model: ModelInput = Field(description="the model to train")
     problems: ProblemSets = Field(min_length=1, description="problem sets to train on, name:split")
     problems_each: Problems = Field(default=512, description="problems of each set")
-    reward: Rubric = Field(default_factory=lambda: Rubric(rules={"format": 0.2}))
+    reward: Rubric = Field(
+        default_factory=lambda: Rubric(rules={"format": 0.2}), description="what a completion is rewarded for"
+    )
     steps: Steps = Field(description="rounds of rollouts")
-    prompts_per_step: Batch = 16
-    group_size: Batch = Field(default=16, ge=2)
-    updates_per_step: int = Field(default=2, ge=1, le=1000)
+    prompts_per_step: Batch = Field(default=16, description="problems of a round")
+    group_size: int = Field(
+        default=16, ge=2, le=100_000, description="rollouts of each problem, held against each other"
+    )
+    updates_per_step: int = Field(
+        default=2, ge=1, le=1000, description="optimizer steps that a round's rollouts are split into"
+    )
     beta: Weight = Field(default=0.0, description="weight of the KL divergence from the start")
     kl: Literal["k1", "k3"] = Field(
         default="k3", description="how that divergence is estimated (Schulman 2020); k3 has less noise"
@@ -111,9 +117,11 @@ class Grpo(Engines, Learning, Stage):
     scale: Literal["group", "batch", "advantages", "mean", "none"] | None = Field(
         default=None, description="what divides advantages; the objective's own where it is left out"
     )
-    temperature: Temperature = Field(default=1.0, gt=0)
-    max_completion_tokens: Tokens = 64
-    prompt: AskingPrompt = AskingPrompt()
+    temperature: Temperature = Field(
+        default=1.0, gt=0, description="what logits are divided by before a token is drawn"
+    )
+    max_completion_tokens: Tokens = Field(default=64, description="longest completion")
+    prompt: AskingPrompt = Field(default=AskingPrompt(), description="how questions are put to the model")
     beyond_context: bool = Field(
         default=False, description="ask also where prompt and answer do not fit in the model's context"
     )
@@ -123,7 +131,7 @@ class Grpo(Engines, Learning, Stage):
         default=0, ge=0, le=100,
         description="times in a step that groups without signal give way to other problems (DAPO, arXiv 2503.14476)"
     )
-    balance: Balancing = Balancing()
+    balance: BalanceSection = Balancing()
     replay: Literal["rollout", "policy", "off"] | None = Field(
         default=None,
         description="whose experts training takes: the rollouts' (R3, the default), the old policy's (R2, the default "
@@ -133,7 +141,7 @@ class Grpo(Engines, Learning, Stage):
         default=0, description="1 has a server draw a round while the one before is trained on"
     )
     rollout_dtype: Literal["float32", "bfloat16"] | None = Field(
-        default=None, description="precision of rollouts; the policy's, or a server's own"
+        default=None, description="precision of rollouts; the policy's, or a server's own, where left out"
     )
     lora: Lora | None = Field(default=None, description="train adapters alone, and merge them at the end")
     keep_rollouts: Annotated[int, NotInFingerprint()] = Field(

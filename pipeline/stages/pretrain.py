@@ -24,7 +24,7 @@ from pipeline.data.rows import Stream
 from pipeline.disk.durable import JsonObject
 from pipeline.models.checks.architecture import Architecture
 from pipeline.models.checks.sizes import balance_fault
-from pipeline.moe.balancing import Balancing
+from pipeline.moe.balancing import BalanceSection, Balancing
 from pipeline.training.learning import Learning
 from pipeline.training.optimizer.schedule import schedule_of
 from rewards.lazy import lazy
@@ -46,8 +46,8 @@ class Lesson(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    steps: Steps
-    corpus: Corpus
+    steps: Steps = Field(description="optimizer steps of the lesson")
+    corpus: Corpus = Field(description="what is read in it")
 
 
 class Pretrain(Learning, Stage):
@@ -67,25 +67,28 @@ class Pretrain(Learning, Stage):
     makes: ClassVar[ArtifactType] = "model"
     distributed: ClassVar[bool] = True
 
-    architecture: Architecture = Field(description="model_type and fields of its transformers config")
-    corpus: Corpus = Corpus()
+    architecture: Architecture = Field(description="the new model: model_type, and fields of its transformers config")
+    corpus: Corpus = Field(default=Corpus(), description="which documents the synthetic web is made of")
     tokenizer: ModelInput | None = Field(
         default=None, description="a model whose tokenizer is taken; one is trained on the corpus where it is left out"
     )
     length: int = Field(
-        default=72, ge=8, le=MOST_TOKENS, description="longest document, in tokens; longer ones are dropped"
+        default=72, ge=8, le=MOST_TOKENS, json_schema_extra={"unit": "tokens"},
+        description="longest document; longer ones are dropped"
     )
     steps: Steps = Field(description="optimizer steps")
     more_steps: Steps = Field(default=200, description="steps of a further round")
-    rounds: int = Field(default=3, ge=0, le=1000, description="the most further rounds")
+    rounds: int = Field(default=3, ge=0, le=1000, description="the most further rounds, where the probe is not reached")
     lessons: list[Lesson] = Field(
         default_factory=list, description="what comes first, before `corpus`; part of `steps`"
     )
-    batch_size: Batch = 32
+    batch_size: Batch = Field(default=32, description="rows of an optimizer step")
     prompt_weight: Weight = Field(default=0.1, description="weight of prompt tokens in the loss")
-    balance: Balancing = Balancing()
-    probe_every: Steps = 100
-    probe_at_least: Probability = 0.5
+    balance: BalanceSection = Balancing()
+    probe_every: Steps = Field(default=100, description="steps between two looks at what the model would write")
+    probe_at_least: Probability = Field(
+        default=0.5, description="share of correct traces, in every family, that ends the further rounds"
+    )
 
     @model_validator(mode="after")
     def _check_sizes(self) -> "Pretrain":

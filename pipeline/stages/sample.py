@@ -55,25 +55,27 @@ class Sample(ServedEngines, Stage):
     makes: ClassVar[ArtifactType] = "dataset"
     distributed: ClassVar[bool] = True
 
-    model: ModelInput
-    problems: ProblemSets = Field(min_length=1)
-    problems_each: Problems = 512
-    rollouts: Batch = 8
-    keep_each: Batch = 2
+    model: ModelInput = Field(description="the model that is asked")
+    problems: ProblemSets = Field(min_length=1, description="problem sets to ask, name:split")
+    problems_each: Problems = Field(default=512, description="problems of each set")
+    rollouts: Batch = Field(default=8, description="completions drawn of each problem")
+    keep_each: Batch = Field(default=2, description="the most completions kept of a problem")
     only_correct: bool = Field(default=True, description="false keeps wrong answers, too, such as a good teacher's")
-    readable: bool = True
-    format: bool = True
-    repetition: Probability | None = Field(default=0.5, description="most repeated share of a completion")
+    readable: bool = Field(default=True, description="drop completions that change their language")
+    format: bool = Field(default=True, description="drop completions without the tags of thinking and answer")
+    repetition: Probability | None = Field(
+        default=0.5, description="drop completions of which a larger share repeats itself; null drops none"
+    )
     temperature: Temperature = 1.0
     top_p: TopP = 1.0
     top_k: TopK = 0
     min_p: MinP = 0.0
-    max_completion_tokens: Tokens = 64
+    max_completion_tokens: Tokens = Field(default=64, description="longest completion")
     beyond_context: bool = Field(
         default=False, description="ask also where prompt and answer do not fit in the model's context"
     )
-    dtype: Dtype | None = Field(default=None, description="what the weights are in; as they were saved")
-    prompt: AskingPrompt = AskingPrompt()
+    dtype: Dtype | None = Field(default=None, description="what the weights are in; as saved where it is left out")
+    prompt: AskingPrompt = Field(default=AskingPrompt(), description="how questions are put to the model")
 
     @model_validator(mode="after")
     def _check_sizes(self) -> "Sample":

@@ -17,7 +17,7 @@ from pipeline.contract.work import Trained, Work
 from pipeline.data.order import Ordered, epochs, fitting, left_out_of
 from pipeline.data.tokenized import Wanted, tokenized
 from pipeline.models.lora import Lora
-from pipeline.moe.balancing import Balancing
+from pipeline.moe.balancing import BalanceSection, Balancing
 from pipeline.training.learning import Learning
 from pipeline.training.optimizer.schedule import schedule_of
 from rewards.lazy import lazy
@@ -34,16 +34,15 @@ class Training(ReadsRows, Learning, Stage):
     version: ClassVar[int] = 4
     distributed: ClassVar[bool] = True
 
-    epochs: Epochs = 2.0
-    batch_size: Batch = 32
-    prompt: Prompt = Prompt()
+    epochs: Epochs = Field(default=2.0, description="how often each row is seen")
+    batch_size: Batch = Field(default=32, description="rows of an optimizer step")
+    prompt: Prompt = Field(default=Prompt(), description="how prompts of the rows are put")
     limit: int | None = Field(default=None, ge=1, le=MOST_ROWS, description="use the first so many rows only")
     lora: Lora | None = Field(default=None, description="train adapters alone, and merge them at the end")
-    balance: Balancing = Balancing()
+    balance: BalanceSection = Balancing()
     max_length: int | None = Field(
-        default=None, ge=8, le=MOST_TOKENS,
-        description="tokens of a row, the model's context where it is left out; `too_long` says what becomes of longer "
-                    "ones"
+        default=None, ge=8, le=MOST_TOKENS, json_schema_extra={"unit": "tokens"},
+        description="longest row, the model's context where it is left out; `too_long` says what becomes of longer ones"
     )
     beyond_context: bool = Field(default=False, description="let max_length be more than the model's context")
 
@@ -88,8 +87,8 @@ class Sft(Training):
     kind: ClassVar[str] = "sft"
     makes: ClassVar[ArtifactType] = "model"
 
-    model: ModelInput
-    data: DatasetInput
+    model: ModelInput = Field(description="the model to train")
+    data: DatasetInput = Field(description="rows to learn from: prompts with completions, messages, or texts")
 
     def made_of(self) -> str:
         return self.model

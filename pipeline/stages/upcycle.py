@@ -36,7 +36,7 @@ class Upcycle(Stage):
     kind: ClassVar[str] = "upcycle"
     makes: ClassVar[ArtifactType] = "model"
 
-    model: ModelInput
+    model: ModelInput = Field(description="the dense model that the experts are copied from")
     experts: int = Field(default=8, ge=2, le=1024, description="experts of a layer")
     top_k: int = Field(default=2, ge=1, le=1024, description="experts that a token takes")
     segments: int = Field(
@@ -45,7 +45,7 @@ class Upcycle(Stage):
     shared: float = Field(
         default=0.0, ge=0, lt=1, allow_inf_nan=False, description="share of the block's neurons that every token uses"
     )
-    dtype: Dtype | None = Field(default=None, description="what weights are in; as saved where it is left out")
+    dtype: Dtype | None = Field(default=None, description="what the weights are in; as saved where it is left out")
 
     @model_validator(mode="after")
     def _check_form(self) -> "Upcycle":

@@ -26,10 +26,16 @@ class Optimizer(BaseModel):
     name: OptimizerName | None = Field(
         default=None, description="adamw for a model that was given, muon for one that was made here"
     )
-    betas: tuple[Probability, Probability] | None = Field(default=None, description="decay of the two moments")
-    epsilon: float | None = Field(default=None, gt=0, le=1)
-    momentum: Probability | None = None
-    weight_decay: Weight = 0.0
+    betas: tuple[Probability, Probability] | None = Field(
+        default=None, description="decay of the two moments of adamw, nadam, radam; torch's where left out"
+    )
+    epsilon: float | None = Field(
+        default=None, gt=0, le=1, description="what is added to the divisor of an update; torch's where it is left out"
+    )
+    momentum: Probability | None = Field(
+        default=None, description="of sgd and rmsprop: share of the last update that goes on; none where it is left out"
+    )
+    weight_decay: Weight = Field(default=0.0, description="weight decay, of matrices alone")
 
     @model_validator(mode="after")
     def _check_constants(self) -> "Optimizer":
@@ -50,11 +56,20 @@ class RateSchedule(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    shape: Literal["cosine", "linear", "constant", "wsd"] | None = None
-    warmup: Probability | None = Field(default=None, description="share of the steps")
-    warmup_steps: int | None = Field(default=None, ge=0, le=MOST_STEPS)
-    floor: Probability | None = Field(default=None, description="of the peak, at the end; 0.1, and of wsd 0")
-    decay: Probability = Field(default=0.2, description="wsd: share of the steps in which the rate falls")
+    shape: Literal["cosine", "linear", "constant", "wsd"] | None = Field(
+        default=None, description="how the rate goes after the warm-up; cosine where it is left out, in grpo constant"
+    )
+    warmup: Probability | None = Field(
+        default=None, description="share of the steps in which the rate rises to its peak; or give warmup_steps"
+    )
+    warmup_steps: int | None = Field(
+        default=None, ge=0, le=MOST_STEPS, json_schema_extra={"unit": "steps"},
+        description="steps in which the rate rises to its peak; where both are left out a few, by the kind of the stage"
+    )
+    floor: Probability | None = Field(
+        default=None, description="share of the peak that the rate ends at; 0.1 where it is left out, of wsd 0"
+    )
+    decay: Probability = Field(default=0.2, description="of wsd: share of the steps in which the rate falls")
 
     @model_validator(mode="after")
     def _check_warmup(self) -> "RateSchedule":
@@ -72,15 +87,20 @@ class Learning(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    learning_rate: LearningRate | None = Field(default=None, description="the peak; of muon that of matrices")
-    adam_learning_rate: LearningRate | None = Field(
-        default=None, description="of everything but matrices, which muon leaves to AdamW"
+    learning_rate: LearningRate | None = Field(
+        default=None,
+        description="peak of the learning rate, with muon that of matrices; by the model's origin where it is left out"
     )
-    optimizer: Optimizer = Optimizer()
-    schedule: RateSchedule = RateSchedule()
-    max_grad_norm: float = Field(default=1.0, gt=0, le=1e6, description="gradients are scaled down to this norm")
+    adam_learning_rate: LearningRate | None = Field(
+        default=None, description="with muon: peak of the learning rate of all but matrices, which AdamW trains"
+    )
+    optimizer: Optimizer = Field(default=Optimizer(), description="which optimizer, and its constants")
+    schedule: RateSchedule = Field(default=RateSchedule(), description="how the learning rate goes over the stage")
+    max_grad_norm: float = Field(
+        default=1.0, gt=0, le=1e6, description="gradients of a larger norm are scaled down to this one"
+    )
     micro_batch_tokens: int | None = Field(
-        default=None, ge=1, le=10**9,
+        default=None, ge=1, le=10**9, json_schema_extra={"unit": "tokens"},
         description="most tokens of a forward and its backward, of one process; a batch with more is split, and its "
                     "gradients are added up. Estimated from the model's size where it is left out"
     )

@@ -56,16 +56,21 @@ class Corpus(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    facts: Probability = Field(default=0.08, description="sums")
-    lists: Probability = Field(default=0.04, description="the steps of a question told over, without doing them")
-    needles: Probability = 0.05
-    words: Probability = 0.38
-    countdown: Probability = 0.0
+    facts: Probability = Field(default=0.08, description="share of documents that are sums")
+    lists: Probability = Field(
+        default=0.04, description="share that tells the steps of a question over, without doing them"
+    )
+    needles: Probability = Field(default=0.05, description="share that hides a sentence in filler, and asks for it")
+    words: Probability = Field(default=0.38, description="share of word problems; what is left over are programs")
+    countdown: Probability = Field(default=0.0, description="share of Countdown: reach a number with given numbers")
     filled: Probability = Field(default=0.1, description="share of word problems told among filler")
     foreign: Probability = Field(default=0.35, description="share of traces with connectives of another language")
-    behaviours: dict[Behaviour, Probability] = Field(default_factory=lambda: dict(BEHAVIOURS))
+    behaviours: dict[Behaviour, Probability] = Field(
+        default_factory=lambda: dict(BEHAVIOURS), description="shares of the ways in which questions are answered"
+    )
     length: int = Field(
-        default=56, ge=SHORTEST, le=MOST_TOKENS, description="longest prompt made with filler, in pieces"
+        default=56, ge=SHORTEST, le=MOST_TOKENS, json_schema_extra={"unit": "pieces"},
+        description="longest prompt that is made with filler, in words and signs"
     )
 
     @model_validator(mode="after")

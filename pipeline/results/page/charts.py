@@ -85,7 +85,7 @@ def _curves(group: Group, table: str, names: Sequence[str], columns: Mapping[str
     colour: JsonObject = {"field": "name", "type": "nominal", "title": None, "sort": list(names),
                           "scale": {"domain": list(names), "range": COLOURS[: len(names)]}, "legend": None}
     if len(names) > 1:
-        colour["legend"] = {"orient": "bottom", "columns": 2, "labelLimit": 150}
+        colour["legend"] = {"orient": "bottom", "columns": 2, "labelLimit": 150, "symbolOpacity": 1}
     shown: list[JsonObject] = [{"field": "step"}, {"field": "name", "title": "of"},
                                {"field": "value", "format": ".4~g"}]
     layers: list[JsonObject] = []
@@ -121,7 +121,7 @@ def _heat(cells: Sequence[Mapping[str, object]]) -> Chart:
     one_by_one = "." in experts[0]
     gap = 0 if len({cell["step"] for cell in cells}) > 30 else 0.05
     spec: JsonObject = {
-        "height": len(experts) * max(4, min(14, 300 // len(experts))),
+        "height": len(experts) * max(4, min(14, 300 // len(experts))) + 46,  # with the axis
         "mark": "rect",
         "encoding": {
             "x": {"field": "step", "type": "ordinal", "axis": {"labelOverlap": True, "labelAngle": 0},

@@ -56,7 +56,7 @@ def page(run: RunFolder, per_hour: float | None = None) -> str:
                                      lstrip_blocks=True, undefined=jinja2.StrictUndefined, finalize=_harmless)
     environment.filters["duration"] = duration
     return environment.get_template("page.html.j2").render(
-        name=run.path.resolve().name, report=report, lineage=drawn[0],
+        name=run.path.resolve().name, report=report, lineage=drawn[0], shared=lineage.shared(models),
         sections=[one for one in sections if one.charts], stages=stages, number=lambda chart: numbers[id(chart)],
         facts=_facts(run, report), per_hour=per_hour, costs=_costs(report, per_hour), protocols=_protocols(models),
         hashes=_hashes(artifacts), recipe=_recipe(run), next=advice.next_commands(run, report),

@@ -52,7 +52,7 @@ def as_png(chart: Chart, tables: Mapping[str, Mapping[str, Column]] | None = Non
 
 CONFIG: JsonObject = {
     "background": "white", "font": "DejaVu Sans, Arial, sans-serif", "mark": {"color": COLOURS[0]},
-    "view": {"stroke": None}, "text": {"color": _INK},
+    "view": {"stroke": None}, "text": {"color": _INK}, "rule": {"color": _SOFT},
     "axis": {"labelColor": _SOFT, "titleColor": _SOFT, "gridColor": _GRID, "domainColor": _GRID, "tickColor": _GRID},
     "legend": {"labelColor": _INK, "titleColor": _SOFT}, "title": {"color": _INK, "anchor": "start"},
 }

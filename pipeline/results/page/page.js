@@ -30,6 +30,7 @@ function config() {
     background: "transparent", font: "system-ui, -apple-system, 'Segoe UI', sans-serif",
     mark: { color: dark.matches ? "#56b4e9" : "#0072b2" },
     text: { color: ink },
+    rule: { color: soft },
     view: { stroke: null },
     axis: { labelColor: soft, titleColor: soft, titleFontWeight: "normal", ...lines },
     legend: { labelColor: ink, titleColor: soft },

@@ -32,14 +32,15 @@ def _scores(models: JsonMapping, problems: str) -> Chart | None:
     place: JsonObject = {"field": "model", "type": "nominal", "sort": names, "title": None, "axis": {"labelLimit": 160}}
     shown = [{"field": "model"}, *({"field": name, "format": ".1%"} for name in ("score", "low", "high")),
              {"field": "problems"}, {"field": "rollouts", "title": "rollouts of each"}]
-    scale = {"domain": [0, 1]}
+    scale = {"domain": [0, 1.15]}  # so that a number has room behind the highest score
+    ticks = {**_PERCENT, "values": [0, 0.25, 0.5, 0.75, 1]}
     spec: JsonObject = {
-        "height": 26 * len(names),
+        "height": 26 * len(names) + 46,  # with the axis
         "encoding": {"y": place, "tooltip": shown},
         "layer": [
             {"mark": {"type": "rule", "strokeWidth": 2}, "encoding": {
                 "x": {"field": "low", "type": "quantitative", "title": "pass@1, with its 95% interval", "scale": scale,
-                      "axis": _PERCENT},
+                      "axis": ticks},
                 "x2": {"field": "high"}}},
             {"mark": {"type": "point", "filled": True, "size": 70, "opacity": 1},
              "encoding": {"x": {"field": "score", "type": "quantitative", "scale": scale}}},
@@ -80,7 +81,7 @@ _WAYS = {"best": "any of k", "vote": "the majority's vote", "rule": "the recipe'
 def _against(field: str, title: str, axis: str, values: Sequence[Mapping[str, object]]) -> Chart:
     names = list(dict.fromkeys(str(value["model"]) for value in values))
     colour: JsonObject = {"field": "model", "type": "nominal", "sort": names, "title": None,
-                          "legend": {"orient": "bottom", "columns": 3},
+                          "legend": {"orient": "bottom", "columns": 3, "symbolOpacity": 1},
                           "scale": {"domain": names, "range": [COLOURS[i % len(COLOURS)] for i in range(len(names))]}}
     x: JsonObject = {"field": field, "type": "quantitative", "title": axis, "scale": {"type": "log", "base": 2},
                      "axis": {"grid": True, "format": ",.0f", "labelOverlap": True}}

@@ -1,5 +1,6 @@
-"""`retort new rule NAME`: what it writes works at once, and it overwrites and hides nothing."""
+"""`retort new`: what it writes works at once, and it overwrites and hides nothing."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.authoring.templates import TEMPLATES
 from pipeline.commands import cli
 from pipeline.recipe import recipe
 from rewards.types import Completion, Label, Problem, Verdict
@@ -17,17 +19,81 @@ stages:
   traces: {kind: "tiny.py:Write", model: base}
   student: {kind: "tiny.py:Learn", data: traces, reward: {rules: {my_rule.py:my_rule: {weight: 0.5, most: 1}}}}
 """
+NAMES = {"recipe": "first-try", "stage": "short_rows", "problems": "sums_of_two", "verifier": "nearly",
+         "rule": "brief"}
 
 
-def test_the_test_passes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["new", "rule", "my_rule", "--folder", str(tmp_path)]) == 0
-    told = capsys.readouterr().out
-    assert "my_rule.py:my_rule: {weight: 0.1, most: 200}" in told
-    assert "retort list rules" in told
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_my_rule.py"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one of each kind."""
+    folder = tmp_path_factory.mktemp("written")
+    for what, name in NAMES.items():
+        assert cli.main(["new", what, name, "--folder", str(folder)]) == 0
+    return folder
+
+
+def test_every_kind_is_tried() -> None:
+    assert set(NAMES) == set(TEMPLATES)
+
+
+def test_each_has_a_test_that_passes(written: Path) -> None:
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "."]
+    done = subprocess.run(command, cwd=written, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "5 passed" in done.stdout
+    assert "17 passed" in done.stdout
+
+
+def test_no_name_of_a_template_is_left(written: Path) -> None:
+    for what, name in NAMES.items():
+        files = TEMPLATES[what].names(name)
+        left = [word for file in files for word in re.findall(r"my_\w+|My[A-Z]\w+", (written / file).read_text())]
+        assert set(left) == ({"my_problems", "my_rule"} if what == "recipe" else set())
+    assert {file.name for file in written.glob("*.*")} == {
+        "first-try.yaml", "test_first-try.py", "short_rows.py", "test_short_rows.py", "sums_of_two.py",
+        "test_sums_of_two.py", "nearly.py", "test_nearly.py", "brief.py", "test_brief.py",
+    }
+
+
+def test_the_plug_ins_work_in_the_recipe_as_it_is_told(written: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each step that the command tells of, with what it wrote before."""
+    text = (written / "first-try.yaml").read_text()
+    text = text.replace("[programs:train]", "[sums_of_two.py:sums_of_two:train]")
+    text = text.replace("{format: 0.2}", "{brief.py:brief: {weight: 0.1, most: 200}}")
+    problems = "problems: ['rows.jsonl?verifier=nearly.py:nearly'], problems_each: 1"
+    text += f"  traces: {{kind: sample, model: zero, {problems}}}\n"
+    text += "  short: {kind: short_rows.py:ShortRows, data: traces, most_words: 200}\n"
+    (written / "rows.jsonl").write_text('{"prompt": "What is 22 / 7?", "answer": "3.142857"}\n')
+    (written / "all.yaml").write_text(text)
+    try:
+        assert cli.main(["plan", str(written / "all.yaml")]) == 0
+    finally:
+        for name in ("rows.jsonl", "all.yaml"):
+            (written / name).unlink()
+    assert "short_rows.py:ShortRows" in capsys.readouterr().out
+
+
+def test_an_editor_finds_the_schema(written: Path) -> None:
+    text = (written / "first-try.yaml").read_text()
+    [path] = re.findall(r"^# yaml-language-server: \$schema=file://(\S+)$", text, re.MULTILINE)
+    assert Path(path).is_file()
+
+
+@pytest.mark.parametrize(("what", "told"), [
+    ("rule", "reward: {rules: {mine.py:mine: {weight: 0.1, most: 200}}}"),
+    ("stage", "short: {kind: mine.py:Mine, data: traces, most_words: 200}"),
+    ("problems", "problems: [mine.py:mine:train]"),
+    ("verifier", 'problems: ["mine.jsonl?verifier=mine.py:mine"]'),
+    ("recipe", "retort run mine.yaml"),
+])
+def test_it_tells_what_to_do_next(
+    what: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["new", what, "mine"]) == 0
+    out = capsys.readouterr().out
+    assert told in out
+    assert "pytest test_mine.py" in out
+    assert "retort list " in out
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_a_recipe_uses_the_rule_and_notices_an_edit(write_recipe: Callable[..., Path]) -> None:
@@ -61,11 +127,33 @@ def test_a_rule_of_that_name_elsewhere_is_no_hindrance(tmp_path: Path, monkeypat
     ("json", "retort new: a file json.py would hide the Python module 'json'"),
     ("numpy", "retort new: a file numpy.py would hide the Python module 'numpy'"),
     ("rewards", "retort new: a file rewards.py would hide the Python module 'rewards'"),
+    ("completion", "retort new: the file would use the name 'completion' for two things"),
 ])
 def test_a_name_that_will_not_do_is_one_line(
     name: str, expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(["new", "rule", name, "--folder", str(tmp_path)]) == 2
+    is_refused("rule", name, expected, tmp_path, capsys)
+
+
+@pytest.mark.parametrize(("what", "name", "expected"), [
+    ("recipe", "quickstart", "retort new: there is a recipe called 'quickstart' already; retort list recipes"),
+    ("recipe", "a.b", "retort new: a recipe's name is a word such as my_recipe, not 'a.b'"),
+    ("stage", "grpo", "retort new: there is a stage called 'grpo' already; retort list stages shows them"),
+    ("stage", "context", "retort new: the file would use the name 'Context' for two things"),
+    ("stage", "__", "retort new: a stage's name is a Python name such as my_stage, not '__'"),
+    ("problems", "gsm8k", "retort new: there is a problem set called 'gsm8k' already; retort list problems shows"),
+    ("problems", "my problems", "retort new: a problem set's name is a Python name such as my_problems, not"),
+    ("verifier", "math", "retort new: there is a verifier called 'math' already; retort list verifiers shows them"),
+    ("rules", "mine", "retort new: there is no template of 'rules'; did you mean 'rule'?"),
+])
+def test_so_it_is_for_the_other_kinds(
+    what: str, name: str, expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    is_refused(what, name, expected, tmp_path, capsys)
+
+
+def is_refused(what: str, name: str, expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["new", what, name, "--folder", str(tmp_path)]) == 2
     found = capsys.readouterr().err
     assert found.startswith(expected)
     assert found.count("\n") == 1
