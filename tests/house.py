@@ -12,8 +12,8 @@ FLOORS = ("rewards", "eval", "pipeline")
 """A floor imports itself and those before it."""
 
 ROOMS = (
-    "disk", "contract", "recipe", "store", "data", "moe", "models", "training", "serving", "rl", "stages", "run",
-    "costs", "results", "authoring", "bench", "commands",
+    "disk", "contract", "recipe", "store", "data", "moe", "models", "training", "serving", "rl", "distillation",
+    "stages", "run", "costs", "results", "authoring", "bench", "commands",
 )
 """The rooms of pipeline/ from the ground up. A room imports itself and those before it."""
 

@@ -1,0 +1,1 @@
+"""Teaching a student by a teacher's probabilities: the arithmetic, the teacher, and a file for each method."""
