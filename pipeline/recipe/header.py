@@ -61,9 +61,7 @@ class Header(BaseModel):
     checkpoints: CheckpointSchedule = CheckpointSchedule()
     leaks: Literal["stop", "tell"] = "stop"
     shrink: bool = False
-    report_to: Annotated[
-        tuple[Annotated[TrackerName, AfterValidator(_installed)], ...], BeforeValidator(_several)
-    ] = ()
+    report_to: Annotated[list[Annotated[TrackerName, AfterValidator(_installed)]], BeforeValidator(_several)] = []
     stages: dict[Annotated[str, AfterValidator(_stage_name)], JsonObject] = Field(min_length=1)
 
 

@@ -169,7 +169,8 @@ class _Reading:
         if self.complaints or header is None:
             raise RecipeError([self._line(where, message) for where, message in self.complaints.items()])
         return Recipe(header.name, header.seed, header.parallel, accelerate, steps, self.document.file, self.folder,
-                      self.sets, sandbox_at_least, header.checkpoints, header.leaks, header.shrink, header.report_to)
+                      self.sets, sandbox_at_least, header.checkpoints, header.leaks, header.shrink,
+                      tuple(dict.fromkeys(header.report_to)))
 
     def _header(self) -> Header | None:
         try:

@@ -122,7 +122,7 @@ class Assignment:
             schedule=self.recipe.checkpoints,
             inexact=self.inexact,
             manifest=self._manifest(step, sources),
-            report_to=list(dict.fromkeys(self.recipe.report_to)),
+            report_to=list(self.recipe.report_to),
             recipe=self.recipe.name,
             run=self.run.path.resolve(),
         ).write(partial / "job.json")

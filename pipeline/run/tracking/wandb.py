@@ -12,13 +12,13 @@ with lazy:
 
 
 class Wandb:
-    """A stage as a run of wandb. Of the machine, the program and its output nothing is told."""
+    """A stage as a run of wandb. Of the load of the machine, the program and its output nothing is told."""
 
     def __init__(self, run: Run) -> None:
         self._number = 0
         self._stepped = False
         self._run = wandb.init(
-            project=run.project, group=run.group, name=run.name, job_type=run.kind, id=run.key, resume="allow",
+            project=run.project, group=run.group, name=run.name, job_type=run.kind[-64:], id=run.key, resume="allow",
             dir=os.environ.get("WANDB_DIR", str(run.folder)), config=dict(run.facts), save_code=False,
             settings=wandb.Settings(console="off", disable_git=True, x_disable_meta=True, x_disable_stats=True,
                                     x_disable_machine_info=True, x_save_requirements=False),
