@@ -66,7 +66,7 @@ class Events:
 class WorkerContext:
     """The `Context` of a running stage."""
 
-    def __init__(self, job: Job, job_file: Path, events: Events, *, main: bool) -> None:
+    def __init__(self, job: Job, events: Events, *, main: bool) -> None:
         self.name = job.name
         self.seed = stage_seed(job.seed, self.name)
         self.out = job.out
@@ -76,7 +76,7 @@ class WorkerContext:
         )
         self._sources = job.sources
         self._events, self._main = events, main
-        self.tracking = Tracking(job, job_file, note=self.note, silent=not main)
+        self.tracking = Tracking(job, note=self.note, silent=not main)
         self._told = 0.0
 
     def path(self, reference: str) -> Path:
@@ -127,7 +127,7 @@ def run_job(job_file: Path) -> int:
     try:
         stage = _load(job)
         _seed_streams(stage_seed(job.seed, job.name))
-        context = WorkerContext(job, job_file, events, main=main)
+        context = WorkerContext(job, events, main=main)
         with context.tracking:
             with foreign.watched_by(ForeignCalls(job.calls, processes.place())):
                 metrics = _metrics(stage.run(context), context)

@@ -25,7 +25,7 @@ class Pace:
     """How fast a stage is, from what it says of itself. It is measured from the first that it says: a stage that goes
     on from a checkpoint says that it is half done, and has done nothing yet."""
 
-    began: float = field(default_factory=time.monotonic)
+    began: float = field(default_factory=lambda: time.monotonic())
     first: float = 0.0
     done: float = 0.0
     total: float = 0.0
@@ -48,7 +48,9 @@ class Pace:
     @property
     def line(self) -> str:
         """`3.4/s  about 40s left`; empty while there is no telling."""
-        made, seconds = self.done - self.first, time.monotonic() - (self.since or self.began)
+        if self.since is None:
+            return ""
+        made, seconds = self.done - self.first, time.monotonic() - self.since
         left = time_left(made, self.total - self.first, seconds)
         return "  ".join(filter(None, (rate(made, seconds), left)))
 

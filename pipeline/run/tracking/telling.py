@@ -1,4 +1,4 @@
-"""The process that tells one tracker of one stage: `python -m pipeline.run.tracking.telling JOB.json TRACKER`.
+"""The process that tells one tracker of one stage: `python -m pipeline.run.tracking.telling FOLDER TRACKER`.
 
 It reads what the stage writes, so that the stage neither waits for a tracker nor fails with it, and no library of a
 tracker takes from the stage's random streams. Standard input says how long the stage lives: where it ends, the stage
@@ -13,21 +13,23 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
-from pipeline.contract.checkpoints import METRICS
 from pipeline.disk import durable
 from pipeline.disk.durable import JsonObject
 from pipeline.disk.locks import Held, Lock
-from pipeline.run.job import Job
 from pipeline.run.tracking.tensorboard import TensorBoard
-from pipeline.run.tracking.tracker import Run, Told, Tracker
+from pipeline.run.tracking.tracker import Told, Tracker, Watched
 from pipeline.run.tracking.trackio import Trackio
 from pipeline.run.tracking.wandb import Wandb
 
 PATIENCE = 30
 """Seconds that a tracker has, after the stage's end, to take what was logged."""
+
+WATCHED = "watched.json"
+"""The file beside the trackers' folders in which the stage says what there is to read."""
 
 FINAL = "final.json"
 """The file beside the trackers' folders in which a stage that has come to its end leaves its metrics."""
@@ -35,7 +37,7 @@ FINAL = "final.json"
 TOLD = "told.json"
 """The file in a tracker's folder that says what it was told."""
 
-TRACKERS: Mapping[str, Callable[[Run], Tracker]] = {"trackio": Trackio, "wandb": Wandb, "tensorboard": TensorBoard}
+TRACKERS: dict[str, Callable[..., Tracker]] = {"trackio": Trackio, "wandb": Wandb, "tensorboard": TensorBoard}
 
 _EVERY = 0.5  # seconds between two looks at what the stage has written
 _SECRET = re.compile("KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL")
@@ -66,20 +68,20 @@ class Rows:
 class Teller:
     """Tells a tracker everything once. What it does not take is counted, and the first time said in a note."""
 
-    def __init__(self, name: str, job: Job, ended: threading.Event) -> None:
-        self._name, self._job, self._ended = name, job, ended
-        self._folder = job.tracking / name
+    def __init__(self, folder: Path, name: str, ended: threading.Event) -> None:
+        self._name, self._ended = name, ended
+        self._watched = Watched.read(folder / WATCHED)
+        self._final, self._folder = folder / FINAL, folder / name
         self._file = self._folder / TOLD
-        self._rows = Rows(job.out / METRICS)
+        self._rows = Rows(self._watched.metrics)
         self._lost = 0
 
     def run(self) -> None:
         """Tell until the stage has ended."""
         with self._lock():
-            before = Told.read(self._file)
-            self._told = before or Told(key=secrets.token_hex(8))
+            self._told = Told.read(self._file) or Told(key=secrets.token_hex(8))
             tracker: list[Tracker] = []
-            self._try(lambda: tracker.append(TRACKERS[self._name](self._run(again=before is not None))), "begin")
+            self._try(lambda: tracker.append(self._begun()), "begin")
             if not tracker:
                 return
             self._told.write(self._file)
@@ -89,7 +91,7 @@ class Teller:
             self._tell_final(tracker[0])
             self._try(tracker[0].close, "end")
         if self._lost > 1:
-            self._note(f"did not take {self._lost} things that it was told; they are in {METRICS}")
+            self._note(f"did not take {self._lost} things that it was told; they are in {self._watched.metrics.name}")
 
     def _lock(self) -> Lock:
         """The right to tell this tracker: the process of an attempt that was killed may still be at its end."""
@@ -99,10 +101,8 @@ class Teller:
             except Held:
                 time.sleep(_EVERY)
 
-    def _run(self, *, again: bool) -> Run:
-        job = self._job
-        return Run(project=job.recipe, group=job.run.name, stage=job.name, kind=job.kind, key=self._told.key,
-                   fingerprint=str(job.manifest["fingerprint"]), again=again, folder=job.run)
+    def _begun(self) -> Tracker:
+        return TRACKERS[self._name](self._watched, self._told.key, before=self._told.rows + self._told.tables)
 
     def _tell_new(self, tracker: Tracker) -> None:
         new = [(number, row) for number, row in self._rows.new() if number >= self._told.rows]
@@ -117,22 +117,19 @@ class Teller:
         for file in sorted(self._folder.glob("step-*.json")):
             kept = durable.read_json(file)
             file.unlink()
-            if kept["step"] > self._told.rollouts_step:
-                self._now(rollouts_step=kept["step"])
+            if kept["step"] > self._told.last_table:
+                self._now(tables=self._told.tables + 1, last_table=kept["step"])
                 yield kept["step"], kept["rows"]
 
     def _tell_final(self, tracker: Tracker) -> None:
-        file = self._job.tracking / FINAL
-        if file.exists() and not self._told.final:
+        if self._final.exists() and not self._told.final:
             self._now(final=True)
-            self._try(lambda: tracker.final(durable.read_json(file)), "take the final metrics")
+            self._try(lambda: tracker.final(durable.read_json(self._final)), "take the final metrics")
 
-    def _now(self, *, rows: int | None = None, rollouts_step: int | None = None, final: bool = False) -> None:
+    def _now(self, **changed: int) -> None:
         """Write down that so much is told. It is done before it is told: what is lost with this process is in
         metrics.jsonl, and nothing is in the tracker twice."""
-        told = self._told
-        self._told = Told(told.key, told.rows if rows is None else rows,
-                          told.rollouts_step if rollouts_step is None else rollouts_step, told.final or final)
+        self._told = Told(**{**asdict(self._told), **changed})
         self._told.write(self._file)
 
     def _try(self, tell: Callable[[], None], what: str) -> None:
@@ -146,7 +143,7 @@ class Teller:
 
     def _note(self, text: str) -> None:
         text = without_secrets(" ".join(f"{self._name} {text}".split()))
-        durable.append_row(self._job.events, {"event": "note", "text": text[:500]})
+        durable.append_row(self._watched.events, {"event": "note", "text": text[:500]})
 
 
 def without_secrets(text: str) -> str:
@@ -159,7 +156,7 @@ def without_secrets(text: str) -> str:
 
 def main(arguments: list[str]) -> int:
     """Tell the tracker, and return the exit code: 0 also where it took nothing, which a note has said."""
-    job, name = Job.read(Path(arguments[0])), arguments[1]
+    folder, name = Path(arguments[0]), arguments[1]
     ended = threading.Event()
 
     def wait_for_the_end() -> None:
@@ -168,7 +165,7 @@ def main(arguments: list[str]) -> int:
         ended.set()
 
     threading.Thread(target=wait_for_the_end, name="end", daemon=True).start()
-    Teller(name, job, ended).run()
+    Teller(folder, name, ended).run()
     return 0
 
 

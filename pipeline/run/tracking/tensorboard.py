@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 
 from pipeline.disk.durable import JsonMapping
-from pipeline.run.tracking.tracker import COLUMNS, Run, named
+from pipeline.run.tracking.tracker import COLUMNS, Watched, named
 from rewards.lazy import lazy
 
 with lazy:
@@ -19,10 +19,10 @@ with lazy:
 class TensorBoard:
     """A stage as a folder of event files, one for each attempt. Lists are left out: it has no picture of them."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, watched: Watched, key: str, *, before: int) -> None:
         self._step = 0
-        self._writer = EventFileWriter(str(run.folder / "tensorboard" / run.stage))
-        if not run.again:
+        self._writer = EventFileWriter(str(watched.run / "tensorboard" / watched.stage))
+        if not before:
             # What lies here of a stage that was made before by another recipe is not shown with this one.
             self._write(Event(session_log=SessionLog(status=SessionLog.START), step=0))
 

@@ -13,7 +13,11 @@ COLUMNS = ("step", "problem", "prompt", "text", "verdict", "reward", "advantage"
 
 
 class Tracker(Protocol):
-    """A stage's run in a tracker. Its methods may raise whatever the tracker's library raises."""
+    """A stage's run in a tracker. Its methods may raise whatever the tracker's library raises.
+
+    It is made with a Watched, a key that is the same for all attempts at the stage and no other stage's, and how many
+    rows and tables it was told by earlier attempts.
+    """
 
     def row(self, number: int, row: JsonMapping) -> None:
         """Take a row of metrics.jsonl, the one of this number; numbers only grow."""
@@ -33,18 +37,17 @@ class Tracker(Protocol):
 
 
 @dataclass(frozen=True)
-class Run:
-    """What a tracker is to call a stage's run. `key` is the same for all attempts at the stage, and no other stage's;
-    `again` says whether an attempt was told of before; `folder` is the run's, for trackers that write files there."""
+class Watched:
+    """A stage of which trackers are told: what they call it by, its run's folder, and the files that it writes."""
 
     project: str
     group: str
     stage: str
     kind: str
     fingerprint: str
-    key: str
-    again: bool
-    folder: Path
+    run: Path
+    metrics: Path
+    events: Path
 
     @property
     def name(self) -> str:
@@ -57,10 +60,21 @@ class Run:
         part of it."""
         return {"stage": self.stage, "kind": self.kind, "fingerprint": self.fingerprint}
 
+    def write(self, file: Path) -> None:
+        """Write this into a file, whole."""
+        durable.write_json(file, {name: str(value) for name, value in asdict(self).items()})
+
+    @classmethod
+    def read(cls, file: Path) -> "Watched":
+        """What `write` wrote."""
+        told = durable.read_json(file)
+        return cls(**{**told, **{name: Path(told[name]) for name in ("run", "metrics", "events")}})
+
 
 @dataclass(frozen=True)
 class Told:
-    """What a tracker was told of a stage in all attempts: rows of metrics.jsonl, the last step with rollouts, the end.
+    """What a tracker was told of a stage in all attempts: how many rows of metrics.jsonl, how many tables of rollouts,
+    which is the last step that had one, and whether the end was told.
 
     A stage that goes on from a checkpoint logs the rows after it once more. They are the same rows, so their count is
     enough to tell each once.
@@ -68,7 +82,8 @@ class Told:
 
     key: str
     rows: int = 0
-    rollouts_step: int = -1
+    tables: int = 0
+    last_table: int = -1
     final: bool = False
 
     @classmethod

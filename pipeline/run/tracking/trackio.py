@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from pipeline.disk.durable import JsonMapping
-from pipeline.run.tracking.tracker import COLUMNS, Run, named
+from pipeline.run.tracking.tracker import COLUMNS, Watched, named
 from rewards.lazy import lazy
 
 with lazy:
@@ -13,12 +13,12 @@ with lazy:
 class Trackio:
     """A stage as a run of trackio. What it finds out about the machine by itself is switched off."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, watched: Watched, key: str, *, before: int) -> None:
         self._step = 0
         self._run = trackio.init(
-            project=run.project, name=run.name, group=run.group, config=run.facts,
+            project=watched.project, name=watched.name, group=watched.group, config=watched.facts,
             # It knows runs by their names, and the same stage may have been made before in another run of this name.
-            resume="allow" if run.again else "never", embed=False, auto_log_gpu=False, auto_log_cpu=False,
+            resume="allow" if before else "never", embed=False, auto_log_gpu=False, auto_log_cpu=False,
         )
 
     def row(self, number: int, row: JsonMapping) -> None:
