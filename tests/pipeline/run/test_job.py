@@ -1,6 +1,5 @@
 """Jobs are read as they were written."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from hypothesis import given
@@ -15,13 +14,13 @@ values = st.recursive(
 )
 
 
-def a_job(folder: Path, token: str = "", report_to: Sequence[str] = (), **config: object) -> Job:
+def a_job(folder: Path, token: str = "", **config: object) -> Job:
     return Job(
         name="zero", kind="grpo", folder=folder, config=config, seed=3, threads=2,
         sources={"base": {"origin": "path", "path": "models/base"}}, out=folder / "out", artifact=folder / "zero-1",
         events=folder / "events.jsonl", lock=folder / "lock", token=token, sandbox_at_least="L1",
         checkpoints=folder / "checkpoints", schedule=CheckpointSchedule(every_seconds=None, every_steps=4),
-        inexact=False, manifest={"fingerprint": "f"}, report_to=[*report_to], recipe="mine", run=folder / "run",
+        inexact=False, manifest={"fingerprint": "f"}, report_to=[], recipe="mine", run=folder / "run",
     )
 
 

@@ -1,6 +1,7 @@
 """The stage's side: tables that it leaves, and trackers that do not come to an end."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ def test_a_tracker_that_never_ends_is_waited_for_a_while_alone(
 ) -> None:
     monkeypatch.setattr(telling, "PATIENCE", 0.2)
     notes: list[str] = []
-    with Tracking(a_job(tmp_path, report_to=["trackio"]), note=notes.append) as told:
+    with Tracking(replace(a_job(tmp_path), report_to=["trackio"]), note=notes.append) as told:
         for step in range(25):
             told.rollouts(step, [ROW] * 100)
         told.finish({"loss": 1.0})
@@ -46,7 +47,7 @@ def test_a_tracker_that_never_ends_is_waited_for_a_while_alone(
 
 
 def test_a_process_that_is_not_the_first_tells_nothing(tmp_path: Path) -> None:
-    with Tracking(a_job(tmp_path, report_to=["trackio", "wandb"]), note=print, silent=True) as told:
+    with Tracking(replace(a_job(tmp_path), report_to=["trackio", "wandb"]), note=print, silent=True) as told:
         told.rollouts(1, [ROW])
         told.finish({})
     assert not (tmp_path / "tracking").exists()
