@@ -1,4 +1,4 @@
-"""README.md shows what works: its files make a recipe that is read, its links lead somewhere, its commands are there."""
+"""README.md shows what works: its files make a recipe that is read, links lead somewhere, commands are there."""
 
 import re
 from pathlib import Path
