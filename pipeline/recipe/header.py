@@ -1,9 +1,10 @@
 """The top level of a recipe file, and which names recipes, runs and stages may have."""
 
 import re
+from importlib.util import find_spec
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from pipeline.contract.checkpoints import CheckpointSchedule
 from pipeline.disk.durable import JsonObject
@@ -30,13 +31,28 @@ def _stage_name(text: str) -> str:
     return text
 
 
+TrackerName = Literal["trackio", "wandb", "tensorboard"]
+"""Trackers, called as the package and the extra of ours that bring them."""
+
+
+def _installed(name: str) -> str:
+    if find_spec(name) is None:
+        raise ValueError(f"{name} is not installed; pip install 'retort[{name}]' brings it")
+    return name
+
+
+def _several(given: object) -> object:
+    return [given] if isinstance(given, str) else given
+
+
 class Header(BaseModel):
     """The top level of a recipe file. `parallel` counts CPU slots; `accelerate` is a config for `accelerate launch`.
 
     `checkpoints` says when stages that can go on inside leave a checkpoint; it changes no result. Below the level
     `sandbox_at_least` (see SECURITY.md) no model-written program is run, and the recipe neither. `leaks` says whether
     test problems that are found in the training data stop the run or are told. `shrink` runs the same stages with tiny
-    models and small budgets (`pipeline.recipe.shrink`).
+    models and small budgets (`pipeline.recipe.shrink`). `report_to` names trackers that are told what stages log
+    (`pipeline.run.tracking`); a single one may stand without a list.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -63,6 +79,9 @@ class Header(BaseModel):
     )
     shrink: bool = Field(
         default=False, description="run the same stages with tiny models and small budgets, to see that all works"
+    )
+    report_to: Annotated[list[Annotated[TrackerName, AfterValidator(_installed)]], BeforeValidator(_several)] = Field(
+        default=[], description="trackers that are told what stages log: trackio, wandb, tensorboard"
     )
     stages: dict[Annotated[str, AfterValidator(_stage_name)], JsonObject] = Field(
         min_length=1, description="the stages by name, in order; a stage may name those before it"

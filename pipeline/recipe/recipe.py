@@ -75,6 +75,7 @@ class Recipe:
     checkpoints: CheckpointSchedule = field(default_factory=CheckpointSchedule)
     leaks: Literal["stop", "tell"] = "stop"
     shrink: bool = False
+    report_to: tuple[str, ...] = ()
 
     @property
     def run_name(self) -> str:
@@ -168,7 +169,8 @@ class _Reading:
         if self.complaints or header is None:
             raise RecipeError([self._line(where, message) for where, message in self.complaints.items()])
         return Recipe(header.name, header.seed, header.parallel, accelerate, steps, self.document.file, self.folder,
-                      self.sets, sandbox_at_least, header.checkpoints, header.leaks, header.shrink)
+                      self.sets, sandbox_at_least, header.checkpoints, header.leaks, header.shrink,
+                      tuple(dict.fromkeys(header.report_to)))
 
     def _header(self) -> Header | None:
         try:
@@ -336,6 +338,7 @@ def as_dict(recipe: Recipe) -> JsonObject:
         "seed": recipe.seed, "parallel": recipe.parallel,
         "accelerate": str(recipe.accelerate) if recipe.accelerate else None,
         "sandbox_at_least": recipe.sandbox_at_least.name, "checkpoints": recipe.checkpoints.model_dump(),
-        "leaks": recipe.leaks, "stages": {name: {"kind": step.kind, **step.config.model_dump(mode="json")}
+        "leaks": recipe.leaks, "report_to": list(recipe.report_to),
+        "stages": {name: {"kind": step.kind, **step.config.model_dump(mode="json")}
                    for name, step in recipe.steps.items()},
     }

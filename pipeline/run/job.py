@@ -35,6 +35,9 @@ class Job:
                         where checkpoints lie, when they are made, and whether those of other versions or hardware are
                         gone on from
     manifest            what is known beforehand of stage.json
+    report_to, recipe, run
+                        names of the trackers that are told what the stage logs, and what they call it by: the
+                        recipe's name and the run's folder
     """
 
     name: str
@@ -54,11 +57,19 @@ class Job:
     schedule: CheckpointSchedule
     inexact: bool
     manifest: JsonObject
+    report_to: list[str]
+    recipe: str
+    run: Path
 
     @property
     def calls(self) -> Path:
         """What tells which call of foreign code is at work; each process has a file whose name begins so."""
         return self.checkpoints.with_name("calls")
+
+    @property
+    def tracking(self) -> Path:
+        """Where it is kept what trackers were told, for all attempts at the stage."""
+        return self.checkpoints.with_name("tracking")
 
     def write(self, file: Path) -> None:
         plain = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(self).items()}
@@ -68,7 +79,8 @@ class Job:
     def read(cls, file: Path) -> "Job":
         """The job of a file that `write` made."""
         told = json.loads(file.read_text())
-        paths = {name: Path(told[name]) for name in ("folder", "out", "artifact", "events", "lock", "checkpoints")}
+        names = ("folder", "out", "artifact", "events", "lock", "checkpoints", "run")
+        paths = {name: Path(told[name]) for name in names}
         return cls(**{**told, **paths, "schedule": CheckpointSchedule(**told["schedule"])})
 
 
@@ -110,6 +122,9 @@ class Assignment:
             schedule=self.recipe.checkpoints,
             inexact=self.inexact,
             manifest=self._manifest(step, sources),
+            report_to=list(self.recipe.report_to),
+            recipe=self.recipe.name,
+            run=self.run.path.resolve(),
         ).write(partial / "job.json")
         return partial / "job.json"
 

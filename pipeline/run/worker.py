@@ -26,6 +26,7 @@ from pipeline.recipe import inputs
 from pipeline.recipe.plugins import registry_of
 from pipeline.run.foreign_calls import ForeignCalls
 from pipeline.run.job import Job
+from pipeline.run.tracking.tracking import Tracking
 from pipeline.run.versions import hardware, processor, versions
 from pipeline.store import store
 from pipeline.store.kept_rollouts import KeptRollouts
@@ -78,6 +79,7 @@ class WorkerContext:
         )
         self._sources = job.sources
         self._events, self._main = events, main
+        self.tracking = Tracking(job, note=self.note, silent=not main)
         self._told = 0.0
 
     def path(self, reference: str) -> Path:
@@ -107,11 +109,13 @@ class WorkerContext:
 
     def log(self, row: Mapping[str, object]) -> None:
         if self._main:
+            # From there trackers are told, too.
             durable.append_row(self.out / METRICS, {key: _plain(value, key) for key, value in row.items()})
 
     def keep_rollouts(self, step: int, rows: Sequence[Mapping[str, object]]) -> None:
         if self._main:
             self._kept.write(step, rows)
+            self.tracking.rollouts(step, rows)
 
     def note(self, text: str) -> None:
         self._events.tell("note", text=str(text)[:_LONGEST])
@@ -132,11 +136,13 @@ def run_job(job_file: Path) -> int:
         stage = _load(job)
         _seed_streams(stage_seed(job.seed, job.name))
         context = WorkerContext(job, events, main=main)
-        with foreign.watched_by(ForeignCalls(job.calls, processes.place())):
-            metrics = _metrics(stage.run(context), context)
-        # The artifact is whole when every process has written what is its own.
-        _wait_for_other_processes()
-        seconds = round(context.checkpoints.seconds, 3)
+        with context.tracking:
+            with foreign.watched_by(ForeignCalls(job.calls, processes.place())):
+                metrics = _metrics(stage.run(context), context)
+            # The artifact is whole when every process has written what is its own.
+            _wait_for_other_processes()
+            seconds = round(context.checkpoints.seconds, 3)
+            context.tracking.finish(metrics)
         if main:
             manifest = {**job.manifest, "seconds": seconds, "metrics": metrics, "versions": versions(),
                         "hardware": hardware(), "processor": processor()}

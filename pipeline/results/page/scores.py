@@ -19,22 +19,48 @@ def of_models(models: JsonMapping) -> list[Chart]:
 
 
 def _scores(models: JsonMapping, problems: str) -> Chart | None:
+    values = _values(models, problems)
+    if not values:
+        return None
+    said = ", ".join(f"{value['model']} {value['score']:.1%} ({value['low']:.1%} to {value['high']:.1%})"
+                     for value in values)
+    return Chart(problems, _points(values), f"pass@1 on {problems}: {said}.", values)
+
+
+def side_by_side(models: JsonMapping, sets: Sequence[str]) -> Chart:
+    """pass@1 of every model on several problem sets in one chart."""
+    values = [value for name in sets for value in _values(models, name)]
+    spec = _points(values)
+    spec["height"] = 2 * spec["height"] // len(sets)
+    order = {"field": "set", "type": "nominal", "sort": list(sets)}
+    spec["encoding"] |= {"yOffset": order, "color": {
+        **order, "title": None, "legend": {"orient": "top"},
+        "scale": {"domain": list(sets), "range": COLOURS[: len(sets)]},
+    }}
+    return Chart("pass@1 on held-out problems", spec, "", values)
+
+
+def _values(models: JsonMapping, problems: str) -> list[JsonObject]:
+    """A row for each model that has a score on this problem set."""
     values = []
     for model, measured in models.items():
         numbers = measured["problems"].get(problems)
         if numbers and numbers.get("pass@1") is not None:
             low, high = numbers["pass@1_ci95"]
-            values.append({"model": model, "score": numbers["pass@1"], "low": low, "high": high,
+            values.append({"model": model, "set": problems, "score": numbers["pass@1"], "low": low, "high": high,
                            "problems": numbers["n"], "rollouts": numbers["rollouts"]})
-    if not values:
-        return None
-    names = [value["model"] for value in values]
+    return values
+
+
+def _points(values: Sequence[JsonMapping]) -> JsonObject:
+    """Points with their intervals and numbers, models one below the other in their order."""
+    names = list(dict.fromkeys(value["model"] for value in values))
     place: JsonObject = {"field": "model", "type": "nominal", "sort": names, "title": None, "axis": {"labelLimit": 160}}
     shown = [{"field": "model"}, *({"field": name, "format": ".1%"} for name in ("score", "low", "high")),
              {"field": "problems"}, {"field": "rollouts", "title": "rollouts of each"}]
     scale = {"domain": [0, 1.15]}  # so that a number has room behind the highest score
     ticks = {**_PERCENT, "values": [0, 0.25, 0.5, 0.75, 1]}
-    spec: JsonObject = {
+    return {
         "height": 26 * len(names) + 46,  # with the axis
         "encoding": {"y": place, "tooltip": shown},
         "layer": [
@@ -49,9 +75,6 @@ def _scores(models: JsonMapping, problems: str) -> Chart | None:
                           "text": {"field": "score", "format": ".1%"}}},
         ],
     }
-    said = ", ".join(f"{value['model']} {value['score']:.1%} ({value['low']:.1%} to {value['high']:.1%})"
-                     for value in values)
-    return Chart(problems, spec, f"pass@1 on {problems}: {said}.", values)
 
 
 def of_curves(curves: Curves) -> list[Chart]:

@@ -1,7 +1,9 @@
 """How times, counts and metrics are told to a person, in a display and in reports."""
 
 import math
+import time
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 def duration(seconds: float) -> str:
@@ -16,6 +18,53 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60}m {whole % 60:02d}s"
     return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
+
+
+@dataclass
+class Pace:
+    """How fast a stage is, from what it says of itself. It is measured from the first that it says: a stage that goes
+    on from a checkpoint says that it is half done, and has done nothing yet."""
+
+    began: float = field(default_factory=lambda: time.monotonic())
+    first: float = 0.0
+    done: float = 0.0
+    total: float = 0.0
+    since: float | None = None
+
+    def at_work(self) -> None:
+        """The clock begins anew: until now libraries were loaded, which says nothing of the pace."""
+        self.began = time.monotonic()
+
+    def told(self, done: float, total: float) -> None:
+        """Take what a stage says of how far it is."""
+        if self.since is None or done < self.done:  # or another part of it begins
+            self.first, self.since = done, time.monotonic()
+        self.done, self.total = done, total
+
+    @property
+    def elapsed(self) -> float:
+        return time.monotonic() - self.began
+
+    @property
+    def line(self) -> str:
+        """`3.4/s  about 40s left`; empty while there is no telling."""
+        if self.since is None:
+            return ""
+        made, seconds = self.done - self.first, time.monotonic() - self.since
+        left = time_left(made, self.total - self.first, seconds)
+        return "  ".join(filter(None, (rate(made, seconds), left)))
+
+
+def rate(made: float, seconds: float) -> str:
+    """`3.4/s`, or `12/min` where it is less than one a second; empty while there is no telling."""
+    if not 0 < made < math.inf or seconds < 1:
+        return ""
+    pace = made / seconds
+    return f"{_short(pace)}/s" if pace >= 1 else f"{_short(pace * 60)}/min"
+
+
+def _short(number: float) -> str:
+    return f"{number:,.0f}" if number >= 10 else f"{number:.1f}"
 
 
 def time_left(done: float, total: float, seconds: float) -> str:

@@ -11,7 +11,8 @@ from rich.control import Control
 from rich.segment import ControlType, Segment
 from rich.text import Text
 
-from pipeline.run.display.figures import amount, duration, key_figures, share, time_left
+from pipeline.run.display.figures import Pace, amount, duration, key_figures, share
+from pipeline.run.display.progress import Display
 from rewards.terminal import escaped, one_line, raw
 
 _REFRESHES = 4  # a second
@@ -25,14 +26,12 @@ _ERASE.segment = Segment("\r\x1b[K\x1b7\x1b[B\x1b[J\x1b8", None, [(ControlType.C
 @dataclass
 class _Running:
     kind: str
-    began: float = field(default_factory=time.monotonic)
-    done: float = 0.0
-    total: float = 0.0
+    pace: Pace = field(default_factory=Pace)
     figures: Mapping[str, object] = field(default_factory=dict)
 
 
-class LiveDisplay:
-    """One line for each running stage: name, bar, done/total, figures, time left; it never wraps.
+class LiveDisplay(Display):
+    """One line for each running stage: name, bar, done/total, figures, rate, time left; it never wraps.
 
     The lines are drawn here and not by rich's Live, which leaves the cursor below them and goes up as many rows as they
     were. A terminal that has become narrower breaks lines into more rows, and some would be left standing. Here the
@@ -54,15 +53,18 @@ class LiveDisplay:
         self._running[stage] = _Running(kind)
 
     def at_work(self, stage: str) -> None:
-        # The clock begins anew: until now libraries were loaded, which says nothing of the pace.
-        self._running[stage].began = time.monotonic()
+        self._running[stage].pace.at_work()
 
     def progress(self, stage: str, done: float, total: float, figures: Mapping[str, object]) -> None:
         running = self._running[stage]
-        running.done, running.total, running.figures = done, total, figures
+        running.pace.told(done, total)
+        running.figures = figures
 
     def note(self, stage: str, text: str) -> None:
         self._line(stage, (text, "yellow"), wrap=True)
+
+    def log(self, stage: str, text: str) -> None:
+        self._line(stage, (text, "dim"), wrap=True)
 
     def finished(self, stage: str, seconds: float, metrics: Mapping[str, object]) -> None:
         self._end(stage)
@@ -130,17 +132,17 @@ class LiveDisplay:
             yield line
 
     def _running_line(self, name: str, stage: _Running) -> Text:
-        elapsed = time.monotonic() - stage.began
+        pace = stage.pace
         name_part = f"{one_line(name):<{self._width}}  "
-        if not stage.total:
-            return _text((name_part, "bold"), (f"{stage.kind}, starting  {duration(elapsed)}", "dim"))
-        left = time_left(stage.done, stage.total, elapsed) or duration(elapsed)
-        rest = one_line(f"  {amount(stage.done)}/{amount(stage.total)}  {key_figures(stage.figures)}  {left}")
+        if not pace.total:
+            return _text((name_part, "bold"), (f"{stage.kind}, starting  {duration(pace.elapsed)}", "dim"))
+        left = pace.line or duration(pace.elapsed)
+        rest = one_line(f"  {amount(pace.done)}/{amount(pace.total)}  {key_figures(stage.figures)}  {left}")
         room = self._console.width - cell_len(name_part) - cell_len(rest) - 1
         bar = min(20, room)
         line = Text(name_part, "bold", end="")
         if bar >= 5:  # the bar is the first thing to go on a narrow terminal
-            full = round(bar * share(stage.done, stage.total))
+            full = round(bar * share(pace.done, pace.total))
             line = Text.assemble(line, ("━" * full, "green"), ("━" * (bar - full), "dim"))
         return Text.assemble(line, rest)
 

@@ -1,4 +1,5 @@
-"""Writes the README's table of MoE families by stages, from the results of the tests that each cell stands for.
+"""Writes the table of MoE families by stages in benchmarks/README.md, from the results of the tests that each cell
+stands for.
 
     make families
 """
@@ -7,7 +8,7 @@ import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
-README = Path(__file__).parents[3] / "README.md"
+README = Path(__file__).parents[3] / "benchmarks" / "README.md"
 BEGIN, END = "<!-- families: written by `make families` -->", "<!-- end of families -->"
 FAMILIES = {
     "mixtral": "Mixtral", "dbrx": "DBRX", "deepseek_v2": "DeepSeek-V2", "deepseek_v3": "DeepSeek-V3",

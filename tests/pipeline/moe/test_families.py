@@ -1,7 +1,7 @@
 """Every family of MoE through the stages, as a tiny random model that is taught one answer and goes on from there.
 
-With tests elsewhere (resume, LoRA, scaled positions) these are the cells of the README's table, which `table.py`
-writes.
+With tests elsewhere (resume, LoRA, scaled positions) these are the cells of the table in benchmarks/README.md, which
+`table.py` writes.
 """
 
 import json

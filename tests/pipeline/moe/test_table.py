@@ -1,4 +1,4 @@
-"""The README's table of families is of tests that are there, and has every family in it."""
+"""The table of families in benchmarks/README.md is of tests that are there, and has every family in it."""
 
 from pathlib import Path
 

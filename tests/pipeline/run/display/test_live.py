@@ -2,6 +2,7 @@
 
 import io
 import re
+import time
 
 import pytest
 from hypothesis import given
@@ -172,3 +173,25 @@ def test_nothing_that_a_stage_says_moves_the_cursor(text: str) -> None:
     display.say(text.replace("\n", " "))
     display.close()
     assert len(terminal.shown) == 5
+
+
+def test_a_running_stage_shows_its_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    display, _ = display_on(Terminal(80), ["base"])
+    display.started("base", "pretrain")
+    assert [line.plain for line in display._picture()] == ["base  pretrain, starting  0.0s", "0.0s so far"]
+    for done in (10, 40):
+        display.progress("base", done, 100, {"loss": 2.5})
+        now[0] += 10
+    [line, _] = [line.plain for line in display._picture()]
+    assert line == "base  ━━━━━━━━━━━━━━━━━━━━  40/100  loss 2.50  1.5/s  about 40s left"
+
+
+def test_lines_of_logs_scroll_by() -> None:
+    terminal = Terminal(40)
+    display, _ = display_on(terminal, ["base"])
+    display.started("base", "pretrain")
+    display.log("base", "UserWarning: \x1b[2J is old")
+    display.close()
+    assert terminal.shown == ["base  UserWarning: \\u001b[2J is old"]

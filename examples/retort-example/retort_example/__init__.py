@@ -1,0 +1,1 @@
+"""Sorting, taught and graded: an example of a package with plug-ins for Retort."""
