@@ -5,8 +5,14 @@ shape, where the last column of k + 1 is the bucket of all other words. Each div
 for rounding, and 0 where both agree.
 """
 
+import math
+
 import torch
 from torch import Tensor
+
+LEAST = math.log(1e-9)
+"""The logarithm of the least probability that counts: a word that a teacher rules out costs much, and not infinitely
+much."""
 
 
 def log_distribution(logits: Tensor, temperature: float) -> Tensor:
@@ -24,9 +30,9 @@ def bucketed(log_probs: Tensor, ids: Tensor) -> Tensor:
     a reverse divergence over the k words is unbounded below, and a student can lower it by leaving them.
     """
     chosen = log_probs.gather(-1, ids)  # [tokens, k]
-    # log(1 - p) of what is chosen; rounding can take the sum above 1, where nothing is left for others
-    together = chosen.exp().sum(dim=-1, keepdim=True).clamp(max=1 - 1e-6)
-    return torch.cat([chosen, torch.log1p(-together)], dim=-1)
+    others = log_probs.scatter(-1, ids, -torch.inf).logsumexp(dim=-1, keepdim=True)
+    # Where all words are chosen nothing is left, of which a divergence could not tell the logarithm.
+    return torch.cat([chosen, others.clamp(min=LEAST)], dim=-1)
 
 
 def forward_kl(student: Tensor, teacher: Tensor) -> Tensor:
@@ -45,8 +51,7 @@ def reverse_kl(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 def _log(probabilities: Tensor) -> Tensor:
-    # A word that the teacher rules out costs much, and not infinitely much.
-    return probabilities.clamp(min=1e-9).log()
+    return probabilities.clamp(min=math.exp(LEAST)).log()
 
 
 def hinton(divergence: Tensor, hard: Tensor, temperature: float, mix: float) -> Tensor:
