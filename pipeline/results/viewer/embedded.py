@@ -97,6 +97,7 @@ def _chosen(rollouts: Rollouts, queue: dict[str, list[list[str]]], room: int) ->
     of the others."""
     waiting = {stage: list(reversed(groups)) for stage, groups in queue.items()}
     spent = dict.fromkeys(queue, 0)
+    sizes = {stage: sum(_size(rollouts, group) for group in groups) for stage, groups in queue.items()}
     chosen: set[str] = set()
     while waiting:
         stage = min(waiting, key=spent.__getitem__)
@@ -104,8 +105,10 @@ def _chosen(rollouts: Rollouts, queue: dict[str, list[list[str]]], room: int) ->
         if not waiting[stage]:
             del waiting[stage]
         left = room - sum(spent.values())
-        # A stage of which nothing is there yet gets its share of the room, whatever the size of its first problem.
-        while not spent[stage] and group and _size(rollouts, group) > min(left, room // len(queue)):
+        # A stage of which nothing is there yet gets its share of the room, whatever the size of its first problem: as
+        # much as every other one, or what these leave.
+        share = max(room // len(queue), room - sum(sizes.values()) + sizes[stage])
+        while not spent[stage] and group and _size(rollouts, group) > min(left, share):
             group = group[(len(group) - 1) % 2 :: 2] if len(group) > 1 else []
         size = _size(rollouts, group)
         if size <= left:

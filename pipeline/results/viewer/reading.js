@@ -25,7 +25,8 @@ function whenOf(row) {
   return [row.stage, when].filter(Boolean).join(" · ");
 }
 
-function texts(row, colour, withoutPrompt) {
+function texts(row, wanted, withoutPrompt) {
+  const colour = COLOURS[wanted].has(row) ? wanted : "plain";
   const panes = [];
   if (row.prompt && !withoutPrompt) panes.push(pane("Prompt", longText(row.prompt, "prompt")));
   if (colour === "plain") {

@@ -189,7 +189,7 @@ def _unpacked(file: Path, stamp: Stamp) -> _Unpacked:  # noqa: ARG001  # another
     size = 0
     try:
         with gzip.open(file) as stream:
-            while part := stream.read(_CHUNK):
+            while part := stream.read1(_CHUNK):
                 parts.append(part)
                 size += len(part)
                 if size > MOST_UNPACKED:

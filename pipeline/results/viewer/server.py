@@ -70,17 +70,17 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(HTTPStatus.FORBIDDEN)
             return
         asked = urlsplit(self.path)
-        token, _, what = asked.path.removeprefix("/").partition("/")
+        token, slash, what = asked.path.removeprefix("/").partition("/")
         if not hmac.compare_digest(token.encode("utf-8", "replace"), self.server.token.encode()):
             self._refuse(HTTPStatus.NOT_FOUND)
             return
-        match what:
-            case "":
+        match slash + what:
+            case "/":
                 self._page()
-            case "index.json":
+            case "/index.json":
                 index = self.server.rollouts.index()
                 self._json({"index": table(index.rows), "left_out": index.left_out})
-            case "row":
+            case "/row":
                 self._row(parse_qs(asked.query).get("id", [""])[0])
             case _:
                 self._refuse(HTTPStatus.NOT_FOUND)

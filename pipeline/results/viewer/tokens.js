@@ -65,7 +65,6 @@ function coloursOf(rows) {
 /** The tokens of a row in this colouring, what each colour means, and what was measured of the token one points at. */
 function tokenStrip(row, key) {
   const colour = COLOURS[key];
-  if (!colour.has(row)) return longText(row.text, "completion");
   const strip = make("div", { class: "rv-text rv-tokens", role: "listbox", tabindex: "0", "data-keep": "tokens",
     "aria-label": `Tokens by ${colour.name}; left and right arrow go from one to the next` });
   const told = make("output", { class: "rv-measured" }, "Point at a token, or go through them with the arrow keys.");

@@ -18,15 +18,15 @@ FINGERPRINT = "0123456789abcdef"
 Row = dict[str, Any]
 
 
-def rollout(step: int, problem: int, number: int, **changed: Any) -> Row:
+def rollout(step: int, problem: int, number: int, /, **changed: Any) -> Row:
     """A rollout as a GRPO stage keeps it. The later the step, the more of them are right."""
     draw = random.Random(f"{step}/{problem}/{number}")
     a, b = 12 + problem, 7 + 3 * problem % 40
     right = draw.random() < step / 20 + 0.1
     answer = a + b if right else a + b + draw.choice([-10, -1, 1, 10])
     finished = right or draw.random() < 0.8
-    thinking = (f"There are {a} apples and {b} more are bought. I add the tens first: {a // 10}0 + {b // 10}0, then the "
-                f"ones: {a % 10} + {b % 10}. Together that makes {answer}.")
+    thinking = (f"There are {a} apples and {b} more are bought. I add the tens first: {a // 10}0 + {b // 10}0, then "
+                f"the ones: {a % 10} + {b % 10}. Together that makes {answer}.")
     text = f"<think>{thinking}</think>" + (f"<answer>{answer}</answer><|end|>" if finished else "<answer>")
     pieces = re.findall(r" ?[^ <>|]+|[<>|/]+", text)
     logprobs = [round(-draw.expovariate(2.5), 3) for _ in pieces]
@@ -35,7 +35,7 @@ def rollout(step: int, problem: int, number: int, **changed: Any) -> Row:
     reward = (1.0 if right else 0.0) + (0.2 if finished else 0.0)
     return {
         "step": step, "problem": f"word_problems-train-{problem:04d}", "family": "word_problems", "rollout": number,
-        "prompt": f"<|user|>Mina has {a} apples and buys {b} more. How many apples are there?<|assistant|>", "text": text,
+        "prompt": f"<|user|>Mina has {a} apples and buys {b} more. How many are there?<|assistant|>", "text": text,
         "thinking": thinking, "answer": str(answer) if finished else "", "verdict": verdict,
         "reason": reason[verdict], "expected": str(a + b), "reward": reward,
         "parts": {"correct": float(right), "format": 0.2 * finished, "overlong": 0.0 if finished else -0.1},
@@ -70,8 +70,8 @@ def artifact(folder: Path, name: str, kind: str, makes: str, **config: Any) -> P
 
 def empty_run(folder: Path, *stages: str) -> RunFolder:
     run = RunFolder(folder / "apples")
-    run.begin("first", {"name": "apples", "file": "apples.yaml", "overrides": [], "stages": dict.fromkeys(stages, {})},
-              "retort run apples.yaml")
+    recipe = {"name": "apples", "file": "apples.yaml", "overrides": [], "stages": {name: {} for name in stages}}
+    run.begin("first", recipe, "retort run apples.yaml")
     return run
 
 
