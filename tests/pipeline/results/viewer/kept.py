@@ -1,17 +1,21 @@
 """Runs that have kept rollouts, made without training anything."""
 
+import contextlib
 import gzip
 import json
 import math
 import random
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from eval.report import reduce
 from eval.rollouts import rollouts_file, write_rows
 from pipeline.disk import durable
+from pipeline.results.viewer.rows import Rollouts
+from pipeline.results.viewer.server import LookServer
 from pipeline.store.run_folder import RunFolder
 
 FINGERPRINT = "0123456789abcdef"
@@ -117,6 +121,19 @@ def apples(folder: Path, *, steps: int = 12, problems: int = 6, each: int = 8) -
     evaluate(folder, run, {name: [evaluated(problem, index, *answer) for problem in range(2) for index in range(2)]
                            for name, answer in answers.items()})
     return run
+
+
+@contextlib.contextmanager
+def serving(run: RunFolder) -> Iterator[LookServer]:
+    """A server of a run's rollouts that answers until the block ends, however it ends."""
+    with LookServer(Rollouts(run), 0) as server:
+        thread = Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def is_finite(value: object) -> bool:

@@ -3,14 +3,11 @@
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from threading import Thread
 from typing import Any  # playwright is an extra, and may not be installed
 
 import pytest
 
 from pipeline.results.viewer.embedded import embedded
-from pipeline.results.viewer.rows import Rollouts
-from pipeline.results.viewer.server import LookServer
 from pipeline.store.run_folder import RunFolder
 from tests.pipeline.results.viewer import kept
 from tests.pipeline.results.viewer.pages import browser, file_with, opened
@@ -35,10 +32,8 @@ def apples(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 
 @pytest.fixture(scope="module")
 def address(apples: RunFolder) -> Iterator[str]:
-    with LookServer(Rollouts(apples), 0) as server:
-        Thread(target=server.serve_forever).start()
+    with kept.serving(apples) as server:
         yield server.address
-        server.shutdown()
 
 
 def listed(page: Any) -> int:
@@ -163,8 +158,7 @@ def test_texts_of_models_are_shown_and_never_run(opened: Open, tmp_path: Path) -
         for number, text in enumerate(HOSTILE)
     ]
     kept.grpo(tmp_path, run, {1: hostile})
-    with LookServer(Rollouts(run), 0) as server:
-        Thread(target=server.serve_forever).start()
+    with kept.serving(run) as server:
         for page in (opened(server.address), opened(file_with(tmp_path, embedded(run, 10**6)))):
             page.focus(".rv-list")
             for text in HOSTILE:
@@ -179,7 +173,6 @@ def test_texts_of_models_are_shown_and_never_run(opened: Open, tmp_path: Path) -
                 page.keyboard.press("j")
             assert page.evaluate("window.ran") is None
             assert page.locator("img, svg, iframe, #viewer script").count() == 0
-        server.shutdown()
 
 
 def test_a_megabyte_of_text_is_shown_bit_by_bit(opened: Open, tmp_path: Path) -> None:
@@ -322,6 +315,9 @@ def test_every_control_is_reached_and_named(opened: Open, address: str) -> None:
         if number is not None:
             reached.append(int(number))
     assert sorted(set(reached)) == controls
+    # One of those that arrows go through is a stop, so that one comes to them.
+    for one in (".rv-list", ".rv-moment[aria-current]", ".rv-reading", ".rv-group button"):
+        assert int(page.locator(one).first.get_attribute("data-number")) in reached
     outlines = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
     assert outlines != "none"
     unnamed = page.evaluate("""() =>

@@ -7,7 +7,6 @@ import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from threading import Thread
 
 import pytest
 
@@ -21,13 +20,8 @@ TITLE = "<script>alert('run')</script>"
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LookServer]:
     folder = tmp_path_factory.mktemp("apples")
-    run = kept.apples(folder, steps=2, problems=1, each=2)
-    with LookServer(Rollouts(run), 0) as found:
-        thread = Thread(target=found.serve_forever)
-        thread.start()
+    with kept.serving(kept.apples(folder, steps=2, problems=1, each=2)) as found:
         yield found
-        found.shutdown()
-        thread.join()
 
 
 def ask(server: LookServer, path: str, method: str = "GET", **headers: str) -> tuple[http.client.HTTPResponse, bytes]:
@@ -70,13 +64,11 @@ def test_rows_are_served_by_the_ids_of_the_index(server: LookServer) -> None:
 def test_what_comes_later_is_in_the_next_index(tmp_path: Path) -> None:
     run = kept.empty_run(tmp_path, "zero")
     kept.grpo(tmp_path, run, {1: [kept.rollout(1, 0, 0)]})
-    with LookServer(Rollouts(run), 0) as server:
-        Thread(target=server.serve_forever).start()
+    with kept.serving(run) as server:
         counts = []
         for step in (2, 3):
             counts.append(len(json.loads(ask(server, f"/{server.token}/index.json")[1])["index"]["rows"]))
             kept.write_step(tmp_path, "zero", step, [kept.rollout(step, 0, 0)])
-        server.shutdown()
     assert counts == [1, 2]
 
 
@@ -134,9 +126,7 @@ def test_it_listens_on_this_machine_alone_at_an_address_of_its_own(server: LookS
 def test_the_name_of_a_run_is_a_text_of_the_page(tmp_path: Path) -> None:
     run = kept.apples(tmp_path, steps=1, problems=1, each=1)
     renamed = run.path.rename(run.path.with_name(TITLE.replace("/", "|")))
-    with LookServer(Rollouts(type(run)(renamed)), 0) as server:
-        Thread(target=server.serve_forever).start()
+    with kept.serving(type(run)(renamed)) as server:
         _, body = ask(server, f"/{server.token}/")
-        server.shutdown()
     assert b"<script>alert" not in body
     assert b"&lt;script&gt;alert" in body
