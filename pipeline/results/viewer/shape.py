@@ -89,6 +89,10 @@ def _is_number_or_none(value: object) -> bool:
     return value is None or _is_number(value)
 
 
+def _is_count_or_none(value: object) -> bool:
+    return value is None or _is_count(value)
+
+
 def _are_parts(value: object) -> bool:
     return isinstance(value, dict) and all(map(_is_number, value.values()))
 
@@ -103,6 +107,6 @@ _KEYS: Mapping[str, Callable[[object], bool]] = {
     "pieces": _is_list_of(_is_text),
     "logprobs": _is_list_of(_is_number_or_none),
     "sampler_logprobs": _is_list_of(_is_number_or_none),
-    "experts": _is_list_of(_is_count),
+    "experts": _is_list_of(_is_count_or_none),
     "experts_busiest": _is_list_of(_is_number),
 }

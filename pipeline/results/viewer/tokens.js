@@ -51,7 +51,7 @@ const COLOURS = {
     of: (row, place) => row.experts[place],
     shade: (value) => `rv-ex rv-ex${value % EXPERT_COLOURS}`,
     legend: (row) =>
-      [...new Set(row.experts)].sort((a, b) => a - b).slice(0, EXPERT_COLOURS).map((expert) =>
+      [...new Set(row.experts.filter(isFigure))].sort((a, b) => a - b).slice(0, EXPERT_COLOURS).map((expert) =>
         [`rv-ex rv-ex${expert % EXPERT_COLOURS}`, String(expert)]),
     about: "The first expert that each token took in the last layer with experts; colours come again after 16.",
   },

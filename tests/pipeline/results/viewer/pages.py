@@ -37,12 +37,12 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def opened(browser: Any) -> Iterator[Callable[..., Any]]:
-    """opened(address) is a page that has loaded rollouts; after the test nothing may have gone wrong on it, and nothing
-    may have been asked of another place than that address."""
+    """opened(address) is a page that has loaded rollouts, or what `ready` selects; after the test nothing may have gone
+    wrong on it, and nothing may have been asked of another place than that address."""
     contexts: list[Any] = []
     faults: list[str] = []
 
-    def open_page(address: str, **settings: Any) -> Any:
+    def open_page(address: str, ready: str = ".rv-title", **settings: Any) -> Any:
         context = browser.new_context(**{"viewport": {"width": 1440, "height": 900}, **settings})
         contexts.append(context)
         page = context.new_page()
@@ -51,7 +51,7 @@ def opened(browser: Any) -> Iterator[Callable[..., Any]]:
         page.on("request", lambda request: request.url.startswith(address) or faults.append(f"asked {request.url}"))
         page.on("dialog", lambda dialog: (faults.append(f"dialog: {dialog.message}"), dialog.dismiss()))
         page.goto(address)
-        page.wait_for_selector(".rv-title")
+        page.wait_for_selector(ready)
         return page
 
     yield open_page
