@@ -157,8 +157,9 @@ class Viewer {
 
   facts(row, whole) {
     const cut = whole.finished === false ? ", cut by the token budget" : "";
-    return make("p", { class: "rv-muted" }, [row.family, row.set, whenOf(row), `rollout ${row.rollout ?? 0}`,
-      isFigure(row.tokens) ? `${number.format(row.tokens)} tokens${cut}` : null].filter(Boolean).join(" · "));
+    const told = new Set([row.family, row.set, whenOf(row), `rollout ${row.rollout ?? 0}`,
+      isFigure(row.tokens) ? `${number.format(row.tokens)} tokens${cut}` : null]);
+    return make("p", { class: "rv-muted" }, [...told].filter(Boolean).join(" · "));
   }
 
   colours() {
