@@ -45,7 +45,7 @@ def main(args: argparse.Namespace) -> int:
                            "free") from error
     with server:
         print(f"{server.address}  (Ctrl-C ends it)", flush=True)
-        with contextlib.nullcontext() if args.no_browser else _opened(server.address):
+        with contextlib.nullcontext() if args.no_browser else opened(server.address):
             server.serve_forever()
     return 0
 
@@ -73,7 +73,7 @@ def _port(text: str) -> int:
 
 
 @contextlib.contextmanager
-def _opened(address: str) -> Iterator[None]:
+def opened(address: str) -> Iterator[None]:
     """A browser is shown the address, where one can be seen; what it is shown it by is gone afterwards.
 
     It is given a file that only this user can read, since every user of a machine sees what programs are started with,
@@ -84,6 +84,6 @@ def _opened(address: str) -> Iterator[None]:
         return
     with tempfile.TemporaryDirectory(prefix="retort-look-") as folder:
         file = Path(folder) / "look.html"
-        file.write_text(f'<!doctype html><meta http-equiv="refresh" content="0; url={escape(address)}">')
+        file.write_text(f'<!doctype html><meta http-equiv="refresh" content="0; url={escape(address)}">\n')
         webbrowser.open(file.as_uri())
         yield

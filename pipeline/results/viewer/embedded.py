@@ -13,7 +13,7 @@ from pipeline.store.run_folder import RunFolder
 TRIES = 8
 """How often a choice is made larger or smaller, to find the one that just fits."""
 
-_FIRST = 12  # bytes of rows for each byte of room that are tried first, since packing gigabytes would take minutes
+_FIRST = 4  # bytes of rows for each byte of room that are tried first, since packing gigabytes would take minutes
 _FULL = 0.85  # of the room; a choice that takes so much is not tried to be made better
 
 
@@ -63,7 +63,8 @@ def _packed(rollouts: Rollouts, index: Index, chosen: set[str]) -> str:
         "left_out": index.left_out,
     }
     # The time of day is left out of the head of the packed bytes, so that a page is the same when it is made again.
-    return base64.b64encode(gzip.compress(json.dumps(content, separators=(",", ":")).encode(), mtime=0)).decode()
+    packed = gzip.compress(json.dumps(content, separators=(",", ":")).encode(), compresslevel=6, mtime=0)
+    return base64.b64encode(packed).decode()
 
 
 def _queue(index: Index) -> dict[str, list[list[str]]]:

@@ -35,7 +35,7 @@ class RolloutList {
     this.rows = [];
     this.selected = -1;
     this.nodes = [];
-    this.canvas = make("div", { class: "rv-canvas" });
+    this.canvas = make("div", { class: "rv-canvas", role: "presentation" });
     this.element = make(
       "div",
       { class: "rv-list", role: "listbox", tabindex: "0", "aria-label": "Rollouts", id: unique("rv-list") },
@@ -107,7 +107,6 @@ class RolloutList {
     const [mark, moment, problem, reward, tokens] = node.children;
     mark.className = `rv-c-mark ${verdictClass(row.verdict)}`;
     mark.textContent = verdictMark(row.verdict);
-    mark.setAttribute("aria-label", verdictName(row.verdict));
     moment.textContent = row.shownMoment;
     // The end of an id tells problems apart, and is seen however narrow the list is.
     problem.firstChild.textContent = row.shownProblem.slice(0, -ID_END);
@@ -115,6 +114,10 @@ class RolloutList {
     problem.title = row.shownProblem;
     reward.textContent = figure(row.reward);
     tokens.textContent = row.tokens ?? "";
+    const said = [verdictName(row.verdict), row.shownMoment, row.shownProblem];
+    if (reward.textContent) said.push(`reward ${reward.textContent}`);
+    if (tokens.textContent) said.push(`${tokens.textContent} tokens`);
+    node.setAttribute("aria-label", said.join(", "));
   }
 }
 

@@ -116,12 +116,12 @@ def _list(kept: KeptFile, stamp: Stamp) -> _Listed:
     for start, line in _lines(kept.file, stamp):
         if not line.strip():
             continue
-        row = whole(durable.row(line), kept) if len(line) <= MOST_ROW else None
+        row = light(durable.row(line), kept) if len(line) <= MOST_ROW else None
         if row is None:
             found.left_out += 1
             continue
         number += 1
-        found.rows.append({**light(row), "id": f"{name}-{number}"})
+        found.rows.append({**row, "id": f"{name}-{number}"})
         found.places.append(Place(kept, start, len(line)))
     return found
 

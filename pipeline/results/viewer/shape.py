@@ -1,6 +1,6 @@
 """The one shape in which a kept rollout is shown, whichever stage kept it, and the light row of it for a list."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from pipeline.disk.durable import JsonMapping, JsonObject
 from pipeline.results.viewer.files import KeptFile
@@ -23,32 +23,42 @@ def whole(row: JsonMapping, kept: KeptFile) -> JsonObject | None:
     A key that is missing in the row, or that holds something of another type, is missing in the result. `text` is the
     completion as it was written, and `thinking` and `answer` are its parts as the grader reads them.
     """
-    text = row.get("text", row.get("completion"))
-    if not isinstance(text, str) or not isinstance(row.get("problem"), str):
+    found = _shaped(row, kept, tuple(_KEYS))
+    if found is None:
         return None
-    found: JsonObject = {"stage": kept.stage, "kind": kept.kind, "model": kept.model, "set": kept.problems}
-    found |= {key: row[key] for key, is_right in _KEYS.items() if key in row and is_right(row[key])}
-    for key in ("problem", "family"):
-        found[key] = found.get(key, "")[:LONGEST_NAME]
-    found["text"] = text
-    if "rollout" not in found and _is_count(row.get("index")):
-        found["rollout"] = row["index"]
-    if "verdict" not in found and kept.only_correct:
-        found["verdict"] = Label.CORRECT.value  # the stage kept no other
     if "thinking" not in found or "answer" not in found:
-        found["thinking"], found["answer"] = _parts(text)
+        found["thinking"], found["answer"] = _parts(found["text"])
     meta = row.get("meta")
     if isinstance(meta, dict) and isinstance(meta.get("solution"), str):
         found["solution"] = meta["solution"]
     _keep_equal_lengths(found)
-    if "tokens" not in found and "pieces" in found:
-        found["tokens"] = len(found["pieces"])
     return found
 
 
-def light(row: JsonMapping) -> JsonObject:
-    """What a list shows of a whole row."""
-    return {key: row.get(key) for key in LIGHT}
+def light(row: JsonMapping, kept: KeptFile) -> JsonObject | None:
+    """What a list shows of a row, or None where it is no rollout. Values of tokens are not looked at, since thousands
+    of rows are read for a list."""
+    found = _shaped(row, kept, LIGHT)
+    return None if found is None else {key: found.get(key) for key in LIGHT}
+
+
+def _shaped(row: JsonMapping, kept: KeptFile, keys: Sequence[str]) -> JsonObject | None:
+    """These keys of a row, as far as they are right, with what every rollout has."""
+    text, pieces = row.get("text", row.get("completion")), row.get("pieces")
+    if not isinstance(text, str) or not isinstance(row.get("problem"), str):
+        return None
+    found: JsonObject = {"stage": kept.stage, "kind": kept.kind, "model": kept.model, "set": kept.problems}
+    found["text"] = text
+    found |= {key: row[key] for key in keys if key in row and key in _KEYS and _KEYS[key](row[key])}
+    for key in ("problem", "family"):
+        found[key] = found.get(key, "")[:LONGEST_NAME]
+    if "rollout" not in found and _is_count(row.get("index")):
+        found["rollout"] = row["index"]
+    if "verdict" not in found and kept.only_correct:
+        found["verdict"] = Label.CORRECT.value  # the stage kept no other
+    if "tokens" not in found and isinstance(pieces, list):
+        found["tokens"] = len(pieces)
+    return found
 
 
 def _parts(text: str) -> tuple[str, str]:

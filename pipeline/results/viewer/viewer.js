@@ -42,14 +42,17 @@ function momentsOf(rows) {
   return problems;
 }
 
-/** Show the rollouts of a source inside an element. `focus` puts the keyboard there. */
-function mountViewer(root, source, { focus = false } = {}) {
-  return new Viewer(root, source, focus);
+/** Show the rollouts of a source inside an element. `focus` puts the keyboard there, `first` is the id of the rollout
+ * that is read first, and `chosen(id)` hears of each that is read. */
+function mountViewer(root, source, { focus = false, first = "", chosen = () => {} } = {}) {
+  return new Viewer(root, source, { focus, first, chosen });
 }
 
 class Viewer {
-  constructor(root, source, focus) {
+  constructor(root, source, { focus, first, chosen }) {
     this.source = source;
+    this.first = first;
+    this.chosen = chosen;
     const rows = prepared(source.index);
     this.problems = momentsOf(rows);
     this.row = null; // the light row that is read
@@ -95,7 +98,9 @@ class Viewer {
     this.list.element.scrollTop = 0;
     const stays = this.row !== null && this.listed.includes(this.row);
     this.list.show(this.listed, stays ? this.row.id : undefined);
-    if (this.row === null || (!stays && this.listed.length)) this.choose(this.listed[0]);
+    if (stays) return;
+    const first = this.row === null ? this.listed.find((row) => row.id === this.first) : undefined;
+    if (this.row === null || this.listed.length) this.choose(first ?? this.listed[0]);
   }
 
   async choose(row) {
@@ -104,6 +109,7 @@ class Viewer {
       return;
     }
     this.row = row;
+    this.chosen(row.id);
     this.list.select(row.id);
     this.reading.setAttribute("aria-busy", "true");
     try {
@@ -157,8 +163,9 @@ class Viewer {
 
   facts(row, whole) {
     const cut = whole.finished === false ? ", cut by the token budget" : "";
-    return make("p", { class: "rv-muted" }, [row.family, row.set, whenOf(row), `rollout ${row.rollout ?? 0}`,
-      isFigure(row.tokens) ? `${number.format(row.tokens)} tokens${cut}` : null].filter(Boolean).join(" · "));
+    const told = new Set([row.family, row.set, whenOf(row), `rollout ${row.rollout ?? 0}`,
+      isFigure(row.tokens) ? `${number.format(row.tokens)} tokens${cut}` : null]);
+    return make("p", { class: "rv-muted" }, [...told].filter(Boolean).join(" · "));
   }
 
   colours() {

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.commands import cli
+from pipeline.commands import cli, look
 from pipeline.store.run_folder import RunFolder
 from tests.pipeline.results.viewer import kept
 
@@ -29,6 +29,24 @@ def test_it_prints_its_address_serves_and_ends_by_ctrl_c(tmp_path: Path) -> None
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=20)
     assert (process.returncode, out, err) == (130, "", "stopped\n")
+
+
+def test_a_browser_is_led_there_by_a_file_of_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What programs are started with is seen by every user of a machine."""
+    browser = tmp_path / "browser"
+    browser.write_text('#!/bin/sh\nfile="${1#file://}"\nstat -c %a "$(dirname "$file")" > seen\ncat "$file" >> seen\n'
+                       'echo "$1" >> seen\n')
+    browser.chmod(0o700)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DISPLAY", ":0")
+    monkeypatch.setenv("BROWSER", f"{browser} %s")
+    address = "http://127.0.0.1:1/secret/"
+    with look.opened(address):
+        mode, page, argument = (tmp_path / "seen").read_text().splitlines()
+    assert mode == "700"
+    assert f"url={address}" in page
+    assert "secret" not in argument
+    assert not Path(argument.removeprefix("file://")).exists()
 
 
 @pytest.mark.parametrize(("asked", "told"), [

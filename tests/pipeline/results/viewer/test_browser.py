@@ -125,6 +125,22 @@ def test_keys_go_through_the_list_along_the_problem_and_through_colours(opened: 
     assert page.locator("dialog[open]").count() == 0
 
 
+def test_whoever_loads_the_page_again_goes_on_where_they_were_with_what_is_new(opened: Open, tmp_path: Path) -> None:
+    run = kept.empty_run(tmp_path, "zero")
+    kept.grpo(tmp_path, run, {2: [kept.rollout(2, 0, number) for number in range(4)]})
+    with kept.serving(run) as server:
+        page = opened(server.address)
+        page.keyboard.press("j")
+        wait_for(page, "/rollout 1 /.test(document.querySelector('.rv-title p').textContent)")
+        for step in (1, 3):
+            kept.write_step(tmp_path, "zero", step, [kept.rollout(step, 0, number) for number in range(4)])
+        page.reload()
+        page.wait_for_selector(".rv-title")
+        assert listed(page) == 12
+        assert when(page) == "step 2 rollout 1"
+        assert page.get_attribute(".rv-row[aria-selected=true]", "aria-posinset") == "6"
+
+
 def test_the_value_of_a_token_is_told_by_pointer_and_by_key(opened: Open, address: str) -> None:
     page = opened(address)
     row = kept.rollout(1, 0, 0)
