@@ -7,7 +7,8 @@ const ACTIVE = new RegExp(
     "|[\\u{e0000}-\\u{e007f}]|[\\ud800-\\udfff]",
   "gu",
 );
-const MOST_MARKED = 1000; // marked characters of a text; more would be more elements than a page can hold
+const PART = 5000; // characters of a block; blocks out of sight are not laid out
+const MOST_MARKED = 100; // marked characters of a block; more would be more elements than a page can hold
 const FIRST_CUT = 20000; // characters of a text that are shown at once
 const NEXT_CUT = 50000;
 
@@ -57,12 +58,14 @@ function appendMarked(element, text) {
   element.append(shown(text.slice(from)));
 }
 
-/** The place where a text is best cut, `most` on or shortly before: behind a line break, and never in a character. */
+/** The place where a text is best cut, `most` on or shortly before: behind a line or a word, never in a character. */
 function cutAt(text, from, most) {
   let to = Math.min(text.length, from + most);
   if (to === text.length) return to;
-  const line = text.lastIndexOf("\n", to - 1);
-  if (line > to - 2000 && line > from) return line + 1;
+  for (const end of ["\n", " "]) {
+    const place = text.lastIndexOf(end, to - 1);
+    if (place > to - most / 4) return place + 1;
+  }
   const unit = text.charCodeAt(to - 1);
   if (unit >= 0xd800 && unit <= 0xdbff) to -= 1;
   return to;
@@ -74,11 +77,14 @@ function longText(text, label) {
   const box = make("div", { class: "rv-long" }, body);
   let from = 0;
   const more = (most) => {
-    const to = cutAt(text, from, most);
-    const part = make("div", { class: "rv-part" });
-    appendMarked(part, text.slice(from, to));
-    body.append(part);
-    from = to;
+    const end = cutAt(text, from, most);
+    while (from < end) {
+      const to = cutAt(text, from, Math.min(PART, end - from));
+      const part = make("div", { class: "rv-part" });
+      appendMarked(part, text.slice(from, to));
+      body.append(part);
+      from = to;
+    }
   };
   more(FIRST_CUT);
   if (from === text.length) return box;

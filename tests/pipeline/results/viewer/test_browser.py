@@ -203,7 +203,7 @@ def test_a_megabyte_of_text_is_shown_bit_by_bit(opened: Open, tmp_path: Path) ->
     thinking.get_by_role("button", name="Show all").click()
     assert len(thinking.locator(".rv-text").text_content()) == 2**20
     assert thinking.get_by_role("button").count() == 0
-    assert page.locator(".rv-control").count() <= 2000
+    assert 0 < page.locator(".rv-control").count() <= 800
     page.keyboard.press("?")  # it still answers
 
 
