@@ -68,7 +68,10 @@ def test_torn_and_foreign_rows_are_left_out_and_counted(tmp_path: Path) -> None:
     assert index.left_out == 7
 
 
-@pytest.mark.parametrize("content", [b"", b"no gzip file", gzip.compress(b'{"problem": "p", "text": "x"}\n')[:-12]])
+@pytest.mark.parametrize(
+    "content", [b"", b"no gzip file", gzip.compress(b'{"problem": "p", "text": "x"}\n', mtime=0)[:-12]],
+    ids=["empty", "no gzip file", "torn"]
+)
 def test_a_file_that_is_no_whole_gzip_file_is_counted(tmp_path: Path, content: bytes) -> None:
     run = kept.empty_run(tmp_path, "zero")
     kept.grpo(tmp_path, run, {1: [kept.rollout(1, 0, 0)], 2: []})
