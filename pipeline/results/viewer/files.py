@@ -1,20 +1,15 @@
 """Which files of a run hold rollouts: those that `grpo` keeps step by step, those of `sample` and those of
 `evaluate`."""
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from eval.rollouts import rollouts_file
 from pipeline.contract.errors import RunError
 from pipeline.results.report import models_of
+from pipeline.store.kept_rollouts import KeptRollouts
 from pipeline.store.run_folder import RunFolder
-from pipeline.store.store import Artifact
-
-ROLLOUTS = ".rollouts"
-"""The folder beside the artifacts where stages keep rollouts by step, in a folder named as the artifact is."""
-
-_STEP = re.compile(r"step-([0-9]{1,15})\.jsonl\.gz")
+from pipeline.store.store import Artifact, Store
 
 
 @dataclass(frozen=True)
@@ -51,9 +46,10 @@ def kept_files(run: RunFolder) -> list[KeptFile]:
 
 def _folders_of_steps(run: RunFolder, artifacts: dict[str, Artifact]) -> dict[str, Path]:
     """Where the stages of a run keep rollouts by step. Of a stage that is being made again it is the new folder."""
-    folders = {stage: artifact.path.parent / ROLLOUTS / artifact.path.name for stage, artifact in artifacts.items()}
+    folders = {stage: Store(artifact.path.parent.parent).kept / artifact.path.name
+               for stage, artifact in artifacts.items()}
     for name in sorted(run.begun()):
-        folder = run.path.parent / "artifacts" / ROLLOUTS / name
+        folder = Store(run.path.parent).kept / name
         # The ledger may be anyone's, and its names lead nowhere else.
         if Path(name).name == name and folder.is_dir():
             folders[name.rpartition("-")[0]] = folder
@@ -62,8 +58,7 @@ def _folders_of_steps(run: RunFolder, artifacts: dict[str, Artifact]) -> dict[st
 
 def _of_steps(stage: str, folder: Path, artifact: Artifact | None) -> list[KeptFile]:
     kind = str(artifact.manifest["kind"]) if artifact else "grpo"
-    steps = {int(match[1]): file for file in folder.iterdir() if (match := _STEP.fullmatch(file.name))}
-    return [KeptFile(stage, kind, steps[step]) for step in sorted(steps)]
+    return [KeptFile(stage, kind, file) for file in KeptRollouts(folder).files().values()]
 
 
 def _of_artifact(stage: str, artifact: Artifact) -> list[KeptFile]:
