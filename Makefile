@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 INSTALL := $(PIP) install --no-compile --prefer-binary -c constraints.txt
 ARGS ?=
 
-.PHONY: quickstart test faults parallel vllm real showcase families tokenizers fields lint clean-venv
+.PHONY: quickstart test browser faults parallel vllm real showcase families tokenizers fields lint clean-venv
 
 quickstart: $(VENV)/.runtime
 	$(BIN)/retort run quickstart $(ARGS)
@@ -16,6 +16,11 @@ quickstart: $(VENV)/.runtime
 # Two workers on two cores: with a thread each they do not wait for each other.
 test: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+# Pages in a Chromium that is installed already, such as Debian's `chromium`; RETORT_CHROMIUM names another one.
+browser: $(VENV)/.dev
+	$(INSTALL) --no-build-isolation --editable '.[dev,browser]'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m browser $(ARGS)
 
 faults: $(VENV)/.dev
 	$(BIN)/python -m pytest -m faults $(ARGS)

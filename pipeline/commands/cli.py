@@ -30,6 +30,7 @@ SUMMARIES = {
     "grade": "grade completions of a JSONL file, without a model",
     "eval": "measure a model on problem sets",
     "compare": "tell whether one measured model is better than another",
+    "look": "read the rollouts of a run in a browser: filter them, follow a problem, see each token",
     "ask": "put a question to a model of a run and see it think",
     "experts": "show what the experts of a model do with texts of different domains",
     "serve-rollouts": "start vLLM in its own environment, for stages to send weights to and draw from",

@@ -16,10 +16,15 @@ from pipeline.results.page import charts, drawing, lineage, scores, tables
 from pipeline.results.page.charts import Chart
 from pipeline.results.page.tables import Column
 from pipeline.results.report import Report, curves_of, report_of
+from pipeline.results.viewer import assets
+from pipeline.results.viewer.embedded import embedded
 from pipeline.run.display.figures import duration
 from pipeline.store.run_folder import RunFolder
 from pipeline.store.store import Artifact
 from rewards.terminal import escaped
+
+MOST_BYTES = 1_500_000
+"""Of rollouts, as they stand in the page; the rest is a page of at most three megabytes."""
 
 _HERE = Path(__file__).parent
 _HEX = 12  # characters of a hash that are shown
@@ -51,7 +56,10 @@ def page(run: RunFolder, per_hour: float | None = None) -> str:
     ]
     drawn = [lineage.of_run(artifacts, models), *(chart for one in (*sections, *stages) for chart in one.charts)]
     numbers = {id(chart): place for place, chart in enumerate(drawn)}
-    scripts = {"vega": drawing.libraries(), "page": (_HERE / "page.js").read_text(encoding="utf-8")}
+    rollouts = embedded(run, MOST_BYTES)
+    scripts = [drawing.libraries(), (_HERE / "page.js").read_text(encoding="utf-8")]
+    if rollouts:
+        scripts.append(assets.script() + (_HERE / "rollouts.js").read_text(encoding="utf-8"))
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(_HERE), autoescape=True, trim_blocks=True,
                                      lstrip_blocks=True, undefined=jinja2.StrictUndefined, finalize=_harmless)
     environment.filters["duration"] = duration
@@ -61,8 +69,8 @@ def page(run: RunFolder, per_hour: float | None = None) -> str:
         facts=_facts(run, report), per_hour=per_hour, costs=_costs(report, per_hour), protocols=_protocols(models),
         hashes=_hashes(artifacts), recipe=_recipe(run), next=advice.next_commands(run, report),
         data=inlined({"tables": columns, "charts": [chart and asdict(chart) for chart in drawn]}),
-        style=(_HERE / "page.css").read_text(encoding="utf-8"), scripts=scripts,
-        policy=_policy(scripts.values()),
+        rollouts=rollouts, style=(_HERE / "page.css").read_text(encoding="utf-8") + assets.style(),
+        scripts=scripts, policy=_policy(scripts),
     )
 
 

@@ -61,6 +61,10 @@ async function draw(box) {
   const options = { ast: true, renderer: "canvas", config: config(), actions: { export: true, source: false, compiled: false, editor: false } };
   const made = await window.vegaEmbed(box, spec, options);
   shown.set(box, made);
+  const picture = box.querySelector("canvas");
+  picture.setAttribute("role", "img");
+  picture.setAttribute("aria-label", chart.words);
+  box.querySelector("summary").setAttribute("aria-label", `Save the chart ${chart.title}`);
   box.dataset.drawn = "yes";
 }
 

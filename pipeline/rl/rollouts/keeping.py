@@ -102,7 +102,8 @@ class _Tokens(NamedTuple):
             "logprobs": self.logprobs[row][:length],
             # NaN is a token of which the program has said nothing.
             "sampler_logprobs": drawn and [value if value == value else None for value in drawn],
-            "experts": self.experts and self.experts[row][:length],
+            # The last token is fed back to no one, and has no expert.
+            "experts": self.experts and [None if one == OWN else one for one in self.experts[row][:length]],
             "experts_busiest": self.busiest and self.busiest[row],
         }
 
@@ -118,7 +119,7 @@ def busiest(chosen: Tensor, experts: Sequence[int]) -> Tensor:
         counts.scatter_add_(1, torch.where(picked == OWN, number, picked).cpu(), torch.ones(picked.shape))
         counts = counts[:, :number]
         layers.append(counts.max(dim=1).values / (counts.sum(dim=1) / number).clamp(min=1e-9))
-    return (torch.stack(layers, dim=1) * 100).round() / 100
+    return torch.stack(layers, dim=1).double().round(decimals=2)
 
 
 def _rounded(values: Tensor) -> list[list[float]]:
