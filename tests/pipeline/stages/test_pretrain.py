@@ -1,4 +1,4 @@
-"""Pretraining in phases: what comes last is read last, and a training that was cut off there ends with the same bytes."""
+"""Pretraining in phases: what is late is read last, and a training that was cut off there ends with the same bytes."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -26,7 +26,7 @@ def test_what_is_late_is_the_last_share_of_the_rows(
     answerer: Path, context: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[Rows] = []
-    monkeypatch.setattr(pretrain, "train", lambda ctx, model, tokenizer, rows, *_: seen.append(rows) or {})
+    monkeypatch.setattr(pretrain, "train", lambda *given: seen.append(given[3]) or {})
     for fields in (FIELDS, {**FIELDS, "rounds": 2, "more_steps": 2}, {**FIELDS, "late": None}):
         metrics = Pretrain.model_validate(fields).run(context(base=answerer))
         assert metrics.get("late_steps") == (3 if fields["late"] else None)
