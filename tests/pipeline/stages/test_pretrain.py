@@ -10,7 +10,6 @@ from pydantic import ValidationError
 from pipeline.data.rows import Rows
 from pipeline.stages import pretrain
 from pipeline.stages.pretrain import Pretrain
-from tests.pipeline.training.test_resumable import PowerCut, checkpoints, cut
 
 SUMS = {"facts": 1.0, "lists": 0.0, "needles": 0.0, "words": 0.0}
 WORDS = {"facts": 0.0, "lists": 0.0, "needles": 0.0, "words": 1.0}
@@ -44,21 +43,10 @@ def test_what_is_late_is_the_last_share_of_the_rows(
 
 
 def test_a_training_that_was_cut_off_late_ends_with_the_same_bytes(
-    answerer: Path, context: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    answerer: Path, whole_and_cut: Callable[..., tuple[bytes, bytes]]
 ) -> None:
-    stage = Pretrain.model_validate(FIELDS)
-    whole, ctx, again = (context(base=answerer) for _ in range(3))
-    stage.run(whole)
-    ctx.checkpoints = checkpoints(ctx.out, 4)
-    cut(monkeypatch, 9)
-    with pytest.raises(PowerCut):
-        stage.run(ctx)
-    cut(monkeypatch, None)
-    again.checkpoints = checkpoints(ctx.out, None, again.notes)
-    stage.run(again)
-    assert "goes on from its checkpoint at step 8" in again.notes
-    expected, found = ((one.out / "model" / "model.safetensors").read_bytes() for one in (whole, again))
-    assert expected == found
+    whole, cut = whole_and_cut(Pretrain.model_validate(FIELDS), every=4, at=9, base=answerer)
+    assert whole == cut
 
 
 def test_phases_that_do_not_fit_are_refused_when_the_recipe_is_read() -> None:

@@ -17,7 +17,6 @@ from pipeline.stage import Stage
 from pipeline.stages.distill import Distill
 from pipeline.stages.extend import Extend
 from pipeline.stages.sft import Sft
-from tests.pipeline.training.test_resumable import PowerCut, checkpoints, cut
 
 PROMPT = "Tom has 3 apples."
 
@@ -160,21 +159,11 @@ def test_several_datasets_are_mixed_by_phase(
 
 
 def test_a_mix_that_was_cut_off_ends_with_the_same_bytes(
-    answerer: Path, data: Path, more: Path, context: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    answerer: Path, data: Path, more: Path, whole_and_cut: Callable[..., tuple[bytes, bytes]]
 ) -> None:
     stage = Sft.model_validate({"model": "base", "max_length": 32, **MIX})
-    whole, ctx, again = (context(base=answerer, rows=data, more=more) for _ in range(3))
-    stage.run(whole)
-    ctx.checkpoints = checkpoints(ctx.out, 3)
-    cut(monkeypatch, 5)
-    with pytest.raises(PowerCut):
-        stage.run(ctx)
-    cut(monkeypatch, None)
-    again.checkpoints = checkpoints(ctx.out, None, again.notes)
-    stage.run(again)
-    assert "goes on from its checkpoint at step 3" in again.notes
-    expected, found = ((one.out / "model" / "model.safetensors").read_bytes() for one in (whole, again))
-    assert expected == found
+    whole, cut = whole_and_cut(stage, every=3, at=5, base=answerer, rows=data, more=more)
+    assert whole == cut
 
 
 @pytest.mark.parametrize(("changed", "said"), [
