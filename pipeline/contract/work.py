@@ -1,7 +1,7 @@
 """What a stage computes, as it says itself before it runs: `retort plan --on` reckons memory, hours and money from
 it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from eval.protocol import Prompting
@@ -17,6 +17,7 @@ class Trained:
     steps      optimizer steps; None where `epochs` over the rows of `data` say it
     length     most tokens of a row; None is the model's context
     data       the dataset's reference; None where the stage makes its rows itself, of at most `length` tokens
+    shares     of several datasets, by their references, each one's share of the rows; `data` is None then
     limit      the first so many rows of `data` are used
     prompting  how rows of `data` are put
     learning   the fields of `training.learning.Learning`, as a recipe has them
@@ -35,6 +36,7 @@ class Trained:
     learning: JsonMapping = field(default_factory=dict)
     adapters: JsonMapping | None = None
     reference: bool = False
+    shares: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """How many rows and tokens there are: counted where they lie here, reckoned from assumptions where they do not."""
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from eval.errors import ProblemSetError
@@ -43,6 +43,10 @@ class Asked:
 
 def rows_of(lineage: Lineage, step: Step, trained: Trained) -> Rows:
     """The rows that a training reads, once. Raises StageError where they are not at hand."""
+    if trained.shares:
+        parts = {data: rows_of(lineage, step, replace(trained, data=data, shares={})) for data in trained.shares}
+        mean = sum(share * parts[data].mean for data, share in trained.shares.items())
+        return Rows(sum(part.count for part in parts.values()), mean)
     assumed = lineage.assumed
     longest = trained.length or _context(lineage, step, trained)
     source = step.sources[trained.data] if trained.data else None

@@ -6,6 +6,7 @@ completions of 60 on the mean, groups of 8) sharing prompts takes 39% of the tok
 """
 
 import contextlib
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -33,30 +34,40 @@ class Forwards(Protocol):
 
 
 class WholeRows:
-    """Each row is read from its prompt's first token on."""
+    """Each row is read from its prompt's first token on. With `entropy_moves` entropies have their gradient."""
 
-    def __init__(self, model: LanguageModel, batch: Batch, temperature: float, replay: RolloutReplay | None) -> None:
+    def __init__(
+        self, model: LanguageModel, batch: Batch, temperature: float, replay: RolloutReplay | None, *,
+        entropy_moves: bool = False,
+    ) -> None:
         self.model, self.batch, self.temperature, self.replay = model, batch, temperature, replay
+        self.entropy_moves = entropy_moves
 
     def lengths(self) -> Tensor:
         return self.batch.completion_mask.sum(dim=1) + self.batch.prompt_mask.sum(dim=1)
 
     def completion_logprobs(self, rows: Tensor, part: Batch) -> tuple[Tensor, Tensor]:
         with self.replay.of(part) if self.replay else contextlib.nullcontext():
-            return completion_logprobs(self.model, part.ids, part.mask, part.completion_ids.shape[1], self.temperature)
+            return completion_logprobs(
+                self.model, part.ids, part.mask, part.completion_ids.shape[1], self.temperature,
+                entropy_moves=self.entropy_moves
+            )
 
 
 class SharedPrompts:
     """The different prompts of a minibatch, read in one forward, from which the completions go on.
 
     Loss and gradients are those of rows that are read whole, to rounding; so are the routings that `balance` hears of,
-    in which a prompt counts once a row. With `replay`, a prompt takes the experts recorded with the first of its rows.
+    in which a prompt counts once a row. With `replay`, a prompt takes the experts recorded with the first of its rows;
+    with `entropy_moves` entropies have their gradient.
     """
 
     def __init__(
-        self, model: LanguageModel, batch: Batch, temperature: float, replay: RolloutReplay | None, balance: Balance
+        self, model: LanguageModel, batch: Batch, temperature: float, replay: RolloutReplay | None, balance: Balance, *,
+        entropy_moves: bool = False,
     ) -> None:
         self.model, self.batch, self.temperature, self.replay, self.balance = model, batch, temperature, replay, balance
+        self.score = partial(of_logits, temperature=temperature, entropy_moves=entropy_moves)
         first, self.prompt_of = _different(batch.prompt_ids, batch.prompt_mask)
         asked = batch.trimmed(first)
         self.mask = asked.prompt_mask  # [prompts, prompt]
@@ -95,8 +106,8 @@ class SharedPrompts:
             logits = self.model(input_ids=ids, attention_mask=mask, past_key_values=cache).logits
         self.balance.goes_on(self.read, prompt)
         # A prompt's last position tells of the first token of the completion, each token of it of the next.
-        first = of_logits(self.last[prompt], ids[:, :1], self.temperature)
-        others = of_logits(logits[:, :-1], ids[:, 1:], self.temperature)
+        first = self.score(self.last[prompt], ids[:, :1])
+        others = self.score(logits[:, :-1], ids[:, 1:])
         padding = part.completion_mask == 0
         logprobs, entropies = (
             torch.cat(both, dim=1).masked_fill(padding, 0) for both in zip(first, others, strict=True)

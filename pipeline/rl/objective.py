@@ -74,8 +74,8 @@ class Counts:
 
 @dataclass(frozen=True)
 class Objective:
-    """A named objective with the bounds and scale of its paper where none are given, and `beta` times the KL divergence
-    from the reference, estimated by `kl`.
+    """A named objective with the bounds and scale of its paper where none are given, `beta` times the KL divergence
+    from the reference, estimated by `kl`, and less `entropy_bonus` times the mean entropy of a token.
 
     `longest` is the most tokens of a completion. GSPO proper has no KL term; with `beta` above 0 its mean over a
     sequence's tokens is added, as GRPO has it.
@@ -88,6 +88,7 @@ class Objective:
     kl: Kl = "k3"
     scale_by: Scale | None = None
     longest: int = 1
+    entropy_bonus: float = 0.0
 
     @property
     def form(self) -> Form:
@@ -102,8 +103,20 @@ class Objective:
     def scale(self) -> Scale:
         return self.scale_by or self.form.scale
 
-    def loss(self, logprobs: Tensor, batch: Batch, counts: Counts) -> Tensor:
-        """The share of these rows in the step's loss, a scalar; `logprobs` [rows, seq] are the policy's of now."""
+    def loss(self, logprobs: Tensor, batch: Batch, counts: Counts, entropies: Tensor | None = None) -> Tensor:
+        """The share of these rows in the step's loss, a scalar; `logprobs` and `entropies` [rows, seq] are the policy's
+        of now, of which an objective with an entropy bonus needs both."""
+        found = self._surrogate(logprobs, batch, counts)
+        if not self.entropy_bonus:
+            return found
+        assert entropies is not None
+        # A mean over tokens whatever the objective divides by, so that the weight means the same for each of them (A3C,
+        # Mnih et al. 2016, arXiv 1602.01783, section 4; as trl's entropy_coef).
+        bonus = loss.sum_over_tokens(entropies, batch.completion_mask, counts.tokens)
+        return found - self.entropy_bonus * bonus
+
+    def _surrogate(self, logprobs: Tensor, batch: Batch, counts: Counts) -> Tensor:
+        """What makes answers likelier or less likely, with its divergence from the reference."""
         mask = batch.completion_mask
         ratios = self._ratios(logprobs, batch)
         if self.form.detached:
@@ -131,7 +144,7 @@ class Objective:
         return of(logprobs, batch.logprobs, batch.completion_mask)
 
     def moves(self, batch: Batch) -> Tensor:
-        """Which rows, [moving], have a gradient: without a KL term those whose advantage is not zero, else all of
-        them."""
-        rows: Tensor = (batch.advantages != 0) | (batch.reference is not None)
+        """Which rows, [moving], have a gradient: with a KL term or an entropy bonus all of them, else those whose
+        advantage is not zero."""
+        rows: Tensor = (batch.advantages != 0) | (batch.reference is not None) | (self.entropy_bonus > 0)
         return rows.nonzero().flatten()

@@ -8,7 +8,7 @@ flow of it, and its next release could change each of them. What is left of the 
 precision, processes (through accelerate), checkpoints.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 
@@ -35,6 +35,7 @@ from pipeline.rl.plan import GrpoPlan
 from pipeline.rl.reference import Reference
 from pipeline.rl.rollout_replay import RolloutReplay
 from pipeline.rl.rollouts.ahead import Ahead
+from pipeline.rl.rollouts.curriculum import Curriculum
 from pipeline.rl.rollouts.drawing import Visit, drawing_for
 from pipeline.rl.rollouts.dynamic_sampling import DynamicSampling
 from pipeline.rl.rollouts.keeping import Keeping
@@ -104,6 +105,7 @@ class PolicyTrainer(Resumable, Trainer):
         )
         self.ahead = Ahead(self._draw) if plan.staleness else None
         self.keeping: Keeping | None = None  # where somebody may look at the rollouts
+        self.curriculum: Curriculum | None = None  # where visits are chosen as it goes, in the place of `visits`
         self.minibatches: list[Batch] = []  # of this round, one an update
         self.counts = Counts(1.0, 1.0)
         self.figures: dict[str, float] = {}  # of this round, for the log
@@ -116,7 +118,7 @@ class PolicyTrainer(Resumable, Trainer):
         # The step alone says where in the visits a round stands, so that a resumed training asks for the same ones.
         number, update = divmod(self.state.global_step, self.plan.updates)
         if update == 0:
-            self.minibatches = self.roll_out(*(self._visits_of(one) for one in (number, number + 1)))
+            self.minibatches = self.roll_out(self._visits_of(number), lambda: self._visits_of(number + 1))
         model.train()
         # As accelerate wraps it where its forwards are collective; else each process runs as if it were alone.
         policy: LanguageModel = model if self.collective else self.policy  # type: ignore[assignment]
@@ -138,23 +140,30 @@ class PolicyTrainer(Resumable, Trainer):
 
     def _visits_of(self, number: int) -> Sequence[Visit]:
         """Of a round; none after the last."""
+        if self.curriculum:
+            return self.curriculum.round(number)
         return self.visits[number * self.plan.prompts : (number + 1) * self.plan.prompts]
 
-    def roll_out(self, visits: Sequence[Visit], following: Sequence[Visit] = ()) -> list[Batch]:
+    def roll_out(
+        self, visits: Sequence[Visit], following: Callable[[], Sequence[Visit]] = tuple
+    ) -> list[Batch]:
         """The rollouts of a round, drawn and graded and with their advantages, as one minibatch for each update. Those
-        of the `following` round are begun where they are drawn ahead."""
+        of the `following` round, for which this one is asked when it is graded, are begun where they are drawn
+        ahead."""
         own = self._own(visits)
         ahead = self.ahead.take(own) if self.ahead else None
         if ahead is None:
             self.drawing.source.refresh()
         asked, sampled = ahead or self._draw(own)
         rewards = rewards_of(self.grading.finish([one.problem for one in asked], [one.ids for one in sampled]))
+        if self.curriculum:
+            self.curriculum.see(asked)
         prompts = self.drawing.prompts(asked)
-        if self.ahead and following:
+        if self.ahead and (next_visits := following()):
             # After grading and encoding, which the next round does in its own thread from here on.
             if ahead is not None:  # else the server has the weights of now
                 self.drawing.source.refresh()
-            self.ahead.begin(self._own(following))
+            self.ahead.begin(self._own(next_visits))
         everyones = self.accelerator.gather(rewards.to(self.accelerator.device))  # [rollouts of all processes]
         objective = self.plan.objective
         advantages = group_advantages(everyones, self.plan.group_size, objective.scale, objective.form.baseline)
@@ -208,7 +217,7 @@ class PolicyTrainer(Resumable, Trainer):
         process has on the mean. They run in chunks of similar length."""
         total = torch.zeros((), device=batch.advantages.device)
         for part, logprobs, entropy in self._forwards(policy, batch):
-            total = total + self.plan.objective.loss(logprobs, part, self.counts)
+            total = total + self.plan.objective.loss(logprobs, part, self.counts, entropy)
             mask = part.completion_mask
             self.entropy += torch.stack([(entropy * mask).sum(), mask.sum().to(entropy.dtype)]).detach().double()
         # An auxiliary loss is a mean over the tokens that it saw.
@@ -226,10 +235,13 @@ class PolicyTrainer(Resumable, Trainer):
 
     def _forwards(self, policy: LanguageModel, batch: Batch) -> Iterator[tuple[Batch, Tensor, Tensor]]:
         """Parts of the batch, with log-probabilities and entropies of their completions, both [part, seq]."""
+        moves = self.plan.objective.entropy_bonus > 0
         if not self.collective and SharedPrompts.fit(policy, batch, self.balance):
-            forwards: Forwards = SharedPrompts(policy, batch, self.temperature, self.replay, self.balance)
+            forwards: Forwards = SharedPrompts(
+                policy, batch, self.temperature, self.replay, self.balance, entropy_moves=moves
+            )
         else:
-            forwards = WholeRows(policy, batch, self.temperature, self.replay)
+            forwards = WholeRows(policy, batch, self.temperature, self.replay, entropy_moves=moves)
         lengths = forwards.lengths().tolist()
         for places in [list(range(len(batch)))] if self.collective else chunks(lengths):
             rows = torch.tensor(places)
@@ -320,6 +332,7 @@ class PolicyTrainer(Resumable, Trainer):
             "replay": self.replay.state() if self.replay else None,
             "dynamic": self.dynamic.state() if self.dynamic else None,
             "gap": self.gap.state() if self.gap else None,
+            "curriculum": self.curriculum.state() if self.curriculum else None,
         }
 
     def regrouped(self, states: Sequence[JsonObject]) -> JsonObject:
@@ -354,3 +367,5 @@ class PolicyTrainer(Resumable, Trainer):
             self.dynamic.restore(state["dynamic"])
         if self.gap:
             self.gap.restore(state["gap"])
+        if self.curriculum:
+            self.curriculum.restore(state["curriculum"])

@@ -6,6 +6,7 @@ from pipeline.contract.stage import Context
 from pipeline.disk.durable import JsonObject
 from pipeline.moe.balance import Balance
 from pipeline.rl.rollout_replay import RolloutReplay
+from pipeline.rl.rollouts.curriculum import Curriculum
 from pipeline.rl.rollouts.dynamic_sampling import DynamicSampling
 from pipeline.rl.rollouts.reward_function import RewardFunction
 from pipeline.rl.rollouts.sampler_gap import SamplerGap
@@ -18,7 +19,7 @@ class Watch(TrainerCallback):
     def __init__(self, ctx: Context, steps: int, updates: int, reward: RewardFunction, balance: Balance) -> None:
         self.ctx, self.steps, self.updates, self.reward, self.balance = ctx, steps, updates, reward, balance
         self.last: dict[str, float] = {}
-        self.parts: list[RolloutReplay | DynamicSampling | SamplerGap] = []
+        self.parts: list[RolloutReplay | DynamicSampling | SamplerGap | Curriculum] = []
 
     def state(self) -> JsonObject:
         return {"last": self.last}

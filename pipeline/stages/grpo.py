@@ -28,6 +28,7 @@ from pipeline.contract.stage import Asks, Context, Metrics, Stage
 from pipeline.contract.work import Drawn, Trained, Work
 from pipeline.models.lora import Lora
 from pipeline.moe.balancing import BalanceSection, Balancing
+from pipeline.rl.rollouts.curriculum import Asked, Curriculum, Difficulty
 from pipeline.serving.section import Engines, missing
 from pipeline.training.learning import Learning
 from rewards.lazy import lazy
@@ -102,6 +103,9 @@ class Grpo(Engines, Learning, Stage):
     kl: Literal["k1", "k3"] = Field(
         default="k3", description="how that divergence is estimated (Schulman 2020); k3 has less noise"
     )
+    entropy_bonus: Weight = Field(
+        default=0.0, description="weight of the mean entropy of a token, which is to stay high; trl's entropy_coef"
+    )
     objective: Literal["grpo", "dr_grpo", "dapo", "gspo", "cispo", "maxrl", "reinforce++", "rloo"] | None = Field(
         default=None, description="what is minimized; gspo for a Mixture of Experts and dapo for a dense model where "
                                   "it is left out"
@@ -131,6 +135,9 @@ class Grpo(Engines, Learning, Stage):
         default=0, ge=0, le=100,
         description="times in a step that groups without signal give way to other problems (DAPO, arXiv 2503.14476)"
     )
+    curriculum: Difficulty | None = Field(
+        default=None, description="ask problems by how often they are solved now; left out, each in its turn"
+    )
     balance: BalanceSection = Balancing()
     replay: Literal["rollout", "policy", "off"] | None = Field(
         default=None,
@@ -157,6 +164,11 @@ class Grpo(Engines, Learning, Stage):
         if problems < self.prompts_per_step:
             raise ValueError(f"{problems} problems are too few for {self.prompts_per_step} prompts a step")
         require_rows(self.steps * (1 + self.dynamic_sampling) * batch, "steps, prompts_per_step and group_size")
+        if self.curriculum and self.dynamic_sampling:
+            raise ValueError("dynamic_sampling has an order of problems of its own: leave it or curriculum out")
+        if self.curriculum and not self.reward.correct:
+            raise ValueError("curriculum goes by how often problems are solved, which counts nothing here: give "
+                             "reward.correct a weight, or leave it out")
         if self.lora and self.rollout_dtype:
             raise ValueError("rollout_dtype is for full weights; leave it or lora out")
         return self
@@ -235,7 +247,9 @@ class Grpo(Engines, Learning, Stage):
                 trainer.keeping = Keeping(
                     ctx, tokenizer, reward, balance.routers, self.group_size, self.keep_rollouts
                 )
-            watch.parts = [part for part in (trainer.replay, dynamic, trainer.gap) if part]
+            if self.curriculum:
+                trainer.curriculum = self._curriculum(self.curriculum, sets, how, reward, ctx.seed)
+            watch.parts = [part for part in (trainer.replay, dynamic, trainer.gap, trainer.curriculum) if part]
             trainer.train_with(ctx.checkpoints, reward=reward, balance=balance, watch=watch)
             balance.remove()
         pretrained.save(model, tokenizer, ctx.out, ctx.path(self.model) if self.lora else None)
@@ -293,6 +307,13 @@ class Grpo(Engines, Learning, Stage):
             epoch += 1
         return visits[:needed]
 
+    def _curriculum(
+        self, difficulty: Difficulty, sets: list[list[Problem]], how: "Prompting", reward: "RewardFunction", seed: int
+    ) -> Curriculum:
+        asked = {problem.id: Asked(question_text(problem, how), reference)
+                 for reference, problems in zip(self.problems, sets, strict=True) for problem in problems}
+        return Curriculum(difficulty, asked, reward, self.prompts_per_step, self.steps, seed)
+
     def _plan(self, ctx: Context, how: "Prompting", mixture: bool) -> "GrpoPlan":
         name = self.objective or ("gspo" if mixture else "dapo")
         return GrpoPlan(
@@ -302,7 +323,8 @@ class Grpo(Engines, Learning, Stage):
             sampling=Sampling(self.max_completion_tokens, self.temperature, stop=tuple(self.prompt.stop)),
             learning=self,
             objective=Objective(
-                name, self.clip, self.clip_high, self.beta, self.kl, self.scale, self.max_completion_tokens
+                name, self.clip, self.clip_high, self.beta, self.kl, self.scale, self.max_completion_tokens,
+                self.entropy_bonus
             ),
             seed_parts=(ctx.seed, ctx.name),
             # the instruction stands in the visits already, each problem's own

@@ -20,7 +20,7 @@ from pipeline.contract.room import limit_of
 from pipeline.contract.stage import Context, Metrics, Stage
 from pipeline.contract.work import Trained, Work
 from pipeline.data.corpus import Corpus
-from pipeline.data.rows import Stream
+from pipeline.data.rows import Joined, Rows, Stream
 from pipeline.disk.durable import JsonObject
 from pipeline.models.checks.architecture import Architecture
 from pipeline.models.checks.sizes import balance_fault
@@ -42,7 +42,7 @@ with lazy:
 
 
 class Lesson(BaseModel):
-    """Some steps on a corpus of their own."""
+    """Some steps on a corpus of their own: a phase of the data's mix."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -50,8 +50,20 @@ class Lesson(BaseModel):
     corpus: Corpus = Field(description="what is read in it")
 
 
+class Late(BaseModel):
+    """The last steps, in which kinds of documents that matter have a greater share (Blakeney et al. 2024, arXiv
+    2406.03476; the curriculum of DBRX, 2024). Left out is the search for which kinds these are."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    share: float = Field(gt=0, lt=1, description="share of the steps that come last")
+    corpus: Corpus = Field(description="what is read in them, and in further rounds")
+
+
 class Pretrain(Learning, Stage):
     """Train a new transformers model on the synthetic web.
+
+    What is read changes by phase: `lessons` one after the other, `corpus`, and in the end `late`.
 
     The rate follows a cosine over `steps`. If the probe (the share of correct traces that the model would write itself,
     on training-side problems) is then below `probe_at_least` in some family, rounds of `more_steps` follow, `rounds` at
@@ -82,6 +94,7 @@ class Pretrain(Learning, Stage):
     lessons: list[Lesson] = Field(
         default_factory=list, description="what comes first, before `corpus`; part of `steps`"
     )
+    late: Late | None = Field(default=None, description="what comes last, after `corpus`; part of `steps`")
     batch_size: Batch = Field(default=32, description="rows of an optimizer step")
     prompt_weight: Weight = Field(default=0.1, description="weight of prompt tokens in the loss")
     balance: BalanceSection = Balancing()
@@ -97,7 +110,11 @@ class Pretrain(Learning, Stage):
         lessons = sum(lesson.steps for lesson in self.lessons)
         if lessons > self.steps:
             raise ValueError(f"the lessons take {lessons} steps, and steps is {self.steps}, of which they are a part")
-        for corpus in [self.corpus, *(lesson.corpus for lesson in self.lessons)]:
+        if lessons + self.late_steps > self.steps:
+            raise ValueError(f"the lessons take {lessons} and late {self.late_steps} steps, and steps is {self.steps}, "
+                             "of which they are parts")
+        late = [self.late.corpus] if self.late else []
+        for corpus in [self.corpus, *(lesson.corpus for lesson in self.lessons), *late]:
             if not corpus.fits(self.length):
                 raise ValueError(f"no text of a corpus is as short as {self.length} tokens; set length higher")
         # Both spellings of what a family calls its positions.
@@ -111,6 +128,10 @@ class Pretrain(Learning, Stage):
         if said := balance_fault(self.architecture, self.balance):
             raise ValueError(said)
         return self
+
+    @property
+    def late_steps(self) -> int:
+        return round(self.late.share * self.steps) if self.late else 0
 
     def context_of_made(self, context: int | None) -> int | None:
         return limit_of({"max_position_embeddings": self.length, **self.architecture})
@@ -143,7 +164,13 @@ class Pretrain(Learning, Stage):
         probe = Probe(ask, self.probe_every, self.probe_at_least)
         first = (islice(lesson.corpus.documents(rng), lesson.steps * self.batch_size) for lesson in self.lessons)
         documents = chain(*first, self.corpus.documents(rng))
-        rows = Stream(tokenizer, documents, most * self.batch_size, self.length, self.prompt_weight)
+        before_late = (self.steps - self.late_steps) * self.batch_size if self.late else most * self.batch_size
+        rows: Rows = Stream(tokenizer, documents, before_late, self.length, self.prompt_weight)
+        if self.late:
+            # Documents of a stream of their own, so that the rows do not depend on whether those before were made.
+            last = self.late.corpus.documents(random.Random(f"pretrain:{ctx.seed}:late"))
+            rest = most * self.batch_size - before_late
+            rows = Joined([rows, Stream(tokenizer, last, rest, self.length, self.prompt_weight)])
         metrics = train(ctx, model, tokenizer, rows, plan, probe)
         skill = ask()
         if min(skill.values()) < self.probe_at_least:
@@ -152,5 +179,7 @@ class Pretrain(Learning, Stage):
                 "give it more steps before reinforcing it"
             )
         pretrained.save(model, tokenizer, ctx.out)
-        return {**metrics, "parameters": pretrained.parameters(model), **{f"skill/{k}": v for k, v in skill.items()}}
+        late = {"late_steps": self.late_steps} if self.late else {}
+        skills = {f"skill/{name}": value for name, value in skill.items()}
+        return {**metrics, **late, "parameters": pretrained.parameters(model), **skills}
 

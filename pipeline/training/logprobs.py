@@ -14,6 +14,7 @@ from functools import partial
 import torch
 from accelerate.utils import extract_model_from_parallel
 from torch import Tensor
+from torch.autograd.function import FunctionCtx
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 from trl.trainer.utils import add_fused_lm_head
@@ -61,21 +62,22 @@ def token_logprobs(model: LanguageModel, batch: Mapping[str, Tensor]) -> Tensor:
 
 
 def completion_logprobs(
-    model: LanguageModel, ids: Tensor, mask: Tensor, count: int, temperature: float
+    model: LanguageModel, ids: Tensor, mask: Tensor, count: int, temperature: float, *, entropy_moves: bool = False
 ) -> tuple[Tensor, Tensor]:
     """Of the last `count` tokens of ids [rows, seq]: log-probabilities and entropies, both [rows, count] and 0 where
-    `mask` [rows, seq] is. Entropies are for the log and have no gradient. A model with too many logits must have a
-    `fused_head` of this temperature."""
+    `mask` [rows, seq] is. Entropies are for the log; with `entropy_moves` they have their gradient, which trl's always
+    have. A model with too many logits must have a `fused_head` of this temperature."""
+    score = partial(of_logits, temperature=temperature, entropy_moves=entropy_moves)
     if not few(model, ids, count):
         # trl scores every label that is not -100, and only completions are wanted.
         labels = ids.masked_fill(mask == 0, -100)
         labels[:, :-count] = -100
-        logprobs, entropies = _sliced(model, ids, mask, labels, partial(of_logits, temperature=temperature))
+        logprobs, entropies = _sliced(model, ids, mask, labels, score)
         return logprobs[:, -count:], entropies[:, -count:]
     logits = model(input_ids=ids, attention_mask=mask, logits_to_keep=count + 1, use_cache=False).logits[:, :-1]
-    drawn, entropies = of_logits(logits, ids[:, -count:], temperature)
+    drawn, entropies = score(logits, ids[:, -count:])
     padding = mask[:, -count:] == 0
-    return drawn.masked_fill(padding, 0), entropies.masked_fill_(padding, 0)
+    return drawn.masked_fill(padding, 0), entropies.masked_fill(padding, 0)
 
 
 def head_alone(model: LanguageModel) -> bool:
@@ -122,13 +124,33 @@ def of_tokens(logits: Tensor, ids: Tensor) -> tuple[Tensor]:
     return (-F.cross_entropy(logits.float(), ids, reduction="none"),)
 
 
-def of_logits(logits: Tensor, ids: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """Log-probabilities of ids [..] under logits [.., vocabulary], and entropies, which have no gradient; both [..]."""
+def of_logits(
+    logits: Tensor, ids: Tensor, temperature: float, *, entropy_moves: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Log-probabilities of ids [..] under logits [.., vocabulary], and entropies, which have a gradient with
+    `entropy_moves` alone; both [..]."""
     every = (logits.float() / temperature).log_softmax(dim=-1)
-    with torch.no_grad():
-        # In place, since a second copy of the vocabulary is what holds most memory here.
-        entropies = every.exp().mul_(every).sum(dim=-1).neg_()
+    with torch.set_grad_enabled(entropy_moves and torch.is_grad_enabled()):
+        entropies: Tensor = _Entropy.apply(every)  # type: ignore[no-untyped-call]
     return every.gather(-1, ids.unsqueeze(-1)).squeeze(-1), entropies
+
+
+class _Entropy(torch.autograd.Function):
+    """Of log-probabilities [.., vocabulary], [..]. Written out, since autograd would keep two more tensors of the size
+    of the logits; this keeps the log-probabilities alone, which those of the drawn tokens keep as well."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, every: Tensor) -> Tensor:
+        ctx.save_for_backward(every)
+        # In place, since a second copy of the vocabulary is what holds most memory here.
+        return every.exp().mul_(every).sum(dim=-1).neg_()
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> Tensor:
+        [every] = ctx.saved_tensors  # type: ignore[attr-defined]
+        # d(-p log p) / d(log p) = -p (log p + 1)
+        found: Tensor = every.exp().mul_(every + 1).mul_(-gradient.unsqueeze(-1))
+        return found
 
 
 def few(model: LanguageModel, ids: Tensor, count: int) -> bool:

@@ -53,6 +53,24 @@ stages:{BASE}
     assert set(found["zero"].phases) == {"training", "drawing"}
 
 
+def test_a_mix_is_reckoned_by_its_shares(write_recipe: Write, tmp_path: Path) -> None:
+    for name, count, words in (("short", 30, 4), ("long", 10, 40)):
+        rows = [{"prompt": "one", "completion": "word " * words} for _ in range(count)]
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    common = "kind: sft, model: base, batch_size: 4, epochs: 2"
+    found = _of(write_recipe(f"""
+name: mixed
+stages:{BASE}
+  short: {{{common}, data: short.jsonl}}
+  long: {{{common}, data: long.jsonl}}
+  both: {{{common}, data: {{a: short.jsonl, b: long.jsonl}}, mix: [{{until: 0.5, weights: {{a: 1}}}},
+          {{until: 1.0, weights: {{a: 1, b: 1}}}}]}}
+"""))
+    tokens = {name: found[name].effort.tokens for name in ("short", "long", "both")}
+    # 80 rows of both, of which three quarters are short.
+    assert tokens["both"] == pytest.approx(80 * (0.75 * tokens["short"] / 60 + 0.25 * tokens["long"] / 20))
+
+
 def test_what_is_not_known_is_said(write_recipe: Write) -> None:
     found = _of(write_recipe(f"""
 name: unknown

@@ -146,8 +146,11 @@ LOSS_TYPES = {"gspo": "grpo", "maxrl": "dapo", "reinforce++": "dapo"}
 ratios of sequences."""
 
 
-def trls(tiny: Callable[..., Any], folder: Path, logprobs: Tensor, made: Batch, objective: Objective) -> Tensor:
-    """The loss that a GRPOTrainer makes of these log-probabilities."""
+def trls(
+    tiny: Callable[..., Any], folder: Path, logprobs: Tensor, made: Batch, objective: Objective,
+    entropies: Tensor | None = None,
+) -> Tensor:
+    """The loss that a GRPOTrainer makes of these log-probabilities and entropies."""
     tokenizer = train_tokenizer(["3"], 64)
     low, high = objective.clip
     args = GRPOConfig(
@@ -155,14 +158,15 @@ def trls(tiny: Callable[..., Any], folder: Path, logprobs: Tensor, made: Batch, 
         gradient_checkpointing=False, report_to=[], epsilon=low, max_completion_length=LONGEST,
         epsilon_high=1 + high if objective.name == "cispo" else high,  # trl's CISPO has the bound, not its distance
         loss_type=LOSS_TYPES.get(objective.name, objective.name), importance_sampling_level=objective.form.ratios,
-        use_bias_correction_kl=objective.form.ratios == "token",
+        use_bias_correction_kl=objective.form.ratios == "token", entropy_coef=objective.entropy_bonus,
     )
     trainer = GRPOTrainer(tiny("qwen3", vocab_size=len(tokenizer)), lambda **_: [0.0], args=args,
                           processing_class=tokenizer, train_dataset=Dataset.from_list([{"prompt": "3"}]))
     trainer.beta = objective.beta  # set here, since a GRPOTrainer made with it loads the reference from a hub
     trainer.use_vllm = made.sampler_logprobs is not None
     trainer.current_gradient_accumulation_steps = 1
-    trainer._get_per_token_logps_and_entropies = lambda *_, **__: (logprobs, torch.zeros_like(logprobs), None)
+    entropies = torch.zeros_like(logprobs) if entropies is None else entropies
+    trainer._get_per_token_logps_and_entropies = lambda *_, **__: (logprobs, entropies, None)
     inputs: dict[str, Any] = {
         "prompt_ids": made.prompt_ids, "prompt_mask": made.prompt_mask, "completion_ids": made.completion_ids,
         "completion_mask": made.completion_mask, "advantages": made.advantages, "old_per_token_logps": made.logprobs,
@@ -205,6 +209,23 @@ def test_the_objective_is_trls(
     ours, theirs = logprobs.clone().requires_grad_(), logprobs.clone().requires_grad_()
     counts = Counts(float(made.completion_mask.sum()), 6.0)
     require_alike(ours, theirs, objective.loss(ours, made, counts), trls(tiny, tmp_path, theirs, made, objective))
+
+
+@pytest.mark.parametrize("name", ["dapo", "gspo", "dr_grpo"])
+def test_the_entropy_bonus_is_trls(tiny: Callable[..., Any], tmp_path: Path, name: Name) -> None:
+    objective = Objective(name, 0.2, 0.28, longest=LONGEST, entropy_bonus=0.3)
+    made, logprobs = batch(6, 7, seed=1)
+    ours, theirs = logprobs.clone().requires_grad_(), logprobs.clone().requires_grad_()
+    mine, others = (-logprobs.clone() for _ in range(2))
+    mine.requires_grad_()
+    others.requires_grad_()
+    found = objective.loss(ours, made, Counts(float(made.completion_mask.sum()), 6.0), mine)
+    require_alike(ours, theirs, found, trls(tiny, tmp_path, theirs, made, objective, others))
+    assert mine.grad is not None
+    assert others.grad is not None
+    assert torch.allclose(mine.grad, others.grad, rtol=1e-6, atol=1e-9)
+    assert torch.allclose(mine.grad, -0.3 * made.completion_mask.double() / made.completion_mask.sum())
+    assert objective.moves(made).tolist() == list(range(6))
 
 
 def test_rloo_is_trls(tiny: Callable[..., Any], tmp_path: Path) -> None:

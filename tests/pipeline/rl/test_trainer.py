@@ -126,6 +126,7 @@ def trls(made: PolicyTrainer, batch: Batch, folder: Any) -> Callable[[], torch.T
         use_cpu=True, bf16=False, gradient_checkpointing=False, report_to=[], epsilon=objective.clip[0],
         epsilon_high=objective.clip[1], importance_sampling_level=objective.form.ratios,
         loss_type="dapo" if objective.form.ratios == "token" else "grpo", router_aux_loss_coef=0.0,
+        entropy_coef=objective.entropy_bonus,
     )
     other = GRPOTrainer(
         made.model, lambda **_: [0.0], args=args, processing_class=TOKENIZER,
@@ -139,14 +140,16 @@ def trls(made: PolicyTrainer, batch: Batch, folder: Any) -> Callable[[], torch.T
 
 
 @pytest.mark.parametrize("objective", [
-    Objective(), Objective(beta=0.1), Objective("gspo"), Objective("dapo", 0.05, 0.05),
-], ids=["token", "kl", "sequence", "narrow"])
+    Objective(), Objective(beta=0.1), Objective("gspo"), Objective("dapo", 0.05, 0.05), Objective(entropy_bonus=0.3),
+], ids=["token", "kl", "sequence", "narrow", "entropy"])
 def test_loss_and_gradients_are_trls(model: Any, tmp_path: Any, objective: Objective) -> None:
     made = trainer(model, tmp_path, objective=objective)
     batch = first(made)
     assert (batch.advantages == 0).any()
     assert (batch.advantages != 0).any()
     assert batch.completion_mask.sum(1).unique().numel() > 2
+    if objective.entropy_bonus:  # of which trl takes the mean over these tokens, and not over those of the round
+        made.counts = replace(made.counts, tokens=batch.completion_mask.sum())
     move(model)
     ours, our_gradients = loss_and_gradients(lambda: made.loss(model, made.moving(batch)), model)
     theirs, their_gradients = loss_and_gradients(trls(made, batch, tmp_path), model)

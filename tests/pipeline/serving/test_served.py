@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from eval.answer_reader import AnswerReader
 from eval.engine.types import Request, Sampling
 from pipeline.contract.checkpoints import METRICS, Checkpoints, CheckpointSchedule
 from pipeline.contract.errors import StageError
@@ -17,13 +18,16 @@ from pipeline.moe.routers import routers
 from pipeline.rl.batch import Batch
 from pipeline.rl.plan import GrpoPlan
 from pipeline.rl.rollouts.ahead import Ahead
+from pipeline.rl.rollouts.curriculum import Asked, Curriculum, Difficulty
 from pipeline.rl.rollouts.drawing import Visit
+from pipeline.rl.rollouts.reward_function import RewardFunction
 from pipeline.rl.trainer import PolicyTrainer
 from pipeline.serving.section import Vllm
 from pipeline.serving.served import OnDemand, Served, divergence_of, served
 from pipeline.training.learning import Learning
 from pipeline.training.logprobs import completion_logprobs
-from tests.pipeline.rl.test_trainer import TEMPERATURE, TOKENIZER, first, policy, trainer
+from rewards.rubric import Rubric
+from tests.pipeline.rl.test_trainer import PROBLEMS, TEMPERATURE, TOKENIZER, first, policy, trainer
 from tests.vllm_stand_in import Fault, StandIn, served_by, swap_experts
 
 Tiny = Callable[..., Any]
@@ -153,6 +157,21 @@ def test_a_round_that_is_drawn_ahead_is_weighed_by_the_policy_that_drew_it(tiny:
     assert not torch.allclose(rounds[1].logprobs, rounds[1].sampler_logprobs, atol=1e-2)  # type: ignore[arg-type]
     assert made.gap is not None
     assert made.gap.last["vllm/kl"] > 1e-5
+
+
+def test_a_curriculum_chooses_the_round_that_is_drawn_ahead_when_the_one_before_is_graded(
+    tiny: Tiny, tmp_path: Path
+) -> None:
+    model = policy(tiny, "qwen3")
+    grading = RewardFunction({p.id: p for p in PROBLEMS}, Rubric(), AnswerReader(TOKENIZER))
+    with on_server(model, model, tmp_path / "v") as (stand_in, one, vllm):
+        loose = Vllm(url=vllm.url, most_divergence=10)
+        made = training(model, tmp_path, one, loose, steps=4, staleness=1, grading=grading)
+        problems = {p.id: Asked(p.prompt, "words") for p in PROBLEMS}
+        made.curriculum = Curriculum(Difficulty(), problems, grading, prompts=4, rounds=2, seed=0)
+        made.train()
+        assert stand_in.loads == 1  # the second round was the one that was begun
+    assert sum(made.curriculum.visits.values()) == 8
 
 
 def test_what_was_drawn_ahead_is_drawn_anew_by_a_training_that_goes_on(tiny: Tiny, tmp_path: Path) -> None:

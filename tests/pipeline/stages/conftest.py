@@ -69,3 +69,28 @@ def ask_for(tmp_path: Path) -> Callable[[Sequence[str]], Path]:
         return folder
 
     return write
+
+
+@pytest.fixture
+def whole_and_cut(
+    context: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[bytes, bytes]]:
+    """whole_and_cut(stage, every=4, at=9, base=folder) -> the weights that a stage makes, and those that it makes when
+    it is cut off as it begins the step after `at`, and goes on from the last checkpoint of one every 4 steps."""
+    from tests.pipeline.training.test_resumable import PowerCut, checkpoints, cut
+
+    def made(stage: Any, every: int, at: int, **paths: Path) -> tuple[bytes, bytes]:
+        whole, ctx, again = (context(**paths) for _ in range(3))
+        stage.run(whole)
+        ctx.checkpoints = checkpoints(ctx.out, every)
+        cut(monkeypatch, at)
+        with pytest.raises(PowerCut):
+            stage.run(ctx)
+        cut(monkeypatch, None)
+        again.checkpoints = checkpoints(ctx.out, None, again.notes)
+        stage.run(again)
+        assert f"goes on from its checkpoint at step {at - at % every}" in again.notes
+        first, second = ((one.out / "model" / "model.safetensors").read_bytes() for one in (whole, again))
+        return first, second
+
+    return made

@@ -35,7 +35,7 @@ def test_a_base_that_never_solves_its_prompts_is_not_reinforced(
 
 @pytest.mark.parametrize("changed", [
     {}, {"beta": 0.1, "prompt": {"open_thinking": True}, "scale": "batch"},
-    {"lora": {"rank": 2}}, {"dynamic_sampling": 2},
+    {"lora": {"rank": 2}}, {"dynamic_sampling": 2}, {"curriculum": {}, "entropy_bonus": 0.01, "steps": 3},
 ])
 def test_the_same_seed_reinforces_to_the_same_bytes(
     answerer: Path, ask_for: Ask, context: Callable[..., Any], changed: dict[str, Any]
@@ -52,16 +52,23 @@ def test_the_same_seed_reinforces_to_the_same_bytes(
     assert metrics[0]["parameters"] == pretrained.parameters(model)
     assert metrics[0]["tokens"] > 0
     rows = [row for row in runs[0].rows if "reward" in row]
-    assert [row["step"] for row in rows] == [1, 2]
+    assert [row["step"] for row in rows] == [1, 2, 3][: stage.steps]
     assert {"reward/correct", "reward/format", "length", "entropy", "groups_without_signal"} <= set(rows[0])
     assert sum(value for name, value in rows[0].items() if name.startswith("verdict/")) == pytest.approx(1.0)
     if "dynamic_sampling" in changed:
         assert all(2 <= row["dynamic/groups_drawn"] <= 6 for row in rows)
+    if "curriculum" in changed:
+        assert rows[0]["curriculum/expected"] == 0.5
+        assert rows[0]["curriculum/new"] == 1
+        assert 0.25 <= rows[-1]["curriculum/asked"] <= 0.75
+        assert all(row["curriculum/passed"] == pytest.approx(row["verdict/correct"]) for row in rows)
 
 
 @pytest.mark.parametrize(("changed", "said"), [
     ({"updates_per_step": 3}, "8 rollouts a step do not split into 3 updates"),
     ({"problems_each": 1}, "1 problems are too few for 2 prompts a step"),
+    ({"curriculum": {}, "dynamic_sampling": 1}, "dynamic_sampling has an order of problems of its own"),
+    ({"curriculum": {}, "reward": {"correct": 0.0}}, "how often problems are solved, which counts nothing here"),
     ({"staleness": 1}, "staleness: 1 is for a server, which draws while this process trains"),
 ])
 def test_sizes_that_do_not_fit_are_refused_when_the_recipe_is_read(changed: dict[str, Any], said: str) -> None:

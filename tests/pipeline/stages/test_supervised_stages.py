@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from pipeline.contract.errors import StageError
+from pipeline.contract.fields import Input, marked
 from pipeline.models import pretrained
 from pipeline.models.lora import Lora
 from pipeline.stage import Stage
@@ -126,3 +128,59 @@ def test_a_model_that_was_given_is_told_what_it_is_trained_by(
     Sft(model="base", data="rows", batch_size=4, max_length=32).run(ctx)
     assert ctx.notes[0].startswith("takes base: qwen3, ")
     assert ctx.notes[-1] == "trains by adamw at 2e-05"
+
+
+MIX: dict[str, Any] = {
+    "data": {"general": "rows", "math": "more"}, "batch_size": 4, "epochs": 2,
+    "mix": [{"until": 0.6, "weights": {"general": 3, "math": 1}}, {"until": 1.0, "weights": {"math": 1}}],
+}
+
+
+@pytest.fixture
+def more(tmp_path: Path) -> Path:
+    file = tmp_path / "more.jsonl"
+    file.write_text("".join(json.dumps({"prompt": PROMPT, "completion": f"{i}"}) + "\n" for i in range(5)))
+    return file
+
+
+def test_several_datasets_are_mixed_by_phase(
+    answerer: Path, data: Path, more: Path, context: Callable[..., Any]
+) -> None:
+    stage = Sft.model_validate({"model": "base", "max_length": 32, **MIX})
+    runs = [context(seed, base=answerer, rows=data, more=more) for seed in (1, 1, 2)]
+    metrics = [stage.run(ctx) for ctx in runs]
+    # Eleven rows that fit, twice, are 22, and 6 steps of 4: 4 steps of 12 and 4 rows, then 2 steps of 8.
+    drawn = {"steps": 6, "rows": 11, "drawn/general": 12, "drawn/math": 12, "dropped/too long": 1}
+    assert {name: metrics[0].get(name) for name in drawn} == drawn
+    assert metrics[0]["drawn_tokens/general"] + metrics[0]["drawn_tokens/math"] == metrics[0]["tokens"]
+    assert runs[0].notes[-1] == "rows of the mix: to step 4 general 12, math 4; to step 6 math 8"
+    first, second, other = ((ctx.out / "model" / "model.safetensors").read_bytes() for ctx in runs)
+    assert first == second != other
+
+
+def test_a_mix_that_was_cut_off_ends_with_the_same_bytes(
+    answerer: Path, data: Path, more: Path, whole_and_cut: Callable[..., tuple[bytes, bytes]]
+) -> None:
+    stage = Sft.model_validate({"model": "base", "max_length": 32, **MIX})
+    whole, cut = whole_and_cut(stage, every=3, at=5, base=answerer, rows=data, more=more)
+    assert whole == cut
+
+
+@pytest.mark.parametrize(("changed", "said"), [
+    ({"data": "rows"}, "mix is for several datasets"),
+    ({"mix": []}, "several datasets need a mix"),
+    ({"mix": [{"until": 0.5, "weights": {"general": 1, "math": 1}}]}, "1.0 in the last"),
+])
+def test_a_mix_that_does_not_fit_is_refused_when_the_recipe_is_read(changed: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        Sft.model_validate({"model": "base", **MIX, **changed})
+
+
+def test_each_dataset_of_a_mix_is_an_input_and_its_work_is_known() -> None:
+    stage = Sft.model_validate({"model": "base", **MIX})
+    assert {(mark.value, mark.where) for mark in marked(stage) if mark.mark == Input("dataset")} == {
+        ("rows", ("data", "general")), ("more", ("data", "math"))
+    }
+    [trained] = stage.work().trained
+    assert trained.data is None
+    assert trained.shares == pytest.approx({"rows": 0.45, "more": 0.55})

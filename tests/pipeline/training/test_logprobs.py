@@ -79,6 +79,32 @@ def test_those_of_completions_by_slices_of_tokens(
         assert torch.allclose(one, other, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("way", ["held", "slices", "fused"])
+def test_entropies_that_are_to_move_the_model_have_trls_gradient(
+    tiny: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    trainer, model = made(tiny, "qwen3", TEMPERATURE, tmp_path)
+    theirs = trainer._get_per_token_logps_and_entropies(model, IDS, MASK, COUNT, compute_entropy=True)[1]
+    monkeypatch.setattr(logprobs, "SLICE", 4 * model.config.vocab_size)
+    if way != "held":
+        monkeypatch.setattr(logprobs, "LOGITS", 0)
+    if way == "fused":  # as on GPUs and of sharded models
+        monkeypatch.setattr(logprobs, "head_alone", lambda _: False)
+    else:
+        assert not completion_logprobs(model, IDS, MASK, COUNT, TEMPERATURE)[1].requires_grad
+    ours = completion_logprobs(model, IDS, MASK, COUNT, TEMPERATURE, entropy_moves=True)[1]
+    kept = MASK[:, -COUNT:]
+    for one, other in zip(gradients(model, ours * kept), gradients(model, theirs * kept), strict=True):
+        assert torch.allclose(one, other, rtol=1e-4, atol=1e-4)
+
+
+def test_the_gradient_of_an_entropy_is_that_of_its_formula() -> None:
+    logits = torch.randn(3, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    every = logits.log_softmax(dim=-1)
+    assert torch.autograd.gradcheck(lambda given: logprobs._Entropy.apply(given), (every.detach().requires_grad_(),))
+    assert torch.allclose(logprobs._Entropy.apply(every), -(every.exp() * every).sum(dim=-1))
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_those_of_tokens(
     tiny: Callable[..., Any], tmp_path: Path, family: str, monkeypatch: pytest.MonkeyPatch

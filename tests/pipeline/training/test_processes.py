@@ -47,6 +47,8 @@ STAGES: dict[str, dict[str, object]] = {
     "adapted": {**SFT, **UNCLIPPED, "lora": {"rank": 4}},
     "zero": {**GRPO, **UNCLIPPED},
     "kl": {**GRPO, "beta": 0.1, "gradient_checkpointing": True},
+    # Rounds are chosen by what all processes have seen; a bonus is a mean over the tokens of all.
+    "chosen": {**GRPO, "curriculum": {}, "entropy_bonus": 0.02},
     "traces": {"kind": "sample", "problems": ["programs:train"], "format": False, "readable": False, **DRAWN},
     "score": {"kind": "evaluate", "problems": ["programs:test", "word_problems:test"], **DRAWN},
 }
@@ -129,7 +131,7 @@ def trained(folder: Path) -> Trained:
 TRAINED = pytest.mark.parametrize(("stage", "kind"), [
     ("zero", "ddp"),
     *(pytest.param(stage, kind, marks=[pytest.mark.parallel, *NEEDS[kind]])
-      for kind in CONFIGS for stage in ("zero", "kl", "tuned", "muon", "adapted")
+      for kind in CONFIGS for stage in ("zero", "kl", "chosen", "tuned", "muon", "adapted")
       if (stage, kind) != ("zero", "ddp") and not (stage == "muon" and kind.startswith("zero"))),
 ])
 SHARED = pytest.mark.parametrize(("stage", "kind"), [

@@ -22,6 +22,7 @@ from pipeline.models.tokenizer import train_tokenizer
 from pipeline.moe.balance import Balance
 from pipeline.rl.objective import Objective
 from pipeline.rl.plan import GrpoPlan
+from pipeline.rl.rollouts.curriculum import Asked, Curriculum, Difficulty
 from pipeline.rl.rollouts.drawing import Visit
 from pipeline.rl.rollouts.dynamic_sampling import DynamicSampling
 from pipeline.rl.rollouts.reward_function import Graded, RewardFunction
@@ -127,7 +128,8 @@ class EveryThirdLength(RewardFunction):
     """1 for completions of 3, 6, 9, .. tokens, so that many groups have no signal."""
 
     def _score(self, problem: Problem, completion: Completion) -> Graded:
-        return Graded(completion, Verdict(Label.CORRECT), Reward(float(completion.tokens % 3 == 0), {}))
+        right = completion.tokens % 3 == 0
+        return Graded(completion, Verdict(Label.CORRECT if right else Label.WRONG), Reward(float(right), {}))
 
 
 class Policy:
@@ -135,6 +137,7 @@ class Policy:
 
     def __init__(
         self, tiny: Tiny, folder: Path, family: str, lora: Lora | None = None, dynamic: bool = False,
+        curriculum: bool = False,
         dtype: torch.dtype = torch.float32, learning: dict[str, Any] | None = None, **objective: Any
     ) -> None:
         model = tiny(family, vocab_size=len(TOKENIZER), initializer_range=0.15).train()
@@ -143,7 +146,7 @@ class Policy:
         model.to(dtype).save_pretrained(folder / "start")
         TOKENIZER.save_pretrained(folder / "start")
         self.model = pretrained.load(folder / "start")[0].train()
-        grading = EveryThirdLength if dynamic else RewardFunction
+        grading = EveryThirdLength if dynamic or curriculum else RewardFunction
         self.reward = grading(
             {p.id: p for p in PROBLEMS}, Rubric(rules={"length": {"weight": 1.0, "most": 8}}), AnswerReader(TOKENIZER)
         )
@@ -161,6 +164,9 @@ class Policy:
             self.model, TOKENIZER, arguments(folder, steps=8), plan, visits, self.reward, self.balance,
             DynamicSampling(2, reserve, size=4) if dynamic else None,
         )
+        if curriculum:
+            problems = {p.id: Asked(p.prompt, "words") for p in PROBLEMS}
+            self.trainer.curriculum = Curriculum(Difficulty(), problems, self.reward, 2, 4, 0)
 
     def train(self, at: Checkpoints) -> tuple[dict[str, torch.Tensor], list[dict[str, Any]]]:
         self.trainer.train_with(at, balance=self.balance, reward=self.reward)
@@ -169,7 +175,7 @@ class Policy:
                 k: v for k, v in row.items() if not k.startswith(("step_time", "train_"))
             } for row in self.trainer.state.log_history
         ]
-        parts = [part.state() for part in (self.trainer.replay, self.trainer.dynamic) if part]
+        parts = [part.state() for part in (self.trainer.replay, self.trainer.dynamic, self.trainer.curriculum) if part]
         return self.model.state_dict(), [*log, *parts]
 
 
@@ -182,6 +188,8 @@ class Policy:
     ("qwen3_moe", {"ratios": "sequence"}, 3, 4),
     *((family, {}, 3, 4) for family in OTHERS),
     *(("qwen3", {"dynamic": True}, *when) for when in ((3, 4), (2, 4))),
+    *(("qwen3", {"curriculum": True}, *when) for when in ((3, 4), (2, 4))),
+    ("qwen3", {"entropy_bonus": 0.05}, 3, 4),
     *((family, {"dtype": torch.bfloat16}, 3, 4) for family in ("qwen3_moe", "qwen3")),
     ("qwen3_moe", {"learning": {"micro_batch_tokens": 60, "gradient_checkpointing": True}}, 3, 4),
     ("qwen3", {"learning": {"optimizer": {"name": "muon"}, "schedule": {"shape": "wsd"}}}, 3, 4),
@@ -202,6 +210,8 @@ def test_grpo(
     assert log_again == log
     if changed.get("dynamic"):
         assert log[-1]["used"] > 0
+    if changed.get("curriculum"):
+        assert sum(log[-1]["visits"].values()) == 8
     start = Policy(tiny, tmp_path / "other", family, **changed).model.state_dict()
     assert any(not torch.equal(start[name], found[name]) for name in start)
 

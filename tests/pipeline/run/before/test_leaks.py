@@ -97,6 +97,21 @@ def test_dataset_files_are_read(write_recipe: Write, tmp_path: Path) -> None:
         check(recipe.read(str(path)))
 
 
+def test_each_dataset_of_a_mix_is_read(write_recipe: Write, tmp_path: Path) -> None:
+    path = write_recipe("name: s\nstages:\n  base: {kind: 'tiny.py:Make'}\n  tuned: {kind: sft, model: base, data: "
+                        "{one: one.jsonl, other: other.jsonl}, mix: [{until: 1.0, weights: {one: 1, other: 2}}]}\n"
+                        "  score: {kind: evaluate, models: [tuned], problems: ['word_problems:test'], problems_each: "
+                        "20}\n")
+    leaked = load("word_problems:test", 20)[3]
+    rows = [{"prompt": problem.prompt, "completion": "1"} for problem in load("word_problems:train", 20)]
+    write(tmp_path / "one.jsonl", rows)
+    write(tmp_path / "other.jsonl", rows)
+    assert "in 40 training texts: none is there" in (check(recipe.read(str(path))) or "")
+    write(tmp_path / "other.jsonl", [*rows, {"prompt": leaked.prompt, "completion": "1"}])
+    with pytest.raises(recipe.RecipeError, match=rf"word_problems:test {leaked.id} is in other.jsonl row 21"):
+        check(recipe.read(str(path)))
+
+
 def test_datasets_of_the_hub_are_read(write_recipe: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)

@@ -1,0 +1,55 @@
+"""Pretraining in phases: what is late is read last, and a training that was cut off there ends with the same bytes."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from pipeline.data.rows import Rows
+from pipeline.stages import pretrain
+from pipeline.stages.pretrain import Pretrain
+
+SUMS = {"facts": 1.0, "lists": 0.0, "needles": 0.0, "words": 0.0}
+WORDS = {"facts": 0.0, "lists": 0.0, "needles": 0.0, "words": 1.0}
+FIELDS: dict[str, Any] = {
+    "tokenizer": "base", "steps": 10, "rounds": 0, "batch_size": 4, "length": 96, "corpus": SUMS,
+    "late": {"share": 0.3, "corpus": WORDS}, "probe_every": 100,
+    "architecture": {"model_type": "qwen3", "hidden_size": 16, "num_hidden_layers": 1, "intermediate_size": 16,
+                     "num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 8},
+}
+
+
+def test_what_is_late_is_the_last_share_of_the_rows(
+    answerer: Path, context: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Rows] = []
+    monkeypatch.setattr(pretrain, "train", lambda *given: seen.append(given[3]) or {})
+    for fields in (FIELDS, {**FIELDS, "rounds": 2, "more_steps": 2}, {**FIELDS, "late": None}):
+        metrics = Pretrain.model_validate(fields).run(context(base=answerer))
+        assert metrics.get("late_steps") == (3 if fields["late"] else None)
+
+    def asks(rows: Rows, places: Sequence[int]) -> list[bool]:
+        """Whether rows have a prompt, whose tokens weigh less; sums have none."""
+        return [0.1 in rows[place]["weights"][1:] for place in places]
+
+    once, longer, without = seen
+    assert asks(once, [28, 27, 39, 0]) == [True, False, True, False]  # in any order, as a resumption asks
+    assert asks(once, range(40)) == [False] * 28 + [True] * 12
+    assert asks(longer, range(56)) == [False] * 28 + [True] * 28
+    assert asks(without, range(40)) == [False] * 40
+    assert [once[place] for place in range(28)] == [without[place] for place in range(28)]
+
+
+def test_a_training_that_was_cut_off_late_ends_with_the_same_bytes(
+    answerer: Path, whole_and_cut: Callable[..., tuple[bytes, bytes]]
+) -> None:
+    whole, cut = whole_and_cut(Pretrain.model_validate(FIELDS), every=4, at=9, base=answerer)
+    assert whole == cut
+
+
+def test_phases_that_do_not_fit_are_refused_when_the_recipe_is_read() -> None:
+    lessons = [{"steps": 8, "corpus": SUMS}]
+    with pytest.raises(ValidationError, match="the lessons take 8 and late 3 steps, and steps is 10"):
+        Pretrain.model_validate({**FIELDS, "lessons": lessons})
