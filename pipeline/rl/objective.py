@@ -104,7 +104,9 @@ class Objective:
 
     def loss(self, logprobs: Tensor, batch: Batch, counts: Counts) -> Tensor:
         """The share of these rows in the step's loss, a scalar; `logprobs` [rows, seq] are the policy's of now."""
-        mask = batch.completion_mask
+        mask, batch = batch.drawn_mask, batch.drawn()
+        if batch.forced is not None:
+            logprobs = logprobs.masked_fill(batch.forced == 1, 0)
         ratios = self._ratios(logprobs, batch)
         if self.form.detached:
             losses = loss.weighted_logprobs(ratios, logprobs, batch.advantages, *self.clip)
@@ -128,7 +130,7 @@ class Objective:
         if self.form.ratios == "token":
             return loss.token_ratios(logprobs, batch.logprobs)
         of = loss.sequence_ratios if self.form.ratios == "sequence" else loss.answer_ratios
-        return of(logprobs, batch.logprobs, batch.completion_mask)
+        return of(logprobs, batch.logprobs, batch.drawn_mask)
 
     def moves(self, batch: Batch) -> Tensor:
         """Which rows, [moving], have a gradient: without a KL term those whose advantage is not zero, else all of

@@ -1,12 +1,13 @@
 """`sft`: supervised fine-tuning on prompts and completions: cold start, and the SFT after rejection sampling."""
 
 import random
-from typing import ClassVar
+from typing import ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipeline.contract import dataset
 from pipeline.contract.dataset import ReadsRows
+from pipeline.contract.effort import EffortBudgets
 from pipeline.contract.errors import StageError
 from pipeline.contract.fields import ArtifactType, DatasetInput, ModelInput
 from pipeline.contract.numbers import MOST_ROWS, MOST_TOKENS, Batch, Epochs
@@ -37,6 +38,10 @@ class Training(ReadsRows, Learning, Stage):
     epochs: Epochs = Field(default=2.0, description="how often each row is seen")
     batch_size: Batch = Field(default=32, description="rows of an optimizer step")
     prompt: Prompt = Field(default=Prompt(), description="how prompts of the rows are put")
+    effort: EffortBudgets | None = Field(
+        default=None, description="ask each row with the least effort whose tokens hold its thinking, and with high "
+                                  "effort what is longer"
+    )
     limit: int | None = Field(default=None, ge=1, le=MOST_ROWS, description="use the first so many rows only")
     lora: Lora | None = Field(default=None, description="train adapters alone, and merge them at the end")
     balance: BalanceSection = Balancing()
@@ -45,6 +50,12 @@ class Training(ReadsRows, Learning, Stage):
         description="longest row, the model's context where it is left out; `too_long` says what becomes of longer ones"
     )
     beyond_context: bool = Field(default=False, description="let max_length be more than the model's context")
+
+    @model_validator(mode="after")
+    def _check_effort(self) -> Self:
+        if self.effort:
+            self.prompt.require_no_effort("effort")
+        return self
 
     def longest_row(self) -> int | None:
         return None if self.beyond_context else self.max_length
@@ -61,7 +72,7 @@ class Training(ReadsRows, Learning, Stage):
         model, tokenizer = pretrained.take(ctx, model_reference, self.dtype)
         wanted = Wanted(
             ctx.path(data_reference), dataset.parse(data_reference).selection, self.prompt.prompting(), self.limit,
-            dataset.drops_bad_rows(self)
+            dataset.drops_bad_rows(self), self.effort
         )
         context = pretrained.trained_context(model)
         require_rows_fit(self.longest_row(), context, f"{ctx.name}: {model_reference}")
@@ -78,7 +89,10 @@ class Training(ReadsRows, Learning, Stage):
         with lora.adapted(model, self.lora, ctx, model_reference):
             metrics = train(ctx, model, tokenizer, Ordered(rows, order, longest), plan)
         pretrained.save(model, tokenizer, ctx.out, ctx.path(model_reference) if self.lora else None)
-        return {**metrics, "rows": len(chosen.numbers), "parameters": pretrained.parameters(model), **left_out}
+        return {
+            **metrics, "rows": len(chosen.numbers), "parameters": pretrained.parameters(model), **left_out,
+            **{f"rows/{effort}": count for effort, count in rows.efforts.items()},
+        }
 
 
 class Sft(Training):
