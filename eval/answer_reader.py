@@ -54,8 +54,9 @@ class AnswerReader:
         return Completion(text, finished or cut_off, len(ids))
 
     def thinking_tokens(self, ids: Sequence[int], *, opened: bool) -> int:
-        """How many tokens of a completion stand before what closes its thinking, what opens it included: all of them
-        where nothing closes it, and none where there is no thinking. `opened` where its prompt opens the thinking."""
+        """How many tokens of a completion stand before what closes its thinking for the last time, what opens it
+        included: all of them where nothing closes it, and none where there is no thinking. `opened` where its prompt
+        opens the thinking."""
         raw = self.raw(ids)
         thinking, answer = split_thinking(Completion(self.format.read(raw, opened=opened)))
         if answer is None:

@@ -1,6 +1,8 @@
 """Training that is cut off and taken up again ends with the bits of training that was not."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from eval.answer_reader import AnswerReader
 from eval.engine.types import Sampling
 from eval.problems import load
+from eval.prompts import PLAIN
+from eval.protocol import EFFORTS
 from pipeline.contract.checkpoints import MANIFEST, METRICS, Checkpoints, CheckpointSchedule
 from pipeline.contract.errors import StageError, StageStopped
 from pipeline.data.rows import Row
@@ -135,7 +139,8 @@ class Policy:
 
     def __init__(
         self, tiny: Tiny, folder: Path, family: str, lora: Lora | None = None, dynamic: bool = False,
-        dtype: torch.dtype = torch.float32, learning: dict[str, Any] | None = None, **objective: Any
+        dtype: torch.dtype = torch.float32, learning: dict[str, Any] | None = None, effort: bool = False,
+        **objective: Any
     ) -> None:
         model = tiny(family, vocab_size=len(TOKENIZER), initializer_range=0.15).train()
         with torch.no_grad():
@@ -151,10 +156,18 @@ class Policy:
             add(self.model, lora, seed=0)
         self.balance = Balance(self.model)
         visits = [Visit(p.prompt, p.id, visit) for visit in (0, 1) for p in PROBLEMS]
+        how = PLAIN
+        if effort:
+            how = replace(PLAIN, thinking_budget=6, open_thinking=True)
+            visits = [visit._replace(effort=one) for visit, one in zip(visits, cycle(EFFORTS), strict=False)]
+            self.reward = RewardFunction.of(
+                PROBLEMS, Rubric(rules={"effort": 1.0, "length": {"weight": 0.5, "most": 8}}), self.model, TOKENIZER,
+                how, {"low": 2, "medium": 4, "high": 6}
+            )
         plan = GrpoPlan(
             2, 4, 2, Sampling(20, 0.8), Objective(**objective), (0, "test"),
             Learning.model_validate({"learning_rate": 3e-3, **(learning or {})}),
-            replay="rollout",
+            replay="rollout", prompting=how,
         )
         reserve = [visit._replace(visit=visit.visit + 2) for visit in visits]
         self.trainer = PolicyTrainer(
@@ -185,6 +198,7 @@ class Policy:
     *((family, {"dtype": torch.bfloat16}, 3, 4) for family in ("qwen3_moe", "qwen3")),
     ("qwen3_moe", {"learning": {"micro_batch_tokens": 60, "gradient_checkpointing": True}}, 3, 4),
     ("qwen3", {"learning": {"optimizer": {"name": "muon"}, "schedule": {"shape": "wsd"}}}, 3, 4),
+    ("qwen3", {"effort": True, "beta": 0.1}, 3, 4), ("qwen3_moe", {"effort": True}, 3, 4),
 ])
 def test_grpo(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str, changed: Any, every: int, at: int
