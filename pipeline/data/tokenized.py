@@ -53,8 +53,7 @@ _ROWS, _ABOUT = "rows.arrow", "about.json"
 @dataclass(frozen=True)
 class Wanted:
     """Which rows, and how they are put: of a place those of a selection, the first `limit`; bad ones are an error, or
-    left out with `drop`. With
-    `efforts` each is asked with the effort that holds its thinking."""
+    left out with `drop`. With `efforts` each is asked with the effort that holds its thinking."""
 
     path: Path
     selection: Selection = ALL
@@ -66,8 +65,8 @@ class Wanted:
 
 class Tokenized:
     """Rows of token ids by number: of each its length, and where the first token stands that is learned and has one
-    before it. `dropped` counts bad rows by reason, `first_dropped` tells of the first one, `efforts`
-    counts rows by the effort that they are asked with."""
+    before it. `dropped` counts bad rows by reason, `first_dropped` tells of the first one, `efforts` counts rows by the
+    effort that they are asked with."""
 
     def __init__(self, folder: Path) -> None:
         """Raises OSError or ValueError where the folder holds no whole file of rows."""

@@ -192,7 +192,7 @@ class Policy:
     *(("qwen3", {"beta": 0.1}, *when) for when in ((3, 4), (2, 4), (7, 7))),
     *((family, {"lora": Lora(rank=4)}, 3, 4) for family in ("deepseek_v3", "qwen3_moe")),
     ("qwen3_moe", {"lora": Lora(rank=4), "beta": 0.1}, 3, 4),
-    ("qwen3_moe", {"ratios": "sequence"}, 3, 4),
+    ("qwen3_moe", {"name": "gspo"}, 3, 4),
     *((family, {}, 3, 4) for family in OTHERS),
     *(("qwen3", {"dynamic": True}, *when) for when in ((3, 4), (2, 4))),
     *((family, {"dtype": torch.bfloat16}, 3, 4) for family in ("qwen3_moe", "qwen3")),
