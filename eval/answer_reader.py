@@ -1,11 +1,13 @@
 """From the ids that a model wrote to the completion that is graded: the one place where answers are decoded."""
 
+import bisect
 from collections.abc import Collection, Sequence
 
 from eval.answer_formats import answer_format
 from eval.ends import turn_ends
 from eval.engine.stopping import Stopping
 from eval.language_model import Tokenizer
+from rewards.extract import split_thinking
 from rewards.types import Completion
 
 
@@ -50,6 +52,19 @@ class AnswerReader:
         """What is graded. Tokens behind a stop text count, too: they were computed."""
         text, cut_off = cut(self.text(ids, opened=opened), self.stop)
         return Completion(text, finished or cut_off, len(ids))
+
+    def thinking_tokens(self, ids: Sequence[int], *, opened: bool) -> int:
+        """How many tokens of a completion stand before what closes its thinking for the last time, what opens it
+        included: all of them where nothing closes it, and none where there is no thinking. `opened` where its prompt
+        opens the thinking."""
+        raw = self.raw(ids)
+        thinking, answer = split_thinking(Completion(self.format.read(raw, opened=opened)))
+        if answer is None:
+            return len(ids)
+        ends = raw.rfind(self.format.closing)
+        if not thinking or ends < 0:
+            return 0
+        return bisect.bisect_right(range(len(ids)), ends, key=lambda count: len(self.raw(ids[:count]))) - 1
 
     def _plain(self, ids: Sequence[int]) -> str:
         # Nothing is cleaned up: programs and formulas have spaces before full stops and commas.

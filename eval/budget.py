@@ -2,11 +2,19 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from eval.answer_reader import AnswerReader
 from eval.engine.types import Engine, Request, Sampled, Sampling, Written, rollout_seed
 from rewards.extract import split_thinking
+from rewards.lazy import lazy
 from rewards.types import Completion
+
+with lazy:
+    import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def sample_within(
@@ -23,8 +31,8 @@ def sample_within(
     for more).
 
     `sampling.max_tokens` bounds thinking and answer together. The tokens of a forced "</think>" are part of the
-    completion and have log-probability 0. A completion that ends or closes its thinking in time is the one that no
-    budget would have given up to there; its answer goes on from a fresh stream.
+    completion, come on top of `sampling.max_tokens` and have log-probability 0. A completion that ends or closes its
+    thinking in time is the one that no budget would have given up to there; its answer goes on from a fresh stream.
     """
     budget = min(thinking_budget, sampling.max_tokens)
     left = sampling.max_tokens - budget
@@ -44,9 +52,10 @@ def sample_within(
 
     def later(number: int, _: int, rest: Sampled) -> None:
         place, index, forced = goes_on[number]
-        one = found[place][index]
+        begun = found[place][index]
         whole = Sampled(
-            [*one.ids, *forced, *rest.ids], [*one.logprobs, *[0.0] * len(forced), *rest.logprobs], rest.finished
+            [*begun.ids, *forced, *rest.ids], [*begun.logprobs, *[0.0] * len(forced), *rest.logprobs], rest.finished,
+            _experts(begun, rest), range(len(begun.ids), len(begun.ids) + len(forced))
         )
         found[place][index] = whole
         if written:
@@ -59,6 +68,14 @@ def sample_within(
     # With no tokens left nobody goes on, and there is no request to which the number would apply.
     engine.sample(again, replace(sampling, max_tokens=max(left, 1)), written=later)
     return found
+
+
+def _experts(begun: Sampled, rest: Sampled) -> "Tensor | None":
+    """The experts of a whole completion: those of its first part, and from there on those of the rest, whose prompt the
+    first part was."""
+    if begun.experts is None or rest.experts is None:
+        return None
+    return torch.cat([begun.experts, rest.experts[len(begun.experts) :]])
 
 
 def _forced(reader: AnswerReader, ids: Sequence[int], *, opened: bool) -> list[int]:

@@ -78,12 +78,7 @@ def check_options(tokenizer: Tokenizer, options: Mapping[str, Any]) -> None:
     """Raises PromptError for an option that the template does not know: it would be passed over without a word."""
     if not options:
         return
-    template = tokenizer.get_chat_template(tools=options.get("tools"))
-    try:
-        names = meta.find_undeclared_variables(_parsed(template))
-    except jinja2.TemplateError as error:
-        raise PromptError(f"the tokenizer's chat template is no template: {' '.join(str(error).split())}") from error
-    known = sorted(names - RESERVED - {"bos_token", "eos_token", "pad_token", "unk_token", "raise_exception"})
+    known = known_options(tokenizer, options)
     for name in options:
         if name not in known:
             listed = f"; it knows {', '.join(known)}" if known else "; it knows none"
@@ -91,6 +86,17 @@ def check_options(tokenizer: Tokenizer, options: Mapping[str, Any]) -> None:
                 f"template_options: the tokenizer's chat template has no option {name!r}"
                 f"{did_you_mean(name, known) or listed}"
             )
+
+
+def known_options(tokenizer: Tokenizer, options: Mapping[str, Any]) -> list[str]:
+    """The options that the template knows, in alphabetical order; `options` may bring tools, for which a tokenizer can
+    have a template of its own. Raises PromptError."""
+    template = tokenizer.get_chat_template(tools=options.get("tools"))
+    try:
+        names = meta.find_undeclared_variables(_parsed(template))
+    except jinja2.TemplateError as error:
+        raise PromptError(f"the tokenizer's chat template is no template: {' '.join(str(error).split())}") from error
+    return sorted(names - RESERVED - {"bos_token", "eos_token", "pad_token", "unk_token", "raise_exception"})
 
 
 def _parsed(template: str) -> "jinja2.nodes.Template":

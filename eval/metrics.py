@@ -154,6 +154,19 @@ def share(values: Values, weights: Values | None = None, level: float = 0.95) ->
     return Estimate(p, max(0.0, min(p, centre - reach)), min(1.0, max(p, centre + reach)), n)
 
 
+def average(values: Values, level: float = 0.95) -> Estimate:
+    """Mean over problems of values that are no shares, such as lengths, with a t interval on the problems' own means.
+
+    One problem says nothing of another: its interval is the value itself. Raises ValueError where there is none.
+    """
+    x = np.asarray(values, dtype=np.float64)
+    if not x.size:
+        raise ValueError("an estimate needs at least one problem")
+    n, middle = int(x.size), float(x.mean())
+    reach = student_t((1 + level) / 2, n - 1) * float(x.std(ddof=1)) / math.sqrt(n) if n > 1 else 0.0
+    return Estimate(middle, middle - reach, middle + reach, n)
+
+
 def mean_of(estimates: Sequence[Estimate]) -> Estimate:
     """Plain mean of independent estimates (problem sets), each of the same weight, with its interval.
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from eval.answer_formats import answer_format
 from eval.chat_template import OWN_TEMPLATE, Message, check_options, written
+from eval.effort import with_effort, with_line
 from eval.errors import PromptError
 from eval.instructions import AUTO, default_for, with_instruction
 from eval.language_model import Tokenizer
@@ -35,7 +36,8 @@ def settled(tokenizer: Tokenizer, how: Prompting) -> Prompting:
     elif how.template_options:
         raise PromptError(f"template_options are for a chat template, and the template here is {template}")
     own = tokenizer.chat_template == OWN_TEMPLATE
-    return replace(how, template=template, instruction=None if own and how.instruction == AUTO else how.instruction)
+    instruction = None if own and how.instruction == AUTO else how.instruction
+    return with_effort(tokenizer, replace(how, template=template, instruction=instruction))
 
 
 def template_of(tokenizer: Tokenizer, template: Template) -> Template:
@@ -81,13 +83,14 @@ def conversation(question: Question, how: Prompting) -> list[Message]:
     """
     if isinstance(question, str | Problem):
         turns: list[Message] = [turn for asked, solution in how.shots for turn in _shot(asked, solution)]
-        turns.append({"role": "user", "content": question_text(question, how)})
+        turns.append({"role": "user", "content": with_line(question_text(question, how), how)})
     else:
         turns = list(question)
-        if how.instruction and how.instruction != AUTO and turns and turns[-1].get("role") == "user":
-            turns[-1] = {**turns[-1], "content": with_instruction(turns[-1]["content"], how.instruction)}
-    told = bool(turns) and turns[0].get("role") in ("system", "developer")
-    return turns if told or not how.system else [{"role": "system", "content": how.system}, *turns]
+        told = None if how.instruction == AUTO else how.instruction
+        if turns and turns[-1].get("role") == "user" and (told or how.effort_line):
+            turns[-1] = {**turns[-1], "content": with_line(with_instruction(turns[-1]["content"], told), how)}
+    has_system = bool(turns) and turns[0].get("role") in ("system", "developer")
+    return turns if has_system or not how.system else [{"role": "system", "content": how.system}, *turns]
 
 
 def question_text(question: str | Problem, how: Prompting) -> str:
@@ -107,7 +110,7 @@ def plain_text(question: Question, how: Prompting) -> str:
     """
     if not isinstance(question, str | Problem):
         raise PromptError(f"a conversation needs a chat template, and the template here is {how.template}")
-    prompt, system = question_text(question, how), f"{how.system}\n\n" if how.system else ""
+    prompt, system = with_line(question_text(question, how), how), f"{how.system}\n\n" if how.system else ""
     if how.template == "qa":
         worked = "".join(f"{QA.format(prompt=asked)} {solution}\n\n" for asked, solution in how.shots)
         return system + worked + QA.format(prompt=prompt)

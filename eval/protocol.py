@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal  # what a report says is JSON
 
 from eval.engine.types import Sampling
@@ -12,6 +12,10 @@ from rewards.grade import own_verifiers
 from rewards.types import Problem
 
 Template = Literal["auto", "chat", "r1", "qa"]
+Effort = Literal["low", "medium", "high"]
+EFFORTS: tuple[Effort, ...] = ("low", "medium", "high")
+"""How long a model is asked to think, from little to much."""
+
 Shot = tuple[str, str]
 """A worked example: the prompt and its solution."""
 
@@ -33,6 +37,9 @@ class Prompting:
     thinking_budget  tokens after which thinking that is still open is closed by force (Muennighoff et al. 2025, arXiv
                      2501.19393); what is left of the completion's tokens is for the answer
     stop             texts that end an answer; it is cut before the first of them, and then counts as finished
+    effort           how long the model is asked to think; None asks for nothing. How it is told of that, `eval.prompts`
+                     settles with the tokenizer at hand (eval.effort)
+    effort_line      the line behind the question that tells of the effort, where no option of the template does
     """
 
     template: Template = "auto"
@@ -43,6 +50,12 @@ class Prompting:
     system: str | None = None
     instruction: str | None = AUTO
     template_options: Mapping[str, Any] = field(default_factory=dict)
+    effort: Effort | None = None
+    effort_line: str | None = None
+
+    def asking(self, effort: Effort | None) -> "Prompting":
+        """The same with this effort; as it is with None."""
+        return replace(self, effort=effort, effort_line=None) if effort else self
 
     def instruction_for(self, verifier: str) -> str | None:
         """What follows a question whose answer this verifier reads, for a model that takes instructions."""
@@ -78,6 +91,9 @@ class Protocol:
             "shots": len(self.prompting.shots),
             "thinking_budget": self.prompting.thinking_budget,
             "stop": list(self.prompting.stop),
+            # The line is null where options of the chat template, which stand above, tell of the effort.
+            **({"effort": self.prompting.effort, "effort_line": self.prompting.effort_line}
+               if self.prompting.effort else {}),
             "seed": self.seed,
             # A set's name says nothing of its version, nor a template's of its text: only equal hashes are the same.
             "problems_sha256": sha256_of([[p.id, p.prompt, p.answer, p.verifier] for p in problems]),

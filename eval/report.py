@@ -6,7 +6,7 @@ from fractions import Fraction
 from itertools import combinations
 from typing import Any  # what a row or a report holds under a name is JSON
 
-from eval.metrics import Estimate, maj_at_k, mean_of, paired_difference, pass_at_k, share
+from eval.metrics import Estimate, average, maj_at_k, mean_of, paired_difference, pass_at_k, share
 from rewards.types import Label
 
 Row = Mapping[str, Any]
@@ -33,6 +33,8 @@ def reduce(rows: Iterable[Row]) -> Numbers:
     format, readable      share of all rollouts, correct or not
     readable_of_correct   share of the correct rollouts, with its _ci95; None where none is correct
     mean_length           generated tokens per rollout
+    thinking              of these, tokens before the end of the thinking: the mean over problems of their means, with
+                          its _ci95, where the rows have it
     tokens_per_correct    tokens generated for each correct answer, wrong answers' tokens included, problems of
                           the same weight; None where none is correct
     unfinished            share of all rollouts that their token budget ended, whatever the verdict on what they had
@@ -59,6 +61,8 @@ def reduce(rows: Iterable[Row]) -> Numbers:
     numbers["readable"] = _mean(bool(row["readable"]) for row in every)
     numbers |= _readable_of_correct(gradable)
     numbers["mean_length"] = _mean(row["tokens"] for row in every)
+    if all("thinking" in row for row in every):
+        numbers |= _thinking(list(problems.values()))
     numbers["tokens_per_correct"] = _tokens_per_correct(gradable)
     numbers["unfinished"] = unfinished(every)
     for label in (Label.NO_ANSWER, Label.TRUNCATED, Label.UNGRADABLE):
@@ -128,8 +132,8 @@ def mean_of_sets(sets: Mapping[str, Mapping[str, Any]]) -> Numbers | None:
     # A mean over the sets that happened to be measured would be another number under the same name.
     if not scored or len(scored) < len(sets):
         return None
-    mean = mean_of([Estimate(s["pass@1"], s["pass@1_ci95"][0], s["pass@1_ci95"][1], s["n"]) for s in scored])
-    numbers: Numbers = {"sets": list(sets), "pass@1": round(mean.mean, DIGITS), "pass@1_ci95": _pair(mean)}
+    found = mean_of([Estimate(s["pass@1"], s["pass@1_ci95"][0], s["pass@1_ci95"][1], s["n"]) for s in scored])
+    numbers: Numbers = {"sets": list(sets), "pass@1": round(found.mean, DIGITS), "pass@1_ci95": _pair(found)}
     for key in scored[0]:
         if _AT_MANY.fullmatch(key) and all(key in other for other in scored):
             numbers[key] = _mean(other[key] for other in scored)
@@ -198,6 +202,11 @@ def _tokens_per_correct(problems: Sequence[Sequence[Row]]) -> float | None:
 def _majority(rows: Sequence[Row], k: int) -> float:
     correct = [row["verdict"] == Label.CORRECT for row in rows]
     return maj_at_k([vote_of(row) for row in rows], correct, min(k, len(rows)))
+
+
+def _thinking(problems: Sequence[Sequence[Row]]) -> Numbers:
+    found = average([sum(row["thinking"] for row in rows) / len(rows) for rows in problems])
+    return {"thinking": round(found.mean, DIGITS), "thinking_ci95": _pair(found)}
 
 
 def _readable_of_correct(problems: Sequence[Sequence[Row]]) -> Numbers:

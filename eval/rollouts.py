@@ -40,6 +40,7 @@ class Rollout:
             "text": self.completion.text,
             "finished": self.completion.finished,
             "tokens": self.completion.tokens,
+            **({} if self.completion.thinking is None else {"thinking": self.completion.thinking}),
             "verdict": str(self.verdict.label),
             "extracted": self.verdict.extracted,
             "reason": self.verdict.reason,
@@ -196,11 +197,16 @@ def complete(
     found = [[Completion("", finished=False)] * n for _ in problems]
     reader = AnswerReader(tokenizer, stop=prompting.stop)
     opened = [reader.opens(prompts[place]) for place in fitting]
+    # Where nobody has asked for so much thinking and no more, it is not counted.
+    counts = prompting.effort is not None or prompting.thinking_budget is not None
 
     def done(request: int, index: int, one: Sampled) -> None:
         place = fitting[request]
-        found[place][index] = reader.completion(one.ids, opened=opened[request], finished=one.finished)
-        written(place, index, found[place][index])
+        completion = reader.completion(one.ids, opened=opened[request], finished=one.finished)
+        if counts:
+            completion = replace(completion, thinking=reader.thinking_tokens(one.ids, opened=opened[request]))
+        found[place][index] = completion
+        written(place, index, completion)
 
     # What does not fit is told, too, so that every rollout has a verdict.
     for place in set(range(len(problems))).difference(fitting):

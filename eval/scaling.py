@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any  # figures of a report, as JSON
 
 from eval.metrics import maj_at_k, pass_at_k, share
+from eval.protocol import EFFORTS, Effort
 from eval.report import DIGITS, Row, by_problem, vote_of
 from eval.table import with_interval
 from rewards.types import Label
@@ -83,6 +84,36 @@ def budgets(measured: Mapping[int, Mapping[str, Any]]) -> list[Point]:
             for budget, numbers in sorted(measured.items())]
 
 
+def efforts(measured: Mapping[tuple[Effort | None, int | None], Mapping[str, Any]]) -> list[Point]:
+    """Accuracy and length of thinking over efforts and thinking budgets: `measured` maps each pair that was asked, None
+    for no effort or no budget, to what eval.report.reduce gave for it. Budgets of an effort rise, and none comes
+    last. How long a model thinks that was asked for neither, nobody has counted."""
+    order = sorted(measured, key=_place)
+    keys = ("thinking", "thinking_ci95", "pass@1", "pass@1_ci95")
+    return [{"effort": effort, "budget": budget, "tokens": measured[effort, budget]["mean_length"],
+             **{key: value for key in keys if (value := measured[effort, budget].get(key)) is not None}}
+            for effort, budget in order]
+
+
+def _place(asked: tuple[Effort | None, int | None]) -> tuple[int, float]:
+    effort, budget = asked
+    return -1 if effort is None else EFFORTS.index(effort), math.inf if budget is None else budget
+
+
+def efforts_table(found: Mapping[str, Mapping[str, Sequence[Point]]]) -> str:
+    """Points of `efforts`, by model and problem set as a text: mean tokens of thinking and rates in percent, both with
+    their 95% intervals in brackets."""
+    cells = [["model", "problems", "effort", "budget", "thinking", "tokens", "pass@1"]]
+    for model, sets in found.items():
+        for name, points in sets.items():
+            for point in points:
+                low, high = point.get("thinking_ci95", (0, 0))
+                thinking = f"{point['thinking']:.1f} [{low:.1f}, {high:.1f}]" if "thinking" in point else "-"
+                cells.append([model, name, point["effort"] or "-", str(point["budget"] or "-"), thinking,
+                              f"{point['tokens']:.1f}", _rate(point, "pass@1")])
+    return "\n".join(_aligned(cells))
+
+
 def lines(name: str, points: Sequence[Point]) -> list[str]:
     """A curve as a small table: rates in percent, with the 95% interval in brackets."""
     keys = [key for key in ("vote", "best", "rule", "pass@1") if any(point.get(key) is not None for point in points)]
@@ -90,9 +121,12 @@ def lines(name: str, points: Sequence[Point]) -> list[str]:
     cells = [[first, "tokens", *keys]]
     for point in points:
         cells.append([str(point[first]), f"{point['tokens']:.0f}", *(_rate(point, key) for key in keys)])
+    return [f"{name}: accuracy against tokens", *_aligned(cells)]
+
+
+def _aligned(cells: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
-    table = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in cells]
-    return [f"{name}: accuracy against tokens", *table]
+    return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in cells]
 
 
 def _rate(point: Point, key: str) -> str:

@@ -52,7 +52,9 @@ def table(models: Mapping[str, Mapping[str, Any]], width: int = 100) -> str:
     shared = [{name: column[name] for name in common} for column in columns]
     means = [model.get("mean") or mean_of_sets(own)
              for model, own in zip(models.values(), shared, strict=True)]
-    if len(common) > 1:
+    # Of sets that were asked with several efforts or budgets a mean would be one of ways of asking.
+    has_mean = len(common) > 1 and not any(model.get("efforts") for model in models.values())
+    if has_mean:
         groups.insert(0, _mean_group(means))
     lines: list[str] = []
     for chosen in _fitting(groups, width - names.width):
@@ -61,7 +63,7 @@ def table(models: Mapping[str, Mapping[str, Any]], width: int = 100) -> str:
         lines.append(GAP.join([" " * names.width, *titles]).rstrip())
         for i in range(len(models) + 1):
             lines.append(GAP.join([names.line(i, left=True), *(group.line(i) for group in chosen)]).rstrip())
-    over = dict.fromkeys(" + ".join(mean["sets"]) for mean in means if mean) if len(common) > 1 else {}
+    over = dict.fromkeys(" + ".join(mean["sets"]) for mean in means if mean) if has_mean else {}
     return "\n".join([*lines, *(f"mean: {sets}" for sets in over), *_notes(models)])
 
 

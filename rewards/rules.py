@@ -40,7 +40,7 @@ Share = Annotated[float, Bounds(0, 1)]
 
 RULES: Registry[Rule] = Registry(
     "rule",
-    {name: f"rewards.rules:{name}" for name in ("format", "language", "length", "overlong", "repetition")},
+    {name: f"rewards.rules:{name}" for name in ("effort", "format", "language", "length", "overlong", "repetition")},
     entry_points="retort.rules",
     prefixes=tuple(SHAPES),
 )
@@ -126,6 +126,21 @@ def overlong(problem: Problem, completion: Completion, *, most: Count, buffer: C
     2503.14476)."""
     excess = _tokens(completion) - (most - buffer)
     return -min(1.0, max(0.0, excess / buffer))
+
+
+def effort(problem: Problem, completion: Completion) -> float:
+    """0.0 for thinking within the budget of the effort that was asked for, falling evenly to -1.0 at twice that budget;
+    0.0 where no effort was asked for.
+
+    The budget is `thinking_budget` of the problem's meta, in tokens, where `effort` of a grpo stage puts it.
+    """
+    budget: int | None = problem.meta.get("thinking_budget")
+    if not budget:
+        return 0.0
+    thinking = completion.thinking
+    if thinking is None:  # nobody has counted tokens: words and signs stand in for them
+        thinking = len(re.findall(r"\w+|[^\w\s]", split_thinking(completion)[0].removeprefix("<think>")))
+    return -min(1.0, max(0.0, thinking / budget - 1.0))
 
 
 def _tokens(completion: Completion) -> int:

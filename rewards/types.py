@@ -45,7 +45,8 @@ class Completion:
     `finished` is False where the token budget ended before the end-of-text token. `tokens` counts
     generated tokens, the end-of-text token included. `in_thinking` is True where the prompt ended inside an
     opened <think>, so that the text starts as thinking and is nothing else until a </think>. `ids` are the generated
-    tokens, where a training knows them.
+    tokens, where a training knows them; `thinking` is how many of them stand before the end of the thinking, where
+    somebody has counted.
     """
 
     text: str
@@ -53,6 +54,7 @@ class Completion:
     tokens: int = 0
     in_thinking: bool = False
     ids: tuple[int, ...] = field(default=(), repr=False, compare=False)
+    thinking: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,13 +44,15 @@ class Sampled:
     tempered distribution they were drawn from, and whether it ended by itself.
 
     `experts` [tokens, layers, top_k] are those that the tokens took, of prompt and continuation but for the last token,
-    which is never read back; None where they are not recorded.
+    which is never read back; None where they are not recorded. `forced` are the places among `ids` of tokens that were
+    not drawn: eval.budget wrote them to close the thinking, with log-probabilities of 0.
     """
 
     ids: list[int]
     logprobs: list[float]
     finished: bool
     experts: "Tensor | None" = None
+    forced: range = range(0)
 
 
 Written = Callable[[int, int, Sampled], None]

@@ -168,7 +168,9 @@ def _list(part: JsonMapping) -> str:
     given = part["prefixItems"][0] if "prefixItems" in part else part.get("items", {})
     one, comma, bounds = _holds({NAMES: part[NAMES], **given} if NAMES in part else given).partition(", ")
     count = f"{part['minItems']} " if "prefixItems" in part else ""
-    words = f"list of {count}{one.removeprefix('a ')}s{comma}{bounds}"
+    # Of a choice each word is told as it is written; other words have a plural.
+    some = one if one.startswith("one of") else f"{one.removeprefix('a ')}s"
+    words = f"list of {count}{some}{comma}{bounds}"
     if count:
         return words
     least = f", {part['minItems']} or more" if "minItems" in part else ""

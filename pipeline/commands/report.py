@@ -17,10 +17,11 @@ from pipeline.store.run_folder import RunFolder
 from rewards.lazy import lazy
 
 with lazy:
+    from eval.scaling import efforts_table
     from eval.table import table as table_of_models
     from pipeline.results.advice import next_commands
     from pipeline.results.page.document import page
-    from pipeline.results.report import curves_of, models_of, report_of
+    from pipeline.results.report import curves_of, efforts_of, models_of, report_of
 
 
 if TYPE_CHECKING:
@@ -68,6 +69,8 @@ def as_text(run: "RunFolder", report: JsonObject, width: int) -> str:
         models = models_of(artifact)
         if models:
             parts.append(f"{name}: rates in percent, in brackets the 95% interval\n\n{table_of_models(models, width)}")
+        if asked := efforts_of(models):
+            parts.append(f"{name}: thinking and accuracy by effort and thinking budget\n\n{efforts_table(asked)}")
     parts.append(_made_on(report["made_on"]))
     if not report["models"]:
         parts.append("no model has been measured yet")

@@ -7,8 +7,9 @@ from typing import Annotated, Any  # a template's options are JSON
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from eval.chat_template import RESERVED
+from eval.effort import OPTIONS
 from eval.instructions import AUTO
-from eval.protocol import Prompting, Shot, Template
+from eval.protocol import Effort, Prompting, Shot, Template
 
 MOST_STOPS = 16
 """Texts that end an answer; each is looked for at every token."""
@@ -32,6 +33,10 @@ class Prompt(BaseModel):
         default_factory=dict, description="for the chat template, such as enable_thinking or reasoning_effort"
     )
     open_thinking: bool = Field(default=False, description="whether the prompt already opens the thinking")
+    effort: Effort | None = Field(
+        default=None, description="how long to think, told by an option of the chat template or by a line behind the "
+                                  "question; nothing is told where it is left out"
+    )
 
     @model_validator(mode="after")
     def _check_options(self) -> "Prompt":
@@ -39,13 +44,22 @@ class Prompt(BaseModel):
             raise ValueError(f"template_options cannot set {taken[0]}, which Retort decides itself")
         if self.open_thinking and self.template_options.get("enable_thinking") is False:
             raise ValueError("open_thinking asks for thinking, and template_options.enable_thinking is false")
+        if self.effort:
+            self.require_no_effort("prompt.effort", but_own=True)
         return self
+
+    def require_no_effort(self, told: str, *, but_own: bool = False) -> None:
+        """Raises ValueError where the section says itself how long to think, beside what is `told` elsewhere."""
+        if self.effort and not but_own:
+            raise ValueError(f"{told} asks with several efforts, and prompt.effort is one; leave one of them out")
+        if taken := sorted(self.template_options.keys() & set(OPTIONS)):
+            raise ValueError(f"{told} sets template_options.{taken[0]} itself; leave one of them out")
 
     def prompting(self, shots: Sequence[Shot] = (), thinking_budget: int | None = None) -> Prompting:
         """The section as `eval` knows it."""
         return Prompting(
             self.template, self.open_thinking, tuple(shots), thinking_budget, (), self.system, self.instruction or None,
-            self.template_options
+            self.template_options, self.effort
         )
 
 

@@ -1,5 +1,6 @@
 """Token rows for supervised training: ids with a weight each, padded into batches."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -7,11 +8,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol  # rows hold lists of integers and of floats under their names
 
+from eval.answer_reader import AnswerReader
 from eval.assistant_turns import encode_completions, encode_texts
 from eval.language_model import Tokenizer
 from eval.prompts import PLAIN, encode_prompts
-from eval.protocol import Prompting
+from eval.protocol import Effort, Prompting
 from pipeline.contract.dataset import ALL, Selection, records
+from pipeline.contract.effort import EffortBudgets
 from pipeline.contract.errors import StageError
 from pipeline.data.chat import Conversation, Conversations, Encoded, Unfit
 from pipeline.disk.durable import JsonMapping, JsonObject
@@ -51,10 +54,16 @@ def document(record: JsonMapping) -> Document | Conversation:
 
 
 class Encoder:
-    """Token ids of documents and conversations, with which of them are learned."""
+    """Token ids of documents and conversations, with which of them are learned. With `efforts` each document is asked
+    with the effort that holds its thinking, and `asked` counts them by effort."""
 
-    def __init__(self, tokenizer: Tokenizer, how: Prompting = PLAIN) -> None:
-        self._tokenizer, self._how = tokenizer, how
+    def __init__(self, tokenizer: Tokenizer, how: Prompting = PLAIN, efforts: EffortBudgets | None = None) -> None:
+        self._tokenizer, self._how, self._efforts = tokenizer, how, efforts
+        self.asked: Counter[Effort] = Counter()
+
+    @cached_property
+    def _reader(self) -> AnswerReader:
+        return AnswerReader(self._tokenizer)
 
     @cached_property
     def _conversations(self) -> Conversations:
@@ -65,24 +74,48 @@ class Encoder:
         conversations."""
         texts = [document for document in documents if isinstance(document, Document)]
         talks = [document for document in documents if isinstance(document, Conversation)]
+        if talks and self._efforts:
+            raise StageError("effort sorts rows of prompt and completion by their thinking, and some rows here are "
+                             "messages; leave effort out")
         plain, said = iter(self._texts(texts)), iter(self._conversations.encode(talks) if talks else [])
         return [next(plain) if isinstance(document, Document) else next(said) for document in documents]
 
     def _texts(self, documents: Sequence[Document]) -> list[Encoded]:
         """One without a prompt is learned whole."""
         asked = [(document.prompt, document.text) for document in documents if document.prompt is not None]
-        prompts = [prompt for prompt, _ in asked]
-        heads = iter(encode_prompts(self._tokenizer, prompts, self._how))
-        tails = iter(encode_completions(self._tokenizer, prompts, [text for _, text in asked], self._how))
+        pairs = iter(self._asked(asked, self._how) if self._efforts is None else self._with_efforts(asked))
         # A text without a prompt begins as every text does that the model will see.
         bare = [] if self._tokenizer.bos_token_id is None else [self._tokenizer.bos_token_id]
         bodies = [document.text for document in documents if document.prompt is None]
         texts = iter(encode_texts(self._tokenizer, bodies))
         made: list[Encoded] = []
         for document in documents:
-            head, tail = (bare, next(texts)) if document.prompt is None else (next(heads), next(tails))
+            head, tail = (bare, next(texts)) if document.prompt is None else next(pairs)
             made.append(Encoded(head + tail, [False] * len(head) + [True] * len(tail)))
         return made
+
+    def _asked(self, asked: Sequence[tuple[str, str]], how: Prompting) -> list[tuple[list[int], list[int]]]:
+        """Token ids of prompts and of what follows them."""
+        prompts = [prompt for prompt, _ in asked]
+        heads = encode_prompts(self._tokenizer, prompts, how)
+        tails = encode_completions(self._tokenizer, prompts, [text for _, text in asked], how)
+        return list(zip(heads, tails, strict=True))
+
+    def _with_efforts(self, asked: Sequence[tuple[str, str]]) -> list[tuple[list[int], list[int]]]:
+        """The same, each prompt with the effort that holds the thinking which follows it."""
+        efforts = [self._effort_of(text) for _, text in asked]
+        self.asked.update(efforts)
+        made: dict[int, tuple[list[int], list[int]]] = {}
+        for effort in set(efforts):
+            places = [place for place, one in enumerate(efforts) if one == effort]
+            pairs = self._asked([asked[place] for place in places], self._how.asking(effort))
+            made |= dict(zip(places, pairs, strict=True))
+        return [made[place] for place in range(len(asked))]
+
+    def _effort_of(self, text: str) -> Effort:
+        assert self._efforts is not None
+        ids = self._tokenizer(self._reader.format.write(text), add_special_tokens=False)["input_ids"]
+        return self._efforts.fitting(self._reader.thinking_tokens(ids, opened=False))
 
 
 def rows(

@@ -23,6 +23,7 @@ from eval.protocol import Prompting
 from eval.row_files import BadRow
 from pipeline.contract.dataset import ALL, FILE, Selection, bad_row, placed
 from pipeline.contract.dataset.forms import text_of
+from pipeline.contract.effort import EffortBudgets
 from pipeline.contract.errors import StageError
 from pipeline.data.chat import Encoded, Unfit
 from pipeline.data.rows import Encoder, Row, document
@@ -52,18 +53,20 @@ _ROWS, _ABOUT = "rows.arrow", "about.json"
 @dataclass(frozen=True)
 class Wanted:
     """Which rows, and how they are put: of a place those of a selection, the first `limit`; bad ones are an error, or
-    left out with `drop`."""
+    left out with `drop`. With `efforts` each is asked with the effort that holds its thinking."""
 
     path: Path
     selection: Selection = ALL
     how: Prompting = PLAIN
     limit: int | None = None
     drop: bool = False
+    efforts: EffortBudgets | None = None
 
 
 class Tokenized:
     """Rows of token ids by number: of each its length, and where the first token stands that is learned and has one
-    before it. `dropped` counts bad rows by reason, `first_dropped` tells of the first one."""
+    before it. `dropped` counts bad rows by reason, `first_dropped` tells of the first one, `efforts` counts rows by the
+    effort that they are asked with."""
 
     def __init__(self, folder: Path) -> None:
         """Raises OSError or ValueError where the folder holds no whole file of rows."""
@@ -78,6 +81,7 @@ class Tokenized:
         self.first_learned: Sequence[int] = table["first_learned"].to_pylist()
         self.dropped = Counter(about["dropped"])
         self.first_dropped = str(about["first_dropped"])
+        self.efforts: dict[str, int] = about.get("efforts", {})
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -142,6 +146,7 @@ def _fingerprint(tokenizer: Tokenizer, wanted: Wanted) -> str:
     parts = {
         "version": VERSION, "content": _of_content(path), "selection": asdict(wanted.selection), "limit": wanted.limit,
         "prompting": asdict(wanted.how), "drop": wanted.drop, "tokenizer": _of_tokenizer(tokenizer),
+        "efforts": wanted.efforts and wanted.efforts.budgets(),
         "libraries": [tokenizers.__version__, transformers.__version__],
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
@@ -185,7 +190,8 @@ def _write(making: Path, tokenizer: Tokenizer, wanted: Wanted, note: Callable[[s
     })
     count = 0
     with pyarrow.OSFile(str(making / _ROWS), "wb") as file, pyarrow.ipc.new_stream(file, schema) as writer:
-        for encoded in _encoded(Encoder(tokenizer, wanted.how), wanted, dropped):
+        encoder = Encoder(tokenizer, wanted.how, wanted.efforts)
+        for encoded in _encoded(encoder, wanted, dropped):
             writer.write_batch(pyarrow.RecordBatch.from_pylist([_kept(one) for one in encoded], schema))
             before, count = count, count + len(encoded)
             if count // _TOLD > before // _TOLD:
@@ -197,6 +203,7 @@ def _write(making: Path, tokenizer: Tokenizer, wanted: Wanted, note: Callable[[s
     durable.sync_files(making)
     durable.write_json(making / _ABOUT, {
         "sha256": digest, "rows": count, "dropped": dict(dropped.reasons), "first_dropped": dropped.first,
+        "efforts": dict(encoder.asked),
     })
 
 

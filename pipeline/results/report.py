@@ -40,7 +40,8 @@ def report_of(run: RunFolder) -> Report:
     for artifact in artifacts.values():
         for name, measured in models_of(artifact).items():
             before = models.get(name, {})
-            merged = {key: {**before.get(key, {}), **measured.get(key, {})} for key in ("problems", "protocol")}
+            keys = ("problems", "protocol", *({"efforts"} & (before.keys() | measured.keys())))
+            merged = {key: {**before.get(key, {}), **measured.get(key, {})} for key in keys}
             models[name] = {**measured, **before, **merged}
     return {
         "seconds": round(wall_seconds(ledger), 3),
@@ -69,6 +70,12 @@ def curves_of(run: RunFolder, models: JsonMapping) -> dict[str, dict[str, list[P
     for (name, problems), file in files.items():
         curves.setdefault(name, {})[problems] = curve(read_rows(file))
     return curves
+
+
+def efforts_of(models: JsonMapping) -> dict[str, dict[str, list[Point]]]:
+    """Accuracy and length of thinking by effort and thinking budget (see eval.scaling.efforts), by model and problem
+    set, of the models that were asked with some."""
+    return {name: measured["efforts"] for name, measured in models.items() if measured.get("efforts")}
 
 
 def models_of(artifact: Artifact) -> JsonMapping:

@@ -1,7 +1,7 @@
 """A batch of graded rollouts, padded, as the loss takes it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -21,6 +21,8 @@ class Batch:
     logprobs          of the drawn tokens under the policy that is called old: before the first update; [rows, seq]
     reference         the same under the reference model, where the objective has a KL term; [rows, seq]
     sampler_logprobs  the same under the program that drew, where that is not the policy itself (vLLM); [rows, seq]
+    forced            1 where a token of the completion was written to close the thinking, and drawn by nobody; [rows,
+                      seq], None where there is no budget for thinking
     prompt_experts, completion_experts
                       experts to take again (see moe/replay.py); [rows, prompt or seq, layers, top_k]
     """
@@ -35,6 +37,7 @@ class Batch:
     sampler_logprobs: Tensor | None = None
     prompt_experts: Tensor | None = None
     completion_experts: Tensor | None = None
+    forced: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.completion_ids)
@@ -48,6 +51,20 @@ class Batch:
     def mask(self) -> Tensor:
         """1 where `ids` is no padding, [rows, prompt + seq]."""
         return torch.cat([self.prompt_mask, self.completion_mask], dim=1)
+
+    @property
+    def drawn_mask(self) -> Tensor:
+        """1 where a token of a completion was drawn by the policy: what is learned from, and counted, [rows, seq]."""
+        return self.completion_mask if self.forced is None else self.completion_mask * (1 - self.forced)
+
+    def drawn(self) -> "Batch":
+        """With 0 in the place of log-probabilities of tokens that nobody drew: what takes no part in a loss must not
+        turn it into NaN either."""
+        if self.forced is None:
+            return self
+        names = ("logprobs", "reference", "sampler_logprobs")
+        told = {name: value for name in names if (value := getattr(self, name)) is not None}
+        return replace(self, **{name: value.masked_fill(self.forced == 1, 0) for name, value in told.items()})
 
     @property
     def experts(self) -> Tensor | None:
@@ -96,6 +113,14 @@ def padded(prompts: Sequence[Sequence[int]], sampled: Sequence[Sampled], pad: in
         # As the engine recorded them: no second forward is needed for the old policy.
         logprobs[row, : len(drawn.logprobs)] = torch.tensor(drawn.logprobs)
     return Batch(prompt_ids, prompt_mask, completion_ids, completion_mask, torch.zeros(rows), logprobs)
+
+
+def forced(sampled: Sequence[Sampled], seq: int) -> Tensor:
+    """1 where a token was written to close the thinking, [rows, seq]."""
+    places = torch.zeros(len(sampled), seq, dtype=torch.long)
+    for row, one in enumerate(sampled):
+        places[row, one.forced.start : one.forced.stop] = 1
+    return places
 
 
 def dealt(batch: Batch, order: Tensor, updates: int, first: int = 0) -> list[Batch]:

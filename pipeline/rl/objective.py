@@ -112,12 +112,14 @@ class Objective:
         assert entropies is not None
         # A mean over tokens whatever the objective divides by, so that the weight means the same for each of them (A3C,
         # Mnih et al. 2016, arXiv 1602.01783, section 4; as trl's entropy_coef).
-        bonus = loss.sum_over_tokens(entropies, batch.completion_mask, counts.tokens)
+        bonus = loss.sum_over_tokens(entropies, batch.drawn_mask, counts.tokens)
         return found - self.entropy_bonus * bonus
 
     def _surrogate(self, logprobs: Tensor, batch: Batch, counts: Counts) -> Tensor:
         """What makes answers likelier or less likely, with its divergence from the reference."""
-        mask = batch.completion_mask
+        mask, batch = batch.drawn_mask, batch.drawn()
+        if batch.forced is not None:
+            logprobs = logprobs.masked_fill(batch.forced == 1, 0)
         ratios = self._ratios(logprobs, batch)
         if self.form.detached:
             losses = loss.weighted_logprobs(ratios, logprobs, batch.advantages, *self.clip)
@@ -141,7 +143,7 @@ class Objective:
         if self.form.ratios == "token":
             return loss.token_ratios(logprobs, batch.logprobs)
         of = loss.sequence_ratios if self.form.ratios == "sequence" else loss.answer_ratios
-        return of(logprobs, batch.logprobs, batch.completion_mask)
+        return of(logprobs, batch.logprobs, batch.drawn_mask)
 
     def moves(self, batch: Batch) -> Tensor:
         """Which rows, [moving], have a gradient: with a KL term or an entropy bonus all of them, else those whose

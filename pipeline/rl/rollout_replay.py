@@ -102,7 +102,7 @@ class RolloutReplay:
     def _measure(self, batch: Batch, sampled: Sequence[Sampled]) -> None:
         rows = torch.arange(0, len(batch), MEASURED)
         part = batch.trimmed(rows)
-        mask = part.completion_mask
+        mask = part.drawn_mask
         drawn = torch.zeros(mask.shape, device=mask.device)
         for place, row in enumerate(rows.tolist()):
             drawn[place, : len(sampled[row].logprobs)] = torch.tensor(sampled[row].logprobs)

@@ -28,7 +28,7 @@ from pipeline.disk.durable import JsonObject
 from pipeline.moe.balance import Balance, has_adapters
 from pipeline.moe.routers import routers
 from pipeline.rl.advantages import Advantages, group_advantages, rewards_of
-from pipeline.rl.batch import Batch, dealt, joined, padded
+from pipeline.rl.batch import Batch, dealt, forced, joined, padded
 from pipeline.rl.forwards import Forwards, SharedPrompts, WholeRows
 from pipeline.rl.objective import Counts
 from pipeline.rl.plan import GrpoPlan
@@ -155,7 +155,7 @@ class PolicyTrainer(Resumable, Trainer):
         if ahead is None:
             self.drawing.source.refresh()
         asked, sampled = ahead or self._draw(own)
-        rewards = rewards_of(self.grading.finish([one.problem for one in asked], [one.ids for one in sampled]))
+        rewards = rewards_of(self.grading.finish([one.asked for one in asked], [one.ids for one in sampled]))
         if self.curriculum:
             self.curriculum.see(asked)
         prompts = self.drawing.prompts(asked)
@@ -174,6 +174,9 @@ class PolicyTrainer(Resumable, Trainer):
             prompts, sampled, self.drawing.tokenizer.pad_token_id
         ).to(self.accelerator.device)
         batch = replace(batch, advantages=advantages.values[begins : begins + len(asked)])
+        if self.plan.prompting.thinking_budget is not None:
+            places = forced(sampled, batch.completion_ids.shape[1])
+            batch = replace(batch, forced=places.to(self.accelerator.device))
         batch = self._scored(batch, sampled)
         if self.keeping:
             self.keeping.keep(1 + self.state.global_step // self.plan.updates, asked, batch)
@@ -218,7 +221,7 @@ class PolicyTrainer(Resumable, Trainer):
         total = torch.zeros((), device=batch.advantages.device)
         for part, logprobs, entropy in self._forwards(policy, batch):
             total = total + self.plan.objective.loss(logprobs, part, self.counts, entropy)
-            mask = part.completion_mask
+            mask = part.drawn_mask
             self.entropy += torch.stack([(entropy * mask).sum(), mask.sum().to(entropy.dtype)]).detach().double()
         # An auxiliary loss is a mean over the tokens that it saw.
         return total + self.balance.loss() * share
@@ -262,10 +265,10 @@ class PolicyTrainer(Resumable, Trainer):
         def draw(asked: Sequence[Visit]) -> list[Sampled]:
             # Grading begins while other rollouts are still written.
             first = self.accelerator.process_index * len(asked)
-            return self.drawing.draw(asked, first, lambda place, one: self.grading.begin(asked[place].problem, one.ids))
+            return self.drawing.draw(asked, first, lambda place, one: self.grading.begin(asked[place].asked, one.ids))
 
         def rewards(asked: Sequence[Visit], drawn: Sequence[Sampled]) -> list[float | None]:
-            return self.grading.totals([one.problem for one in asked], [one.ids for one in drawn])
+            return self.grading.totals([one.asked for one in asked], [one.ids for one in drawn])
 
         if self.dynamic:
             return self.dynamic.fill(visits, draw, rewards)
@@ -299,16 +302,19 @@ class PolicyTrainer(Resumable, Trainer):
         """Count what the round's losses are divided by, and what the log tells of it. `rewards` [rollouts] are of all
         processes."""
         lengths = self.accelerator.gather(batch.completion_mask.sum(dim=1))  # [rollouts]
+        drawn = self.accelerator.gather(batch.drawn_mask.sum(dim=1))
         prompts = self.accelerator.gather(batch.prompt_mask.sum(dim=1))
         # Gradients are averaged over processes, and the round is shared by its updates.
         updates = self.accelerator.num_processes * self.plan.updates
-        self.counts = Counts(lengths.sum().clamp(min=1.0) / updates, self.plan.rollouts / updates)
+        self.counts = Counts(drawn.sum().clamp(min=1.0) / updates, self.plan.rollouts / updates)
         self.state.num_input_tokens_seen += int(lengths.sum() + prompts.sum())
         self.figures = {
             "reward": torch.nanmean(rewards).item(),
             "length": lengths.float().mean().item(),
             "groups_without_signal": advantages.without_signal,
         }
+        if batch.forced is not None:
+            self.figures["thinking_cut"] = (drawn < lengths).double().mean().item()
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Trainer's, with the figures of a round beside the first loss that comes of it, and the entropy beside

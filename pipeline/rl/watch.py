@@ -53,6 +53,8 @@ class Watch(TrainerCallback):
             **{f"reward/{name}": value for name, value in self.reward.parts.items()},
             **self.reward.scales.figures(),
             **{f"verdict/{name}": value for name, value in self.reward.verdicts.items()},
+            **self.reward.by_effort,
+            **({"thinking_cut": logs["thinking_cut"]} if "thinking_cut" in logs else {}),
             "groups_without_signal": logs["groups_without_signal"],
             "gradient_norm": logs.get("grad_norm"),
             **self.balance.watch.figures(),

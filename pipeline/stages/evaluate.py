@@ -3,7 +3,8 @@
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from itertools import product
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field, model_validator
 
@@ -12,7 +13,7 @@ from eval.language_model import Tokenizer
 from eval.pieces import Pieces
 from eval.problems import load, set_names
 from eval.prompts import encode_prompts, settled
-from eval.protocol import Protocol
+from eval.protocol import Effort, Protocol
 from eval.rollouts import Draws, keep, recall, rollouts_file, write_rows
 from eval.shots import require_shots, shots_of
 from pipeline.contract import processes
@@ -40,6 +41,7 @@ from rewards.types import Problem
 
 with lazy:
     from eval.report import mean_of_sets, reduce
+    from eval.scaling import efforts
     from pipeline.models import pretrained
     from pipeline.serving.served import drawing
 
@@ -48,12 +50,20 @@ if TYPE_CHECKING:
     from eval.protocol import Protocol
 
 
+MOST_BUDGETS = 32
+
+Way = tuple[Effort | None, int | None]
+"""An effort and a thinking budget that everything is asked with; None for none."""
+
+
 @dataclass(frozen=True)
 class _Asked:
-    """A problem set that a model was asked, and how."""
+    """A problem set `of` that a model was asked, and how; `set` is what that is called in the report."""
 
     label: str
     parameters: int
+    of: str
+    way: Way
     set: str
     problems: list[Problem]
     draws: "Draws"
@@ -97,13 +107,35 @@ class Evaluate(ServedEngines, Stage):
     thinking_budget: Tokens | None = Field(
         default=None, description="thinking is closed by force after so many; never where it is left out"
     )
+    effort: list[Effort] = Field(
+        default_factory=list, description="ask everything with each of these efforts, for a curve of accuracy against "
+                                          "tokens"
+    )
+    budgets: Annotated[list[Tokens], Field(max_length=MOST_BUDGETS)] = Field(
+        default_factory=list, description="thinking budgets that everything is asked with, after it was asked without"
+    )
 
     @model_validator(mode="after")
     def _check_sizes(self) -> "Evaluate":
         if not self.models and not self.reports:
             raise ValueError("there is nothing to measure: give models, or reports of earlier stages")
-        require_rows((self.problems_each or 1) * len(self.problems) * len(self.models) * self.rollouts,
-                     "models, problems, problems_each and rollouts")
+        require_rows((self.problems_each or 1) * len(self.problems) * len(self._ways()) * len(self.models)
+                     * self.rollouts,
+                     "models, problems, problems_each, rollouts, effort and budgets")
+        return self
+
+    @model_validator(mode="after")
+    def _check_effort(self) -> "Evaluate":
+        if self.effort:
+            self.prompt.require_no_effort("effort")
+        if self.budgets and self.thinking_budget:
+            raise ValueError("budgets asks with several thinking budgets, and thinking_budget is one; leave one out")
+        for name, given in (("effort", self.effort), ("budgets", self.budgets)):
+            if len(set(given)) < len(given):
+                raise ValueError(f"{name} names one of its values twice")
+        if max(self.budgets, default=0) >= self.max_completion_tokens:
+            raise ValueError(f"budgets: {max(self.budgets)} leaves nothing of max_completion_tokens "
+                             f"{self.max_completion_tokens} for the answer")
         return self
 
     @model_validator(mode="after")
@@ -116,12 +148,13 @@ class Evaluate(ServedEngines, Stage):
         return [Asks(reference, self.problems_each, 0, "test") for reference in self.problems if self.models]
 
     def room(self) -> Room:
-        return Room(self.models, self.prompt.prompting(), self.max_completion_tokens, self.beyond_context)
+        how = self.prompt.prompting().asking(self.effort[0] if self.effort else None)
+        return Room(self.models, how, self.max_completion_tokens, self.beyond_context)
 
     def work(self) -> Work:
         native = self.engine == "native"
         return Work(drawn=[
-            Drawn(model, self.rollouts, self.max_completion_tokens, dtype=self.dtype, native=native)
+            Drawn(model, self.rollouts * len(self._ways()), self.max_completion_tokens, dtype=self.dtype, native=native)
             for model in self.models
         ])
 
@@ -138,6 +171,7 @@ class Evaluate(ServedEngines, Stage):
         for reference in self.reports:
             found.update(json.loads((ctx.path(reference) / "report.json").read_text())["models"])
         measured: dict[str, JsonObject] = {}
+        varied: dict[str, dict[str, dict[Way, JsonObject]]] = {}  # by model and set
         tokens = 0
         for one in asked:
             report = measured.setdefault(one.label, self._begun(one, found.get(one.label, {})))
@@ -146,11 +180,17 @@ class Evaluate(ServedEngines, Stage):
             write_rows(ctx.out / rollouts_file(one.label, one.set), rows)
             report["problems"][one.set] = reduce(rows)
             report["protocol"][one.set] = one.protocol
+            if self.effort or self.budgets:
+                varied.setdefault(one.label, {}).setdefault(one.of, {})[one.way] = report["problems"][one.set]
             tokens += sum(rollout.completion.tokens for rollout in rollouts)
             ctx.log({"model": one.label, "problems": one.set, "pass@1": report["problems"][one.set]["pass@1"]})
+        for label, sets in varied.items():
+            earlier = found.get(label, {}).get("efforts", {})
+            measured[label]["efforts"] = {**earlier, **{name: efforts(ways) for name, ways in sets.items()}}
         found |= measured
         for report in found.values():
-            if len(report["problems"]) > 1:
+            # Over sets that were asked in several ways a mean would be one of ways, too.
+            if len(report["problems"]) > 1 and "efforts" not in report:
                 report["mean"] = mean_of_sets(report["problems"])
         (ctx.out / "report.json").write_text(json.dumps({"models": found}, indent=2) + "\n")
         return {"models": len(found), "tokens": tokens}
@@ -167,32 +207,49 @@ class Evaluate(ServedEngines, Stage):
     def _ask(self, ctx: Context, pieces: Pieces) -> "Iterator[_Asked]":
         """Ask every model every problem set; what one was asked is told when its rollouts are in `pieces`, as far as
         they fall to this process."""
-        total = len(self.models) * len(self.problems)
+        questions = self._questions()
+        total = len(self.models) * len(questions)
         for place, reference in enumerate(self.models):
             model, tokenizer = pretrained.take(ctx, reference, self.dtype)
             label = ctx.label(reference)
             with drawing(model, tokenizer, self, ctx) as engine:
-                for number, (problem_set, name) in enumerate(set_names(self.problems).items()):
-                    begun = place * len(self.problems) + number
+                for number, (problem_set, of, way, name) in enumerate(questions):
+                    begun = place * len(questions) + number
 
                     def progress(
-                        done: int, of: int, begun: int = begun, label: str = label, problem_set: str = problem_set
+                        done: int, of: int, begun: int = begun, label: str = label, name: str = name
                     ) -> None:
-                        ctx.progress(begun + done / of, total, model=label, problems=problem_set)
+                        ctx.progress(begun + done / of, total, model=label, problems=name)
 
                     problems = load(problem_set, self.problems_each, seed=0, base=self._folder)
-                    protocol = self._protocol(problem_set, tokenizer, ctx.seed)
+                    protocol = self._protocol(problem_set, way, tokenizer, ctx.seed)
                     prompts = encode_prompts(tokenizer, problems, protocol.prompting)
                     require_room(prompts, self.room(), pretrained.trained_context(model), f"{label} on {name}")
                     seed_parts, room = (ctx.seed, "evaluate", label), pretrained.context_length(model)
                     draws = Draws(self.rollouts, protocol.sampling, seed_parts, protocol.prompting, room)
-                    asked = _Asked(label, pretrained.parameters(model), name, problems, draws,
+                    asked = _Asked(label, pretrained.parameters(model), of, way, name, problems, draws,
                                    protocol.describe(problems, prompts))
                     keep(engine, tokenizer, problems, draws, pieces, asked.name, progress)
                     yield asked
 
-    def _protocol(self, problem_set: str, tokenizer: Tokenizer, seed: int) -> "Protocol":
+    def _ways(self) -> list[Way]:
+        budgets = [None, *self.budgets] if self.budgets else [self.thinking_budget]
+        efforts: list[Effort | None] = [*self.effort] or [None]
+        return list(product(efforts, budgets))
+
+    def _questions(self) -> list[tuple[str, str, Way, str]]:
+        """Everything that a model is asked: the reference of a problem set, its name, the way, and what the set is
+        called in the report when it is asked in that way."""
+        found = []
+        for (reference, name), way in product(set_names(self.problems).items(), self._ways()):
+            effort, budget = way
+            told = [name, *([effort] if effort else []), *([f"thinking {budget}"] if self.budgets and budget else [])]
+            found.append((reference, name, way, " ".join(told)))
+        return found
+
+    def _protocol(self, problem_set: str, way: Way, tokenizer: Tokenizer, seed: int) -> "Protocol":
         shots = shots_of(problem_set, self.prompt.shots, base=self._folder)
-        prompting = settled(tokenizer, self.prompt.prompting(shots, self.thinking_budget))
+        effort, budget = way
+        prompting = settled(tokenizer, self.prompt.prompting(shots, budget).asking(effort))
         sampling = Sampling(self.max_completion_tokens, self.temperature, self.top_p, self.top_k, self.min_p)
         return Protocol(prompting, sampling, self.rollouts, seed)

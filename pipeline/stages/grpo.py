@@ -3,11 +3,13 @@
 import random
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
+from itertools import cycle
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from pipeline.contract import processes
+from pipeline.contract.effort import EffortBudgets
 from pipeline.contract.errors import StageError
 from pipeline.contract.fields import ArtifactType, ModelInput, NotInFingerprint, PlugIn
 from pipeline.contract.numbers import (
@@ -126,6 +128,14 @@ class Grpo(Engines, Learning, Stage):
     )
     max_completion_tokens: Tokens = Field(default=64, description="longest completion")
     prompt: AskingPrompt = Field(default=AskingPrompt(), description="how questions are put to the model")
+    effort: EffortBudgets | None = Field(
+        default=None, description="ask with low, medium and high effort in turn, and have the rule `effort` fall where "
+                                  "thinking takes more tokens than these"
+    )
+    thinking_budget: Tokens | None = Field(
+        default=None, description="tokens of thinking after which it is closed by force; the forced tokens are not "
+                                  "learned"
+    )
     beyond_context: bool = Field(
         default=False, description="ask also where prompt and answer do not fit in the model's context"
     )
@@ -174,6 +184,23 @@ class Grpo(Engines, Learning, Stage):
         return self
 
     @model_validator(mode="after")
+    def _check_effort(self) -> "Grpo":
+        if self.effort:
+            self.prompt.require_no_effort("effort")
+            if "effort" not in self.reward.rules and all(one.origin == "built-in" for one in self.reward.plug_ins()):
+                raise ValueError("effort changes nothing where no rule looks at it: add one to reward.rules, such as "
+                                 "{effort: 1.0}, or a rule of your own")
+        elif "effort" in self.reward.rules:
+            raise ValueError("the rule effort holds thinking against budgets: give them, such as effort: {low: 64, "
+                             "medium: 256, high: 1024}")
+        if self.thinking_budget and self.thinking_budget >= self.max_completion_tokens:
+            raise ValueError(f"thinking_budget {self.thinking_budget} leaves nothing of max_completion_tokens "
+                             f"{self.max_completion_tokens} for the answer")
+        if self.thinking_budget and self.engine == "vllm":
+            raise ValueError("thinking_budget is for engine: native")
+        return self
+
+    @model_validator(mode="after")
     def _check_engine(self) -> "Grpo":
         if self.staleness and not self._by_server:
             raise ValueError("staleness: 1 is for a server, which draws while this process trains: engine: vllm with a "
@@ -196,7 +223,7 @@ class Grpo(Engines, Learning, Stage):
         return [Asks(reference, self.problems_each, seed, "train") for reference in self.problems]
 
     def room(self) -> Room:
-        return Room([self.model], self.prompt.prompting(), self.max_completion_tokens, self.beyond_context)
+        return Room([self.model], self._prompting(), self.max_completion_tokens, self.beyond_context)
 
     def made_of(self) -> str:
         return self.model
@@ -219,10 +246,10 @@ class Grpo(Engines, Learning, Stage):
         problems = [problem for group in zip(*sets, strict=True) for problem in group]
         random.Random(f"grpo:{ctx.seed}").shuffle(problems)
         self.reward.require(problems)
-        prompts = encode_prompts(tokenizer, problems, self.prompt.prompting())
+        prompts = encode_prompts(tokenizer, problems, self._prompting())
         require_room(prompts, self.room(), pretrained.trained_context(model), self.model)
 
-        how = settled(tokenizer, self.prompt.prompting())
+        how = settled(tokenizer, self._prompting())
         visits = self._visits(problems, how, ctx.seed, self.steps * (1 + self.dynamic_sampling))
         # visits after these are what dynamic sampling may put in their place
         planned = self.steps * self.prompts_per_step
@@ -232,7 +259,9 @@ class Grpo(Engines, Learning, Stage):
         with ExitStack() as inside:
             server = inside.enter_context(self._served(ctx, model, tokenizer)) if self._by_server else None
             before = self._gate(ctx, model, tokenizer, problems, server)
-            reward = inside.enter_context(RewardFunction.of(problems, self.reward, model, tokenizer, how))
+            reward = inside.enter_context(RewardFunction.of(
+                problems, self.reward, model, tokenizer, how, self.effort.budgets() if self.effort else {}
+            ))
             inside.enter_context(lora.adapted(model, self.lora, ctx, self.model))
             balance = Balance(model, self.balance)
             watch = Watch(ctx, self.steps, self.updates_per_step, reward, balance)
@@ -262,6 +291,11 @@ class Grpo(Engines, Learning, Stage):
             **balance.watch.summary(),
         }
 
+    def _prompting(self) -> "Prompting":
+        """How questions are put; where they are asked with several efforts, with the highest."""
+        how = self.prompt.prompting(thinking_budget=self.thinking_budget)
+        return how.asking("high" if self.effort else None)
+
     @property
     def _by_server(self) -> bool:
         return self.engine == "vllm" and self.vllm.served
@@ -274,7 +308,7 @@ class Grpo(Engines, Learning, Stage):
         if not self.gate or not self.reward.correct:
             return {}
         sampling = Sampling(self.max_completion_tokens, self.temperature)
-        draws = Draws(self.gate, sampling, (ctx.seed, ctx.name, "gate"), self.prompt.prompting())
+        draws = Draws(self.gate, sampling, (ctx.seed, ctx.name, "gate"), self._prompting())
         asked = Gate(ctx, self.model, problems[:GATED], draws, self.gate_at_least)
         if server is None:
             with placed(model):
@@ -305,7 +339,11 @@ class Grpo(Engines, Learning, Stage):
             order = random.Random(f"grpo:{seed}:{epoch}").sample(problems, len(problems))
             visits += [Visit(question_text(problem, how), problem.id, epoch) for problem in order]
             epoch += 1
-        return visits[:needed]
+        if not self.effort:
+            return visits[:needed]
+        # In turn, so that each round has as many of one as of another.
+        turns = cycle(self.effort.budgets())
+        return [visit._replace(effort=effort) for visit, effort in zip(visits[:needed], turns, strict=False)]
 
     def _curriculum(
         self, difficulty: Difficulty, sets: list[list[Problem]], how: "Prompting", reward: "RewardFunction", seed: int

@@ -3,12 +3,13 @@
 import random
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
 from pipeline.contract import dataset
 from pipeline.contract.dataset import ReadsRows
+from pipeline.contract.effort import EffortBudgets
 from pipeline.contract.errors import StageError
 from pipeline.contract.fields import ArtifactType, DatasetInput, ModelInput
 from pipeline.contract.numbers import MOST_ROWS, MOST_TOKENS, Batch, Epochs
@@ -51,6 +52,10 @@ class Training(ReadsRows, Learning, Stage):
     epochs: Epochs = Field(default=2.0, description="how often each row is seen")
     batch_size: Batch = Field(default=32, description="rows of an optimizer step")
     prompt: Prompt = Field(default=Prompt(), description="how prompts of the rows are put")
+    effort: EffortBudgets | None = Field(
+        default=None, description="ask each row with the least effort whose tokens hold its thinking, and with high "
+                                  "effort what is longer"
+    )
     limit: int | None = Field(default=None, ge=1, le=MOST_ROWS, description="use the first so many rows only")
     lora: Lora | None = Field(default=None, description="train adapters alone, and merge them at the end")
     balance: BalanceSection = Balancing()
@@ -59,6 +64,12 @@ class Training(ReadsRows, Learning, Stage):
         description="longest row, the model's context where it is left out; `too_long` says what becomes of longer ones"
     )
     beyond_context: bool = Field(default=False, description="let max_length be more than the model's context")
+
+    @model_validator(mode="after")
+    def _check_effort(self) -> Self:
+        if self.effort:
+            self.prompt.require_no_effort("effort")
+        return self
 
     def longest_row(self) -> int | None:
         return None if self.beyond_context else self.max_length
@@ -104,7 +115,7 @@ class Training(ReadsRows, Learning, Stage):
     def _part(self, ctx: Context, tokenizer: "Tokenizer", reference: str, longest: int) -> Part:
         wanted = Wanted(
             ctx.path(reference), dataset.parse(reference).selection, self.prompt.prompting(), self.limit,
-            dataset.drops_bad_rows(self)
+            dataset.drops_bad_rows(self), self.effort
         )
         rows = tokenized(ctx.cache, tokenizer, wanted, ctx.note)
         chosen = fitting(rows, longest, cut=self.too_long == "cut")

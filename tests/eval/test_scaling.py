@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eval.report import reduce
-from eval.scaling import best_of_k, budgets, curve, lines
+from eval.scaling import best_of_k, budgets, curve, efforts, efforts_table, lines
 
 
 def row(problem, verdict, extracted="7", tokens=10, **more):
@@ -71,3 +71,23 @@ def test_budgets_and_text():
     assert text[0] == "sums: accuracy against tokens"
     assert text[1].split() == ["budget", "tokens", "pass@1"]
     assert text[3].split()[:3] == ["64", "62", "50.0"]
+
+
+def test_efforts_with_their_thinking_by_hand():
+    def rows(thinking: int, verdict: str):
+        return [{**row(name, verdict, tokens=thinking + 2), "thinking": thinking + more}
+                for name, more in (("p", 0), ("q", 2))]
+
+    asked = {("high", 9): rows(8, "wrong"), ("low", None): rows(2, "correct"), ("high", None): rows(8, "correct"),
+             (None, None): [row("p", "correct", tokens=9)]}
+    found = efforts({way: reduce(numbers) for way, numbers in asked.items()})
+    assert [(point["effort"], point["budget"]) for point in found] == [
+        (None, None), ("low", None), ("high", 9), ("high", None)
+    ]
+    # Two problems with means of 2 and 4: t is 12.706 for one degree of freedom, and the standard error 1.
+    assert found[1]["thinking"] == 3
+    assert found[1]["thinking_ci95"] == pytest.approx([3 - 12.7062, 3 + 12.7062], abs=1e-3)
+    assert "thinking" not in found[0], "nobody has counted"
+    told = efforts_table({"zero": {"sums": found}}).splitlines()
+    assert told[0].split() == ["model", "problems", "effort", "budget", "thinking", "tokens", "pass@1"]
+    assert told[3].split()[:5] == ["zero", "sums", "high", "9", "9.0"]

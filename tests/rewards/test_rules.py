@@ -1,5 +1,7 @@
 """Rules that shape, and which language a text is in."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -146,6 +148,18 @@ def test_length(tokens: int, value: float) -> None:
 @pytest.mark.parametrize(("tokens", "value"), [(1, 0.0), (80, 0.0), (90, -0.5), (100, -1.0), (500, -1.0)])
 def test_overlong(tokens: int, value: float) -> None:
     assert rules.overlong(ENGLISH, Completion("x", tokens=tokens), most=100, buffer=20) == value
+
+
+@pytest.mark.parametrize(("thinking", "value"), [(0, 0.0), (24, 0.0), (30, -0.25), (36, -0.5), (48, -1.0), (999, -1.0)])
+def test_effort(thinking: int, value: float) -> None:
+    asked = replace(ENGLISH, meta={"effort": "low", "thinking_budget": 24})
+    assert rules.effort(asked, Completion("x", thinking=thinking)) == value
+    assert rules.effort(ENGLISH, Completion("x", thinking=thinking)) == 0.0, "asked with no effort"
+
+
+def test_effort_counts_words_where_nobody_has_counted_tokens() -> None:
+    asked = replace(ENGLISH, meta={"thinking_budget": 2})
+    assert rules.effort(asked, Completion("<think>So 3.</think>3 and more words that are no thinking")) == -0.5
 
 
 def test_every_built_in_has_a_first_line() -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any  # a message is JSON, and so are a template's options
 
 from eval.chat_template import Message
+from eval.effort import with_line
 from eval.instructions import AUTO, with_instruction
 from eval.language_model import Tokenizer
 from eval.prompts import PLAIN, settled
@@ -106,8 +107,9 @@ class Conversations:
         """The conversation with the system's turn where it has none, and the instruction in the user's last one."""
         turns = list(conversation.messages)
         last = next((place for place in reversed(range(len(turns))) if turns[place]["role"] == "user"), None)
-        if last is not None and self._how.instruction and self._how.instruction != AUTO:
-            content = with_instruction(str(turns[last]["content"]), self._how.instruction)
+        told = None if self._how.instruction == AUTO else self._how.instruction
+        if last is not None and (told or self._how.effort_line):
+            content = with_line(with_instruction(str(turns[last]["content"]), told), self._how)
             turns[last] = {**turns[last], "content": content}
         if self._how.system and turns[0]["role"] not in ("system", "developer"):
             turns.insert(0, {"role": "system", "content": self._how.system})

@@ -18,6 +18,7 @@ MOST = {
     "steps": 4, "more_steps": 1, "rounds": 0, "epochs": 1.0, "limit": 16, "batch_size": 4, "problems_each": 8,
     "rollouts": 2, "prompts_per_step": 2, "group_size": 4, "updates_per_step": 2, "dynamic_sampling": 1,
     "max_completion_tokens": 16, "max_length": 2048, "length": 512, "threads": 1, "devices": 2,
+    "thinking_budget": 8,
 }
 """Numbers of a stage that are at most these, wherever they stand in it."""
 
@@ -33,7 +34,7 @@ INSTEAD: Mapping[str, object] = {
     # Neither a server nor its GPUs are on a laptop.
     "engine": "native", "vllm": {}, "staleness": 0,
     # A token for each byte makes texts longer.
-    "beyond_context": True, "too_long": "cut",
+    "beyond_context": True, "too_long": "cut", "budgets": [],
 }
 """Fields of the kinds that come along that have these values."""
 

@@ -15,7 +15,7 @@ from pipeline.results import advice
 from pipeline.results.page import charts, drawing, lineage, scores, tables
 from pipeline.results.page.charts import Chart
 from pipeline.results.page.tables import Column
-from pipeline.results.report import Report, curves_of, report_of
+from pipeline.results.report import Report, curves_of, efforts_of, report_of
 from pipeline.results.viewer import assets
 from pipeline.results.viewer.embedded import embedded
 from pipeline.run.display.figures import duration
@@ -53,6 +53,8 @@ def page(run: RunFolder, per_hour: float | None = None) -> str:
                                                     "interval, clustered by problem."),
         Section("What more tries buy", scores.of_curves(curves_of(run, models)), "Over draws of k of a problem's "
                 "rollouts: how often any of them is right, and how often the answer that most of them give is."),
+        Section("What effort buys", scores.of_efforts(efforts_of(models)), "Each point is a way of asking: with low, "
+                "medium or high effort, and with thinking that a budget of tokens closes. Bands are 95% intervals."),
     ]
     drawn = [lineage.of_run(artifacts, models), *(chart for one in (*sections, *stages) for chart in one.charts)]
     numbers = {id(chart): place for place, chart in enumerate(drawn)}

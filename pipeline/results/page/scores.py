@@ -98,6 +98,27 @@ def of_curves(curves: Curves) -> list[Chart]:
     return found
 
 
+def of_efforts(asked: Curves) -> list[Chart]:
+    """For each problem set, accuracy against the tokens that low, medium and high effort take, and thinking budgets
+    where models were asked with some: then each effort has a line of its own."""
+    sets = list(dict.fromkeys(name for found in asked.values() for name in found))
+    found = []
+    for name in sets:
+        budgets = any(point["budget"] for measured in asked.values() for point in measured.get(name, ()))
+        values = [
+            {"model": f"{model}, {point['effort']}" if budgets and point["effort"] else model,
+             "effort": point["effort"] or "none", "budget": point["budget"] or "none", "tokens": point["tokens"],
+             "thinking": point.get("thinking"), "score": point["pass@1"], "low": point["pass@1_ci95"][0],
+             "high": point["pass@1_ci95"][1]}
+            for model, measured in asked.items() for point in measured.get(name, ())
+            if point.get("pass@1") is not None
+        ]
+        if values:
+            by = "effort and thinking budget" if budgets else "effort"
+            found.append(_against("tokens", f"Accuracy against tokens on {name}, by {by}", "tokens a rollout", values))
+    return found
+
+
 _WAYS = {"best": "any of k", "vote": "the majority's vote", "rule": "the recipe's rule"}
 
 
@@ -109,8 +130,10 @@ def _against(field: str, title: str, axis: str, values: Sequence[Mapping[str, ob
     x: JsonObject = {"field": field, "type": "quantitative", "title": axis, "scale": {"type": "log", "base": 2},
                      "axis": {"grid": True, "format": ",.0f", "labelOverlap": True}}
     y: JsonObject = {"field": "score", "type": "quantitative", "title": None, "axis": _PERCENT}
-    shown = [{"field": "model"}, {"field": "k", "title": "rollouts k"}, {"field": "tokens", "format": ".0f"},
-             *({"field": name, "format": ".1%"} for name in ("score", "low", "high"))]
+    told = [{"field": "model"}, {"field": "k", "title": "rollouts k"}, {"field": "effort"}, {"field": "budget"},
+            {"field": "tokens", "format": ".0f"}, {"field": "thinking", "format": ".1f"},
+            *({"field": name, "format": ".1%"} for name in ("score", "low", "high"))]
+    shown = [one for one in told if one["field"] in values[0]]
     spec: JsonObject = {
         "encoding": {"x": x, "color": colour},
         "layer": [

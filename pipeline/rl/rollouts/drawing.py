@@ -2,17 +2,22 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple, Protocol
 
 from accelerate import Accelerator
 
+from eval.answer_reader import AnswerReader
+from eval.budget import sample_within
 from eval.engine import engine_for
 from eval.engine.types import Engine, Request, Sampled, rollout_seed
 from eval.language_model import LanguageModel, Tokenizer
 from eval.prompts import encode_prompts
+from eval.protocol import Effort
 from pipeline.contract.processes import share_of
 from pipeline.moe.routers import routers
 from pipeline.rl.plan import GrpoPlan
+from pipeline.rl.rollouts.efforts import asked_with
 from pipeline.rl.rollouts.rollout_model import RolloutModel
 from rewards.lazy import lazy
 
@@ -21,11 +26,18 @@ with lazy:  # loads trl's vLLM client, which most trainings have no use for
 
 
 class Visit(NamedTuple):
-    """One turn of a problem in the training: its prompt, its id, and how often it was asked before."""
+    """One turn of a problem in the training: its prompt, its id, how often it was asked before, and with which effort,
+    where it is asked with one."""
 
     prompt: str
     problem: str
     visit: int
+    effort: Effort | None = None
+
+    @property
+    def asked(self) -> str:
+        """What is graded by: the problem, and the effort that it is asked with."""
+        return asked_with(self.problem, self.effort)
 
 
 class Source(Protocol):
@@ -47,11 +59,19 @@ class Drawing:
     tokenizer: Tokenizer
     plan: GrpoPlan
 
+    @cached_property
+    def reader(self) -> AnswerReader:
+        """Tells where thinking ends."""
+        return AnswerReader(self.tokenizer, stop=self.plan.sampling.stop)
+
     def prompts(self, visits: Sequence[Visit]) -> list[list[int]]:
         """The token ids of each visit's prompt. A prompt that stands several times is encoded once."""
-        texts = list(dict.fromkeys(one.prompt for one in visits))
-        ids = dict(zip(texts, encode_prompts(self.tokenizer, texts, self.plan.prompting), strict=True))
-        return [ids[one.prompt] for one in visits]
+        ids: dict[tuple[str, Effort | None], list[int]] = {}
+        for effort in dict.fromkeys(one.effort for one in visits):
+            texts = list(dict.fromkeys(one.prompt for one in visits if one.effort == effort))
+            encoded = encode_prompts(self.tokenizer, texts, self.plan.prompting.asking(effort))
+            ids |= {(text, effort): prompt for text, prompt in zip(texts, encoded, strict=True)}
+        return [ids[one.prompt, one.effort] for one in visits]
 
     def draw(self, visits: Sequence[Visit], first: int, written: Callable[[int, Sampled], None]) -> list[Sampled]:
         """A rollout of every visit, in their order. `first` is the place of the first among those of all processes;
@@ -75,7 +95,11 @@ class Drawing:
         def done(request: int, index: int, one: Sampled) -> None:
             written(begins[request] + index, one)
 
-        groups = self.engine.sample(requests, self.plan.sampling, written=done)
+        budget = self.plan.prompting.thinking_budget
+        if budget is None:
+            groups = self.engine.sample(requests, self.plan.sampling, written=done)
+        else:
+            groups = sample_within(self.engine, self.reader, requests, self.plan.sampling, budget, written=done)
         return [one for group in groups for one in group]
 
 

@@ -62,13 +62,14 @@ class Keeping:
             left -= lengths[row]
             yield {
                 "step": step, "problem": visit.problem, "rollout": (first + row) % self.group_size, "prompt": prompt,
+                **({"effort": visit.effort} if visit.effort else {}),
                 **self._of_problem(visit), **_of_answer(graded), "advantage": round(float(batch.advantages[row]), 4),
                 "pieces": [self._text(token) for token in batch.completion_ids[row, : lengths[row]].tolist()],
                 **tokens.of_row(row, lengths[row]),
             }
 
     def _of_problem(self, visit: Visit) -> JsonObject:
-        problem = self.reward.problems[visit.problem]
+        problem = self.reward.problems[visit.asked]
         return {"family": problem.family, "expected": _shown(problem.answer)}
 
     def _text(self, token: int) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from itertools import groupby
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 from accelerate.utils import gather_object
@@ -13,8 +14,9 @@ from eval.answer_reader import AnswerReader
 from eval.ends import ends_of
 from eval.language_model import LanguageModel, Tokenizer
 from eval.prompts import encode_prompts
-from eval.protocol import Prompting
+from eval.protocol import Effort, Prompting
 from pipeline.disk.durable import JsonObject
+from pipeline.rl.rollouts.efforts import asked_with, figures, has_budget, told, with_budget
 from pipeline.rl.rollouts.scales import Scales
 from rewards.background import Background
 from rewards.conventions.scoring import Ask
@@ -27,7 +29,8 @@ from rewards.types import Completion, Problem, Verdict
 EXACT = 2.0**-16
 
 Answer = tuple[str, tuple[int, ...]]
-"""A problem's id and the ids of a completion: all that a reward depends on."""
+"""What a problem is called (its id, with the effort that it is asked with) and the ids of a completion: all that a
+reward depends on."""
 
 
 class Graded(NamedTuple):
@@ -58,11 +61,12 @@ class Grading(Protocol):
 class RewardFunction:
     """The rubric's total for each completion, or None for the ungradable.
 
-    `reader` knows where completions end, and `opened` are the ids of the problems whose prompts open the thinking. What
-    `begin` is told is graded in the background, and the same answer once; rules that want all completions of a problem
-    at once follow where totals are asked for, a group that is the same being asked about once. Counts verdicts, and
-    keeps the parts of the reward for the log, of all that was begun since the last `finish`, or of what is asked where
-    nothing was. Used with `with`, what was not graded when its owner leaves is dropped.
+    `problems` are by what they are called (`efforts.asked_with`), which is their id where no effort is asked for.
+    `reader` knows where completions end, and `opened` are the names of the problems whose prompts open the thinking.
+    What `begin` is told is graded in the background, and the same answer once; rules that want all completions of a
+    problem at once follow where totals are asked for, a group that is the same being asked about once. Counts verdicts,
+    and keeps the parts of the reward for the log, of all that was begun since the last `finish`, or of what is asked
+    where nothing was. Used with `with`, what was not graded when its owner leaves is dropped.
     """
 
     def __init__(
@@ -71,6 +75,7 @@ class RewardFunction:
         self.problems, self.rubric, self.reader, self.opened = problems, rubric, reader, frozenset(opened)
         self.parts: dict[str, float] = {}
         self.verdicts: dict[str, float] = {}
+        self.by_effort: dict[str, float] = {}
         self.scales = Scales(rubric)
         self.rounds = 0
         self.told: list[Graded] = []
@@ -82,13 +87,21 @@ class RewardFunction:
 
     @classmethod
     def of(
-        cls, problems: Sequence[Problem], rubric: Rubric, model: LanguageModel, tokenizer: Tokenizer, how: Prompting
+        cls, problems: Sequence[Problem], rubric: Rubric, model: LanguageModel, tokenizer: Tokenizer, how: Prompting,
+        budgets: Mapping[Effort, int] = MappingProxyType({})
     ) -> "RewardFunction":
-        """For answers of this model to problems that are put as `how` says."""
+        """For answers of this model to problems that are put as `how` says, with each of the efforts that have
+        `budgets` for their thinking."""
         reader = AnswerReader(tokenizer, ends_of(tokenizer, model), how.stop)
-        prompts = encode_prompts(tokenizer, problems, how)
-        opened = [problem.id for problem, ids in zip(problems, prompts, strict=True) if reader.opens(ids)]
-        return cls({problem.id: problem for problem in problems}, rubric, reader, opened)
+        asked, opened = {}, []
+        for effort in budgets or (None,):
+            prompts = encode_prompts(tokenizer, problems, how.asking(effort))
+            for problem, ids in zip(problems, prompts, strict=True):
+                name = asked_with(problem.id, effort)
+                asked[name] = with_budget(problem, effort, budgets[effort]) if effort else problem
+                if reader.opens(ids):
+                    opened.append(name)
+        return cls(asked, rubric, reader, opened)
 
     def __enter__(self) -> "RewardFunction":
         return self
@@ -98,11 +111,13 @@ class RewardFunction:
 
     def state(self) -> JsonObject:
         return {
-            "parts": self.parts, "verdicts": self.verdicts, "rounds": self.rounds, "scales": self.scales.state()
+            "parts": self.parts, "verdicts": self.verdicts, "rounds": self.rounds, "scales": self.scales.state(),
+            "by_effort": self.by_effort,
         }
 
     def restore(self, state: JsonObject) -> None:
         self.parts, self.verdicts, self.rounds = state["parts"], state["verdicts"], state["rounds"]
+        self.by_effort = state["by_effort"]
         self.scales.restore(state["scales"])
 
     def begin(self, problem: str, ids: Sequence[int]) -> None:
@@ -114,8 +129,11 @@ class RewardFunction:
             # Also where a completion ends with the last token that it may have.
             finished, opened = self.reader.ended(ids), problem in self.opened
             completion = self.reader.completion(ids, opened=opened, finished=finished)
-            completion = replace(completion, ids=tuple(ids))
-            self._found[answer] = self._background.submit(self._score, self.problems[problem], completion)
+            asked = self.problems[problem]
+            # Where it is asked with an effort; elsewhere nobody wants to know.
+            thinking = self.reader.thinking_tokens(ids, opened=opened) if has_budget(asked) else None
+            completion = replace(completion, ids=tuple(ids), thinking=thinking)
+            self._found[answer] = self._background.submit(self._score, asked, completion)
 
     def totals(self, problems: Sequence[str], completions: Sequence[Sequence[int]]) -> list[float | None]:
         """The rewards of completions that were begun, rounded to multiples of `EXACT`; those of a group stand side by
@@ -134,6 +152,11 @@ class RewardFunction:
         graded = [self._found[answer].result() for answer in self._begun]
         # Groups that gave way to others were asked about as well, so that all that was begun is in a group.
         groups = [reward for group in self._groups.values() for reward in group]
+        efforts = [
+            told(self.problems[name], one.completion, one.verdict)
+            for (name, _), one in zip(self._begun, graded, strict=True) if has_budget(self.problems[name])
+        ]
+        self.by_effort = figures(gather_object(efforts))
         self._count([one.verdict for one in graded], groups if self.rubric.whole else [one.reward for one in graded])
         self._begun, self._found, self._groups = [], {}, {}
         self.rounds += 1

@@ -23,7 +23,7 @@ class SamplerGap:
         """Of all processes, which call it together. Raises StageError where vLLM does not draw from the policy."""
         assert batch.sampler_logprobs is not None
         # NaN is a token that vLLM has said nothing of.
-        told = batch.completion_mask.bool() & ~batch.sampler_logprobs.isnan()
+        told = batch.drawn_mask.bool() & ~batch.sampler_logprobs.isnan()
         policy, sampler = batch.logprobs[told], batch.sampler_logprobs[told]
         weights = truncated_importance(policy, sampler, torch.ones_like(policy), MOST_IMPORTANCE)
         kl = divergence(policy, sampler, torch.ones_like(policy)) if len(policy) else 0.0

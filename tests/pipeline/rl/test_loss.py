@@ -306,3 +306,31 @@ def test_rows_that_do_not_move_have_no_gradient(rows: int, seq: int, seed: int, 
     assert logprobs.grad is not None
     assert (logprobs.grad[::2] == 0).all()
     assert (logprobs.grad[made.completion_mask == 0] == 0).all()
+
+
+@pytest.mark.parametrize("name", list(FORMS))
+@pytest.mark.parametrize("beta", [0.0, 0.1])
+def test_a_token_that_was_forced_has_no_gradient_and_counts_nowhere(name: Name, beta: float) -> None:
+    """The loss is the one of the same tokens without it, and not even an infinite ratio of it is seen."""
+    made, logprobs = batch(3, 4, seed=1, sampler=True, reference=bool(beta))
+    objective, counts = Objective(name, beta=beta, longest=4), Counts(7.0, 3.0)
+    whole = torch.ones_like(made.completion_mask)
+    whole[0, 3] = 0
+    without = Batch(**{**made.tensors(), "completion_mask": whole})
+    forced, far = torch.zeros_like(whole), logprobs.clone()
+    forced[1, 1], far[1, 1] = 1, -1e4
+    middle = Batch(**{**without.tensors(), "forced": forced, "logprobs": without.logprobs.masked_fill(forced == 1, 0)})
+    # Of the second row the token is taken out, and the rest moves up.
+    less = {key: value.clone() for key, value in without.tensors().items()}
+    moved = logprobs.clone()
+    for value in (moved, *(less[key] for key in ("logprobs", "reference", "sampler_logprobs") if key in less)):
+        value[1, 1:3] = value[1, 2:4].clone()
+    less["completion_mask"][1, 3] = 0
+    far.requires_grad_()
+    found = objective.loss(far, middle, counts)
+    found.backward()
+    assert found.item() == pytest.approx(objective.loss(moved, Batch(**less), counts).item())
+    assert far.grad is not None
+    assert far.grad[1, 1] == 0
+    assert far.grad.isfinite().all()
+    assert (far.grad[1, [0, 2, 3]] != 0).any() or name in ("gspo", "rloo", "cispo")

@@ -1,6 +1,8 @@
 """Training that is cut off and taken up again ends with the bits of training that was not."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from eval.answer_reader import AnswerReader
 from eval.engine.types import Sampling
 from eval.problems import load
+from eval.prompts import PLAIN
+from eval.protocol import EFFORTS
 from pipeline.contract.checkpoints import MANIFEST, METRICS, Checkpoints, CheckpointSchedule
 from pipeline.contract.errors import StageError, StageStopped
 from pipeline.data.rows import Row
@@ -137,7 +141,7 @@ class Policy:
 
     def __init__(
         self, tiny: Tiny, folder: Path, family: str, lora: Lora | None = None, dynamic: bool = False,
-        curriculum: bool = False,
+        curriculum: bool = False, effort: bool = False,
         dtype: torch.dtype = torch.float32, learning: dict[str, Any] | None = None, **objective: Any
     ) -> None:
         model = tiny(family, vocab_size=len(TOKENIZER), initializer_range=0.15).train()
@@ -154,10 +158,18 @@ class Policy:
             add(self.model, lora, seed=0)
         self.balance = Balance(self.model)
         visits = [Visit(p.prompt, p.id, visit) for visit in (0, 1) for p in PROBLEMS]
+        how = PLAIN
+        if effort:
+            how = replace(PLAIN, thinking_budget=6, open_thinking=True)
+            visits = [visit._replace(effort=one) for visit, one in zip(visits, cycle(EFFORTS), strict=False)]
+            self.reward = RewardFunction.of(
+                PROBLEMS, Rubric(rules={"effort": 1.0, "length": {"weight": 0.5, "most": 8}}), self.model, TOKENIZER,
+                how, {"low": 2, "medium": 4, "high": 6}
+            )
         plan = GrpoPlan(
             2, 4, 2, Sampling(20, 0.8), Objective(**objective), (0, "test"),
             Learning.model_validate({"learning_rate": 3e-3, **(learning or {})}),
-            replay="rollout",
+            replay="rollout", prompting=how,
         )
         reserve = [visit._replace(visit=visit.visit + 2) for visit in visits]
         self.trainer = PolicyTrainer(
@@ -185,7 +197,7 @@ class Policy:
     *(("qwen3", {"beta": 0.1}, *when) for when in ((3, 4), (2, 4), (7, 7))),
     *((family, {"lora": Lora(rank=4)}, 3, 4) for family in ("deepseek_v3", "qwen3_moe")),
     ("qwen3_moe", {"lora": Lora(rank=4), "beta": 0.1}, 3, 4),
-    ("qwen3_moe", {"ratios": "sequence"}, 3, 4),
+    ("qwen3_moe", {"name": "gspo"}, 3, 4),
     *((family, {}, 3, 4) for family in OTHERS),
     *(("qwen3", {"dynamic": True}, *when) for when in ((3, 4), (2, 4))),
     *(("qwen3", {"curriculum": True}, *when) for when in ((3, 4), (2, 4))),
@@ -193,6 +205,7 @@ class Policy:
     *((family, {"dtype": torch.bfloat16}, 3, 4) for family in ("qwen3_moe", "qwen3")),
     ("qwen3_moe", {"learning": {"micro_batch_tokens": 60, "gradient_checkpointing": True}}, 3, 4),
     ("qwen3", {"learning": {"optimizer": {"name": "muon"}, "schedule": {"shape": "wsd"}}}, 3, 4),
+    ("qwen3", {"effort": True, "beta": 0.1}, 3, 4), ("qwen3_moe", {"effort": True}, 3, 4),
 ])
 def test_grpo(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str, changed: Any, every: int, at: int

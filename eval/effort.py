@@ -1,0 +1,51 @@
+"""How a model is told how long to think: by an option of its chat template, or by a line behind the question."""
+
+from dataclasses import replace
+
+from eval.chat_template import known_options
+from eval.errors import PromptError
+from eval.language_model import Tokenizer
+from eval.protocol import Effort, Prompting
+
+OPTIONS = ("reasoning_effort", "enable_thinking")
+"""Options of chat templates by which a model is told how much to think."""
+
+LINES: tuple[dict[Effort, str], ...] = (
+    {name: f"Reasoning effort: {name}" for name in ("low", "medium", "high")},
+    # In percent: the vocabulary of a model that `pretrain` made holds each number up to 99, and few words.
+    {"low": "10", "medium": "50", "high": "90"},
+)
+"""Lines that tell of an effort; of these the first that the tokenizer has tokens for."""
+
+
+def with_effort(tokenizer: Tokenizer, how: Prompting) -> Prompting:
+    """`how`, whose template is settled, with what tells this tokenizer's model of the effort: `reasoning_effort` where
+    its chat template knows that option (gpt-oss); else a line behind the question.
+
+    A template that knows `enable_thinking` alone (Qwen3) is told to let the model think, and the line says how long:
+    with thinking switched off, even a low effort's budget could not be used. Raises PromptError where the tokenizer has
+    no tokens for any line.
+    """
+    if how.effort is None:
+        return how
+    known = known_options(tokenizer, how.template_options) if how.template == "chat" else []
+    if "reasoning_effort" in known:
+        return replace(how, template_options={**how.template_options, "reasoning_effort": how.effort})
+    line = _line(tokenizer, how.effort)
+    if "enable_thinking" in known:
+        how = replace(how, template_options={**how.template_options, "enable_thinking": True})
+    return replace(how, effort_line=line)
+
+
+def with_line(text: str, how: Prompting) -> str:
+    """A question with the line that tells of the effort, where there is one."""
+    return f"{text}\n{how.effort_line}" if how.effort_line else text
+
+
+def _line(tokenizer: Tokenizer, effort: Effort) -> str:
+    for lines in LINES:
+        ids = tokenizer(lines[effort], add_special_tokens=False)["input_ids"]
+        if ids and tokenizer.unk_token_id not in ids:
+            return lines[effort]
+    raise PromptError("the tokenizer has no tokens that could tell of an effort: neither for words such as "
+                      f"{LINES[0][effort]!r} nor for numbers; leave effort out")
