@@ -22,6 +22,7 @@ class Trained:
     learning   the fields of `training.learning.Learning`, as a recipe has them
     adapters   those of `models.lora.Lora`; None where all weights are trained
     reference  whether a frozen copy of the model is held, and scores every token beside it
+    teacher    the input reference of a model that is held as well, and scores every token
     """
 
     model: str | None
@@ -35,6 +36,7 @@ class Trained:
     learning: JsonMapping = field(default_factory=dict)
     adapters: JsonMapping | None = None
     reference: bool = False
+    teacher: str | None = None
 
 
 @dataclass(frozen=True)

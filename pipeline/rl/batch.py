@@ -21,6 +21,8 @@ class Batch:
     logprobs          of the drawn tokens under the policy that is called old: before the first update; [rows, seq]
     reference         the same under the reference model, where the objective has a KL term; [rows, seq]
     sampler_logprobs  the same under the program that drew, where that is not the policy itself (vLLM); [rows, seq]
+    teacher, teacher_ids
+                      what a teacher makes of each token (see scoring.py); [rows, seq, words], [rows, seq, top_k]
     prompt_experts, completion_experts
                       experts to take again (see moe/replay.py); [rows, prompt or seq, layers, top_k]
     """
@@ -33,6 +35,8 @@ class Batch:
     logprobs: Tensor
     reference: Tensor | None = None
     sampler_logprobs: Tensor | None = None
+    teacher: Tensor | None = None
+    teacher_ids: Tensor | None = None
     prompt_experts: Tensor | None = None
     completion_experts: Tensor | None = None
 

@@ -16,6 +16,7 @@ from eval.language_model import LanguageModel
 from pipeline.moe.balance import Balance
 from pipeline.rl.batch import Batch
 from pipeline.rl.rollout_replay import RolloutReplay
+from pipeline.rl.scoring import Teacher
 from pipeline.training.logprobs import completion_logprobs, few, of_logits
 
 
@@ -26,6 +27,9 @@ class Forwards(Protocol):
         """How many tokens a forward of each row reads, [rows]."""
         ...
 
+    divergences: Tensor | None
+    """Of the completions that were last asked about, from the teacher, [part, seq]; None without one."""
+
     def completion_logprobs(self, rows: Tensor, part: Batch) -> tuple[Tensor, Tensor]:
         """Of the completions of `part`, which is the minibatch's rows at `rows`: both [part, seq], 0 where there is
         padding."""
@@ -33,17 +37,31 @@ class Forwards(Protocol):
 
 
 class WholeRows:
-    """Each row is read from its prompt's first token on."""
+    """Each row is read from its prompt's first token on. With a `teacher` the logits of a part are held, on GPUs, too:
+    `micro_batch_tokens` says how many."""
 
-    def __init__(self, model: LanguageModel, batch: Batch, temperature: float, replay: RolloutReplay | None) -> None:
-        self.model, self.batch, self.temperature, self.replay = model, batch, temperature, replay
+    def __init__(
+        self, model: LanguageModel, batch: Batch, temperature: float, replay: RolloutReplay | None,
+        teacher: Teacher | None = None,
+    ) -> None:
+        self.model, self.batch, self.temperature, self.replay, self.teacher = model, batch, temperature, replay, teacher
+        self.divergences: Tensor | None = None
 
     def lengths(self) -> Tensor:
         return self.batch.completion_mask.sum(dim=1) + self.batch.prompt_mask.sum(dim=1)
 
     def completion_logprobs(self, rows: Tensor, part: Batch) -> tuple[Tensor, Tensor]:
+        count = part.completion_ids.shape[1]
         with self.replay.of(part) if self.replay else contextlib.nullcontext():
-            return completion_logprobs(self.model, part.ids, part.mask, part.completion_ids.shape[1], self.temperature)
+            if self.teacher is None:
+                return completion_logprobs(self.model, part.ids, part.mask, count, self.temperature)
+            logits = self.model(
+                input_ids=part.ids, attention_mask=part.mask, logits_to_keep=count + 1, use_cache=False
+            ).logits[:, :-1]
+        self.divergences = self.teacher.divergences(logits, part)
+        logprobs, entropies = of_logits(logits, part.completion_ids, self.temperature)
+        padding = part.completion_mask == 0
+        return logprobs.masked_fill(padding, 0), entropies.masked_fill(padding, 0)
 
 
 class SharedPrompts:
@@ -54,9 +72,12 @@ class SharedPrompts:
     """
 
     def __init__(
-        self, model: LanguageModel, batch: Batch, temperature: float, replay: RolloutReplay | None, balance: Balance
+        self, model: LanguageModel, batch: Batch, temperature: float, replay: RolloutReplay | None, balance: Balance,
+        teacher: Teacher | None = None,
     ) -> None:
         self.model, self.batch, self.temperature, self.replay, self.balance = model, batch, temperature, replay, balance
+        self.teacher = teacher
+        self.divergences: Tensor | None = None
         first, self.prompt_of = _different(batch.prompt_ids, batch.prompt_mask)
         asked = batch.trimmed(first)
         self.mask = asked.prompt_mask  # [prompts, prompt]
@@ -94,6 +115,9 @@ class SharedPrompts:
         with self.replay.of(part, "completion") if self.replay else contextlib.nullcontext():
             logits = self.model(input_ids=ids, attention_mask=mask, past_key_values=cache).logits
         self.balance.goes_on(self.read, prompt)
+        if self.teacher:
+            every = torch.cat([self.last[prompt], logits[:, :-1]], dim=1)
+            self.divergences = self.teacher.divergences(every, part)
         # A prompt's last position tells of the first token of the completion, each token of it of the next.
         first = of_logits(self.last[prompt], ids[:, :1], self.temperature)
         others = of_logits(logits[:, :-1], ids[:, 1:], self.temperature)

@@ -44,6 +44,8 @@ class Watch(TrainerCallback):
             "length": logs["length"],
             "entropy": logs["entropy"],
         }
+        if "divergence" in logs:  # from a teacher
+            self.last["divergence"] = logs["divergence"]
         for warning in (*self.balance.watch.warnings(), *self.reward.scales.notes()):
             self.ctx.note(warning)
         row = {

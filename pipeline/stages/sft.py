@@ -1,6 +1,7 @@
 """`sft`: supervised fine-tuning on prompts and completions: cold start, and the SFT after rejection sampling."""
 
 import random
+from collections.abc import Sequence
 from typing import ClassVar
 
 from pydantic import Field
@@ -15,7 +16,7 @@ from pipeline.contract.room import require_rows_fit
 from pipeline.contract.stage import Context, Metrics, Stage
 from pipeline.contract.work import Trained, Work
 from pipeline.data.order import Ordered, epochs, fitting, left_out_of
-from pipeline.data.tokenized import Wanted, tokenized
+from pipeline.data.tokenized import Tokenized, Wanted, tokenized
 from pipeline.models.lora import Lora
 from pipeline.moe.balancing import BalanceSection, Balancing
 from pipeline.training.learning import Learning
@@ -23,9 +24,9 @@ from pipeline.training.optimizer.schedule import schedule_of
 from rewards.lazy import lazy
 
 with lazy:
+    from eval.language_model import LanguageModel, Tokenizer
     from pipeline.models import lora, pretrained
-    from pipeline.training.supervised import Plan, train
-
+    from pipeline.training.supervised import Lesson, Plan, train
 
 
 class Training(ReadsRows, Learning, Stage):
@@ -57,6 +58,13 @@ class Training(ReadsRows, Learning, Stage):
             adapters=self.lora.model_dump() if self.lora else None,
         )])
 
+    def lesson(
+        self, ctx: Context, model: "LanguageModel", tokenizer: "Tokenizer", rows: Tokenized, order: Sequence[int],
+        longest: int,
+    ) -> "Lesson | None":
+        """What is learned of the tokens of these rows besides that they stand there; nothing here."""
+        return None
+
     def train(self, ctx: Context, model_reference: str, data_reference: str) -> Metrics:
         model, tokenizer = pretrained.take(ctx, model_reference, self.dtype)
         wanted = Wanted(
@@ -75,8 +83,9 @@ class Training(ReadsRows, Learning, Stage):
         order = epochs(chosen.numbers, steps * self.batch_size, random.Random(f"sft:{ctx.seed}"))
         schedule = schedule_of(self.schedule, steps, warmup=min(10, steps // 5))
         plan = Plan(steps, self.batch_size, self, schedule, self.balance)
+        lesson = self.lesson(ctx, model, tokenizer, rows, order, longest)
         with lora.adapted(model, self.lora, ctx, model_reference):
-            metrics = train(ctx, model, tokenizer, Ordered(rows, order, longest), plan)
+            metrics = train(ctx, model, tokenizer, Ordered(rows, order, longest), plan, lesson=lesson)
         pretrained.save(model, tokenizer, ctx.out, ctx.path(model_reference) if self.lora else None)
         return {**metrics, "rows": len(chosen.numbers), "parameters": pretrained.parameters(model), **left_out}
 
