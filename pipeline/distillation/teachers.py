@@ -106,6 +106,8 @@ class Teachers:
     @torch.no_grad()
     def told(self, ids: Tensor, mask: Tensor, chosen: Tensor) -> Told:
         """Of the tokens of ids [rows, seq] after the first that are chosen, [rows, seq - 1]."""
+        # A student may have drawn what is no word, for which a teacher need not have an embedding.
+        ids = ids.clamp(max=self.words.known - 1)
         mean: Tensor | None = None
         score = partial(_log_probs, words=self.words, temperature=self.temperature)
         for model in self.models:
