@@ -8,14 +8,13 @@ rollouts, processes and checkpoints are those of `grpo`.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from eval.engine.types import Sampling
 from eval.language_model import LanguageModel, Tokenizer
 from eval.prompts import settled
 from eval.protocol import Prompting
 from pipeline.contract.stage import Context, Metrics
-from pipeline.disk.durable import JsonObject
 from pipeline.distillation.guide import Guide
 from pipeline.distillation.sections import Rollouts
 from pipeline.distillation.teachers import Teachers, words_of
@@ -26,6 +25,7 @@ from pipeline.rl.objective import Objective
 from pipeline.rl.plan import GrpoPlan, arguments_of
 from pipeline.rl.rollouts.drawing import visits_of
 from pipeline.rl.trainer import PolicyTrainer
+from pipeline.rl.watch import Rounds
 from pipeline.training.learning import Learning
 from rewards.types import Problem
 
@@ -41,24 +41,8 @@ class Ungraded:
     finish = totals
 
 
-class Watch(TrainerCallback):
-    """Logs a row for each round of rollouts, and moves routers' biases."""
-
-    def __init__(self, ctx: Context, rollouts: Rollouts, balance: Balance) -> None:
-        self.ctx, self.balance = ctx, balance
-        self.steps, self.updates = rollouts.steps, rollouts.updates_per_step
-        self.last: dict[str, float] = {}
-
-    def state(self) -> JsonObject:
-        return {"last": self.last}
-
-    def restore(self, state: JsonObject) -> None:
-        self.last = state["last"]
-
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
-    ) -> None:
-        self.balance.step()
+class Watch(Rounds):
+    """Logs a row for each round, in which nothing was rewarded."""
 
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl,
@@ -110,7 +94,7 @@ def train(ctx: Context, student: LanguageModel, tokenizer: Tokenizer, teacher: s
     arguments = arguments_of(ctx, lessons.learning, rollouts.steps * rollouts.updates_per_step)
     trainer = PolicyTrainer(student, tokenizer, arguments, plan, visits, Ungraded(), balance)
     trainer.teacher = Guide(teachers.to(trainer.accelerator.device), 1.0, trainer.scoring)
-    watch = Watch(ctx, rollouts, balance)
+    watch = Watch(ctx, rollouts.steps, rollouts.updates_per_step, balance)
     trainer.add_callback(watch)
     if not from_scratch(student):
         ctx.note(f"trains by {trainer.choice}")
