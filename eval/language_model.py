@@ -72,6 +72,7 @@ class Tokenizer(Protocol):
     is_fast: bool
     model_max_length: int
     init_kwargs: dict[str, Any]
+    backend_tokenizer: Any  # tokenizers' own, of those that are fast
 
     def __len__(self) -> int: ...
     def __call__(self, text: str | Sequence[str], **options: object) -> Mapping[str, Any]: ...

@@ -57,7 +57,7 @@ def test_no_block_is_forgotten() -> None:
     assert {kind for kind, _ in BLOCKS} == {"yaml", "python"}
     assert set(FILES) == {"my_rules.py", "my_rewards.py", "riddles.py", "count.py"}
     assert len(FILES) == sum(kind == "python" for kind, _ in BLOCKS)
-    assert (len(FRAGMENTS), len(STAGES)) == (6, 1)
+    assert (len(FRAGMENTS), len(STAGES)) == (6, 2)
 
 
 def test_the_recipe_is_one_that_runs(capsys: pytest.CaptureFixture[str]) -> None:
@@ -81,7 +81,8 @@ def test_what_a_stage_may_have_besides(fragment: str, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_of_its_own(stage: str) -> None:
     (name,) = yaml.safe_load(stage)
-    assert read(f"stages:\n{stage}").steps[name].config.model_dump()["top_k"] == 2
+    config, written = read(f"stages:\n{stage}").steps[name].config.model_dump(), yaml.safe_load(stage)[name]
+    assert {"kind": written["kind"], **{field: config[field] for field in written if field != "kind"}} == written
 
 
 def test_hub_ids_are_read_as_the_comment_says() -> None:

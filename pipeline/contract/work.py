@@ -23,6 +23,7 @@ class Trained:
     learning   the fields of `training.learning.Learning`, as a recipe has them
     adapters   those of `models.lora.Lora`; None where all weights are trained
     reference  whether a frozen copy of the model is held, and scores every token beside it
+    teacher    the input reference of a model that is held as well, and scores every token
     """
 
     model: str | None
@@ -37,6 +38,7 @@ class Trained:
     adapters: JsonMapping | None = None
     reference: bool = False
     shares: Mapping[str, float] = field(default_factory=dict)
+    teacher: str | None = None
 
 
 @dataclass(frozen=True)

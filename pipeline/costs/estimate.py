@@ -87,13 +87,14 @@ class _Stage:
         lineage, step = self.lineage, self.step
         config = lineage.made(step) if trained.model is None else lineage.config(step, trained.model)
         shape = shape_of(config, trained.learning.get("dtype"))
+        teacher = shape_of(lineage.config(step, trained.teacher)) if trained.teacher else None
         drawn = next((one for one in self.work.drawn if one.trained), None)
         if drawn is None:
             rows = rows_of(lineage, step, trained)
-            return Training(trained, config, shape, rows.mean, rows.mean, rows.mean)
+            return Training(trained, config, shape, rows.mean, rows.mean, rows.mean, teacher=teacher)
         asked = asked_of(lineage, step, drawn)
         mean = asked.prompt + drawn.most * self.setting.assumed.completion
-        return Training(trained, config, shape, mean, asked.prompt + drawn.most, drawn.most, asked)
+        return Training(trained, config, shape, mean, asked.prompt + drawn.most, drawn.most, asked, teacher)
 
     def _tokens(self, training: Training) -> float:
         """That a training reads in all."""

@@ -42,6 +42,8 @@ def of_training(training: Training, tokens: float, setting: Setting) -> Effort:
     if training.trained.reference:
         passes += 1.0
     flops = tokens * passes * forward(shape, training.mean / 2)
+    if training.teacher:
+        flops += tokens * forward(training.teacher, training.mean / 2)
     mixed = learning.mixed_precision if learning.mixed_precision is not None else not device.processor
     half = mixed or (learning.dtype or shape.dtype) != "float32"
     rate = device.bfloat16 if half else device.float32

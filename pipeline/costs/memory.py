@@ -75,6 +75,7 @@ class Training:
     length: float
     scored: float
     asked: Asked | None = None
+    teacher: Shape | None = None
 
     @property
     def learning(self) -> Learning:
@@ -138,7 +139,8 @@ def of_training(training: Training, setting: Setting) -> Memory:
 def divided(found: Rehearsed, training: Training, setting: Setting) -> Memory:
     """A rehearsal's bytes, as processes share them."""
     sharing, reference = setting.sharing, found.weights if training.trained.reference else 0
-    besides = float(setting.assumed.besides + reference)
+    teacher = training.teacher.weights if training.teacher else 0  # whole on every process
+    besides = float(setting.assumed.besides + reference + teacher)
     if setting.device.processor:
         # The heap keeps what it had, and what was saved is mapped to be compared when all is done.
         besides += max(0, expected(found.blocks) - found.most) + found.weights

@@ -5,13 +5,10 @@ with its template and the version of this code. It is part of no result: removed
 """
 
 import bisect
-import contextlib
 import hashlib
 import itertools
 import json
-import shutil
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -27,8 +24,9 @@ from pipeline.contract.effort import EffortBudgets
 from pipeline.contract.errors import StageError
 from pipeline.data.chat import Encoded, Unfit
 from pipeline.data.rows import Encoder, Row, document
-from pipeline.disk import durable, locks
+from pipeline.disk import durable
 from pipeline.disk.durable import JsonObject
+from pipeline.disk.made import made_once
 from pipeline.recipe import inputs
 from rewards.lazy import lazy
 
@@ -115,29 +113,12 @@ def tokenized(cache: Path, tokenizer: Tokenizer, wanted: Wanted, note: Callable[
 
     Raises StageError for a bad row that is not to be dropped, where none is left, and where `cache` cannot be written.
     """
-    name = _fingerprint(tokenizer, wanted)
-    folder = cache / name
-    while True:
-        try:
-            return Tokenized(folder)
-        except (OSError, ValueError, KeyError, TypeError, pyarrow.ArrowException):
-            pass  # not there, or torn
-        try:
-            with locks.Lock(cache / f"{name}.lock"):
-                if not _is_whole(folder):
-                    _make(folder, tokenizer, wanted, note)
-        except locks.Held:
-            time.sleep(0.2)
-        except OSError as error:
-            raise StageError(f"rows of token ids cannot be kept in {cache} ({error.strerror or error})") from error
-
-
-def _is_whole(folder: Path) -> bool:
+    folder = cache / _fingerprint(tokenizer, wanted)
+    torn = (OSError, ValueError, KeyError, TypeError, pyarrow.ArrowException)
     try:
-        Tokenized(folder)
-    except (OSError, ValueError, KeyError, TypeError, pyarrow.ArrowException):
-        return False
-    return True
+        return made_once(folder, Tokenized, lambda making: _write(making, tokenizer, wanted, note), torn)
+    except OSError as error:
+        raise StageError(f"rows of token ids cannot be kept in {cache} ({error.strerror or error})") from error
 
 
 def _fingerprint(tokenizer: Tokenizer, wanted: Wanted) -> str:
@@ -167,18 +148,6 @@ def _of_tokenizer(tokenizer: Tokenizer) -> str:
         for file in sorted(path for path in Path(folder).rglob("*") if path.is_file()):
             total.update(f"{file.relative_to(folder)}\0".encode() + file.read_bytes())
     return total.hexdigest()
-
-
-def _make(folder: Path, tokenizer: Tokenizer, wanted: Wanted, note: Callable[[str], None]) -> None:
-    making = folder.with_name(f"{folder.name}.making")
-    for old in (making, folder):  # what a killed process has left
-        shutil.rmtree(old, ignore_errors=True)
-    making.mkdir(parents=True)
-    with contextlib.ExitStack() as stack:
-        stack.callback(shutil.rmtree, making, ignore_errors=True)  # when it has its name, there is nothing of this one
-        _write(making, tokenizer, wanted, note)
-        making.rename(folder)
-    durable.sync_folder(folder.parent)
 
 
 def _write(making: Path, tokenizer: Tokenizer, wanted: Wanted, note: Callable[[str], None]) -> None:

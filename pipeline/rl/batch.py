@@ -23,6 +23,8 @@ class Batch:
     sampler_logprobs  the same under the program that drew, where that is not the policy itself (vLLM); [rows, seq]
     forced            1 where a token of the completion was written to close the thinking, and drawn by nobody; [rows,
                       seq], None where there is no budget for thinking
+    teacher, teacher_ids
+                      what a teacher makes of each token (see scoring.py); [rows, seq, words], [rows, seq, top_k]
     prompt_experts, completion_experts
                       experts to take again (see moe/replay.py); [rows, prompt or seq, layers, top_k]
     """
@@ -35,6 +37,8 @@ class Batch:
     logprobs: Tensor
     reference: Tensor | None = None
     sampler_logprobs: Tensor | None = None
+    teacher: Tensor | None = None
+    teacher_ids: Tensor | None = None
     prompt_experts: Tensor | None = None
     completion_experts: Tensor | None = None
     forced: Tensor | None = None

@@ -17,6 +17,7 @@ from eval.language_model import LanguageModel
 from pipeline.moe.balance import Balance
 from pipeline.rl.batch import Batch
 from pipeline.rl.rollout_replay import RolloutReplay
+from pipeline.rl.scoring import Teacher
 from pipeline.training.logprobs import completion_logprobs, few, of_logits
 
 
@@ -27,6 +28,9 @@ class Forwards(Protocol):
         """How many tokens a forward of each row reads, [rows]."""
         ...
 
+    divergences: Tensor | None
+    """Of the completions that were last asked about, from the teacher, [part, seq]; None without one."""
+
     def completion_logprobs(self, rows: Tensor, part: Batch) -> tuple[Tensor, Tensor]:
         """Of the completions of `part`, which is the minibatch's rows at `rows`: both [part, seq], 0 where there is
         padding."""
@@ -34,24 +38,36 @@ class Forwards(Protocol):
 
 
 class WholeRows:
-    """Each row is read from its prompt's first token on. With `entropy_moves` entropies have their gradient."""
+    """Each row is read from its prompt's first token on. With `entropy_moves` entropies have their gradient. With a
+    `teacher` the logits of a part are held, on GPUs, too: `micro_batch_tokens` says how many."""
 
     def __init__(
-        self, model: LanguageModel, batch: Batch, temperature: float, replay: RolloutReplay | None, *,
-        entropy_moves: bool = False,
+        self, model: LanguageModel, batch: Batch, temperature: float, replay: RolloutReplay | None,
+        teacher: Teacher | None = None, *, entropy_moves: bool = False,
     ) -> None:
-        self.model, self.batch, self.temperature, self.replay = model, batch, temperature, replay
+        self.model, self.batch, self.temperature, self.replay, self.teacher = model, batch, temperature, replay, teacher
         self.entropy_moves = entropy_moves
+        self.divergences: Tensor | None = None
 
     def lengths(self) -> Tensor:
         return self.batch.completion_mask.sum(dim=1) + self.batch.prompt_mask.sum(dim=1)
 
     def completion_logprobs(self, rows: Tensor, part: Batch) -> tuple[Tensor, Tensor]:
+        count = part.completion_ids.shape[1]
         with self.replay.of(part) if self.replay else contextlib.nullcontext():
-            return completion_logprobs(
-                self.model, part.ids, part.mask, part.completion_ids.shape[1], self.temperature,
-                entropy_moves=self.entropy_moves
-            )
+            if self.teacher is None:
+                return completion_logprobs(
+                    self.model, part.ids, part.mask, count, self.temperature, entropy_moves=self.entropy_moves
+                )
+            logits = self.model(
+                input_ids=part.ids, attention_mask=part.mask, logits_to_keep=count + 1, use_cache=False
+            ).logits[:, :-1]
+        self.divergences = self.teacher.divergences(logits, part)
+        logprobs, entropies = of_logits(
+            logits, part.completion_ids, self.temperature, entropy_moves=self.entropy_moves
+        )
+        padding = part.completion_mask == 0
+        return logprobs.masked_fill(padding, 0), entropies.masked_fill(padding, 0)
 
 
 class SharedPrompts:
@@ -63,11 +79,12 @@ class SharedPrompts:
     """
 
     def __init__(
-        self, model: LanguageModel, batch: Batch, temperature: float, replay: RolloutReplay | None, balance: Balance, *,
-        entropy_moves: bool = False,
+        self, model: LanguageModel, batch: Batch, temperature: float, replay: RolloutReplay | None, balance: Balance,
+        teacher: Teacher | None = None, *, entropy_moves: bool = False,
     ) -> None:
-        self.model, self.batch, self.temperature, self.replay, self.balance = model, batch, temperature, replay, balance
+        self.model, self.batch, self.replay, self.balance, self.teacher = model, batch, replay, balance, teacher
         self.score = partial(of_logits, temperature=temperature, entropy_moves=entropy_moves)
+        self.divergences: Tensor | None = None
         first, self.prompt_of = _different(batch.prompt_ids, batch.prompt_mask)
         asked = batch.trimmed(first)
         self.mask = asked.prompt_mask  # [prompts, prompt]
@@ -105,6 +122,9 @@ class SharedPrompts:
         with self.replay.of(part, "completion") if self.replay else contextlib.nullcontext():
             logits = self.model(input_ids=ids, attention_mask=mask, past_key_values=cache).logits
         self.balance.goes_on(self.read, prompt)
+        if self.teacher:
+            every = torch.cat([self.last[prompt], logits[:, :-1]], dim=1)
+            self.divergences = self.teacher.divergences(every, part)
         # A prompt's last position tells of the first token of the completion, each token of it of the next.
         first = self.score(self.last[prompt], ids[:, :1])
         others = self.score(logits[:, :-1], ids[:, 1:])

@@ -133,10 +133,15 @@ class Objective:
             # and so is its gradient (DeepSeek-V3.2, arXiv 2512.02556, section 3.1).
             divergence = estimate(logprobs, batch.reference) * loss.token_ratios(logprobs, batch.logprobs)
             losses = losses + self.beta * divergence
+        return self.mean(losses, mask, counts)
+
+    def mean(self, values: Tensor, mask: Tensor, counts: Counts) -> Tensor:
+        """The share of these rows in the step's mean of values [rows, seq] of tokens, a scalar, as the objective takes
+        it."""
         if self.form.over == "sequences":
-            return loss.sum_over_sequences(losses, mask, counts.sequences)
+            return loss.sum_over_sequences(values, mask, counts.sequences)
         return loss.sum_over_tokens(
-            losses, mask, counts.tokens if self.form.over == "tokens" else counts.sequences * self.longest
+            values, mask, counts.tokens if self.form.over == "tokens" else counts.sequences * self.longest
         )
 
     def _ratios(self, logprobs: Tensor, batch: Batch) -> Tensor:

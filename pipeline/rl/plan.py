@@ -3,18 +3,26 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from transformers import TrainingArguments
+
 from eval.engine.types import Sampling
 from eval.protocol import Prompting
 from pipeline.contract.errors import StageError
+from pipeline.contract.stage import Context
 from pipeline.rl.objective import Objective
 from pipeline.rl.rollout_replay import ReplaySource
 from pipeline.serving.section import Vllm
+from pipeline.training import on_processors
 from pipeline.training.learning import Learning
 
 if TYPE_CHECKING:
     import torch
 
     from pipeline.serving.served import Served
+
+
+PATIENCE = 4 * 3600
+"""Seconds that processes wait for each other: as long as one asks a server for the gate, or grades a round."""
 
 
 @dataclass(frozen=True)
@@ -63,3 +71,23 @@ class GrpoPlan:
         if self.vllm and not self.served and processes > 1:
             # trl's generate is a collective of all processes, which need not have as many groups without signal
             raise StageError("dynamic sampling with engine vllm is for one process")
+
+
+def arguments_of(ctx: Context, learning: Learning, updates: int) -> TrainingArguments:
+    """transformers' arguments of a stage that makes so many optimizer steps on rollouts."""
+    return TrainingArguments(
+        output_dir=str(ctx.checkpoints.folder),
+        max_steps=updates,
+        ddp_timeout=PATIENCE,
+        per_device_train_batch_size=1,  # the trainer's rows are optimizer steps, not rollouts
+        train_sampling_strategy="sequential",
+        remove_unused_columns=False,
+        max_grad_norm=learning.max_grad_norm,
+        seed=ctx.seed,
+        data_seed=ctx.seed,
+        logging_steps=1,
+        save_strategy="no",
+        report_to=[],
+        disable_tqdm=True,
+        **on_processors.arguments(learning.mixed_precision),
+    )

@@ -3,6 +3,7 @@ together: they are read in parts, each without columns that are padding in all o
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -11,6 +12,22 @@ from eval.language_model import LanguageModel
 from pipeline.rl.batch import Batch
 from pipeline.training.logprobs import completion_logprobs
 from pipeline.training.micro_batches import as_many, split
+
+
+class Teacher(Protocol):
+    """Another model, to whose distributions over the next token the policy is held (`pipeline/distillation`); `weight`
+    times the divergence from them is added to the loss of each token."""
+
+    weight: float
+
+    def told(self, batch: Batch) -> Batch:
+        """The batch with the teacher's distributions of the completions' tokens."""
+        ...
+
+    def divergences(self, logits: Tensor, part: Batch) -> Tensor:
+        """Of the policy from the teacher, [part, seq], with their gradient; `logits` [part, seq, vocabulary] are what
+        the policy makes of each token of the completions."""
+        ...
 
 
 def logprobs_of(model: LanguageModel, part: Batch, temperature: float) -> Tensor:

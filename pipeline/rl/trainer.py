@@ -41,7 +41,7 @@ from pipeline.rl.rollouts.dynamic_sampling import DynamicSampling
 from pipeline.rl.rollouts.keeping import Keeping
 from pipeline.rl.rollouts.reward_function import Grading
 from pipeline.rl.rollouts.sampler_gap import SamplerGap
-from pipeline.rl.scoring import Scoring, logprobs_of
+from pipeline.rl.scoring import Scoring, Teacher, logprobs_of
 from pipeline.training import gradients
 from pipeline.training.chunks import chunks
 from pipeline.training.logprobs import fused_head
@@ -106,11 +106,12 @@ class PolicyTrainer(Resumable, Trainer):
         self.ahead = Ahead(self._draw) if plan.staleness else None
         self.keeping: Keeping | None = None  # where somebody may look at the rollouts
         self.curriculum: Curriculum | None = None  # where visits are chosen as it goes, in the place of `visits`
+        self.teacher: Teacher | None = None  # where the policy learns from one
         self.minibatches: list[Batch] = []  # of this round, one an update
         self.counts = Counts(1.0, 1.0)
         self.figures: dict[str, float] = {}  # of this round, for the log
-        # of this optimizer step: the sum over tokens, and their number
-        self.entropy = torch.zeros(2, dtype=torch.float64, device=self.accelerator.device)
+        # of this optimizer step: sums over tokens of entropies and divergences, and the tokens
+        self.sums = torch.zeros(3, dtype=torch.float64, device=self.accelerator.device)
 
     def training_step(self, model: nn.Module, inputs: object, num_items_in_batch: object = None) -> Tensor:
         """One optimizer step's gradients, on rollouts that are drawn anew where a round begins; returns the loss, a
@@ -135,7 +136,7 @@ class PolicyTrainer(Resumable, Trainer):
             total += loss.detach()
         if not self.collective:
             gradients.average(self.policy.parameters())
-        self._log_entropy()
+        self._log_sums()
         return total
 
     def _visits_of(self, number: int) -> Sequence[Visit]:
@@ -187,7 +188,9 @@ class PolicyTrainer(Resumable, Trainer):
         return dealt(batch, order, self.plan.updates, begins)
 
     def moving(self, batch: Batch) -> Batch:
-        """The rows of an optimizer step that have a gradient."""
+        """The rows of an optimizer step that have a gradient; with a teacher each has."""
+        if self.teacher:
+            return batch
         moving = self.plan.objective.moves(batch)
         if self._mean(len(moving)) == 0:
             # One row where nobody has any, for a loss with a graph: the optimizer step is made either way, since all
@@ -212,44 +215,54 @@ class PolicyTrainer(Resumable, Trainer):
         """A forward for the sake of processes that have more: its loss is 0, and so are its gradients."""
         row = next(batch for batch in self.minibatches if len(batch)).trimmed(torch.arange(1))
         with self.balance.uncounted(), self.replay.replay.uncounted() if self.replay else nullcontext():
-            [(_, logprobs, _)] = self._forwards(policy, row)
+            [(_, (logprobs, _, _))] = self._forwards(policy, row)
         return logprobs.sum() * 0
 
     def loss(self, policy: LanguageModel, batch: Batch, share: float = 1.0) -> Tensor:
         """What rows add to the loss of an optimizer step, a scalar with its graph; they are a `share` of those that a
         process has on the mean. They run in chunks of similar length."""
         total = torch.zeros((), device=batch.advantages.device)
-        for part, logprobs, entropy in self._forwards(policy, batch):
+        for part, (logprobs, entropy, divergences) in self._forwards(policy, batch):
             total = total + self.plan.objective.loss(logprobs, part, self.counts, entropy)
             mask = part.drawn_mask
-            self.entropy += torch.stack([(entropy * mask).sum(), mask.sum().to(entropy.dtype)]).detach().double()
+            sums = [(entropy * mask).sum(), entropy.new_zeros(()), mask.sum().to(entropy.dtype)]
+            if self.teacher and divergences is not None:
+                total = total + self.teacher.weight * self.plan.objective.mean(divergences, mask, self.counts)
+                sums[1] = (divergences * mask).sum()
+            self.sums += torch.stack(sums).detach().double()
         # An auxiliary loss is a mean over the tokens that it saw.
         return total + self.balance.loss() * share
 
-    def _log_entropy(self) -> None:
-        """Of an optimizer step: the mean over the tokens of all processes."""
-        entropy, tokens = self.accelerator.reduce(self.entropy, "sum").tolist()
+    def _log_sums(self) -> None:
+        """Of an optimizer step: means over the tokens of all processes."""
+        entropy, divergence, tokens = self.accelerator.reduce(self.sums, "sum").tolist()
         self.figures["entropy"] = entropy / max(1.0, tokens)
-        self.entropy = torch.zeros_like(self.entropy)
+        if self.teacher:
+            self.figures["divergence"] = divergence / max(1.0, tokens)
+        self.sums = torch.zeros_like(self.sums)
 
     def _mean(self, value: float) -> float:
         """The mean over processes."""
         return float(self.accelerator.reduce(torch.tensor(float(value), device=self.accelerator.device), "mean"))
 
-    def _forwards(self, policy: LanguageModel, batch: Batch) -> Iterator[tuple[Batch, Tensor, Tensor]]:
-        """Parts of the batch, with log-probabilities and entropies of their completions, both [part, seq]."""
+    def _forwards(
+        self, policy: LanguageModel, batch: Batch
+    ) -> Iterator[tuple[Batch, tuple[Tensor, Tensor, Tensor | None]]]:
+        """Parts of the batch, with log-probabilities and entropies of their completions, and with their divergences
+        from the teacher, if there is one; each [part, seq]."""
         moves = self.plan.objective.entropy_bonus > 0
         if not self.collective and SharedPrompts.fit(policy, batch, self.balance):
             forwards: Forwards = SharedPrompts(
-                policy, batch, self.temperature, self.replay, self.balance, entropy_moves=moves
+                policy, batch, self.temperature, self.replay, self.balance, self.teacher, entropy_moves=moves
             )
         else:
-            forwards = WholeRows(policy, batch, self.temperature, self.replay, entropy_moves=moves)
+            forwards = WholeRows(policy, batch, self.temperature, self.replay, self.teacher, entropy_moves=moves)
         lengths = forwards.lengths().tolist()
         for places in [list(range(len(batch)))] if self.collective else chunks(lengths):
             rows = torch.tensor(places)
             part = batch.trimmed(rows)
-            yield part, *forwards.completion_logprobs(rows, part)
+            logprobs, entropies = forwards.completion_logprobs(rows, part)
+            yield part, (logprobs, entropies, forwards.divergences)
 
     def _own(self, visits: Sequence[Visit]) -> list[Visit]:
         """This process's part of a round: each visit once for every rollout of its group, groups side by side."""
@@ -287,7 +300,9 @@ class PolicyTrainer(Resumable, Trainer):
             if not self.replay or self.replay.source == "rollout":
                 batch = replace(batch, logprobs=self._logprobs(batch))
             self.gap.measure(batch)
-        return replace(batch, reference=self.reference.logprobs(batch)) if self.reference else batch
+        if self.reference:
+            batch = replace(batch, reference=self.reference.logprobs(batch))
+        return self.teacher.told(batch) if self.teacher else batch
 
     def _logprobs(self, batch: Batch) -> Tensor:
         """Of the completions' tokens under the policy, with their experts where they are replayed, [rows, seq]."""

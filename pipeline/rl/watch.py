@@ -12,14 +12,13 @@ from pipeline.rl.rollouts.reward_function import RewardFunction
 from pipeline.rl.rollouts.sampler_gap import SamplerGap
 
 
-class Watch(TrainerCallback):
-    """Logs a row for each round of rollouts, of which `updates` optimizer steps are made, `steps` times; and moves
-    routers' biases."""
+class Rounds(TrainerCallback):
+    """Of `steps` rounds of rollouts, with `updates` optimizer steps each; moves routers' biases. `last` are the figures
+    of the last round."""
 
-    def __init__(self, ctx: Context, steps: int, updates: int, reward: RewardFunction, balance: Balance) -> None:
-        self.ctx, self.steps, self.updates, self.reward, self.balance = ctx, steps, updates, reward, balance
+    def __init__(self, ctx: Context, steps: int, updates: int, balance: Balance) -> None:
+        self.ctx, self.steps, self.updates, self.balance = ctx, steps, updates, balance
         self.last: dict[str, float] = {}
-        self.parts: list[RolloutReplay | DynamicSampling | SamplerGap | Curriculum] = []
 
     def state(self) -> JsonObject:
         return {"last": self.last}
@@ -33,6 +32,15 @@ class Watch(TrainerCallback):
         # After the optimizer's step, by the load of the tokens that it was made on.
         self.balance.step()
 
+
+class Watch(Rounds):
+    """Logs a row for each round."""
+
+    def __init__(self, ctx: Context, steps: int, updates: int, reward: RewardFunction, balance: Balance) -> None:
+        super().__init__(ctx, steps, updates, balance)
+        self.reward = reward
+        self.parts: list[RolloutReplay | DynamicSampling | SamplerGap | Curriculum] = []
+
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl,
         logs: dict[str, float] | None = None, **kwargs: object
@@ -45,6 +53,8 @@ class Watch(TrainerCallback):
             "length": logs["length"],
             "entropy": logs["entropy"],
         }
+        if "divergence" in logs:  # from a teacher
+            self.last["divergence"] = logs["divergence"]
         for warning in (*self.balance.watch.warnings(), *self.reward.scales.notes()):
             self.ctx.note(warning)
         row = {

@@ -28,6 +28,7 @@ from pipeline.contract.prompt import AskingPrompt
 from pipeline.contract.room import Room, require_room
 from pipeline.contract.stage import Asks, Context, Metrics, Stage
 from pipeline.contract.work import Drawn, Trained, Work
+from pipeline.distillation.sections import WeighedTeacher
 from pipeline.models.lora import Lora
 from pipeline.moe.balancing import BalanceSection, Balancing
 from pipeline.rl.rollouts.curriculum import Asked, Curriculum, Difficulty
@@ -39,7 +40,6 @@ from rewards.types import Problem
 
 with lazy:
     import torch
-    from transformers import TrainingArguments
 
     from eval.engine import engine_for
     from eval.engine.types import Sampling
@@ -48,26 +48,24 @@ with lazy:
     from eval.prompts import encode_prompts, question_text, settled
     from eval.protocol import Prompting
     from eval.rollouts import Draws
+    from pipeline.distillation.guide import Guide
+    from pipeline.distillation.teachers import Teachers, words_of
     from pipeline.models import lora, pretrained
     from pipeline.models.origin import from_scratch
     from pipeline.moe.balance import Balance
     from pipeline.rl.gate import Gate
     from pipeline.rl.objective import Objective
-    from pipeline.rl.plan import GrpoPlan
-    from pipeline.rl.rollouts.drawing import Visit
+    from pipeline.rl.plan import GrpoPlan, arguments_of
+    from pipeline.rl.rollouts.drawing import Visit, visits_of
     from pipeline.rl.rollouts.dynamic_sampling import DynamicSampling
     from pipeline.rl.rollouts.keeping import Keeping
     from pipeline.rl.rollouts.reward_function import RewardFunction
     from pipeline.rl.trainer import PolicyTrainer
     from pipeline.rl.watch import Watch
     from pipeline.serving.served import OnDemand, Served, folder_of, served
-    from pipeline.training import on_processors
     from pipeline.training.placement import placed
 
 ProblemSets = Annotated[list[str], PlugIn("problem set")]
-
-PATIENCE = 4 * 3600
-"""Seconds that processes wait for each other: as long as one asks a server for the gate, or grades a round."""
 
 GATED = 32
 """Problems that the gate asks, of those that come first."""
@@ -107,6 +105,9 @@ class Grpo(Engines, Learning, Stage):
     )
     entropy_bonus: Weight = Field(
         default=0.0, description="weight of the mean entropy of a token, which is to stay high; trl's entropy_coef"
+    )
+    teacher: WeighedTeacher | None = Field(
+        default=None, description="a model of the same tokenizer whose distributions are learned beside the rewards"
     )
     objective: Literal["grpo", "dr_grpo", "dapo", "gspo", "cispo", "maxrl", "reinforce++", "rloo"] | None = Field(
         default=None, description="what is minimized; gspo for a Mixture of Experts and dapo for a dense model where "
@@ -176,6 +177,8 @@ class Grpo(Engines, Learning, Stage):
         require_rows(self.steps * (1 + self.dynamic_sampling) * batch, "steps, prompts_per_step and group_size")
         if self.curriculum and self.dynamic_sampling:
             raise ValueError("dynamic_sampling has an order of problems of its own: leave it or curriculum out")
+        if self.curriculum and self.effort:
+            raise ValueError("curriculum chooses problems as it goes, and effort asks them in turn: leave one of them out")
         if self.curriculum and not self.reward.correct:
             raise ValueError("curriculum goes by how often problems are solved, which counts nothing here: give "
                              "reward.correct a weight, or leave it out")
@@ -237,6 +240,7 @@ class Grpo(Engines, Learning, Stage):
         trained = Trained(
             self.model, batch, self.steps * self.updates_per_step, learning=self.learning(),
             adapters=self.lora.model_dump() if self.lora else None, reference=self.beta > 0,
+            teacher=self.teacher.model if self.teacher else None,
         )
         return Work([trained], [drawn, asked] if self.gate and self.reward.correct else [drawn])
 
@@ -250,7 +254,8 @@ class Grpo(Engines, Learning, Stage):
         require_room(prompts, self.room(), pretrained.trained_context(model), self.model)
 
         how = settled(tokenizer, self._prompting())
-        visits = self._visits(problems, how, ctx.seed, self.steps * (1 + self.dynamic_sampling))
+        rounds = self.steps * (1 + self.dynamic_sampling)
+        visits = self._with_efforts(visits_of(problems, how, f"grpo:{ctx.seed}", rounds * self.prompts_per_step))
         # visits after these are what dynamic sampling may put in their place
         planned = self.steps * self.prompts_per_step
         dynamic = DynamicSampling(
@@ -266,9 +271,12 @@ class Grpo(Engines, Learning, Stage):
             balance = Balance(model, self.balance)
             watch = Watch(ctx, self.steps, self.updates_per_step, reward, balance)
             plan = replace(self._plan(ctx, how, mixture=bool(balance.routers)), served=server)
+            arguments = arguments_of(ctx, self, self.steps * self.updates_per_step)
             trainer = PolicyTrainer(
-                model, tokenizer, self._arguments(ctx), plan, visits[:planned], reward, balance, dynamic
+                model, tokenizer, arguments, plan, visits[:planned], reward, balance, dynamic
             )
+            if self.teacher:
+                trainer.teacher = self._guide(ctx, model, tokenizer, trainer)
             trainer.add_callback(watch)
             if not from_scratch(model):
                 ctx.note(f"trains by {trainer.choice}")
@@ -295,6 +303,15 @@ class Grpo(Engines, Learning, Stage):
         """How questions are put; where they are asked with several efforts, with the highest."""
         how = self.prompt.prompting(thinking_budget=self.thinking_budget)
         return how.asking("high" if self.effort else None)
+
+    def _guide(
+        self, ctx: Context, model: "LanguageModel", tokenizer: "Tokenizer", trainer: "PolicyTrainer"
+    ) -> "Guide":
+        assert self.teacher
+        references = [self.teacher.model]
+        words = words_of(ctx, references, model, tokenizer, self.teacher.top_k)
+        teachers = Teachers.of(ctx, references, tokenizer, words, self.temperature)
+        return Guide(teachers.to(trainer.accelerator.device), self.teacher.weight, trainer.scoring)
 
     @property
     def _by_server(self) -> bool:
@@ -331,19 +348,12 @@ class Grpo(Engines, Learning, Stage):
             return "policy" if self.engine == "vllm" else "rollout"
         return None if self.replay == "off" else self.replay
 
-    def _visits(self, problems: list[Problem], how: "Prompting", seed: int, rounds: int) -> "list[Visit]":
-        """The problems of so many rounds of rollouts, every epoch of them in an order of its own."""
-        needed, epoch = rounds * self.prompts_per_step, 0
-        visits: list[Visit] = []
-        while len(visits) < needed:
-            order = random.Random(f"grpo:{seed}:{epoch}").sample(problems, len(problems))
-            visits += [Visit(question_text(problem, how), problem.id, epoch) for problem in order]
-            epoch += 1
+    def _with_efforts(self, visits: "list[Visit]") -> "list[Visit]":
+        """In turn, so that each round has as many of one as of another."""
         if not self.effort:
-            return visits[:needed]
-        # In turn, so that each round has as many of one as of another.
+            return visits
         turns = cycle(self.effort.budgets())
-        return [visit._replace(effort=effort) for visit, effort in zip(visits[:needed], turns, strict=False)]
+        return [visit._replace(effort=effort) for visit, effort in zip(visits, turns, strict=False)]
 
     def _curriculum(
         self, difficulty: Difficulty, sets: list[list[Problem]], how: "Prompting", reward: "RewardFunction", seed: int
@@ -371,22 +381,4 @@ class Grpo(Engines, Learning, Stage):
             rollout_dtype=getattr(torch, self.rollout_dtype) if self.rollout_dtype else None,
             vllm=self.vllm if self.engine == "vllm" else None,
             staleness=self.staleness,
-        )
-
-    def _arguments(self, ctx: Context) -> "TrainingArguments":
-        return TrainingArguments(
-            output_dir=str(ctx.checkpoints.folder),
-            max_steps=self.steps * self.updates_per_step,
-            ddp_timeout=PATIENCE,
-            per_device_train_batch_size=1,  # the trainer's rows are optimizer steps, not rollouts
-            train_sampling_strategy="sequential",
-            remove_unused_columns=False,
-            max_grad_norm=self.max_grad_norm,
-            seed=ctx.seed,
-            data_seed=ctx.seed,
-            logging_steps=1,
-            save_strategy="no",
-            report_to=[],
-            disable_tqdm=True,
-            **on_processors.arguments(self.mixed_precision),
         )

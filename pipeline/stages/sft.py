@@ -29,10 +29,9 @@ from pipeline.training.optimizer.schedule import schedule_of
 from rewards.lazy import lazy
 
 with lazy:
-    from eval.language_model import Tokenizer
+    from eval.language_model import LanguageModel, Tokenizer
     from pipeline.models import lora, pretrained
-    from pipeline.training.supervised import Plan, train
-
+    from pipeline.training.supervised import Lesson, Plan, train
 
 
 class Part(NamedTuple):
@@ -84,6 +83,13 @@ class Training(ReadsRows, Learning, Stage):
             adapters=self.lora.model_dump() if self.lora else None, shares=shares or {},
         )])
 
+    def lesson(
+        self, ctx: Context, model: "LanguageModel", tokenizer: "Tokenizer", rows: Tokenized, order: Sequence[int],
+        longest: int,
+    ) -> "Lesson | None":
+        """What is learned of the tokens of these rows besides that they stand there; nothing here."""
+        return None
+
     def train(
         self, ctx: Context, model_reference: str, data: str | Mapping[str, str], mix: Sequence[MixPhase] = ()
     ) -> Metrics:
@@ -97,15 +103,17 @@ class Training(ReadsRows, Learning, Stage):
             steps = self._steps(len(part.numbers))
             order = epochs(part.numbers, steps * self.batch_size, random.Random(f"sft:{ctx.seed}"))
             rows: Rows = Ordered(part.rows, order, longest)
+            lesson = self.lesson(ctx, model, tokenizer, part.rows, order, longest)
             figures = {"rows": len(part.numbers), **part.left_out}
         else:
+            lesson = None
             parts = {name: self._part(ctx, tokenizer, reference, longest) for name, reference in data.items()}
             steps = self._steps(sum(len(part.numbers) for part in parts.values()))
             rows, figures = self._mixed(ctx, parts, list(mixing.drawn(mix, steps, self.batch_size)), longest)
         schedule = schedule_of(self.schedule, steps, warmup=min(10, steps // 5))
         plan = Plan(steps, self.batch_size, self, schedule, self.balance)
         with lora.adapted(model, self.lora, ctx, model_reference):
-            metrics = train(ctx, model, tokenizer, rows, plan)
+            metrics = train(ctx, model, tokenizer, rows, plan, lesson=lesson)
         pretrained.save(model, tokenizer, ctx.out, ctx.path(model_reference) if self.lora else None)
         return {**metrics, "parameters": pretrained.parameters(model), **figures}
 

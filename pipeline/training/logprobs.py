@@ -30,8 +30,9 @@ _CHANGED_AFTER = (
 )
 """Fields of configs of families that change what their head gives: those that trl knows."""
 
-Score = Callable[[Tensor, Tensor], tuple[Tensor, ...]]
-"""Of logits [tokens, vocabulary] and ids [tokens]: values [tokens], the log-probabilities first."""
+Score = Callable[..., tuple[Tensor, ...]]
+"""Of logits [tokens, vocabulary] and ids [tokens], and of what else is given of these tokens: values [tokens], the
+log-probabilities first where both are wanted."""
 
 LOGITS = 2**26
 """Most logits that are held at once, of fp32: a quarter of a GiB, and about three times that with what the backward
@@ -82,8 +83,10 @@ def completion_logprobs(
 
 def head_alone(model: LanguageModel) -> bool:
     """Whether the model's logits are what its head makes of its last hidden states, whole on a CPU."""
-    if _collective(model) or model.device.type != "cpu":
-        return False
+    return not _collective(model) and model.device.type == "cpu" and _by_head(model)
+
+
+def _by_head(model: LanguageModel) -> bool:
     fields = model.config.get_text_config().to_dict()
     return not any(fields.get(name) for name in _CHANGED_AFTER)
 
@@ -104,19 +107,36 @@ def scores(model: LanguageModel, ids: Tensor, mask: Tensor, labels: Tensor, scor
     return tuple(empty.masked_scatter(chosen, values) for values in in_slices(model, states, wanted, score))
 
 
-def in_slices(model: LanguageModel, states: Tensor, tokens: Tensor, score: Score) -> tuple[Tensor, ...]:
-    """What `score` gives of tokens [n] under the head on the states before them, [n, width]; each [n]."""
+def of_chosen(
+    model: LanguageModel, ids: Tensor, mask: Tensor, chosen: Tensor, score: Score, *beside: Tensor
+) -> tuple[Tensor, ...]:
+    """What `score` gives of the tokens of ids [rows, seq] after the first that are chosen, [rows, seq - 1], and of what
+    is given `beside` them, each [chosen, ..]. Logits are those of a slice at a time; they are held at once where they
+    are few, where processes run forwards together, and where not the head alone makes them."""
+    wanted = ids[:, 1:][chosen]
+    if few(model, ids, ids.shape[1]) or _collective(model) or not _by_head(model):
+        logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1]
+        return score(logits[chosen], wanted, *beside)
+    hidden = model.get_decoder()(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state[:, :-1]
+    return in_slices(model, hidden[chosen], wanted, score, *beside)
+
+
+def in_slices(
+    model: LanguageModel, states: Tensor, tokens: Tensor, score: Score, *beside: Tensor
+) -> tuple[Tensor, ...]:
+    """What `score` gives of tokens [n], and of what is `beside` them [n, ..], under the head on the states before them,
+    [n, width]; each [n, ..]."""
     head = model.get_output_embeddings()
     size = max(1, SLICE // model.config.get_text_config().vocab_size)
     parts = [
-        checkpoint(_of_states, head, some, ids, score, use_reentrant=False)
-        for some, ids in zip(torch.split(states, size), torch.split(tokens, size), strict=True)
+        checkpoint(_of_states, head, score, *some, use_reentrant=False)
+        for some in zip(*(torch.split(one, size) for one in (states, tokens, *beside)), strict=True)
     ]
     return tuple(torch.cat(values) for values in zip(*parts, strict=True))
 
 
-def _of_states(head: torch.nn.Module, states: Tensor, tokens: Tensor, score: Score) -> tuple[Tensor, ...]:
-    return score(head(states), tokens)
+def _of_states(head: torch.nn.Module, score: Score, states: Tensor, *tokens: Tensor) -> tuple[Tensor, ...]:
+    return score(head(states), *tokens)
 
 
 def of_tokens(logits: Tensor, ids: Tensor) -> tuple[Tensor]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence, Sized
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from datasets import Dataset
@@ -15,7 +16,7 @@ from trl import SFTConfig, SFTTrainer
 from eval.language_model import LanguageModel, Tokenizer
 from pipeline.contract.processes import share_of
 from pipeline.contract.stage import Context, Metrics
-from pipeline.data.rows import Collator, Rows
+from pipeline.data.rows import Collator, Row, Rows
 from pipeline.disk.durable import JsonObject
 from pipeline.models.origin import from_scratch
 from pipeline.moe.balance import Balance
@@ -27,7 +28,7 @@ from pipeline.training.logprobs import token_logprobs
 from pipeline.training.micro_batches import as_many, by_length, split
 from pipeline.training.optimizer.schedule import Phased, Schedule
 from pipeline.training.recomputation import checkpoint_layers
-from pipeline.training.resumable import Resumable
+from pipeline.training.resumable import Resumable, Stateful
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,24 @@ ROSE = 1.1
 """By how much: batches differ, and so do their losses."""
 
 
+class Lesson(Stateful, Protocol):
+    """What is learned of a row's tokens besides that they stand there. `last` are the figures that were last told."""
+
+    last: dict[str, float]
+
+    def collate(self, rows: Sequence[Row], places: Sequence[int]) -> JsonObject:
+        """A batch, as of `data.rows.Collator`, of rows that stand at these places of the training."""
+        ...
+
+    def losses(self, model: LanguageModel, batch: Mapping[str, Tensor]) -> Tensor:
+        """Of each token of a batch [rows, seq] after the first, [rows, seq - 1]; 0 where labels are -100."""
+        ...
+
+    def figures(self) -> dict[str, float]:
+        """For the log, of all that was learned by all processes since it was asked last; they ask together."""
+        ...
+
+
 class WeightedTrainer(Resumable, SFTTrainer):
     """SFTTrainer whose loss is the weighted mean of the token losses, over rows in the order given, and the auxiliary
     losses of `balance`; trl's own, which some families' configs switch on, is off."""
@@ -57,7 +76,7 @@ class WeightedTrainer(Resumable, SFTTrainer):
 
     def __init__(
         self, *args: object, model: LanguageModel, plan: Plan, balance: Balance, losses: list[Tensor] | None = None,
-        **kwargs: object,
+        lesson: Lesson | None = None, **kwargs: object,
     ) -> None:
         """`losses` takes the loss of every step, without the auxiliary ones."""
         before = model.config.to_dict()
@@ -65,7 +84,7 @@ class WeightedTrainer(Resumable, SFTTrainer):
         self.learn_by(plan.learning, "supervised", plan.schedule)
         if "router_aux_loss_coef" in before:  # trl writes its own there, and the config is saved with the model
             model.config.router_aux_loss_coef = before["router_aux_loss_coef"]
-        self.balance, self.losses = balance, [] if losses is None else losses
+        self.balance, self.losses, self.lesson = balance, [] if losses is None else losses, lesson
 
     def _get_train_sampler(self, train_dataset: Sized | None = None) -> SequentialSampler:
         return SequentialSampler(self.train_dataset if train_dataset is None else train_dataset)
@@ -123,7 +142,8 @@ class WeightedTrainer(Resumable, SFTTrainer):
             part = {name: value[rows, : int(lengths[rows].max())] for name, value in inputs.items()}
             # Of the token that is predicted, one further than its logits.
             weights = part.pop("weights")[:, 1:]
-            total = total - (token_logprobs(policy, part) * weights).sum()
+            losses = self.lesson.losses(policy, part) if self.lesson else -token_logprobs(policy, part)
+            total = total + (losses * weights).sum()
         # Over the whole step and not a mean of the chunks' means, which would weigh tokens of short chunks more.
         return total / whole.clamp(min=1.0), self.balance.loss()
 
@@ -131,8 +151,10 @@ class WeightedTrainer(Resumable, SFTTrainer):
 class _Watch(TrainerCallback):
     """Moves the routers' biases and the schedule, logs, tells the display, and asks the probe."""
 
-    def __init__(self, ctx: Context, balance: Balance, plan: Plan, probe: "Probe | None") -> None:
-        self.ctx, self.balance, self.plan, self.probe = ctx, balance, plan, probe
+    def __init__(
+        self, ctx: Context, balance: Balance, plan: Plan, probe: "Probe | None", lesson: Lesson | None
+    ) -> None:
+        self.ctx, self.balance, self.plan, self.probe, self.lesson = ctx, balance, plan, probe, lesson
         # since the last row of the log; the Trainer's own sum is in none of its checkpoints
         self.losses: list[Tensor] = []
         self.first: list[Tensor] = []  # losses of the first steps
@@ -188,7 +210,8 @@ class _Watch(TrainerCallback):
     def _log(self, step: int) -> None:
         self.loss = float(torch.stack(self.losses).mean())
         self.losses.clear()
-        self.ctx.log({"step": step, "loss": self.loss, **self.balance.watch.figures()})
+        learned = self.lesson.figures() if self.lesson else {}
+        self.ctx.log({"step": step, "loss": self.loss, **learned, **self.balance.watch.figures()})
 
 
 @dataclass
@@ -201,17 +224,20 @@ class Probe:
 
 
 def train(
-    ctx: Context, model: LanguageModel, tokenizer: Tokenizer, rows: Rows, plan: Plan, probe: Probe | None = None
+    ctx: Context, model: LanguageModel, tokenizer: Tokenizer, rows: Rows, plan: Plan, probe: Probe | None = None,
+    lesson: Lesson | None = None,
 ) -> Metrics:
     """Train `model` in place on `rows`, in their order, `plan.batch_size` a step; returns metrics."""
     balance = Balance(model, plan.balance)
-    watch = _Watch(ctx, balance, plan, probe)
+    watch = _Watch(ctx, balance, plan, probe, lesson)
     if plan.learning.gradient_checkpointing:
         checkpoint_layers(model, [balance])
     collate = Collator(tokenizer.pad_token_id)
 
     def fetch(numbers: Sequence[dict[str, int]]) -> dict[str, Tensor]:
-        return collate([rows[number["row"]] for number in numbers])
+        places = [number["row"] for number in numbers]
+        chosen = [rows[place] for place in places]
+        return lesson.collate(chosen, places) if lesson else collate(chosen)
 
     trainer = WeightedTrainer(
         model=model,
@@ -223,10 +249,12 @@ def train(
         plan=plan,
         balance=balance,
         losses=watch.losses,
+        lesson=lesson,
     )
     if not from_scratch(model):
         ctx.note(f"trains by {trainer.choice}")
-    trainer.train_with(ctx.checkpoints, watch=watch, balance=balance)
+    beside: dict[str, Stateful] = {"lesson": lesson} if lesson else {}
+    trainer.train_with(ctx.checkpoints, watch=watch, balance=balance, **beside)
     balance.remove()
     if plan.learning.gradient_checkpointing:
         model.gradient_checkpointing_disable()
@@ -235,7 +263,7 @@ def train(
     # Rows are made as they are read; those of steps that were not made were never made either.
     tokens = sum(len(rows[i]["input_ids"]) for i in range(trainer.state.global_step * plan.batch_size))
     metrics = {"steps": trainer.state.global_step, "tokens": tokens, "loss": watch.loss}
-    return {**metrics, **balance.watch.summary()}
+    return {**metrics, **(lesson.last if lesson else {}), **balance.watch.summary()}
 
 
 def config(folder: Path, plan: Plan, seed: int) -> SFTConfig:

@@ -35,6 +35,10 @@ class ReadsRows(BaseModel):
     )
 
 
+OF_ROWS = ("epochs", "batch_size", "limit", "max_length", "bad_rows", "too_long")
+"""Fields of a training on rows, of which a student that learns from its own answers has none."""
+
+
 def drops_bad_rows(config: BaseModel) -> bool:
     """Whether a stage leaves bad rows out."""
     return isinstance(config, ReadsRows) and config.bad_rows == "drop"

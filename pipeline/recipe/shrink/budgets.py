@@ -7,6 +7,7 @@ Nothing is learned. What is seen is that every stage starts, reads what the one 
 from collections.abc import Mapping
 from pathlib import Path
 
+from pipeline.contract.dataset import OF_ROWS
 from pipeline.contract.stage import Stage
 from pipeline.disk.durable import JsonObject
 from pipeline.recipe import inputs
@@ -69,6 +70,11 @@ def _cut_stage(block: JsonObject, stage: type[Stage], *, ours: bool) -> None:
             block[name] = usual
         if ours and name in INSTEAD:
             block[name] = INSTEAD[name]
+    rollouts = block.get("rollouts")
+    if isinstance(rollouts, dict):  # of a student that learns from its own answers, and from no rows
+        block["rollouts"] = {"prompts_per_step": MOST["prompts_per_step"], **rollouts}
+        for name in OF_ROWS:
+            block.pop(name, None)
     for name, value in block.items():
         block[name] = small(value) if name == "architecture" and isinstance(value, dict) else _cut(name, value)
 

@@ -1,5 +1,6 @@
 """Drawing the rollouts of a GRPO step: which engine, from which weights, with which seeds."""
 
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,14 +13,15 @@ from eval.budget import sample_within
 from eval.engine import engine_for
 from eval.engine.types import Engine, Request, Sampled, rollout_seed
 from eval.language_model import LanguageModel, Tokenizer
-from eval.prompts import encode_prompts
-from eval.protocol import Effort
+from eval.prompts import encode_prompts, question_text
+from eval.protocol import Effort, Prompting
 from pipeline.contract.processes import share_of
 from pipeline.moe.routers import routers
 from pipeline.rl.plan import GrpoPlan
 from pipeline.rl.rollouts.efforts import asked_with
 from pipeline.rl.rollouts.rollout_model import RolloutModel
 from rewards.lazy import lazy
+from rewards.types import Problem
 
 with lazy:  # loads trl's vLLM client, which most trainings have no use for
     from pipeline.rl.rollouts.colocated import ColocatedEngine
@@ -38,6 +40,18 @@ class Visit(NamedTuple):
     def asked(self) -> str:
         """What is graded by: the problem, and the effort that it is asked with."""
         return asked_with(self.problem, self.effort)
+
+
+def visits_of(problems: Sequence[Problem], how: Prompting, stream: str, count: int) -> list[Visit]:
+    """The first so many visits of problems that are put as `how` says, every epoch of them in an order of its own,
+    which `stream` names."""
+    visits: list[Visit] = []
+    epoch = 0
+    while len(visits) < count:
+        order = random.Random(f"{stream}:{epoch}").sample(problems, len(problems))
+        visits += [Visit(question_text(problem, how), problem.id, epoch) for problem in order]
+        epoch += 1
+    return visits[:count]
 
 
 class Source(Protocol):

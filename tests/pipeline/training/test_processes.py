@@ -39,6 +39,9 @@ GRPO = {
 }
 SHORT = {"limit": 160, "micro_batch_tokens": 64}
 DRAWN = {"problems_each": 64, "rollouts": 8, "max_completion_tokens": 24}
+TEACHER = "TEACHER"  # the model that one process has made of the base
+ROLLOUTS = {"problems": ["programs:train"], "problems_each": 8, "steps": 3, "prompts_per_step": 4, "group_size": 2,
+            "updates_per_step": 2, "max_completion_tokens": 24}
 STAGES: dict[str, dict[str, object]] = {
     "tuned": {**SFT, **UNCLIPPED},
     "muon": {**SFT, **SHORT, "optimizer": {"name": "muon"}, "learning_rate": 1e-3, "max_grad_norm": 0.1,
@@ -49,15 +52,23 @@ STAGES: dict[str, dict[str, object]] = {
     "kl": {**GRPO, "beta": 0.1, "gradient_checkpointing": True},
     # Rounds are chosen by what all processes have seen; a bonus is a mean over the tokens of all.
     "chosen": {**GRPO, "curriculum": {}, "entropy_bonus": 0.02},
+    "logits": {**SFT, **UNCLIPPED, "kind": "distill", "method": "logits", "teacher": TEACHER, "traces": SFT["data"]},
+    "on_policy": {"kind": "distill", "method": "on_policy", "teacher": TEACHER, "rollouts": ROLLOUTS,
+                  "balance": {"load": 0.0}, **UNCLIPPED, **SGD, "learning_rate": 1.0},
+    "guided": {**GRPO, **UNCLIPPED, "teacher": {"model": TEACHER, "weight": 1.0}},
     "traces": {"kind": "sample", "problems": ["programs:train"], "format": False, "readable": False, **DRAWN},
     "score": {"kind": "evaluate", "problems": ["programs:test", "word_problems:test"], **DRAWN},
 }
 
 
-def written(stage: str, base: str) -> str:
+def written(stage: str, base: str, teacher: str = "") -> str:
     """The stage, of that base, as a recipe has it."""
-    model = {"models": [base]} if stage == "score" else {"model": base}
-    return f"\n  {stage}: {json.dumps({**STAGES[stage], **model})}\n"
+    fields = STAGES[stage]
+    named = "models" if stage == "score" else "student" if fields["kind"] == "distill" else "model"
+    fields = {**fields, named: [base] if stage == "score" else base}
+    if fields["kind"] == "distill":
+        fields.pop("data", None)
+    return f"\n  {stage}: {json.dumps(fields).replace(TEACHER, teacher)}\n"
 
 
 Trained = Callable[[str, str], tuple[Path, Path]]
@@ -110,7 +121,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def trained(folder: Path) -> Trained:
     """trained("zero", "ddp") -> the folders in which one and two processes have made that stage of the base."""
-    [base] = (folder / "one-zero" / "runs" / "artifacts").glob("base-*/model")
+    made_by_one = folder / "one-zero" / "runs" / "artifacts"
+    [base], [teacher] = ([*made_by_one.glob(f"{one}-*/model")] for one in ("base", "zero"))
 
     @cache
     def make(stage: str, kind: str) -> tuple[Path, Path]:
@@ -120,7 +132,7 @@ def trained(folder: Path) -> Trained:
                 continue
             place.mkdir()
             head = HEAD.replace("NAME", place.name).replace("ACCELERATE", accelerate)
-            retort_run(head + written(stage, str(base)), place)
+            retort_run(head + written(stage, str(base), str(teacher)), place)
         return made
 
     return make
@@ -131,7 +143,8 @@ def trained(folder: Path) -> Trained:
 TRAINED = pytest.mark.parametrize(("stage", "kind"), [
     ("zero", "ddp"),
     *(pytest.param(stage, kind, marks=[pytest.mark.parallel, *NEEDS[kind]])
-      for kind in CONFIGS for stage in ("zero", "kl", "chosen", "tuned", "muon", "adapted")
+      for kind in CONFIGS
+      for stage in ("zero", "kl", "chosen", "tuned", "muon", "adapted", "logits", "on_policy", "guided")
       if (stage, kind) != ("zero", "ddp") and not (stage == "muon" and kind.startswith("zero"))),
 ])
 SHARED = pytest.mark.parametrize(("stage", "kind"), [
