@@ -178,7 +178,7 @@ class Grpo(Engines, Learning, Stage):
         if self.curriculum and self.dynamic_sampling:
             raise ValueError("dynamic_sampling has an order of problems of its own: leave it or curriculum out")
         if self.curriculum and self.effort:
-            raise ValueError("curriculum chooses problems as it goes, and effort asks them in turn: leave one of them out")
+            raise ValueError("curriculum chooses problems as it goes, and effort asks them in turn: leave one out")
         if self.curriculum and not self.reward.correct:
             raise ValueError("curriculum goes by how often problems are solved, which counts nothing here: give "
                              "reward.correct a weight, or leave it out")
