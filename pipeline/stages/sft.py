@@ -41,6 +41,10 @@ class Part(NamedTuple):
     numbers: list[int]
     left_out: dict[str, int]
 
+    def figures(self) -> dict[str, int]:
+        """What is told of it: how many rows were left out, and how many are asked with which effort."""
+        return {**self.left_out, **{f"rows/{effort}": count for effort, count in self.rows.efforts.items()}}
+
 
 class Training(ReadsRows, Learning, Stage):
     """What `sft` and `distill` share: epochs over a dataset, with the loss on completions alone."""
@@ -104,7 +108,7 @@ class Training(ReadsRows, Learning, Stage):
             order = epochs(part.numbers, steps * self.batch_size, random.Random(f"sft:{ctx.seed}"))
             rows: Rows = Ordered(part.rows, order, longest)
             lesson = self.lesson(ctx, model, tokenizer, part.rows, order, longest)
-            figures = {"rows": len(part.numbers), **part.left_out}
+            figures = {"rows": len(part.numbers), **part.figures()}
         else:
             lesson = None
             parts = {name: self._part(ctx, tokenizer, reference, longest) for name, reference in data.items()}
@@ -148,7 +152,7 @@ class Training(ReadsRows, Learning, Stage):
             datasets[name] = Ordered(part.rows, numbers, longest)
             figures[f"drawn/{name}"] = count
             figures[f"drawn_tokens/{name}"] = sum(min(part.rows.lengths[number], longest) for number in numbers)
-            figures.update(part.left_out)
+            figures.update(part.figures())
         order = mixing.order_of([counts for _, counts in phases], random.Random(f"sft:{ctx.seed}:mix"))
         return Mixed(datasets, order), dict(figures)
 

@@ -56,7 +56,7 @@ def test_sample_and_evaluate_need_a_server() -> None:
 
 def test_where_a_server_is_changes_no_result() -> None:
     for stage in (Grpo, Sample, Evaluate):
-        assert outside_fingerprint(stage) == {"vllm"}
+        assert "vllm" in outside_fingerprint(stage)
 
 
 def test_a_plan_does_not_reckon_what_a_server_draws() -> None:

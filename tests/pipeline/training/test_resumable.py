@@ -83,15 +83,23 @@ def rows(count: int) -> list[Row]:
     ]
 
 
+def rarely(*values: object) -> Any:
+    """A case that `make faults` tries, and `make test` leaves to others like it."""
+    return pytest.param(*values, marks=pytest.mark.faults)
+
+
 OTHERS = ("mixtral", "olmoe", "qwen2_moe", "qwen3_moe_every_second", "deepseek_v2", "gpt_oss", "dbrx")
 
 
 @pytest.mark.parametrize(("family", "changed", "at"), [
     # within the first log interval, between two, and in a further round of the probe's
-    *((family, {}, at) for family in ("deepseek_v3", "qwen3_moe", "qwen3") for at in (5, 23, 31)),
-    *((family, {"lora": Lora(rank=4)}, 23) for family in ("deepseek_v3", "qwen3_moe", "qwen3")),
-    *((family, {}, 23) for family in OTHERS),
-    *((family, {"dtype": torch.bfloat16}, 23) for family in ("qwen3_moe", "qwen3")),
+    *(("deepseek_v3", {}, at) for at in (5, 23, 31)),
+    *((family, {}, 23) for family in ("qwen3_moe", "qwen3", *OTHERS[:2])),
+    *(rarely(family, {}, at) for family in ("qwen3_moe", "qwen3") for at in (5, 31)),
+    ("qwen3_moe", {"lora": Lora(rank=4)}, 23),
+    *(rarely(family, {"lora": Lora(rank=4)}, 23) for family in ("deepseek_v3", "qwen3")),
+    *(rarely(family, {}, 23) for family in OTHERS[2:]),
+    ("qwen3_moe", {"dtype": torch.bfloat16}, 23), rarely("qwen3", {"dtype": torch.bfloat16}, 23),
     *(("qwen3_moe", {"learning": {"optimizer": {"name": name}}}, 23) for name in ("adamw", "adafactor")),
     ("deepseek_v3", {"learning": {"micro_batch_tokens": 20, "gradient_checkpointing": True}}, 23),
     ("qwen3", {"learning": {"mixed_precision": True, "optimizer": {"name": "sgd", "momentum": 0.9}}}, 23),
@@ -193,19 +201,20 @@ class Policy:
 
 @pytest.mark.parametrize(("family", "changed", "every", "at"), [
     # inside a buffer, on its edge, in the second epoch
-    *((family, {}, *when) for family in ("deepseek_v3", "qwen3_moe") for when in ((3, 4), (2, 4), (7, 7))),
-    *(("qwen3", {"beta": 0.1}, *when) for when in ((3, 4), (2, 4), (7, 7))),
-    *((family, {"lora": Lora(rank=4)}, 3, 4) for family in ("deepseek_v3", "qwen3_moe")),
+    *(("qwen3_moe", {}, *when) for when in ((3, 4), (2, 4), (7, 7))),
+    ("deepseek_v3", {}, 3, 4), *(rarely("deepseek_v3", {}, *when) for when in ((2, 4), (7, 7))),
+    ("qwen3", {"beta": 0.1}, 3, 4), *(rarely("qwen3", {"beta": 0.1}, *when) for when in ((2, 4), (7, 7))),
+    *(rarely(family, {"lora": Lora(rank=4)}, 3, 4) for family in ("deepseek_v3", "qwen3_moe")),
     ("qwen3_moe", {"lora": Lora(rank=4), "beta": 0.1}, 3, 4),
     ("qwen3_moe", {"name": "gspo"}, 3, 4),
-    *((family, {}, 3, 4) for family in OTHERS),
-    *(("qwen3", {"dynamic": True}, *when) for when in ((3, 4), (2, 4))),
-    *(("qwen3", {"curriculum": True}, *when) for when in ((3, 4), (2, 4))),
+    *(rarely(family, {}, 3, 4) for family in OTHERS),
+    ("qwen3", {"dynamic": True}, 3, 4), rarely("qwen3", {"dynamic": True}, 2, 4),
+    ("qwen3", {"curriculum": True}, 3, 4), rarely("qwen3", {"curriculum": True}, 2, 4),
     ("qwen3", {"entropy_bonus": 0.05}, 3, 4),
-    *((family, {"dtype": torch.bfloat16}, 3, 4) for family in ("qwen3_moe", "qwen3")),
+    ("qwen3_moe", {"dtype": torch.bfloat16}, 3, 4), rarely("qwen3", {"dtype": torch.bfloat16}, 3, 4),
     ("qwen3_moe", {"learning": {"micro_batch_tokens": 60, "gradient_checkpointing": True}}, 3, 4),
     ("qwen3", {"learning": {"optimizer": {"name": "muon"}, "schedule": {"shape": "wsd"}}}, 3, 4),
-    ("qwen3", {"effort": True, "beta": 0.1}, 3, 4), ("qwen3_moe", {"effort": True}, 3, 4),
+    rarely("qwen3", {"effort": True, "beta": 0.1}, 3, 4), ("qwen3_moe", {"effort": True}, 3, 4),
 ])
 def test_grpo(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str, changed: Any, every: int, at: int
