@@ -14,7 +14,8 @@ pytestmark = pytest.mark.xdist_group("little")
 GOES_ON = "goes on from its checkpoint"
 
 
-@pytest.mark.parametrize("stage", [pytest.param("base", marks=pytest.mark.faults), "zero"])
+@pytest.mark.faults
+@pytest.mark.parametrize("stage", ["base", "zero"])
 def test_inside_the_write_of_a_checkpoint(little: Little, little_made: dict[str, str], stage: str) -> None:
     run = little("run")
 
