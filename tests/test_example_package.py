@@ -13,6 +13,8 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
+pytestmark = pytest.mark.xdist_group("example package")  # which is installed once
+
 PACKAGE = ROOT / "examples" / "retort-example"
 ENTRY_POINTS = tomllib.loads((PACKAGE / "pyproject.toml").read_text())["project"]["entry-points"]
 RECIPE = yaml.safe_load((PACKAGE / "sorting.yaml").read_text())

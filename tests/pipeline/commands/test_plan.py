@@ -52,6 +52,7 @@ def test_assumptions_can_be_given(write_recipe: Write, capsys: pytest.CaptureFix
     assert dear == pytest.approx(3 * cheap, rel=0.1)
 
 
+@pytest.mark.faults
 def test_on_this_machine_it_costs_nothing(write_recipe: Write, capsys: pytest.CaptureFixture[str]) -> None:
     lines = _planned(capsys, write_recipe(RECIPE), "--on", "this")
     assert lines[2].split()[-1] == "0.00"

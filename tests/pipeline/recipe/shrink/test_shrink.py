@@ -79,6 +79,7 @@ def test_every_stage_of_a_recipe_for_real_models_ends(
         made[step.name] = ctx.out
 
 
+@pytest.mark.faults
 @pytest.mark.usefixtures("published")
 def test_a_shrunk_recipe_runs_like_any_other(
     tmp_path: Path, retort: Callable[..., subprocess.CompletedProcess[str]]

@@ -15,6 +15,8 @@ from pipeline.disk import durable
 from pipeline.recipe import trust
 from pipeline.run.tracking.tracker import COLUMNS
 
+pytestmark = pytest.mark.xdist_group("trackers")  # which share one run
+
 SECRETS = {"WANDB_API_KEY": "a1b2c3d4e5" * 4, "HF_TOKEN": "hf_never_to_be_written", "MY_PASSWORD": "opensesame"}
 
 RECIPE = """\
