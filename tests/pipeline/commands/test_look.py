@@ -15,19 +15,27 @@ from pipeline.store.run_folder import RunFolder
 from tests.pipeline.results.viewer import kept
 
 
+def _heard() -> None:
+    """A shell lets what it starts in the background ignore Ctrl-C, and these tests may be there."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_it_prints_its_address_serves_and_ends_by_ctrl_c(tmp_path: Path) -> None:
     kept.apples(tmp_path, steps=1, problems=1, each=1)
     command = [sys.executable, "-P", "-m", "pipeline.commands.cli", "look", "apples:zero", "--runs", str(tmp_path)]
     environment = {key: value for key, value in os.environ.items() if key not in ("DISPLAY", "WAYLAND_DISPLAY")}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, **pipes, text=True, env=environment) as process:
-        assert process.stdout is not None
-        address, _, told = process.stdout.readline().partition("  ")
-        assert told == "(Ctrl-C ends it)\n"
-        with urllib.request.urlopen(address, timeout=10) as answer:
-            assert b"rollouts of zero" in answer.read()
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=20)
+    with subprocess.Popen(command, **pipes, text=True, env=environment, preexec_fn=_heard) as process:
+        try:
+            assert process.stdout is not None
+            address, _, told = process.stdout.readline().partition("  ")
+            assert told == "(Ctrl-C ends it)\n"
+            with urllib.request.urlopen(address, timeout=10) as answer:
+                assert b"rollouts of zero" in answer.read()
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=20)
+        finally:
+            process.kill()
     assert (process.returncode, out, err) == (130, "", "stopped\n")
 
 
