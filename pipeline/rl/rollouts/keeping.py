@@ -43,23 +43,30 @@ class Keeping:
         """A round, counted from 1: `batch` has its rows in the order of `asked`. All processes call it together."""
         if (step - 1) % self.every:
             return
-        own = list(self._rows(step, asked, batch))
+        count = self._fitting(asked, batch)
+        own = list(self._rows(step, asked[:count], batch.rows(torch.arange(count)))) if count else []
         rows = gather_object(own) if processes.count() > 1 else own
         # The context of the first process writes.
         self.ctx.keep_rollouts(step, rows)
+
+    def _fitting(self, asked: Sequence[Visit], batch: Batch) -> int:
+        """How many rows are kept: of a large round nothing more is made into texts and lists."""
+        left = MOST_TOKENS // processes.count()
+        for row, length in enumerate(batch.completion_mask.sum(dim=1).tolist()):
+            if left <= 0 and asked[row] != asked[row - 1]:
+                return row
+            left -= length
+        return len(asked)
 
     def _rows(self, step: int, asked: Sequence[Visit], batch: Batch) -> Iterator[JsonObject]:
         prompts = batch.prompt_mask.sum(dim=1).tolist()
         lengths = batch.completion_mask.sum(dim=1).tolist()
         tokens = _Tokens.of(batch, self.routers)
-        first = processes.place() * len(asked)  # a group may be split between processes
-        left, prompt = MOST_TOKENS // processes.count(), ""
-        for row, (visit, graded) in enumerate(zip(asked, self.reward.told, strict=True)):
+        first = processes.place() * len(self.reward.told)  # a group may be split between processes
+        prompt = ""
+        for row, (visit, graded) in enumerate(zip(asked, self.reward.told, strict=False)):
             if not row or visit != asked[row - 1]:
-                if left <= 0:
-                    return
                 prompt = self.tokenizer.decode(batch.prompt_ids[row, -prompts[row] :].tolist())
-            left -= lengths[row]
             yield {
                 "step": step, "problem": visit.problem, "rollout": (first + row) % self.group_size, "prompt": prompt,
                 **({"effort": visit.effort} if visit.effort else {}),
