@@ -8,8 +8,6 @@ rollouts, processes and checkpoints are those of `grpo`.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from transformers import TrainerControl, TrainerState, TrainingArguments
-
 from eval.engine.types import Sampling
 from eval.language_model import LanguageModel, Tokenizer
 from eval.prompts import settled
@@ -39,25 +37,6 @@ class Ungraded:
         return [0.0 for _ in problems]
 
     finish = totals
-
-
-class Watch(Rounds):
-    """Logs a row for each round, in which nothing was rewarded."""
-
-    def on_log(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl,
-        logs: dict[str, float] | None = None, **kwargs: object
-    ) -> None:
-        if not logs or "reward" not in logs:
-            return  # a further update on rollouts that were told of already
-        self.last = {name: logs[name] for name in ("divergence", "length", "entropy")}
-        for warning in self.balance.watch.warnings():
-            self.ctx.note(warning)
-        self.ctx.log({
-            "step": (state.global_step - 1) // self.updates + 1, **self.last,
-            "gradient_norm": logs.get("grad_norm"), **self.balance.watch.figures(),
-        })
-        self.ctx.progress(state.global_step, self.steps * self.updates, **self.last, **self.balance.watch.shown())
 
 
 @dataclass(frozen=True)
@@ -94,7 +73,7 @@ def train(ctx: Context, student: LanguageModel, tokenizer: Tokenizer, teacher: s
     arguments = arguments_of(ctx, lessons.learning, rollouts.steps * rollouts.updates_per_step)
     trainer = PolicyTrainer(student, tokenizer, arguments, plan, visits, Ungraded(), balance)
     trainer.teacher = Guide(teachers.to(trainer.accelerator.device), 1.0, trainer.scoring)
-    watch = Watch(ctx, rollouts.steps, rollouts.updates_per_step, balance)
+    watch = Rounds(ctx, rollouts.steps, rollouts.updates_per_step, balance)
     trainer.add_callback(watch)
     if not from_scratch(student):
         ctx.note(f"trains by {trainer.choice}")
