@@ -61,3 +61,12 @@ def require_rows(rows: float, told: str) -> None:
     """Raises ValueError where a stage would go through more rows than `MOST_ROWS`; `told` says what they come from."""
     if rows > MOST_ROWS:
         raise ValueError(f"{told} make {rows:,.0f} rows, and a stage goes through at most {MOST_ROWS:,}; lower one")
+
+
+def require_rounds(prompts: int, group_size: int, updates: int, problems: int) -> None:
+    """Raises ValueError where the rollouts of a round, `group_size` for each of `prompts` problems, cannot be split
+    into so many updates, or where a stage has fewer `problems` than that."""
+    if prompts * group_size % updates:
+        raise ValueError(f"{prompts * group_size} rollouts a step do not split into {updates} updates")
+    if problems < prompts:
+        raise ValueError(f"{problems} problems are too few for {prompts} prompts a step")

@@ -5,7 +5,17 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pipeline.contract.fields import ModelInput, PlugIn
-from pipeline.contract.numbers import MOST_TOKENS, Batch, Probability, Problems, Steps, Tokens, Weight, require_rows
+from pipeline.contract.numbers import (
+    MOST_TOKENS,
+    Batch,
+    Probability,
+    Problems,
+    Steps,
+    Tokens,
+    Weight,
+    require_rounds,
+    require_rows,
+)
 
 ProblemSets = Annotated[list[str], PlugIn("problem set")]
 
@@ -53,12 +63,9 @@ class Rollouts(Section):
 
     @model_validator(mode="after")
     def _check_sizes(self) -> "Rollouts":
-        batch, problems = self.prompts_per_step * self.group_size, self.problems_each * len(self.problems)
-        if batch % self.updates_per_step:
-            raise ValueError(f"{batch} rollouts a step do not split into {self.updates_per_step} updates")
-        if problems < self.prompts_per_step:
-            raise ValueError(f"{problems} problems are too few for {self.prompts_per_step} prompts a step")
-        require_rows(self.steps * batch, "steps, prompts_per_step and group_size")
+        problems = self.problems_each * len(self.problems)
+        require_rounds(self.prompts_per_step, self.group_size, self.updates_per_step, problems)
+        require_rows(self.steps * self.prompts_per_step * self.group_size, "steps, prompts_per_step and group_size")
         return self
 
 

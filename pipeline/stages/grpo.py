@@ -21,6 +21,7 @@ from pipeline.contract.numbers import (
     Temperature,
     Tokens,
     Weight,
+    require_rounds,
     require_rows,
 )
 from pipeline.contract.processes import own
@@ -170,10 +171,7 @@ class Grpo(Engines, Learning, Stage):
     @model_validator(mode="after")
     def _check_sizes(self) -> "Grpo":
         batch, problems = self.prompts_per_step * self.group_size, self.problems_each * len(self.problems)
-        if batch % self.updates_per_step:
-            raise ValueError(f"{batch} rollouts a step do not split into {self.updates_per_step} updates")
-        if problems < self.prompts_per_step:
-            raise ValueError(f"{problems} problems are too few for {self.prompts_per_step} prompts a step")
+        require_rounds(self.prompts_per_step, self.group_size, self.updates_per_step, problems)
         require_rows(self.steps * (1 + self.dynamic_sampling) * batch, "steps, prompts_per_step and group_size")
         if self.curriculum and self.dynamic_sampling:
             raise ValueError("dynamic_sampling has an order of problems of its own: leave it or curriculum out")
