@@ -57,7 +57,8 @@ class Context(Protocol):
         ...
 
     def keep_rollouts(self, step: int, rows: Sequence[JsonMapping]) -> None:
-        """Keep a step's rollouts beside the artifact, to be looked at; `retort look` tells the keys that it shows."""
+        """Keep a step's rollouts beside the artifact, to be looked at. `pipeline/results/viewer/shape.py` has the keys
+        of a row that are shown; a problem and a text are enough."""
         ...
 
     def note(self, text: str) -> None:
