@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from pipeline.disk.durable import JsonObject
-from pipeline.results.page.tables import Column, span_of
+from pipeline.results.page.tables import Curves, span_of
 
 COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#56b4e9", "#8c564b", "#7f7f7f"]
 """After Okabe and Ito, who chose them for eyes that tell few colours apart. https://jfly.uni-koeln.de/color/"""
@@ -65,9 +65,9 @@ class Chart:
     names: Sequence[str] = ()
 
 
-def of_stage(table: str, columns: Mapping[str, Column], cells: Sequence[Mapping[str, object]]) -> list[Chart]:
+def of_stage(table: str, columns: Curves, cells: Sequence[Mapping[str, object]]) -> list[Chart]:
     """The charts of a stage whose curves the page has under the name `table`."""
-    names = [name for name in columns if name != "step" and "|" not in name]
+    names = list(columns["value"])
     found: list[Chart] = []
     used: set[str] = set()
     for group in GROUPS:
@@ -81,8 +81,8 @@ def of_stage(table: str, columns: Mapping[str, Column], cells: Sequence[Mapping[
     return found + [_curves(Group(name, "", [name]), table, [name], columns) for name in others]
 
 
-def _curves(group: Group, table: str, names: Sequence[str], columns: Mapping[str, Column]) -> Chart:
-    ends = {name: found for name in names if (found := span_of(columns[name]))}
+def _curves(group: Group, table: str, names: Sequence[str], columns: Curves) -> Chart:
+    ends = {name: found for name in names if (found := span_of(columns["value"][name]))}
     said = ", ".join(f"{name} from {first:g} to {last:g}" for name, (first, last) in ends.items())
     value: JsonObject = {"field": "value", "type": "quantitative", "title": group.axis or None,
                          "scale": {"zero": False}}
@@ -93,7 +93,7 @@ def _curves(group: Group, table: str, names: Sequence[str], columns: Mapping[str
     shown: list[JsonObject] = [{"field": "step"}, {"field": "name", "title": "of"},
                                {"field": "value", "format": ".4~g"}]
     layers: list[JsonObject] = []
-    if f"{names[0]}|least" in columns:
+    if columns["least"]:
         shown += [{"field": end, "format": ".4~g"} for end in ("least", "most")]
         band = {"y": {**value, "field": "least"}, "y2": {"field": "most"}}
         layers.append({"mark": {"type": "area", "opacity": 0.2}, "encoding": {"x": _STEP, "color": colour, **band}})

@@ -14,7 +14,7 @@ from pipeline.disk.durable import JsonObject
 from pipeline.results import advice
 from pipeline.results.page import charts, drawing, lineage, scores, tables
 from pipeline.results.page.charts import Chart
-from pipeline.results.page.tables import Column
+from pipeline.results.page.tables import Curves
 from pipeline.results.report import Report, curves_of, efforts_of, report_of
 from pipeline.results.viewer import assets
 from pipeline.results.viewer.embedded import embedded
@@ -95,7 +95,7 @@ def _policy(scripts: Iterable[str]) -> str:
            "base-uri 'none'; form-action 'none'"
 
 
-def _stages(artifacts: Mapping[str, Artifact]) -> tuple[dict[str, dict[str, Column]], list[Section]]:
+def _stages(artifacts: Mapping[str, Artifact]) -> tuple[dict[str, Curves], list[Section]]:
     """Columns by stage, and a section with charts for each stage that logged numbers by step."""
     columns, sections = {}, []
     for name, artifact in artifacts.items():
@@ -103,11 +103,10 @@ def _stages(artifacts: Mapping[str, Artifact]) -> tuple[dict[str, dict[str, Colu
         found = tables.curves(rows)
         if found:
             columns[name] = found
-            steps = sum("step" in row for row in rows)
             thinned = "; each point is the mean of a span of them, the band the least and the most of it" \
-                if steps > len(found["step"]) else ""
+                if found["least"] else ""
             sections.append(Section(name, charts.of_stage(name, found, tables.loads(rows)),
-                                    f"{artifact.manifest['kind']}, {steps:,} rows of metrics{thinned}"))
+                                    f"{artifact.manifest['kind']}, {len(rows):,} rows of metrics{thinned}"))
     return columns, sections
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from pipeline.disk.durable import JsonObject
 from pipeline.results.page.charts import COLOURS, Chart
-from pipeline.results.page.tables import Column
+from pipeline.results.page.tables import Curves
 from rewards.lazy import lazy
 
 with lazy:
@@ -27,22 +27,24 @@ def libraries() -> str:
     return text
 
 
-def values_of(chart: Chart, tables: Mapping[str, Mapping[str, Column]]) -> list[JsonObject]:
+def values_of(chart: Chart, tables: Mapping[str, Curves]) -> list[JsonObject]:
     """The rows of a chart's data, as page.js makes them."""
     if not chart.names:
         return [dict(value) for value in chart.values]
     columns = tables[chart.table]
-    rows = []
+    rows: list[JsonObject] = []
     for name in chart.names:
-        kept = {"value": name, "least": f"{name}|least", "most": f"{name}|most"}
-        found = {key: columns[column] for key, column in kept.items() if column in columns}
         for i, step in enumerate(columns["step"]):
-            if found["value"][i] is not None:
-                rows.append({"step": step, "name": name, **{key: column[i] for key, column in found.items()}})
+            if columns["value"][name][i] is None:
+                continue
+            row = {"step": step, "name": name, "value": columns["value"][name][i]}
+            if columns["least"]:
+                row |= {"least": columns["least"][name][i], "most": columns["most"][name][i]}
+            rows.append(row)
     return rows
 
 
-def as_png(chart: Chart, tables: Mapping[str, Mapping[str, Column]] | None = None, width: int = 560) -> bytes:
+def as_png(chart: Chart, tables: Mapping[str, Curves] | None = None, width: int = 560) -> bytes:
     """A chart as a picture, on white, twice as fine as its size in CSS pixels."""
     spec = {"$schema": SCHEMA, "width": width, "height": 200, "data": {"values": values_of(chart, tables or {})},
             "title": chart.title, "config": CONFIG, "padding": 12, **chart.spec}

@@ -9,7 +9,7 @@ function valuesOf(chart) {
   const columns = tables[chart.table];
   const rows = [];
   for (const name of chart.names) {
-    const [value, least, most] = [columns[name], columns[`${name}|least`], columns[`${name}|most`]];
+    const [value, least, most] = [columns.value[name], columns.least[name], columns.most[name]];
     columns.step.forEach((step, i) => {
       if (value[i] === null) return;
       const row = { step, name, value: value[i] };
@@ -34,12 +34,10 @@ function config() {
     view: { stroke: null },
     axis: { labelColor: soft, titleColor: soft, titleFontWeight: "normal", ...lines },
     legend: { labelColor: ink, titleColor: soft },
-    // The darkest blue is hard to see on a dark page.
-    range: dark.matches ? { category: ["#56b4e9", "#ff9c4a", "#2fd1a0", "#e6a3cb", "#e0c04a", "#9bd0f2", "#d0a08f", "#bbbbbb"] } : {},
   };
 }
 
-/** Scales that name their colours are given the ones for dark pages. */
+/** Scales name their colours, of which the darkest are hard to see on a dark page: they are given brighter ones there. */
 const BRIGHTER = { "#0072b2": "#56b4e9", "#d55e00": "#ff9c4a", "#009e73": "#2fd1a0", "#cc79a7": "#e6a3cb", "#b8860b": "#e0c04a",
   "#56b4e9": "#9bd0f2", "#8c564b": "#d0a08f", "#7f7f7f": "#bbbbbb" };
 

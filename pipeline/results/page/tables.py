@@ -4,6 +4,7 @@ import itertools
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TypedDict
 
 from pipeline.contract.checkpoints import METRICS
 from pipeline.disk import durable
@@ -23,22 +24,31 @@ LOAD = "moe/load"
 Column = list[float | None]
 
 
-def curves(rows: Sequence[JsonMapping]) -> dict[str, Column]:
-    """The numbers of rows that have a step, by name: `step`, and a value or None for each of its entries. A thinned
-    column also has NAME|least and NAME|most."""
+class Curves(TypedDict):
+    """Columns of one length: `step`, and by the name of what was measured `value` with a value or None for each step;
+    where it was thinned, `least` and `most` of each span of steps, too, and else nothing in these."""
+
+    step: Column
+    value: dict[str, Column]
+    least: dict[str, Column]
+    most: dict[str, Column]
+
+
+def curves(rows: Sequence[JsonMapping]) -> Curves | None:
+    """The numbers of rows that have a step; None where there are none."""
     steps = [row for row in rows if _is_number(row.get("step"))]
     names = list(dict.fromkeys(name for row in steps for name, value in row.items() if _is_number(value)))
     names = [name for name in names if name != "step"][:MOST_COLUMNS]
     if not names:
-        return {}
+        return None
     spans = _spans(steps, MOST_POINTS)
-    table: dict[str, Column] = {"step": [span[0]["step"] for span in spans]}
+    table = Curves(step=[span[0]["step"] for span in spans], value={}, least={}, most={})
     for name in names:
         found = [[row[name] for row in span if _is_number(row.get(name))] for span in spans]
-        table[name] = [_short(math.fsum(values) / len(values)) if values else None for values in found]
+        table["value"][name] = [_short(math.fsum(values) / len(values)) if values else None for values in found]
         if len(spans) < len(steps):
-            table[f"{name}|least"] = [_short(min(values)) if values else None for values in found]
-            table[f"{name}|most"] = [_short(max(values)) if values else None for values in found]
+            table["least"][name] = [_short(min(values)) if values else None for values in found]
+            table["most"][name] = [_short(max(values)) if values else None for values in found]
     return table
 
 

@@ -11,24 +11,27 @@ from pipeline.results.page.tables import LOADED_POINTS, MOST_POINTS, curves, loa
 def test_a_short_stage_has_every_row() -> None:
     rows = [{"step": 1, "loss": 2.0, "moe/load": {"0": [1.0]}}, {"step": 2, "loss": None, "reward": 0.5},
             {"model": "base", "pass@1": 0.5}, {"step": 3, "loss": True, "note": "x"}]
-    assert curves(rows) == {"step": [1, 2, 3], "loss": [2.0, None, None], "reward": [None, 0.5, None]}
+    assert curves(rows) == {"step": [1, 2, 3], "value": {"loss": [2.0, None, None], "reward": [None, 0.5, None]},
+                            "least": {}, "most": {}}
 
 
 def test_a_stage_that_logs_nothing_has_no_columns() -> None:
-    assert curves([]) == {}
-    assert curves([{"step": 1}, {"loss": 2.0}]) == {}
+    assert curves([]) is None
+    assert curves([{"step": 1}, {"loss": 2.0}]) is None
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=MOST_POINTS + 1, max_size=5 * MOST_POINTS))
 def test_a_long_stage_is_bounded_and_keeps_its_extremes(values: list[float]) -> None:
     table = curves([{"step": step, "loss": value} for step, value in enumerate(values)])
-    assert {len(column) for column in table.values()} == {MOST_POINTS}
+    assert table is not None
+    columns = [table["step"], *(table[kind]["loss"] for kind in ("value", "least", "most"))]
+    assert {len(column) for column in columns} == {MOST_POINTS}
     assert table["step"][0] == 0
-    least, most = ([value for value in table[f"loss|{end}"] if value is not None] for end in ("least", "most"))
+    least, most = ([value for value in table[end]["loss"] if value is not None] for end in ("least", "most"))
     assert math.isclose(min(least), min(values), rel_tol=1e-3)
     assert math.isclose(max(most), max(values), rel_tol=1e-3)
     assert all(low <= mean <= high for low, mean, high in
-               zip(table["loss|least"], table["loss"], table["loss|most"], strict=True))
+               zip(columns[2], columns[1], columns[3], strict=True))
 
 
 def test_the_load_of_experts() -> None:
