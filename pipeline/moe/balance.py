@@ -20,10 +20,6 @@ from pipeline.moe.losses import Routed
 from pipeline.moe.routers import Router, Routing, routers
 from pipeline.moe.watch import Watch
 
-LOSSES: dict[str, Callable[[Routed], Tensor]] = {
-    "importance": losses.importance, "load": losses.load, "z": losses.z, "sequence": losses.sequence,
-}
-
 
 class Balance:
     """Balances the routers of a model in training, as `balancing` says, and as its family's makers did where it says
@@ -51,8 +47,7 @@ class Balance:
         self._seen: list[_Forward] = []  # forwards since the last loss
         self._load: Tensor | None = None  # since the last step, [layers, experts]
         self._dropped = self._loss = 0.0
-        self._weights = {name: weight for name in LOSSES if (weight := getattr(self.balancing, name))}
-        self._needs_logits = bool(self._weights or self.balancing.device)
+        self._losses = losses.weighted(self.balancing, _most_devices(self.routers, self.balancing.devices))
         self._handles: list[RemovableHandle] = []
         if self.routers:
             self._handles = [
@@ -81,7 +76,7 @@ class Balance:
     def _keep(self, routing: Routing) -> None:
         if self._forward and self._forward.counts:
             # With no loss to compute, keeping the graph of every forward would only hold memory.
-            if not self._needs_logits:
+            if not self._losses:
                 routing = Routing(routing.logits.detach(), routing.chosen, routing.weights.detach())
             self._forward.routings.append(routing)
 
@@ -142,11 +137,7 @@ class Balance:
             # Micro-batches add up: the biases move once an optimizer step, by the load of all of it.
             load = routed.load()
             self._load = load if self._load is None else self._load + load
-            total = sum(
-                (weight * LOSSES[name](routed).mean() for name, weight in self._weights.items()), total.to(load.device)
-            )
-            if self.balancing.device and self.balancing.devices:
-                total = total + self.balancing.device * losses.device(routed, self.balancing.devices).mean()
+            total = sum((weight * loss(routed).mean() for weight, loss in self._losses), total.to(load.device))
             self._loss = float(total.detach())
         return total
 
@@ -256,6 +247,15 @@ def _sizes(found: list[Router]) -> tuple[int, int]:
     return (found[0].experts, found[0].top_k) if found else (0, 0)
 
 
+def _most_devices(found: list[Router], devices: int | None) -> int:
+    """To how many of `devices` devices a token is sent at most (M of DeepSeek-V2, section 2.2.2)."""
+    if not found or not devices:
+        return 1
+    groups = found[0].groups
+    # A router that is limited to groups of experts is so because each group lies on one device.
+    return groups[1] if groups and groups[0] == devices else min(found[0].top_k, devices)
+
+
 def has_adapters(model: LanguageModel) -> bool:
     """Whether layers of the model carry adapters, which are then what is trained."""
     # By the names that peft gives their weights; peft itself need not be loaded for it.
@@ -286,6 +286,10 @@ def _settled(config: PretrainedConfig, found: list[Router], wanted: Balancing, a
     if wanted.devices and found[0].experts % wanted.devices:
         raise StageError(
             f"balance.devices: {found[0].experts} experts do not split evenly over {wanted.devices} devices"
+        )
+    if wanted.smooth_load and (found[0].bias is not None or found[0].groups):
+        raise StageError(
+            f"balance.smooth_load: {family} routers do not choose by logits alone, as it supposes; take `load`"
         )
     if wanted.bias_speed and adapted:
         raise StageError("balance.bias_speed: an adapter cannot hold the routers' bias; leave it or lora out")

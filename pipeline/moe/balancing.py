@@ -20,14 +20,23 @@ class Balancing(BaseModel):
         default=None, ge=0, le=1, description="gamma of DeepSeek-V3's bias update, a step of the optimizer"
     )
     importance: Weight | None = Field(default=None, description="weight of the importance loss (Shazeer 2017)")
+    smooth_load: Weight | None = Field(
+        default=None, description="weight of the loss on a smooth estimate of the load (Shazeer 2017)"
+    )
+    noise: float | None = Field(
+        default=None, gt=0, le=100, description="standard deviation of the noise on logits, for `smooth_load`"
+    )
     load: Weight | None = Field(default=None, description="weight of the load-balancing loss (Switch)")
     z: Weight | None = Field(default=None, description="weight of the router z-loss (ST-MoE)")
     sequence: Weight | None = Field(
         default=None, description="weight of the sequence-wise loss (DeepSeek-V2, -V3)"
     )
     device: Weight | None = Field(default=None, description="weight of the device-level loss (DeepSeek-V2)")
+    communication: Weight | None = Field(
+        default=None, description="weight of the communication loss (DeepSeek-V2)"
+    )
     devices: int | None = Field(
-        default=None, ge=2, le=65_536, description="groups of neighbouring experts, for `device`"
+        default=None, ge=2, le=65_536, description="groups of neighbouring experts, for `device` and `communication`"
     )
     capacity: float | None = Field(
         default=None, ge=0, le=1000, description="capacity factor in training; ST-MoE's is 1.25"
@@ -38,13 +47,23 @@ class Balancing(BaseModel):
 
     @model_validator(mode="after")
     def _check_devices(self) -> "Balancing":
-        if bool(self.device) != (self.devices is not None):
-            raise ValueError("`device` and `devices` need each other: a weight, and how many devices hold the experts")
+        if bool(self.device or self.communication) != (self.devices is not None):
+            raise ValueError("`device` or `communication` and `devices` need each other: a weight, and how many "
+                             "devices hold the experts")
+        return self
+
+    @model_validator(mode="after")
+    def _check_noise(self) -> "Balancing":
+        if bool(self.smooth_load) != (self.noise is not None):
+            raise ValueError("`smooth_load` and `noise` need each other: a weight, and the standard deviation of a "
+                             "router's noise (V-MoE's is 1 / experts)")
         return self
 
     def wanted(self) -> list[str]:
         """The ways of balancing that are asked for by name, in the order of the fields."""
-        names = ("bias_speed", "importance", "load", "z", "sequence", "device", "capacity")
+        names = (
+            "bias_speed", "importance", "smooth_load", "load", "z", "sequence", "device", "communication", "capacity"
+        )
         return [name for name in names if getattr(self, name)]
 
     def over(self, other: "Balancing") -> "Balancing":

@@ -21,7 +21,7 @@ class Family:
     Beside the router every block has `experts`, a module called with hidden states, chosen experts and their weights.
     `gating` and `balance` read from a model's config how logits become weights, and what its makers balanced it with.
     `grouped` says whether transformers can run all experts in one grouped multiplication, `top_k` how many a token
-    takes.
+    takes, `groups` to how many groups of neighbouring experts, of how many, its choice is limited.
     """
 
     gating: "Callable[[PretrainedConfig], Gating]"
@@ -31,10 +31,18 @@ class Family:
     layers: str = "model.layers"
     grouped: bool = True
     top_k: "Callable[[PretrainedConfig], int]" = attrgetter("num_experts_per_tok")
+    groups: "Callable[[PretrainedConfig], tuple[int, int] | None]" = lambda _: None
 
 
 def _normalized(config: "PretrainedConfig") -> float | None:
     return 1.0 if config.norm_topk_prob else None
+
+
+def _groups(config: "PretrainedConfig") -> tuple[int, int] | None:
+    """Of both DeepSeeks: (of how many groups, how many); None where a token may take experts of all of them."""
+    if config.model_type == "deepseek_v2" and config.topk_method != "group_limited_greedy":
+        return None
+    return (config.n_group, config.topk_group) if config.topk_group < config.n_group else None
 
 
 def _load_of_config(config: "PretrainedConfig") -> Balancing:
@@ -50,12 +58,14 @@ FAMILIES = {
     "olmoe": _QWEN,
     "deepseek_v2": Family(
         lambda config: Gating(SOFTMAX, None, config.routed_scaling_factor),
-        # V2-Lite's; the device-level loss needs the number of devices, which no config has
+        # V2-Lite's; the losses by device need the number of devices, which no config has
         lambda _: Balancing(sequence=1e-3),
+        groups=_groups,
     ),
     "deepseek_v3": Family(
         lambda config: Gating(SIGMOID, _normalized(config), config.routed_scaling_factor),
         lambda _: Balancing(bias_speed=1e-3, sequence=1e-4),  # arXiv 2412.19437, section 4.2
+        groups=_groups,
     ),
     "gpt_oss": Family(
         lambda _: Gating(CHOSEN, None, 1.0),

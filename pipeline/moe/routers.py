@@ -32,6 +32,8 @@ class Router:
     """The router of one layer. `module` computes the logits, `users` are the experts that take what was chosen.
 
     A layer whose every expert is used (top_k = experts, a dense-gated layer) is the simplest case of one that chooses.
+    `groups` is (how many groups of neighbouring experts there are, of how many of them a token may take experts), where
+    that is limited.
     """
 
     layer: int
@@ -40,6 +42,7 @@ class Router:
     experts: int
     top_k: int
     gating: Gating
+    groups: tuple[int, int] | None
 
     @property
     def bias(self) -> Tensor | None:
@@ -87,8 +90,8 @@ def routers(model: LanguageModel) -> list[Router]:
         if "experts" in parts:
             # The router's weight is [experts, hidden], however the config calls their number.
             experts = next(parts[family.router].parameters()).shape[0]
-            top_k, gating = family.top_k(model.config), family.gating(model.config)
-            found.append(Router(index, parts[family.router], parts["experts"], experts, top_k, gating))
+            settings = family.top_k(model.config), family.gating(model.config), family.groups(model.config)
+            found.append(Router(index, parts[family.router], parts["experts"], experts, *settings))
     return found
 
 

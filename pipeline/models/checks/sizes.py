@@ -72,10 +72,16 @@ def balance_fault(architecture: JsonMapping, balancing: Balancing) -> str | None
     idle = [name for name in explicit if name not in ("importance", "z")]
     if experts is not None and chosen == experts and idle:
         return f"balance.{idle[0]}: every token takes all {experts} experts of this model; leave it out"
-    if balancing.bias_speed and not config.says("e_score_correction_bias"):
-        return f"balance.bias_speed: {kind} routers have no selection bias to move; leave it out, or set it to 0"
     if experts is not None and balancing.devices and experts % balancing.devices:
         return f"balance.devices: {experts} experts do not split over {balancing.devices} devices"
+    return _bias_fault(kind, balancing, config.says("e_score_correction_bias"))
+
+
+def _bias_fault(kind: str, balancing: Balancing, has_bias: bool) -> str | None:
+    if balancing.bias_speed and not has_bias:
+        return f"balance.bias_speed: {kind} routers have no selection bias to move; leave it out, or set it to 0"
+    if balancing.smooth_load and has_bias:
+        return f"balance.smooth_load: {kind} routers do not choose by logits alone, as it supposes; take `load`"
     return None
 
 

@@ -11,7 +11,7 @@ from pipeline.contract.errors import StageError
 from pipeline.moe.balance import Balance
 from pipeline.moe.balancing import Balancing
 from pipeline.moe.families import FAMILIES
-from pipeline.moe.routers import routers
+from pipeline.moe.routers import Routing, routers
 from pipeline.stages.pretrain import Pretrain
 
 Tiny = Callable[..., Any]
@@ -96,6 +96,7 @@ def trained(model: Any, balancing: Balancing, steps: int = 100) -> list[float]:
 @pytest.mark.parametrize(("family", "balancing"), [
     ("deepseek_v3", {"bias_speed": SPEED}),
     ("qwen3_moe", {"importance": 1.0}),
+    ("qwen3_moe", {"smooth_load": 1.0, "noise": 0.5}),
     *(
         (family, {"load": 1.0}) for family in (
             "mixtral", "dbrx", "qwen2_moe", "qwen3_moe", "qwen3_moe_every_second", "olmoe", "gpt_oss"
@@ -236,9 +237,53 @@ def test_defaults_are_the_makers(tiny: Tiny, family: str) -> None:
     assert found == expected
 
 
+@pytest.mark.parametrize(("family", "changed", "most"), [
+    ("deepseek_v2", {}, 2),  # as many as a token takes experts
+    ("deepseek_v2", {"topk_method": "group_limited_greedy", "n_group": 4, "topk_group": 1}, 1),
+    ("deepseek_v2", {"topk_method": "group_limited_greedy", "n_group": 2, "topk_group": 1}, 2),  # groups of 2 devices
+    ("deepseek_v3", {"n_group": 4, "topk_group": 1}, 1),
+    ("qwen3_moe", {}, 2),
+])
+def test_the_communication_loss_is_over_the_devices_that_a_token_may_reach(
+    tiny: Tiny, family: str, changed: dict[str, Any], most: int
+) -> None:
+    model = tiny(family, **EIGHT.get(family, {"num_experts": 8}), **changed).train()
+    balance = Balance(model, only(communication=1.0, devices=4))
+    seen: list[Routing] = []
+    for router in routers(model):
+        router.watch(seen.append)
+    model(tokens())
+    expected = []
+    for routing in seen:
+        by_device = routers(model)[0].gating.affinities(routing.logits).view(8, 24, 4, 2).sum(dim=3).mean(dim=1)
+        sent = torch.stack([(routing.chosen // 2 == device).any(dim=1) for device in range(4)], dim=1)
+        shares = sent.view(8, 24, 4).float().mean(dim=1) * 4 / most
+        expected.append(float((shares * by_device).sum(dim=1).mean()))
+    assert float(balance.loss()) == pytest.approx(sum(expected) / len(expected), rel=1e-5)
+
+
+def test_the_communication_loss_evens_out_what_devices_receive(tiny: Tiny) -> None:
+    def received(model: Any) -> float:
+        seen: list[Routing] = []
+        handles = [handle for router in routers(model) for handle in router.watch(seen.append)]
+        for seed in range(90, 98):
+            model(tokens(seed))
+        for handle in handles:
+            handle.remove()
+        chosen = torch.cat([routing.chosen for routing in seen])
+        sent = torch.stack([(chosen // 2 == device).any(dim=1).sum() for device in range(4)]).float()
+        return float(sent.max() / sent.mean())
+
+    model = skewed(tiny, "deepseek_v2")
+    assert received(model) > 1.9
+    trained(model, only(communication=1.0, devices=4), 40)
+    assert received(model) < 1.2  # without the loss: 1.7
+
+
 @pytest.mark.parametrize(("family", "balancing", "said"), [
     ("qwen3_moe", Balancing(bias_speed=SPEED), "balance.bias_speed: qwen3_moe routers have no selection bias to move"),
     ("qwen3_moe", Balancing(device=0.1, devices=3), "balance.devices: 4 experts do not split evenly over 3 devices"),
+    ("deepseek_v3", Balancing(smooth_load=0.1, noise=0.25), "balance.smooth_load: deepseek_v3 routers do not"),
 ])
 def test_what_cannot_be_honoured_is_refused(tiny: Tiny, family: str, balancing: Balancing, said: str) -> None:
     with pytest.raises(StageError, match=said):
@@ -260,5 +305,10 @@ def test_a_layer_that_takes_every_expert_has_no_load_to_balance(tiny: Tiny) -> N
 def test_a_recipe_that_balances_a_dense_model_is_refused_when_it_is_read() -> None:
     with pytest.raises(ValidationError, match=r"balance\.load: qwen3 models have no experts to balance"):
         Pretrain.model_validate({"steps": 1, "architecture": {"model_type": "qwen3"}, "balance": {"load": 0.1}})
-    with pytest.raises(ValidationError, match="`device` and `devices` need each other"):
+    with pytest.raises(ValidationError, match="`device` or `communication` and `devices` need each other"):
         Balancing(device=0.1)
+    with pytest.raises(ValidationError, match="`smooth_load` and `noise` need each other"):
+        Balancing(smooth_load=0.1)
+    with pytest.raises(ValidationError, match=r"balance\.smooth_load: deepseek_v3 routers do not choose by"):
+        Pretrain.model_validate({"steps": 1, "architecture": {"model_type": "deepseek_v3"},
+                                 "balance": {"smooth_load": 0.1, "noise": 0.1}})
