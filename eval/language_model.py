@@ -31,6 +31,7 @@ class LanguageModel(Protocol):
     device: "torch.device"
     dtype: "torch.dtype"
     is_gradient_checkpointing: bool
+    _is_stateful: bool  # transformers' mark of models with layers that hand on a state, such as Mamba's
 
     def __call__(self, **inputs: object) -> ModelOutput: ...
     def parameters(self) -> "Iterator[nn.Parameter]": ...

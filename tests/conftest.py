@@ -98,6 +98,13 @@ TINY: dict[str, dict[str, Any]] = {
 }
 
 
+TINY["jamba"] = {  # a layer of Mamba's and one of attention, which knows no positions; both have experts
+    **{key: value for key, value in _COMMON.items() if key != "rope_parameters"}, "model_type": "jamba",
+    "num_key_value_heads": 2, "num_experts": 4, "num_experts_per_tok": 2, "expert_layer_period": 1,
+    "expert_layer_offset": 0, "attn_layer_period": 2, "attn_layer_offset": 1, "mamba_d_state": 4, "mamba_dt_rank": 4,
+}
+
+
 @pytest.fixture
 def tiny() -> Callable[..., Any]:
     """tiny("qwen3", vocab_size=99) -> a random causal language model of about 20,000 parameters, in eval mode."""

@@ -113,7 +113,8 @@ def lesson_of(training: Training, setting: Setting) -> Lesson:
     whole = Lesson(of_part, length, scored, min(2, -(-rows // of_part)), precise=training.asked is not None,
                    autocast=autocast, at_once=processor and not setting.sharing.collective)
     few = of_part * scored * training.shape.vocabulary <= LOGITS
-    if training.asked is None or not whole.at_once or learning.gradient_checkpointing or not few:
+    without_cache = learning.gradient_checkpointing or training.shape.stateful
+    if training.asked is None or not whole.at_once or without_cache or not few:
         return whole
     # As `rl/forwards.py` has it: the completions go on from prompts that are read once.
     prompts = min(of_part, -(-training.asked.problems * of_part // rows))

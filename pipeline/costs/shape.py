@@ -29,17 +29,19 @@ class Shape:
                  without those that it does not take
     experts      parameters of experts, all together
     share        of the experts of a layer, those that a token takes; 1 where there are none
-    layers       of attention
+    layers       all of them, those with attention and those without
     hidden       the width between layers
     inner        the width within a feed-forward block, of the experts that a token takes together
     heads        query heads of a layer
-    attended     these times their width
-    cached       numbers that a token leaves in the cache, over all layers
+    attended     these times their width, on the mean over all layers
+    cached       numbers that a token leaves in the cache, over all layers; the state of Mamba's, which does not grow, is
+                 left out
     caches       tensors of a layer's cache: keys and values, or one of what both are made of
     copied       numbers of weights that the engine lays out anew for decoding on a CPU
     largest      numbers of the largest matrix
     vocabulary   tokens that the head gives logits of
     native       whether the native engine draws it
+    stateful     whether layers hand on a state from token to token, such as Mamba's
     dtype        what its weights are in
     """
 
@@ -58,6 +60,7 @@ class Shape:
     largest: int
     vocabulary: int
     native: bool
+    stateful: bool
     dtype: str
 
     @property
@@ -117,6 +120,7 @@ def shape_of(config: JsonMapping, dtype: str | None = None) -> Shape:
     hidden = int(found.hidden_size)
     native = why_not(model.config) is None
     layers = int(found.num_hidden_layers)
+    attending = layers - _kinds(found).count("linear_attention")
     return Shape(
         parameters=every,
         active=every - looked_up - round(sum(experts.values()) * (1 - share)),
@@ -126,15 +130,21 @@ def shape_of(config: JsonMapping, dtype: str | None = None) -> Shape:
         hidden=hidden,
         inner=_inner(fields, hidden),
         heads=heads,
-        attended=heads * _head(fields, hidden, heads),
-        cached=layers * _entry(model.config.model_type, fields, hidden, heads, native=native),
+        attended=heads * _head(fields, hidden, heads) * attending // layers,
+        cached=attending * _entry(model.config.model_type, fields, hidden, heads, native=native),
         caches=1 if native and DRAWN[model.config.model_type].attention is LatentAttention else 2,
         copied=_copied(model, experts),
         largest=max(one.numel() for one in names.values()),
         vocabulary=int(found.vocab_size),
         native=native,
+        stateful=model._is_stateful,
         dtype=dtype or _dtype(config),
     )
+
+
+def _kinds(config: PretrainedConfig) -> list[str]:
+    """What transformers calls the kinds of layers; [] of families whose layers are all of one kind."""
+    return list(getattr(config, "layer_types", None) or [])  # Jamba's config works them out, and has no such field
 
 
 def _weight(layer: nn.Module) -> nn.Parameter:

@@ -47,7 +47,11 @@ def build(
 
 
 def prepare(model: LanguageModel) -> LanguageModel:
-    """Choose the experts' implementation: `grouped_mm` is right and fast on CPUs and GPUs; dense models have none."""
+    """Choose the experts' implementation: `grouped_mm` is right and fast on CPUs and GPUs; dense models have none.
+    Raises StageError for a model that transformers computes otherwise with padding than without."""
+    if model.config.model_type == "jamba" and model.config.mamba_proj_bias:
+        # Padding is masked before that bias is added, and so would be read by the convolution behind it.
+        raise StageError("jamba models with mamba_proj_bias are none that can be padded; no published Jamba has it")
     family = FAMILIES.get(model.config.model_type)
     if family and family.grouped:
         model.set_experts_implementation("grouped_mm")

@@ -3,6 +3,7 @@
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from eval.language_model import LanguageModel
+from pipeline.contract.errors import StageError
 from pipeline.disk.durable import JsonObject
 from pipeline.models.build import prepare
 
@@ -11,9 +12,12 @@ def rescaled(model: LanguageModel, length: int, scaling: JsonObject | None) -> L
     """The model's weights in a model built for `length` positions with this RoPE scaling.
 
     transformers derives frequencies and attention temperature when a model is built: changing the config of a built one
-    does nothing, and swapping its rotary module leaves the attention's own scaling stale.
+    does nothing, and swapping its rotary module leaves the attention's own scaling stale. Raises StageError where there
+    are no such positions to scale.
     """
     config = AutoConfig.for_model(**model.config.to_dict())
+    if scaling is not None and "rope_parameters" not in config.to_dict():
+        raise StageError(f"scaling: {config.model_type} models have no rope_parameters to scale; leave it out")
     original = config.max_position_embeddings
     if scaling is not None:
         theta = config.rope_parameters["rope_theta"]

@@ -81,5 +81,9 @@ FAMILIES = {
         grouped=False,
         top_k=attrgetter("ffn_config.moe_top_k"),
     ),
+    # Mamba's layers and layers of attention, some of either with experts; of its 16 a token takes two
+    "jamba": Family(
+        lambda _: Gating(SOFTMAX, None, 1.0), _load_of_config, block="feed_forward", router="router"
+    ),
 }
 """By `model_type`. Switch itself is left out: it is an encoder and decoder, which no stage trains."""

@@ -102,7 +102,7 @@ class SharedPrompts:
         """Whether rows of the batch have a prompt in common and can share it. On GPUs, where this was not measured,
         they do not; nor where experts have a capacity, since whom they drop depends on who else is read; nor where
         logits cannot be held at once."""
-        if model.is_gradient_checkpointing:  # whose forwards are without a cache
+        if model.is_gradient_checkpointing or model._is_stateful:  # without a cache, or not one of keys and values
             return False
         if balance.balancing.capacity or not few(model, batch.completion_ids, batch.completion_ids.shape[1]):
             return False  # before prompts are compared, for which a GPU would be waited for

@@ -60,7 +60,7 @@ def test_logprobs_are_those_of_a_full_forward(tiny: Tiny, family: str, temperatu
             assert torch.allclose(torch.tensor(one.logprobs), expected, atol=1e-4)
 
 
-@pytest.mark.parametrize("family", ["mixtral", "gpt_oss", "deepseek_v2", "dbrx"])
+@pytest.mark.parametrize("family", ["mixtral", "gpt_oss", "deepseek_v2", "dbrx", "jamba"])
 def test_the_plain_way_is_right_for_every_family(tiny: Tiny, family: str) -> None:
     model = tiny(family)
     asked = requests()

@@ -12,7 +12,7 @@ from pipeline.costs.shape import shape_of
 from pipeline.models import pretrained
 
 Tiny = Callable[..., Any]
-FAMILIES = ["qwen3", "qwen3_moe", "deepseek_v3", "mixtral", "qwen2_moe", "olmoe", "gpt_oss", "dbrx"]
+FAMILIES = ["qwen3", "qwen3_moe", "deepseek_v3", "mixtral", "qwen2_moe", "olmoe", "gpt_oss", "dbrx", "jamba"]
 
 
 @pytest.mark.parametrize("family", [one for one in FAMILIES if one != "qwen3"])
@@ -26,7 +26,7 @@ def test_parameters_are_those_of_the_model(tiny: Tiny, family: str) -> None:
     assert found.touched(1) < found.touched(10) <= found.parameters
 
 
-@pytest.mark.parametrize("family", [one for one in FAMILIES if one not in ("qwen3", "dbrx")])
+@pytest.mark.parametrize("family", [one for one in FAMILIES if one not in ("qwen3", "dbrx", "jamba")])
 def test_the_cache_is_the_engines(tiny: Tiny, family: str) -> None:
     model = tiny(family)
     found = shape_of(model.config.to_dict())
@@ -36,6 +36,13 @@ def test_the_cache_is_the_engines(tiny: Tiny, family: str) -> None:
     held = [cache.held.numel() for _, attention, _, _ in decoder.layers for cache in attention.caches]
     assert sum(held) == 4 * found.cached
     assert len(held) == found.layers * found.caches
+
+
+def test_of_a_hybrid_only_attention_has_a_cache(tiny: Tiny) -> None:
+    found = shape_of(tiny("jamba").config.to_dict())
+    assert (found.layers, found.stateful, found.native) == (2, True, False)
+    assert found.cached == 2 * 2 * 8  # keys and values of two heads of 8, in one of two layers
+    assert found.attended == 4 * 8 // 2
 
 
 def test_a_dense_model_has_no_experts() -> None:

@@ -19,13 +19,14 @@ from pipeline.training.optimizer.muon import Muon
 ROUTERS = [f"transformer.blocks.{layer}.ffn.router.layer" for layer in (0, 1)] + [
     f"model.layers.{layer}.mlp.shared_expert_gate" for layer in (0, 1)
 ]
+NOT_CALLED = "model.layers.0.mamba.dt_proj"
 Tiny = Callable[..., Any]
 Context = Callable[..., Any]
 
 
 @pytest.mark.parametrize("family", [
     "deepseek_v3", "qwen3_moe", "qwen3", "mixtral", "olmoe", "qwen2_moe", "deepseek_v2", "gpt_oss", "dbrx",
-    "qwen3_moe_every_second",
+    "qwen3_moe_every_second", "jamba",
 ])
 def test_adapters_are_trained_alone_saved_and_merged(tiny: Tiny, context: Context, tmp_path: Path, family: str) -> None:
     from peft import PeftModel
@@ -45,7 +46,7 @@ def test_adapters_are_trained_alone_saved_and_merged(tiny: Tiny, context: Contex
         ]
         assert {
             name.removesuffix(".base_layer") for name in layers if ".base_layer" not in name
-        } <= {"lm_head", *ROUTERS}
+        } <= {"lm_head", NOT_CALLED, *ROUTERS}
         optimizer = Muon(model.named_parameters(), 0.1, 0.02)
         assert not any(group["muon"] for group in optimizer.param_groups)
         losses = []

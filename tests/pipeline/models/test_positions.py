@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from pipeline.contract.errors import StageError
 from pipeline.models import pretrained
 from pipeline.models.positions import rescaled
 from pipeline.models.tokenizer import train_tokenizer
@@ -18,7 +19,7 @@ LATENT_YARN = {**YARN, "mscale": 1.0, "mscale_all_dim": 1.0}
 IDS = torch.randint(4, 48, (3, 40), generator=torch.Generator().manual_seed(0))
 
 
-OTHERS = ("mixtral", "olmoe", "qwen2_moe", "qwen3_moe_every_second", "deepseek_v2", "gpt_oss", "dbrx")
+OTHERS = ("mixtral", "olmoe", "qwen2_moe", "qwen3_moe_every_second", "deepseek_v2", "gpt_oss", "dbrx", "jamba")
 
 
 @pytest.mark.parametrize("family", ["deepseek_v3", "qwen3", "qwen3_moe", *OTHERS])
@@ -33,7 +34,7 @@ def test_without_scaling_nothing_changes_but_the_length(tiny: Tiny, family: str)
 
 
 @pytest.mark.parametrize(("family", "scaling"), [
-    ("deepseek_v3", LATENT_YARN), ("qwen3", YARN), ("qwen3_moe", YARN), *((family, YARN) for family in OTHERS[:-1]),
+    ("deepseek_v3", LATENT_YARN), ("qwen3", YARN), ("qwen3_moe", YARN), *((family, YARN) for family in OTHERS[:-2]),
 ])
 def test_yarn_is_there_and_survives_saving(tiny: Tiny, tmp_path: Path, family: str, scaling: dict[str, Any]) -> None:
     model = tiny(family)
@@ -51,6 +52,11 @@ def test_yarn_is_there_and_survives_saving(tiny: Tiny, tmp_path: Path, family: s
     loaded, _ = pretrained.load(tmp_path)
     assert torch.allclose(loaded.eval()(IDS).logits, longer(IDS).logits, atol=1e-5)
     assert loaded.config.rope_parameters["original_max_position_embeddings"] == 64
+
+
+def test_what_is_not_there_is_not_scaled(tiny: Tiny) -> None:
+    with pytest.raises(StageError, match="scaling: jamba models have no rope_parameters to scale"):
+        rescaled(tiny("jamba"), 256, YARN)
 
 
 def test_the_temperature_of_yarn_reaches_latent_attention(tiny: Tiny) -> None:

@@ -13,7 +13,7 @@ BEGIN, END = "<!-- families: written by `make families` -->", "<!-- end of famil
 FAMILIES = {
     "mixtral": "Mixtral", "dbrx": "DBRX", "deepseek_v2": "DeepSeek-V2", "deepseek_v3": "DeepSeek-V3",
     "qwen2_moe": "Qwen2-MoE", "qwen3_moe": "Qwen3-MoE", "qwen3_moe_every_second": "every 2nd layer MoE",
-    "olmoe": "OLMoE", "gpt_oss": "gpt-oss",
+    "olmoe": "OLMoE", "gpt_oss": "gpt-oss", "jamba": "Jamba",
 }
 STAGES = {
     "extend": ("test_families", "test_extend_learns_longer_texts"),

@@ -99,7 +99,7 @@ def trained(model: Any, balancing: Balancing, steps: int = 100) -> list[float]:
     ("qwen3_moe", {"smooth_load": 1.0, "noise": 0.5}),
     *(
         (family, {"load": 1.0}) for family in (
-            "mixtral", "dbrx", "qwen2_moe", "qwen3_moe", "qwen3_moe_every_second", "olmoe", "gpt_oss"
+            "mixtral", "dbrx", "qwen2_moe", "qwen3_moe", "qwen3_moe_every_second", "olmoe", "gpt_oss", "jamba"
         )
     ),
     ("deepseek_v3", {"sequence": 1.0}),

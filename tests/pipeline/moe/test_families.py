@@ -31,7 +31,7 @@ Tiny = Callable[..., Any]
 Context = Callable[..., Any]
 FAMILIES = (
     "mixtral", "dbrx", "deepseek_v2", "deepseek_v3", "qwen2_moe", "qwen3_moe", "qwen3_moe_every_second", "olmoe",
-    "gpt_oss",
+    "gpt_oss", "jamba",
 )
 TOKENIZER = train_tokenizer([*PROMPTS, SAYS], 96)
 LONGER = {"max_seq_len": 96, "max_position_embeddings": 96}

@@ -13,6 +13,7 @@ Tiny = Callable[..., Any]
 LAYERS = {
     "mixtral": [0, 1], "qwen2_moe": [0, 1], "qwen3_moe": [0, 1], "qwen3_moe_every_second": [1], "olmoe": [0, 1],
     "deepseek_v2": [1], "deepseek_v3": [1], "gpt_oss": [0, 1], "dbrx": [0, 1],
+    "jamba": [0, 1],
 }
 
 

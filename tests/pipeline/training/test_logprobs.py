@@ -13,6 +13,7 @@ from torch.distributed.fsdp import fully_shard
 from trl import GRPOConfig, GRPOTrainer
 from trl.kernels import ChunkedLogProbFunction
 
+from pipeline.contract.errors import StageError
 from pipeline.models.tokenizer import train_tokenizer
 from pipeline.training import logprobs
 from pipeline.training.logprobs import completion_logprobs, fused_head, token_logprobs
@@ -61,6 +62,24 @@ def test_those_of_completions(tiny: Callable[..., Any], tmp_path: Path, family: 
     assert torch.allclose(entropies[kept], their_entropies[kept], atol=1e-5)
     for one, other in zip(gradients(model, ours), gradients(model, theirs), strict=True):
         assert torch.allclose(one, other, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("family", ["jamba", "qwen3_moe"])
+def test_padding_changes_nothing(tiny: Callable[..., Any], family: str) -> None:
+    """Mamba's layers read from left to right, and must not read padding on either side."""
+    model = tiny(family, vocab_size=len(TOKENIZER))
+    found = completion_logprobs(model, IDS, MASK, COUNT, TEMPERATURE)[0]
+    for row in range(1, 5):
+        real = slice(row, 12 - row)
+        count = COUNT - row  # of the completion, without its padding
+        alone = completion_logprobs(model, IDS[row : row + 1, real], MASK[row : row + 1, real], count, TEMPERATURE)[0]
+        assert alone.abs().max() > 1
+        assert torch.allclose(found[row, :count], alone[0], rtol=0, atol=1e-5)
+
+
+def test_a_model_that_would_read_padding_is_refused(tiny: Callable[..., Any]) -> None:
+    with pytest.raises(StageError, match="jamba models with mamba_proj_bias are none that can be padded"):
+        tiny("jamba", mamba_proj_bias=True)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -83,7 +83,7 @@ def test_an_auxiliary_loss_is_the_mean_over_parts(tiny: Tiny, context: Context) 
     assert all(torch.allclose(a, b, rtol=1e-3, atol=1e-5) for a, b in zip(whole[1], split_up[1], strict=True))
 
 
-@pytest.mark.parametrize("family", ["qwen3", "deepseek_v3", "qwen3_moe", "mixtral", "dbrx", "gpt_oss"])
+@pytest.mark.parametrize("family", ["qwen3", "deepseek_v3", "qwen3_moe", "mixtral", "dbrx", "gpt_oss", "jamba"])
 def test_larger_models_hold_fewer_tokens(tiny: Tiny, family: str) -> None:
     cpu = torch.device("cpu")
     layers = "n_layers" if family == "dbrx" else "num_hidden_layers"

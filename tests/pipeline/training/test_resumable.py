@@ -88,7 +88,7 @@ def rarely(*values: object) -> Any:
     return pytest.param(*values, marks=pytest.mark.faults)
 
 
-OTHERS = ("mixtral", "olmoe", "qwen2_moe", "qwen3_moe_every_second", "deepseek_v2", "gpt_oss", "dbrx")
+OTHERS = ("mixtral", "olmoe", "qwen2_moe", "qwen3_moe_every_second", "deepseek_v2", "gpt_oss", "dbrx", "jamba")
 
 
 @pytest.mark.parametrize(("family", "changed", "at"), [
