@@ -34,8 +34,7 @@ class Shape:
     inner        the width within a feed-forward block, of the experts that a token takes together
     heads        query heads of a layer
     attended     these times their width, on the mean over all layers
-    cached       numbers that a token leaves in the cache, over all layers; the state of Mamba's, which does not grow, is
-                 left out
+    cached       numbers that a token leaves in the cache, over all layers; a state, which does not grow, is left out
     caches       tensors of a layer's cache: keys and values, or one of what both are made of
     copied       numbers of weights that the engine lays out anew for decoding on a CPU
     largest      numbers of the largest matrix

@@ -22,7 +22,7 @@ _IN_PEFT = "base_model.model."
 """What the names of the model's parameters begin with inside of peft's."""
 
 _NOT_CALLED = ".dt_proj"
-"""Of Mamba: a linear layer whose weight is multiplied with past the layer, so that an adapter of it would do nothing."""
+"""Of Mamba: a linear layer whose weight is used without calling it, so that an adapter of it would do nothing."""
 
 _NAMES_OF_EXPERTS = (".gate_proj", ".up_proj", ".down_proj")
 
@@ -72,9 +72,9 @@ def adapted(model: LanguageModel, lora: Lora | None, ctx: Context, base: str) ->
 def add(model: LanguageModel, lora: Lora, seed: int) -> "PeftModel":
     """A peft model around `model`. The half of the adapters that is not zero is drawn from `seed`.
 
-    Routers and the head get none, nor does Mamba's `dt_proj`. In families whose experts transformers fuses, peft takes `gate_proj`, `up_proj` and
-    `down_proj` for names of experts and forgets the dense and shared layers of these names (peft 0.21); there their
-    weights are named as parameters, which it leaves alone.
+    Routers and the head get none, nor does Mamba's `dt_proj`. In families whose experts transformers fuses, peft takes
+    `gate_proj`, `up_proj` and `down_proj` for names of experts and forgets the dense and shared layers of these names
+    (peft 0.21); there their weights are named as parameters, which it leaves alone.
     """
     head, experts = model.get_output_embeddings(), _fused_experts(model)
     if lora.experts and not experts:

@@ -14,7 +14,9 @@ from pipeline.contract.errors import StageError
 from pipeline.models import audit
 
 Tiny = Callable[..., Any]
-FAMILIES = ("deepseek_v3", "qwen3_moe", "mixtral", "olmoe", "qwen2_moe", "deepseek_v2", "gpt_oss", "dbrx", "qwen3", "jamba")
+FAMILIES = (
+    "deepseek_v3", "qwen3_moe", "mixtral", "olmoe", "qwen2_moe", "deepseek_v2", "gpt_oss", "dbrx", "qwen3", "jamba",
+)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

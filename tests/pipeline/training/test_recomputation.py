@@ -13,7 +13,9 @@ from pipeline.moe.routers import routers
 from pipeline.training.recomputation import checkpoint_layers
 
 Tiny = Callable[..., Any]
-FAMILIES = ("qwen3", "deepseek_v3", "qwen3_moe", "mixtral", "deepseek_v2", "qwen2_moe", "olmoe", "gpt_oss", "dbrx", "jamba")
+FAMILIES = (
+    "qwen3", "deepseek_v3", "qwen3_moe", "mixtral", "deepseek_v2", "qwen2_moe", "olmoe", "gpt_oss", "dbrx", "jamba",
+)
 
 
 def gradients(
