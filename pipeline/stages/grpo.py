@@ -55,7 +55,7 @@ with lazy:
     from pipeline.models.origin import from_scratch
     from pipeline.moe.balance import Balance
     from pipeline.rl.gate import Gate
-    from pipeline.rl.objective import Objective
+    from pipeline.rl.objectives.objective import Objective
     from pipeline.rl.plan import GrpoPlan, arguments_of
     from pipeline.rl.rollouts.drawing import Visit, visits_of
     from pipeline.rl.rollouts.dynamic_sampling import DynamicSampling
@@ -274,17 +274,17 @@ class Grpo(Engines, Learning, Stage):
                 model, tokenizer, arguments, plan, visits[:planned], reward, balance, dynamic
             )
             if self.teacher:
-                trainer.teacher = self._guide(ctx, model, tokenizer, trainer)
+                trainer.rounds.teacher = self._guide(ctx, model, tokenizer, trainer)
             trainer.add_callback(watch)
             if not from_scratch(model):
                 ctx.note(f"trains by {trainer.choice}")
             if self.keep_rollouts:
-                trainer.keeping = Keeping(
+                trainer.rounds.keeping = Keeping(
                     ctx, tokenizer, reward, balance.routers, self.group_size, self.keep_rollouts
                 )
             if self.curriculum:
-                trainer.curriculum = self._curriculum(self.curriculum, sets, how, reward, ctx.seed)
-            watch.parts = [part for part in (trainer.replay, dynamic, trainer.gap, trainer.curriculum) if part]
+                trainer.rounds.curriculum = self._curriculum(self.curriculum, sets, how, reward, ctx.seed)
+            watch.parts = list(trainer.rounds.parts.values())
             trainer.train_with(ctx.checkpoints, reward=reward, balance=balance, watch=watch)
             balance.remove()
         pretrained.save(model, tokenizer, ctx.out, ctx.path(self.model) if self.lora else None)
@@ -309,7 +309,7 @@ class Grpo(Engines, Learning, Stage):
         references = [self.teacher.model]
         words = words_of(ctx, references, model, tokenizer, self.teacher.top_k)
         teachers = Teachers.of(ctx, references, tokenizer, words, self.temperature)
-        return Guide(teachers.to(trainer.accelerator.device), self.teacher.weight, trainer.scoring)
+        return Guide(teachers.to(trainer.accelerator.device), self.teacher.weight, trainer.rounds.scoring)
 
     @property
     def _by_server(self) -> bool:

@@ -14,9 +14,9 @@ from torch import Tensor
 from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
 from pipeline.models.tokenizer import train_tokenizer
-from pipeline.rl import loss
 from pipeline.rl.batch import Batch
-from pipeline.rl.objective import FORMS, Counts, Kl, Name, Objective
+from pipeline.rl.objectives import loss
+from pipeline.rl.objectives.objective import FORMS, Counts, Kl, Name, Objective
 
 LN2, LN3 = torch.tensor(2.0).log(), torch.tensor(3.0).log()
 
