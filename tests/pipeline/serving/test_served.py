@@ -168,10 +168,10 @@ def test_a_curriculum_chooses_the_round_that_is_drawn_ahead_when_the_one_before_
         loose = Vllm(url=vllm.url, most_divergence=10)
         made = training(model, tmp_path, one, loose, steps=4, staleness=1, grading=grading)
         problems = {p.id: Asked(p.prompt, "words") for p in PROBLEMS}
-        made.curriculum = Curriculum(Difficulty(), problems, grading, prompts=4, rounds=2, seed=0)
+        made.rounds.curriculum = Curriculum(Difficulty(), problems, grading, prompts=4, rounds=2, seed=0)
         made.train()
         assert stand_in.loads == 1  # the second round was the one that was begun
-    assert sum(made.curriculum.visits.values()) == 8
+    assert sum(made.rounds.curriculum.visits.values()) == 8
 
 
 def test_what_was_drawn_ahead_is_drawn_anew_by_a_training_that_goes_on(tiny: Tiny, tmp_path: Path) -> None:
@@ -200,8 +200,8 @@ def test_what_was_drawn_ahead_is_drawn_anew_by_a_training_that_goes_on(tiny: Tin
         again.train_with(at(None))
         assert again.state.global_step == 4
         assert stand_in.loads == 2  # the last for the second round, with the weights of now
-        assert again.gap is not None
-        assert again.gap.last["vllm/kl"] < 1e-6
+        assert again.rounds.gap is not None
+        assert again.rounds.gap.last["vllm/kl"] < 1e-6
 
 
 def test_a_server_that_goes_away_while_it_draws_ahead_stops_the_training() -> None:
