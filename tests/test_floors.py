@@ -66,8 +66,8 @@ def planted(folder: Path, **files: str) -> Path:
 
 @pytest.mark.parametrize(("importer", "text", "found"), [
     ("rewards__a", "from eval.x import y", "eval.x.y"),
-    ("eval__a", "import pipeline.rl.loss", "pipeline.rl.loss"),
-    ("pipeline__moe__a", "from pipeline.rl import loss", "pipeline.rl.loss"),
+    ("eval__a", "import pipeline.rl.objectives.loss", "pipeline.rl.objectives.loss"),
+    ("pipeline__moe__a", "from pipeline.rl.objectives import loss", "pipeline.rl.objectives.loss"),
     ("pipeline__moe__a", "def f():\n    from pipeline.stages import grpo", "pipeline.stages.grpo"),
     ("pipeline__disk__a", "with lazy:\n    import pipeline.store.store", "pipeline.store.store"),
     ("pipeline__data__a", "if TYPE_CHECKING:\n    from pipeline import run", "pipeline.run"),

@@ -17,7 +17,7 @@ from eval.engine.types import Request, Sampled, Sampling
 from pipeline.bench import rollouts, train
 from pipeline.data.rows import Collator
 from pipeline.moe.balance import Balance
-from pipeline.rl.objective import Objective
+from pipeline.rl.objectives.objective import Objective
 from pipeline.rl.plan import GrpoPlan
 from pipeline.rl.rollouts.drawing import Visit
 from pipeline.rl.trainer import PolicyTrainer
@@ -109,5 +109,5 @@ def _grpo(model: Any, use_cpu: bool, asked: Sequence[Request], drawn: Sequence[S
                   for place, request in enumerate(asked)]
         balance = Balance(model, train.NOT_BALANCED)
         trainer = PolicyTrainer(model, train.tokenizer(model), args, plan, visits, train.Alternating(), balance)
-        trainer.drawing.engine = _Recorded(drawn)
+        trainer.rounds.drawing.engine = _Recorded(drawn)
         trainer.train()

@@ -25,7 +25,7 @@ from eval.prompts import encode_prompts
 from pipeline.models import pretrained
 from pipeline.moe.balance import Balance
 from pipeline.moe.balancing import Balancing
-from pipeline.rl.objective import Objective
+from pipeline.rl.objectives.objective import Objective
 from pipeline.rl.plan import GrpoPlan
 from pipeline.rl.rollouts.drawing import Visit
 from pipeline.rl.rollouts.reward_function import RewardFunction

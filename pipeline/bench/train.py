@@ -37,10 +37,10 @@ from pipeline.data.rows import Collator
 from pipeline.disk.durable import JsonObject
 from pipeline.moe.balance import Balance
 from pipeline.moe.balancing import Balancing
-from pipeline.rl.objective import Objective
+from pipeline.rl.objectives.objective import Objective
 from pipeline.rl.plan import GrpoPlan
-from pipeline.rl.rollout_replay import ReplaySource
 from pipeline.rl.rollouts.drawing import Visit
+from pipeline.rl.scoring.rollout_replay import ReplaySource
 from pipeline.rl.trainer import PolicyTrainer
 from pipeline.training.learning import Learning
 from pipeline.training.learning import Optimizer as AdamW
@@ -161,7 +161,7 @@ def _ours(
     visits = [Visit(prompt, str(place), 0) for place, prompt in enumerate(prompts)]
     trainer = PolicyTrainer(model, tokenizer(model), args, plan, visits, Alternating(), balance)
     recorded = [router.users for router in balance.routers] if replay else []
-    trainer.drawing.engine = rollouts.DrivenEngine(model, ends, experts=recorded)
+    trainer.rounds.drawing.engine = rollouts.DrivenEngine(model, ends, experts=recorded)
     return trainer
 
 

@@ -115,7 +115,7 @@ def lesson_of(training: Training, setting: Setting) -> Lesson:
     few = of_part * scored * training.shape.vocabulary <= LOGITS
     if training.asked is None or not whole.at_once or learning.gradient_checkpointing or not few:
         return whole
-    # As `rl/forwards.py` has it: the completions go on from prompts that are read once.
+    # As `rl/scoring/forwards.py` has it: the completions go on from prompts that are read once.
     prompts = min(of_part, -(-training.asked.problems * of_part // rows))
     prompt = max(1, round(training.asked.prompt))
     return replace(whole, length=scored, prompts=prompts, prompt=prompt) if prompts < of_part else whole

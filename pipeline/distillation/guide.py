@@ -16,12 +16,13 @@ from torch.nn import functional
 from pipeline.distillation.divergences import reverse_kl
 from pipeline.distillation.teachers import Teachers, Told
 from pipeline.rl.batch import Batch
-from pipeline.rl.scoring import Scoring
+from pipeline.rl.scoring.scoring import Scoring
 from pipeline.training.logprobs import LOGITS
 
 
 class Guide:
-    """What `rl/trainer.py` asks a teacher (`rl/scoring.py: Teacher`). The teachers are whole on every process."""
+    """What a training on rollouts asks a teacher (`rl/scoring/scoring.py: Teacher`). The teachers are whole on every
+    process."""
 
     def __init__(self, teachers: Teachers, weight: float, scoring: Scoring) -> None:
         self.teachers, self.weight = teachers, weight

@@ -19,11 +19,11 @@ from pipeline.distillation.teachers import Teachers, words_of
 from pipeline.models.origin import from_scratch
 from pipeline.moe.balance import Balance
 from pipeline.moe.balancing import Balancing
-from pipeline.rl.objective import Objective
+from pipeline.rl.objectives.objective import Objective
 from pipeline.rl.plan import GrpoPlan, arguments_of
 from pipeline.rl.rollouts.drawing import visits_of
 from pipeline.rl.trainer import PolicyTrainer
-from pipeline.rl.watch import Rounds
+from pipeline.rl.watch import RoundLog
 from pipeline.training.learning import Learning
 from rewards.types import Problem
 
@@ -72,8 +72,8 @@ def train(ctx: Context, student: LanguageModel, tokenizer: Tokenizer, teacher: s
     balance = Balance(student, lessons.balance)
     arguments = arguments_of(ctx, lessons.learning, rollouts.steps * rollouts.updates_per_step)
     trainer = PolicyTrainer(student, tokenizer, arguments, plan, visits, Ungraded(), balance)
-    trainer.teacher = Guide(teachers.to(trainer.accelerator.device), 1.0, trainer.scoring)
-    watch = Rounds(ctx, rollouts.steps, rollouts.updates_per_step, balance)
+    trainer.rounds.teacher = Guide(teachers.to(trainer.accelerator.device), 1.0, trainer.rounds.scoring)
+    watch = RoundLog(ctx, rollouts.steps, rollouts.updates_per_step, balance)
     trainer.add_callback(watch)
     if not from_scratch(student):
         ctx.note(f"trains by {trainer.choice}")

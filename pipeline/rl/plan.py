@@ -9,8 +9,8 @@ from eval.engine.types import Sampling
 from eval.protocol import Prompting
 from pipeline.contract.errors import StageError
 from pipeline.contract.stage import Context
-from pipeline.rl.objective import Objective
-from pipeline.rl.rollout_replay import ReplaySource
+from pipeline.rl.objectives.objective import Objective
+from pipeline.rl.scoring.rollout_replay import ReplaySource
 from pipeline.serving.section import Vllm
 from pipeline.training import on_processors
 from pipeline.training.learning import Learning

@@ -1,47 +1,37 @@
-"""GRPO, a step from top to bottom: draw, grade, advantages, loss, optimizer step.
+"""GRPO: a round of rollouts (`rounds.py`: draw, grade, advantages), then its loss and the optimizer steps on it.
 
 Why this is transformers' Trainer and not trl's GRPOTrainer. trl's loop is built around its own sampler, generation
 buffer and padded dictionaries. To draw with our engine, to grade while drawing, to leave out rows without a gradient,
 to read a prompt once for its group and to replay experts, eight of its private methods had to be overridden against the
-flow of it, and its next release could change each of them. What is left of the algorithm is short (`advantages.py`,
-`loss.py`) and is tested against trl's numbers. transformers' Trainer stays for what it does well: optimizer, schedule,
-precision, processes (through accelerate), checkpoints.
+flow of it, and its next release could change each of them. What is left of the algorithm is short (`rounds.py`,
+`objectives/`) and is tested against trl's numbers. transformers' Trainer stays for what it does well: optimizer,
+schedule, precision, processes (through accelerate), checkpoints.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
 
 import torch
-from accelerate.utils import broadcast, set_seed
+from accelerate.utils import set_seed
 from datasets import Dataset
 from torch import Tensor, nn
 from torch.utils.data import default_collate
 from transformers import Trainer, TrainingArguments
 
-from eval.engine.types import Sampled
 from eval.language_model import LanguageModel, Tokenizer
 from pipeline.contract.checkpoints import Checkpoints
 from pipeline.contract.errors import StageError
-from pipeline.contract.processes import share_of
 from pipeline.disk.durable import JsonObject
-from pipeline.moe.balance import Balance, has_adapters
-from pipeline.moe.routers import routers
-from pipeline.rl.advantages import Advantages, group_advantages, rewards_of
-from pipeline.rl.batch import Batch, dealt, forced, joined, padded
-from pipeline.rl.forwards import Forwards, SharedPrompts, WholeRows
-from pipeline.rl.objective import Counts
+from pipeline.moe.balance import Balance
+from pipeline.rl.batch import Batch, joined
+from pipeline.rl.objectives.objective import Counts
 from pipeline.rl.plan import GrpoPlan
-from pipeline.rl.reference import Reference
-from pipeline.rl.rollout_replay import RolloutReplay
-from pipeline.rl.rollouts.ahead import Ahead
-from pipeline.rl.rollouts.curriculum import Curriculum
-from pipeline.rl.rollouts.drawing import Visit, drawing_for
+from pipeline.rl.rollouts.drawing import Visit
 from pipeline.rl.rollouts.dynamic_sampling import DynamicSampling
-from pipeline.rl.rollouts.keeping import Keeping
 from pipeline.rl.rollouts.reward_function import Grading
-from pipeline.rl.rollouts.sampler_gap import SamplerGap
-from pipeline.rl.scoring import Scoring, Teacher, logprobs_of
+from pipeline.rl.rounds import Rounds
+from pipeline.rl.scoring.forwards import Forwards, SharedPrompts, WholeRows
+from pipeline.rl.scoring.scoring import Scoring
 from pipeline.training import gradients
 from pipeline.training.chunks import chunks
 from pipeline.training.logprobs import fused_head
@@ -77,7 +67,7 @@ class PolicyTrainer(Resumable, Trainer):
         )
         # rows are dealt to updates at random, on each process in its own order
         set_seed(args.seed, device_specific=True)
-        self.plan, self.visits, self.grading, self.balance, self.dynamic = plan, visits, grading, balance, dynamic
+        self.plan, self.balance = plan, balance
         self.policy: LanguageModel = self.accelerator.unwrap_model(self.model)
         self.temperature = plan.sampling.temperature
         learning = plan.learning
@@ -85,28 +75,14 @@ class PolicyTrainer(Resumable, Trainer):
         self.learn_by(learning, "reinforcement", schedule_of(
             learning.schedule, args.max_steps, warmup=4, shape="constant", first=0
         ))
-        self.scoring = Scoring(self.most_tokens, self.collective)
-        self.replay: RolloutReplay | None = None
-        if plan.replay and routers(self.policy):  # a dense policy has no experts to replay
-            self.replay = RolloutReplay(self.policy, plan.replay, self.temperature, self.scoring)
-        if learning.gradient_checkpointing:
-            checkpoint_layers(self.policy, [balance, *([self.replay.replay] if self.replay else [])])
-        device = self.accelerator.device
-        self.reference = None
-        if plan.objective.beta:
-            self.reference = Reference(self.policy, self.temperature, device, self.scoring)
-        if self.parted and has_adapters(self.policy):
-            raise StageError("rollouts of adapters are not drawn while the weights lie in parts: leave lora out, or "
-                             "take DDP or ZeRO-2, which hold them whole")
-        recorded = self.replay is not None and plan.replay == "rollout"
-        self.gap = SamplerGap(plan.vllm) if plan.vllm else None
-        self.drawing = drawing_for(
-            self.policy, self.accelerator, tokenizer, plan, record_experts=recorded, parted=self.parted
+        self.rounds = Rounds(
+            self.policy, self.accelerator, tokenizer, plan, visits, grading,
+            Scoring(self.most_tokens, self.collective), self.parted,
         )
-        self.ahead = Ahead(self._draw) if plan.staleness else None
-        self.keeping: Keeping | None = None  # where somebody may look at the rollouts
-        self.curriculum: Curriculum | None = None  # where visits are chosen as it goes, in the place of `visits`
-        self.teacher: Teacher | None = None  # where the policy learns from one
+        self.rounds.dynamic = dynamic
+        if learning.gradient_checkpointing:
+            replay = self.rounds.replay
+            checkpoint_layers(self.policy, [balance, *([replay.replay] if replay else [])])
         self.minibatches: list[Batch] = []  # of this round, one an update
         self.counts = Counts(1.0, 1.0)
         self.figures: dict[str, float] = {}  # of this round, for the log
@@ -116,10 +92,9 @@ class PolicyTrainer(Resumable, Trainer):
     def training_step(self, model: nn.Module, inputs: object, num_items_in_batch: object = None) -> Tensor:
         """One optimizer step's gradients, on rollouts that are drawn anew where a round begins; returns the loss, a
         scalar."""
-        # The step alone says where in the visits a round stands, so that a resumed training asks for the same ones.
         number, update = divmod(self.state.global_step, self.plan.updates)
         if update == 0:
-            self.minibatches = self.roll_out(self._visits_of(number), lambda: self._visits_of(number + 1))
+            self.begin_round(number)
         model.train()
         # As accelerate wraps it where its forwards are collective; else each process runs as if it were alone.
         policy: LanguageModel = model if self.collective else self.policy  # type: ignore[assignment]
@@ -139,57 +114,15 @@ class PolicyTrainer(Resumable, Trainer):
         self._log_sums()
         return total
 
-    def _visits_of(self, number: int) -> Sequence[Visit]:
-        """Of a round; none after the last."""
-        if self.curriculum:
-            return self.curriculum.round(number)
-        return self.visits[number * self.plan.prompts : (number + 1) * self.plan.prompts]
-
-    def roll_out(
-        self, visits: Sequence[Visit], following: Callable[[], Sequence[Visit]] = tuple
-    ) -> list[Batch]:
-        """The rollouts of a round, drawn and graded and with their advantages, as one minibatch for each update. Those
-        of the `following` round, for which this one is asked when it is graded, are begun where they are drawn
-        ahead."""
-        own = self._own(visits)
-        ahead = self.ahead.take(own) if self.ahead else None
-        if ahead is None:
-            self.drawing.source.refresh()
-        asked, sampled = ahead or self._draw(own)
-        rewards = rewards_of(self.grading.finish([one.asked for one in asked], [one.ids for one in sampled]))
-        if self.curriculum:
-            self.curriculum.see(asked)
-        prompts = self.drawing.prompts(asked)
-        if self.ahead and (next_visits := following()):
-            # After grading and encoding, which the next round does in its own thread from here on.
-            if ahead is not None:  # else the server has the weights of now
-                self.drawing.source.refresh()
-            self.ahead.begin(self._own(next_visits))
-        everyones = self.accelerator.gather(rewards.to(self.accelerator.device))  # [rollouts of all processes]
-        objective = self.plan.objective
-        advantages = group_advantages(everyones, self.plan.group_size, objective.scale, objective.form.baseline)
-        # Groups may be split between processes: advantages are computed of everyone's rewards, and each keeps its
-        # own.
-        begins = self.accelerator.process_index * len(asked)
-        batch = padded(
-            prompts, sampled, self.drawing.tokenizer.pad_token_id
-        ).to(self.accelerator.device)
-        batch = replace(batch, advantages=advantages.values[begins : begins + len(asked)])
-        if self.plan.prompting.thinking_budget is not None:
-            places = forced(sampled, batch.completion_ids.shape[1])
-            batch = replace(batch, forced=places.to(self.accelerator.device))
-        batch = self._scored(batch, sampled)
-        if self.keeping:
-            self.keeping.keep(1 + self.state.global_step // self.plan.updates, asked, batch)
-        self._count(batch, everyones, advantages)
-        # The order is everyone's, so that an update has the same rollouts on any number of processes; it comes from
-        # torch's own stream, whose state is in every checkpoint.
-        order = broadcast(torch.randperm(len(everyones)).to(self.accelerator.device))
-        return dealt(batch, order, self.plan.updates, begins)
+    def begin_round(self, number: int) -> None:
+        """Draw and grade the rollouts of a round."""
+        made = self.rounds.make(number)
+        self.minibatches, self.counts, self.figures = made.minibatches, made.counts, made.figures
+        self.state.num_input_tokens_seen += made.tokens
 
     def moving(self, batch: Batch) -> Batch:
         """The rows of an optimizer step that have a gradient; with a teacher each has."""
-        if self.teacher:
+        if self.rounds.teacher:
             return batch
         moving = self.plan.objective.moves(batch)
         if self._mean(len(moving)) == 0:
@@ -214,7 +147,7 @@ class PolicyTrainer(Resumable, Trainer):
     def _idle(self, policy: LanguageModel) -> Tensor:
         """A forward for the sake of processes that have more: its loss is 0, and so are its gradients."""
         row = next(batch for batch in self.minibatches if len(batch)).trimmed(torch.arange(1))
-        with self.balance.uncounted(), self.replay.replay.uncounted() if self.replay else nullcontext():
+        with self.balance.uncounted(), self.rounds.replay.replay.uncounted() if self.rounds.replay else nullcontext():
             [(_, (logprobs, _, _))] = self._forwards(policy, row)
         return logprobs.sum() * 0
 
@@ -226,8 +159,8 @@ class PolicyTrainer(Resumable, Trainer):
             total = total + self.plan.objective.loss(logprobs, part, self.counts, entropy)
             mask = part.drawn_mask
             sums = [(entropy * mask).sum(), entropy.new_zeros(()), mask.sum().to(entropy.dtype)]
-            if self.teacher and divergences is not None:
-                total = total + self.teacher.weight * self.plan.objective.mean(divergences, mask, self.counts)
+            if self.rounds.teacher and divergences is not None:
+                total = total + self.rounds.teacher.weight * self.plan.objective.mean(divergences, mask, self.counts)
                 sums[1] = (divergences * mask).sum()
             self.sums += torch.stack(sums).detach().double()
         # An auxiliary loss is a mean over the tokens that it saw.
@@ -237,7 +170,7 @@ class PolicyTrainer(Resumable, Trainer):
         """Of an optimizer step: means over the tokens of all processes."""
         entropy, divergence, tokens = self.accelerator.reduce(self.sums, "sum").tolist()
         self.figures["entropy"] = entropy / max(1.0, tokens)
-        if self.teacher:
+        if self.rounds.teacher:
             self.figures["divergence"] = divergence / max(1.0, tokens)
         self.sums = torch.zeros_like(self.sums)
 
@@ -251,85 +184,19 @@ class PolicyTrainer(Resumable, Trainer):
         """Parts of the batch, with log-probabilities and entropies of their completions, and with their divergences
         from the teacher, if there is one; each [part, seq]."""
         moves = self.plan.objective.entropy_bonus > 0
+        replay, teacher = self.rounds.replay, self.rounds.teacher
         if not self.collective and SharedPrompts.fit(policy, batch, self.balance):
             forwards: Forwards = SharedPrompts(
-                policy, batch, self.temperature, self.replay, self.balance, self.teacher, entropy_moves=moves
+                policy, batch, self.temperature, replay, self.balance, teacher, entropy_moves=moves
             )
         else:
-            forwards = WholeRows(policy, batch, self.temperature, self.replay, self.teacher, entropy_moves=moves)
+            forwards = WholeRows(policy, batch, self.temperature, replay, teacher, entropy_moves=moves)
         lengths = forwards.lengths().tolist()
         for places in [list(range(len(batch)))] if self.collective else chunks(lengths):
             rows = torch.tensor(places)
             part = batch.trimmed(rows)
             logprobs, entropies = forwards.completion_logprobs(rows, part)
             yield part, (logprobs, entropies, forwards.divergences)
-
-    def _own(self, visits: Sequence[Visit]) -> list[Visit]:
-        """This process's part of a round: each visit once for every rollout of its group, groups side by side."""
-        # A group stands side by side: it becomes one request, whose prompt is read once.
-        everyones = [visit for visit in visits for _ in range(self.plan.group_size)]
-        share = share_of(len(everyones))
-        begins = self.accelerator.process_index * share
-        return everyones[begins : begins + share]
-
-    def _draw(self, visits: list[Visit]) -> tuple[list[Visit], list[Sampled]]:
-        """What was asked and drawn: `visits`, or others in the place of groups that teach nothing."""
-
-        def draw(asked: Sequence[Visit]) -> list[Sampled]:
-            # Grading begins while other rollouts are still written.
-            first = self.accelerator.process_index * len(asked)
-            return self.drawing.draw(asked, first, lambda place, one: self.grading.begin(asked[place].asked, one.ids))
-
-        def rewards(asked: Sequence[Visit], drawn: Sequence[Sampled]) -> list[float | None]:
-            return self.grading.totals([one.asked for one in asked], [one.ids for one in drawn])
-
-        if self.dynamic:
-            return self.dynamic.fill(visits, draw, rewards)
-        return visits, draw(visits)
-
-    def _scored(self, batch: Batch, sampled: Sequence[Sampled]) -> Batch:
-        """With what the policy, before its first update on them, and the reference make of the rollouts."""
-        if self.gap:
-            # vLLM's log-probabilities are not quite the policy's: both are kept, and the objective weighs by their
-            # ratio.
-            batch = replace(batch, sampler_logprobs=batch.logprobs)
-        if self.replay:
-            batch = self.replay.record(batch, sampled)
-        if self.gap:
-            # "policy" has scored them, since its experts are those of that forward
-            if not self.replay or self.replay.source == "rollout":
-                batch = replace(batch, logprobs=self._logprobs(batch))
-            self.gap.measure(batch)
-        if self.reference:
-            batch = replace(batch, reference=self.reference.logprobs(batch))
-        return self.teacher.told(batch) if self.teacher else batch
-
-    def _logprobs(self, batch: Batch) -> Tensor:
-        """Of the completions' tokens under the policy, with their experts where they are replayed, [rows, seq]."""
-
-        def score(part: Batch) -> Tensor:
-            with self.replay.of(part) if self.replay else nullcontext():
-                return logprobs_of(self.policy, part, self.temperature)
-
-        return self.scoring.logprobs(batch, score)
-
-    def _count(self, batch: Batch, rewards: Tensor, advantages: Advantages) -> None:
-        """Count what the round's losses are divided by, and what the log tells of it. `rewards` [rollouts] are of all
-        processes."""
-        lengths = self.accelerator.gather(batch.completion_mask.sum(dim=1))  # [rollouts]
-        drawn = self.accelerator.gather(batch.drawn_mask.sum(dim=1))
-        prompts = self.accelerator.gather(batch.prompt_mask.sum(dim=1))
-        # Gradients are averaged over processes, and the round is shared by its updates.
-        updates = self.accelerator.num_processes * self.plan.updates
-        self.counts = Counts(drawn.sum().clamp(min=1.0) / updates, self.plan.rollouts / updates)
-        self.state.num_input_tokens_seen += int(lengths.sum() + prompts.sum())
-        self.figures = {
-            "reward": torch.nanmean(rewards).item(),
-            "length": lengths.float().mean().item(),
-            "groups_without_signal": advantages.without_signal,
-        }
-        if batch.forced is not None:
-            self.figures["thinking_cut"] = (drawn < lengths).double().mean().item()
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Trainer's, with the figures of a round beside the first loss that comes of it, and the entropy beside
@@ -350,10 +217,7 @@ class PolicyTrainer(Resumable, Trainer):
         return {
             "minibatches": [batch.tensors() for batch in rest],
             "counts": [float(self.counts.tokens), float(self.counts.sequences)],
-            "replay": self.replay.state() if self.replay else None,
-            "dynamic": self.dynamic.state() if self.dynamic else None,
-            "gap": self.gap.state() if self.gap else None,
-            "curriculum": self.curriculum.state() if self.curriculum else None,
+            **self.rounds.state(),
         }
 
     def regrouped(self, states: Sequence[JsonObject]) -> JsonObject:
@@ -369,7 +233,7 @@ class PolicyTrainer(Resumable, Trainer):
         for whole in wholes:  # in turn over all updates
             mine.append(whole.rows(torch.arange((self.args.process_index - dealt_out) % now, len(whole), now)))
             dealt_out += len(whole)
-        dynamic = states[0]["dynamic"]
+        dynamic = states[0].get("dynamic")
         return {
             **states[0],
             "minibatches": [batch.tensors() for batch in mine],
@@ -382,11 +246,4 @@ class PolicyTrainer(Resumable, Trainer):
         self.minibatches = [Batch(**tensors).to(self.accelerator.device) for tensors in state["minibatches"]]
         tokens, sequences = state["counts"]
         self.counts = Counts(torch.tensor(tokens, device=self.accelerator.device), sequences)
-        if self.replay:
-            self.replay.restore(state["replay"])
-        if self.dynamic:
-            self.dynamic.restore(state["dynamic"])
-        if self.gap:
-            self.gap.restore(state["gap"])
-        if self.curriculum:
-            self.curriculum.restore(state["curriculum"])
+        self.rounds.restore(state)

@@ -7,14 +7,11 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from pipeline.contract.stage import Context
 from pipeline.disk.durable import JsonObject
 from pipeline.moe.balance import Balance
-from pipeline.rl.rollout_replay import RolloutReplay
-from pipeline.rl.rollouts.curriculum import Curriculum
-from pipeline.rl.rollouts.dynamic_sampling import DynamicSampling
 from pipeline.rl.rollouts.reward_function import RewardFunction
-from pipeline.rl.rollouts.sampler_gap import SamplerGap
+from pipeline.rl.rounds import Part
 
 
-class Rounds(TrainerCallback):
+class RoundLog(TrainerCallback):
     """Logs a row for each of `steps` rounds of rollouts, with `updates` optimizer steps each; moves routers' biases.
     `last` are the figures of the last round, those of the display."""
 
@@ -66,13 +63,13 @@ class Rounds(TrainerCallback):
         return []
 
 
-class Watch(Rounds):
+class Watch(RoundLog):
     """Tells of rewards, too."""
 
     def __init__(self, ctx: Context, steps: int, updates: int, reward: RewardFunction, balance: Balance) -> None:
         super().__init__(ctx, steps, updates, balance)
         self.reward = reward
-        self.parts: list[RolloutReplay | DynamicSampling | SamplerGap | Curriculum] = []
+        self.parts: list[Part] = []
 
     def shown(self, logs: Mapping[str, float]) -> dict[str, float]:
         return {

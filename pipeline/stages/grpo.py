@@ -20,7 +20,6 @@ from pipeline.contract.numbers import (
     Steps,
     Temperature,
     Tokens,
-    Weight,
     require_rounds,
     require_rows,
 )
@@ -32,6 +31,7 @@ from pipeline.contract.work import Drawn, Trained, Work
 from pipeline.distillation.sections import WeighedTeacher
 from pipeline.models.lora import Lora
 from pipeline.moe.balancing import BalanceSection, Balancing
+from pipeline.rl.objectives.section import Minimized
 from pipeline.rl.rollouts.curriculum import Asked, Curriculum, Difficulty
 from pipeline.serving.section import Engines, missing
 from pipeline.training.learning import Learning
@@ -55,7 +55,6 @@ with lazy:
     from pipeline.models.origin import from_scratch
     from pipeline.moe.balance import Balance
     from pipeline.rl.gate import Gate
-    from pipeline.rl.objective import Objective
     from pipeline.rl.plan import GrpoPlan, arguments_of
     from pipeline.rl.rollouts.drawing import Visit, visits_of
     from pipeline.rl.rollouts.dynamic_sampling import DynamicSampling
@@ -72,7 +71,7 @@ GATED = 32
 """Problems that the gate asks, of those that come first."""
 
 
-class Grpo(Engines, Learning, Stage):
+class Grpo(Engines, Learning, Minimized, Stage):
     """Group-relative policy optimization (Shao et al. 2024, arXiv 2402.03300; DeepSeek-R1, arXiv 2501.12948).
 
     A step samples `group_size` rollouts of each of `prompts_per_step` problems, rewards them by the rubric, and makes
@@ -100,30 +99,8 @@ class Grpo(Engines, Learning, Stage):
     updates_per_step: int = Field(
         default=2, ge=1, le=1000, description="optimizer steps that a round's rollouts are split into"
     )
-    beta: Weight = Field(default=0.0, description="weight of the KL divergence from the start")
-    kl: Literal["k1", "k3"] = Field(
-        default="k3", description="how that divergence is estimated (Schulman 2020); k3 has less noise"
-    )
-    entropy_bonus: Weight = Field(
-        default=0.0, description="weight of the mean entropy of a token, which is to stay high; trl's entropy_coef"
-    )
     teacher: WeighedTeacher | None = Field(
         default=None, description="a model of the same tokenizer whose distributions are learned beside the rewards"
-    )
-    objective: Literal["grpo", "dr_grpo", "dapo", "gspo", "cispo", "maxrl", "reinforce++", "rloo"] | None = Field(
-        default=None, description="what is minimized; gspo for a Mixture of Experts and dapo for a dense model where "
-                                  "it is left out"
-    )
-    clip: float | None = Field(
-        default=None, gt=0, le=100, description="how far a ratio may fall below 1; the objective's own where it is "
-                                                "left out"
-    )
-    clip_high: float | None = Field(
-        default=None, gt=0, le=100, description="how far a ratio may rise above 1; the objective's own where it is "
-                                                "left out"
-    )
-    scale: Literal["group", "batch", "advantages", "mean", "none"] | None = Field(
-        default=None, description="what divides advantages; the objective's own where it is left out"
     )
     temperature: Temperature = Field(
         default=1.0, gt=0, description="what logits are divided by before a token is drawn"
@@ -274,17 +251,17 @@ class Grpo(Engines, Learning, Stage):
                 model, tokenizer, arguments, plan, visits[:planned], reward, balance, dynamic
             )
             if self.teacher:
-                trainer.teacher = self._guide(ctx, model, tokenizer, trainer)
+                trainer.rounds.teacher = self._guide(ctx, model, tokenizer, trainer)
             trainer.add_callback(watch)
             if not from_scratch(model):
                 ctx.note(f"trains by {trainer.choice}")
             if self.keep_rollouts:
-                trainer.keeping = Keeping(
+                trainer.rounds.keeping = Keeping(
                     ctx, tokenizer, reward, balance.routers, self.group_size, self.keep_rollouts
                 )
             if self.curriculum:
-                trainer.curriculum = self._curriculum(self.curriculum, sets, how, reward, ctx.seed)
-            watch.parts = [part for part in (trainer.replay, dynamic, trainer.gap, trainer.curriculum) if part]
+                trainer.rounds.curriculum = self._curriculum(self.curriculum, sets, how, reward, ctx.seed)
+            watch.parts = list(trainer.rounds.parts.values())
             trainer.train_with(ctx.checkpoints, reward=reward, balance=balance, watch=watch)
             balance.remove()
         pretrained.save(model, tokenizer, ctx.out, ctx.path(self.model) if self.lora else None)
@@ -309,7 +286,7 @@ class Grpo(Engines, Learning, Stage):
         references = [self.teacher.model]
         words = words_of(ctx, references, model, tokenizer, self.teacher.top_k)
         teachers = Teachers.of(ctx, references, tokenizer, words, self.temperature)
-        return Guide(teachers.to(trainer.accelerator.device), self.teacher.weight, trainer.scoring)
+        return Guide(teachers.to(trainer.accelerator.device), self.teacher.weight, trainer.rounds.scoring)
 
     @property
     def _by_server(self) -> bool:
@@ -361,17 +338,13 @@ class Grpo(Engines, Learning, Stage):
         return Curriculum(difficulty, asked, reward, self.prompts_per_step, self.steps, seed)
 
     def _plan(self, ctx: Context, how: "Prompting", mixture: bool) -> "GrpoPlan":
-        name = self.objective or ("gspo" if mixture else "dapo")
         return GrpoPlan(
             prompts=self.prompts_per_step,
             group_size=self.group_size,
             updates=self.updates_per_step,
             sampling=Sampling(self.max_completion_tokens, self.temperature, stop=tuple(self.prompt.stop)),
             learning=self,
-            objective=Objective(
-                name, self.clip, self.clip_high, self.beta, self.kl, self.scale, self.max_completion_tokens,
-                self.entropy_bonus
-            ),
+            objective=self.minimized(self.max_completion_tokens, mixture),
             seed_parts=(ctx.seed, ctx.name),
             # the instruction stands in the visits already, each problem's own
             prompting=replace(how, instruction=None),

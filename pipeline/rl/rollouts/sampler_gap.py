@@ -6,8 +6,8 @@ from accelerate.utils import gather_object
 from pipeline.disk.durable import JsonObject
 from pipeline.moe.replay import divergence
 from pipeline.rl.batch import Batch
-from pipeline.rl.loss import truncated_importance
-from pipeline.rl.objective import MOST_IMPORTANCE
+from pipeline.rl.objectives.loss import truncated_importance
+from pipeline.rl.objectives.objective import MOST_IMPORTANCE
 from pipeline.serving.section import Vllm
 from pipeline.serving.served import require_alike
 

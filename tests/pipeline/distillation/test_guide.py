@@ -9,10 +9,10 @@ import torch
 
 from pipeline.distillation.guide import Guide
 from pipeline.distillation.teachers import Teachers, Words
-from pipeline.rl.forwards import SharedPrompts
-from pipeline.rl.objective import FORMS, Objective
-from pipeline.rl.scoring import Scoring
-from tests.pipeline.rl.test_trainer import TEMPERATURE, loss_and_gradients, policy, trainer
+from pipeline.rl.objectives.objective import FORMS, Objective
+from pipeline.rl.scoring.forwards import SharedPrompts
+from pipeline.rl.scoring.scoring import Scoring
+from tests.pipeline.rl.test_trainer import TEMPERATURE, begun, loss_and_gradients, policy, trainer
 
 Tiny = Callable[..., Any]
 
@@ -23,14 +23,14 @@ def guided(tiny: Tiny, folder: Path, top_k: int | None, weight: float = 0.5, **c
     known = model.config.vocab_size - 3
     teachers = Teachers([policy(tiny, "llama")], Words.of(known, top_k), TEMPERATURE)
     made = trainer(model, folder, **changed)
-    made.teacher = Guide(teachers, weight, Scoring(100))
-    return made, made.roll_out(made._visits_of(0))
+    made.rounds.teacher = Guide(teachers, weight, Scoring(100))
+    return made, begun(made)
 
 
 @pytest.mark.parametrize("top_k", [None, 6])
 def test_divergences_are_those_of_each_row_alone(tiny: Tiny, tmp_path: Path, top_k: int | None) -> None:
     made, [batch, *_] = guided(tiny, tmp_path, top_k)
-    teachers = made.teacher.teachers
+    teachers = made.rounds.teacher.teachers
     [part] = [part for part, _ in made._forwards(made.policy, batch.rows(torch.arange(1)))]
     count, begin = int(part.completion_mask.sum()), part.prompt_ids.shape[1] - 1
     [(_, (_, _, found))] = made._forwards(made.policy, part)
@@ -68,7 +68,7 @@ def test_every_objective_has_the_divergence_added_and_all_rows_move(tiny: Tiny, 
     with_teacher = made.loss(made.policy, batch)
     [(part, (_, _, divergences))] = made._forwards(made.policy, batch)
     added = 0.5 * objective.mean(divergences, part.completion_mask, made.counts)
-    guide, made.teacher = made.teacher, None
+    guide, made.rounds.teacher = made.rounds.teacher, None
     assert torch.allclose(with_teacher, made.loss(made.policy, batch) + added, rtol=1e-4)
     assert added > 1e-4
     assert guide.weight == 0.5
@@ -76,8 +76,8 @@ def test_every_objective_has_the_divergence_added_and_all_rows_move(tiny: Tiny, 
 
 def test_a_policy_that_is_its_teacher_has_nothing_to_learn(tiny: Tiny, tmp_path: Path) -> None:
     made, _ = guided(tiny, tmp_path, None)
-    made.teacher.teachers.models = [made.policy]
-    made.teacher.teachers.words = Words(made.policy.config.vocab_size, None)
-    [batch, *_] = made.roll_out(made._visits_of(0))
+    made.rounds.teacher.teachers.models = [made.policy]
+    made.rounds.teacher.teachers.words = Words(made.policy.config.vocab_size, None)
+    [batch, *_] = begun(made)
     [(_, (_, _, divergences))] = made._forwards(made.policy, batch)
     assert divergences.abs().max() < 1e-5

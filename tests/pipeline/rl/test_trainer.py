@@ -21,7 +21,7 @@ from pipeline.models.tokenizer import train_tokenizer
 from pipeline.moe.balance import Balance
 from pipeline.moe.balancing import Balancing
 from pipeline.rl.batch import Batch
-from pipeline.rl.objective import Objective
+from pipeline.rl.objectives.objective import Objective
 from pipeline.rl.plan import GrpoPlan
 from pipeline.rl.rollouts.drawing import Visit
 from pipeline.rl.rollouts.dynamic_sampling import DynamicSampling
@@ -108,7 +108,13 @@ def move(model: Any) -> None:
 
 def first(made: PolicyTrainer) -> Batch:
     """The minibatch of the first update."""
-    return made.roll_out(made.visits[: made.plan.prompts])[0]
+    return begun(made)[0]
+
+
+def begun(made: PolicyTrainer) -> list[Batch]:
+    """The minibatches of the first round."""
+    made.begin_round(0)
+    return made.minibatches
 
 
 def loss_and_gradients(compute: Callable[[], torch.Tensor], model: Any) -> Any:
@@ -174,14 +180,14 @@ def test_parts_and_recomputed_layers_have_the_gradients_of_the_whole(
         model = policy(tiny, family)
         learning = Learning.model_validate({"learning_rate": 1e-3, **settings})
         made = trainer(model, tmp_path, learning=learning, replay="rollout", rollout_dtype=torch.bfloat16)
-        made.minibatches = made.roll_out(made.visits[:4])
+        made.begin_round(0)
         made.state.global_step = 1  # the second update of the round, which draws nothing
         made.model_wrapped = model
         made.optimizer = made.create_optimizer()
         model.zero_grad()
         loss = made.training_step(model, {})
         found.append((loss, [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in model.parameters()],
-                      made.replay.replay.others if made.replay else 0))
+                      made.rounds.replay.replay.others if made.rounds.replay else 0))
     (loss, gradients, others), (loss_again, gradients_again, others_again) = found
     assert torch.allclose(loss, loss_again, rtol=1e-4, atol=1e-6)
     assert others == others_again
@@ -208,8 +214,8 @@ def test_the_reference_is_the_policy_of_the_start(model: Any, tmp_path: Any) -> 
     assert torch.allclose(batch.reference, batch.logprobs, atol=1e-4)
     move(model)
     kept = batch.completion_mask.bool()
-    assert made.reference is not None
-    assert torch.equal(made.reference.logprobs(batch), batch.reference)
+    assert made.rounds.reference is not None
+    assert torch.equal(made.rounds.reference.logprobs(batch), batch.reference)
     now = completion_logprobs(model, batch.ids, batch.mask, kept.shape[1], TEMPERATURE)[0]
     assert (now - batch.reference)[kept].abs().max() > 1e-3
 
@@ -238,7 +244,7 @@ def test_recorded_logprobs_are_what_a_forward_gives(model: Any, tmp_path: Any, t
 def test_rollouts_of_a_group_differ_and_visits_do_not_repeat(model: Any, tmp_path: Any) -> None:
     def completions(visit: int, made: PolicyTrainer) -> list[list[int]]:
         asked = [Visit(p.prompt, p.id, visit) for p in PROBLEMS[:2] for _ in range(4)]
-        return [one.ids for one in made.drawing.draw(asked, 0, lambda *_: None)]
+        return [one.ids for one in made.rounds.drawing.draw(asked, 0, lambda *_: None)]
 
     made = trainer(model, tmp_path)
     begins, others = completions(0, made), completions(1, made)
@@ -285,7 +291,7 @@ def test_groups_without_signal_give_way_to_others(model: Any, tmp_path: Any) -> 
     reserve = [Visit(p.prompt, p.id, visit) for visit in (1, 2, 3) for p in PROBLEMS]
     dynamic = DynamicSampling(12, reserve, size=4)
     made = trainer(model, tmp_path, grading=grading, dynamic=dynamic)
-    parts = made.roll_out(made.visits[:4])
+    parts = begun(made)
     assert dynamic.without >= 2  # problems of even numbers are among any four
     assert dynamic.drawn == 4 + dynamic.used
     assert sum(int((part.advantages != 0).sum()) for part in parts) == 16  # four whole groups, each with a gradient
@@ -326,9 +332,9 @@ def test_equal_rewards_are_no_advantage_at_all(model: Any, tmp_path: Any) -> Non
 def test_what_is_dealt_to_updates_is_every_rollout_once(model: Any, tmp_path: Any) -> None:
     made = trainer(model, tmp_path)
     torch.manual_seed(3)
-    parts = made.roll_out(made.visits[:4])
+    parts = begun(made)
     torch.manual_seed(4)
-    others = made.roll_out(made.visits[:4])
+    others = begun(made)
     assert [len(part) for part in parts] == [8, 8]
 
     def rows(some: Sequence[Batch]) -> list[list[int]]:

@@ -56,10 +56,10 @@ def test_a_training_draws_from_the_policy_of_each_round(family: str, tiny: Tiny,
         made = training(model, tmp_path, one, vllm, steps=4, replay="policy")
         made.train()
         assert (stand_in.loads, stand_in.forgotten) == (2, 2)  # two rounds of two updates
-        assert made.gap is not None
-        assert made.gap.last["vllm/kl"] < 1e-6
-        assert made.gap.last["vllm/importance"] == pytest.approx(1, abs=1e-3)
-        assert made.gap.last["vllm/truncated"] == 0
+        assert made.rounds.gap is not None
+        assert made.rounds.gap.last["vllm/kl"] < 1e-6
+        assert made.rounds.gap.last["vllm/importance"] == pytest.approx(1, abs=1e-3)
+        assert made.rounds.gap.last["vllm/truncated"] == 0
         one.refresh()
         for name, value in model.state_dict().items():
             assert torch.equal(value, stand_in.model.state_dict()[name]), name
@@ -139,13 +139,13 @@ def test_a_round_that_is_drawn_ahead_is_weighed_by_the_policy_that_drew_it(tiny:
         loose = Vllm(url=vllm.url, most_divergence=10)
         made = training(model, tmp_path, one, loose, steps=4, staleness=1, learning=QUICK)
         rounds: list[Batch] = []
-        scored = made._scored
+        scored = made.rounds._scored
 
         def keep(batch: Batch, sampled: Any) -> Batch:
             rounds.append(scored(batch, sampled))
             return rounds[-1]
 
-        made._scored = keep  # type: ignore[method-assign]
+        made.rounds._scored = keep  # type: ignore[method-assign]
         made.train()
         assert stand_in.loads == 1  # for the first round, and for the second while the first was trained on
     for batch in rounds:
@@ -155,8 +155,8 @@ def test_a_round_that_is_drawn_ahead_is_weighed_by_the_policy_that_drew_it(tiny:
         assert torch.allclose(batch.sampler_logprobs, drew, atol=1e-4)  # type: ignore[arg-type]
     assert torch.allclose(rounds[0].logprobs, rounds[0].sampler_logprobs, atol=1e-4)  # type: ignore[arg-type]
     assert not torch.allclose(rounds[1].logprobs, rounds[1].sampler_logprobs, atol=1e-2)  # type: ignore[arg-type]
-    assert made.gap is not None
-    assert made.gap.last["vllm/kl"] > 1e-5
+    assert made.rounds.gap is not None
+    assert made.rounds.gap.last["vllm/kl"] > 1e-5
 
 
 def test_a_curriculum_chooses_the_round_that_is_drawn_ahead_when_the_one_before_is_graded(
@@ -168,10 +168,10 @@ def test_a_curriculum_chooses_the_round_that_is_drawn_ahead_when_the_one_before_
         loose = Vllm(url=vllm.url, most_divergence=10)
         made = training(model, tmp_path, one, loose, steps=4, staleness=1, grading=grading)
         problems = {p.id: Asked(p.prompt, "words") for p in PROBLEMS}
-        made.curriculum = Curriculum(Difficulty(), problems, grading, prompts=4, rounds=2, seed=0)
+        made.rounds.curriculum = Curriculum(Difficulty(), problems, grading, prompts=4, rounds=2, seed=0)
         made.train()
         assert stand_in.loads == 1  # the second round was the one that was begun
-    assert sum(made.curriculum.visits.values()) == 8
+    assert sum(made.rounds.curriculum.visits.values()) == 8
 
 
 def test_what_was_drawn_ahead_is_drawn_anew_by_a_training_that_goes_on(tiny: Tiny, tmp_path: Path) -> None:
@@ -200,8 +200,8 @@ def test_what_was_drawn_ahead_is_drawn_anew_by_a_training_that_goes_on(tiny: Tin
         again.train_with(at(None))
         assert again.state.global_step == 4
         assert stand_in.loads == 2  # the last for the second round, with the weights of now
-        assert again.gap is not None
-        assert again.gap.last["vllm/kl"] < 1e-6
+        assert again.rounds.gap is not None
+        assert again.rounds.gap.last["vllm/kl"] < 1e-6
 
 
 def test_a_server_that_goes_away_while_it_draws_ahead_stops_the_training() -> None:

@@ -24,7 +24,7 @@ from pipeline.models import audit, pretrained
 from pipeline.models.lora import Lora, adapted, add
 from pipeline.models.tokenizer import train_tokenizer
 from pipeline.moe.balance import Balance
-from pipeline.rl.objective import Objective
+from pipeline.rl.objectives.objective import Objective
 from pipeline.rl.plan import GrpoPlan
 from pipeline.rl.rollouts.curriculum import Asked, Curriculum, Difficulty
 from pipeline.rl.rollouts.drawing import Visit
@@ -186,7 +186,7 @@ class Policy:
         )
         if curriculum:
             problems = {p.id: Asked(p.prompt, "words") for p in PROBLEMS}
-            self.trainer.curriculum = Curriculum(Difficulty(), problems, self.reward, 2, 4, 0)
+            self.trainer.rounds.curriculum = Curriculum(Difficulty(), problems, self.reward, 2, 4, 0)
 
     def train(self, at: Checkpoints) -> tuple[dict[str, torch.Tensor], list[dict[str, Any]]]:
         self.trainer.train_with(at, balance=self.balance, reward=self.reward)
@@ -195,7 +195,7 @@ class Policy:
                 k: v for k, v in row.items() if not k.startswith(("step_time", "train_"))
             } for row in self.trainer.state.log_history
         ]
-        parts = [part.state() for part in (self.trainer.replay, self.trainer.dynamic, self.trainer.curriculum) if part]
+        parts = [part.state() for part in self.trainer.rounds.parts.values()]
         return self.model.state_dict(), [*log, *parts]
 
 

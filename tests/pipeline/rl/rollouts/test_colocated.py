@@ -55,7 +55,7 @@ def made(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PolicyT
 def test_the_old_policy_is_the_trainings_and_rollouts_are_weighed(made: PolicyTrainer) -> None:
     batch = first(made)
     kept = batch.completion_mask.bool()
-    with torch.no_grad(), made.replay.of(batch):  # type: ignore[union-attr]
+    with torch.no_grad(), made.rounds.replay.of(batch):  # type: ignore[union-attr]
         again = completion_logprobs(made.policy, batch.ids, batch.mask, kept.shape[1], TEMPERATURE)[0]
     assert torch.allclose(batch.logprobs[kept], again[kept], atol=1e-4)
     assert batch.sampler_logprobs is not None
@@ -82,7 +82,7 @@ def test_without_experts_to_replay_the_policy_scores_the_rollouts(
 def test_a_training_gives_vllm_the_weights_of_each_round(made: PolicyTrainer) -> None:
     start = {name: value.clone() for name, value in made.policy.state_dict().items()}
     made.train()
-    engine = made.drawing.engine
+    engine = made.rounds.drawing.engine
     assert isinstance(engine, colocated.ColocatedEngine)
     assert engine.generation.ends == {"stop_token_ids": [TOKENIZER.eos_token_id]}
     assert engine.generation.synced == 2  # two rounds of two updates

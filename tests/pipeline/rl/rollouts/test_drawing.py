@@ -16,7 +16,7 @@ from pipeline.models.tokenizer import train_tokenizer
 from pipeline.moe.replay import OWN
 from pipeline.moe.routers import routers
 from pipeline.rl.batch import forced, padded
-from pipeline.rl.objective import Objective
+from pipeline.rl.objectives.objective import Objective
 from pipeline.rl.plan import GrpoPlan
 from pipeline.rl.rollouts.drawing import Drawing, Visit
 from pipeline.training.logprobs import completion_logprobs

@@ -5,9 +5,9 @@ from typing import Literal
 
 from torch import Tensor
 
-from pipeline.rl import loss
-from pipeline.rl.advantages import Baseline, Scale
 from pipeline.rl.batch import Batch
+from pipeline.rl.objectives import loss
+from pipeline.rl.objectives.advantages import Baseline, Scale
 
 Ratios = Literal["token", "sequence", "answer"]
 Over = Literal["tokens", "sequences", "longest"]

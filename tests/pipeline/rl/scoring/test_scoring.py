@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from pipeline.rl.batch import Batch
-from pipeline.rl.objective import Objective
-from pipeline.rl.scoring import Scoring
+from pipeline.rl.objectives.objective import Objective
+from pipeline.rl.scoring.scoring import Scoring
 from pipeline.training.learning import Learning
 from tests.pipeline.rl.test_trainer import first, policy, trainer
 

@@ -14,7 +14,7 @@ from eval.language_model import LanguageModel
 from pipeline.disk.durable import JsonObject
 from pipeline.moe.replay import OWN, Replay, divergence, padded
 from pipeline.rl.batch import Batch
-from pipeline.rl.scoring import Scoring, logprobs_of
+from pipeline.rl.scoring.scoring import Scoring, logprobs_of
 
 MEASURED = 32  # one row in so many is run twice more, with and without replay, to tell what replay is worth
 

@@ -10,7 +10,7 @@ import torch
 from pipeline.moe.balancing import Balancing
 from pipeline.moe.routers import routers
 from pipeline.rl.batch import Batch
-from pipeline.rl.forwards import SharedPrompts
+from pipeline.rl.scoring.forwards import SharedPrompts
 from pipeline.rl.trainer import PolicyTrainer
 from pipeline.training import logprobs
 from tests.conftest import TINY
@@ -92,10 +92,10 @@ def test_replayed_experts_are_those_of_whole_rows(
     made = trainer(policy(tiny, "qwen3_moe"), tmp_path, replay=source, balancing=LOSSES)
     batch = first(made)
     move(made.model)
-    assert made.replay
-    made.replay.replay.counted()
+    assert made.rounds.replay
+    made.rounds.replay.replay.counted()
     (loss, gradients, load), (whole_loss, whole_gradients, whole_load) = both_ways(made, batch, monkeypatch)
-    assert made.replay.replay.others > 0  # the policy has moved, so that replay has something to do
+    assert made.rounds.replay.replay.others > 0  # the policy has moved, so that replay has something to do
     assert torch.allclose(loss, whole_loss, rtol=1e-4, atol=1e-6)
     assert torch.equal(load, whole_load)
     for one, other in zip(gradients, whole_gradients, strict=True):

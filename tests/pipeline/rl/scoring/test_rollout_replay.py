@@ -8,7 +8,7 @@ import torch
 
 from pipeline.moe.replay import OWN
 from pipeline.moe.routers import Routing, routers
-from pipeline.rl import rollout_replay
+from pipeline.rl.scoring import rollout_replay
 from pipeline.training.logprobs import completion_logprobs
 from tests.pipeline.rl.test_trainer import TEMPERATURE, first, loss_and_gradients, policy, trainer
 
@@ -70,7 +70,7 @@ def test_replay_of_rollouts_in_bf16(tiny: Tiny, tmp_path: Any, family: str) -> N
     """They disagree on purpose; replay takes disagreement to nothing and halves the gap at least; gradients reach
     routers."""
     def gap(replayed: bool) -> tuple[float, float]:
-        context = made.replay.of(batch) if replayed and made.replay else torch.enable_grad()
+        context = made.rounds.replay.of(batch) if replayed and made.rounds.replay else torch.enable_grad()
         with context:
             taken = chosen_in(model, lambda: found.append(completion_logprobs(
                 model, batch.ids, batch.mask, batch.completion_ids.shape[1], TEMPERATURE)[0]))
@@ -87,14 +87,14 @@ def test_replay_of_rollouts_in_bf16(tiny: Tiny, tmp_path: Any, family: str) -> N
     model = deep(tiny, family)
     made = trainer(model, tmp_path, replay="rollout", rollout_dtype=torch.bfloat16)
     batch = first(made)
-    assert made.replay
-    made.replay.figures()
+    assert made.rounds.replay
+    made.rounds.replay.figures()
     disagree, distance = gap(replayed=False)
     disagree_replayed, distance_replayed = gap(replayed=True)
     assert disagree > 0.02
     assert disagree_replayed == 0
     assert distance_replayed < 0.5 * distance
-    figures = made.replay.figures()
+    figures = made.rounds.replay.figures()
     assert 0 < figures["replay/tokens_differing"] < 4 * disagree  # not the same: layers follow replayed ones here
     loss, _ = loss_and_gradients(lambda: made.loss(model, made.moving(batch)), model)
     assert loss.isfinite()
@@ -108,8 +108,8 @@ def test_kl_tells_what_replay_takes_away(tiny: Tiny, tmp_path: Any, monkeypatch:
     monkeypatch.setattr(rollout_replay, "MEASURED", 1)
     made = trainer(deep(tiny, "qwen3_moe"), tmp_path, replay="rollout", rollout_dtype=torch.bfloat16)
     first(made)
-    assert made.replay
-    figures = made.replay.figures()
+    assert made.rounds.replay
+    figures = made.rounds.replay.figures()
     assert figures["replay/kl_removed"] > figures["replay/kl"] > 0
 
 
@@ -139,11 +139,11 @@ def test_the_policys_own_experts_are_replayed_after_an_update(tiny: Tiny, tmp_pa
         for router in routers(model):
             router.module.weight += 0.3 * torch.randn_like(router.module.weight)
     made.loss(model, made.moving(batch))
-    assert made.replay
-    assert made.replay.figures()["replay/tokens_differing"] > 0.2
+    assert made.rounds.replay
+    assert made.rounds.replay.figures()["replay/tokens_differing"] > 0.2
 
 
 def test_a_dense_policy_has_nothing_to_replay(tiny: Tiny, tmp_path: Any) -> None:
     made = trainer(policy(tiny, "qwen3"), tmp_path, replay="rollout")
-    assert made.replay is None
+    assert made.rounds.replay is None
     assert first(made).experts is None

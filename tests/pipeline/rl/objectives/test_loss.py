@@ -14,9 +14,9 @@ from torch import Tensor
 from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
 from pipeline.models.tokenizer import train_tokenizer
-from pipeline.rl import loss
 from pipeline.rl.batch import Batch
-from pipeline.rl.objective import FORMS, Counts, Kl, Name, Objective
+from pipeline.rl.objectives import loss
+from pipeline.rl.objectives.objective import FORMS, Counts, Kl, Name, Objective
 
 LN2, LN3 = torch.tensor(2.0).log(), torch.tensor(3.0).log()
 
@@ -91,11 +91,6 @@ def test_both_kl_estimators_have_the_divergence_as_their_expectation(ours: list[
     for estimate in (loss.kl_k1, loss.kl_k3):
         assert (policy * estimate(policy.log(), reference.log())).sum().item() == pytest.approx(exact.item(), abs=1e-9)
     assert (loss.kl_k3(policy.log(), reference.log()) >= 0).all()
-
-
-def test_truncated_rows_leave_the_mask() -> None:
-    mask = torch.tensor([[1, 1], [1, 0]])
-    assert torch.equal(loss.without_truncated(mask, torch.tensor([False, True])), torch.tensor([[0, 0], [1, 0]]))
 
 
 def test_normalizations_by_hand() -> None:

@@ -16,8 +16,8 @@ from transformers import DynamicCache
 from eval.language_model import LanguageModel
 from pipeline.moe.balance import Balance
 from pipeline.rl.batch import Batch
-from pipeline.rl.rollout_replay import RolloutReplay
-from pipeline.rl.scoring import Teacher
+from pipeline.rl.scoring.rollout_replay import RolloutReplay
+from pipeline.rl.scoring.scoring import Teacher
 from pipeline.training.logprobs import completion_logprobs, few, of_logits
 
 

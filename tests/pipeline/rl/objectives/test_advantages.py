@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trl.trainer.utils import nanstd
 
-from pipeline.rl.advantages import group_advantages, standard_deviation
+from pipeline.rl.objectives.advantages import group_advantages, standard_deviation
 
 NAN = float("nan")
 

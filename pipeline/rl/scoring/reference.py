@@ -10,7 +10,7 @@ from torch import Tensor
 from eval.language_model import LanguageModel
 from pipeline.rl.batch import Batch
 from pipeline.rl.rollouts.rollout_model import frozen_copy
-from pipeline.rl.scoring import Scoring, logprobs_of
+from pipeline.rl.scoring.scoring import Scoring, logprobs_of
 
 
 class Reference:
