@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
+from typing import Protocol, Self
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ from pipeline.contract.errors import StageError
 from pipeline.data.rows import Collator, Row
 from pipeline.disk import durable
 from pipeline.disk.made import made_once
-from pipeline.distillation.teachers import Teachers, Told, Words
+from pipeline.distillation.teachers import Teachers, Told
 from pipeline.training.logprobs import LOGITS
 from pipeline.training.placement import own_device
 
@@ -51,8 +52,61 @@ class Learned:
         return total.hexdigest()
 
 
+class Asked(Protocol):
+    """What teachers are asked about: rows by their numbers, how much is told of each, and all that this depends on."""
+
+    @property
+    def rows(self) -> Mapping[int, Row]: ...
+    def counts(self) -> dict[int, int]: ...
+    def digest(self) -> str: ...
+
+
+class Words(Protocol):
+    """The words that distributions are over: how many the teachers know, of how many it is told which they are (None
+    where it is all), and how many columns a distribution has."""
+
+    @property
+    def known(self) -> int: ...
+    @property
+    def top_k(self) -> int | None: ...
+    @property
+    def width(self) -> int: ...
+
+
+class Teller(Protocol):
+    """Teachers that tell of what they are asked about."""
+
+    def to(self, device: torch.device) -> Self: ...
+
+    def told(self, numbers: Sequence[int]) -> Told:
+        """Of rows by their numbers, one after the other."""
+        ...
+
+
+class Reading:
+    """Teachers that read the rows as the student does."""
+
+    def __init__(self, teachers: Teachers, learned: Learned) -> None:
+        self._teachers, self._learned = teachers, learned
+
+    def to(self, device: torch.device) -> Self:
+        self._teachers.to(device)
+        return self
+
+    def told(self, numbers: Sequence[int]) -> Told:
+        batch = batch_of(self._learned, numbers)
+        chosen: Tensor = batch["labels"][:, 1:] != -100
+        return self._teachers.told(batch["input_ids"], batch["attention_mask"], chosen)
+
+
+def batch_of(asked: Asked, numbers: Sequence[int]) -> dict[str, Tensor]:
+    """Rows by their numbers, as of `Collator`, where teachers read them."""
+    batch = Collator(0)([asked.rows[one] for one in numbers])
+    return {key: value.to(own_device()) for key, value in batch.items()}
+
+
 class Distributions:
-    """Of each row's learned tokens, one after the other."""
+    """Of what is told of each row, one after the other."""
 
     def __init__(self, folder: Path, counts: Mapping[int, int]) -> None:
         """Raises OSError or ValueError where the folder holds no whole files of these rows."""
@@ -66,7 +120,7 @@ class Distributions:
         self._counts, self._begins = counts, _begins(counts)
 
     def of(self, row: int) -> Told:
-        """[learned tokens, words], and which words [learned tokens, k]."""
+        """[told, words], and which words [told, k]."""
         place = slice(self._begins[row], self._begins[row] + self._counts[row])
         log_probs = torch.from_numpy(self._log_probs[place].astype(np.float32)).log_softmax(dim=-1)
         return Told(log_probs, None if self._ids is None else torch.from_numpy(self._ids[place].astype(np.int64)))
@@ -77,24 +131,24 @@ def _begins(counts: Mapping[int, int]) -> dict[int, int]:
 
 
 def distributions(
-    cache: Path, learned: Learned, words: Words, made_by: Mapping[str, object], teachers: Callable[[], Teachers],
+    cache: Path, asked: Asked, words: Words, made_by: Mapping[str, object], teachers: Callable[[], Teller],
     note: Callable[[str], None],
 ) -> Distributions:
     """Those of `teachers`, which are loaded where they are asked, and are told apart by `made_by`. Raises StageError
     where `cache` cannot be written."""
     parts = {
-        "version": VERSION, "rows": learned.digest(), "words": [words.known, words.top_k], **made_by,
+        "version": VERSION, "rows": asked.digest(), "words": [words.known, words.top_k], **made_by,
         # what rounding comes of
         "threads": torch.get_num_threads(), "device": own_device().type,
         "libraries": [torch.__version__, transformers.__version__],
     }
     name = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
-    counts = learned.counts()
+    counts = asked.counts()
 
     def write(making: Path) -> None:
         size = sum(counts.values()) * (2 * words.width + 4 * (words.top_k or 0)) / 2**20
         note(f"distributions over {sum(counts.values()):,} tokens of {len(counts):,} rows, {size:,.0f} MiB")
-        _write(making, learned, teachers())
+        _write(making, asked, words, teachers())
 
     torn = (OSError, ValueError, KeyError, TypeError)
     try:
@@ -103,8 +157,8 @@ def distributions(
         raise StageError(f"teachers' distributions cannot be kept in {cache} ({error.strerror or error})") from error
 
 
-def _write(folder: Path, learned: Learned, teachers: Teachers) -> None:
-    counts, words = learned.counts(), teachers.words
+def _write(folder: Path, asked: Asked, words: Words, teachers: Teller) -> None:
+    counts = asked.counts()
     begins, tokens = _begins(counts), sum(counts.values())
     log_probs = np.lib.format.open_memmap(
         folder / _LOG_PROBS, mode="w+", dtype=np.float16, shape=(tokens, words.width)
@@ -112,13 +166,9 @@ def _write(folder: Path, learned: Learned, teachers: Teachers) -> None:
     ids = np.lib.format.open_memmap(
         folder / _IDS, mode="w+", dtype=np.int32, shape=(tokens, words.top_k)
     ) if words.top_k else None
-    device = own_device()
-    teachers.to(device)
-    collate = Collator(0)
-    for numbers in _parts(learned, words):
-        batch = {key: value.to(device) for key, value in collate([learned.rows[one] for one in numbers]).items()}
-        chosen: Tensor = batch["labels"][:, 1:] != -100
-        told = teachers.told(batch["input_ids"], batch["attention_mask"], chosen)
+    teachers.to(own_device())
+    for numbers in _parts(asked, words):
+        told = teachers.told(numbers)
         places = np.concatenate([np.arange(begins[one], begins[one] + counts[one]) for one in numbers])
         log_probs[places] = told.log_probs.cpu().numpy().astype(np.float16)
         if ids is not None and told.ids is not None:
@@ -133,11 +183,11 @@ def _write(folder: Path, learned: Learned, teachers: Teachers) -> None:
     durable.sync_files(folder)
 
 
-def _parts(learned: Learned, words: Words) -> Sequence[list[int]]:
+def _parts(asked: Asked, words: Words) -> Sequence[list[int]]:
     """Numbers of rows of similar lengths that are read at once: as many as their logits fit in memory."""
     parts: list[list[int]] = []
-    for number in sorted(learned.rows, key=lambda one: -len(learned.rows[one]["input_ids"])):
-        longest = len(learned.rows[parts[-1][0]]["input_ids"]) if parts else 0
+    for number in sorted(asked.rows, key=lambda one: -len(asked.rows[one]["input_ids"])):
+        longest = len(asked.rows[parts[-1][0]]["input_ids"]) if parts else 0
         if not parts or (len(parts[-1]) + 1) * longest > min(_AT_ONCE, max(longest, LOGITS // words.known)):
             parts.append([])
         parts[-1].append(number)

@@ -6,6 +6,7 @@ For a language model every token of a trace is a classification of its own (Kim 
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import torch
 from accelerate.utils import reduce
@@ -15,22 +16,24 @@ from torch.nn import functional as F
 from eval.language_model import LanguageModel
 from pipeline.data.rows import Collator, Row
 from pipeline.disk.durable import JsonObject
-from pipeline.distillation.distributions import Distributions
 from pipeline.distillation.divergences import forward_kl, hinton
-from pipeline.distillation.teachers import Words
+from pipeline.distillation.teachers import Told, Words
 from pipeline.training.logprobs import of_chosen
 
 
-class Taught:
-    """`order` are the numbers of the data set's rows as they are trained on. A token's loss is `mix` times its
-    divergence from the teachers at `temperature`, and for the rest the cross-entropy of what stands there."""
+class Kept(Protocol):
+    """Where teachers' distributions are kept."""
 
-    def __init__(
-        self, told: Distributions, order: Sequence[int], words: Words, temperature: float, mix: float, pad: int
-    ) -> None:
-        self.told, self.order, self.words, self.temperature, self.mix = told, order, words, temperature, mix
-        self._collate = Collator(pad)
-        self._seen: Tensor | None = None  # since the last row of the log: the sum of divergences, and the tokens
+    def of(self, row: int) -> Told:
+        """Of all that is told of a row of the data set, one after the other."""
+        ...
+
+
+class Divergences:
+    """How far a student was from what it is told, for the log."""
+
+    def __init__(self) -> None:
+        self._seen: Tensor | None = None  # since the last row of the log: the sum of divergences, and their number
         self.last: dict[str, float] = {}
 
     def state(self) -> JsonObject:
@@ -38,6 +41,30 @@ class Taught:
 
     def restore(self, state: JsonObject) -> None:
         self._seen, self.last = state["seen"], state["last"]
+
+    def see(self, divergences: Tensor) -> None:
+        seen = torch.stack([divergences.detach().double().sum(), divergences.new_tensor(len(divergences)).double()])
+        self._seen = seen if self._seen is None else self._seen + seen
+
+    def figures(self) -> dict[str, float]:
+        """The mean divergence, of all processes, since this was asked last."""
+        if self._seen is not None:
+            total, count = reduce(self._seen, "sum").tolist()
+            self.last = {"divergence": total / max(1.0, count)}
+            self._seen = None
+        return self.last
+
+
+class Taught(Divergences):
+    """`order` are the numbers of the data set's rows as they are trained on. A token's loss is `mix` times its
+    divergence from the teachers at `temperature`, and for the rest the cross-entropy of what stands there."""
+
+    def __init__(
+        self, told: Kept, order: Sequence[int], words: Words, temperature: float, mix: float, pad: int
+    ) -> None:
+        super().__init__()
+        self.told, self.order, self.words, self.temperature, self.mix = told, order, words, temperature, mix
+        self._collate = Collator(pad)
 
     def collate(self, rows: Sequence[Row], places: Sequence[int]) -> JsonObject:
         """As `Collator`'s, with "told" [batch, seq, words] and "told_ids" [batch, seq, k]."""
@@ -59,8 +86,7 @@ class Taught:
         losses, divergences = of_chosen(
             model, batch["input_ids"], batch["attention_mask"], chosen, self._score, *beside
         )
-        seen = torch.stack([divergences.detach().double().sum(), chosen.sum().double()])
-        self._seen = seen if self._seen is None else self._seen + seen
+        self.see(divergences)
         return losses.new_zeros(chosen.shape).masked_scatter(chosen, losses)
 
     def _score(
@@ -70,11 +96,3 @@ class Taught:
         hard = F.cross_entropy(logits.float(), ids, reduction="none")
         divergences = forward_kl(self.words.seen(logits, self.temperature, told_ids), told.exp())
         return hinton(divergences, hard, self.temperature, self.mix), divergences
-
-    def figures(self) -> dict[str, float]:
-        """The mean divergence of a token, of all processes, since this was asked last."""
-        if self._seen is not None:
-            total, tokens = reduce(self._seen, "sum").tolist()
-            self.last = {"divergence": total / max(1.0, tokens)}
-            self._seen = None
-        return self.last

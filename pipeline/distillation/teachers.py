@@ -77,6 +77,14 @@ class Words:
         return log_probs if ids is None else divergences.bucketed(log_probs, ids)
 
 
+def loaded(ctx: Context, reference: str) -> tuple[LanguageModel, Tokenizer]:
+    """The teacher at an input reference, whole and not to be trained."""
+    # What loading a model draws, a student is not to know of.
+    with torch.random.fork_rng(devices=[]), built_whole():
+        model, tokenizer = pretrained.take(ctx, reference)
+    return model.eval().requires_grad_(False), tokenizer
+
+
 class Teachers:
     """Models that are not trained, of which the mean is told."""
 
@@ -90,12 +98,10 @@ class Teachers:
         """The models at these input references, for a student with this tokenizer. Raises StageError where one has
         another."""
         models: list[LanguageModel] = []
-        # What loading a model draws, a student is not to know of.
-        with torch.random.fork_rng(devices=[]), built_whole():
-            for reference in references:
-                model, theirs = pretrained.take(ctx, reference)
-                require_same_tokenizer(tokenizer, theirs, ctx.label(reference))
-                models.append(model.eval().requires_grad_(False))
+        for reference in references:
+            model, theirs = loaded(ctx, reference)
+            require_same_tokenizer(tokenizer, theirs, ctx.label(reference))
+            models.append(model)
         return cls(models, words, temperature)
 
     def to(self, device: torch.device) -> "Teachers":
@@ -145,7 +151,7 @@ def require_same_tokenizer(student: Tokenizer, teacher: Tokenizer, label: str) -
     if student.get_vocab() == teacher.get_vocab() and _model_of(student) == _model_of(teacher):
         return
     raise StageError(f"{label} has another tokenizer than the student, so that their distributions are not over the "
-                     "same words: take method: traces, which are text")
+                     "same words: take method: cross_tokenizer of distill, or traces, which are text")
 
 
 def _model_of(tokenizer: Tokenizer) -> object:

@@ -2,18 +2,20 @@
 distributions over every token of them, or by what it says of the student's own answers."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline.contract.dataset import OF_ROWS
+from pipeline.contract import dataset
+from pipeline.contract.dataset import ALL, OF_ROWS
 from pipeline.contract.fields import ArtifactType, DatasetInput, ModelInput
 from pipeline.contract.numbers import Epochs
 from pipeline.contract.room import Room, require_room
 from pipeline.contract.stage import Asks, Context, Metrics
 from pipeline.contract.work import Drawn, Trained, Work
+from pipeline.data.tokenized import Tokenized, Wanted, tokenized
 from pipeline.distillation.sections import Match, Rollouts
 from pipeline.stages.sft import Training
 from rewards.lazy import lazy
@@ -22,14 +24,14 @@ with lazy:
     from eval.language_model import LanguageModel, Tokenizer
     from eval.problems import load
     from eval.prompts import encode_prompts
-    from pipeline.data.tokenized import Tokenized
     from pipeline.distillation import on_policy
-    from pipeline.distillation.distributions import Learned, distributions
-    from pipeline.distillation.lesson import Taught
-    from pipeline.distillation.teachers import Teachers, require_one_shape, words_of
+    from pipeline.distillation.from_traces import Course
+    from pipeline.distillation.teachers import require_one_shape
+    from pipeline.distillation.verdicts import Best, Traces, best
     from pipeline.models import lora, pretrained
+    from pipeline.training.supervised import Lesson
 
-Method = Literal["traces", "logits", "on_policy", "ensemble", "self"]
+Method = Literal["traces", "logits", "on_policy", "ensemble", "self", "cross_tokenizer"]
 
 TAKES: dict[Method, tuple[str, ...]] = {
     "traces": ("traces",),
@@ -37,6 +39,7 @@ TAKES: dict[Method, tuple[str, ...]] = {
     "on_policy": ("teacher", "rollouts"),
     "ensemble": ("teachers", "traces", "match"),
     "self": ("teacher", "traces", "match"),
+    "cross_tokenizer": ("teacher", "traces", "match"),
 }
 """The fields of each method, of which it needs all but `match`."""
 
@@ -44,16 +47,18 @@ TAKES: dict[Method, tuple[str, ...]] = {
 class Distill(Training):
     """Train a student on what a teacher knows, by a `method`:
 
-    traces     the teacher's filtered traces: sequence-level distillation (Kim and Rush 2016). Teacher and student need
-               no common tokenizer, since the traces are text
-    logits     its distributions over every token of the traces, too (Hinton et al. 2015)
-    ensemble   the mean of several teachers' distributions (Hinton et al. 2015, section 3). Left out is to choose, for
-               each problem, the traces of the teacher that is right most often: a `sample` stage for each teacher and a
-               dataset of them say so as well
-    self       born again (Furlanello et al. 2018, arXiv 1805.04770): the teacher is what was trained of the student
-               itself, or of one of its shape, and the traces are its own. Left out are further generations, which are
-               further stages, and their ensemble, which is `ensemble`
-    on_policy  the teacher's distributions at every token that the student writes itself (GKD, Agarwal et al. 2023)
+    traces           the teacher's filtered traces: sequence-level distillation (Kim and Rush 2016). Teacher and student
+                     need no common tokenizer, since the traces are text
+    logits           its distributions over every token of the traces, too (Hinton et al. 2015)
+    cross_tokenizer  the same of a teacher with another tokenizer, over spans of the traces that both cut alike (ULD,
+                     Boizard et al. 2024; GOLD, Patiño et al. 2025)
+    ensemble         the mean of several teachers' distributions (Hinton et al. 2015, section 3); with a dataset of
+                     traces for each teacher, for each problem those of the one that is right most often
+    self             born again (Furlanello et al. 2018, arXiv 1805.04770): the teacher is what was trained of the
+                     student itself, or of one of its shape, and the traces are its own. Left out are further
+                     generations, which are further stages, and their ensemble, which is `ensemble`
+    on_policy        the teacher's distributions at every token that the student writes itself (GKD, Agarwal et al.
+                     2023)
     """
 
     kind: ClassVar[str] = "distill"
@@ -61,13 +66,18 @@ class Distill(Training):
 
     student: ModelInput = Field(description="the model to train")
     method: Method = Field(default="traces", description="what of the teacher is learned")
-    traces: DatasetInput | None = Field(
-        default=None, description="what the teacher wrote: prompts with completions; of all methods but on_policy"
+    traces: DatasetInput | list[DatasetInput] | None = Field(
+        default=None, description="what the teacher wrote: prompts with completions; of all methods but on_policy. In "
+                                  "ensemble also a list with each teacher's own, of which for each problem those of "
+                                  "the teacher that is right most often are learned"
     )
-    teacher: ModelInput | None = Field(default=None, description="the teacher, of logits, self and on_policy")
+    teacher: ModelInput | None = Field(
+        default=None, description="the teacher, of logits, cross_tokenizer, self and on_policy"
+    )
     teachers: list[ModelInput] | None = Field(default=None, min_length=2, description="the teachers, of ensemble")
     match: Match = Field(
-        default=Match(), description="how distributions over the traces are learned; of logits, ensemble and self"
+        default=Match(), description="how distributions over the traces are learned; of logits, cross_tokenizer, "
+                                     "ensemble and self"
     )
     rollouts: Rollouts | None = Field(default=None, description="what the student writes itself; of on_policy")
     epochs: Epochs = Field(default=4.0, description="how often each trace is seen")
@@ -82,10 +92,22 @@ class Distill(Training):
                                  "method")
             if name in takes and getattr(self, name) is None:
                 raise ValueError(f"method {self.method} needs {name}")
+        if isinstance(self.traces, list):
+            self._check_lists(self.traces)
         if self.method == "on_policy" and (rows := sorted(self.model_fields_set & set(OF_ROWS))):
             raise ValueError(f"{rows[0]} is for traces, and method on_policy has none: leave it out; rollouts says how "
                              "much is trained on")
         return self
+
+    def _check_lists(self, traces: Sequence[str]) -> None:
+        if self.method != "ensemble":
+            raise ValueError(f"a list of traces is of method ensemble, and method is {self.method}: give one dataset")
+        if len(traces) != len(self.teachers or []):
+            raise ValueError(f"{len(traces)} datasets of traces are not one for each of {len(self.teachers or [])} "
+                             "teachers: list as many, or give one dataset for all")
+        if self.bad_rows == "drop":
+            raise ValueError("bad_rows: drop is for one dataset: leave it out, or the rows of a list of traces cannot "
+                             "be told apart by their teachers")
 
     def made_of(self) -> str:
         return self.student
@@ -102,7 +124,7 @@ class Distill(Training):
 
     def work(self) -> Work:
         if self.traces is not None:
-            work = self.training(self.student, self.traces)
+            work = self._on_traces(self.traces)
             return replace(work, loaded=[*self._references, self.student]) if self._references else work
         assert self.rollouts
         wanted = self.rollouts
@@ -117,10 +139,31 @@ class Distill(Training):
         )
         return Work([trained], [drawn])
 
+    def _on_traces(self, traces: str | list[str]) -> Work:
+        if isinstance(traces, str):
+            return self.training(self.student, traces)
+        return self.training(self.student, None, {one: 1 / len(traces) for one in traces})
+
     def run(self, ctx: Context) -> Metrics:
         if self.traces is not None:
-            return self.train(ctx, self.student, self.traces)
+            return self.train(ctx, self.student, ", ".join(self._all_traces))
         return self._on_policy(ctx)
+
+    @property
+    def _all_traces(self) -> list[str]:
+        """The input references of all datasets of traces."""
+        return [self.traces] if isinstance(self.traces, str) else self.traces or []
+
+    def wanted(self, ctx: Context, reference: str) -> Wanted:
+        if isinstance(self.traces, str):
+            return super().wanted(ctx, reference)
+        return replace(super().wanted(ctx, self._all_traces[0]), path=self._best(ctx).folder, selection=ALL)
+
+    def _best(self, ctx: Context, note: Callable[[str], None] | None = None) -> "Best":
+        """The traces of each problem's best teacher."""
+        return best(ctx.cache, [
+            Traces(ctx.label(one), ctx.path(one), dataset.parse(one).selection) for one in self._all_traces
+        ], note)
 
     @property
     def _references(self) -> list[str]:
@@ -128,24 +171,24 @@ class Distill(Training):
         return self.teachers or ([self.teacher] if self.teacher else [])
 
     def lesson(
-        self, ctx: Context, student: "LanguageModel", tokenizer: "Tokenizer", rows: "Tokenized", order: Sequence[int],
+        self, ctx: Context, student: "LanguageModel", tokenizer: "Tokenizer", rows: Tokenized, order: Sequence[int],
         longest: int,
-    ) -> "Taught | None":
+    ) -> "Lesson | None":
         """What the teachers make of the rows that are trained on, none of them in memory any more."""
-        if not self._references:
+        references = self._references
+        if not references:
             return None
-        match, references = self.match, self._references
         if self.method == "self":
             require_one_shape(ctx, references[0], student)
-        words = words_of(ctx, references, student, tokenizer, match.top_k)
-        learned = Learned({number: rows.row(number, 0.0, longest) for number in sorted(set(order))})
-        made_by = {"teachers": [pretrained.sha256(ctx.path(one)) for one in references],
-                   "temperature": match.temperature}
-        told = distributions(
-            ctx.cache, learned, words, made_by,
-            lambda: Teachers.of(ctx, references, tokenizer, words, match.temperature), ctx.note
-        )
-        return Taught(told, order, words, match.temperature, match.mix, tokenizer.pad_token_id)
+        learned = {number: rows.row(number, 0.0, longest) for number in sorted(set(order))}
+        course = Course(ctx, student, tokenizer, self.match, learned, order)
+        if isinstance(self.traces, list):
+            return course.by_best(references, self._best(ctx, ctx.note).teachers)
+        if self.method != "cross_tokenizer":
+            return course.by_mean(references)
+        wanted = replace(super().wanted(ctx, self._all_traces[0]), efforts=None)
+        their_rows = tokenized(ctx.cache, pretrained.load_tokenizer(ctx.path(references[0])), wanted, ctx.note)
+        return course.across(references[0], wanted.how, their_rows, len(rows))
 
     def _on_policy(self, ctx: Context) -> Metrics:
         assert self.rollouts

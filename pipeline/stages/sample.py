@@ -3,7 +3,7 @@
 import json
 import random
 from collections import Counter
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -44,14 +44,15 @@ if TYPE_CHECKING:
 
 
 class Sample(ServedEngines, Stage):
-    """Draw `rollouts` a problem and keep the correct ones, at most `keep_each` a problem and no text twice.
+    """Draw `rollouts` a problem and keep the correct ones, at most `keep_each` a problem and no text twice. Each row
+    says how many of its problem's rollouts were right.
 
     `readable` asks for one language throughout, `format` for the tags, `repetition` for less than that much of it
     (DeepSeek-R1, section 2.3.3). What was dropped is counted by reason.
     """
 
     kind: ClassVar[str] = "sample"
-    version: ClassVar[int] = 6
+    version: ClassVar[int] = 7
     makes: ClassVar[ArtifactType] = "dataset"
     distributed: ClassVar[bool] = True
 
@@ -60,6 +61,9 @@ class Sample(ServedEngines, Stage):
     problems_each: Problems = Field(default=512, description="problems of each set")
     rollouts: Batch = Field(default=8, description="completions drawn of each problem")
     keep_each: Batch = Field(default=2, description="the most completions kept of a problem")
+    prefer: Literal["first", "shortest"] = Field(
+        default="first", description="which of a problem's are kept: those that were drawn first, or the shortest"
+    )
     only_correct: bool = Field(default=True, description="false keeps wrong answers, too, such as a good teacher's")
     readable: bool = Field(default=True, description="drop completions that change their language")
     format: bool = Field(default=True, description="drop completions without the tags of thinking and answer")
@@ -112,6 +116,9 @@ class Sample(ServedEngines, Stage):
         if not is_first():
             return {}
         rollouts = recall(problems, draws, pieces)
+        right = Counter(rollout.problem.id for rollout in rollouts if rollout.verdict.correct)
+        if self.prefer == "shortest":
+            rollouts = sorted(rollouts, key=lambda rollout: rollout.completion.tokens)
         dropped: Counter[str] = Counter()
         kept: dict[str, list[Rollout]] = {}
         for rollout in rollouts:
@@ -124,10 +131,12 @@ class Sample(ServedEngines, Stage):
         random.Random(f"sample:{ctx.seed}").shuffle(rows)
         with (ctx.out / "data.jsonl").open("w") as file:
             for rollout in rows:
-                record = {"prompt": question_text(rollout.problem, how), "completion": rollout.completion.text}
-                file.write(
-                    json.dumps({**record, "problem": rollout.problem.id, "family": rollout.problem.family}) + "\n"
-                )
+                record: dict[str, object] = {
+                    "prompt": question_text(rollout.problem, how), "completion": rollout.completion.text
+                }
+                record |= {"problem": rollout.problem.id, "family": rollout.problem.family,
+                           "pass_rate": right[rollout.problem.id] / self.rollouts}
+                file.write(json.dumps(record) + "\n")
         ctx.note(f"kept {len(rows)} of {len(rollouts)} rollouts; dropped: {dict(dropped)}")
         return {
             "rollouts": len(rollouts),

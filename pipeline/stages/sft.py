@@ -124,12 +124,15 @@ class Training(ReadsRows, Learning, Stage):
     def _steps(self, rows: int) -> int:
         return max(1, round(rows * self.epochs / self.batch_size))
 
-    def _part(self, ctx: Context, tokenizer: "Tokenizer", reference: str, longest: int) -> Part:
-        wanted = Wanted(
+    def wanted(self, ctx: Context, reference: str) -> Wanted:
+        """Which rows of a dataset, and how they are put."""
+        return Wanted(
             ctx.path(reference), dataset.parse(reference).selection, self.prompt.prompting(), self.limit,
             dataset.drops_bad_rows(self), self.effort
         )
-        rows = tokenized(ctx.cache, tokenizer, wanted, ctx.note)
+
+    def _part(self, ctx: Context, tokenizer: "Tokenizer", reference: str, longest: int) -> Part:
+        rows = tokenized(ctx.cache, tokenizer, self.wanted(ctx, reference), ctx.note)
         chosen = fitting(rows, longest, cut=self.too_long == "cut")
         left_out = left_out_of(rows, chosen, ctx.note)
         if not chosen.numbers:

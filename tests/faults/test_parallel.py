@@ -11,8 +11,8 @@ from tests.launchers import CONFIGS, NEEDS
 
 pytestmark = pytest.mark.parallel
 
-STAGES = ("base", "long", "zero", "traces", "tuned", "adapted", "score")
-SHARDED = ("base", "long", "zero", "tuned", "adapted")
+STAGES = ("base", "long", "zero", "traces", "tuned", "adapted", "taught", "across", "own", "score")
+SHARDED = ("base", "long", "zero", "tuned", "adapted", "taught", "across", "own")
 """Where it matters how the model is shared; `sample` and `evaluate` share rollouts."""
 
 

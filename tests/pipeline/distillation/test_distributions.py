@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pipeline.data.rows import Row
-from pipeline.distillation.distributions import Distributions, Learned, distributions
+from pipeline.distillation.distributions import Distributions, Learned, Reading, distributions
 from pipeline.distillation.teachers import Teachers, Words
 
 Tiny = Callable[..., Any]
@@ -28,9 +28,9 @@ class Kept:
     def read(self, **made_by: object) -> Distributions:
         return distributions(self.folder, Learned(ROWS), self.words, made_by, self._teachers, lambda _: None)
 
-    def _teachers(self) -> Teachers:
+    def _teachers(self) -> Reading:
         self.times += 1
-        return Teachers([self.model], self.words, 1.0)
+        return Reading(Teachers([self.model], self.words, 1.0), Learned(ROWS))
 
 
 @pytest.mark.parametrize("top_k", [None, 7])

@@ -67,5 +67,5 @@ def test_a_teacher_with_other_words_is_refused() -> None:
     texts = ["Tom has 3 apples. He buys 4 more.", "f(x): add 9, then multiply by 4."]
     one, same, other = (train_tokenizer(some, 96) for some in (texts, texts, texts[:1]))
     require_same_tokenizer(one, same, "r1")
-    with pytest.raises(StageError, match=r"^r1 has another tokenizer than the student, .* take method: traces"):
+    with pytest.raises(StageError, match=r"^r1 has another tokenizer than the student, .* method: cross_tokenizer"):
         require_same_tokenizer(one, other, "r1")

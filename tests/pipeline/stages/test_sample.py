@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.data.rows import read_rows
+from pipeline.models import pretrained
 from pipeline.stages.sample import Sample
 
 Ask = Callable[[Sequence[str]], Path]
@@ -59,3 +60,25 @@ def test_a_stop_text_ends_a_rollout(answerer: Path, ask_for: Ask, context: Calla
               "prompt": {"stop": ["</answer>"]}}
     metrics = Sample.model_validate(fields, context={"base": ask_for(["3", "3"])}).run(ctx)
     assert metrics["dropped/no_answer"] == metrics["rollouts"]  # cut before the tag, which then does not close
+
+
+def test_rows_say_how_often_the_model_was_right_and_the_shortest_can_be_kept(
+    answerer: Path, ask_for: Ask, context: Callable[..., Any]
+) -> None:
+    folder = ask_for(["3"] * 6)
+    fields = {"model": "zero", "problems": ["mine.jsonl"], "problems_each": 6, "rollouts": 8, "temperature": 1.6,
+              "format": False, "readable": False}
+    kept = {}
+    for prefer, each in (("first", 8), ("shortest", 1)):
+        ctx = context(zero=answerer)
+        Sample.model_validate({**fields, "prefer": prefer, "keep_each": each}, context={"base": folder}).run(ctx)
+        kept[prefer] = read_rows(ctx.out)
+    assert any(0 < row["pass_rate"] < 1 for row in kept["first"])
+    tokenizer = pretrained.load_tokenizer(answerer)
+    length = {row["completion"]: len(tokenizer(row["completion"])["input_ids"]) for row in kept["first"]}
+    for row in kept["shortest"]:
+        of_it = [other for other in kept["first"] if other["problem"] == row["problem"]]
+        assert length[row["completion"]] == min(length[other["completion"]] for other in of_it)
+        assert {other["pass_rate"] for other in of_it} == {row["pass_rate"]}
+    assert any(len({length[row["completion"]] for row in kept["first"] if row["problem"] == f"p{at}"}) > 1
+               for at in range(6))

@@ -53,6 +53,9 @@ STAGES: dict[str, dict[str, object]] = {
     # Rounds are chosen by what all processes have seen; a bonus is a mean over the tokens of all.
     "chosen": {**GRPO, "curriculum": {}, "entropy_bonus": 0.02},
     "logits": {**SFT, **UNCLIPPED, "kind": "distill", "method": "logits", "teacher": TEACHER, "traces": SFT["data"]},
+    # Spans of one token, since both have one tokenizer; what processes share are the sums over their tokens.
+    "across": {**SFT, **UNCLIPPED, "kind": "distill", "method": "cross_tokenizer", "teacher": TEACHER,
+               "traces": SFT["data"]},
     "on_policy": {"kind": "distill", "method": "on_policy", "teacher": TEACHER, "rollouts": ROLLOUTS,
                   "balance": {"load": 0.0}, **UNCLIPPED, **SGD, "learning_rate": 1.0},
     "guided": {**GRPO, **UNCLIPPED, "teacher": {"model": TEACHER, "weight": 1.0}},
@@ -144,7 +147,7 @@ TRAINED = pytest.mark.parametrize(("stage", "kind"), [
     ("zero", "ddp"),
     *(pytest.param(stage, kind, marks=[pytest.mark.parallel, *NEEDS[kind]])
       for kind in CONFIGS
-      for stage in ("zero", "kl", "chosen", "tuned", "muon", "adapted", "logits", "on_policy", "guided")
+      for stage in ("zero", "kl", "chosen", "tuned", "muon", "adapted", "logits", "across", "on_policy", "guided")
       if (stage, kind) != ("zero", "ddp") and not (stage == "muon" and kind.startswith("zero"))),
 ])
 SHARED = pytest.mark.parametrize(("stage", "kind"), [

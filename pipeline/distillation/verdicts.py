@@ -1,0 +1,113 @@
+"""Of several teachers that each have traces of their own, for each problem those of the teacher that is right most
+often: by the verdicts of the `sample` stages that the traces come from, whose rows say how many of a problem's rollouts
+were right.
+
+Teachers that are equally often right are taken in the order in which the recipe names them. Left out is to weigh
+teachers by how often they are right (the mean over a problem's teachers is `method: ensemble` with one dataset).
+"""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import NamedTuple
+
+from pipeline.contract import dataset
+from pipeline.contract.dataset import FILE, Selection
+from pipeline.contract.errors import StageError
+from pipeline.disk import durable
+from pipeline.disk.durable import JsonObject
+from pipeline.disk.made import made_once
+from pipeline.distillation.lesson import Kept
+from pipeline.distillation.teachers import Told
+from pipeline.recipe import inputs
+
+VERSION = 1
+"""Raised when other traces are chosen of the same."""
+
+RATE = "pass_rate"
+"""The column of `sample` that says how many of a problem's rollouts were right."""
+
+_TEACHER = "teacher"
+
+
+class Traces(NamedTuple):
+    """A teacher's, by what the recipe calls them and where they are."""
+
+    label: str
+    path: Path
+    selection: Selection
+
+
+class Best(NamedTuple):
+    """The folder of a dataset of the traces that were chosen, and of each of its rows the number of its teacher."""
+
+    folder: Path
+    teachers: Sequence[int]
+
+
+def best(cache: Path, traces: Sequence[Traces], note: Callable[[str], None] | None = None) -> Best:
+    """The traces of each problem's best teacher, from `cache` where they are there. Raises StageError for a row that
+    says nothing of its problem or of how often its teacher was right, and where `cache` cannot be written."""
+    try:
+        content = [inputs.fingerprint_of_path(one.path) for one in traces]
+        parts = [VERSION, content, [asdict(one.selection) for one in traces]]
+        folder = cache / hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+        found = made_once(folder, _read, lambda making: _write(making, traces), (OSError, ValueError, KeyError))
+    except OSError as error:
+        raise StageError(f"the best teachers' traces cannot be kept in {cache} ({error.strerror or error})") from error
+    if note:
+        counts = Counter(found.teachers)
+        each = ", ".join(f"{counts[number]:,} of {one.label}" for number, one in enumerate(traces))
+        note(f"traces of each problem's best teacher: {each}")
+    return found
+
+
+def _read(folder: Path) -> Best:
+    with (folder / FILE).open(encoding="utf-8") as rows:
+        return Best(folder, [int(json.loads(row)[_TEACHER]) for row in rows])
+
+
+def _write(making: Path, traces: Sequence[Traces]) -> None:
+    rates: list[dict[str, float]] = []
+    kept: list[dict[str, list[JsonObject]]] = []
+    for one in traces:
+        groups: dict[str, list[JsonObject]] = {}
+        rate: dict[str, float] = {}
+        for row in dataset.records(one.path, one.selection):
+            problem, right = _verdict(one, row)
+            groups.setdefault(problem, []).append(row)
+            rate[problem] = right
+        rates.append(rate)
+        kept.append(groups)
+    with (making / FILE).open("w", encoding="utf-8") as file:
+        for problem, number in _chosen(rates):
+            for row in kept[number][problem]:
+                file.write(json.dumps({**row, _TEACHER: number}) + "\n")
+    durable.sync_files(making)
+
+
+def _verdict(traces: Traces, row: Mapping[str, object]) -> tuple[str, float]:
+    problem, right = row.get("problem"), row.get(RATE)
+    if not isinstance(problem, str) or not isinstance(right, int | float):
+        raise StageError(f"a row of {traces.label} does not say which problem it answers, or how often its teacher was "
+                         f"right (problem, {RATE}), as rows of a sample stage do: give method ensemble one dataset")
+    return problem, float(right)
+
+
+def _chosen(rates: Sequence[Mapping[str, float]]) -> Iterator[tuple[str, int]]:
+    """Each problem with the number of its best teacher."""
+    for problem in dict.fromkeys(problem for rate in rates for problem in rate):
+        yield problem, max(range(len(rates)), key=lambda number: (rates[number].get(problem, -1.0), -number))
+
+
+class ByTeacher:
+    """Distributions of several teachers, each over its own rows."""
+
+    def __init__(self, told: Sequence[Kept], teachers: Sequence[int]) -> None:
+        self._told, self._teachers = told, teachers
+
+    def of(self, row: int) -> Told:
+        return self._told[self._teachers[row]].of(row)
