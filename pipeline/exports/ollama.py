@@ -90,12 +90,9 @@ def turns_of(tokenizer: Tokenizer) -> Turns | None:
     roles = {role: {"role": role, "content": mark} for role, mark in _MARKS.items()}
     system, user, assistant = (roles[role] for role in ("system", "user", "assistant"))
     try:
-        found = _read(_written(tokenizer, [user, assistant, user]), _written(tokenizer, [system, user]))
-        asked = [
-            [{**message, "content": f"{message['content']} {number}"} for number, message in enumerate(one)]
-            for one in ([user], [user, assistant, user], [system, user], [system, user, assistant, user, assistant, user])
-        ]
-        return found if found and all(found.written(one) == _written(tokenizer, one) for one in asked) else None
+        found = _read(tokenizer, _written(tokenizer, [user, assistant, user]), _written(tokenizer, [system, user]))
+        talks = [user], [user, assistant, user], [system, user], [system, user, assistant, user, assistant, user]
+        return found if found and all(found.written(one) == _written(tokenizer, one) for one in talks) else None
     except PromptError:
         return None  # such as a template that refuses system prompts
 
@@ -104,36 +101,29 @@ def _written(tokenizer: Tokenizer, conversation: Sequence[chat_template.Message]
     return chat_template.written(tokenizer, [conversation], {})[0]
 
 
-def _read(talk: str, told: str) -> Turns | None:
+def _read(tokenizer: Tokenizer, talk: str, told: str) -> Turns | None:
     """Turns from a text of user, assistant and user, and from one of system and user."""
     pieces = re.split("|".join(map(re.escape, _MARKS.values())), talk)
     if len(pieces) != 4:
         return None
     first, answer, again, asks = pieces
-    # What comes before the first question and no later one is the start. A later question follows the answer's end.
-    common = _common_end(first, again)
-    end, question = again[: len(again) - len(common)], common
-    start = first[: len(first) - len(question)]
-    if not answer.endswith(asks) and not asks.endswith(answer):
-        return None
-    # Behind a question the assistant begins, when it is asked as when it has answered.
-    after = _common_start(answer, asks)
-    around = {"user": (question, ""), "assistant": (after, end)}
+    # What stands before the first question and before no later one begins the conversation; what stands before a later
+    # one and not before the first ends the answer.
+    question = _shared(tokenizer, first, again, from_end=True)
+    start = first.removesuffix(question)
+    around = {"user": (question, ""), "assistant": (answer, again.removesuffix(question))}
     if _MARKS["system"] not in told:
         return Turns(start, "", around, asks)
-    before_system, _, rest = told.partition(_MARKS["system"])
-    after_system = rest.partition(_MARKS["user"])[0].removesuffix(question)
-    opening = _common_start(start, before_system)
-    return Turns("", start, {"system": (before_system, after_system), **around}, asks) if not opening else Turns(
-        opening, start.removeprefix(opening), {"system": (before_system.removeprefix(opening), after_system), **around},
-        asks,
-    )
+    before, _, rest = told.partition(_MARKS["system"])
+    after = rest.partition(_MARKS["user"])[0].removesuffix(question)
+    opening = _shared(tokenizer, start, before, from_end=False)
+    system = before.removeprefix(opening), after
+    return Turns(opening, start.removeprefix(opening), {"system": system, **around}, asks)
 
 
-def _common_start(one: str, other: str) -> str:
-    length = next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
-    return one[:length]
-
-
-def _common_end(one: str, other: str) -> str:
-    return _common_start(one[::-1], other[::-1])[::-1]
+def _shared(tokenizer: Tokenizer, one: str, other: str, *, from_end: bool) -> str:
+    """The whole tokens that two texts begin with, or end with."""
+    order = -1 if from_end else 1
+    ids, others = (tokenizer.encode(text, add_special_tokens=False)[::order] for text in (one, other))
+    count = next((i for i, (a, b) in enumerate(zip(ids, others, strict=False)) if a != b), min(len(ids), len(others)))
+    return tokenizer.decode(ids[:count][::order])
