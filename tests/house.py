@@ -13,7 +13,7 @@ FLOORS = ("rewards", "eval", "pipeline")
 
 ROOMS = (
     "disk", "contract", "recipe", "store", "data", "moe", "models", "training", "serving", "rl", "distillation",
-    "stages", "run", "costs", "results", "authoring", "bench", "commands",
+    "stages", "run", "costs", "results", "exports", "authoring", "bench", "commands",
 )
 """The rooms of pipeline/ from the ground up. A room imports itself and those before it."""
 

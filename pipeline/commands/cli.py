@@ -32,6 +32,7 @@ SUMMARIES = {
     "compare": "tell whether one measured model is better than another",
     "look": "read the rollouts of a run in a browser: filter them, follow a problem, see each token",
     "ask": "put a question to a model of a run and see it think",
+    "export": "write a model as a folder that llama.cpp, ollama or vLLM loads",
     "experts": "show what the experts of a model do with texts of different domains",
     "serve-rollouts": "start vLLM in its own environment, for stages to send weights to and draw from",
     "doctor": "show how isolated model-written programs run here, and what the machine and the packages are",

@@ -1,0 +1,106 @@
+"""Where a model comes from: the stages that led to it, what it scored in its run, and its base's licence."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.contract.errors import RunError
+from pipeline.disk.durable import JsonMapping
+from pipeline.results.report import report_of
+from pipeline.store.run_folder import RunFolder, is_run
+from pipeline.store.store import MANIFEST, Artifact
+from rewards.lazy import lazy
+
+with lazy:
+    from huggingface_hub import metadata_load
+
+
+@dataclass(frozen=True)
+class Made:
+    """A stage that led to the model."""
+
+    name: str
+    kind: str
+    sources: Sequence[str]
+    seconds: float
+    fingerprint: str
+    config: JsonMapping
+    versions: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Origins:
+    """`stages` come after those that they are made of, and the model's own is the last. `scores` are what the run's
+    `evaluate` stages say of the model; None where none measured it. `hub_base` is a hub id."""
+
+    stages: Sequence[Made]
+    scores: JsonMapping | None
+    licence: str | None
+    hub_base: str | None
+
+    @property
+    def from_scratch(self) -> bool:
+        return any(stage.kind == "pretrain" for stage in self.stages)
+
+
+def origins_of(place: Path | str) -> Origins:
+    """Of an artifact, a folder or a hub id; of what is no artifact only the licence is known."""
+    if not isinstance(place, Path) or not (place / MANIFEST).is_file():
+        known = place if isinstance(place, Path) else None
+        return Origins((), None, _licence(known), None if known else str(place))
+    place = place.resolve()
+    stages: dict[Path, Made] = {}
+    bases = list(_walk(Artifact(place), stages))
+    hub = next((one["repository"] for one in bases if one["origin"] == "hub"), None)
+    licence = next((found for one in bases if one.get("path") and (found := _licence(Path(one["path"])))), None)
+    return Origins(tuple(stages.values()), _scores(place), licence, hub)
+
+
+def _walk(artifact: Artifact, stages: dict[Path, Made]) -> Iterator[JsonMapping]:
+    """Models that no stage has made, of this artifact and all that led to it; these are put into `stages`."""
+    manifest = artifact.manifest
+    for source in manifest["inputs"].values():
+        if source["origin"] != "stage":
+            yield {"path": None, **source}
+            continue
+        # The folder of the runs may have been moved since.
+        before = Artifact(artifact.path.parent / Path(source["path"]).name)
+        if before.path not in stages and (before.path / MANIFEST).is_file():
+            yield from _walk(before, stages)
+    stages[artifact.path] = Made(
+        manifest["name"], manifest["kind"], [_short(name) for name in manifest["inputs"]], manifest["seconds"],
+        manifest["fingerprint"][:10], manifest["config"], manifest.get("versions", {}),
+    )
+
+
+def _short(reference: str) -> str:
+    """A name without the folders of the machine it was made on."""
+    return reference.rstrip("/").rpartition("/")[2] if reference.startswith(("/", ".", "~")) else reference
+
+
+def _scores(artifact: Path) -> JsonMapping | None:
+    """What a run beside the artifact says of it."""
+    for folder in sorted(artifact.parent.parent.iterdir()):
+        if not folder.is_dir() or not is_run(folder):
+            continue
+        run = RunFolder(folder)
+        names = [name for name, one in run.readable().items() if one.path.resolve() == artifact]
+        try:
+            found = [model for name in names if (model := report_of(run)["models"].get(name))]
+        except RunError:
+            continue  # a report that cannot be read; another run may have measured the model, too
+        if found:
+            return found[0]
+    return None
+
+
+def _licence(folder: Path | None) -> str | None:
+    """What the card of a base says, if there is one."""
+    card = (folder if folder.is_dir() else folder.parent) / "README.md" if folder else None
+    if card is None or not card.is_file():
+        return None
+    try:
+        said = metadata_load(card)
+    except ValueError:
+        return None  # a README that is no card
+    return str(said["license"]) if isinstance(said, dict) and said.get("license") else None

@@ -1,0 +1,42 @@
+"""A model as a folder that transformers and vLLM load, and the rewriting of its tensors in other formats."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from eval.language_model import LanguageModel, Tokenizer
+from pipeline.disk import durable
+from pipeline.models import audit
+from pipeline.models.shards import class_of
+from rewards.lazy import lazy
+
+with lazy:
+    from safetensors.torch import load_file, save_file
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_INDEX = "model.safetensors.index.json"
+
+
+def write(model: LanguageModel, tokenizer: Tokenizer, folder: Path) -> None:
+    """Model and tokenizer in the names of their makers: experts are tensors of their own, as vLLM wants them."""
+    state = model.state_dict()
+    model.save_pretrained(folder, state_dict=dict(state))  # a copy, from which transformers takes tied weights out
+    audit.check_state(class_of(model), state, folder, "after saving")
+    tokenizer.init_kwargs.pop("local_files_only", None)
+    tokenizer.save_pretrained(folder)
+
+
+def rewrite(folder: Path, change: "Callable[[str, Tensor], dict[str, Tensor]]") -> None:
+    """Put what `change` makes of each tensor in its place, one file after another."""
+    places, size = {}, 0
+    for file in sorted(folder.glob("*.safetensors")):
+        made = {}
+        for name, tensor in load_file(file).items():
+            made |= change(name, tensor)
+        save_file(made, file, metadata={"format": "pt"})
+        places |= dict.fromkeys(made, file.name)
+        size += sum(tensor.nbytes for tensor in made.values())
+    if (folder / _INDEX).exists():
+        durable.write_json(folder / _INDEX, {"metadata": {"total_size": size}, "weight_map": places})
