@@ -5,6 +5,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+from pydantic import ValidationError
+
 from pipeline.data.rows import read_rows
 from pipeline.stages.sample import Sample
 
@@ -59,3 +62,19 @@ def test_a_stop_text_ends_a_rollout(answerer: Path, ask_for: Ask, context: Calla
               "prompt": {"stop": ["</answer>"]}}
     metrics = Sample.model_validate(fields, context={"base": ask_for(["3", "3"])}).run(ctx)
     assert metrics["dropped/no_answer"] == metrics["rollouts"]  # cut before the tag, which then does not close
+
+
+def test_thinking_that_a_budget_closes_leaves_short_traces(
+    answerer: Path, ask_for: Ask, context: Callable[..., Any]
+) -> None:
+    fields = {"model": "zero", "problems": ["mine.jsonl"], "problems_each": 2, "temperature": 0.0, "format": False}
+    stage = Sample.model_validate({**fields, "thinking_budget": 2}, context={"base": ask_for(["3", "3"])})
+    ctx = context(zero=answerer)
+    stage.run(ctx)
+    thinking = {row["completion"].partition("</think>")[0].strip() for row in read_rows(ctx.out)}
+    assert thinking == {"<think>So"}
+
+
+def test_a_thinking_budget_leaves_room_for_the_answer() -> None:
+    with pytest.raises(ValidationError, match="thinking_budget 64 leaves nothing of max_completion_tokens 64"):
+        Sample.model_validate({"model": "zero", "problems": ["mine.jsonl"], "thinking_budget": 64})
