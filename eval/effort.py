@@ -37,6 +37,14 @@ def with_effort(tokenizer: Tokenizer, how: Prompting) -> Prompting:
     return replace(how, effort_line=line)
 
 
+def with_effort_for_server(how: Prompting) -> Prompting:
+    """`how`, which a server is asked with, with the effort as `reasoning_effort`, which OpenAI's own servers and others
+    know. What a server makes of it, its model's chat template decides."""
+    if how.effort is None:
+        return how
+    return replace(how, template_options={**how.template_options, "reasoning_effort": how.effort})
+
+
 def with_line(text: str, how: Prompting) -> str:
     """A question with the line that tells of the effort, where there is one."""
     return f"{text}\n{how.effort_line}" if how.effort_line else text

@@ -128,11 +128,13 @@ def overlong(problem: Problem, completion: Completion, *, most: Count, buffer: C
     return -min(1.0, max(0.0, excess / buffer))
 
 
-def effort(problem: Problem, completion: Completion) -> float:
+def effort(problem: Problem, completion: Completion, *, exact: bool = False) -> float:
     """0.0 for thinking within the budget of the effort that was asked for, falling evenly to -1.0 at twice that budget;
     0.0 where no effort was asked for.
 
-    The budget is `thinking_budget` of the problem's meta, in tokens, where `effort` of a grpo stage puts it.
+    With `exact` a budget is to be used: the value falls as evenly below it, to -1.0 at no thinking (as in LCPO-Exact,
+    arXiv 2503.04697, whose distance is in tokens). The budget is `thinking_budget` of the problem's meta, in tokens,
+    where `effort` of a grpo stage puts it.
     """
     budget: int | None = problem.meta.get("thinking_budget")
     if not budget:
@@ -140,7 +142,8 @@ def effort(problem: Problem, completion: Completion) -> float:
     thinking = completion.thinking
     if thinking is None:  # nobody has counted tokens: words and signs stand in for them
         thinking = len(re.findall(r"\w+|[^\w\s]", split_thinking(completion)[0].removeprefix("<think>")))
-    return -min(1.0, max(0.0, thinking / budget - 1.0))
+    beyond = thinking / budget - 1.0
+    return -min(1.0, abs(beyond) if exact else max(0.0, beyond))
 
 
 def _tokens(completion: Completion) -> int:

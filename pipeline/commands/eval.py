@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eval.answers import Local
+from eval.effort import OPTIONS, with_effort_for_server
 from eval.engine import engine_for
 from eval.engine.types import Sampling
 from eval.errors import ProblemSetError, PromptError, ServerError
@@ -20,6 +21,7 @@ from eval.protocol import Prompting, Protocol
 from eval.server import Server
 from eval.shots import shots_of
 from eval.suites import SUITES
+from eval.ways import Way, called, ways
 from pipeline.commands import prompt_flags
 from pipeline.contract.errors import CommandError, StageError
 from pipeline.contract.room import beyond
@@ -32,11 +34,11 @@ from rewards.rules import RULES
 from rewards.terminal import one_line, raw
 
 with lazy:
-    from eval.scaling import lines
+    from eval.scaling import efforts_table, lines
     from eval.table import table
     from pipeline.models import pretrained
     from pipeline.results.measure import Asked, Measured, measure
-
+    from pipeline.results.report import efforts_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,6 +75,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--shots", type=int, default=0, help="worked examples from the set's train split (default: 0)")
     parser.add_argument("--thinking-budget", type=int, nargs="+", default=[None], metavar="TOKENS",
                         help="close the thinking after so many tokens; several make a curve")
+    parser.add_argument("--effort", type=prompt_flags.efforts, default=[], metavar="LOW,..",
+                        help="ask everything with each of these efforts, such as low,medium,high")
+    parser.add_argument("--budgets", type=prompt_flags.budgets, default=[], metavar="TOKENS,..",
+                        help="ask everything freely, then with thinking closed after each of these, such as 8,16,24")
     parser.add_argument(
         "--best-by", metavar="RULE", help="a reward rule to choose the best of k rollouts by, for the curve"
     )
@@ -111,6 +117,8 @@ def main(args: argparse.Namespace) -> int:
         for model in report["models"].values():
             for name, points in [*model["curves"].items(), *model["budgets"].items()]:
                 print("", *lines(name, points), sep="\n")
+        if asked_with := efforts_of(report["models"]):
+            print(f"\n{efforts_table(asked_with)}")
         print(f"\nreport and rollouts: {out}")
     return 0
 
@@ -141,7 +149,22 @@ def _settle(args: argparse.Namespace) -> "Suite | None":
         raise CommandError(f"--min-p must be at least 0 and below 1, not {args.min_p}")
     if any(budget is not None and not 0 < budget <= args.max_tokens for budget in args.thinking_budget):
         raise CommandError(f"--thinking-budget must lie between 1 and --max-tokens, which is {args.max_tokens}")
+    _settle_ways(args)
     return suite
+
+
+def _settle_ways(args: argparse.Namespace) -> None:
+    """Raises CommandError where efforts and budgets do not go together with what is asked besides."""
+    if args.budgets and args.thinking_budget != [None]:
+        raise CommandError("--budgets asks freely and with each budget, and --thinking-budget with budgets alone; "
+                           "leave one of them out")
+    if max(args.budgets, default=0) >= args.max_tokens:
+        raise CommandError(f"--budgets: {max(args.budgets)} leaves nothing of --max-tokens {args.max_tokens} for the "
+                           "answer")
+    if len(args.thinking_budget) > 1 and args.effort:
+        raise CommandError("with --effort give several budgets by --budgets, such as --budgets 8,16,24")
+    if args.effort and (taken := sorted({key for key, _ in args.template_option} & set(OPTIONS))):
+        raise CommandError(f"--effort sets the template's option {taken[0]} itself; leave one of them out")
 
 
 def _sets(args: argparse.Namespace, suite: "Suite | None") -> JsonObject:
@@ -158,25 +181,30 @@ def _asked(
     args: argparse.Namespace, sets: JsonObject, settle: "Callable[[Prompting], Prompting]",
     source_of: "Callable[[Protocol], Source]",
 ) -> "list[Asked]":
-    """Everything that is to be asked: each set, with each thinking budget."""
+    """Everything that is to be asked: each set, with each effort and thinking budget."""
     names, found, best_by = set_names(sets), [], _best_by(args.best_by)
+    asked_in, varied = _ways(args), bool(args.effort or args.budgets)
+    compared = bool(args.budgets) or len(args.thinking_budget) > 1
     for reference in sets:
         try:
             shots = shots_of(reference, args.shots)
         except ProblemSetError as error:
             raise CommandError(str(error)) from error
-        for budget in args.thinking_budget:
-            several = len(args.thinking_budget) > 1
-            name = f"{names[reference]} thinking {budget}" if several else names[reference]
-            prompting = prompt_flags.prompting(args, shots, budget)
+        for way in asked_in:
+            effort, budget = way
+            name = called(names[reference], way, compared=compared)
+            prompting = prompt_flags.prompting(args, shots, budget).asking(effort)
             sampling = Sampling(args.max_tokens, args.temperature, args.top_p, args.top_k, args.min_p)
             protocol = Protocol(settle(prompting), sampling, args.rollouts, args.seed)
-            found.append(
-                Asked(
-                    name, sets[reference], protocol, source_of(protocol), best_by, names[reference] if several else ""
-                )
-            )
+            of = names[reference] if varied or compared else ""
+            found.append(Asked(name, sets[reference], protocol, source_of(protocol), best_by, of, varied))
     return found
+
+
+def _ways(args: argparse.Namespace) -> list[Way]:
+    if len(args.thinking_budget) > 1:
+        return [(None, budget) for budget in args.thinking_budget]
+    return ways(args.effort, args.budgets, *args.thinking_budget)
 
 
 def _best_by(name: str | None) -> "tuple[str, Rule] | None":
@@ -201,7 +229,7 @@ def _loaded(
         raise CommandError(f"{args.model} has no chat template; leave --template out, or give r1 or qa")
     try:
         settle = partial(settled, tokenizer)
-        settle(prompt_flags.prompting(args))
+        settle(prompt_flags.prompting(args).asking(args.effort[0] if args.effort else None))
     except PromptError as error:
         raise CommandError(str(error)) from error
     engine, context = engine_for(model, tokenizer, args.engine), pretrained.context_length(model)
@@ -231,9 +259,12 @@ def _served(args: argparse.Namespace, sets: JsonObject) -> "tuple[Measured, list
     args.template = "chat" if args.template == "auto" else args.template
     if args.template != "chat" and args.template_option:
         raise CommandError(f"--template-option is for a chat template, and --template is {args.template}")
+    if args.template != "chat" and args.effort:
+        raise CommandError("a server is told of an effort by reasoning_effort, which goes with chats; leave --template "
+                           "or --effort out")
     try:
         asked = _asked(
-            args, sets, lambda how: how,
+            args, sets, with_effort_for_server,
             lambda protocol: Server(args.server, args.model, protocol, args.jobs, args.timeout, args.tries),
         )
     except ServerError as error:

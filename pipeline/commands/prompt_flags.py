@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pydantic import ValidationError
 
 from eval.instructions import AUTO
-from eval.protocol import Prompting, Shot
+from eval.protocol import EFFORTS, Effort, Prompting, Shot
 from pipeline.contract.errors import CommandError
 from pipeline.contract.prompt import AskingPrompt
 
@@ -40,6 +40,31 @@ def prompting(args: argparse.Namespace, shots: Sequence[Shot] = (), thinking_bud
         flag = f"--{str(first['loc'][0]).replace('_', '-')}: " if first["loc"] else ""
         raise CommandError(f"{flag}{first['msg'].removeprefix('Value error, ')}") from error
     return section.prompting(shots, thinking_budget)
+
+
+def efforts(text: str) -> list[Effort]:
+    """Type of a flag: efforts with commas between them, each once."""
+    known: dict[str, Effort] = {effort: effort for effort in EFFORTS}
+    named = [name.strip() for name in text.split(",")]
+    if strange := [name for name in named if name not in known]:
+        raise argparse.ArgumentTypeError(f"{strange[0]!r} is no effort; give some of {', '.join(EFFORTS)} with commas "
+                                         "between them")
+    return [known[name] for name in _once(named)]
+
+
+def budgets(text: str) -> list[int]:
+    """Type of a flag: numbers of tokens with commas between them, each once."""
+    named = [name.strip() for name in text.split(",")]
+    if strange := [name for name in named if not (name.isascii() and name.isdigit() and int(name))]:
+        raise argparse.ArgumentTypeError(f"{strange[0]!r} is no number of tokens; give some with commas between them, "
+                                         "such as 8,16,24")
+    return [int(name) for name in _once(named)]
+
+
+def _once(named: Sequence[str]) -> Sequence[str]:
+    if twice := [name for place, name in enumerate(named) if name in named[:place]]:
+        raise argparse.ArgumentTypeError(f"{twice[0]} is named twice")
+    return named
 
 
 def _option(text: str) -> tuple[str, object]:

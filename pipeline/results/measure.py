@@ -11,7 +11,8 @@ from eval.errors import ServerError, Unanswered
 from eval.protocol import Protocol, sha256_of
 from eval.report import reduce
 from eval.rollouts import rollouts_file
-from eval.scaling import budgets, curve
+from eval.scaling import budgets, curve, efforts
+from eval.ways import Way
 from pipeline.contract.errors import CommandError, RunError
 from pipeline.disk import durable
 from pipeline.disk.durable import JsonMapping, JsonObject
@@ -26,8 +27,8 @@ Progress = Callable[[str], Callable[[int, int], None] | None]
 class Asked:
     """One problem set, what it is called in the report, and how it is asked.
 
-    `best_by` is a rule to choose among rollouts by, with its name; `of` is the set where `name` is one of its thinking
-    budgets.
+    `best_by` is a rule to choose among rollouts by, with its name; `of` is the set where `name` is one of several ways
+    to ask it: thinking budgets, or efforts with or without budgets where `varied`.
     """
 
     name: str
@@ -36,6 +37,12 @@ class Asked:
     source: Source
     best_by: tuple[str, Rule] | None = None
     of: str = ""
+    varied: bool = False
+
+    @property
+    def way(self) -> Way:
+        """The effort and the thinking budget that it is asked with."""
+        return self.protocol.prompting.effort, self.protocol.prompting.thinking_budget
 
     def described(self) -> JsonObject:
         told = self.protocol.describe(self.problems, self.source.prompts(self.problems))
@@ -69,15 +76,20 @@ def measure(
     rows = {one.name: _rows(out, model.label, one, progress) for one in sets}
     problems = {name: reduce(found) for name, found in rows.items()}
     curves = {name: curve(found) for name, found in rows.items() if problems[name]["rollouts"] > 1}
+    by_way: dict[str, dict[Way, Any]] = {}
     by_budget: dict[str, dict[int, Any]] = {}
     for one in sets:
-        if one.of and one.protocol.prompting.thinking_budget is not None:
-            by_budget.setdefault(one.of, {})[one.protocol.prompting.thinking_budget] = problems[one.name]
+        effort, budget = one.way
+        if one.varied:
+            by_way.setdefault(one.of, {})[effort, budget] = problems[one.name]
+        elif one.of and budget is not None:
+            by_budget.setdefault(one.of, {})[budget] = problems[one.name]
     parameters = {key: value for key, value in model.facts.items() if key == "parameters"}
     about = {key: value for key, value in model.facts.items() if key != "parameters"}
     measured = {
         **parameters, "problems": problems, "model": about, "protocol": header["protocol"], "curves": curves,
         "budgets": {name: budgets(found) for name, found in by_budget.items()},
+        **({"efforts": {name: efforts(found) for name, found in by_way.items()}} if by_way else {}),
     }
     report = {"models": {model.label: measured}, "versions": header["versions"]}
     durable.write_json(out / "report.json", report)

@@ -16,6 +16,7 @@ from eval.prompts import encode_prompts, settled
 from eval.protocol import Effort, Protocol
 from eval.rollouts import Draws, keep, recall, rollouts_file, write_rows
 from eval.shots import require_shots, shots_of
+from eval.ways import Way, called, ways
 from pipeline.contract import processes
 from pipeline.contract.fields import ArtifactType, ModelInput, ReportInput
 from pipeline.contract.numbers import (
@@ -51,9 +52,6 @@ if TYPE_CHECKING:
 
 
 MOST_BUDGETS = 32
-
-Way = tuple[Effort | None, int | None]
-"""An effort and a thinking budget that everything is asked with; None for none."""
 
 
 @dataclass(frozen=True)
@@ -233,19 +231,13 @@ class Evaluate(ServedEngines, Stage):
                     yield asked
 
     def _ways(self) -> list[Way]:
-        budgets = [None, *self.budgets] if self.budgets else [self.thinking_budget]
-        efforts: list[Effort | None] = [*self.effort] or [None]
-        return list(product(efforts, budgets))
+        return ways(self.effort, self.budgets, self.thinking_budget)
 
     def _questions(self) -> list[tuple[str, str, Way, str]]:
         """Everything that a model is asked: the reference of a problem set, its name, the way, and what the set is
         called in the report when it is asked in that way."""
-        found = []
-        for (reference, name), way in product(set_names(self.problems).items(), self._ways()):
-            effort, budget = way
-            told = [name, *([effort] if effort else []), *([f"thinking {budget}"] if self.budgets and budget else [])]
-            found.append((reference, name, way, " ".join(told)))
-        return found
+        return [(reference, name, way, called(name, way, compared=bool(self.budgets)))
+                for (reference, name), way in product(set_names(self.problems).items(), self._ways())]
 
     def _protocol(self, problem_set: str, way: Way, tokenizer: Tokenizer, seed: int) -> "Protocol":
         shots = shots_of(problem_set, self.prompt.shots, base=self._folder)

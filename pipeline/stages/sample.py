@@ -80,10 +80,17 @@ class Sample(ServedEngines, Stage):
     )
     dtype: Dtype | None = Field(default=None, description="what the weights are in; as saved where it is left out")
     prompt: AskingPrompt = Field(default=AskingPrompt(), description="how questions are put to the model")
+    thinking_budget: Tokens | None = Field(
+        default=None, description="thinking is closed by force after so many tokens, which leaves short traces; never "
+                                  "where it is left out"
+    )
 
     @model_validator(mode="after")
     def _check_sizes(self) -> "Sample":
         require_rows(self.problems_each * len(self.problems) * self.rollouts, "problems_each and rollouts")
+        if self.thinking_budget and self.thinking_budget >= self.max_completion_tokens:
+            raise ValueError(f"thinking_budget {self.thinking_budget} leaves nothing of max_completion_tokens "
+                             f"{self.max_completion_tokens} for the answer")
         return self
 
     def asks(self, seed: int) -> list[Asks]:
@@ -105,10 +112,10 @@ class Sample(ServedEngines, Stage):
         problems = [
             p for reference in self.problems for p in load(reference, self.problems_each, ctx.seed, base=self._folder)
         ]
-        prompts = encode_prompts(tokenizer, problems, self.prompt.prompting())
+        how = settled(tokenizer, self.prompt.prompting(thinking_budget=self.thinking_budget))
+        prompts = encode_prompts(tokenizer, problems, how)
         require_room(prompts, self.room(), pretrained.trained_context(model), self.model)
         sampling = Sampling(self.max_completion_tokens, self.temperature, self.top_p, self.top_k, self.min_p)
-        how = settled(tokenizer, self.prompt.prompting())
         draws = Draws(self.rollouts, sampling, (ctx.seed, ctx.name), how)
         pieces = ctx.checkpoints.pieces(alone=self.engine == "vllm")
         with drawing(model, tokenizer, self, ctx) as engine:

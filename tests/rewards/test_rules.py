@@ -157,6 +157,13 @@ def test_effort(thinking: int, value: float) -> None:
     assert rules.effort(ENGLISH, Completion("x", thinking=thinking)) == 0.0, "asked with no effort"
 
 
+@pytest.mark.parametrize(("thinking", "value"), [(0, -1.0), (18, -0.25), (24, 0.0), (30, -0.25), (999, -1.0)])
+def test_effort_that_is_to_be_used(thinking: int, value: float) -> None:
+    asked = replace(ENGLISH, meta={"effort": "high", "thinking_budget": 24})
+    assert rules.effort(asked, Completion("x", thinking=thinking), exact=True) == value
+    assert rules.effort(ENGLISH, Completion("x", thinking=thinking), exact=True) == 0.0, "asked with no effort"
+
+
 def test_effort_counts_words_where_nobody_has_counted_tokens() -> None:
     asked = replace(ENGLISH, meta={"thinking_budget": 2})
     assert rules.effort(asked, Completion("<think>So 3.</think>3 and more words that are no thinking")) == -0.5

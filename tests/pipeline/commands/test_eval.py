@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 
 from eval.problems import load
+from eval.scaling import efforts_table
 from pipeline.commands import cli
 from pipeline.models import pretrained
 from pipeline.models.tokenizer import train_tokenizer
+from pipeline.stages.evaluate import Evaluate
 from tests.hostile import BODIES, RAW, STRANGE, body, serving
 
 
@@ -98,6 +100,59 @@ def test_without_a_folder_it_finds_its_own_again(
     assert len(list((tmp_path / "evals").iterdir())) == 2
 
 
+def test_efforts_and_budgets_are_asked_as_the_stage_asks_them(
+    model: Path, tmp_path: Path, context: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["eval", str(model), "--problems", "word_problems:test", "--n", "3", "--temperature", "0", "--max-tokens",
+             "12", "--effort", "low,high", "--budgets", "4,8", "--out", str(tmp_path / "out")]
+    assert cli.main(asked) == 0
+    found = json.loads((tmp_path / "out" / "report.json").read_text())["models"]["some"]
+    ctx = context(some=model)
+    Evaluate.model_validate({
+        "models": ["some"], "problems": ["word_problems:test"], "problems_each": 3, "rollouts": 1, "temperature": 0.0,
+        "max_completion_tokens": 12, "effort": ["low", "high"], "budgets": [4, 8],
+    }).run(ctx)
+    stage = json.loads((ctx.out / "report.json").read_text())["models"]["some"]
+    assert found["efforts"] == stage["efforts"]
+    assert [*found["problems"]] == [*stage["problems"]]
+    assert len(found["problems"]) == 6
+    assert all(point["thinking"] <= (point["budget"] or 12) for point in found["efforts"]["word_problems"])
+    out = capsys.readouterr().out
+    assert efforts_table({"some": found["efforts"]}) in out
+    assert "budget  tokens" not in out, "the table of --thinking-budget"
+
+
+def test_one_budget_for_every_effort(model: Path, tmp_path: Path) -> None:
+    asked = ["eval", str(model), "--problems", "word_problems:test", "--n", "2", "--max-tokens", "12", "--effort",
+             "medium", "--thinking-budget", "4", "--out", str(tmp_path / "out")]
+    assert cli.main(asked) == 0
+    found = json.loads((tmp_path / "out" / "report.json").read_text())["models"]["some"]
+    assert [(one["effort"], one["budget"]) for one in found["efforts"]["word_problems"]] == [("medium", 4)]
+    assert [*found["problems"]] == ["word_problems medium"]
+
+
+def test_a_server_is_told_of_an_effort(tmp_path: Path) -> None:
+    asked = ["eval", "org/some", "--problems", "word_problems:test", "--n", "1", "--effort", "low,high"]
+    said = {"choices": [{"message": {"content": "<think>So 3.</think><answer>3</answer>"}, "finish_reason": "stop"}]}
+    with serving(body(json.dumps(said).encode())) as server:
+        assert cli.main([*asked, "--server", server.url, "--out", str(tmp_path / "out")]) == 0
+    found = json.loads((tmp_path / "out" / "report.json").read_text())["models"]["some"]
+    told = {name: one["template_options"] for name, one in found["protocol"].items()}
+    assert told == {f"word_problems {effort}": {"reasoning_effort": effort} for effort in ("low", "high")}
+
+
+@pytest.mark.parametrize(("flag", "text", "said"), [
+    ("--effort", "low,hihg", "'hihg' is no effort; give some of low, medium, high with commas between them"),
+    ("--effort", "low,low", "low is named twice"),
+    ("--budgets", "8,x", "'x' is no number of tokens; give some with commas between them"),
+    ("--budgets", "0", "'0' is no number of tokens"),
+])
+def test_a_list_that_is_none_is_told(flag: str, text: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["eval", "org/some", "--problems", "word_problems:test", flag, text])
+    assert f"argument {flag}: {said}" in capsys.readouterr().err
+
+
 SETS = """
 from rewards.types import Problem
 
@@ -144,6 +199,11 @@ def test_what_was_asked_wrongly_is_one_line(model: Path, tmp_path: Path, capsys:
         ([*some, "--top-k", "-1"], "--top-k must be at least 0"),
         ([*some, "--min-p", "1"], "--min-p must be at least 0 and below 1"),
         ([*some, "--thinking-budget", "100"], "--thinking-budget must lie between 1 and --max-tokens, which is 64"),
+        ([*some, "--effort", "low", "--thinking-budget", "4", "8"], "with --effort give several budgets by --budgets"),
+        ([*some, "--effort", "low", "--template-option", "enable_thinking=true"], "--effort sets the template's"),
+        ([*some, "--effort", "low", "--server", "http://x", "--template", "qa"], "told of an effort by reasoning_"),
+        ([*some, "--budgets", "8,64"], "--budgets: 64 leaves nothing of --max-tokens 64 for the answer"),
+        ([*some, "--budgets", "8", "--thinking-budget", "4"], "--budgets asks freely and with each budget, and"),
         (["eval", str(model), "--problems", "math500:test", "--shots", "1", "--data", str(tmp_path)], "math500"),
         ([*some, "--best-by", "formt"], "--best-by: there is no rule called 'formt'; did you mean 'format'?"),
         ([*some, "--server", "nowhere"], "is no URL of a server"),

@@ -5,6 +5,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+from pydantic import ValidationError
+
 from pipeline.data.rows import read_rows
 from pipeline.models import pretrained
 from pipeline.stages.sample import Sample
@@ -82,3 +85,19 @@ def test_rows_say_how_often_the_model_was_right_and_the_shortest_can_be_kept(
         assert {other["pass_rate"] for other in of_it} == {row["pass_rate"]}
     assert any(len({length[row["completion"]] for row in kept["first"] if row["problem"] == f"p{at}"}) > 1
                for at in range(6))
+
+
+def test_thinking_that_a_budget_closes_leaves_short_traces(
+    answerer: Path, ask_for: Ask, context: Callable[..., Any]
+) -> None:
+    fields = {"model": "zero", "problems": ["mine.jsonl"], "problems_each": 2, "temperature": 0.0, "format": False}
+    stage = Sample.model_validate({**fields, "thinking_budget": 2}, context={"base": ask_for(["3", "3"])})
+    ctx = context(zero=answerer)
+    stage.run(ctx)
+    thinking = {row["completion"].partition("</think>")[0].strip() for row in read_rows(ctx.out)}
+    assert thinking == {"<think>So"}
+
+
+def test_a_thinking_budget_leaves_room_for_the_answer() -> None:
+    with pytest.raises(ValidationError, match="thinking_budget 64 leaves nothing of max_completion_tokens 64"):
+        Sample.model_validate({"model": "zero", "problems": ["mine.jsonl"], "thinking_budget": 64})
