@@ -35,6 +35,7 @@ class Rollout:
         return {
             "problem": self.problem.id,
             "family": self.problem.family,
+            "prompt": self.problem.prompt,
             "meta": dict(self.problem.meta),
             "index": self.index,
             "text": self.completion.text,

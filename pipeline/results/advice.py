@@ -1,7 +1,9 @@
 """What a person may want to do with a run next, as commands."""
 
 import shlex
+from collections.abc import Sequence
 
+from pipeline.disk.durable import JsonMapping
 from pipeline.results.report import Report
 from pipeline.store.run_folder import RunFolder
 
@@ -14,11 +16,26 @@ def next_commands(run: RunFolder, report: Report) -> list[tuple[str, str]]:
         found.append((run.command(), "goes on with it"))
     if report["damaged"]:
         found.append((f"retort verify {path}", "tells what is not as it was made"))
-    models = [name for name, artifact in run.readable().items() if artifact.manifest["makes"] == "model"]
-    if models:
-        found.append((f'retort ask {path} {models[-1]} "..."', "puts a question to it"))
-    measured = list(report["models"])
-    if len(measured) > 1:
-        one, other = (shlex.quote(f"{run.path}:{name}") for name in (measured[-1], measured[0]))
+    made = [name for name, artifact in run.readable().items() if artifact.manifest["makes"] == "model"]
+    ranked = _ranked(report["models"])
+    best = [name for name in ranked if name in made] or made[-1:]
+    if best:
+        found.append((f'retort ask {path} {best[0]} "..."', "puts a question to it"))
+    if len(ranked) > 1:
+        one, other = (shlex.quote(f"{run.path}:{name}") for name in ranked[:2])
         found.append((f"retort compare {one} {other}", "tells whether the one is better"))
     return found
+
+
+def _ranked(models: JsonMapping) -> Sequence[str]:
+    """Names of models by their mean pass@1 over the problem sets on which each of them has a score, the best first;
+    of equally good ones the last one first; none where there is no such set."""
+    scores = {
+        name: {problems: numbers["pass@1"] for problems, numbers in measured["problems"].items()
+               if numbers.get("pass@1") is not None}
+        for name, measured in models.items()
+    }
+    common = set.intersection(*map(set, scores.values())) if scores else set()
+    if not common:
+        return []
+    return sorted(reversed(scores), key=lambda name: -sum(scores[name][problems] for problems in common))

@@ -87,15 +87,6 @@ def kl_k3(logprobs: Tensor, reference: Tensor) -> Tensor:
     return torch.exp(difference) - difference - 1
 
 
-def without_truncated(mask: Tensor, finished: Tensor) -> Tensor:
-    """`mask` with the rows that ran out of tokens taken out; `finished` is [rows].
-
-    DAPO's overlong filtering (arXiv 2503.14476, section 3.4): whether an unfinished answer would have been right is not
-    known.
-    """
-    return mask * finished.to(mask.dtype).unsqueeze(1)
-
-
 def sum_over_tokens(losses: Tensor, mask: Tensor, tokens: Tensor | float) -> Tensor:
     """The sum of token losses over `tokens`, the count of unmasked tokens of the whole step: a scalar.
 

@@ -96,9 +96,9 @@ def sample(folder: Path, run: RunFolder, *, only_correct: bool = True) -> None:
 
 
 def evaluated(problem: int, index: int, verdict: str, text: str) -> Row:
-    return {"problem": f"test-{problem}", "family": "word_problems", "meta": {"solution": "12 + 7"}, "index": index,
-            "text": text, "finished": True, "tokens": 9, "verdict": verdict, "extracted": "19", "reason": "said so",
-            "format": True, "readable": True}
+    return {"problem": f"test-{problem}", "family": "word_problems", "prompt": "How much?", "index": index,
+            "text": text, "meta": {"solution": "12 + 7"}, "finished": True, "tokens": 9, "verdict": verdict,
+            "extracted": "19", "reason": "said so", "format": True, "readable": True}
 
 
 def evaluate(folder: Path, run: RunFolder, models: Mapping[str, list[Row]]) -> Path:

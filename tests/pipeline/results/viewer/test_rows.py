@@ -46,7 +46,8 @@ def test_rows_of_other_stages_take_the_same_shape(tmp_path: Path) -> None:
     assert found["verdict"] == "correct"
     found = rollouts.row(evaluated["id"])
     assert found is not None
-    assert (found["thinking"], found["answer"], found["rollout"]) == ("12 + 7.", "19", 1)
+    assert (found["prompt"], found["thinking"], found["answer"]) == ("How much?", "12 + 7.", "19")
+    assert found["rollout"] == 1
     assert (found["set"], found["extracted"], found["solution"]) == ("sums:test", "19", "12 + 7")
 
 

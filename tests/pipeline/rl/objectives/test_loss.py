@@ -93,11 +93,6 @@ def test_both_kl_estimators_have_the_divergence_as_their_expectation(ours: list[
     assert (loss.kl_k3(policy.log(), reference.log()) >= 0).all()
 
 
-def test_truncated_rows_leave_the_mask() -> None:
-    mask = torch.tensor([[1, 1], [1, 0]])
-    assert torch.equal(loss.without_truncated(mask, torch.tensor([False, True])), torch.tensor([[0, 0], [1, 0]]))
-
-
 def test_normalizations_by_hand() -> None:
     losses, mask = torch.tensor([[1.0, 2.0, 9.0], [4.0, 9.0, 9.0]]), torch.tensor([[1, 1, 0], [1, 0, 0]])
     assert loss.sum_over_tokens(losses, mask, 3).item() == pytest.approx(7 / 3)
