@@ -2,19 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from eval.answer_reader import AnswerReader
 from eval.engine.types import Engine, Request, Sampled, Sampling, Written, rollout_seed
+from eval.forcing import joined
 from rewards.extract import split_thinking
-from rewards.lazy import lazy
 from rewards.types import Completion
-
-with lazy:
-    import torch
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 def sample_within(
@@ -53,10 +46,7 @@ def sample_within(
     def later(number: int, _: int, rest: Sampled) -> None:
         place, index, forced = goes_on[number]
         begun = found[place][index]
-        whole = Sampled(
-            [*begun.ids, *forced, *rest.ids], [*begun.logprobs, *[0.0] * len(forced), *rest.logprobs], rest.finished,
-            _experts(begun, rest), range(len(begun.ids), len(begun.ids) + len(forced))
-        )
+        whole = joined(begun, forced, rest)
         found[place][index] = whole
         if written:
             written(place, index, whole)
@@ -68,14 +58,6 @@ def sample_within(
     # With no tokens left nobody goes on, and there is no request to which the number would apply.
     engine.sample(again, replace(sampling, max_tokens=max(left, 1)), written=later)
     return found
-
-
-def _experts(begun: Sampled, rest: Sampled) -> "Tensor | None":
-    """The experts of a whole completion: those of its first part, and from there on those of the rest, whose prompt the
-    first part was."""
-    if begun.experts is None or rest.experts is None:
-        return None
-    return torch.cat([begun.experts, rest.experts[len(begun.experts) :]])
 
 
 def _forced(reader: AnswerReader, ids: Sequence[int], *, opened: bool) -> list[int]:

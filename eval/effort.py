@@ -46,8 +46,13 @@ def with_effort_for_server(how: Prompting) -> Prompting:
 
 
 def with_line(text: str, how: Prompting) -> str:
-    """A question with the line that tells of the effort, where there is one."""
-    return f"{text}\n{how.effort_line}" if how.effort_line else text
+    """A question with the lines that tell of the tools and of the effort, where there are any."""
+    return "\n".join([with_tool_line(text, how), *([how.effort_line] if how.effort_line else [])])
+
+
+def with_tool_line(text: str, how: Prompting) -> str:
+    """A question with the text that tells of the tools, where there is one."""
+    return f"{text}\n{how.tool_line}" if how.tool_line else text
 
 
 def _line(tokenizer: Tokenizer, effort: Effort) -> str:

@@ -10,6 +10,7 @@ from eval.errors import PromptError
 from eval.instructions import AUTO, default_for, with_instruction
 from eval.language_model import Tokenizer
 from eval.protocol import Prompting, Template
+from eval.tools.box import with_tools
 from rewards.types import Problem
 
 # DeepSeek-R1 (arXiv 2501.12948), table 1: the template of R1-Zero, for tokenizers without a chat template.
@@ -37,7 +38,7 @@ def settled(tokenizer: Tokenizer, how: Prompting) -> Prompting:
         raise PromptError(f"template_options are for a chat template, and the template here is {template}")
     own = tokenizer.chat_template == OWN_TEMPLATE
     instruction = None if own and how.instruction == AUTO else how.instruction
-    return with_effort(tokenizer, replace(how, template=template, instruction=instruction))
+    return with_tools(tokenizer, with_effort(tokenizer, replace(how, template=template, instruction=instruction)))
 
 
 def template_of(tokenizer: Tokenizer, template: Template) -> Template:
@@ -87,7 +88,7 @@ def conversation(question: Question, how: Prompting) -> list[Message]:
     else:
         turns = list(question)
         told = None if how.instruction == AUTO else how.instruction
-        if turns and turns[-1].get("role") == "user" and (told or how.effort_line):
+        if turns and turns[-1].get("role") == "user" and (told or how.effort_line or how.tool_line):
             turns[-1] = {**turns[-1], "content": with_line(with_instruction(turns[-1]["content"], told), how)}
     has_system = bool(turns) and turns[0].get("role") in ("system", "developer")
     return turns if has_system or not how.system else [{"role": "system", "content": how.system}, *turns]

@@ -8,6 +8,7 @@ from typing import Any, Literal  # what a report says is JSON
 
 from eval.engine.types import Sampling
 from eval.instructions import AUTO, DEFAULTS
+from eval.tools.use import ToolUse
 from rewards.grade import own_verifiers
 from rewards.types import Problem
 
@@ -40,6 +41,9 @@ class Prompting:
     effort           how long the model is asked to think; None asks for nothing. How it is told of that, `eval.prompts`
                      settles with the tokenizer at hand (eval.effort)
     effort_line      the line behind the question that tells of the effort, where no option of the template does
+    tools            what the model may call while it answers (eval.tools); how it is told of them, `eval.prompts`
+                     settles with the tokenizer at hand
+    tool_line        the text behind the question that tells of the tools, where the template does not
     """
 
     template: Template = "auto"
@@ -52,6 +56,8 @@ class Prompting:
     template_options: Mapping[str, Any] = field(default_factory=dict)
     effort: Effort | None = None
     effort_line: str | None = None
+    tools: ToolUse | None = None
+    tool_line: str | None = None
 
     def asking(self, effort: Effort | None) -> "Prompting":
         """The same with this effort; as it is with None."""
@@ -94,6 +100,8 @@ class Protocol:
             # The line is null where options of the chat template, which stand above, tell of the effort.
             **({"effort": self.prompting.effort, "effort_line": self.prompting.effort_line}
                if self.prompting.effort else {}),
+            **({"tools": list(self.prompting.tools.tools), "turns": self.prompting.tools.turns,
+                "observation": self.prompting.tools.observation} if self.prompting.tools else {}),
             "seed": self.seed,
             # A set's name says nothing of its version, nor a template's of its text: only equal hashes are the same.
             "problems_sha256": sha256_of([[p.id, p.prompt, p.answer, p.verifier] for p in problems]),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any  # a row is JSON
 
 from eval.answer_reader import AnswerReader
-from eval.budget import sample_within
+from eval.answering import answered
 from eval.engine.types import Engine, Request, Sampled, Sampling, rollout_seed
 from eval.language_model import Tokenizer
 from eval.pieces import Pieces
@@ -214,10 +214,7 @@ def complete(
         for index in range(n):
             written(place, index, found[place][index])
     sampling = replace(draws.sampling, stop=prompting.stop)
-    if prompting.thinking_budget is None:
-        engine.sample(requests, sampling, progress, done)
-    else:
-        sample_within(engine, reader, requests, sampling, prompting.thinking_budget, progress, done)
+    answered(engine, reader, requests, sampling, prompting, progress, done)
     return found
 
 

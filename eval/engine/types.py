@@ -45,14 +45,15 @@ class Sampled:
 
     `experts` [tokens, layers, top_k] are those that the tokens took, of prompt and continuation but for the last token,
     which is never read back; None where they are not recorded. `forced` are the places among `ids` of tokens that were
-    not drawn: eval.budget wrote them to close the thinking, with log-probabilities of 0.
+    not drawn, in their order: they were written to close the thinking (eval.budget) or by a tool (eval.tools), with
+    log-probabilities of 0.
     """
 
     ids: list[int]
     logprobs: list[float]
     finished: bool
     experts: "Tensor | None" = None
-    forced: range = range(0)
+    forced: tuple[range, ...] = ()
 
 
 Written = Callable[[int, int, Sampled], None]

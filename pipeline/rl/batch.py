@@ -21,8 +21,8 @@ class Batch:
     logprobs          of the drawn tokens under the policy that is called old: before the first update; [rows, seq]
     reference         the same under the reference model, where the objective has a KL term; [rows, seq]
     sampler_logprobs  the same under the program that drew, where that is not the policy itself (vLLM); [rows, seq]
-    forced            1 where a token of the completion was written to close the thinking, and drawn by nobody; [rows,
-                      seq], None where there is no budget for thinking
+    forced            1 where a token of the completion was written to close the thinking, or by a tool, and drawn by
+                      nobody; [rows, seq], None where there are no such tokens
     teacher, teacher_ids
                       what a teacher makes of each token (see scoring.py); [rows, seq, words], [rows, seq, top_k]
     prompt_experts, completion_experts
@@ -120,10 +120,11 @@ def padded(prompts: Sequence[Sequence[int]], sampled: Sequence[Sampled], pad: in
 
 
 def forced(sampled: Sequence[Sampled], seq: int) -> Tensor:
-    """1 where a token was written to close the thinking, [rows, seq]."""
+    """1 where a token was written and not drawn, [rows, seq]."""
     places = torch.zeros(len(sampled), seq, dtype=torch.long)
     for row, one in enumerate(sampled):
-        places[row, one.forced.start : one.forced.stop] = 1
+        for part in one.forced:
+            places[row, part.start : part.stop] = 1
     return places
 
 

@@ -62,9 +62,9 @@ def test_there_are_never_more_tokens_of_thinking_than_the_budget_has(budget: int
     assert any(one.forced for group in found for one in group)
     for one in (one for group in found for one in group):
         assert close in one.ids[: budget + 1] or len(one.ids) <= budget, "closed in time, or ended"
-        assert len(one.ids) == len(one.logprobs) <= 24 + len(one.forced)
+        assert len(one.ids) == len(one.logprobs) <= 24 + sum(map(len, one.forced))
         if one.forced:
-            assert one.forced == range(budget, budget + 1), "neither sooner nor later"
+            assert one.forced == (range(budget, budget + 1),), "neither sooner nor later"
             assert (one.ids[budget], one.logprobs[budget]) == (close, 0.0)
 
 

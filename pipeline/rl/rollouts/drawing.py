@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 from accelerate import Accelerator
 
 from eval.answer_reader import AnswerReader
-from eval.budget import sample_within
+from eval.answering import answered
 from eval.engine import engine_for
 from eval.engine.types import Engine, Request, Sampled, rollout_seed
 from eval.language_model import LanguageModel, Tokenizer
@@ -109,11 +109,8 @@ class Drawing:
         def done(request: int, index: int, one: Sampled) -> None:
             written(begins[request] + index, one)
 
-        budget = self.plan.prompting.thinking_budget
-        if budget is None:
-            groups = self.engine.sample(requests, self.plan.sampling, written=done)
-        else:
-            groups = sample_within(self.engine, self.reader, requests, self.plan.sampling, budget, written=done)
+        how = self.plan.prompting
+        groups = answered(self.engine, self.reader, requests, self.plan.sampling, how, written=done)
         return [one for group in groups for one in group]
 
 

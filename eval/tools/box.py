@@ -1,0 +1,80 @@
+"""What a model has at hand while it answers: its tools, the form of its calls, and what it is shown of them."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from eval.language_model import Tokenizer
+from eval.protocol import Prompting
+from eval.tools.asking import observation
+from eval.tools.formats import hermes
+from eval.tools.formats.form import CallForm
+from eval.tools.formats.hermes import Hermes
+from eval.tools.formats.tags import Tags
+from eval.tools.tool import Call, Tool, tools_of
+from eval.tools.use import ToolUse
+
+MARKS = ("<think>", "</think>", "<answer>", "</answer>", "<call>", "</call>", "<result>", "</result>", "<tool_call>",
+         "</tool_call>", "<tool_response>", "</tool_response>")
+"""What says where the parts of an answer begin and end, and so must not come from a tool."""
+
+
+@dataclass(frozen=True)
+class Toolbox:
+    """The tools of a model with this tokenizer, and the form in which it calls them."""
+
+    tokenizer: Tokenizer
+    tools: dict[str, Tool]
+    form: CallForm
+    use: ToolUse
+
+    def calls(self, ids: Sequence[int], *, ended: bool) -> list[Call]:
+        """The calls of a turn of these tokens; `ended` where it ended by itself."""
+        turn = self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        return self.form.calls(turn, self.tools, ended=ended)
+
+    def shown(self, calls: Sequence[Call], last: int) -> list[int]:
+        """The token ids of what the calls come to; `last` is the token that the turn ended with."""
+        return self.form.shown([self._told(observation(self.tools, call)) for call in calls], last)
+
+    def _told(self, said: str) -> str:
+        """What a tool says as plain text, of at most so many tokens."""
+        marks = {*MARKS, *self.tokenizer.get_added_vocab()}
+        found = re.sub("|".join(re.escape(mark) for mark in sorted(marks, key=len, reverse=True) if mark.strip()),
+                       lambda mark: f"{mark.group()[0]} {mark.group()[1:]}", said)
+        ids = self.tokenizer(found, add_special_tokens=False)["input_ids"]
+        if len(ids) <= self.use.observation:
+            return found
+        return self.tokenizer.decode(ids[: self.use.observation], skip_special_tokens=False,
+                                     clean_up_tokenization_spaces=False)
+
+
+def toolbox(tokenizer: Tokenizer, how: Prompting) -> Toolbox:
+    """What a model has that is asked as `how` says, which has tools. Raises PromptError, ToolError."""
+    assert how.tools is not None
+    tools = _tools(how.tools)
+    options = {**how.template_options, "tools": [tool.schema for tool in tools.values()]}
+    form: CallForm = Hermes(tokenizer, options) if _in_template(tokenizer, how) else Tags(tokenizer)
+    return Toolbox(tokenizer, tools, form, how.tools)
+
+
+def with_tools(tokenizer: Tokenizer, how: Prompting) -> Prompting:
+    """`how`, whose template is settled, with what tells this tokenizer's model of its tools: the option `tools` of its
+    chat template where that writes calls in a form that is known here, else a text behind the question."""
+    if how.tools is None:
+        return how
+    tools = _tools(how.tools)
+    if _in_template(tokenizer, how):
+        schemas = [tool.schema for tool in tools.values()]
+        return replace(how, template_options={**how.template_options, "tools": schemas})
+    return replace(how, tool_line=Tags(tokenizer).line(tools))
+
+
+@lru_cache(maxsize=16)
+def _tools(use: ToolUse) -> dict[str, Tool]:
+    return tools_of(use)
+
+
+def _in_template(tokenizer: Tokenizer, how: Prompting) -> bool:
+    return how.template == "chat" and hermes.fits(tokenizer, {})

@@ -1,0 +1,1 @@
+"""How models write calls and are shown what tools say: a file for each form."""

@@ -1,0 +1,38 @@
+"""Calls people's own tools. Run as a script by eval.tools.foreign, never imported.
+
+A request is a pickled (entry, hash of its source, arguments), which comes from our own process. The answer is OK and
+what the tool says, or FAILED and why it says nothing, in one line.
+"""
+
+import pickle
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # until the search path comes
+from rewards.frames import FAILED, OK, read_frame, write_frame
+from rewards.pipe_ends import end_with, take_pipes
+
+LONGEST = 1_000_000
+"""Characters that go back; nobody reads as many."""
+
+
+def main() -> None:
+    requests, answers = take_pipes()
+    sys.path[:] = read_frame(requests).decode().split("\0")
+    end_with(requests)
+    write_frame(answers, OK, b"ready")
+    while True:
+        request = read_frame(requests)[8:]
+        try:
+            entry, source, arguments = pickle.loads(request)
+            if source and entry.source_hash() != source:
+                raise RuntimeError("it was edited since the run began; run it again")
+            said = str(entry.load()(**arguments))[:LONGEST]
+            write_frame(answers, OK, said.encode(errors="replace"))
+        except BaseException as error:  # sys.exit in a tool, among others
+            told = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            write_frame(answers, FAILED, told.encode(errors="replace"))
+
+
+if __name__ == "__main__":
+    main()
