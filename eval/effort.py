@@ -12,8 +12,9 @@ OPTIONS = ("reasoning_effort", "enable_thinking")
 
 LINES: tuple[dict[Effort, str], ...] = (
     {name: f"Reasoning effort: {name}" for name in ("low", "medium", "high")},
-    # In percent: the vocabulary of a model that `pretrain` made holds each number up to 99, and few words.
-    {"low": "10", "medium": "50", "high": "90"},
+    # The vocabulary of a model that `pretrain` made holds few words, and each number up to 99. Its corpus counts to 30:
+    # tokens of larger numbers were never read, and came to lie so close together that it cannot tell them apart.
+    {"low": "10", "medium": "20", "high": "30"},
 )
 """Lines that tell of an effort; of these the first that the tokenizer has tokens for."""
 
