@@ -29,7 +29,7 @@ MXFP4 = "MXFP4A16"
 _FORMATS = {FP8: "float-quantized", MXFP4: "mxfp4-pack-quantized"}
 _EXPERT = re.compile(r"\.experts\.\d+\.\w+\.weight")
 _LEFT = ["lm_head", r"re:.*\.gate$", r"re:.*shared_expert_gate$"]
-"""What keeps its precision beside embeddings and norms: the head, and the routers, which choose by small differences."""
+"""What keeps its precision beside embeddings and norms: the head, and routers, which choose by small differences."""
 
 
 @dataclass
