@@ -29,7 +29,7 @@ MXFP4 = "MXFP4A16"
 _FORMATS = {FP8: "float-quantized", MXFP4: "mxfp4-pack-quantized"}
 _EXPERT = re.compile(r"\.experts\.\d+\.\w+\.weight")
 _LEFT = ["lm_head", r"re:.*\.gate$", r"re:.*shared_expert_gate$"]
-"""What keeps its precision beside embeddings and norms: the head, and the routers, which choose by small differences."""
+"""What keeps its precision beside embeddings and norms: the head, and routers, which choose by small differences."""
 
 
 @dataclass
@@ -89,7 +89,7 @@ def compress(name: str, rows: "Tensor", preset: str) -> "tuple[dict[str, Tensor]
     if rows.shape[-1] % block:
         raise CommandError(f"MXFP4 stores rows in blocks of {block} numbers, and those of {name} have "
                            f"{rows.shape[-1]}; export the model --to fp8 instead")
-    largest = values.abs().unflatten(-1, (-1, block)).amax(-1)
+    largest = values.abs().reshape(*values.shape[:-1], -1, block).amax(-1)
     scale, _ = calculate_qparams(-largest, largest, scheme.weights)
     compressor = BaseCompressor.get_value_from_registry(_FORMATS[preset])
     made = compressor.compress({"weight": values, "weight_scale": scale.float()}, scheme)

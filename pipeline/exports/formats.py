@@ -84,8 +84,8 @@ def export(place: Path | str, name: str, to: str, kind: str | None, out: Path) -
     for what the format has no words for, before anything is written under that name."""
     form = FORMATS[to]
     if kind is not None and kind not in form.kinds:
-        choice = f"--type is one of {', '.join(form.kinds)}" if form.kinds else "it has one type alone; leave --type out"
-        raise CommandError(f"{to} stores no weights in {kind}: {choice}")
+        choice = f"give one of {', '.join(form.kinds)}" if form.kinds else "it has one type alone; leave --type out"
+        raise CommandError(f"--type: {to} stores no weights in {kind}; {choice}")
     if form.needs and importlib.util.find_spec(form.needs[0]) is None:
         raise CommandError(f"--to {to} needs the package {form.needs[0]}: pip install 'retort[{form.needs[1]}]'")
     if out.exists():

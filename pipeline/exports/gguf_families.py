@@ -127,7 +127,7 @@ def _parts(
         yield f"{inside}.e_score_correction.bias", tensor
     elif family.latent and inside.endswith("kv_b_proj"):
         heads = tensor.view(config["num_attention_heads"], -1, tensor.shape[-1])
-        keys, values = heads.split([config["qk_nope_head_dim"], config["v_head_dim"]], dim=1)
+        keys, values = heads[:, : config["qk_nope_head_dim"]], heads[:, config["qk_nope_head_dim"] :]
         yield name.replace("kv_b_proj", "k_b_proj"), keys.transpose(1, 2)
         yield name.replace("kv_b_proj", "v_b_proj"), values
     elif family.pairs and inside.endswith(("q_proj", "k_proj")):
@@ -149,4 +149,5 @@ def _frequency_factors(config: JsonMapping) -> "torch.Tensor | None":
     waves = 2 * math.pi * rope["rope_theta"] ** powers
     # Short waves stay, long ones are stretched by the factor, and those between by something between.
     share = (rope["original_max_position_embeddings"] / waves - slow) / (fast - slow)
-    return 1 / ((1 - share.clamp(0, 1)) / rope["factor"] + share.clamp(0, 1))
+    factors: torch.Tensor = 1 / ((1 - share.clamp(0, 1)) / rope["factor"] + share.clamp(0, 1))
+    return factors

@@ -15,7 +15,9 @@ _BLOCK = 32
 _EXPERTS = (".experts.gate_up_proj", ".experts.down_proj")
 _CONFIG = {
     "quant_method": "mxfp4",
-    "modules_to_not_convert": ["model.layers.*.self_attn", "model.layers.*.mlp.router", "model.embed_tokens", "lm_head"],
+    "modules_to_not_convert": [
+        "model.layers.*.self_attn", "model.layers.*.mlp.router", "model.embed_tokens", "lm_head",
+    ],
 }
 """As gpt-oss's config.json has it."""
 

@@ -41,7 +41,8 @@ class Turns:
             for role, (before, after) in self.around.items()
         )
         system = f"{{{{ if not .System }}}}{_go(self.without_system)}{{{{ end }}}}" if self.without_system else ""
-        return f"{_go(self.start)}{system}{{{{ range .Messages }}}}{{{{ {roles}{{{{ end }}}}{{{{ end }}}}{_go(self.asks)}"
+        messages = f"{{{{ range .Messages }}}}{{{{ {roles}{{{{ end }}}}{{{{ end }}}}"
+        return _go(self.start) + system + messages + _go(self.asks)
 
 
 def _go(text: str) -> str:

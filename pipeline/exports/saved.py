@@ -30,9 +30,10 @@ def write(model: LanguageModel, tokenizer: Tokenizer, folder: Path) -> None:
 
 def rewrite(folder: Path, change: "Callable[[str, Tensor], dict[str, Tensor]]") -> None:
     """Put what `change` makes of each tensor in its place, one file after another."""
-    places, size = {}, 0
+    places: dict[str, str] = {}
+    size = 0
     for file in sorted(folder.glob("*.safetensors")):
-        made = {}
+        made: dict[str, Tensor] = {}
         for name, tensor in load_file(file).items():
             made |= change(name, tensor)
         save_file(made, file, metadata={"format": "pt"})

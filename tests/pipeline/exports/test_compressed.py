@@ -67,7 +67,7 @@ def test_gpt_oss_is_written_in_its_own_form(tiny: Callable[..., Any], tmp_path: 
             assert torch.equal(values, model.state_dict()[name]), name
 
 
-def test_numbers_that_mxfp4_has_are_kept(tmp_path: Path) -> None:
+def test_numbers_that_mxfp4_has_are_kept() -> None:
     """Two blocks of a row with scales of their own, one of them of zeros alone."""
     values = torch.tensor([0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, -0.5, -6.0] + [0.0] * 22)
     rows = torch.stack([torch.cat([values, values * 2**-20]), torch.cat([values * 0, -values * 2**12])])
