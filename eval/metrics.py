@@ -111,6 +111,25 @@ def _won_with(m: int, candidates: Sequence[tuple[int, float]], abstain: int, k: 
     return sum(math.comb(abstain, k - s) * float(shared[s].sum()) for s in range(max(0, k - abstain), k + 1))
 
 
+def best_of_k(values: Sequence[float], correct: Sequence[bool], k: int) -> float:
+    """Chance that the rollout with the highest value among k is correct, over draws of k without replacement; of
+    several with that value a fair draw takes one.
+
+    Raises ValueError unless 1 <= k <= len(values) and both lists are of one length.
+    """
+    n = len(values)
+    if len(correct) != n or not 1 <= k <= n:
+        raise ValueError(f"k must lie in [1, n={n}], not {k}, and {len(correct)} grades must be as many")
+    expected, below = 0.0, 0
+    for value in sorted(set(values)):
+        group = [right for one, right in zip(values, correct, strict=True) if one == value]
+        # Draws in which this is the highest value: all of those up to it, less all of those below it.
+        highest = math.comb(below + len(group), k) - math.comb(below, k)
+        expected += highest / math.comb(n, k) * sum(group) / len(group)
+        below += len(group)
+    return expected
+
+
 def share(values: Values, weights: Values | None = None, level: float = 0.95) -> Estimate:
     """Mean over problems of values in [0, 1], with a score (Wilson) interval clustered by problem.
 

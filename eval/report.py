@@ -6,7 +6,7 @@ from fractions import Fraction
 from itertools import combinations
 from typing import Any  # what a row or a report holds under a name is JSON
 
-from eval.metrics import Estimate, average, maj_at_k, mean_of, paired_difference, pass_at_k, share
+from eval.metrics import Estimate, average, best_of_k, maj_at_k, mean_of, paired_difference, pass_at_k, share
 from rewards.types import Label
 
 Row = Mapping[str, Any]
@@ -14,7 +14,7 @@ Numbers = dict[str, Any]
 
 DIGITS = 6  # after the point, in a report
 FEW = 12  # values of a key in meta, above which a table by it would not be read
-_AT_MANY = re.compile(r"(pass|maj)@(?!1$)\d+")
+_AT_MANY = re.compile(r"(pass|maj|best)@(?!1$)\d+")
 _PLAIN_NUMBER = re.compile(r"[-+]?(\d{1,3}(,\d{3})+|\d+)?(\.\d+)?|[-+]?\d+/[1-9]\d*")
 
 
@@ -28,6 +28,8 @@ def reduce(rows: Iterable[Row]) -> Numbers:
     pass@1, pass@1_ci95   share of correct rollouts; [low, high] clustered by problem (eval.metrics.share)
     pass@K, maj@K         for K = rollouts > 1, each with its _ci95. Of a problem's K rollouts the ungradable ones
                           count as not correct in pass@K and do not vote in maj@K (ties: see eval.metrics.maj_at_k)
+    best@K                of K rollouts the one with the highest `best_by` (see eval.choosing), with its _ci95, where
+                          all rows have that; ungradable ones are not chosen
     flexible              pass@1 by the lenient reading (rewards.flexible), with its _ci95, where the rows have it; None
                           where nothing could be graded
     format, readable      share of all rollouts, correct or not
@@ -126,7 +128,7 @@ def mean_of_sets(sets: Mapping[str, Mapping[str, Any]]) -> Numbers | None:
     """Mean of pass@1 over problem sets, each of the same weight, and of what else they share; None without a
     score.
 
-    `sets` maps a set's name to what `reduce` gave. pass@K and maj@K are there where every set has the same K.
+    `sets` maps a set's name to what `reduce` gave. pass@K, maj@K and best@K are there where every set has the same K.
     """
     scored = [numbers for numbers in sets.values() if numbers.get("pass@1") is not None]
     # A mean over the sets that happened to be measured would be another number under the same name.
@@ -177,6 +179,8 @@ def _scores(problems: Sequence[Sequence[Row]], k: int) -> Numbers:
         at_k = [pass_at_k(max(len(rows), k), _correct(rows), k) for rows in problems]
         scores |= _with_interval(f"pass@{k}", at_k)
         scores |= _with_interval(f"maj@{k}", [_majority(rows, k) for rows in problems])
+        if all("best_by" in row for rows in problems for row in rows):
+            scores |= _with_interval(f"best@{k}", [_chosen(rows, k) for rows in problems])
     return scores
 
 
@@ -202,6 +206,11 @@ def _tokens_per_correct(problems: Sequence[Sequence[Row]]) -> float | None:
 def _majority(rows: Sequence[Row], k: int) -> float:
     correct = [row["verdict"] == Label.CORRECT for row in rows]
     return maj_at_k([vote_of(row) for row in rows], correct, min(k, len(rows)))
+
+
+def _chosen(rows: Sequence[Row], k: int) -> float:
+    correct = [row["verdict"] == Label.CORRECT for row in rows]
+    return best_of_k([row["best_by"] for row in rows], correct, min(k, len(rows)))
 
 
 def _thinking(problems: Sequence[Sequence[Row]]) -> Numbers:

@@ -204,6 +204,7 @@ def complete(
     def done(request: int, index: int, one: Sampled) -> None:
         place = fitting[request]
         completion = reader.completion(one.ids, opened=opened[request], finished=one.finished)
+        completion = replace(completion, confidence=one.confidence)
         if counts:
             completion = replace(completion, thinking=reader.thinking_tokens(one.ids, opened=opened[request]))
         found[place][index] = completion

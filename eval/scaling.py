@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any  # figures of a report, as JSON
 
-from eval.metrics import maj_at_k, pass_at_k, share
+from eval.metrics import best_of_k, maj_at_k, pass_at_k, share
 from eval.protocol import EFFORTS, Effort
 from eval.report import DIGITS, Row, by_problem, vote_of
 from eval.table import with_interval
@@ -20,7 +20,7 @@ def curve(rows: Iterable[Row]) -> list[Point]:
     k, tokens   rollouts a problem, and the tokens that they take on average
     vote        the majority's answer (maj@k)
     best        the best of k by verdict: an oracle that no deployment has (pass@k)
-    rule        the rollout with the highest value of the rule in `best_by`, where the rows have one
+    rule        the rollout with the highest value in `best_by`, of a rule or of confidence, where the rows have one
 
     Each is the exact expectation over draws of k of a problem's gradable rollouts, with its _ci95 clustered by problem.
     A problem without any is left out; one with fewer than k counts with all it has.
@@ -55,25 +55,6 @@ def _point(problems: Sequence[Sequence[Row]], k: int) -> Point:
                 f"{name}_ci95": [round(estimate.low, DIGITS), round(estimate.high, DIGITS)]
             }
     return point
-
-
-def best_of_k(values: Sequence[float], correct: Sequence[bool], k: int) -> float:
-    """Chance that the rollout with the highest value among k is correct, over draws of k without replacement; of
-    several with that value a fair draw takes one.
-
-    Raises ValueError unless 1 <= k <= len(values) and both lists are of one length.
-    """
-    n = len(values)
-    if len(correct) != n or not 1 <= k <= n:
-        raise ValueError(f"k must lie in [1, n={n}], not {k}, and {len(correct)} grades must be as many")
-    expected, below = 0.0, 0
-    for value in sorted(set(values)):
-        group = [right for one, right in zip(values, correct, strict=True) if one == value]
-        # Draws in which this is the highest value: all of those up to it, less all of those below it.
-        highest = math.comb(below + len(group), k) - math.comb(below, k)
-        expected += highest / math.comb(n, k) * sum(group) / len(group)
-        below += len(group)
-    return expected
 
 
 def budgets(measured: Mapping[int, Mapping[str, Any]]) -> list[Point]:

@@ -83,13 +83,16 @@ def _set_group(name: str, column: Sequence[Mapping[str, Any] | None]) -> _Group:
     many = list(dict.fromkeys(numbers["rollouts"] for numbers in measured))
     amounts = sorted({f"{numbers['n']} x {numbers['rollouts']}" for numbers in measured})
     ks = [k for k in many if k > 1]
+    # Ways to choose one of several stand beside each other where one of them was asked for.
+    chosen = [f"{way}@{k}" for k in ks for way in ("maj", "best") if any(f"best@{k}" in one for one in measured)]
     lenient = ["flexible"] if any("flexible" in numbers for numbers in measured) else []
-    header = ["pass@1", *lenient, *(f"@{k}" for k in ks), "readable", "tokens", "cut"]
+    header = ["pass@1", *lenient, *(f"@{k}" for k in ks), *chosen, "readable", "tokens", "cut"]
     rows = [
         [NOTHING] * len(header) if numbers is None else [
             _score(numbers),
             *(_percent(numbers.get(key)) for key in lenient),
             *(_percent(numbers.get(f"pass@{k}")) for k in ks),
+            *(_percent(numbers.get(key)) for key in chosen),
             _percent(numbers["readable"]),
             f"{numbers['mean_length']:.0f}",
             _percent(numbers.get("unfinished"), digits=0),

@@ -1,5 +1,6 @@
 """What a rollout engine is asked and what it answers."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -54,6 +55,12 @@ class Sampled:
     finished: bool
     experts: "Tensor | None" = None
     forced: tuple[range, ...] = ()
+
+    @property
+    def confidence(self) -> float | None:
+        """The mean log-probability of the tokens that were drawn; None where none was."""
+        drawn = len(self.ids) - len(self.forced)
+        return math.fsum(self.logprobs) / drawn if drawn else None  # of forced tokens the log-probability is 0
 
 
 Written = Callable[[int, int, Sampled], None]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eval.answers import Local
+from eval.choosing import CONFIDENCE, confidence
 from eval.effort import OPTIONS, with_effort_for_server
 from eval.engine import engine_for
 from eval.engine.types import Sampling
@@ -80,7 +81,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--budgets", type=prompt_flags.budgets, default=[], metavar="TOKENS,..",
                         help="ask everything freely, then with thinking closed after each of these, such as 8,16,24")
     parser.add_argument(
-        "--best-by", metavar="RULE", help="a reward rule to choose the best of k rollouts by, for the curve"
+        "--best-by", metavar="RULE", help="what chooses the best of k rollouts: a reward rule, or confidence, the mean "
+                                          "log-probability"
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--engine", choices=("auto", "plain"), default="auto", help="plain: transformers' own cache")
@@ -182,7 +184,7 @@ def _asked(
     source_of: "Callable[[Protocol], Source]",
 ) -> "list[Asked]":
     """Everything that is to be asked: each set, with each effort and thinking budget."""
-    names, found, best_by = set_names(sets), [], _best_by(args.best_by)
+    names, found, best_by = set_names(sets), [], _best_by(args.best_by, args.server)
     asked_in, varied = _ways(args), bool(args.effort or args.budgets)
     compared = bool(args.budgets) or len(args.thinking_budget) > 1
     for reference in sets:
@@ -207,10 +209,14 @@ def _ways(args: argparse.Namespace) -> list[Way]:
     return ways(args.effort, args.budgets, *args.thinking_budget)
 
 
-def _best_by(name: str | None) -> "tuple[str, Rule] | None":
+def _best_by(name: str | None, server: str | None) -> "tuple[str, Rule] | None":
     try:
         if name is None:
             return None
+        if name == CONFIDENCE:
+            if server:
+                raise CommandError("--best-by: confidence is known of models in this process; name a rule")
+            return name, confidence
         entry = RULES.resolve(name)
         # With the hash an edited rule of one's own is another evaluation.
         return name if entry.origin == "built-in" else f"{name} {entry.source_hash()[:10]}", rule_of(entry)

@@ -126,4 +126,6 @@ def _fits(annotation: object, value: object) -> bool:
     if get_origin(annotation) is Annotated:
         annotation = get_args(annotation)[0]
     kind = get_origin(annotation) or annotation
+    if kind is Literal:
+        return value in get_args(annotation)
     return isinstance(kind, type) and isinstance(value, kind)

@@ -1,24 +1,25 @@
 """`evaluate`: models asked held-out problems, graded and counted."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from eval.choosing import chooser
 from eval.engine.types import Sampling
 from eval.language_model import Tokenizer
 from eval.pieces import Pieces
 from eval.problems import load, set_names
 from eval.prompts import encode_prompts, settled
 from eval.protocol import Effort, Protocol
-from eval.rollouts import Draws, keep, recall, rollouts_file, write_rows
+from eval.rollouts import Draws, Rollout, keep, recall, rollouts_file, write_rows
 from eval.shots import require_shots, shots_of
 from eval.ways import Way, called, ways
 from pipeline.contract import processes
-from pipeline.contract.fields import ArtifactType, ModelInput, ReportInput
+from pipeline.contract.fields import ArtifactType, ModelInput, PlugIn, ReportInput
 from pipeline.contract.numbers import (
     Batch,
     Dtype,
@@ -105,6 +106,10 @@ class Evaluate(ServedEngines, Stage):
     thinking_budget: Tokens | None = Field(
         default=None, description="thinking is closed by force after so many; never where it is left out"
     )
+    best_by: Literal["confidence"] | Annotated[str, PlugIn("rule")] | None = Field(
+        default=None, description="what chooses one of a problem's rollouts, for best@k: confidence, the mean "
+                                  "log-probability, or a reward rule; nothing where it is left out"
+    )
     effort: list[Effort] = Field(
         default_factory=list, description="ask everything with each of these efforts, for a curve of accuracy against "
                                           "tokens"
@@ -120,6 +125,14 @@ class Evaluate(ServedEngines, Stage):
         require_rows((self.problems_each or 1) * len(self.problems) * len(self._ways()) * len(self.models)
                      * self.rollouts,
                      "models, problems, problems_each, rollouts, effort and budgets")
+        return self
+
+    @model_validator(mode="after")
+    def _check_best_by(self) -> "Evaluate":
+        if self.best_by:
+            if self.rollouts == 1:
+                raise ValueError("best_by chooses among the rollouts of a problem, and there is one; ask for more")
+            chooser(self.best_by, self._folder)
         return self
 
     @model_validator(mode="after")
@@ -174,10 +187,10 @@ class Evaluate(ServedEngines, Stage):
         for one in asked:
             report = measured.setdefault(one.label, self._begun(one, found.get(one.label, {})))
             rollouts = recall(one.problems, one.draws, pieces, one.name)
-            rows = [rollout.row() for rollout in rollouts]
+            rows = self._rows(rollouts)
             write_rows(ctx.out / rollouts_file(one.label, one.set), rows)
             report["problems"][one.set] = reduce(rows)
-            report["protocol"][one.set] = one.protocol
+            report["protocol"][one.set] = {**one.protocol, **({"best_by": self.best_by} if self.best_by else {})}
             if self.effort or self.budgets:
                 varied.setdefault(one.label, {}).setdefault(one.of, {})[one.way] = report["problems"][one.set]
             tokens += sum(rollout.completion.tokens for rollout in rollouts)
@@ -192,6 +205,13 @@ class Evaluate(ServedEngines, Stage):
                 report["mean"] = mean_of_sets(report["problems"])
         (ctx.out / "report.json").write_text(json.dumps({"models": found}, indent=2) + "\n")
         return {"models": len(found), "tokens": tokens}
+
+    def _rows(self, rollouts: Sequence[Rollout]) -> list[JsonObject]:
+        rows = [rollout.row() for rollout in rollouts]
+        if self.best_by is None:
+            return rows
+        values = chooser(self.best_by, self._folder)(rollouts)
+        return [{**row, "best_by": value} for row, value in zip(rows, values, strict=True)]
 
     def _begun(self, asked: "_Asked", earlier: JsonObject) -> JsonObject:
         """What report.json says of a model, before a set is added; `earlier` reports may have measured it on others."""

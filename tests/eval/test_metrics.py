@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval.metrics import Estimate, maj_at_k, mean_of, paired_difference, pass_at_k, share, student_t
+from eval.metrics import Estimate, best_of_k, maj_at_k, mean_of, paired_difference, pass_at_k, share, student_t
 
 ROLLOUTS = st.lists(st.tuples(st.sampled_from([None, "a", "b", "c", "d"]), st.booleans()), min_size=1, max_size=7)
 
@@ -75,6 +75,39 @@ def test_majority_of_k_is_the_mean_over_all_draws(rollouts, data):
     draws = list(itertools.combinations(range(len(rollouts)), k))
     expected = statistics.fmean(maj_at_k([answers[i] for i in d], [correct[i] for i in d]) for d in draws)
     assert maj_at_k(answers, correct, k) == pytest.approx(expected, abs=1e-12)
+
+
+ESTIMATORS = {
+    "pass": lambda one, k: pass_at_k(len(one["correct"]), sum(one["correct"]), k),
+    "maj": lambda one, k: maj_at_k(one["answers"], one["correct"], k),
+    "best": lambda one, k: best_of_k(one["values"], one["correct"], k),
+}
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+@given(st.lists(st.tuples(st.sampled_from([None, "a", "b"]), st.integers(0, 2)), min_size=2, max_size=6), st.data())
+def test_fewer_rollouts_give_the_same_on_average(name, rollouts, data):
+    """What k rollouts are worth, estimated from m of n, is on the mean over those m what all n give: no bias."""
+    k = data.draw(st.integers(1, len(rollouts) - 1))
+    m = data.draw(st.integers(k, len(rollouts) - 1))
+
+    def estimate(some):
+        answers, values = zip(*some, strict=True)
+        correct = [answer == "a" for answer in answers]
+        return ESTIMATORS[name]({"answers": answers, "correct": correct, "values": values}, k)
+
+    fewer = [estimate(some) for some in itertools.combinations(rollouts, m)]
+    assert statistics.fmean(fewer) == pytest.approx(estimate(rollouts), abs=1e-12)
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=9), st.data())
+def test_best_of_k_lies_between_any_rollout_and_an_oracle(correct, data):
+    k = data.draw(st.integers(1, len(correct)))
+    assert best_of_k([1.0] * len(correct), correct, k) == pytest.approx(sum(correct) / len(correct))
+    assert best_of_k([float(right) for right in correct], correct, k) == pytest.approx(
+        pass_at_k(len(correct), sum(correct), k))
+    assert best_of_k([-float(right) for right in correct], correct, k) == pytest.approx(
+        1 - pass_at_k(len(correct), len(correct) - sum(correct), k))
 
 
 def test_majority_of_one_is_pass_at_one_and_grows_with_a_leading_answer():

@@ -42,6 +42,24 @@ def test_every_number_of_a_small_report():
     }
 
 
+def test_the_best_of_several_by_hand():
+    """Of p the value chooses a wrong one, of q a right one of two that are equal; of r the best cannot be graded."""
+    rows = [
+        *(row("p", verdict, "7", best_by=value) for verdict, value in (("correct", -2.0), ("wrong", -1.0))),
+        *(row("q", verdict, "7", best_by=value) for verdict, value in (("correct", 3.0), ("wrong", 3.0))),
+        *(row("r", verdict, "7", best_by=value) for verdict, value in (("ungradable", 9.0), ("correct", 1.0))),
+        *(row("s", verdict, "7", best_by=value) for verdict, value in (("correct", 0.5), ("correct", 0.4))),
+    ]
+    numbers = reduce(rows)
+    assert numbers["best@2"] == (0 + 0.5 + 1 + 1) / 4
+    assert numbers["best@2_ci95"][0] < 0.625 < numbers["best@2_ci95"][1]
+    assert "best@2" not in reduce([{**one, "best_by": 1.0} if place else one for place, one in enumerate(
+        [{key: value for key, value in one.items() if key != "best_by"} for one in rows])])
+    mean = mean_of_sets({"one": numbers, "other": {**numbers, "best@2": 0.125}})
+    assert mean is not None
+    assert mean["best@2"] == 0.375
+
+
 def test_an_answer_that_the_budget_ended_is_unfinished_and_not_truncated():
     numbers = reduce([row("p", "wrong", "8", finished=False), row("q", "correct", "7")])
     assert (numbers["unfinished"], numbers["truncated"]) == (0.5, 0.0)

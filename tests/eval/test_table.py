@@ -36,6 +36,13 @@ def test_a_row_for_each_model_and_aligned_columns():
     assert len(lines) == 5
 
 
+def test_ways_to_choose_have_columns_where_one_was_asked_for():
+    problems = {"sums": {**MODELS["base"]["problems"]["sums"], "best@2": 0.3}}
+    header, line = table({"base": {"parameters": None, "problems": problems}}, width=140).splitlines()[1:3]
+    assert header.split() == ["model", "size", "pass@1", "@2", "maj@2", "best@2", "readable", "tokens", "cut"]
+    assert line.split()[3:6] == ["10.0", "10.0", "30.0"]
+
+
 def test_the_lenient_reading_has_a_column_where_it_was_measured():
     problems = {"sums": {**MODELS["base"]["problems"]["sums"], "flexible": 0.4}}
     lines = table({"base": {"parameters": None, "problems": problems}}, width=140).splitlines()

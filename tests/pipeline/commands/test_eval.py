@@ -206,6 +206,7 @@ def test_what_was_asked_wrongly_is_one_line(model: Path, tmp_path: Path, capsys:
         ([*some, "--budgets", "8", "--thinking-budget", "4"], "--budgets asks freely and with each budget, and"),
         (["eval", str(model), "--problems", "math500:test", "--shots", "1", "--data", str(tmp_path)], "math500"),
         ([*some, "--best-by", "formt"], "--best-by: there is no rule called 'formt'; did you mean 'format'?"),
+        ([*some, "--server", "http://x", "--best-by", "confidence"], "confidence is known of models in this process"),
         ([*some, "--server", "nowhere"], "is no URL of a server"),
         ([*some, "--server", "http://x", "--timeout", "0"], "--timeout must be a number of seconds above 0"),
         ([*some, "--server", "http://x", "--timeout", "nan"], "--timeout must be a number of seconds above 0"),

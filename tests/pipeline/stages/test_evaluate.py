@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from eval.report import reduce
+from pipeline.contract.fields import marked
 from pipeline.stages.evaluate import Evaluate
 
 Ask = Callable[[Sequence[str]], Path]
@@ -40,6 +42,38 @@ def test_the_report_counts_the_rollouts_beside_it(answerer: Path, ask_for: Ask, 
             assert numbers == reduce([json.loads(line) for line in file])
     assert metrics == {"models": 1, "tokens": 16 * 9}
     assert ctx.seen[-1] == (2, 2)
+
+
+def test_the_best_of_several_is_told_beside_the_vote(answerer: Path, ask_for: Ask, context: Callable[..., Any]) -> None:
+    folder = ask_for(["3", "4"])
+    (folder / "rules.py").write_text("def brief(problem, completion):\n    return -completion.tokens\n")
+    fields = {"models": ["zero"], "problems": ["mine.jsonl"], "problems_each": 2, "rollouts": 4, "temperature": 1.5,
+              "max_completion_tokens": 24}
+    values = {}
+    for name in ("confidence", "rules.py:brief"):
+        ctx = context(zero=answerer)
+        stage = Evaluate.model_validate({**fields, "best_by": name}, context={"base": folder})
+        assert [one.value for one in marked(stage) if one.where == ("best_by",)] == [name] * (name != "confidence")
+        stage.run(ctx)
+        report = json.loads((ctx.out / "report.json").read_text())["models"]["zero"]
+        rows = [json.loads(line) for line in (ctx.out / "zero-mine.jsonl.jsonl").read_text().splitlines()]
+        values[name] = [row["best_by"] for row in rows]
+        numbers, told = report["problems"]["mine.jsonl"], report["protocol"]["mine.jsonl"]
+        assert numbers == reduce(rows)
+        assert {"pass@1", "maj@4", "best@4", "best@4_ci95"} < set(numbers)
+        assert told["best_by"] == name
+        assert values["rules.py:brief"] == [-row["tokens"] for row in rows] if name != "confidence" else True
+    assert all(value < 0 for value in values["confidence"])
+    assert len(set(values["confidence"])) > 2
+
+
+@pytest.mark.parametrize(("changed", "said"), [
+    ({"best_by": "formt"}, "best_by: there is no rule called 'formt'; did you mean 'format'"),
+    ({"best_by": "format", "rollouts": 1}, "best_by chooses among the rollouts of a problem, and there is one"),
+])
+def test_a_choice_that_cannot_be_made_is_refused(changed: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        Evaluate.model_validate({"models": ["zero"], "problems": ["word_problems:test"], **changed})
 
 
 def test_a_model_can_be_measured_in_another_precision(
