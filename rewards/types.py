@@ -46,7 +46,7 @@ class Completion:
     generated tokens, the end-of-text token included. `in_thinking` is True where the prompt ended inside an
     opened <think>, so that the text starts as thinking and is nothing else until a </think>. `ids` are the generated
     tokens, where a training knows them; `thinking` is how many of them stand before the end of the thinking, where
-    somebody has counted.
+    somebody has counted. `observations` are the characters of the text, from and to, that tools have written.
     """
 
     text: str
@@ -55,6 +55,7 @@ class Completion:
     in_thinking: bool = False
     ids: tuple[int, ...] = field(default=(), repr=False, compare=False)
     thinking: int | None = field(default=None, compare=False)
+    observations: tuple[tuple[int, int], ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
