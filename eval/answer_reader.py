@@ -66,6 +66,13 @@ class AnswerReader:
             return 0
         return bisect.bisect_right(range(len(ids)), ends, key=lambda count: len(self.raw(ids[:count]))) - 1
 
+    def spans(self, ids: Sequence[int], places: Sequence[range], *, opened: bool) -> tuple[tuple[int, int], ...]:
+        """The characters of a completion's text that tokens at these places stand for, from and to."""
+        def before(count: int) -> int:
+            return len(self.text(ids[:count], opened=opened))
+
+        return tuple((before(place.start), before(place.stop)) for place in places)
+
     def _plain(self, ids: Sequence[int]) -> str:
         # Nothing is cleaned up: programs and formulas have spaces before full stops and commas.
         return self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)

@@ -59,6 +59,11 @@ class Prompting:
     tools: ToolUse | None = None
     tool_line: str | None = None
 
+    @property
+    def forces(self) -> bool:
+        """Whether tokens may stand in an answer that the model did not draw."""
+        return self.thinking_budget is not None or self.tools is not None
+
     def asking(self, effort: Effort | None) -> "Prompting":
         """The same with this effort; as it is with None."""
         return replace(self, effort=effort, effort_line=None) if effort else self

@@ -42,6 +42,7 @@ class Rollout:
             "finished": self.completion.finished,
             "tokens": self.completion.tokens,
             **({} if self.completion.thinking is None else {"thinking": self.completion.thinking}),
+            **({"observations": self.completion.observations} if self.completion.observations else {}),
             "verdict": str(self.verdict.label),
             "extracted": self.verdict.extracted,
             "reason": self.verdict.reason,
@@ -207,6 +208,9 @@ def complete(
         completion = replace(completion, confidence=one.confidence)
         if counts:
             completion = replace(completion, thinking=reader.thinking_tokens(one.ids, opened=opened[request]))
+        if prompting.tools is not None:
+            spans = reader.spans(one.ids, one.forced, opened=opened[request])
+            completion = replace(completion, observations=spans)
         found[place][index] = completion
         written(place, index, completion)
 

@@ -47,6 +47,7 @@ class Completion:
     opened <think>, so that the text starts as thinking and is nothing else until a </think>. `ids` are the generated
     tokens, where a training knows them; `thinking` is how many of them stand before the end of the thinking, where
     somebody has counted. `confidence` is the mean log-probability of its tokens, where it was drawn here.
+    `observations` are the characters of the text, from and to, that tools have written.
     """
 
     text: str
@@ -56,6 +57,7 @@ class Completion:
     ids: tuple[int, ...] = field(default=(), repr=False, compare=False)
     thinking: int | None = field(default=None, compare=False)
     confidence: float | None = field(default=None, compare=False)
+    observations: tuple[tuple[int, int], ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)

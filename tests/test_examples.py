@@ -57,7 +57,7 @@ def test_no_block_is_forgotten() -> None:
     assert {kind for kind, _ in BLOCKS} == {"yaml", "python"}
     assert set(FILES) == {"my_rules.py", "my_rewards.py", "riddles.py", "count.py"}
     assert len(FILES) == sum(kind == "python" for kind, _ in BLOCKS)
-    assert (len(FRAGMENTS), len(STAGES)) == (7, 2)
+    assert (len(FRAGMENTS), len(STAGES)) == (8, 2)
 
 
 def test_the_recipe_is_one_that_runs(capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,6 +18,7 @@ HOLDS: Mapping[str, Mapping[str, int]] = {
     "countdown": {"train": 30_000, "test": 3_000},
     "little_countdown": {"train": 9_000, "test": 1_000},
     "decimals": {"train": 150_000, "test": 15_000},
+    "products": {"train": 200_000, "test": 50_000},
     "gsm8k": {"train": 7_473, "test": 1_319},
     "math": {"train": 12_000},
     "math500": {"test": 500},
@@ -53,6 +54,7 @@ PROBLEMS: Registry[ProblemSet] = Registry(
         "aime2025": "eval.problems.aime:aime2025",
         "gpqa_diamond": "eval.problems.gpqa:gpqa_diamond",
         "decimals": "eval.problems.decimals:decimals",
+        "products": "eval.problems.products:products",
     },
     entry_points="retort.problems",
 )

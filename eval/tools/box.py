@@ -77,4 +77,4 @@ def _tools(use: ToolUse) -> dict[str, Tool]:
 
 
 def _in_template(tokenizer: Tokenizer, how: Prompting) -> bool:
-    return how.template == "chat" and hermes.fits(tokenizer, {})
+    return how.template == "chat" and hermes.fits(tokenizer)

@@ -21,7 +21,8 @@ from pipeline.recipe.recipe import shipped
 from rewards.conventions.bind import SHAPES
 from rewards.registry import RegistryError, did_you_mean
 
-_KINDS = {"recipes": "", "stages": "stage", "rules": "rule", "verifiers": "verifier", "problems": "problem set"}
+_KINDS = {"recipes": "", "stages": "stage", "rules": "rule", "verifiers": "verifier", "problems": "problem set",
+          "tools": "tool"}
 
 
 _RECIPE, _SCHEMA = "recipe", "schema"

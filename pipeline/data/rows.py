@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol  # rows hold lists of integers and of floats under their names
 
+from eval.answer_formats import OPEN
 from eval.answer_reader import AnswerReader
 from eval.assistant_turns import encode_completions, encode_texts
 from eval.language_model import Tokenizer
@@ -40,17 +41,19 @@ BLOCK = 512  # documents encoded at once
 
 @dataclass(frozen=True)
 class Document:
-    """One text to train on: a prompt (None for a text without one) and what follows it."""
+    """One text to train on: a prompt (None for a text without one) and what follows it, of which the characters in
+    `not_learned`, from and to, are not learned."""
 
     prompt: str | None
     text: str
+    not_learned: Sequence[Sequence[int]] = ()
 
 
 def document(record: JsonMapping) -> Document | Conversation:
     """What a record of a dataset (see `contract.dataset.records`) has to train on."""
     if "messages" in record:
         return Conversation(record["messages"], record.get("tools"))
-    return Document(record["prompt"], record["completion"])
+    return Document(record["prompt"], record["completion"], record.get("not_learned") or ())
 
 
 class Encoder:
@@ -77,10 +80,13 @@ class Encoder:
         if talks and self._efforts:
             raise StageError("effort sorts rows of prompt and completion by their thinking, and some rows here are "
                              "messages; leave effort out")
+        if any(document.not_learned for document in texts) and not self._tokenizer.is_fast:
+            raise StageError("the tokenizer does not tell which characters a token stands for, which rows with "
+                             "not_learned need")
         plain, said = iter(self._texts(texts)), iter(self._conversations.encode(talks) if talks else [])
         return [next(plain) if isinstance(document, Document) else next(said) for document in documents]
 
-    def _texts(self, documents: Sequence[Document]) -> list[Encoded]:
+    def _texts(self, documents: Sequence[Document]) -> list[Encoded | Unfit]:
         """One without a prompt is learned whole."""
         asked = [(document.prompt, document.text) for document in documents if document.prompt is not None]
         pairs = iter(self._asked(asked, self._how) if self._efforts is None else self._with_efforts(asked))
@@ -88,11 +94,32 @@ class Encoder:
         bare = [] if self._tokenizer.bos_token_id is None else [self._tokenizer.bos_token_id]
         bodies = [document.text for document in documents if document.prompt is None]
         texts = iter(encode_texts(self._tokenizer, bodies))
-        made: list[Encoded] = []
+        made: list[Encoded | Unfit] = []
         for document in documents:
             head, tail = (bare, next(texts)) if document.prompt is None else next(pairs)
-            made.append(Encoded(head + tail, [False] * len(head) + [True] * len(tail)))
+            learned = self._learned(document, tail)
+            made.append(learned if isinstance(learned, Unfit) else Encoded(head + tail, [False] * len(head) + learned))
         return made
+
+    def _learned(self, document: Document, tail: Sequence[int]) -> list[bool] | Unfit:
+        """Of each token of a completion whether it is learned."""
+        learned = [True] * len(tail)
+        if not document.not_learned:
+            return learned
+        # A prompt may have opened the thinking, which is then not written again.
+        for left_out in ("", OPEN):
+            if not document.text.startswith(left_out):
+                continue
+            encoded = self._tokenizer(document.text.removeprefix(left_out), add_special_tokens=False,
+                                      return_offsets_mapping=True)
+            if list(tail[: len(encoded["input_ids"])]) != encoded["input_ids"]:
+                continue
+            for place, (begin, end) in enumerate(encoded["offset_mapping"]):
+                begin, end = begin + len(left_out), end + len(left_out)
+                learned[place] = not any(first < end and begin < last for first, last in document.not_learned)
+            return learned
+        return Unfit("template", "the chat template changes the completion, so that what is not to be learned of it "
+                     "cannot be found")
 
     def _asked(self, asked: Sequence[tuple[str, str]], how: Prompting) -> list[tuple[list[int], list[int]]]:
         """Token ids of prompts and of what follows them."""

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple  # a registry holds stages, rules, verifiers 
 
 from eval.errors import ProblemSetError
 from eval.problems import own_rows, resolve
+from pipeline.recipe.inputs import fingerprint_of_path
 from rewards.registry import Registry, RegistryError, did_you_mean
 
 REGISTRIES: Mapping[str, str] = {
@@ -15,6 +16,7 @@ REGISTRIES: Mapping[str, str] = {
     "rule": "rewards.rules:RULES",
     "verifier": "rewards.grade:VERIFIERS",
     "problem set": "eval.problems:PROBLEMS",
+    "tool": "eval.tools.registry:TOOLS",
 }
 
 
@@ -27,7 +29,7 @@ class PlugInUse(NamedTuple):
 
 
 def registry_of(kind: str) -> Registry[Any]:
-    """The registry of "stage", "rule", "verifier" or "problem set"."""
+    """The registry of "stage", "rule", "verifier", "problem set" or "tool"."""
     if kind not in REGISTRIES:
         raise RegistryError(f"there is no kind of plug-in called {kind!r}{did_you_mean(kind, list(REGISTRIES))}")
     module, attribute = REGISTRIES[kind].split(":")
@@ -38,15 +40,25 @@ def registry_of(kind: str) -> Registry[Any]:
 def resolve_plug_in(kind: str, reference: str, folder: Path) -> PlugInUse:
     """What `reference` uses, after checking that it loads. Raises RegistryError in one line.
 
-    A problem set is given with its split ("gsm8k:test", "mine.py:riddles:test"), or as a file of rows ("mine.jsonl").
+    A problem set is given with its split ("gsm8k:test", "mine.py:riddles:test"), or as a file of rows ("mine.jsonl");
+    "documents" are a folder, whose files are what it is used for.
     """
     if kind == "problem set":
         return _problem_set(reference, folder)
+    if kind == "documents":
+        return _documents(reference, folder)
     entry = registry_of(kind).resolve(reference, base=folder)
     # Built-in ones load; a file of the user's is tried now and not when its stage begins.
     if entry.origin != "built-in":
         entry.load()
     return PlugInUse(kind, reference, entry.source_hash())
+
+
+def _documents(reference: str, folder: Path) -> PlugInUse:
+    path = folder / Path(reference).expanduser()
+    if not path.is_dir():
+        raise RegistryError(f"there is no folder {str(path)!r}")
+    return PlugInUse("documents", reference, fingerprint_of_path(path))
 
 
 def _problem_set(reference: str, folder: Path) -> PlugInUse:

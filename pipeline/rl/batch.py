@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -60,6 +61,12 @@ class Batch:
     def drawn_mask(self) -> Tensor:
         """1 where a token of a completion was drawn by the policy: what is learned from, and counted, [rows, seq]."""
         return self.completion_mask if self.forced is None else self.completion_mask * (1 - self.forced)
+
+    @property
+    def observations(self) -> Tensor:
+        """How often tokens were written that nobody drew, [rows]; what tools say stands between what was drawn."""
+        assert self.forced is not None
+        return (self.forced.diff(dim=1, prepend=torch.zeros_like(self.forced[:, :1])) == 1).sum(dim=1)
 
     def drawn(self) -> "Batch":
         """With 0 in the place of log-probabilities of tokens that nobody drew: what takes no part in a loss must not
@@ -126,6 +133,12 @@ def forced(sampled: Sequence[Sampled], seq: int) -> Tensor:
         for part in one.forced:
             places[row, part.start : part.stop] = 1
     return places
+
+
+def ranges(marks: Sequence[int]) -> list[range]:
+    """Where there are ones in a row, a range for each run of them."""
+    edges = [place for place, (one, next_) in enumerate(pairwise([0, *marks, 0])) if one != next_]
+    return [range(begin, end) for begin, end in zip(edges[::2], edges[1::2], strict=True)]
 
 
 def dealt(batch: Batch, order: Tensor, updates: int, first: int = 0) -> list[Batch]:

@@ -107,7 +107,7 @@ class Rounds:
         begins = self.accelerator.process_index * len(asked)
         batch = padded(prompts, sampled, self.drawing.tokenizer.pad_token_id).to(self.accelerator.device)
         batch = replace(batch, advantages=advantages.values[begins : begins + len(asked)])
-        if self.plan.prompting.thinking_budget is not None:
+        if self.plan.prompting.forces:
             places = forced(sampled, batch.completion_ids.shape[1])
             batch = replace(batch, forced=places.to(self.accelerator.device))
         batch = self._scored(batch, sampled)
@@ -189,7 +189,9 @@ class Rounds:
             "length": lengths.float().mean().item(),
             "groups_without_signal": advantages.without_signal,
         }
-        if batch.forced is not None:
+        if self.plan.prompting.tools is not None:
+            figures["calls"] = self.accelerator.gather(batch.observations.double()).mean().item()
+        elif batch.forced is not None:
             figures["thinking_cut"] = (drawn < lengths).double().mean().item()
         return Round(minibatches, counts, figures, int(lengths.sum() + prompts.sum()))
 

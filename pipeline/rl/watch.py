@@ -86,7 +86,7 @@ class Watch(RoundLog):
             **self.reward.scales.figures(),
             **{f"verdict/{name}": value for name, value in self.reward.verdicts.items()},
             **self.reward.by_effort,
-            **({"thinking_cut": logs["thinking_cut"]} if "thinking_cut" in logs else {}),
+            **{name: logs[name] for name in ("thinking_cut", "calls") if name in logs},
             "groups_without_signal": logs["groups_without_signal"],
         }
 

@@ -34,6 +34,7 @@ from pipeline.contract.numbers import (
 from pipeline.contract.prompt import MeasuringPrompt
 from pipeline.contract.room import Room, require_room
 from pipeline.contract.stage import Asks, Context, Metrics, Stage
+from pipeline.contract.tools import Tools, require_fitting, with_tools
 from pipeline.contract.work import Drawn, Work
 from pipeline.disk.durable import JsonObject
 from pipeline.serving.section import ServedEngines
@@ -110,6 +111,7 @@ class Evaluate(ServedEngines, Stage):
         default=None, description="what chooses one of a problem's rollouts, for best@k: confidence, the mean "
                                   "log-probability, or a reward rule; nothing where it is left out"
     )
+    tools: Tools | None = Field(default=None, description="tools that the models may call while they answer")
     effort: list[Effort] = Field(
         default_factory=list, description="ask everything with each of these efforts, for a curve of accuracy against "
                                           "tokens"
@@ -139,6 +141,7 @@ class Evaluate(ServedEngines, Stage):
     def _check_effort(self) -> "Evaluate":
         if self.effort:
             self.prompt.require_no_effort("effort")
+        require_fitting(self.tools, self.prompt, self.budgets or self.thinking_budget)
         if self.budgets and self.thinking_budget:
             raise ValueError("budgets asks with several thinking budgets, and thinking_budget is one; leave one out")
         for name, given in (("effort", self.effort), ("budgets", self.budgets)):
@@ -159,7 +162,8 @@ class Evaluate(ServedEngines, Stage):
         return [Asks(reference, self.problems_each, 0, "test") for reference in self.problems if self.models]
 
     def room(self) -> Room:
-        how = self.prompt.prompting().asking(self.effort[0] if self.effort else None)
+        how = with_tools(self.prompt.prompting(), self.tools, self._folder)
+        how = how.asking(self.effort[0] if self.effort else None)
         return Room(self.models, how, self.max_completion_tokens, self.beyond_context)
 
     def work(self) -> Work:
@@ -262,6 +266,7 @@ class Evaluate(ServedEngines, Stage):
     def _protocol(self, problem_set: str, way: Way, tokenizer: Tokenizer, seed: int) -> "Protocol":
         shots = shots_of(problem_set, self.prompt.shots, base=self._folder)
         effort, budget = way
-        prompting = settled(tokenizer, self.prompt.prompting(shots, budget).asking(effort))
+        how = with_tools(self.prompt.prompting(shots, budget), self.tools, self._folder)
+        prompting = settled(tokenizer, how.asking(effort))
         sampling = Sampling(self.max_completion_tokens, self.temperature, self.top_p, self.top_k, self.min_p)
         return Protocol(prompting, sampling, self.rollouts, seed)

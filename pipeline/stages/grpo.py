@@ -27,6 +27,7 @@ from pipeline.contract.processes import own
 from pipeline.contract.prompt import AskingPrompt
 from pipeline.contract.room import Room, require_room
 from pipeline.contract.stage import Asks, Context, Metrics, Stage
+from pipeline.contract.tools import Tools, require_fitting, with_tools
 from pipeline.contract.work import Drawn, Trained, Work
 from pipeline.distillation.sections import WeighedTeacher
 from pipeline.models.lora import Lora
@@ -115,6 +116,9 @@ class Grpo(Engines, Learning, Minimized, Stage):
         default=None, description="tokens of thinking after which it is closed by force; the forced tokens are not "
                                   "learned"
     )
+    tools: Tools | None = Field(
+        default=None, description="tools that the model may call while it answers; what they say is not learned"
+    )
     beyond_context: bool = Field(
         default=False, description="ask also where prompt and answer do not fit in the model's context"
     )
@@ -174,8 +178,9 @@ class Grpo(Engines, Learning, Minimized, Stage):
         if self.thinking_budget and self.thinking_budget >= self.max_completion_tokens:
             raise ValueError(f"thinking_budget {self.thinking_budget} leaves nothing of max_completion_tokens "
                              f"{self.max_completion_tokens} for the answer")
-        if self.thinking_budget and self.engine == "vllm":
-            raise ValueError("thinking_budget is for engine: native")
+        if (self.thinking_budget or self.tools) and self.engine == "vllm":
+            raise ValueError("thinking_budget and tools are for engine: native")
+        require_fitting(self.tools, self.prompt, self.thinking_budget)
         return self
 
     @model_validator(mode="after")
@@ -257,7 +262,8 @@ class Grpo(Engines, Learning, Minimized, Stage):
                 ctx.note(f"trains by {trainer.choice}")
             if self.keep_rollouts:
                 trainer.rounds.keeping = Keeping(
-                    ctx, tokenizer, reward, balance.routers, self.group_size, self.keep_rollouts
+                    ctx, tokenizer, reward, balance.routers, self.group_size, self.keep_rollouts,
+                    tools=self.tools is not None
                 )
             if self.curriculum:
                 trainer.rounds.curriculum = self._curriculum(self.curriculum, sets, how, reward, ctx.seed)
@@ -276,7 +282,7 @@ class Grpo(Engines, Learning, Minimized, Stage):
 
     def _prompting(self) -> "Prompting":
         """How questions are put; where they are asked with several efforts, with the highest."""
-        how = self.prompt.prompting(thinking_budget=self.thinking_budget)
+        how = with_tools(self.prompt.prompting(thinking_budget=self.thinking_budget), self.tools, self._folder)
         return how.asking("high" if self.effort else None)
 
     def _guide(

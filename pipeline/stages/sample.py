@@ -10,7 +10,9 @@ from pydantic import Field, model_validator
 from eval.engine.types import Sampling
 from eval.problems import load
 from eval.prompts import encode_prompts, question_text, settled
+from eval.protocol import Prompting
 from eval.rollouts import Draws, keep, recall
+from eval.tools.rows import row_of
 from pipeline.contract.fields import ArtifactType, ModelInput
 from pipeline.contract.numbers import (
     Batch,
@@ -28,6 +30,7 @@ from pipeline.contract.processes import is_first
 from pipeline.contract.prompt import AskingPrompt
 from pipeline.contract.room import Room, require_room
 from pipeline.contract.stage import Asks, Context, Metrics, Stage
+from pipeline.contract.tools import Tools, require_fitting, with_tools
 from pipeline.contract.work import Drawn, Work
 from pipeline.serving.section import ServedEngines
 from pipeline.stages.grpo import ProblemSets
@@ -84,6 +87,10 @@ class Sample(ServedEngines, Stage):
         default=None, description="thinking is closed by force after so many tokens, which leaves short traces; never "
                                   "where it is left out"
     )
+    tools: Tools | None = Field(
+        default=None, description="tools that the model may call while it answers; the rows say what they wrote, which "
+                                  "is not learned"
+    )
 
     @model_validator(mode="after")
     def _check_sizes(self) -> "Sample":
@@ -91,13 +98,14 @@ class Sample(ServedEngines, Stage):
         if self.thinking_budget and self.thinking_budget >= self.max_completion_tokens:
             raise ValueError(f"thinking_budget {self.thinking_budget} leaves nothing of max_completion_tokens "
                              f"{self.max_completion_tokens} for the answer")
+        require_fitting(self.tools, self.prompt, self.thinking_budget)
         return self
 
     def asks(self, seed: int) -> list[Asks]:
         return [Asks(reference, self.problems_each, seed, "train") for reference in self.problems]
 
     def room(self) -> Room:
-        return Room([self.model], self.prompt.prompting(), self.max_completion_tokens, self.beyond_context)
+        return Room([self.model], self._prompting(), self.max_completion_tokens, self.beyond_context)
 
     def work(self) -> Work:
         native = self.engine == "native"
@@ -112,10 +120,10 @@ class Sample(ServedEngines, Stage):
         problems = [
             p for reference in self.problems for p in load(reference, self.problems_each, ctx.seed, base=self._folder)
         ]
-        how = settled(tokenizer, self.prompt.prompting(thinking_budget=self.thinking_budget))
-        prompts = encode_prompts(tokenizer, problems, how)
+        prompts = encode_prompts(tokenizer, problems, self._prompting())
         require_room(prompts, self.room(), pretrained.trained_context(model), self.model)
         sampling = Sampling(self.max_completion_tokens, self.temperature, self.top_p, self.top_k, self.min_p)
+        how = settled(tokenizer, self._prompting())
         draws = Draws(self.rollouts, sampling, (ctx.seed, ctx.name), how)
         pieces = ctx.checkpoints.pieces(alone=self.engine == "vllm")
         with drawing(model, tokenizer, self, ctx) as engine:
@@ -138,9 +146,7 @@ class Sample(ServedEngines, Stage):
         random.Random(f"sample:{ctx.seed}").shuffle(rows)
         with (ctx.out / "data.jsonl").open("w") as file:
             for rollout in rows:
-                record: dict[str, object] = {
-                    "prompt": question_text(rollout.problem, how), "completion": rollout.completion.text
-                }
+                record = row_of(question_text(rollout.problem, how), rollout.completion, how)
                 record |= {"problem": rollout.problem.id, "family": rollout.problem.family,
                            "pass_rate": right[rollout.problem.id] / self.rollouts}
                 file.write(json.dumps(record) + "\n")
@@ -152,6 +158,10 @@ class Sample(ServedEngines, Stage):
             "tokens": sum(rollout.completion.tokens for rollout in rollouts),
             **{f"dropped/{reason}": count for reason, count in sorted(dropped.items())},
         }
+
+    def _prompting(self) -> Prompting:
+        how = self.prompt.prompting(thinking_budget=self.thinking_budget)
+        return with_tools(how, self.tools, self._folder)
 
     def _reason_to_drop(self, rollout: "Rollout", kept: "list[Rollout]") -> str | None:
         """Why a rollout is not kept beside those of its problem that are; None where it is."""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any  # a template's options are JSON
 
-from eval.chat_template import end_of_turn, known_options, written
+from eval.chat_template import Message, end_of_turn, known_options, written
 from eval.errors import PromptError
 from eval.language_model import Tokenizer
 from eval.tools.tool import Call, Tool
@@ -16,12 +16,14 @@ MOST_CALLS = 8
 """Of one turn; others are passed over."""
 
 _CALL = re.compile(f"{OPEN}(.*?)(?:{CLOSE}|$)", re.DOTALL)
+_SAID = re.compile(r"<tool_response>\n?(.*?)\n?</tool_response>", re.DOTALL)
 _MARK = "the-assistant-calls-this"
 
 
-def fits(tokenizer: Tokenizer, options: Mapping[str, Any]) -> bool:
-    """Whether the tokenizer's chat template is told of tools, and writes calls in this form."""
-    return "tools" in known_options(tokenizer, options) and OPEN in tokenizer.get_chat_template(tools=[])
+def fits(tokenizer: Tokenizer) -> bool:
+    """Whether the tokenizer's chat template is told of tools, and writes calls and answers in this form."""
+    template = tokenizer.get_chat_template(tools=[])
+    return "tools" in known_options(tokenizer, {}) and OPEN in template and "<tool_response>" in template
 
 
 class Hermes:
@@ -46,6 +48,19 @@ class Hermes:
         ids: list[int] = self.tokenizer(after, add_special_tokens=False)["input_ids"]
         # The model has ended its turn itself.
         return ids[1:] if ids[:1] == [last] else ids
+
+
+def turns(text: str, observations: Sequence[tuple[int, int]]) -> list[Message]:
+    """The messages of an answer: the assistant's, and between them what tools have said, whose characters in the text
+    are given."""
+    found: list[Message] = []
+    at = 0
+    for begin, end in observations:
+        found.append({"role": "assistant", "content": text[at:begin].strip()})
+        # Template and tool have written this, and a tool cannot write its tags.
+        found += [{"role": "tool", "content": said} for said in _SAID.findall(text[begin:end])]
+        at = end
+    return [*found, {"role": "assistant", "content": text[at:].strip()}]
 
 
 def _read(inside: str) -> Call:

@@ -3,6 +3,8 @@
     {"prompt": "2 + 3?", "completion": "5"}       a prompt and what follows it; each may also be a list of messages
     {"messages": [{"role": "user", "content": "2 + 3?"}, {"role": "assistant", "content": "5"}]}
     {"text": "2 + 3 = 5"}                         learned whole
+
+A completion may say which of its characters are not learned, such as what a tool wrote: "not_learned": [[12, 30]].
 """
 
 import json
@@ -51,7 +53,8 @@ def _asked(row: Row, columns: Mapping[str, str]) -> Row:
     if not isinstance(prompt, list | tuple) and not isinstance(completion, list | tuple):
         if prompt is not None:
             _require_text(prompt, repr(columns.get("prompt", "prompt")))
-        return {"prompt": None, **row, "completion": _text(completion, "completion", columns)}
+        text = _text(completion, "completion", columns)
+        return {"prompt": None, **row, "completion": text, **_not_learned(row, text)}
     # trl's conversational form: all is put to the model, and what is in `completion` is learned.
     asked = conversation(prompt, "prompt", columns) if isinstance(prompt, list | tuple) else \
         [{"role": "user", "content": _text(prompt, "prompt", columns)}]
@@ -60,6 +63,21 @@ def _asked(row: Row, columns: Mapping[str, str]) -> Row:
     turns = [*({**turn, "weight": 0} for turn in asked), *said]
     others = {key: value for key, value in row.items() if key not in ("prompt", "completion")}
     return {**others, "messages": _learned(turns), **_tools(row)}
+
+
+def _not_learned(row: Row, text: str) -> Row:
+    """The characters of a completion, from and to, that are not learned; none where the row says none."""
+    spans = row.get("not_learned")
+    if spans is None:
+        return {}
+    ends = [0]
+    for span in spans if isinstance(spans, list | tuple) else [spans]:
+        if not isinstance(span, list | tuple) or len(span) != 2 or not all(type(one) is int for one in span) \
+                or not ends[-1] <= span[0] <= span[1] <= len(text):
+            raise _Bad("type", "'not_learned' must be a list of [from, to], characters of the completion in their "
+                       f"order, not {shown(spans)}")
+        ends.append(span[1])
+    return {"not_learned": [list(span) for span in spans]}
 
 
 def text_of(row: Row) -> str:

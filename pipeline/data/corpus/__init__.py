@@ -20,6 +20,7 @@ from eval.problems.words import Story, draw_story_of
 from pipeline.contract.numbers import MOST_TOKENS, Probability
 from pipeline.data.corpus.basics import fact, list_steps
 from pipeline.data.corpus.countdown import draw_training_countdown, tell_countdown
+from pipeline.data.corpus.products import product_document
 from pipeline.data.corpus.programs import tell_program
 from pipeline.data.corpus.stories import tell_story
 from pipeline.data.corpus.telling import ENGLISH, GERMAN, tagged
@@ -63,6 +64,9 @@ class Corpus(BaseModel):
     needles: Probability = Field(default=0.05, description="share that hides a sentence in filler, and asks for it")
     words: Probability = Field(default=0.38, description="share of word problems; what is left over are programs")
     countdown: Probability = Field(default=0.0, description="share of Countdown: reach a number with given numbers")
+    products: Probability = Field(
+        default=0.0, description="share of products of large numbers, every second one with a calculator to call"
+    )
     filled: Probability = Field(default=0.1, description="share of word problems told among filler")
     foreign: Probability = Field(default=0.35, description="share of traces with connectives of another language")
     behaviours: dict[Behaviour, Probability] = Field(
@@ -75,10 +79,11 @@ class Corpus(BaseModel):
 
     @model_validator(mode="after")
     def _check_shares(self) -> "Corpus":
-        # What binary fractions such as 0.1 are off by, summed over five of them, is far below this.
-        if (total := self.facts + self.lists + self.needles + self.words + self.countdown) > 1 + 1e-6:
-            raise ValueError(f"facts, lists, needles, words and countdown make {total:.2f} together, and are shares of "
-                             "one whole; those that are left out have defaults, which 0.0 switches off")
+        # What binary fractions such as 0.1 are off by, summed over six of them, is far below this.
+        if (total := self.facts + self.lists + self.needles + self.words + self.countdown
+                  + self.products) > 1 + 1e-6:
+            raise ValueError(f"facts, lists, needles, words, countdown and products make {total:.2f} together, and are "
+                             "shares of one whole; those that are left out have defaults, which 0.0 switches off")
         if not sum(self.behaviours.values()):
             raise ValueError("behaviours needs a share above 0 for one of them at least")
         return self
@@ -99,6 +104,7 @@ class Corpus(BaseModel):
             "needles": self.needles,
             "words": self.words,
             "countdown": self.countdown,
+            "products": self.products,
         }
         kinds["programs"] = max(0.0, 1.0 - sum(kinds.values()))
         while True:
@@ -124,6 +130,8 @@ class Corpus(BaseModel):
             elif kind == "countdown":
                 problem = draw_training_countdown(rng)
                 yield Document(problem.prompt, tell_countdown(problem, behaviour, connectives, rng))
+            elif kind == "products":
+                yield product_document(behaviour, rng)
             else:
                 program = draw_program_of("train", rng)
                 yield Document(program.prompt, tell_program(program, behaviour, connectives, rng))

@@ -44,6 +44,7 @@ GROUPS = (
     Group("Length of completions by effort", "tokens", ["effort/*/length"]),
     Group("Accuracy by effort", "share of rollouts", ["effort/*/accuracy"]),
     Group("Thinking that its budget closed", "share of rollouts", ["thinking_cut"]),
+    Group("Calls of tools", "calls a rollout", ["calls"]),
     Group("Entropy", "nats a token", ["entropy"]),
     Group("Divergence", "nats a token", ["kl", "*/kl", "*divergence*", "replay/kl*"]),
     Group("Load of the busiest expert", "times the mean", ["moe/max_over_mean"]),

@@ -30,12 +30,31 @@ function texts(row, wanted, withoutPrompt) {
   const panes = [];
   if (row.prompt && !withoutPrompt) panes.push(pane("Prompt", longText(row.prompt, "prompt")));
   if (colour === "plain") {
+    if (row.observations?.length) panes.push(pane("Calls of tools", turns(row), "rv-wide"));
     panes.push(pane("Thinking", row.thinking ? longText(row.thinking, "thinking") : nothing("It wrote no thinking.")));
     panes.push(pane("Answer", row.answer ? longText(row.answer, "answer") : nothing("It came to no answer.")));
   } else {
     panes.push(pane("Completion", tokenStrip(row, colour), "rv-wide"));
   }
   return make("div", { class: "rv-texts" }, panes);
+}
+
+/** The completion in turns: what the model wrote up to a call, and what the tool said. */
+function turns(row) {
+  const characters = Array.from(row.text); // as they are counted in the file, where JavaScript counts halves of some
+  const parts = [];
+  let from = 0;
+  for (const [begin, end] of row.observations) {
+    parts.push(turn("The model calls", characters.slice(from, begin)), turn("The tool says", characters.slice(begin, end)));
+    from = end;
+  }
+  if (from < characters.length) parts.push(turn("The model goes on", characters.slice(from)));
+  return make("div", { class: "rv-turns" }, parts);
+}
+
+function turn(who, characters) {
+  const kind = who.startsWith("The tool") ? "rv-turn rv-said" : "rv-turn";
+  return make("div", { class: kind }, make("span", { class: "rv-tag" }, who), longText(characters.join(""), who));
 }
 
 function pane(name, body, kind = "") {

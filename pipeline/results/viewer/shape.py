@@ -21,7 +21,8 @@ def whole(row: JsonMapping, kept: KeptFile) -> JsonObject | None:
     """The row in the one shape, or None where it is no rollout.
 
     A key that is missing in the row, or that holds something of another type, is missing in the result. `text` is the
-    completion as it was written, and `thinking` and `answer` are its parts as the grader reads them.
+    completion as it was written, and `thinking` and `answer` are its parts as the grader reads them. `observations` are
+    the characters of it, from and to, that tools have written.
     """
     found = _shaped(row, kept, tuple(_KEYS))
     if found is None:
@@ -32,6 +33,9 @@ def whole(row: JsonMapping, kept: KeptFile) -> JsonObject | None:
     if isinstance(meta, dict) and isinstance(meta.get("solution"), str):
         found["solution"] = meta["solution"]
     _keep_equal_lengths(found)
+    spans = found.get("observations")
+    if spans and spans[-1][1] > len(found["text"]):
+        del found["observations"]
     return found
 
 
@@ -103,6 +107,14 @@ def _is_count_or_none(value: object) -> bool:
     return value is None or _is_count(value)
 
 
+def _are_spans(value: object) -> bool:
+    """Whether it is a list of characters, from and to, in their order."""
+    if not isinstance(value, list) or not all(isinstance(one, list) and len(one) == 2 for one in value):
+        return False
+    ends = [0, *(end for span in value for end in span)]
+    return all(map(_is_count, ends)) and ends == sorted(ends)
+
+
 def _are_parts(value: object) -> bool:
     return isinstance(value, dict) and all(map(_is_number, value.values()))
 
@@ -119,4 +131,5 @@ _KEYS: Mapping[str, Callable[[object], bool]] = {
     "sampler_logprobs": _is_list_of(_is_number_or_none),
     "experts": _is_list_of(_is_count_or_none),
     "experts_busiest": _is_list_of(_is_number),
+    "observations": _are_spans,
 }

@@ -13,7 +13,7 @@ from pipeline.contract.stage import Context
 from pipeline.disk.durable import JsonObject
 from pipeline.moe.replay import OWN
 from pipeline.moe.routers import Router
-from pipeline.rl.batch import Batch
+from pipeline.rl.batch import Batch, ranges
 from pipeline.rl.rollouts.drawing import Visit
 from pipeline.rl.rollouts.reward_function import Graded, RewardFunction
 from rewards.extract import split_thinking
@@ -28,15 +28,15 @@ class Keeping:
     """Hands the rollouts of every `every`-th round to the stage's context.
 
     `reward` has graded the round, `routers` are those of a policy that is a Mixture of Experts, and groups of
-    `group_size` rollouts stand side by side.
+    `group_size` rollouts stand side by side. With `tools` it is told which part of a text they have written.
     """
 
     def __init__(
         self, ctx: Context, tokenizer: Tokenizer, reward: RewardFunction, routers: Sequence[Router], group_size: int,
-        every: int
+        every: int, tools: bool = False
     ) -> None:
         self.ctx, self.tokenizer, self.reward, self.routers = ctx, tokenizer, reward, routers
-        self.group_size, self.every = group_size, every
+        self.group_size, self.every, self.tools = group_size, every, tools
         self._texts: dict[int, str] = {}
 
     def keep(self, step: int, asked: Sequence[Visit], batch: Batch) -> None:
@@ -72,8 +72,16 @@ class Keeping:
                 **({"effort": visit.effort} if visit.effort else {}),
                 **self._of_problem(visit), **_of_answer(graded), "advantage": round(float(batch.advantages[row]), 4),
                 "pieces": [self._text(token) for token in batch.completion_ids[row, : lengths[row]].tolist()],
-                **tokens.of_row(row, lengths[row]),
+                **tokens.of_row(row, lengths[row]), **self._observations(visit, batch, row),
             }
+
+    def _observations(self, visit: Visit, batch: Batch, row: int) -> JsonObject:
+        if not self.tools or batch.forced is None:
+            return {}
+        ids = batch.completion_ids[row, : int(batch.completion_mask[row].sum())].tolist()
+        opened = visit.asked in self.reward.opened
+        found = self.reward.reader.spans(ids, ranges(batch.forced[row].tolist()), opened=opened)
+        return {"observations": [list(span) for span in found]} if found else {}
 
     def _of_problem(self, visit: Visit) -> JsonObject:
         problem = self.reward.problems[visit.asked]

@@ -11,6 +11,7 @@ from eval.assistant_turns import encode_completion
 from eval.problems import load
 from eval.problems.split import split_of
 from eval.prompts import encode_prompt
+from eval.tools.calculator import calculator
 from pipeline.data.corpus import Corpus, Document
 from pipeline.models.tokenizer import train_tokenizer
 from rewards.grade import grade
@@ -130,3 +131,17 @@ def test_no_problem_has_an_unknown_word(tokenizer, name: str, split: str) -> Non
 
 def test_the_vocabulary_is_small(tokenizer) -> None:  # type: ignore[no-untyped-def]
     assert len(tokenizer) < 320
+
+
+def test_products_are_worked_out_by_a_calculator_where_there_is_one_and_what_it_says_is_not_learned() -> None:
+    corpus = Corpus(products=1.0, facts=0.0, lists=0.0, needles=0.0, words=0.0)
+    called = 0
+    for document in islice(corpus.documents(random.Random(0)), 400):
+        assert ("<call>" in document.text) <= (document.prompt or "").endswith("\ncalculator")
+        if "<call>" in document.text:
+            called += 1
+            [(begin, end)] = document.not_learned
+            before, said = document.text[:begin], document.text[begin:end]
+            expression = before.rpartition("<call>calculator ")[2].removesuffix("</call>")
+            assert said == f"<result>{calculator(expression)}</result>"
+    assert called > 100

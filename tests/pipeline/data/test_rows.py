@@ -10,6 +10,7 @@ import torch
 
 from eval.assistant_turns import encode_completion
 from eval.prompts import encode_prompt
+from eval.protocol import Prompting
 from pipeline.contract.errors import StageError
 from pipeline.data.rows import Collator, Document, Stream, read_rows, rows
 from pipeline.models.tokenizer import train_tokenizer
@@ -28,6 +29,16 @@ def test_prompts_weigh_less_and_the_end_is_learned(tokenizer: Any) -> None:
     assert made["input_ids"] == head + tail
     assert made["weights"] == [0.25] * len(head) + [1.0] * len(tail)
     assert made["input_ids"][-1] == tokenizer.eos_token_id
+
+
+@pytest.mark.parametrize("opened", [False, True])
+def test_what_is_not_to_be_learned_of_a_completion_weighs_as_the_prompt_does(tokenizer: Any, opened: bool) -> None:
+    text = "<think>So 3.</think><answer>3</answer>"
+    how = Prompting(open_thinking=opened)
+    (made,) = rows(tokenizer, [Document("Tom", text, [(7, 12), (28, 29)])], 0.0, how)
+    learned = [one for one, weight in zip(made["input_ids"], made["weights"], strict=True) if weight]
+    expected = "</think><answer></answer><eos>"
+    assert tokenizer.decode(learned) == (expected if opened else f"<think>{expected}")
 
 
 def test_a_text_without_a_prompt_is_learned_whole(tokenizer: Any) -> None:

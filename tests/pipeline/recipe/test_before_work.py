@@ -83,7 +83,7 @@ def test_the_recipe_itself_is_right(folder: Path) -> None:
     ("steps: 40", "steps: '40'", "5: base.steps: should be a number, not the text '40'; write it without quotes"),
     ("steps: 40", "steps: 1000000\n    batch_size: 1000", "3: base: steps, rounds of more_steps and batch_size make "),
     ("length: 72", "length: 8", "3: base: no text of a corpus is as short as 8 tokens; set length higher"),
-    ("{words: 0.5}", "{words: 0.9}", "8: base.corpus: facts, lists, needles, words and countdown make 1.07 together"),
+    ("{words: 0.5}", "{words: 0.9}", "8: base.corpus: facts, lists, needles, words, countdown and products make"),
     ("{words: 0.5}", "{behaviours: {corect: 1}}", "8: base.corpus.behaviours.corect: should be 'correct', "),
     ("{words: 0.5}", "{behaviours: {correct: 0}}", "8: base.corpus: behaviours needs a share above 0"),
     ("{words: 0.5}", "[words]", "8: base.corpus: should be a block of `name: value` lines, not a list"),

@@ -11,12 +11,29 @@ from eval.problems import load
 from pipeline.contract.checkpoints import METRICS, Checkpoints, CheckpointSchedule
 
 SAYS = "<think>So 3.</think><answer>3</answer>"
+CALLS = "<think><call>calculator 3</call><result>3</result></think><answer>3</answer>"
 PROMPTS = [problem.prompt for problem in load("word_problems:train", 16)]
 
 
 @pytest.fixture(scope="session")
 def answerer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A saved model that answers whatever it is asked with "3", after thinking as much."""
+    out = tmp_path_factory.mktemp("answerer")
+    _teach(out, [(prompt, SAYS, ()) for prompt in PROMPTS])
+    return out
+
+
+@pytest.fixture(scope="session")
+def caller(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A saved model that asks the calculator what it is to answer, where it has one: "3"."""
+    out = tmp_path_factory.mktemp("caller")
+    shown = CALLS.index("<result>"), CALLS.index("</think>")
+    _teach(out, [(f"{prompt}\ncalculator", CALLS, [shown]) for prompt in PROMPTS], steps=100)
+    return out
+
+
+def _teach(out: Path, told: Sequence[tuple[str, str, Sequence[tuple[int, int]]]], steps: int = 150) -> None:
+    """Save a little model that has learned to say these texts under these prompts, but for some of their characters."""
     import torch
 
     from pipeline.data.rows import Document, rows
@@ -28,16 +45,14 @@ def answerer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from pipeline.training.supervised import Plan, train
 
     torch.set_num_threads(1)
-    out = tmp_path_factory.mktemp("answerer")
-    tokenizer = train_tokenizer([*PROMPTS, SAYS], 96)
+    tokenizer = train_tokenizer([f"{prompt} {text}" for prompt, text, _ in told], 96)
     fields = {"model_type": "qwen3", "hidden_size": 32, "num_hidden_layers": 1, "intermediate_size": 32, "head_dim": 8,
               "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 96}
     model = build(fields, len(tokenizer), seed=0)
-    texts = rows(tokenizer, [Document(prompt, SAYS) for prompt in PROMPTS])
+    texts = rows(tokenizer, [Document(*one) for one in told])
     learning = Learning(learning_rate=0.02, adam_learning_rate=1e-2)
-    train(_Silent(out), model, tokenizer, texts * 75, Plan(150, 8, learning, Schedule(150)))
+    train(_Silent(out), model, tokenizer, texts * 75, Plan(steps, 8, learning, Schedule(steps)))
     pretrained.save(model, tokenizer, out)
-    return out
 
 
 class _Silent:

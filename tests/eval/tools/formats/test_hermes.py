@@ -8,9 +8,11 @@ import pytest
 from eval.prompts import render, settled
 from eval.protocol import Prompting
 from eval.tools.box import toolbox
+from eval.tools.rows import row_of
 from eval.tools.tool import Call
 from eval.tools.use import ToolUse
 from pipeline.models.tokenizer import train_tokenizer
+from rewards.types import Completion
 
 TEMPLATE = (  # Qwen3's, without its thinking
     "{% if tools %}<|im_start|>system\ntools: {{ tools | tojson }}<|im_end|>\n{% endif %}"
@@ -74,3 +76,19 @@ def test_what_tools_say_is_shown_as_the_template_writes_it(tokenizer: Any) -> No
     assert tokenizer.decode(ids) == after
     assert ids[1] == start
     assert tokenizer.decode(box.shown([call, call], start)) == f"<|im_end|>{after}", "where something else ended it"
+
+
+def test_an_answer_becomes_messages_with_what_tools_said_in_turns_of_its_own(tokenizer: Any) -> None:
+    call = '<tool_call>\n{"name": "calculator", "arguments": {"expression": "12 * 7"}}\n</tool_call>'
+    said = "\nuser\n<tool_response>\n84\n</tool_response>\n<tool_response>\nerror: no\n</tool_response>\nassistant\n"
+    text = f"I ask.\n{call}{said}It is 84."
+    begins = text.index(said)
+    row = row_of("What is 12 * 7?", Completion(text, observations=((begins, begins + len(said)),)),
+                 settled(tokenizer, HOW))
+    assert row["messages"] == [
+        {"role": "user", "content": "What is 12 * 7?"}, {"role": "assistant", "content": f"I ask.\n{call}"},
+        {"role": "tool", "content": "84"}, {"role": "tool", "content": "error: no"},
+        {"role": "assistant", "content": "It is 84."},
+    ]
+    [tool] = row["tools"]
+    assert tool["function"]["name"] == "calculator"

@@ -133,3 +133,12 @@ def test_a_column_that_is_not_there_is_named() -> None:
     assert bad({"a": 1}, "prompt=question&completion=answer") == (
         "columns", "there is no column 'question'; this row has 'a'"
     )
+
+
+def test_a_completion_may_say_what_of_it_is_not_learned() -> None:
+    row = {"prompt": "2 + 3?", "completion": "<result>5</result>5", "not_learned": ((0, 18),)}
+    assert record(row)["not_learned"] == [[0, 18]]
+    for wrong in ([[0, 99]], [[3, 2]], [[0, 5], [4, 6]], [[0]], [[0, True]], "all", 7):
+        reason, said = bad({**row, "not_learned": wrong})
+        assert reason == "type"
+        assert said.startswith("'not_learned' must be a list of [from, to]")
