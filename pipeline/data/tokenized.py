@@ -35,7 +35,7 @@ with lazy:
     import tokenizers
     import transformers
 
-VERSION = 1
+VERSION = 2
 """Raised when the same rows get other ids, or the file another form."""
 
 _BLOCK = 512

@@ -8,6 +8,7 @@ from eval.answer_reader import AnswerReader
 from eval.effort import LINES
 from eval.errors import PromptError
 from eval.problems import load
+from eval.problems.words import LARGEST_TOTAL
 from eval.prompts import encode_prompts, question_text, render, settled
 from eval.protocol import EFFORTS, Prompting
 from pipeline.models.tokenizer import train_tokenizer
@@ -27,11 +28,16 @@ def test_a_vocabulary_without_the_words_is_told_by_numbers() -> None:
     prompts = [encode_prompts(own, [PROBLEM], Prompting(effort=effort))[0] for effort in EFFORTS]
     assert len({tuple(prompt) for prompt in prompts}) == 3
     assert all(own.unk_token_id not in prompt for prompt in prompts)
-    for effort, text in zip(EFFORTS, ("10", "50", "90"), strict=True):
+    for effort, text in zip(EFFORTS, ("10", "20", "30"), strict=True):
         how = settled(own, Prompting(effort=effort))
         assert render(own, [PROBLEM], how) == [f"<bos><user>{PROBLEM.prompt}\n{text}<assistant>"]
         assert question_text(PROBLEM, how) == PROBLEM.prompt, "rows of `sample` are asked with any effort later"
         assert settled(own, how) == how
+
+
+def test_the_numbers_stand_in_the_corpus() -> None:
+    """Tokens that were never read came to lie close together, and a model can hardly tell them apart."""
+    assert all(2 <= int(number) <= LARGEST_TOTAL for number in LINES[-1].values())
 
 
 def test_words_and_plain_templates() -> None:
@@ -50,7 +56,7 @@ def test_the_templates_own_options() -> None:
     qwen = tokenizer(template=TEMPLATE + "{{ enable_thinking }}")
     how = settled(qwen, Prompting(instruction=None, effort="low"))
     assert (how.template_options, how.effort_line) == ({"enable_thinking": True}, "10")
-    assert settled(qwen, how.asking("high")).effort_line == "90"
+    assert settled(qwen, how.asking("high")).effort_line == "30"
     assert how.asking(None) == how
 
 

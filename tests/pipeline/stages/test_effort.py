@@ -38,7 +38,7 @@ def test_reinforcement_with_efforts_and_a_budget(answerer: Path, ask_for: Ask, c
     for row in runs[0].rows:
         kept = runs[0].kept[row["step"]]
         assert Counter(one["effort"] for one in kept) == {"low": 4, "medium": 4, "high": 4}
-        for effort, told in (("low", "10"), ("medium", "50"), ("high", "90")):
+        for effort, told in (("low", "10"), ("medium", "20"), ("high", "30")):
             own = [one for one in kept if one["effort"] == effort]
             assert all(one["prompt"].endswith(f"{told}<assistant>") for one in own)
             lengths = [len(one["pieces"]) for one in own]
@@ -95,7 +95,7 @@ def test_accuracy_against_tokens_by_effort_and_budget(
     names = ["mine.jsonl low", "mine.jsonl low thinking 2", "mine.jsonl high", "mine.jsonl high thinking 2"]
     assert list(models["zero"]["problems"]) == names
     told = models["zero"]["protocol"]["mine.jsonl high thinking 2"]
-    assert (told["effort"], told["effort_line"], told["thinking_budget"]) == ("high", "90", 2)
+    assert (told["effort"], told["effort_line"], told["thinking_budget"]) == ("high", "30", 2)
     points = efforts_of(models)["zero"]["mine.jsonl"]
     assert [(point["effort"], point["budget"]) for point in points] == [
         ("low", 2), ("low", None), ("high", 2), ("high", None)
