@@ -46,9 +46,11 @@ def _sparse_layers(config: JsonMapping) -> Complaint:
     return None
 
 
-def _biases(config: JsonMapping) -> Complaint:
+def _latent(config: JsonMapping) -> Complaint:
     if config["attention_bias"]:
         return "llama.cpp has no biases in this family's attention, and attention_bias is true here"
+    if config["q_lora_rank"] is None:
+        return "llama.cpp makes this family's queries from a latent vector, and q_lora_rank is null here"
     if config["rope_parameters"]["rope_type"] != "default":
         return "of this family only positions that are not scaled are written"
     return None
@@ -61,7 +63,7 @@ FAMILIES = {
     "qwen2": Family("qwen2"),
     "qwen3": Family("qwen3"),
     "qwen3_moe": Family("qwen3moe", refuses=_sparse_layers),
-    "deepseek_v3": Family("deepseek2", latent=True, refuses=_biases),
+    "deepseek_v3": Family("deepseek2", latent=True, refuses=_latent),
 }
 
 

@@ -86,11 +86,13 @@ def _scores(artifact: Path) -> JsonMapping | None:
         run = RunFolder(folder)
         names = [name for name, one in run.readable().items() if one.path.resolve() == artifact]
         try:
-            found = [model for name in names if (model := report_of(run)["models"].get(name))]
+            models: JsonMapping = report_of(run)["models"] if names else {}
         except RunError:
             continue  # a report that cannot be read; another run may have measured the model, too
-        if found:
-            return found[0]
+        for name in names:
+            if name in models:
+                measured: JsonMapping = models[name]
+                return measured
     return None
 
 

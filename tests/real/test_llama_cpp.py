@@ -28,7 +28,9 @@ LATENT = {"qk_nope_head_dim": 16, "qk_rope_head_dim": 16, "v_head_dim": 16, "kv_
 
 
 def llama(file: Path) -> Any:
-    return llama_cpp.Llama(str(file), n_ctx=256, n_threads=1, n_threads_batch=1, verbose=False)
+    """Keys and values are kept in F32, too, where llama.cpp would round them to F16."""
+    whole = {"type_k": llama_cpp.GGML_TYPE_F32, "type_v": llama_cpp.GGML_TYPE_F32}
+    return llama_cpp.Llama(str(file), n_ctx=256, n_threads=1, n_threads_batch=1, verbose=False, **whole)
 
 
 def greedy(model: Any, prompt: Sequence[int], most: int, end: int) -> list[int]:
@@ -60,7 +62,6 @@ def greedy_in_llama_cpp(model: Any, prompt: Sequence[int], most: int, end: int) 
     ("qwen3", {"head_dim": 32}),
     ("qwen3", {"head_dim": 16, "rope_parameters": YARN}),
     ("qwen3_moe", {"head_dim": 16, "norm_topk_prob": True}),
-    ("deepseek_v3_plain_queries", LATENT),
     ("deepseek_v3", {**LATENT, "attention_bias": False, "norm_topk_prob": True, "routed_scaling_factor": 1.5}),
 ], ids=lambda value: value if isinstance(value, str) else "")
 def test_every_family_says_the_same(tiny: Callable[..., Any], tmp_path: Path, family: str, fields: Any) -> None:
@@ -73,7 +74,7 @@ def test_every_family_says_the_same(tiny: Callable[..., Any], tmp_path: Path, fa
 
 
 def test_a_student_of_the_quickstart_reads_and_answers_alike(smoke: Path, tmp_path: Path) -> None:
-    model, tokenizer = pretrained.load(smoke / "runs" / "smoke" / "02-student_base")
+    model, tokenizer = pretrained.load(next((smoke / "runs" / "smoke").glob("*-student_base")))
     same_answers(model, tokenizer, tmp_path, 40)
 
 

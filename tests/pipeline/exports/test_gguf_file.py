@@ -65,6 +65,8 @@ def test_what_llama_cpp_reads_of_a_config(tiny: Callable[..., Any], tmp_path: Pa
     ("qwen3_moe", {"norm_topk_prob": False}, "norm_topk_prob is false"),
     ("qwen3_moe_every_second", {"norm_topk_prob": True}, "some layers are dense"),
     ("deepseek_v3", {}, "attention_bias is true"),
+    ("deepseek_v3_plain_queries", {}, "q_lora_rank is null"),
+    ("deepseek_v3_yarn", {"attention_bias": False}, "truncates YaRN's bounds"),
     ("qwen3", {"hidden_act": "gelu"}, "hidden_act is gelu"),
     ("qwen3", {"rope_parameters": {"rope_type": "yarn", "rope_theta": 50.0, "factor": 4.0, "truncate": False,
                                    "original_max_position_embeddings": 16}}, "truncate is false"),

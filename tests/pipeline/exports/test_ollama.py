@@ -11,8 +11,9 @@ from tests.pipeline.exports.spelling import spelling
 
 TALK = [("system", "Be brief."), ("user", "2 + 2?"), ("assistant", "4"), ("user", "And {{ 3 }}?")]
 CHATML = (
-    "{% for message in messages %}{% if loop.first and message.role != 'system' %}<|im_start|>system\nBe kind.<|im_end|>\n"
-    "{% endif %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
+    "{% for message in messages %}{% if loop.first and message.role != 'system' %}"
+    "<|im_start|>system\nBe kind.<|im_end|>\n{% endif %}"
+    "<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 CHANNELS = (
