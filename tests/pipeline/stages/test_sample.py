@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.data.rows import read_rows
+from pipeline.data.tokenized import tokenized
 from pipeline.models import pretrained
+from pipeline.stages.distill import Distill
 from pipeline.stages.sample import Sample
+from tests.pipeline.stages.conftest import PROMPTS
 
 Ask = Callable[[Sequence[str]], Path]
 
@@ -82,3 +85,21 @@ def test_rows_say_how_often_the_model_was_right_and_the_shortest_can_be_kept(
         assert {other["pass_rate"] for other in of_it} == {row["pass_rate"]}
     assert any(len({length[row["completion"]] for row in kept["first"] if row["problem"] == f"p{at}"}) > 1
                for at in range(6))
+
+
+def test_what_was_found_with_high_effort_is_learned_as_an_answer_with_low_effort(
+    answerer: Path, ask_for: Ask, context: Callable[..., Any]
+) -> None:
+    """So that a model learns of itself to think less."""
+    ctx = context(zero=answerer)
+    fields = {"model": "zero", "problems": ["mine.jsonl"], "problems_each": 3, "rollouts": 1, "only_correct": False,
+              "format": False, "readable": False, "repetition": None, "prompt": {"effort": "high"}}
+    Sample.model_validate(fields, context={"base": ask_for(["3", "3", "3"])}).run(ctx)
+    kept = read_rows(ctx.out)
+    assert {row["prompt"] for row in kept} <= set(PROMPTS[:3])  # without the line that asked for the effort
+    stage = Distill.model_validate({"student": "zero", "traces": "found", "prompt": {"effort": "low"}})
+    tokenizer = pretrained.load_tokenizer(answerer)
+    learned = tokenized(ctx.cache, tokenizer, stage.wanted(context(found=ctx.out), "found"), ctx.note)
+    for number, row in enumerate(kept):
+        text = tokenizer.decode(learned.row(number, 0.0, 96)["input_ids"])
+        assert f"{row['prompt']}\n10<assistant>{row['completion']}" in text
