@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 
+from eval.prompts import PLAIN
 from pipeline.data.rows import Document, Row, rows
+from pipeline.distillation import cross_tokenizer
 from pipeline.distillation.alignment import Reader, Span, located, spans
+from pipeline.distillation.shared_words import SharedWords
 from pipeline.models.tokenizer import train_tokenizer
 from tests.pipeline.distillation.tokenizers_apart import TEXTS, byte_level, sentencepiece
 
@@ -98,3 +101,24 @@ def test_rows_with_other_parts_have_no_spans() -> None:
     # What stands first follows nothing.
     bare = {**row, "weights": [1.0, 1.0, 1.0, 1.0]}
     assert spans(reader(tokenizer), bare, reader(tokenizer), bare)[0].begin > 0
+
+
+TRACE = "<think>\nGröße 日本語 🙂: 12345 + 6.5 = 12351.5,\n\n  so x → ∞ isn't it?\n</think>\n\n**12351.5**"
+
+
+@pytest.mark.parametrize(("one", "other"), [("qwen3", "llama3_1"), ("gemma3", "qwen3"), ("gptoss", "gemma3")])
+def test_tokenizers_of_real_models_agree_on_a_trace(real_tokenizer: Callable[[str], Any], one: str, other: str) -> None:
+    """Each in its own chat template, with the thinking where it has it."""
+    mine, theirs = real_tokenizer(one), real_tokenizer(other)
+    readers = [cross_tokenizer.reader(some, PLAIN, "it") for some in (mine, theirs)]
+    [row], [their_row] = (rows(some, [Document("How much is it?", TRACE)]) for some in (mine, theirs))
+    found = spans(readers[0], row, readers[1], their_row)
+    covered = sum(span.end - span.begin for span in found)
+    assert covered > 0.8 * sum(weight > 0 for weight in row["weights"])
+    for begin, end, their_begin, their_end in found[:-1]:
+        said = mine.decode(row["input_ids"][begin:end], skip_special_tokens=False)
+        assert said == theirs.decode(their_row["input_ids"][their_begin:their_end], skip_special_tokens=False)
+    assert row["input_ids"][found[-1].begin] == readers[0].ends_with
+    words = SharedWords.of(readers[0], len(mine), readers[1], len(theirs), None)
+    texts = {mine.decode([id_]) for id_ in words.mine.shared[:20000].tolist()}
+    assert {"the", " the", "("} <= texts

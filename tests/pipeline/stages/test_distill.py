@@ -133,6 +133,7 @@ def test_the_teacher_is_come_nearer_to(paths: dict[str, Path], ask_for: Ask, con
 
 
 def test_a_teacher_with_other_words_is_come_nearer_to(paths: dict[str, Path], tmp_path: Path, context: Context) -> None:
+    paths = {**paths, "traces": rated(tmp_path, "whole", dict.fromkeys(range(8), 1.0), SAYS)}
     ctx = context(**paths)
     stage = stage_of("cross_tokenizer", tmp_path).model_copy(update={"adam_learning_rate": 3e-3})
     stage.run(ctx)

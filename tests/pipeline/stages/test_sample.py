@@ -9,8 +9,11 @@ import pytest
 from pydantic import ValidationError
 
 from pipeline.data.rows import read_rows
+from pipeline.data.tokenized import tokenized
 from pipeline.models import pretrained
+from pipeline.stages.distill import Distill
 from pipeline.stages.sample import Sample
+from tests.pipeline.stages.conftest import PROMPTS
 
 Ask = Callable[[Sequence[str]], Path]
 
@@ -101,3 +104,21 @@ def test_thinking_that_a_budget_closes_leaves_short_traces(
 def test_a_thinking_budget_leaves_room_for_the_answer() -> None:
     with pytest.raises(ValidationError, match="thinking_budget 64 leaves nothing of max_completion_tokens 64"):
         Sample.model_validate({"model": "zero", "problems": ["mine.jsonl"], "thinking_budget": 64})
+
+
+def test_what_was_found_with_high_effort_is_learned_as_an_answer_with_low_effort(
+    answerer: Path, ask_for: Ask, context: Callable[..., Any]
+) -> None:
+    """So that a model learns of itself to think less."""
+    ctx = context(zero=answerer)
+    fields = {"model": "zero", "problems": ["mine.jsonl"], "problems_each": 3, "rollouts": 1, "only_correct": False,
+              "format": False, "readable": False, "repetition": None, "prompt": {"effort": "high"}}
+    Sample.model_validate(fields, context={"base": ask_for(["3", "3", "3"])}).run(ctx)
+    kept = read_rows(ctx.out)
+    assert {row["prompt"] for row in kept} <= set(PROMPTS[:3])  # without the line that asked for the effort
+    stage = Distill.model_validate({"student": "zero", "traces": "found", "prompt": {"effort": "low"}})
+    tokenizer = pretrained.load_tokenizer(answerer)
+    learned = tokenized(ctx.cache, tokenizer, stage.wanted(context(found=ctx.out), "found"), ctx.note)
+    for number, row in enumerate(kept):
+        text = tokenizer.decode(learned.row(number, 0.0, 96)["input_ids"])
+        assert f"{row['prompt']}\n10<assistant>{row['completion']}" in text
