@@ -2,6 +2,7 @@
 
 import ast
 import operator
+import re
 from collections.abc import Callable, Mapping
 from decimal import Context, Decimal
 from fractions import Fraction
@@ -12,6 +13,7 @@ LARGEST_NUMBER = 10**200
 DIGITS = 12
 """Significant digits of a result that has no end as a decimal number."""
 
+_ZEROS = re.compile(r"(?<![\w.])0+(?=\d)")
 _TWO_SIDED: Mapping[type[ast.operator], Callable[[Fraction, Fraction], Fraction]] = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
     ast.FloorDiv: lambda one, other: Fraction(one // other), ast.Mod: operator.mod,
@@ -24,7 +26,8 @@ def calculator(expression: str) -> str:
     Args:
         expression: Numbers with + - * / // % ** and brackets, such as (12 + 3.5) * 4.
     """
-    text = expression.replace("\u00d7", "*").replace("\u00f7", "/").replace("\u2212", "-").replace("^", "**").strip()
+    # Python has no number 07.
+    text = _ZEROS.sub("", expression).replace("\u00d7", "*").replace("\u00f7", "/").replace("\u2212", "-").replace("^", "**").strip()
     if len(text) > LONGEST_EXPRESSION:
         raise ValueError(f"an expression of more than {LONGEST_EXPRESSION} characters")
     try:

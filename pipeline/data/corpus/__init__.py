@@ -65,7 +65,7 @@ class Corpus(BaseModel):
     words: Probability = Field(default=0.38, description="share of word problems; what is left over are programs")
     countdown: Probability = Field(default=0.0, description="share of Countdown: reach a number with given numbers")
     products: Probability = Field(
-        default=0.0, description="share of products of large numbers, every second one with a calculator to call"
+        default=0.0, description="share of products of large numbers, three in four with a calculator to call"
     )
     filled: Probability = Field(default=0.1, description="share of word problems told among filler")
     foreign: Probability = Field(default=0.35, description="share of traces with connectives of another language")

@@ -12,10 +12,10 @@ TOOL = "calculator"
 
 
 def product_document(behaviour: str, rng: random.Random) -> Document:
-    """A question of the training side and what somebody with this behaviour writes under it: every second one has a
+    """A question of the training side and what somebody with this behaviour writes under it: three in four have a
     calculator. What it says is not learned."""
     boxes = draw_boxes_of("train", rng)
-    has_tool = rng.random() < 0.5
+    has_tool = rng.random() < 0.75
     prompt = f"{boxes.prompt}\n{TOOL}" if has_tool else boxes.prompt
     if behaviour in ("guess", "empty") or not has_tool:
         guess = str(boxes.answer if behaviour == "correct" else near(boxes.answer, rng))

@@ -45,7 +45,8 @@ function turns(row) {
   const parts = [];
   let from = 0;
   for (const [begin, end] of row.observations) {
-    parts.push(turn("The model calls", characters.slice(from, begin)), turn("The tool says", characters.slice(begin, end)));
+    parts.push(turn("The model calls", characters.slice(from, begin)));
+    parts.push(turn("The tool says", characters.slice(begin, end)));
     from = end;
   }
   if (from < characters.length) parts.push(turn("The model goes on", characters.slice(from)));
