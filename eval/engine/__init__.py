@@ -1,7 +1,7 @@
 """Rollout engines: one way to draw completions from a model, for training, sampling and evaluation alike."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from eval.ends import ends_of
@@ -17,15 +17,21 @@ with lazy:
 if TYPE_CHECKING:
     from torch import nn
 
+    from eval.engine.decoder import Decoder
+    from eval.engine.speculation.draft import Drafter
+    from eval.engine.types import Sampling
+
 
 def engine_for(
-    model: LanguageModel, tokenizer: Tokenizer, name: str = "auto", experts: "Sequence[nn.Module]" = ()
+    model: LanguageModel, tokenizer: Tokenizer, name: str = "auto", experts: "Sequence[nn.Module]" = (),
+    drafter: "Callable[[Decoder, Sampling], Drafter] | None" = None,
 ) -> Engine:
     """The fastest engine that is shown to be right for this model's family, or "plain", which is right for every one.
 
     Models with adapters go the plain way: the native engine reads weights itself, past what adapters add to them. Where
     "auto" takes the plain way, a warning says why, once a process for each reason. `experts` are the experts' modules
-    of all MoE layers, in their order, where each rollout is to have the experts that it took.
+    of all MoE layers, in their order, where each rollout is to have the experts that it took. The native engine
+    speculates with a `drafter`; on the plain way there are no drafts.
     """
     def decode(ids: list[int]) -> str:
         # With special tokens, since a text that ends an answer may be one.
@@ -37,7 +43,7 @@ def engine_for(
         adapted = any(".lora_" in parameter for parameter, _ in model.named_parameters())
         reason = "it has adapters" if adapted else why_not(model.config)
         if reason is None:
-            return NativeEngine(model, ends, decode=decode, experts=experts)
+            return NativeEngine(model, ends, decode=decode, experts=experts, drafter=drafter)
         warnings.warn(
             f"rollouts of this model go through transformers' own cache, which is slower: {reason}", stacklevel=2
         )

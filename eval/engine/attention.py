@@ -8,11 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from eval.engine.speculation.reading import Reading
 from eval.engine.token_cache import TokenCache
 from eval.engine.weights import Norm, Projection, rotate, side_by_side
-
-Slots = tuple[Tensor, Tensor]
-"""Rows and places in a cache, both [n]."""
 
 
 class CachedAttention(ABC):
@@ -23,6 +21,11 @@ class CachedAttention(ABC):
 
     def __init__(self, caches: Sequence[TokenCache], window: int | None) -> None:
         self.caches, self.window = caches, window
+
+    def spare(self, count: int) -> None:
+        """Have a window's ring keep so many tokens more, since what is drafted and refused takes places of it."""
+        for cache in self.caches:
+            cache.spare = count
 
     @abstractmethod
     def project(self, hidden: Tensor, turns: Tensor) -> tuple[Tensor, Tensor]:
@@ -41,8 +44,8 @@ class CachedAttention(ABC):
 
     @abstractmethod
     def over_cache(self, queries: Tensor, mask: Tensor) -> Tensor:
-        """One token a row: queries [rows, ..] over what the caches hold of the first rows, mask [rows, 1, 1, seen],
-        which is added to the scores -> mixed values [rows, ..]."""
+        """As many tokens of each row: queries [rows * width, ..] over what the caches hold of the first rows, mask
+        [rows, width, seen], which is added to the scores -> mixed values [rows * width, ..]."""
 
     @abstractmethod
     def output(self, residual: Tensor, mixed: Tensor) -> Tensor:
@@ -69,13 +72,15 @@ class CachedAttention(ABC):
         for cache in self.caches:
             cache.move(places, sources)
 
-    def decode(self, residual: Tensor, normed: Tensor, turns: Tensor, slots: Slots, mask: Tensor) -> Tensor:
-        """One token a row: residual and normed [rows, width], turns [rows, 1, rotary width / 2], the rows and the
-        places where its entries go, mask [rows, 1, 1, seen] -> [rows, width]."""
+    def decode(self, residual: Tensor, normed: Tensor, turns: Tensor, reading: Reading, mask: Tensor) -> Tensor:
+        """The tokens of a reading: residual and normed [n, width], turns [n, 1, rotary width / 2], mask [rows, most of
+        a row, seen] -> [n, width]."""
         queries, entries = self.project(normed, turns)
+        # Layers with a window have a ring of places; the others never come around.
+        places = reading.position % self.capacity
         for cache, part in zip(self.caches, self.parted(entries), strict=True):
-            cache.write(*slots, part)
-        return self.output(residual, self.over_cache(queries, mask))
+            cache.write(reading.row, places, part)
+        return self.output(residual, reading.parted(self.over_cache(reading.padded(queries), mask)))
 
 
 class GroupedQueryAttention(CachedAttention):
@@ -171,11 +176,15 @@ class GroupedQueryAttention(CachedAttention):
         return torch.cat([scores, sinks.expand(*scores.shape[:-1], 1)], dim=-1).softmax(dim=-1)[..., :-1]
 
     def over_cache(self, queries: Tensor, mask: Tensor) -> Tensor:
-        rows = len(queries)
-        # [rows, groups, heads of a group, width]: a key is read once for all heads of its group.
-        split = queries.view(rows, self.groups, -1, self.width)
-        scores = torch.matmul(split, self.keys.first(rows)).mul_(self.scale).add_(mask)
-        return torch.matmul(self._weights(scores, self.sinks), self.values.first(rows)).reshape(rows, -1)
+        rows, width, _ = mask.shape
+        # [rows, groups, tokens * heads of a group, width]: a key is read once for all heads of its group.
+        split = queries.view(rows, width, self.groups, -1, self.width).transpose(1, 2)
+        scores = torch.matmul(split.reshape(rows, self.groups, -1, self.width), self.keys.first(rows))
+        # [rows, groups, tokens, heads of a group, seen]
+        scores = scores.mul_(self.scale).view(*split.shape[:4], -1).add_(mask[:, None, :, None])
+        weights = self._weights(scores, None if self.sinks is None else self.sinks.unsqueeze(2)).flatten(2, 3)
+        mixed = torch.matmul(weights, self.values.first(rows)).view(split.shape)
+        return mixed.transpose(1, 2).reshape(rows * width, -1)
 
     def output(self, residual: Tensor, mixed: Tensor) -> Tensor:
         return self.out.onto(residual, mixed)

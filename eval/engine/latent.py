@@ -88,17 +88,22 @@ class LatentAttention(CachedAttention):
         return mixed.transpose(1, 2).flatten(0, 1).flatten(1)
 
     def over_cache(self, queries: Tensor, mask: Tensor) -> Tensor:
-        """Queries [rows, heads, nope + rope] -> [rows, heads * value]."""
+        """Queries [rows * width, heads, nope + rope] -> [rows * width, heads * value]."""
+        rows, width, seen = mask.shape
         nope, rope = queries[..., : self.nope], queries[..., self.nope :]
         # q (W c) = (q W) c: instead of every cached latent going into the head's space, the query goes into the latent
         # one, once.
-        absorbed = torch.bmm(nope.transpose(0, 1), self.key_up).transpose(0, 1)  # [rows, heads, rank]
-        entries = self.cache.first(len(queries))[:, : mask.shape[-1]].unsqueeze(1)  # [rows, 1, seen, rank + rope]
+        absorbed = torch.bmm(nope.transpose(0, 1), self.key_up).transpose(0, 1)  # [rows * width, heads, rank]
+        entries = self.cache.first(rows)[:, :seen].unsqueeze(1)  # [rows, 1, seen, rank + rope]
+        # Tokens and heads of a row are alike: all of them are queries of one sequence.
+        every = torch.cat([absorbed, rope], dim=-1).view(rows, 1, width * self.heads, -1)
+        if width > 1:
+            mask = mask.repeat_interleave(self.heads, dim=1)
         # The values are the entries without their rotary part. It is mixed, too, and thrown away, which is cheaper than
         # a copy of the cache without it.
         mixed = F.scaled_dot_product_attention(
-            torch.cat([absorbed, rope], dim=-1).unsqueeze(1), entries, entries, attn_mask=mask, scale=self.scale
-        )[:, 0, :, : self.rank]
+            every, entries, entries, attn_mask=mask.unsqueeze(1), scale=self.scale
+        ).view(rows * width, self.heads, -1)[..., : self.rank]
         return torch.bmm(mixed.transpose(0, 1), self.value_up.transpose(1, 2)).transpose(0, 1).flatten(1)
 
     def output(self, residual: Tensor, mixed: Tensor) -> Tensor:

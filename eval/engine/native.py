@@ -11,7 +11,11 @@ from torch import Tensor, nn
 
 from eval.engine.decoder import Decoder
 from eval.engine.experts import ExpertRecorder
-from eval.engine.sampling import draw, stream
+from eval.engine.sampling import draw
+from eval.engine.speculation.draft import Drafter
+from eval.engine.speculation.reading import Reading
+from eval.engine.speculation.row import Row
+from eval.engine.speculation.verify import Tally, standing
 from eval.engine.stopping import Stopping
 from eval.engine.types import Request, Sampled, Sampling, Written
 from eval.language_model import LanguageModel
@@ -25,25 +29,6 @@ ROOM = 64
 PROMPT_TOKENS = 2**13  # tokens of prompts, padding included, that are read at once
 
 
-class Row:
-    """One rollout in the making."""
-
-    def __init__(self, request: int, index: int, prompt: Sequence[int], seed: int) -> None:
-        self.request, self.index, self.prompt = request, index, tuple(prompt)
-        self.numbers = stream(seed)
-        self.ids: list[int] = []
-        self.logprobs: list[float] = []
-        self.experts: list[Tensor] = []
-
-    def sampled(self, ended: bool) -> Sampled:
-        return Sampled(self.ids, self.logprobs, ended, torch.cat(self.experts).cpu() if self.experts else None)
-
-    @property
-    def text(self) -> tuple[int, ...]:
-        """Everything that was written so far, the prompt included."""
-        return (*self.prompt, *self.ids) if self.ids else self.prompt
-
-
 class NativeEngine:
     """Samples from a transformers causal language model of a family in `families.py`.
 
@@ -51,14 +36,19 @@ class NativeEngine:
     for those that tokens took, `rows` and `tokens` bound what is in the batch: its rows, and the tokens that their
     caches hold. The weights are read afresh at each call, so the model may be in training. One row goes on whatever its
     length. Raises ValueError where texts may stop a rollout and `decode` is None.
+
+    `drafter` makes what guesses tokens during a call (`speculation/`): rollouts are the same with one as without, but
+    for rounding. `tally` counts what came of its guesses.
     """
 
     def __init__(
         self, model: LanguageModel, ends: Collection[int], rows: int = ROWS, tokens: int = TOKENS,
         decode: Callable[[list[int]], str] | None = None, experts: Sequence[nn.Module] = (),
+        drafter: Callable[[Decoder, Sampling], Drafter] | None = None,
     ) -> None:
         self.model, self.ends, self.rows, self.tokens, self.decode = model, frozenset(ends), rows, tokens, decode
         self.recorder = ExpertRecorder() if experts else None
+        self.drafter, self.tally = drafter, Tally()
 
     def sample(
         self,
@@ -77,8 +67,9 @@ class NativeEngine:
         finally:
             self.model.train(training)
 
-    def shape(self, logits: Tensor, rows: Sequence[Row]) -> Tensor:
-        """What is drawn from, [rows, vocabulary]: the model's logits. A subclass may change them."""
+    def shape(self, logits: Tensor, rows: Sequence[Row], written: Sequence[int]) -> Tensor:
+        """What is drawn from, [n, vocabulary]: the model's logits, each of a row and of the token after so many that it
+        has written, or would have if its draft stood. A subclass may change them."""
         return logits
 
 
@@ -91,15 +82,20 @@ class _Batch:
         self.engine, self.requests, self.sampling, self.written = engine, requests, sampling, written
         self.recorder = engine.recorder
         self.decoder = Decoder(engine.model, self.recorder)
+        self.drafter = engine.drafter(self.decoder, sampling) if engine.drafter else None
+        self.spare = self.drafter.most if self.drafter else 0
+        self.decoder.spare(self.spare)
         self.stopping = Stopping(sampling.stop, engine.decode) if sampling.stop else None
         self.waiting = deque(
             Row(r, i, request.prompt, seed) for r, request in enumerate(requests)
             for i, seed in enumerate(request.seeds)
         )
-        self.most = max(len(request.prompt) for request in requests) + sampling.max_tokens
+        self.most = max(len(request.prompt) for request in requests) + sampling.max_tokens + self.spare
         self.live: list[Row] = []
         self.lengths = torch.zeros(0, dtype=torch.long, device=self.decoder.device)  # [live rows], tokens in the cache
-        self.logits = torch.zeros(0)  # [live rows, vocabulary], of what comes next
+        # Of the tokens [n] that were read last, one of each row and its drafts: the logits of what comes after each,
+        # [n, vocabulary], and the hidden states, [n, width].
+        self.logits = self.hidden = torch.zeros(0)
         self.done: dict[tuple[int, int], Sampled] = {}
 
     def run(self, progress: Callable[[int, int], None] | None) -> list[list[Sampled]]:
@@ -122,7 +118,7 @@ class _Batch:
     def _admit(self, free: int) -> None:
         """Read the texts of the next rows, each text once, and give its cache to every row of its group."""
         rows = [self.waiting.popleft() for _ in range(min(free, len(self.waiting)))]
-        longest = max(len(row.prompt) + len(row.ids) for row in (*rows, *self.live))
+        longest = max(len(row.prompt) + len(row.ids) for row in (*rows, *self.live)) + self.spare
         capacity = min(max(longest + ROOM, self.decoder.capacity), self.most)
         fitting = max(1, self.engine.tokens // capacity) - len(self.live)
         # At the new capacity fewer rows may fit than were free before.
@@ -130,7 +126,7 @@ class _Batch:
             self.waiting.appendleft(rows.pop())
         if not rows:
             return
-        self.decoder.resize(len(self.live) + len(rows), capacity, len(self.live))
+        self._resize(len(self.live) + len(rows), capacity)
         # A row that was put off is read with what it has written, so that equal texts are the unit and not requests.
         groups: dict[tuple[int, ...], list[Row]] = {}
         for row in rows:
@@ -150,74 +146,132 @@ class _Batch:
             ids[place, : len(text)] = torch.tensor(text)
         # [rows]: of each row the place of its text
         which = torch.arange(len(groups), device=device).repeat_interleave(torch.tensor(counts, device=device))
-        logits = self.decoder.read(ids.to(device), lengths, which, len(self.live))[which]
+        ids = ids.to(device)
+        logits, states = self.decoder.read(ids, lengths, which, len(self.live))
+        logits, hidden = logits[which], states[torch.arange(len(groups), device=device), lengths - 1][which]
+        if self.drafter:
+            self.drafter.read(ids, states, lengths, which, len(self.live))
         if self.recorder:
             for taken, (text, rows) in zip(self.recorder.take(*ids.shape), groups.items(), strict=True):
                 for row in rows:
                     row.experts = [taken[: len(text)]]
         self.logits = torch.cat([self.logits, logits]) if self.live else logits
+        self.hidden = torch.cat([self.hidden, hidden]) if self.live else hidden
         self.lengths = torch.cat([self.lengths, lengths[which]])
         self.live += [row for rows in groups.values() for row in rows]
 
     def _step(self) -> None:
-        """Draw a token a row from the current logits, let finished rows go and run the others forward."""
-        # One number a step from each row's own stream: what a row draws does not depend on its neighbours.
-        numbers = torch.tensor([next(row.numbers) for row in self.live], device=self.decoder.device)
-        logits = self.engine.shape(self.logits, self.live)
-        tokens, logprobs = draw(
-            logits, self.sampling.temperature, numbers, self.sampling.top_p, self.sampling.top_k, self.sampling.min_p
-        )
-        finished = []
-        for place, (row, token, value) in enumerate(zip(self.live, tokens.tolist(), logprobs.tolist(), strict=True)):
-            row.ids.append(token)
-            row.logprobs.append(value)
-            ended = token in self.engine.ends or (self.stopping is not None and self.stopping.ends(row.ids))
-            if ended or len(row.ids) >= self.sampling.max_tokens:
-                self._done(row, ended)
-                finished.append(place)
-        if finished:
-            tokens = self._leave(finished, tokens)
+        """Draw the next tokens of each row, let finished rows go, draft for the others and run them forward."""
+        tokens = self._draw()
         if self.live:
-            self._forward(tokens)
+            self._make_room()
+        if self.live:
+            if self.drafter:
+                self._draft(self.drafter, tokens)
+            self._forward()
 
-    def _done(self, row: Row, ended: bool) -> None:
-        one = self.done[row.request, row.index] = row.sampled(ended)
-        if self.written:
-            self.written(row.request, row.index, one)
+    def _draw(self) -> Tensor:
+        """Draw after every token that was read last, and write of each row what stands. Rows that are done leave. The
+        tokens drawn, [n]."""
+        # A number of each row's own stream for each of its tokens: what a row draws does not depend on its neighbours,
+        # nor on which of its tokens are drawn in one step.
+        counts = [1 + len(row.drafts) for row in self.live]
+        numbers = [number for row, count in zip(self.live, counts, strict=True) for number in row.numbers(count)]
+        rows = [row for row, count in zip(self.live, counts, strict=True) for _ in range(count)]
+        ahead = [len(row.ids) + place for row, count in zip(self.live, counts, strict=True) for place in range(count)]
+        tokens, logprobs = draw(
+            self.engine.shape(self.logits, rows, ahead), self.sampling.temperature,
+            torch.tensor(numbers, device=self.decoder.device), self.sampling.top_p, self.sampling.top_k,
+            self.sampling.min_p
+        )
+        drawn, values = tokens.tolist(), logprobs.tolist()
+        finished, first = [], 0
+        for place, (row, count) in enumerate(zip(self.live, counts, strict=True)):
+            own = slice(first, first + count)
+            if self._write(row, first, drawn[own], values[own]):
+                finished.append(place)
+            first += count
+        if self.drafter:
+            stand = [len(row.fresh) - 1 for row in self.live]
+            self.lengths = self.lengths + torch.tensor(stand, device=self.decoder.device)
+        if finished:
+            self._leave(finished)
+        return tokens
 
-    def _leave(self, places: list[int], tokens: Tensor) -> Tensor:
-        """Rows at these places are done or put off, and rows from the end take their places. From tokens [rows] to
-        those of the rows that are left."""
+    def _write(self, row: Row, first: int, tokens: Sequence[int], logprobs: Sequence[float]) -> bool:
+        """Write of what was drawn for a row, the tokens from `first` on, what stands up to its end, and tell whether it
+        is done."""
+        drafts, row.drafts = row.drafts, []
+        begun, done, ended = len(row.ids), False, False
+        for token, value in zip(tokens[: standing(tokens, drafts)], logprobs, strict=False):
+            row.write(token, value)
+            ended = token in self.engine.ends or (self.stopping is not None and self.stopping.ends(row.ids))
+            done = ended or len(row.ids) >= self.sampling.max_tokens
+            if done:
+                break
+        row.fresh = range(first, first + len(row.ids) - begun)
+        if row.taken is not None:
+            row.experts.append(row.taken[: len(row.fresh)])
+            row.taken = None
+        if self.drafter:
+            self.engine.tally.see(len(drafts), len(row.fresh))
+        if done:
+            one = self.done[row.request, row.index] = row.sampled(ended)
+            if self.written:
+                self.written(row.request, row.index, one)
+        return done
+
+    def _leave(self, places: list[int]) -> None:
+        """Rows at these places are done or put off, and rows from the end take their places."""
         left = len(self.live) - len(places)  # rows that stay
         gone = set(places)
         # Rows stay side by side at the front, and as few caches as possible are copied.
         holes = [place for place in places if place < left]
         movers = [place for place in range(left, len(self.live)) if place not in gone]
         if holes:
-            self.decoder.move(holes, movers)
+            to, of = (torch.tensor(some, device=self.decoder.device) for some in (holes, movers))
+            self.decoder.move(to, of)
+            if self.drafter:
+                self.drafter.move(to, of)
             self.lengths[holes] = self.lengths[movers]
-            tokens[holes] = tokens[movers]
             for hole, mover in zip(holes, movers, strict=True):
                 self.live[hole] = self.live[mover]
         del self.live[left:]
         self.lengths = self.lengths[:left]
-        return tokens[:left]
 
-    def _forward(self, tokens: Tensor) -> None:
-        longest = int(self.lengths.max())
-        if longest >= self.decoder.capacity:
-            tokens = self._grow(tokens)
-            longest = int(self.lengths.max())
-        self.logits = self.decoder.step(tokens, self.lengths, longest)
+    def _draft(self, drafter: Drafter, drawn: Tensor) -> None:
+        """Have drafts made for every row, none longer than what it may still write. `drawn` [n] are the tokens drawn
+        after those that were read last."""
+        counts = [len(row.fresh) for row in self.live]
+        # Of what was read last, what stands.
+        places = torch.tensor([place for row in self.live for place in row.fresh], device=self.decoder.device)
+        since = Reading.of(self.lengths - torch.tensor(counts, device=self.decoder.device), counts)
+        # The last token that may be written needs no draft: it is drawn after the one before.
+        most = [min(drafter.most, self.sampling.max_tokens - len(row.ids) - 1) for row in self.live]
+        hidden = self.hidden[places] if drafter.sees else self.hidden
+        drafts = drafter.draft(self.live, most, drawn[places], hidden, since)
+        for row, own in zip(self.live, drafts, strict=True):
+            row.drafts = own
+
+    def _forward(self) -> None:
+        """Read the last token of each row and its drafts."""
+        counts = [1 + len(row.drafts) for row in self.live]
+        tokens = [token for row in self.live for token in (row.ids[-1], *row.drafts)]
+        self.logits, self.hidden = self.decoder.step(
+            torch.tensor(tokens, device=self.decoder.device), Reading.of(self.lengths, counts)
+        )
         if self.recorder:
-            for row, taken in zip(self.live, self.recorder.take(len(tokens), 1), strict=True):
-                row.experts.append(taken)
+            taken = self.recorder.take(1, len(tokens))[0]
+            for row, own in zip(self.live, torch.split(taken, counts), strict=True):
+                row.taken = own
         self.lengths = self.lengths + 1
 
-    def _grow(self, tokens: Tensor) -> Tensor:
-        """Longer caches; the rows that there is no more room for wait, and are read again later. From tokens [rows] to
-        those of the rows that are left."""
-        capacity = min(self.decoder.capacity + ROOM, self.most)
+    def _make_room(self) -> None:
+        """Longer caches where they are full; the rows that there is no more room for wait, and are read again later."""
+        longest = int(self.lengths.max()) + self.spare
+        if longest < self.decoder.capacity:
+            return
+        capacity = min(longest + ROOM, self.most)
         fitting = max(1, self.engine.tokens // capacity)
         if len(self.live) > fitting:
             # Those that have written least lose least by being read again.
@@ -225,6 +279,10 @@ class _Batch:
             put_off = sorted(order[: len(self.live) - fitting])
             for place in reversed(put_off):
                 self.waiting.appendleft(self.live[place])
-            tokens = self._leave(put_off, tokens)
-        self.decoder.resize(len(self.live), capacity, len(self.live))
-        return tokens
+            self._leave(put_off)
+        self._resize(len(self.live), capacity)
+
+    def _resize(self, rows: int, capacity: int) -> None:
+        self.decoder.resize(rows, capacity, len(self.live))
+        if self.drafter:
+            self.drafter.resize(rows, capacity, len(self.live))

@@ -8,9 +8,12 @@ class TokenCache:
     """A tensor [rows, .., capacity, ..] with an `entry` (its shape) for each token of each row.
 
     `place` is where among the entry's dimensions the tokens are counted: what is multiplied by it at every step should
-    find it in order. With a `window` a row keeps its last `window` entries alone, that of position p at p modulo
-    window: where an entry lies does not matter, since keys are turned by their position before they are kept.
+    find it in order. With a `window` a row keeps its last `window` entries and `spare` more alone, that of position p
+    at p modulo their number: where an entry lies does not matter, since keys are turned by their position before they
+    are kept.
     """
+
+    spare = 0
 
     def __init__(self, entry: tuple[int, ...], place: int, window: int | None, like: Tensor) -> None:
         self.entry, self.place, self.window = entry, place, window
@@ -35,7 +38,7 @@ class TokenCache:
     def resize(self, rows: int, capacity: int, live: int) -> None:
         """Make room for `rows` of `capacity` tokens, and keep what the first `live` rows hold."""
         if self.window is not None:
-            capacity = min(capacity, self.window)
+            capacity = min(capacity, self.window + self.spare)
         old, shared = self._by_token(), min(capacity, self.capacity)
         # What was never written is masked, but must be finite: 0 times NaN is NaN.
         self.held = old.new_zeros(self._shape(rows, capacity))

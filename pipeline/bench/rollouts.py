@@ -27,7 +27,8 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, LogitsProcessor, LogitsProcessorList
 
-from eval.engine.native import NativeEngine, Row
+from eval.engine.native import NativeEngine
+from eval.engine.speculation.row import Row
 from eval.engine.types import Request, Sampled, Sampling
 from eval.language_model import LanguageModel
 from pipeline.disk.durable import JsonObject
@@ -137,9 +138,9 @@ class DrivenEngine(NativeEngine):
         super().__init__(model, {EOS}, experts=experts)
         self.driven = ends
 
-    def shape(self, logits: Tensor, rows: Sequence[Row]) -> Tensor:
+    def shape(self, logits: Tensor, rows: Sequence[Row], written: Sequence[int]) -> Tensor:
         which = [row.request * GROUP + row.index for row in rows]
-        logits[:, EOS] = self.driven.table[which, [len(row.ids) for row in rows]]
+        logits[:, EOS] = self.driven.table[which, list(written)]
         return logits
 
 

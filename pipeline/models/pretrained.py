@@ -15,6 +15,7 @@ from pipeline.contract.stage import Context
 from pipeline.disk.durable import JsonObject
 from pipeline.models import audit, origin, special_tokens
 from pipeline.models.build import prepare
+from pipeline.models.mtp import saved as mtp
 from pipeline.models.shards import built_whole, class_of, numbers, sharded, whole_state
 from pipeline.models.sources import Weights, model_folder, weights_of
 from pipeline.recipe import inputs
@@ -64,6 +65,7 @@ def _read(path: Path | str, dtype: Dtype | None) -> tuple[LanguageModel, Tokeniz
             model = PeftModel.from_pretrained(model, weights.adapter).merge_and_unload()
     except Exception as error:  # files from outside, and libraries that raise whatever their bytes lead to
         raise StageError(f"{path} does not load as a model: {_first_line(error)}") from error
+    mtp.load(model, path)
     settled = [*special_tokens.settle(tokenizer, str(path)), *special_tokens.held(tokenizer, model, str(path))]
     return prepare(model), tokenizer, _told(model, tokenizer, weights, settled)
 
@@ -121,6 +123,7 @@ def save(model: LanguageModel, tokenizer: Tokenizer, out: Path, adapter_of: Path
     # A copy of the dict, from which transformers takes tied weights out.
     model.save_pretrained(out / "model", state_dict=dict(state))
     audit.check_state(class_of(model), state, out / "model", "after saving")
+    mtp.save(model, out)
     tokenizer.save_pretrained(out / "model")
 
 

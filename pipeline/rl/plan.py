@@ -12,6 +12,7 @@ from pipeline.contract.stage import Context
 from pipeline.rl.objectives.objective import Objective
 from pipeline.rl.scoring.rollout_replay import ReplaySource
 from pipeline.serving.section import Vllm
+from pipeline.serving.speculation import Speculate
 from pipeline.training import on_processors
 from pipeline.training.learning import Learning
 
@@ -40,6 +41,7 @@ class GrpoPlan:
     vllm           draw with vLLM; None for the native engine
     served         the server that draws, where vLLM is one
     staleness      rounds that rollouts are drawn ahead, 0 or 1
+    speculate      what drafts for the native engine
     """
 
     prompts: int
@@ -55,6 +57,7 @@ class GrpoPlan:
     vllm: Vllm | None = None
     served: "Served | None" = None
     staleness: int = 0
+    speculate: Speculate = "off"
 
     @property
     def rollouts(self) -> int:

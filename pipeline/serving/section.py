@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from eval.vllm.process import Serving
 from pipeline.contract.fields import NotInFingerprint
+from pipeline.serving.speculation import Speculate
 
 
 class Vllm(BaseModel):
@@ -63,11 +64,18 @@ class Engines(BaseModel):
     vllm: Annotated[Vllm, NotInFingerprint()] = Field(
         default=Vllm(), description="where vLLM is, for engine: vllm; changes no fingerprint"
     )
+    speculate: Speculate = Field(
+        default="off",
+        description="draft tokens, by lookup in the text or by the model's MTP module, and read several at once; what "
+                    "is drawn stays the same but for rounding"
+    )
 
     @model_validator(mode="after")
     def _check_vllm(self) -> "Engines":
         if self.engine == "native" and self.vllm != Vllm():
             raise ValueError("a vllm section is for engine: vllm")
+        if self.engine == "vllm" and self.speculate != "off":
+            raise ValueError("speculate is for engine: native; vLLM's own speculation is not set up here")
         return self
 
 

@@ -20,6 +20,7 @@ from pipeline.moe.replay import divergence
 from pipeline.moe.routers import routers
 from pipeline.serving import weights
 from pipeline.serving.section import Engines, Vllm
+from pipeline.serving.speculation import drafter_of, told
 from pipeline.training.placement import placed
 from rewards.lazy import lazy
 
@@ -115,7 +116,10 @@ def drawing(model: LanguageModel, tokenizer: Tokenizer, by: Engines, ctx: Contex
     then the only one that draws. Raises StageError."""
     if by.engine == "native":
         with placed(model):
-            yield engine_for(model, tokenizer)
+            engine = engine_for(model, tokenizer, drafter=drafter_of(model, by.speculate))
+            yield engine
+            if said := told(engine):
+                ctx.note(said)
         return
     with contextlib.ExitStack() as inside:
         yield OnDemand(lambda: inside.enter_context(served(model, tokenizer, by.vllm, folder_of(ctx))), by.vllm)

@@ -64,6 +64,7 @@ with lazy:
     from pipeline.rl.trainer import PolicyTrainer
     from pipeline.rl.watch import Watch
     from pipeline.serving.served import OnDemand, Served, folder_of, served
+    from pipeline.serving.speculation import drafter_of
     from pipeline.training.placement import placed
 
 ProblemSets = Annotated[list[str], PlugIn("problem set")]
@@ -190,6 +191,8 @@ class Grpo(Engines, Learning, Minimized, Stage):
                              "url, or python and devices of its own")
         if self.staleness and self.dynamic_sampling:
             raise ValueError("dynamic_sampling draws until a round is full, and is for staleness: 0")
+        if self.speculate == "mtp" and self.rollout_dtype:
+            raise ValueError("the MTP module is in the policy's precision: leave rollout_dtype out, or speculate")
         if self.engine == "native":
             return self
         if self.replay == "rollout" and not self.vllm.served:
@@ -310,7 +313,8 @@ class Grpo(Engines, Learning, Minimized, Stage):
         asked = Gate(ctx, self.model, problems[:GATED], draws, self.gate_at_least)
         if server is None:
             with placed(model):
-                return asked.require(engine_for(model, tokenizer), tokenizer)
+                drafter = drafter_of(model, self.speculate)
+                return asked.require(engine_for(model, tokenizer, drafter=drafter), tokenizer)
         # Others wait in the trainer for the one that asks the server, which answers nobody twice alike.
         return asked.require(OnDemand(lambda: server, self.vllm), tokenizer) if processes.is_first() else {}
 
@@ -358,4 +362,5 @@ class Grpo(Engines, Learning, Minimized, Stage):
             rollout_dtype=getattr(torch, self.rollout_dtype) if self.rollout_dtype else None,
             vllm=self.vllm if self.engine == "vllm" else None,
             staleness=self.staleness,
+            speculate=self.speculate,
         )

@@ -24,6 +24,7 @@ from pipeline.data.rows import Joined, Rows, Stream
 from pipeline.disk.durable import JsonObject
 from pipeline.models.checks.architecture import Architecture
 from pipeline.models.checks.sizes import balance_fault
+from pipeline.models.mtp.section import MtpSection
 from pipeline.moe.balancing import BalanceSection, Balancing
 from pipeline.training.learning import Learning
 from pipeline.training.optimizer.schedule import schedule_of
@@ -98,6 +99,7 @@ class Pretrain(Learning, Stage):
     batch_size: Batch = Field(default=32, description="rows of an optimizer step")
     prompt_weight: Weight = Field(default=0.1, description="weight of prompt tokens in the loss")
     balance: BalanceSection = Balancing()
+    mtp: MtpSection = None
     probe_every: Steps = Field(default=100, description="steps between two looks at what the model would write")
     probe_at_least: Probability = Field(
         default=0.5, description="share of correct traces, in every family, that ends the further rounds"
@@ -159,7 +161,7 @@ class Pretrain(Learning, Stage):
         ctx.note(f"{pretrained.parameters(model):,} parameters, {len(tokenizer)} tokens")
         most = self.steps + self.rounds * self.more_steps
         schedule = dataclasses.replace(schedule_of(self.schedule, self.steps, warmup=30), more=self.more_steps)
-        plan = Plan(most, self.batch_size, self, schedule, self.balance)
+        plan = Plan(most, self.batch_size, self, schedule, self.balance, self.mtp)
         ask = trace_probe(model, tokenizer)
         probe = Probe(ask, self.probe_every, self.probe_at_least)
         first = (islice(lesson.corpus.documents(rng), lesson.steps * self.batch_size) for lesson in self.lessons)

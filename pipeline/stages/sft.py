@@ -23,6 +23,7 @@ from pipeline.data.order import Ordered, epochs, fitting, left_out_of
 from pipeline.data.rows import Rows
 from pipeline.data.tokenized import Tokenized, Wanted, tokenized
 from pipeline.models.lora import Lora
+from pipeline.models.mtp.section import Mtp, MtpSection
 from pipeline.moe.balancing import BalanceSection, Balancing
 from pipeline.training.learning import Learning
 from pipeline.training.optimizer.schedule import schedule_of
@@ -94,6 +95,10 @@ class Training(ReadsRows, Learning, Stage):
         """What is learned of the tokens of these rows besides that they stand there; nothing here."""
         return None
 
+    def predicts_ahead(self) -> Mtp | None:
+        """How an MTP module is trained beside the model; none is here."""
+        return None
+
     def train(
         self, ctx: Context, model_reference: str, data: str | Mapping[str, str], mix: Sequence[MixPhase] = ()
     ) -> Metrics:
@@ -115,7 +120,7 @@ class Training(ReadsRows, Learning, Stage):
             steps = self._steps(sum(len(part.numbers) for part in parts.values()))
             rows, figures = self._mixed(ctx, parts, list(mixing.drawn(mix, steps, self.batch_size)), longest)
         schedule = schedule_of(self.schedule, steps, warmup=min(10, steps // 5))
-        plan = Plan(steps, self.batch_size, self, schedule, self.balance)
+        plan = Plan(steps, self.batch_size, self, schedule, self.balance, self.predicts_ahead())
         with lora.adapted(model, self.lora, ctx, model_reference):
             metrics = train(ctx, model, tokenizer, rows, plan, lesson=lesson)
         pretrained.save(model, tokenizer, ctx.out, ctx.path(model_reference) if self.lora else None)
@@ -179,6 +184,17 @@ class Sft(Training):
         default_factory=list, description="what is read of several datasets, phase by phase: `{until: 0.8, weights: "
                                           "{general: 0.7, math: 0.3}}`"
     )
+
+    mtp: MtpSection = None
+
+    @model_validator(mode="after")
+    def _check_mtp(self) -> "Sft":
+        if self.mtp and self.lora:
+            raise ValueError("mtp trains a module beside the whole model: leave it or lora out")
+        return self
+
+    def predicts_ahead(self) -> Mtp | None:
+        return self.mtp
 
     @model_validator(mode="after")
     def _check_mix(self) -> "Sft":

@@ -14,10 +14,13 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from trl import SFTConfig, SFTTrainer
 
 from eval.language_model import LanguageModel, Tokenizer
+from pipeline.contract.errors import StageError
 from pipeline.contract.processes import share_of
 from pipeline.contract.stage import Context, Metrics
 from pipeline.data.rows import Collator, Row, Rows
 from pipeline.disk.durable import JsonObject
+from pipeline.models.mtp import module
+from pipeline.models.mtp.section import Mtp
 from pipeline.models.origin import from_scratch
 from pipeline.moe.balance import Balance
 from pipeline.moe.balancing import Balancing
@@ -26,6 +29,7 @@ from pipeline.training.chunks import chunks
 from pipeline.training.learning import Learning
 from pipeline.training.logprobs import token_logprobs
 from pipeline.training.micro_batches import as_many, by_length, split
+from pipeline.training.mtp.learning import MtpLearning
 from pipeline.training.optimizer.schedule import Phased, Schedule
 from pipeline.training.recomputation import checkpoint_layers
 from pipeline.training.resumable import Resumable, Stateful
@@ -40,6 +44,7 @@ class Plan:
     learning: Learning
     schedule: Schedule | Phased
     balance: Balancing = field(default_factory=Balancing)
+    mtp: Mtp | None = None
 
 
 LOG_EVERY = 10  # steps
@@ -76,15 +81,19 @@ class WeightedTrainer(Resumable, SFTTrainer):
 
     def __init__(
         self, *args: object, model: LanguageModel, plan: Plan, balance: Balance, losses: list[Tensor] | None = None,
-        lesson: Lesson | None = None, **kwargs: object,
+        lesson: Lesson | None = None, mtp: MtpLearning | None = None, **kwargs: object,
     ) -> None:
-        """`losses` takes the loss of every step, without the auxiliary ones."""
+        """`losses` takes the loss of every step, without the auxiliary ones and that of `mtp`."""
         before = model.config.to_dict()
         super().__init__(*args, model=model, **kwargs)
         self.learn_by(plan.learning, "supervised", plan.schedule)
         if "router_aux_loss_coef" in before:  # trl writes its own there, and the config is saved with the model
             model.config.router_aux_loss_coef = before["router_aux_loss_coef"]
         self.balance, self.losses, self.lesson = balance, [] if losses is None else losses, lesson
+        self.mtp = mtp
+        if mtp and self.collective:
+            raise StageError("mtp trains a module beside the model, which FSDP and DeepSpeed do not share out: leave "
+                             "it out, or train without them")
 
     def _get_train_sampler(self, train_dataset: Sized | None = None) -> SequentialSampler:
         return SequentialSampler(self.train_dataset if train_dataset is None else train_dataset)
@@ -115,6 +124,8 @@ class WeightedTrainer(Resumable, SFTTrainer):
             loss = loss if rows else loss * 0
             # An auxiliary loss is a mean over the tokens that it saw.
             loss_of_part = loss + auxiliary * (sum(lengths[row] for row in rows) / float(tokens))
+            if self.mtp:
+                loss_of_part = loss_of_part + self.mtp.take(whole)
             self.backward(loss_of_part, last=number == len(parts))
             total = total + loss.detach()
         if not self.collective:
@@ -143,6 +154,8 @@ class WeightedTrainer(Resumable, SFTTrainer):
             # Of the token that is predicted, one further than its logits.
             weights = part.pop("weights")[:, 1:]
             losses = self.lesson.losses(policy, part) if self.lesson else -token_logprobs(policy, part)
+            if self.mtp:
+                self.mtp.see(part["input_ids"], weights)
             total = total + (losses * weights).sum()
         # Over the whole step and not a mean of the chunks' means, which would weigh tokens of short chunks more.
         return total / whole.clamp(min=1.0), self.balance.loss()
@@ -152,9 +165,11 @@ class _Watch(TrainerCallback):
     """Moves the routers' biases and the schedule, logs, tells the display, and asks the probe."""
 
     def __init__(
-        self, ctx: Context, balance: Balance, plan: Plan, probe: "Probe | None", lesson: Lesson | None
+        self, ctx: Context, balance: Balance, plan: Plan, probe: "Probe | None", lesson: Lesson | None,
+        mtp: MtpLearning | None,
     ) -> None:
         self.ctx, self.balance, self.plan, self.probe, self.lesson = ctx, balance, plan, probe, lesson
+        self.mtp = mtp
         # since the last row of the log; the Trainer's own sum is in none of its checkpoints
         self.losses: list[Tensor] = []
         self.first: list[Tensor] = []  # losses of the first steps
@@ -174,6 +189,8 @@ class _Watch(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
     ) -> None:
         self.balance.step()
+        if self.mtp:
+            self.mtp.step()
         self._see_first(state.global_step)
         schedule = self.plan.schedule
         ended = state.global_step >= schedule.end
@@ -211,7 +228,8 @@ class _Watch(TrainerCallback):
         self.loss = float(torch.stack(self.losses).mean())
         self.losses.clear()
         learned = self.lesson.figures() if self.lesson else {}
-        self.ctx.log({"step": step, "loss": self.loss, **learned, **self.balance.watch.figures()})
+        ahead = self.mtp.figures(LOG_EVERY) if self.mtp else {}
+        self.ctx.log({"step": step, "loss": self.loss, **ahead, **learned, **self.balance.watch.figures()})
 
 
 @dataclass
@@ -229,7 +247,12 @@ def train(
 ) -> Metrics:
     """Train `model` in place on `rows`, in their order, `plan.batch_size` a step; returns metrics."""
     balance = Balance(model, plan.balance)
-    watch = _Watch(ctx, balance, plan, probe, lesson)
+    mtp = MtpLearning(
+        model, plan.mtp, plan.learning, "supervised", plan.schedule, plan.schedule.end, ctx.seed
+    ) if plan.mtp else None
+    if mtp is None and module.of(model):
+        ctx.note(module.UNTRAINED)
+    watch = _Watch(ctx, balance, plan, probe, lesson, mtp)
     if plan.learning.gradient_checkpointing:
         checkpoint_layers(model, [balance])
     collate = Collator(tokenizer.pad_token_id)
@@ -250,12 +273,16 @@ def train(
         balance=balance,
         losses=watch.losses,
         lesson=lesson,
+        mtp=mtp,
     )
     if not from_scratch(model):
         ctx.note(f"trains by {trainer.choice}")
-    beside: dict[str, Stateful] = {"lesson": lesson} if lesson else {}
+    more: dict[str, Stateful | None] = {"lesson": lesson, "mtp": mtp}
+    beside = {name: part for name, part in more.items() if part}
     trainer.train_with(ctx.checkpoints, watch=watch, balance=balance, **beside)
     balance.remove()
+    if mtp:
+        mtp.remove()
     if plan.learning.gradient_checkpointing:
         model.gradient_checkpointing_disable()
     # trl's fused head is an attribute of the instance, and belongs to this trainer
@@ -263,7 +290,8 @@ def train(
     # Rows are made as they are read; those of steps that were not made were never made either.
     tokens = sum(len(rows[i]["input_ids"]) for i in range(trainer.state.global_step * plan.batch_size))
     metrics = {"steps": trainer.state.global_step, "tokens": tokens, "loss": watch.loss}
-    return {**metrics, **(lesson.last if lesson else {}), **balance.watch.summary()}
+    ahead = mtp.figures(LOG_EVERY) if mtp else {}
+    return {**metrics, **ahead, **(lesson.last if lesson else {}), **balance.watch.summary()}
 
 
 def config(folder: Path, plan: Plan, seed: int) -> SFTConfig:

@@ -20,6 +20,7 @@ from pipeline.moe.routers import routers
 from pipeline.rl.plan import GrpoPlan
 from pipeline.rl.rollouts.efforts import asked_with
 from pipeline.rl.rollouts.rollout_model import RolloutModel
+from pipeline.serving.speculation import drafter_of
 from rewards.lazy import lazy
 from rewards.types import Problem
 
@@ -129,4 +130,5 @@ def drawing_for(
         return Drawing(engine, engine, tokenizer, plan)
     source = RolloutModel(policy, plan.rollout_dtype, accelerator.device, parted=parted)
     recorded = [router.users for router in routers(source.model)] if record_experts else []
-    return Drawing(engine_for(source.model, tokenizer, experts=recorded), source, tokenizer, plan)
+    drafter = drafter_of(policy, plan.speculate)
+    return Drawing(engine_for(source.model, tokenizer, experts=recorded, drafter=drafter), source, tokenizer, plan)

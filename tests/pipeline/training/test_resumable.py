@@ -22,6 +22,8 @@ from pipeline.disk import durable
 from pipeline.disk.hashes import file_hashes
 from pipeline.models import audit, pretrained
 from pipeline.models.lora import Lora, adapted, add
+from pipeline.models.mtp import module
+from pipeline.models.mtp.section import Mtp
 from pipeline.models.tokenizer import train_tokenizer
 from pipeline.moe.balance import Balance
 from pipeline.rl.objectives.objective import Objective
@@ -102,6 +104,7 @@ OTHERS = ("mixtral", "olmoe", "qwen2_moe", "qwen3_moe_every_second", "deepseek_v
     ("qwen3_moe", {"dtype": torch.bfloat16}, 23), rarely("qwen3", {"dtype": torch.bfloat16}, 23),
     *(("qwen3_moe", {"learning": {"optimizer": {"name": name}}}, 23) for name in ("adamw", "adafactor")),
     ("deepseek_v3", {"learning": {"micro_batch_tokens": 20, "gradient_checkpointing": True}}, 23),
+    ("deepseek_v3", {"mtp": Mtp(late=0.2)}, 23),
     ("qwen3", {"learning": {"mixed_precision": True, "optimizer": {"name": "sgd", "momentum": 0.9}}}, 23),
 ])
 def test_supervised(
@@ -111,12 +114,13 @@ def test_supervised(
         model, lora = tiny(family).train().to(changed.get("dtype", torch.float32)), changed.get("lora")
         rates = {"learning_rate": 0.01, **({} if "learning" in changed else {"adam_learning_rate": 1e-3})}
         learning = Learning.model_validate({**rates, **changed.get("learning", {})})
-        plan = Plan(40, 4, learning, Schedule(24, more=8))
+        plan = Plan(40, 4, learning, Schedule(24, more=8), mtp=changed.get("mtp"))
         probe = Probe(lambda: {"skill": 0.1 if ctx.seen[-1][0] < 24 else 0.2}, 100, 0.15)  # one further round
         with adapted(model, lora, ctx, "base"):
             metrics = train(ctx, model, TOKENIZER, rows(160), plan, probe)
-        state: dict[str, torch.Tensor] = model.state_dict()
-        return state, metrics
+        beside = module.of(model)
+        own = {f"mtp.{name}": value for name, value in beside.state_dict().items()} if beside else {}
+        return {**model.state_dict(), **own}, metrics
 
     whole = context()
     expected, metrics = attempt(whole)

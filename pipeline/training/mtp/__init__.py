@@ -1,0 +1,1 @@
+"""Training a module for multi-token prediction beside a model."""

@@ -1,0 +1,102 @@
+"""The loss of a module for multi-token prediction, and its optimizer, beside a model in training."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim.lr_scheduler import LambdaLR
+
+from eval.language_model import LanguageModel
+from pipeline.disk.durable import JsonObject
+from pipeline.models.mtp import module as modules
+from pipeline.models.mtp.section import Mtp
+from pipeline.training import gradients
+from pipeline.training.learning import Learning
+from pipeline.training.optimizer.choice import Task, choose, make
+
+
+class MtpLearning:
+    """Trains the module of a model, a new one where it has none, by the same optimizer and rates as the model.
+
+    Call `see` after each forward of the model, in its precision, add what `take` returns to the loss of a micro-batch
+    before its backward, and call `step` after each step of the model's optimizer. With `detached` nothing of the loss
+    reaches the model. The module's gradient is clipped by itself.
+    """
+
+    def __init__(
+        self, model: LanguageModel, section: Mtp, learning: Learning, task: Task, rates: Callable[[int], float],
+        steps: int, seed: int, *, detached: bool = False,
+    ) -> None:
+        """`rates` gives the share of the peak rate at a step, of `steps`; `seed` is of a new module's projection."""
+        modules.require_possible(model)
+        if modules.of(model) is None:
+            modules.attach(model, modules.Mtp(model, seed))
+        module = modules.of(model)
+        assert module is not None
+        self.module, self.model, self.section, self.steps, self.detached = module, model, section, steps, detached
+        self.most_norm = learning.max_grad_norm
+        self.optimizer = make(module, choose(model, learning, task))  # type: ignore[arg-type]
+        self.rates = LambdaLR(self.optimizer, lambda step: rates(step))
+        self.done = 0
+        self._hidden: Tensor | None = None
+        self._sum: Tensor | None = None
+        self._losses: list[Tensor] = []  # of micro-batches since they were asked for, as parts of their steps' means
+        self._told: float | None = None
+        self._handle = model.get_decoder().register_forward_hook(self._keep)
+
+    def _keep(self, _module: nn.Module, _inputs: object, output: object) -> None:
+        # Probes and rollouts run without gradients, and are no lesson.
+        if torch.is_grad_enabled():
+            self._hidden = output.last_hidden_state  # type: ignore[attr-defined]
+
+    def see(self, ids: Tensor, weights: Tensor) -> None:
+        """Add the losses of ids [rows, seq], which the model has read just now, with the weight of each token after the
+        first, [rows, seq - 1]."""
+        hidden, self._hidden = self._hidden, None
+        if hidden is None or ids.shape[1] < 3:
+            return
+        # Position i has the token after it, and predicts the one after that.
+        states = self.module(self.model, hidden[:, :-2], ids[:, 1:-1], detached=self.detached)
+        learned = weights[:, 1:] != 0
+        head = self.model.get_output_embeddings().get_parameter("weight")
+        logits = F.linear(states[learned], head.detach() if self.detached else head).float()
+        loss = (F.cross_entropy(logits, ids[:, 2:][learned], reduction="none") * weights[:, 1:][learned]).sum()
+        self._sum = loss if self._sum is None else self._sum + loss
+
+    def take(self, whole: Tensor) -> Tensor:
+        """What was seen since, as part of a step whose weights sum to `whole`, times the weight of now."""
+        if self._sum is None:
+            return torch.zeros((), device=whole.device)
+        loss, self._sum = self._sum / whole.clamp(min=1.0), None
+        self._losses.append(loss.detach())
+        return loss * self.section.weight_at(self.done, self.steps)
+
+    def step(self) -> None:
+        """Move the module, by the gradients of all processes; all call it together."""
+        gradients.average(self.module.parameters())
+        nn.utils.clip_grad_norm_(self.module.parameters(), self.most_norm)
+        self.optimizer.step()
+        self.rates.step()
+        self.optimizer.zero_grad()
+        self.done += 1
+
+    def figures(self, steps: int) -> dict[str, float]:
+        """The mean loss of this process's rows in the last `steps` steps, which are not told again."""
+        if self._losses:
+            self._told = float(torch.stack(self._losses).sum()) / steps
+            self._losses = []
+        return {} if self._told is None else {"mtp/loss": self._told}
+
+    def state(self) -> JsonObject:
+        return {"module": self.module.state_dict(), "optimizer": self.optimizer.state_dict(), "done": self.done,
+                "rates": {"last_epoch": self.rates.last_epoch}, "losses": self._losses, "told": self._told}
+
+    def restore(self, state: JsonObject) -> None:
+        self.module.load_state_dict(state["module"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.rates.load_state_dict({**self.rates.state_dict(), **state["rates"]})
+        self.done, self._losses, self._told = state["done"], state["losses"], state["told"]
+
+    def remove(self) -> None:
+        self._handle.remove()
