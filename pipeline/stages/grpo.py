@@ -253,7 +253,7 @@ class Grpo(Engines, Learning, Minimized, Stage):
             inside.enter_context(lora.adapted(model, self.lora, ctx, self.model))
             balance = Balance(model, self.balance)
             watch = Watch(ctx, self.steps, self.updates_per_step, reward, balance)
-            plan = replace(self._plan(ctx, how, mixture=bool(balance.routers)), served=server)
+            plan = replace(self._plan(ctx, how), served=server)
             arguments = arguments_of(ctx, self, self.steps * self.updates_per_step)
             trainer = PolicyTrainer(
                 model, tokenizer, arguments, plan, visits[:planned], reward, balance, dynamic
@@ -347,14 +347,14 @@ class Grpo(Engines, Learning, Minimized, Stage):
                  for reference, problems in zip(self.problems, sets, strict=True) for problem in problems}
         return Curriculum(difficulty, asked, reward, self.prompts_per_step, self.steps, seed)
 
-    def _plan(self, ctx: Context, how: "Prompting", mixture: bool) -> "GrpoPlan":
+    def _plan(self, ctx: Context, how: "Prompting") -> "GrpoPlan":
         return GrpoPlan(
             prompts=self.prompts_per_step,
             group_size=self.group_size,
             updates=self.updates_per_step,
             sampling=Sampling(self.max_completion_tokens, self.temperature, stop=tuple(self.prompt.stop)),
             learning=self,
-            objective=self.minimized(self.max_completion_tokens, mixture),
+            objective=self.minimized(self.max_completion_tokens),
             seed_parts=(ctx.seed, ctx.name),
             # the instruction stands in the visits already, each problem's own
             prompting=replace(how, instruction=None),

@@ -20,9 +20,8 @@ class Minimized(BaseModel):
     entropy_bonus: Weight = Field(
         default=0.0, description="weight of the mean entropy of a token, which is to stay high; trl's entropy_coef"
     )
-    objective: Literal["grpo", "dr_grpo", "dapo", "gspo", "cispo", "maxrl", "reinforce++", "rloo"] | None = Field(
-        default=None, description="what is minimized; gspo for a Mixture of Experts and dapo for a dense model where "
-                                  "it is left out"
+    objective: Literal["grpo", "dr_grpo", "dapo", "gspo", "cispo", "maxrl", "reinforce++", "rloo"] = Field(
+        default="dapo", description="what is minimized"
     )
     clip: float | None = Field(
         default=None, gt=0, le=100, description="how far a ratio may fall below 1; the objective's own where it is "
@@ -36,9 +35,8 @@ class Minimized(BaseModel):
         default=None, description="what divides advantages; the objective's own where it is left out"
     )
 
-    def minimized(self, longest: int, mixture: bool) -> "Objective":
-        """The objective for completions of at most `longest` tokens, of a Mixture of Experts or of a dense model."""
+    def minimized(self, longest: int) -> "Objective":
+        """The objective for completions of at most `longest` tokens."""
         return Objective(
-            self.objective or ("gspo" if mixture else "dapo"), self.clip, self.clip_high, self.beta, self.kl,
-            self.scale, longest, self.entropy_bonus
+            self.objective, self.clip, self.clip_high, self.beta, self.kl, self.scale, longest, self.entropy_bonus
         )
