@@ -48,7 +48,7 @@ def write(writer: "gguf.GGUFWriter", tokenizer: Tokenizer, model: LanguageModel)
     size = model.config.get_text_config().vocab_size
     if kind == "BPE":
         writer.add_tokenizer_model("gpt2")
-        writer.add_tokenizer_pre(_cut(described))
+        writer.add_tokenizer_pre(cut_of(tokenizer))
     elif kind == "WordLevel":
         _words(writer, described, tokenizer, size)
     else:
@@ -67,8 +67,9 @@ def _described(tokenizer: Tokenizer) -> JsonObject:
     return found
 
 
-def _cut(described: JsonObject) -> str:
-    """llama.cpp's name of how this tokenizer cuts text."""
+def cut_of(tokenizer: Tokenizer) -> str:
+    """llama.cpp's name of how a byte-level tokenizer cuts text. Raises CommandError where it has none."""
+    described = _described(tokenizer)
     if described["model"].get("byte_fallback") or not described["pre_tokenizer"]:
         raise CommandError("GGUF files are written of byte-level tokenizers, and this one is SentencePiece's; "
                            "export the model --to vllm instead")

@@ -25,6 +25,10 @@ YARN = {"rope_type": "yarn", "rope_theta": 50.0, "factor": 4.0, "original_max_po
 LLAMA3 = {"rope_type": "llama3", "rope_theta": 50.0, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
           "original_max_position_embeddings": 32}
 LATENT = {"qk_nope_head_dim": 16, "qk_rope_head_dim": 16, "v_head_dim": 16, "kv_lora_rank": 32}
+TEXTS = [
+    "Tom has 12 apples, and 345678 = 3.14e5.", "  two spaces\n\n\tand lines \n", "It's WE'LL don't",
+    "한국어와 中文, 日本語", "🦙🦙 ------=====", "def f(x):\n    return x ** 2  # [1, 2]\n", "Ünïcödé Ελληνικά нещо",
+]
 
 
 def llama(file: Path) -> Any:
@@ -71,6 +75,19 @@ def test_every_family_says_the_same(tiny: Callable[..., Any], tmp_path: Path, fa
     torch.manual_seed(0)
     for prompt in torch.randint(4, len(WORDS), (50, 12)).tolist():
         assert greedy_in_llama_cpp(other, prompt, 24, 3) == greedy(model, prompt, 24, 3)
+
+
+@pytest.mark.parametrize("name", ["qwen3", "llama3_1", "gptoss", "deepseek_v3"])
+def test_published_tokenizers_cut_alike(
+    tiny: Callable[..., Any], real_tokenizer: Callable[[str], Any], tmp_path: Path, name: str
+) -> None:
+    tokenizer = real_tokenizer(name)
+    model = tiny("qwen3", vocab_size=len(tokenizer))
+    gguf_file.write(model, tokenizer, tmp_path / "tiny.gguf", "F16", "tiny")
+    other = llama_cpp.Llama(str(tmp_path / "tiny.gguf"), vocab_only=True, verbose=False)
+    for text in TEXTS:
+        ids = tokenizer.encode(text, add_special_tokens=False)
+        assert other.tokenize(text.encode(), add_bos=False, special=True) == ids
 
 
 def test_a_student_of_the_quickstart_reads_and_answers_alike(smoke: Path, tmp_path: Path) -> None:

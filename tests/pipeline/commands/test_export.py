@@ -1,5 +1,6 @@
 """`retort export`: folders whose card says what they came from, and errors in one line."""
 
+import importlib.util
 import json
 import shutil
 from pathlib import Path
@@ -64,6 +65,7 @@ def test_what_cannot_be_is_one_line(
 def test_a_missing_package_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    found = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, *more: None if name == "gguf" else found(name, *more))
     assert cli.main(["export", str(tmp_path), "--to", "gguf"]) == 2
     assert capsys.readouterr().err == "--to gguf needs the package gguf: pip install 'retort[gguf]'\n"
