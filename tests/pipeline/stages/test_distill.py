@@ -135,7 +135,9 @@ def test_the_teacher_is_come_nearer_to(paths: dict[str, Path], ask_for: Ask, con
 def test_a_teacher_with_other_words_is_come_nearer_to(paths: dict[str, Path], tmp_path: Path, context: Context) -> None:
     paths = {**paths, "traces": rated(tmp_path, "whole", dict.fromkeys(range(8), 1.0), SAYS)}
     ctx = context(**paths)
-    stage = stage_of("cross_tokenizer", tmp_path).model_copy(update={"adam_learning_rate": 3e-3})
+    stage = stage_of("cross_tokenizer", tmp_path).model_copy(update={
+        "learning_rate": 0.02, "adam_learning_rate": 1e-2, "match": Match(mix=1.0),
+    })
     stage.run(ctx)
     divergences = [row["divergence"] for row in ctx.rows]
     assert divergences[-1] < 0.85 * divergences[0], divergences

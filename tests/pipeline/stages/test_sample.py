@@ -121,4 +121,5 @@ def test_what_was_found_with_high_effort_is_learned_as_an_answer_with_low_effort
     learned = tokenized(ctx.cache, tokenizer, stage.wanted(context(found=ctx.out), "found"), ctx.note)
     for number, row in enumerate(kept):
         text = tokenizer.decode(learned.row(number, 0.0, 96)["input_ids"])
-        assert f"{row['prompt']}\n10<assistant>{row['completion']}" in text
+        assert text.startswith(f"<bos><user>{row['prompt']}")
+        assert f"10<assistant>{row['completion']}" in text
