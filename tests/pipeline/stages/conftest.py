@@ -45,7 +45,7 @@ def _teach(out: Path, told: Sequence[tuple[str, str, Sequence[tuple[int, int]]]]
     from pipeline.training.supervised import Plan, train
 
     torch.set_num_threads(1)
-    tokenizer = train_tokenizer([f"{prompt} {text}" for prompt, text, _ in told], 96)
+    tokenizer = train_tokenizer([*(prompt for prompt, _, _ in told), told[0][1]], 96)
     fields = {"model_type": "qwen3", "hidden_size": 32, "num_hidden_layers": 1, "intermediate_size": 32, "head_dim": 8,
               "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 96}
     model = build(fields, len(tokenizer), seed=0)
