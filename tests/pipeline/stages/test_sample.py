@@ -5,6 +5,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from pipeline.contract.errors import StageError
 from pipeline.data.rows import read_rows
 from pipeline.stages.sample import Sample
 
@@ -59,3 +62,16 @@ def test_a_stop_text_ends_a_rollout(answerer: Path, ask_for: Ask, context: Calla
               "prompt": {"stop": ["</answer>"]}}
     metrics = Sample.model_validate(fields, context={"base": ask_for(["3", "3"])}).run(ctx)
     assert metrics["dropped/no_answer"] == metrics["rollouts"]  # cut before the tag, which then does not close
+
+
+def test_drafts_change_nothing_that_is_drawn(answerer: Path, ask_for: Ask, context: Callable[..., Any]) -> None:
+    folder, found = ask_for(["3"] * 4), {}
+    fields = {"model": "zero", "problems": ["mine.jsonl"], "problems_each": 4, "temperature": 0.9, "keep_each": 8}
+    for speculate in ("off", "lookup"):
+        ctx = context(zero=answerer)
+        Sample.model_validate({**fields, "speculate": speculate}, context={"base": folder}).run(ctx)
+        found[speculate] = (ctx.out / "data.jsonl").read_text()
+        assert ("speculation: " in " ".join(ctx.notes)) is (speculate == "lookup")
+    assert found["off"] == found["lookup"]
+    with pytest.raises(StageError, match="this model has none"):
+        Sample.model_validate({**fields, "speculate": "mtp"}, context={"base": folder}).run(context(zero=answerer))
