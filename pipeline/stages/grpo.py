@@ -53,6 +53,7 @@ with lazy:
     from pipeline.distillation.guide import Guide
     from pipeline.distillation.teachers import Teachers, words_of
     from pipeline.models import lora, pretrained
+    from pipeline.models.mtp import module
     from pipeline.models.origin import from_scratch
     from pipeline.moe.balance import Balance
     from pipeline.rl.gate import Gate
@@ -64,7 +65,7 @@ with lazy:
     from pipeline.rl.trainer import PolicyTrainer
     from pipeline.rl.watch import Watch
     from pipeline.serving.served import OnDemand, Served, folder_of, served
-    from pipeline.serving.speculation import drafter_of
+    from pipeline.serving.speculation import drafter_of, told
     from pipeline.training.placement import placed
 
 ProblemSets = Annotated[list[str], PlugIn("problem set")]
@@ -229,6 +230,8 @@ class Grpo(Engines, Learning, Minimized, Stage):
 
     def run(self, ctx: Context) -> Metrics:
         model, tokenizer = pretrained.take(ctx, self.model, self.dtype)
+        if module.of(model):
+            ctx.note(module.UNTRAINED)
         sets = [load(reference, self.problems_each, ctx.seed, base=self._folder) for reference in self.problems]
         problems = [problem for group in zip(*sets, strict=True) for problem in group]
         random.Random(f"grpo:{ctx.seed}").shuffle(problems)
@@ -273,6 +276,8 @@ class Grpo(Engines, Learning, Minimized, Stage):
             watch.parts = list(trainer.rounds.parts.values())
             trainer.train_with(ctx.checkpoints, reward=reward, balance=balance, watch=watch)
             balance.remove()
+            if said := told(trainer.rounds.drawing.engine):
+                ctx.note(said)
         pretrained.save(model, tokenizer, ctx.out, ctx.path(self.model) if self.lora else None)
         return {
             "parameters": pretrained.parameters(model),

@@ -16,6 +16,7 @@ with lazy:
     import torch
 
     from pipeline.models import pretrained
+    from pipeline.models.mtp import module
     from pipeline.models.upcycling import Form, config_of_mixture, largest_difference, upcycled
 
 CLOSE = {"float32": 1e-4, "bfloat16": 0.05}
@@ -73,6 +74,8 @@ class Upcycle(Stage):
 
     def run(self, ctx: Context) -> Metrics:
         dense, tokenizer = pretrained.take(ctx, self.model, self.dtype)
+        if module.of(dense):
+            ctx.note("the model's MTP module is of a dense layer, and is left out of the mixture")
         mixture = upcycled(dense, self._form(), ctx.seed)
         ids = torch.randint(len(tokenizer), (SEQUENCES, LENGTH), generator=torch.Generator().manual_seed(ctx.seed))
         difference, largest = largest_difference(dense, mixture, ids)

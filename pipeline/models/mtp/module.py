@@ -61,7 +61,7 @@ class Mtp(nn.Module):
 
 
 UNTRAINED = ("the model's MTP module goes along as it is: it drafts for the model of before, and fewer of its drafts "
-             "will stand; mtp: {} trains it, too")
+             "will stand; sft with mtp: {} trains it, too")
 
 _BESIDE: WeakKeyDictionary[LanguageModel, Mtp] = WeakKeyDictionary()
 """By the model that each belongs to. It is no submodule of it: what transformers saves, and what a training of the

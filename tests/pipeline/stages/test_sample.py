@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from pipeline.contract.errors import StageError
 from pipeline.data.rows import read_rows
 from pipeline.data.tokenized import tokenized
 from pipeline.models import pretrained
@@ -123,3 +124,16 @@ def test_what_was_found_with_high_effort_is_learned_as_an_answer_with_low_effort
         text = tokenizer.decode(learned.row(number, 0.0, 96)["input_ids"])
         assert text.startswith(f"<bos><user>{row['prompt']}")
         assert f"10<assistant>{row['completion']}" in text
+
+
+def test_drafts_change_nothing_that_is_drawn(answerer: Path, ask_for: Ask, context: Callable[..., Any]) -> None:
+    folder, found = ask_for(["3"] * 4), {}
+    fields = {"model": "zero", "problems": ["mine.jsonl"], "problems_each": 4, "temperature": 0.9, "keep_each": 8}
+    for speculate in ("off", "lookup"):
+        ctx = context(zero=answerer)
+        Sample.model_validate({**fields, "speculate": speculate}, context={"base": folder}).run(ctx)
+        found[speculate] = (ctx.out / "data.jsonl").read_text()
+        assert ("speculation: " in " ".join(ctx.notes)) is (speculate == "lookup")
+    assert found["off"] == found["lookup"]
+    with pytest.raises(StageError, match="this model has none"):
+        Sample.model_validate({**fields, "speculate": "mtp"}, context={"base": folder}).run(context(zero=answerer))

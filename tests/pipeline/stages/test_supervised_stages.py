@@ -16,6 +16,7 @@ from pipeline.models.lora import Lora
 from pipeline.stage import Stage
 from pipeline.stages.distill import Distill
 from pipeline.stages.extend import Extend
+from pipeline.stages.sample import Sample
 from pipeline.stages.sft import Sft
 
 PROMPT = "Tom has 3 apples."
@@ -184,3 +185,27 @@ def test_each_dataset_of_a_mix_is_an_input_and_its_work_is_known() -> None:
     [trained] = stage.work().trained
     assert trained.data is None
     assert trained.shares == pytest.approx({"rows": 0.45, "more": 0.55})
+
+
+def test_a_module_that_predicts_ahead_is_trained_or_goes_along(
+    answerer: Path, data: Path, context: Callable[..., Any]
+) -> None:
+    fields: dict[str, Any] = {"model": "base", "data": "rows", "batch_size": 4, "max_length": 32}
+    first = context(base=answerer, rows=data)
+    metrics = Sft(**fields, mtp={}).run(first)
+    assert "mtp.safetensors" not in {file.name for file in (first.out / "model").iterdir()}
+    trained = (first.out / "mtp.safetensors").read_bytes()
+    assert metrics["steps"] == 3
+    again, along = (context(base=first.out, rows=data) for _ in range(2))
+    Sft(**fields).run(along)
+    assert (along.out / "mtp.safetensors").read_bytes() == trained
+    assert any("MTP module goes along as it is" in note for note in along.notes)
+    Sft(**fields, mtp={}).run(again)
+    assert (again.out / "mtp.safetensors").read_bytes() != trained
+    asked = Sample.model_validate({"model": "base", "problems": ["word_problems:train"], "problems_each": 2,
+                                   "rollouts": 2, "speculate": "mtp"})
+    drafted = context(base=again.out)
+    asked.run(drafted)
+    assert any(note.startswith("speculation: ") for note in drafted.notes)
+    with pytest.raises(ValidationError, match="leave it or lora out"):
+        Sft(**fields, mtp={}, lora={})
