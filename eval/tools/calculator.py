@@ -26,8 +26,8 @@ def calculator(expression: str) -> str:
     Args:
         expression: Numbers with + - * / // % ** and brackets, such as (12 + 3.5) * 4.
     """
-    # Python has no number 07.
-    text = _ZEROS.sub("", expression).replace("\u00d7", "*").replace("\u00f7", "/").replace("\u2212", "-").replace("^", "**").strip()
+    text = expression.replace("\u00d7", "*").replace("\u00f7", "/").replace("\u2212", "-").replace("^", "**")
+    text = _ZEROS.sub("", text).strip()  # Python has no number 07
     if len(text) > LONGEST_EXPRESSION:
         raise ValueError(f"an expression of more than {LONGEST_EXPRESSION} characters")
     try:
