@@ -132,9 +132,8 @@ def _specials(writer: "gguf.GGUFWriter", tokenizer: Tokenizer, model: LanguageMo
     with tempfile.TemporaryDirectory() as folder:
         tokenizer.save_pretrained(folder)
         special = gguf.SpecialVocab(Path(folder), load_merges=merges, n_vocab=model.config.get_text_config().vocab_size)
-    special.special_token_ids |= {"eos": tokenizer.eos_token_id, "pad": tokenizer.pad_token_id}
-    if tokenizer.bos_token_id is not None:
-        special.special_token_ids["bos"] = tokenizer.bos_token_id
+    named = {"bos": tokenizer.bos_token_id, "eos": tokenizer.eos_token_id, "pad": tokenizer.pad_token_id}
+    special.special_token_ids |= {name: number for name, number in named.items() if number is not None}
     # Said outright, since what llama.cpp does where nothing is said differs by how text is cut.
     ids = tokenizer.encode("a")
     special.add_special_token = {"bos": ids[0] == tokenizer.bos_token_id, "eos": ids[-1] == tokenizer.eos_token_id}
