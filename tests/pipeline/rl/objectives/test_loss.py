@@ -304,6 +304,21 @@ def test_rows_that_do_not_move_have_no_gradient(rows: int, seq: int, seed: int, 
 
 
 @pytest.mark.parametrize("name", list(FORMS))
+def test_what_tools_wrote_between_turns_has_no_gradient(name: Name) -> None:
+    made, logprobs = batch(2, 8, seed=2, sampler=True, reference=True)
+    written = torch.tensor([[0, 1, 1, 0, 0, 1, 0, 0], [0, 0, 0, 1, 0, 1, 1, 1]])  # two observations in each row
+    whole = torch.ones_like(made.completion_mask)
+    logprobs.requires_grad_()
+    turns = Batch(**{**made.tensors(), "completion_mask": whole, "forced": written})
+    Objective(name, 0.9, 9.0, beta=0.1, longest=8, entropy_bonus=0.1).loss(
+        logprobs, turns, Counts(8.0, 2.0), logprobs.exp()
+    ).backward()
+    assert logprobs.grad is not None
+    assert (logprobs.grad[written == 1] == 0).all()
+    assert (logprobs.grad[written == 0] != 0).all()
+
+
+@pytest.mark.parametrize("name", list(FORMS))
 @pytest.mark.parametrize("beta", [0.0, 0.1])
 def test_a_token_that_was_forced_has_no_gradient_and_counts_nowhere(name: Name, beta: float) -> None:
     """The loss is the one of the same tokens without it, and not even an infinite ratio of it is seen."""
