@@ -44,7 +44,9 @@ def engine_for(
         reason = "it has adapters" if adapted else why_not(model.config)
         if reason is None:
             return NativeEngine(model, ends, decode=decode, experts=experts, drafter=drafter)
+        without = ", and is without the drafts of speculate" if drafter else ""
         warnings.warn(
-            f"rollouts of this model go through transformers' own cache, which is slower: {reason}", stacklevel=2
+            f"rollouts of this model go through transformers' own cache, which is slower{without}: {reason}",
+            stacklevel=2,
         )
     return PlainEngine(model, ends, tokenizer.pad_token_id, decode, experts)

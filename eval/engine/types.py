@@ -59,7 +59,7 @@ class Sampled:
     @property
     def confidence(self) -> float | None:
         """The mean log-probability of the tokens that were drawn; None where none was."""
-        drawn = len(self.ids) - len(self.forced)
+        drawn = len(self.ids) - sum(map(len, self.forced))
         return math.fsum(self.logprobs) / drawn if drawn else None  # of forced tokens the log-probability is 0
 
 

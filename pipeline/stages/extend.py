@@ -37,6 +37,7 @@ with lazy:
     from eval.language_model import LanguageModel
     from pipeline.data.rows import Row
     from pipeline.models import pretrained
+    from pipeline.models.mtp import module
     from pipeline.models.positions import rescaled
     from pipeline.training.logprobs import completion_logprobs, fused_head
     from pipeline.training.placement import placed
@@ -125,6 +126,8 @@ class Extend(ReadsRows, Learning, Stage):
         held_out = [unseen[number] for number in range(POSITION_ROWS)]
         with placed(model):
             before = loss_by_position(model, held_out, longest)
+        if module.of(model):
+            ctx.note("the model's MTP module is of shorter texts, and is left out of the extended model")
         model = rescaled(model, longest, self.scaling)
         tokenizer.model_max_length = longest
         streams = [self._phase(number, phase, data, tokenizer, ctx) for number, phase in enumerate(self.phases, 1)]

@@ -194,6 +194,8 @@ class Grpo(Engines, Learning, Minimized, Stage):
             raise ValueError("dynamic_sampling draws until a round is full, and is for staleness: 0")
         if self.speculate == "mtp" and self.rollout_dtype:
             raise ValueError("the MTP module is in the policy's precision: leave rollout_dtype out, or speculate")
+        if self.speculate != "off" and self.lora:
+            raise ValueError("rollouts of adapters are drawn without drafts: leave speculate or lora out")
         if self.engine == "native":
             return self
         if self.replay == "rollout" and not self.vllm.served:

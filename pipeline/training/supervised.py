@@ -290,7 +290,7 @@ def train(
     # Rows are made as they are read; those of steps that were not made were never made either.
     tokens = sum(len(rows[i]["input_ids"]) for i in range(trainer.state.global_step * plan.batch_size))
     metrics = {"steps": trainer.state.global_step, "tokens": tokens, "loss": watch.loss}
-    ahead = mtp.figures(LOG_EVERY) if mtp else {}
+    ahead = mtp.figures(trainer.state.global_step % LOG_EVERY or LOG_EVERY) if mtp else {}
     return {**metrics, **ahead, **(lesson.last if lesson else {}), **balance.watch.summary()}
 
 

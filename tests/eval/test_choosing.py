@@ -39,7 +39,8 @@ def rollouts(*texts: str, problem: str = "p") -> list[Rollout]:
 
 
 def test_confidence_is_the_mean_over_tokens_that_were_drawn() -> None:
-    assert Sampled([5, 6, 7, 8], [-1.0, 0.0, 0.0, -3.0], True, forced=range(1, 3)).confidence == -2.0
+    written = (range(1, 3), range(4, 5))  # by a tool, in two turns
+    assert Sampled([5, 6, 7, 8, 9], [-1.0, 0.0, 0.0, -3.0, 0.0], True, forced=written).confidence == -2.0
     assert Sampled([5, 6], [-1.0, -0.5], True).confidence == -0.75
     assert Sampled([], [], False).confidence is None
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import torch
+from accelerate.utils import reduce
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
@@ -14,6 +15,7 @@ from pipeline.models.mtp.section import Mtp
 from pipeline.training import gradients
 from pipeline.training.learning import Learning
 from pipeline.training.optimizer.choice import Task, choose, make
+from pipeline.training.placement import own_device
 
 
 class MtpLearning:
@@ -34,6 +36,8 @@ class MtpLearning:
             modules.attach(model, modules.Mtp(model, seed))
         module = modules.of(model)
         assert module is not None
+        # Trainers place the model, and nobody the module; the optimizer's copies are made of it where it is.
+        module.to(own_device())
         self.module, self.model, self.section, self.steps, self.detached = module, model, section, steps, detached
         self.most_norm = learning.max_grad_norm
         self.optimizer = make(module, choose(model, learning, task))  # type: ignore[arg-type]
@@ -82,9 +86,9 @@ class MtpLearning:
         self.done += 1
 
     def figures(self, steps: int) -> dict[str, float]:
-        """The mean loss of this process's rows in the last `steps` steps, which are not told again."""
+        """The mean loss of the last `steps` steps, of all processes, which call it together; it is not told again."""
         if self._losses:
-            self._told = float(torch.stack(self._losses).sum()) / steps
+            self._told = float(reduce(torch.stack(self._losses).sum(), "mean")) / steps
             self._losses = []
         return {} if self._told is None else {"mtp/loss": self._told}
 
