@@ -9,8 +9,9 @@ import struct
 
 HEADER = struct.Struct(">BI")
 
-OK, DIED, LATE, TOO_MUCH, FAILED = range(5)
-"""Status of an answer: an answer; the process died; its deadline passed; it wrote too much; it could not be run."""
+OK, DIED, LATE, TOO_MUCH, FAILED, UNUSABLE = range(6)
+"""Status of an answer: an answer; the process died; its deadline passed; it wrote too much; it could not be run; what
+was to be asked is no longer there, or not as it was."""
 
 
 def read_frame(descriptor: int) -> bytes:

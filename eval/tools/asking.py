@@ -1,8 +1,9 @@
-"""Putting a call to a tool: whatever happens, what comes back is a text that a model can read."""
+"""Putting a call to a tool: whatever the tool does, what comes back is a text that a model can read."""
 
 from collections.abc import Mapping
 
 from eval.tools.tool import Call, Tool
+from rewards.errors import RetortError
 from rewards.registry import did_you_mean
 
 LONGEST = 8_000
@@ -10,7 +11,8 @@ LONGEST = 8_000
 
 
 def observation(tools: Mapping[str, Tool], call: Call) -> str:
-    """What the tool says, or why it says nothing, which begins with "error". Never raises."""
+    """What the tool says, or why it says nothing, which begins with "error". Raises RetortError for what no model is to
+    blame for, and a person has to mend: a tool's file was edited, programs cannot be run on this machine."""
     if call.fault:
         return f"error: {call.fault}"
     tool = tools.get(call.tool)
@@ -20,6 +22,8 @@ def observation(tools: Mapping[str, Tool], call: Call) -> str:
         return f"error: {wrong}"
     try:
         said = str(tool.function(**call.arguments))
+    except RetortError:
+        raise
     except Exception as error:  # a tool may raise anything, and the model is to hear of it
         said = f"error: {' '.join(str(error).split()) or type(error).__name__}"
     return said if len(said) <= LONGEST else f"{said[:LONGEST]} (cut, of {len(said):,} characters)"

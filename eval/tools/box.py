@@ -40,6 +40,7 @@ class Toolbox:
 
     def _told(self, said: str) -> str:
         """What a tool says as plain text, of at most so many tokens."""
+        said = said.encode(errors="replace").decode()  # half a surrogate pair is no text for a tokenizer
         marks = {*MARKS, *self.tokenizer.get_added_vocab()}
         found = re.sub("|".join(re.escape(mark) for mark in sorted(marks, key=len, reverse=True) if mark.strip()),
                        lambda mark: f"{mark.group()[0]} {mark.group()[1:]}", said)

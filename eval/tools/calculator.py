@@ -10,10 +10,13 @@ from fractions import Fraction
 LONGEST_EXPRESSION = 400
 LARGEST_EXPONENT = 64
 LARGEST_NUMBER = 10**200
+LARGEST_WRITTEN_EXPONENT = 200
+"""Behind the e of a number."""
 DIGITS = 12
 """Significant digits of a result that has no end as a decimal number."""
 
 _ZEROS = re.compile(r"(?<![\w.])0+(?=\d)")
+_EXPONENT = re.compile(r"[eE][-+]?(\d+)$")
 _TWO_SIDED: Mapping[type[ast.operator], Callable[[Fraction, Fraction], Fraction]] = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
     ast.FloorDiv: lambda one, other: Fraction(one // other), ast.Mod: operator.mod,
@@ -41,7 +44,7 @@ def _value(node: ast.expr, text: str) -> Fraction:
     """The value of a part of the expression `text`. Nothing but numbers and signs is looked at, and nothing is run."""
     if isinstance(node, ast.Constant) and type(node.value) in (int, float):
         # As it was written: a float would have rounded it.
-        return _bounded(Fraction(str(ast.get_source_segment(text, node)).replace("_", "")))
+        return _number(str(ast.get_source_segment(text, node)).replace("_", ""))
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.UAdd):
         inner = _value(node.operand, text)
         return -inner if isinstance(node.op, ast.USub) else inner
@@ -54,6 +57,14 @@ def _value(node: ast.expr, text: str) -> Fraction:
         if type(node.op) in _TWO_SIDED:
             return _bounded(_TWO_SIDED[type(node.op)](one, other))
     raise ValueError(f"{str(ast.get_source_segment(text, node))[:40]!r} does not belong in an expression")
+
+
+def _number(written: str) -> Fraction:
+    """A number of the expression. One of a few characters such as 1e999999999 would take hours and all memory."""
+    exponent = _EXPONENT.search(written)
+    if exponent and int(exponent.group(1)) > LARGEST_WRITTEN_EXPONENT:
+        raise ValueError("a number that is too large or too small")
+    return _bounded(Fraction(written))
 
 
 def _power(base: Fraction, exponent: Fraction) -> Fraction:

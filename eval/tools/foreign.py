@@ -3,8 +3,9 @@
 import pickle
 from pathlib import Path
 
+from eval.errors import ToolError
 from eval.tools.registry import Function
-from rewards.frames import LATE, OK
+from rewards.frames import LATE, OK, UNUSABLE
 from rewards.registry import Entry
 from rewards.workers import Pool, Worker
 
@@ -15,7 +16,9 @@ _processes = Pool(lambda: Worker(Path(__file__).parent / "process.py", search_pa
 
 
 def apart(entry: Entry[Function]) -> Function:
-    """The tool of this entry, called in another process. What it raises there is a RuntimeError here."""
+    """The tool of this entry, called in another process. What it raises there is a RuntimeError here, of which a model
+    is told. Raises ToolError where its file does not load or was edited since the run began, WorkerError
+    where no process starts."""
     source = entry.source_hash() if entry.file else ""
 
     def call(**arguments: object) -> str:
@@ -23,6 +26,8 @@ def apart(entry: Entry[Function]) -> Function:
             status, answer = process.ask(pickle.dumps((entry, source, arguments)), SECONDS)
         if status == OK:
             return answer.decode(errors="replace")
+        if status == UNUSABLE:
+            raise ToolError(f"tool {entry.name!r}: {answer.decode(errors='replace')}")
         if status == LATE:
             raise TimeoutError(f"no answer within {SECONDS:g} seconds")
         raise RuntimeError(answer.decode(errors="replace") or "its process ended")

@@ -33,8 +33,11 @@ def searcher(folder: Path) -> Callable[[str], str]:
     if importlib.util.find_spec("bm25s") is None:
         raise ToolError("the tool search needs bm25s: pip install 'retort[search]'")
     named = passages(folder)
+    words_of_all = bm25s.tokenize([text for _, text in named], show_progress=False)
+    if not words_of_all.vocab:
+        raise ToolError(f"the documents in {folder} have no word that could be looked for")
     index = bm25s.BM25()
-    index.index(bm25s.tokenize([text for _, text in named], show_progress=False), show_progress=False)
+    index.index(words_of_all, show_progress=False)
 
     def found(query: str) -> str:
         words = bm25s.tokenize(query, show_progress=False, return_ids=False)
@@ -50,11 +53,15 @@ def searcher(folder: Path) -> Callable[[str], str]:
 @lru_cache(maxsize=4)
 def passages(folder: Path) -> tuple[tuple[str, str], ...]:
     """The name of a document and a paragraph of it, in the order of names. Raises ToolError."""
-    if not folder.is_dir():
-        raise ToolError(f"the tool search looks in a folder of documents, and {folder} is none")
-    files = sorted(file for file in folder.rglob("*") if file.suffix in ENDINGS and file.is_file())
-    found = [(file.relative_to(folder).as_posix(), part)
-             for file in files for part in _parts(file.read_text(encoding="utf-8", errors="replace"))]
+    try:
+        if not folder.is_dir():
+            raise ToolError(f"the tool search looks in a folder of documents, and {folder} is none")
+        files = sorted(file for file in folder.rglob("*") if file.suffix in ENDINGS and file.is_file())
+        found = [(file.relative_to(folder).as_posix(), part)
+                 for file in files for part in _parts(file.read_text(encoding="utf-8", errors="replace"))]
+    except OSError as error:
+        raise ToolError(f"{error.filename or folder} cannot be read, a document of the tool search "
+                        f"({error.strerror or error})") from error
     if not found:
         raise ToolError(f"{folder} has no document whose name ends in {' or '.join(ENDINGS)}")
     return tuple(found)

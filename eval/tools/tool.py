@@ -1,5 +1,7 @@
 """A tool and a call of it."""
 
+import contextlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,8 +48,14 @@ class Tool:
         return list(self.schema["function"]["parameters"].get("required", ()))
 
     def named(self, text: str) -> dict[str, Any]:
-        """The arguments of a call that says nothing but one text: that is the first of them."""
-        return {next(iter(self.parameters)): text} if self.parameters else {}
+        """The arguments of a call that says nothing but one text: that is the first of them, read as JSON where it is
+        not to be a text."""
+        for name, wanted in self.parameters.items():
+            if wanted.get("type", "string") != "string":
+                with contextlib.suppress(ValueError, RecursionError):  # what it is instead is told when it is checked
+                    return {name: json.loads(text)}
+            return {name: text}
+        return {}
 
 
 def tools_of(use: ToolUse) -> dict[str, Tool]:

@@ -34,13 +34,14 @@ class Tools(BaseModel):
             raise ValueError("documents is the folder that the tool search looks in: give both, or neither")
         return self
 
+    def used(self, folder: Path | None) -> ToolUse:
+        """The same for those who call them; `folder` is the recipe's."""
+        return ToolUse(tuple(self.use), self.turns, self.observation, str(folder or ""), self.documents or "")
+
 
 def with_tools(how: Prompting, tools: Tools | None, folder: Path | None) -> Prompting:
     """Prompting by which a model also has these tools; `folder` is the recipe's."""
-    if tools is None:
-        return how
-    used = ToolUse(tuple(tools.use), tools.turns, tools.observation, str(folder or ""), tools.documents or "")
-    return replace(how, tools=used)
+    return replace(how, tools=tools.used(folder)) if tools else how
 
 
 def require_fitting(tools: Tools | None, prompt: AskingPrompt, thinking_budget: object) -> None:

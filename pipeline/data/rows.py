@@ -1,10 +1,10 @@
 """Token rows for supervised training: ids with a weight each, padded into batches."""
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol  # rows hold lists of integers and of floats under their names
 
@@ -97,29 +97,55 @@ class Encoder:
         made: list[Encoded | Unfit] = []
         for document in documents:
             head, tail = (bare, next(texts)) if document.prompt is None else next(pairs)
-            learned = self._learned(document, tail)
-            made.append(learned if isinstance(learned, Unfit) else Encoded(head + tail, [False] * len(head) + learned))
+            made.append(self._joined(head, tail, document))
         return made
 
-    def _learned(self, document: Document, tail: Sequence[int]) -> list[bool] | Unfit:
-        """Of each token of a completion whether it is learned."""
-        learned = [True] * len(tail)
-        if not document.not_learned:
-            return learned
+    def _joined(self, head: list[int], tail: list[int], document: Document) -> Encoded | Unfit:
+        """The ids of a prompt and of what follows it, of which some may not be learned."""
+        parts = [(tail, True)] if not document.not_learned else self._parts(document, tail)
+        if parts is None:
+            return Unfit("template", "the chat template changes the completion, so that what is not to be learned of "
+                         "it cannot be found")
+        ids, learned, silent = [*head], [False] * len(head), list[int]()
+        for part, counts in parts:
+            if not counts:
+                silent += [len(ids), len(ids) + len(part)]
+            ids += part
+            learned += [counts] * len(part)
+        return Encoded(ids, learned, silent)
+
+    def _parts(self, document: Document, tail: list[int]) -> list[tuple[list[int], bool]] | None:
+        """The tokens of a completion in parts that are learned and that are not; None where the completion is not found
+        in them as it was given."""
         # A prompt may have opened the thinking, which is then not written again.
         for left_out in ("", OPEN):
             if not document.text.startswith(left_out):
                 continue
-            encoded = self._tokenizer(document.text.removeprefix(left_out), add_special_tokens=False,
-                                      return_offsets_mapping=True)
-            if list(tail[: len(encoded["input_ids"])]) != encoded["input_ids"]:
+            text = document.text.removeprefix(left_out)
+            encoded = self._tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+            ids: list[int] = encoded["input_ids"]
+            if tail[: len(ids)] != ids:
                 continue
-            for place, (begin, end) in enumerate(encoded["offset_mapping"]):
-                begin, end = begin + len(left_out), end + len(left_out)
-                learned[place] = not any(first < end and begin < last for first, last in document.not_learned)
-            return learned
-        return Unfit("template", "the chat template changes the completion, so that what is not to be learned of it "
-                     "cannot be found")
+            spans = [(max(0, begin - len(left_out)), max(0, end - len(left_out)))
+                     for begin, end in document.not_learned]
+            parts = self._apart(text, spans)
+            if self._decoded([one for part, _ in parts for one in part]) != self._decoded(ids):
+                # A tokenizer that begins every text with a space: tokens stay, and what straddles is not learned.
+                parts = [([one], not any(first < end and begin < last for first, last in spans))
+                         for one, (begin, end) in zip(ids, encoded["offset_mapping"], strict=True)]
+            return [*parts, (tail[len(ids) :], True)]
+        return None
+
+    def _apart(self, text: str, spans: Sequence[tuple[int, int]]) -> list[tuple[list[int], bool]]:
+        """The text in parts, each encoded alone, as model and tools wrote them: a token that held the end of a call and
+        the beginning of what a tool said would be learned by nobody."""
+        borders = [0, *(border for span in spans for border in span), len(text)]
+        inside = [self._tokenizer(text[begin:end], add_special_tokens=False)["input_ids"] if begin < end else []
+                  for begin, end in itertools.pairwise(borders)]
+        return [(ids, place % 2 == 0) for place, ids in enumerate(inside)]
+
+    def _decoded(self, ids: list[int]) -> str:
+        return self._tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
 
     def _asked(self, asked: Sequence[tuple[str, str]], how: Prompting) -> list[tuple[list[int], list[int]]]:
         """Token ids of prompts and of what follows them."""
@@ -154,13 +180,16 @@ def rows(
     for number, encoded in enumerate(Encoder(tokenizer, how).encode(documents), 1):
         if isinstance(encoded, Unfit):
             raise StageError(f"text {number}: {encoded.said}")
-        made.append(row(encoded.ids, encoded.learned, prompt_weight))
+        weights = [1.0 if one else prompt_weight for one in encoded.learned]
+        made.append({"input_ids": encoded.ids, "weights": silenced(weights, encoded.silent)})
     return made
 
 
-def row(ids: list[int], learned: Sequence[bool], prompt_weight: float) -> Row:
-    """A row whose tokens weigh 1 where they are learned, and `prompt_weight` where not."""
-    return {"input_ids": ids, "weights": [1.0 if one else prompt_weight for one in learned]}
+def silenced(weights: list[float], silent: Sequence[int]) -> list[float]:
+    """The weights, 0 in spans: what tools wrote is no prompt, and has no weight where prompts have some."""
+    for begin, end in zip(silent[::2], silent[1::2], strict=True):
+        weights[begin:end] = [0.0] * (min(end, len(weights)) - min(begin, len(weights)))
+    return weights
 
 
 class Stream:
@@ -185,7 +214,7 @@ class Stream:
 
     def __getitem__(self, index: int) -> Row:
         while len(self.made) <= index:
-            block = list(islice(self.documents, BLOCK))
+            block = list(itertools.islice(self.documents, BLOCK))
             encoded = rows(self.tokenizer, block, self.prompt_weight, self.how) if block else []
             # Longer texts are left out and not cut: a cut solution teaches to stop in the middle.
             fitting = [row for row in encoded if len(row["input_ids"]) <= self.length]

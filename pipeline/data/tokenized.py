@@ -23,7 +23,7 @@ from pipeline.contract.dataset.forms import text_of
 from pipeline.contract.effort import EffortBudgets
 from pipeline.contract.errors import StageError
 from pipeline.data.chat import Encoded, Unfit
-from pipeline.data.rows import Encoder, Row, document
+from pipeline.data.rows import Encoder, Row, document, silenced
 from pipeline.disk import durable
 from pipeline.disk.durable import JsonObject
 from pipeline.disk.made import made_once
@@ -35,7 +35,7 @@ with lazy:
     import tokenizers
     import transformers
 
-VERSION = 2
+VERSION = 3
 """Raised when the same rows get other ids, or the file another form."""
 
 _BLOCK = 512
@@ -74,7 +74,7 @@ class Tokenized:
             if hashlib.file_digest(stream, "sha256").hexdigest() != about["sha256"]:
                 raise ValueError("not the bytes that were written")
         table = pyarrow.ipc.open_stream(pyarrow.memory_map(str(file))).read_all()  # mapped, and not in memory
-        self._ids, self._spans = _Lists(table["ids"]), _Lists(table["spans"])
+        self._ids, self._spans, self._silent = (_Lists(table[name]) for name in ("ids", "spans", "silent"))
         self.lengths: Sequence[int] = table["length"].to_pylist()
         self.first_learned: Sequence[int] = table["first_learned"].to_pylist()
         self.dropped = Counter(about["dropped"])
@@ -90,7 +90,7 @@ class Tokenized:
         weights = [prompt_weight] * len(ids)
         for begin, end in zip(spans[::2], spans[1::2], strict=True):
             weights[begin:end] = [1.0] * (min(end, len(ids)) - min(begin, len(ids)))
-        return {"input_ids": ids, "weights": weights}
+        return {"input_ids": ids, "weights": silenced(weights, self._silent[number])}
 
 
 class _Lists:
@@ -152,10 +152,10 @@ def _of_tokenizer(tokenizer: Tokenizer) -> str:
 
 def _write(making: Path, tokenizer: Tokenizer, wanted: Wanted, note: Callable[[str], None]) -> None:
     dropped = _Dropped(wanted)
-    # Of what is learned from and to which token, one span after the other.
+    # Of what is learned, and of what has not even a prompt's weight, from and to which token, span after span.
     lists = pyarrow.list_(pyarrow.int32())
     schema = pyarrow.schema({
-        "ids": lists, "spans": lists, "length": pyarrow.int32(), "first_learned": pyarrow.int32()
+        "ids": lists, "spans": lists, "silent": lists, "length": pyarrow.int32(), "first_learned": pyarrow.int32()
     })
     count = 0
     with pyarrow.OSFile(str(making / _ROWS), "wb") as file, pyarrow.ipc.new_stream(file, schema) as writer:
@@ -222,4 +222,5 @@ def _kept(encoded: Encoded) -> Mapping[str, object]:
     first = next((place for place, one in enumerate(encoded.learned) if one and place), len(encoded.ids))
     padded = [False, *encoded.learned, False]
     spans = [place for place in range(len(padded) - 1) if padded[place] != padded[place + 1]]
-    return {"ids": encoded.ids, "spans": spans, "length": len(encoded.ids), "first_learned": first}
+    return {"ids": encoded.ids, "spans": spans, "silent": encoded.silent, "length": len(encoded.ids),
+            "first_learned": first}

@@ -6,8 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple  # a registry holds stages, rules, verifiers or sets
 
+from pydantic import BaseModel
+
 from eval.errors import ProblemSetError
 from eval.problems import own_rows, resolve
+from eval.tools.tool import tools_of
+from pipeline.contract.tools import Tools
 from pipeline.recipe.inputs import fingerprint_of_path
 from rewards.registry import Registry, RegistryError, did_you_mean
 
@@ -52,6 +56,14 @@ def resolve_plug_in(kind: str, reference: str, folder: Path) -> PlugInUse:
     if entry.origin != "built-in":
         entry.load()
     return PlugInUse(kind, reference, entry.source_hash())
+
+
+def require_tools(config: BaseModel, folder: Path) -> None:
+    """Make the tools of a stage once. Raises ToolError, RegistryError for those that no model could be given."""
+    for name in type(config).model_fields:
+        tools = getattr(config, name)
+        if isinstance(tools, Tools):
+            tools_of(tools.used(folder))
 
 
 def _documents(reference: str, folder: Path) -> PlugInUse:

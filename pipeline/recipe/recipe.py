@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from eval.errors import ProblemSetError
+from eval.errors import ProblemSetError, ToolError
 from eval.problems import require_held
 from pipeline.contract import fields
 from pipeline.contract.checkpoints import CheckpointSchedule
@@ -23,7 +23,7 @@ from pipeline.recipe.asked import AskedError, Contents, asked_by
 from pipeline.recipe.complaints import Complaint, dotted, of_numbers, of_types, of_validation
 from pipeline.recipe.header import CHANGES_NOTHING, Header
 from pipeline.recipe.path_inputs import require_usable
-from pipeline.recipe.plugins import PlugInUse, registry_of, resolve_plug_in
+from pipeline.recipe.plugins import PlugInUse, registry_of, require_tools, resolve_plug_in
 from pipeline.recipe.shrink import budgets
 from pipeline.recipe.shrink.stand_in import stand_in
 from rewards.lazy import lazy
@@ -162,6 +162,8 @@ class _Reading:
             if step:
                 steps[name] = step
         if header and not self.complaints:
+            for step in steps.values():
+                self._require_tools(step)
             steps = {name: self._with_problems(step, header.seed) for name, step in steps.items()}
         if not self.complaints:
             # The hub is asked last, and only about a recipe that is right in everything else.
@@ -285,6 +287,12 @@ class _Reading:
                 self._complain(("stages", step.name, *where), f"cannot be looked for ({_reason(error)})")
         self._require_asked(step)
         return replace(step, sources=sources, plug_ins=tuple(dict.fromkeys(uses)))
+
+    def _require_tools(self, step: Step) -> None:
+        try:
+            require_tools(step.config, self.folder)
+        except (ToolError, RegistryError) as error:
+            self._complain(("stages", step.name), error)
 
     def _require_asked(self, step: Step) -> None:
         """Complain of problem sets that have no such split, or too few problems, as far as that is known of the set;

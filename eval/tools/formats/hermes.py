@@ -52,15 +52,19 @@ class Hermes:
 
 def turns(text: str, observations: Sequence[tuple[int, int]]) -> list[Message]:
     """The messages of an answer: the assistant's, and between them what tools have said, whose characters in the text
-    are given."""
+    are given. A turn that the assistant ended at once is none."""
     found: list[Message] = []
     at = 0
     for begin, end in observations:
-        found.append({"role": "assistant", "content": text[at:begin].strip()})
+        found += _assistant(text[at:begin])
         # Template and tool have written this, and a tool cannot write its tags.
         found += [{"role": "tool", "content": said} for said in _SAID.findall(text[begin:end])]
         at = end
-    return [*found, {"role": "assistant", "content": text[at:].strip()}]
+    return found + _assistant(text[at:])
+
+
+def _assistant(text: str) -> list[Message]:
+    return [{"role": "assistant", "content": text.strip()}] if text.strip() else []
 
 
 def _read(inside: str) -> Call:

@@ -41,11 +41,12 @@ class Tags:
                           "train on texts that name them first")
 
     def calls(self, turn: str, tools: Mapping[str, Tool], *, ended: bool) -> list[Call]:
-        written, _, _ = turn.rpartition(CLOSE)
-        if not ended or not turn.rstrip().endswith(CLOSE):
+        # The token that completes the tag may hold more: GPT-2 has one for "><".
+        written, closed, _ = turn.partition(CLOSE)
+        if not ended or not closed:
             return []
         _, opened, inside = written.rpartition(OPEN)
-        if not opened or CLOSE in inside:
+        if not opened:
             return [Call("", {}, f"write {OPEN}NAME ARGUMENT{CLOSE}")]
         name, _, argument = inside.strip().partition(" ")
         argument = argument.strip()

@@ -37,10 +37,12 @@ def record(row: Row, where: str, selection: Selection) -> Row | BadRow:
         if "completion" in named:
             return _asked(named, selection.columns)
         if "messages" in named:
+            _refuse_not_learned(named)
             turns = conversation(named["messages"], "messages", selection.columns)
             return {**named, "messages": _learned(turns), **_tools(named)}
         if "text" in named:
-            return {**named, "prompt": None, "completion": _text(named["text"], "text", selection.columns)}
+            text = _text(named["text"], "text", selection.columns)
+            return {**named, "prompt": None, "completion": text, **_not_learned(named, text)}
         held = ", ".join(map(repr, list(row)[:8])) or "nothing"
         raise _Bad("columns", f'a row needs "prompt" and "completion", "messages" or "text"; this one has {held}'
                    f"{_hint(row)}")
@@ -55,6 +57,7 @@ def _asked(row: Row, columns: Mapping[str, str]) -> Row:
             _require_text(prompt, repr(columns.get("prompt", "prompt")))
         text = _text(completion, "completion", columns)
         return {"prompt": None, **row, "completion": text, **_not_learned(row, text)}
+    _refuse_not_learned(row)
     # trl's conversational form: all is put to the model, and what is in `completion` is learned.
     asked = conversation(prompt, "prompt", columns) if isinstance(prompt, list | tuple) else \
         [{"role": "user", "content": _text(prompt, "prompt", columns)}]
@@ -78,6 +81,13 @@ def _not_learned(row: Row, text: str) -> Row:
                        f"order, not {shown(spans)}")
         ends.append(span[1])
     return {"not_learned": [list(span) for span in spans]}
+
+
+def _refuse_not_learned(row: Row) -> None:
+    # Of which message would these be the characters?
+    if row.get("not_learned"):
+        raise _Bad("type", "'not_learned' goes with a prompt and a completion in text, or with a text; of messages, "
+                   'give those that are not learned "weight": 0')
 
 
 def text_of(row: Row) -> str:
@@ -165,7 +175,7 @@ def _renamed(row: Row, columns: Mapping[str, str]) -> Row:
     mapped = {ours: theirs for ours, theirs in columns.items() if ours not in ("role", "content")}
     if not mapped:
         return row
-    named: Row = {key: row[key] for key in ("prompt", "tools") if key in row}
+    named: Row = {key: row[key] for key in ("prompt", "tools", "not_learned") if key in row}
     for ours, theirs in mapped.items():
         parts = [theirs] if theirs in row else theirs.split("+")
         absent = [part for part in parts if part not in row]

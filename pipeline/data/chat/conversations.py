@@ -31,10 +31,12 @@ class Conversation:
 
 @dataclass(frozen=True)
 class Encoded:
-    """Token ids [seq], and of each whether it is to be learned [seq]."""
+    """Token ids [seq], and of each whether it is to be learned [seq]. What is not has the weight of a prompt, but none
+    in the spans `silent`: from, to, from, to.."""
 
     ids: list[int]
     learned: list[bool]
+    silent: Sequence[int] = ()
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from eval.tools.asking import observation
 from eval.tools.tool import Call, Tool, tools_of
 from eval.tools.use import ToolUse
 from rewards.registry import RegistryError
+from rewards.sandbox.processes import SandboxError
 
 MINE = '''
 import os, time
@@ -93,6 +94,21 @@ def test_what_floods_is_cut(mine: dict[str, Tool]) -> None:
     said = observation(mine, Call("weather", {"city": "flood"}))
     assert said.endswith(" (cut, of 60,000 characters)")
     assert len(said) < asking.LONGEST + 50
+
+
+def test_what_a_person_has_to_mend_is_not_told_to_the_model(
+    mine: dict[str, Tool], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.py").write_text(MINE.replace("of sun", "of rain"))
+    with pytest.raises(ToolError, match="it was edited since the run began; run it again"):
+        observation(mine, Call("weather", {"city": "Rome"}))
+
+    def refuses(*_: object) -> bytes:
+        raise SandboxError("no namespaces here")
+
+    monkeypatch.setattr(programs.sandbox, "answer", refuses)
+    with pytest.raises(SandboxError, match="no namespaces here"):
+        observation(mine, Call("python", {"code": "print(1)"}))
 
 
 def test_what_is_no_tool_is_told_in_one_line(tmp_path: Path) -> None:

@@ -29,3 +29,22 @@ def test_a_folder_without_documents_is_told(tmp_path: Path) -> None:
     for folder, said in (("absent", "is none"), (".", "has no document")):
         with pytest.raises(ToolError, match=said):
             tools_of(ToolUse(("search",), folder=str(tmp_path), documents=folder))
+
+
+def test_documents_without_words_and_those_that_cannot_be_read_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("bm25s")
+    (tmp_path / "signs").mkdir()
+    (tmp_path / "signs" / "a.txt").write_text("?! ..")
+    with pytest.raises(ToolError, match="no word that could be looked for"):
+        tools_of(ToolUse(("search",), folder=str(tmp_path), documents="signs"))
+
+    def refuses(file: Path, **_: object) -> str:
+        raise PermissionError(13, "Permission denied", str(file))
+
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "b.txt").write_text("Rhine")
+    monkeypatch.setattr(Path, "read_text", refuses)  # who is root may read everything
+    with pytest.raises(ToolError, match=r"b\.txt cannot be read, .* \(Permission denied\)"):
+        tools_of(ToolUse(("search",), folder=str(tmp_path), documents="mine"))

@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tokenizers
 import torch
+from tokenizers import decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
 
 from eval.assistant_turns import encode_completion
 from eval.prompts import encode_prompt
@@ -32,13 +35,36 @@ def test_prompts_weigh_less_and_the_end_is_learned(tokenizer: Any) -> None:
 
 
 @pytest.mark.parametrize("opened", [False, True])
-def test_what_is_not_to_be_learned_of_a_completion_weighs_as_the_prompt_does(tokenizer: Any, opened: bool) -> None:
+def test_what_is_not_to_be_learned_of_a_completion_weighs_nothing(tokenizer: Any, opened: bool) -> None:
     text = "<think>So 3.</think><answer>3</answer>"
     how = Prompting(open_thinking=opened)
-    (made,) = rows(tokenizer, [Document("Tom", text, [(7, 12), (28, 29)])], 0.0, how)
-    learned = [one for one, weight in zip(made["input_ids"], made["weights"], strict=True) if weight]
+    (made,) = rows(tokenizer, [Document("Tom", text, [(7, 12), (28, 29)])], 0.25, how)
+    learned = [one for one, weight in zip(made["input_ids"], made["weights"], strict=True) if weight == 1.0]
+    silent = [one for one, weight in zip(made["input_ids"], made["weights"], strict=True) if not weight]
+    assert tokenizer.decode(silent) == "So 3.3"
     expected = "</think><answer></answer><eos>"
     assert tokenizer.decode(learned) == (expected if opened else f"<think>{expected}")
+
+
+def test_a_token_does_not_straddle_a_call_and_what_the_tool_said() -> None:
+    text = "<call>3</call><result>3</result>3"
+    tokenizer = of_characters("><")
+    assert "><" in tokenizer.tokenize(text)
+    (made,) = rows(tokenizer, [Document(None, text, [(14, 32)])], 0.25)
+    parts = {weight: [one for one, own in zip(made["input_ids"], made["weights"], strict=True) if own == weight]
+             for weight in (0.0, 1.0)}
+    assert tokenizer.decode(parts[1.0][:-1]) == "<call>3</call>3"
+    assert tokenizer.decode(parts[0.0]) == "<result>3</result>"
+
+
+def of_characters(merged: str) -> Any:
+    """Of single characters and one token of two."""
+    vocabulary = ["<|end|>", *sorted(pre_tokenizers.ByteLevel.alphabet()), merged]
+    model = models.BPE({token: place for place, token in enumerate(vocabulary)}, [(merged[0], merged[1])])
+    tokenizer = tokenizers.Tokenizer(model)
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|end|>")
 
 
 def test_a_text_without_a_prompt_is_learned_whole(tokenizer: Any) -> None:

@@ -19,7 +19,7 @@ from pipeline.disk.locks import Lock
 from pipeline.models.tokenizer import train_tokenizer
 
 USER, SAID = {"role": "user", "content": "Tom has 3 apples."}, {"role": "assistant", "content": "So 3."}
-ROWS = [{"prompt": "Tom has 3 apples.", "completion": "So 3."}, {"text": "Tom has 3 apples."},
+ROWS = [{"prompt": "Tom has 3 apples.", "completion": "So 3.", "not_learned": [[0, 2]]}, {"text": "Tom has 3 apples."},
         {"messages": [USER, SAID, USER, SAID]}, {"prompt": [USER, SAID, USER], "completion": [SAID]}]
 
 

@@ -165,3 +165,18 @@ def test_stages_as_a_list_are_told_how_to_be_written(complaints: Callable[..., l
     assert complaints("stages:\n  - base: {kind: sft}\n") == [
         "1: stages: should be a block of `name: value` lines, not a list; write them without the dashes"
     ]
+
+
+@pytest.mark.parametrize(("tools", "said"), [
+    ("{use: [calculator, calculator]}", "two tools have one name; leave one of them out"),
+    ("{use: ['tools.py:bare']}", "a tool is a function with a type for each argument"),
+    ("{use: [search], documents: empty}", "empty has no document whose name ends in .txt or .md"),
+])
+def test_tools_are_made_once(folder: Path, complaints: Callable[..., list[str]], tools: str, said: str) -> None:
+    if "search" in tools:
+        pytest.importorskip("bm25s")
+    (folder / "empty").mkdir()
+    (folder / "tools.py").write_text("def bare(text: str) -> str:\n    return text\n")
+    [line] = complaints(GOOD.replace("    steps: 4\n    reward", f"    steps: 4\n    tools: {tools}\n    reward"))
+    assert said in line
+    assert ": zero: " in line

@@ -11,6 +11,8 @@ from eval.tools.box import toolbox
 from eval.tools.rows import row_of
 from eval.tools.tool import Call
 from eval.tools.use import ToolUse
+from pipeline.contract.dataset import ALL
+from pipeline.contract.dataset.forms import record
 from pipeline.models.tokenizer import train_tokenizer
 from rewards.types import Completion
 
@@ -92,3 +94,12 @@ def test_an_answer_becomes_messages_with_what_tools_said_in_turns_of_its_own(tok
     ]
     [tool] = row["tools"]
     assert tool["function"]["name"] == "calculator"
+
+
+def test_a_turn_that_ends_at_once_is_no_message(tokenizer: Any) -> None:
+    call = '<tool_call>\n{"name": "calculator", "arguments": {"expression": "12 * 7"}}\n</tool_call>'
+    said = "\nuser\n<tool_response>\n84\n</tool_response>\nassistant\n"
+    completion = Completion(f"{call}{said}\n", observations=((len(call), len(call) + len(said)),))
+    row = row_of("What is 12 * 7?", completion, settled(tokenizer, HOW))
+    assert [turn["role"] for turn in row["messages"]] == ["user", "assistant", "tool"]
+    assert isinstance(record(row, "mine.jsonl:1", ALL), dict)

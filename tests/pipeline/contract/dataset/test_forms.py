@@ -142,3 +142,20 @@ def test_a_completion_may_say_what_of_it_is_not_learned() -> None:
         reason, said = bad({**row, "not_learned": wrong})
         assert reason == "type"
         assert said.startswith("'not_learned' must be a list of [from, to]")
+
+
+def test_a_text_may_say_so_too_and_a_column_map_keeps_it() -> None:
+    assert record({"text": "2 + 3 = 5", "not_learned": [[0, 3]]})["not_learned"] == [[0, 3]]
+    assert bad({"text": "2 + 3 = 5", "not_learned": [[1]]})[0] == "type"
+    mapped = record({"prompt": "2 + 3?", "answer": "5 it is", "not_learned": [[1, 3]]}, "completion=answer")
+    assert mapped["not_learned"] == [[1, 3]]
+
+
+@pytest.mark.parametrize("row", [
+    {"prompt": [USER], "completion": "5"}, {"prompt": "2 + 3?", "completion": [SAID]}, {"messages": [USER, SAID]},
+])
+def test_messages_cannot_say_so_by_characters(row: dict[str, Any]) -> None:
+    reason, said = bad({**row, "not_learned": [[0, 1]]})
+    assert reason == "type"
+    assert '"weight": 0' in said
+    assert "messages" in record({**row, "not_learned": None})
