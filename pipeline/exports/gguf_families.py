@@ -84,9 +84,9 @@ def _refused(config: JsonMapping) -> Complaint:
     """What llama.cpp lacks, whatever the family."""
     if config["hidden_act"] != "silu":
         return f"llama.cpp computes these families with silu, and hidden_act is {config['hidden_act']} here"
-    window = config.get("sliding_window")
-    if "sliding_attention" in (config.get("layer_types") or ()) or (config["model_type"] in ("mistral", "mixtral")
-                                                                    and window):
+    window, layers = config.get("sliding_window"), config.get("layer_types")
+    # Where nothing is said of single layers (Mistral, Qwen3-MoE), all of them have the window.
+    if "sliding_attention" in (layers or ()) or (window and not layers):
         return f"llama.cpp lets these families see the whole text, and here a window of {window} tokens is what is seen"
     rope = config["rope_parameters"]
     if rope["rope_type"] not in ("default", "linear", "llama3", "yarn"):

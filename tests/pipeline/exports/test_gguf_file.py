@@ -62,6 +62,7 @@ def test_what_llama_cpp_reads_of_a_config(tiny: Callable[..., Any], tmp_path: Pa
 @pytest.mark.parametrize(("family", "changed", "said"), [
     ("gpt_oss", {}, "of the family gpt_oss"),
     ("mistral", {}, "a window of 8 tokens"),
+    ("qwen3_moe", {"norm_topk_prob": True, "use_sliding_window": True, "sliding_window": 4}, "a window of 4 tokens"),
     ("qwen3_moe", {"norm_topk_prob": False}, "norm_topk_prob is false"),
     ("qwen3_moe_every_second", {"norm_topk_prob": True}, "some layers are dense"),
     ("deepseek_v3", {}, "attention_bias is true"),
