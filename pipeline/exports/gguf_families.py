@@ -38,6 +38,9 @@ class Family:
     refuses: Callable[[JsonMapping], Complaint] = lambda _: None
 
 
+_LATENT_EPS = 1e-6  # what transformers has in the norms of DeepSeek's latent vectors, whatever the config says
+
+
 def _sparse_layers(config: JsonMapping) -> Complaint:
     if not config["norm_topk_prob"]:
         return "llama.cpp makes the weights of a token's experts sum to one, and norm_topk_prob is false here"
@@ -53,6 +56,11 @@ def _latent(config: JsonMapping) -> Complaint:
         return "llama.cpp makes this family's queries from a latent vector, and q_lora_rank is null here"
     if config["rope_parameters"]["rope_type"] != "default":
         return "of this family only positions that are not scaled are written"
+    if not config["rope_interleave"]:
+        return "llama.cpp turns neighbouring numbers of this family together, and rope_interleave is false here"
+    if config["rms_norm_eps"] != _LATENT_EPS:
+        return (f"llama.cpp has one epsilon for all norms, transformers {_LATENT_EPS} for those of the latent vectors, "
+                f"and rms_norm_eps is {config['rms_norm_eps']} here")
     return None
 
 
@@ -84,9 +92,9 @@ def _refused(config: JsonMapping) -> Complaint:
     """What llama.cpp lacks, whatever the family."""
     if config["hidden_act"] != "silu":
         return f"llama.cpp computes these families with silu, and hidden_act is {config['hidden_act']} here"
-    window, layers = config.get("sliding_window"), config.get("layer_types")
-    # Where nothing is said of single layers (Mistral, Qwen3-MoE), all of them have the window.
-    if "sliding_attention" in (layers or ()) or (window and not layers):
+    window, layers = config.get("sliding_window"), config.get("layer_types") or ()
+    # Families that do not ask which layers have the window (Mistral, Qwen3-MoE) have it in all of them.
+    if "sliding_attention" in layers or (window and not (layers and config["model_type"] in ("qwen2", "qwen3"))):
         return f"llama.cpp lets these families see the whole text, and here a window of {window} tokens is what is seen"
     rope = config["rope_parameters"]
     if rope["rope_type"] not in ("default", "linear", "llama3", "yarn"):

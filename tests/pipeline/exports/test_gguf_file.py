@@ -67,6 +67,8 @@ def test_what_llama_cpp_reads_of_a_config(tiny: Callable[..., Any], tmp_path: Pa
     ("qwen3_moe_every_second", {"norm_topk_prob": True}, "some layers are dense"),
     ("deepseek_v3", {}, "attention_bias is true"),
     ("deepseek_v3_plain_queries", {}, "q_lora_rank is null"),
+    ("deepseek_v3", {"attention_bias": False, "rope_interleave": False}, "rope_interleave is false"),
+    ("deepseek_v3", {"attention_bias": False, "rms_norm_eps": 1e-5}, "rms_norm_eps is 1e-05"),
     ("deepseek_v3_yarn", {"attention_bias": False}, "truncates YaRN's bounds"),
     ("qwen3", {"hidden_act": "gelu"}, "hidden_act is gelu"),
     ("qwen3", {"rope_parameters": {"rope_type": "yarn", "rope_theta": 50.0, "factor": 4.0, "truncate": False,
