@@ -96,11 +96,18 @@ def _refused(config: JsonMapping) -> Complaint:
     # Families that do not ask which layers have the window (Mistral, Qwen3-MoE) have it in all of them.
     if "sliding_attention" in layers or (window and not (layers and config["model_type"] in ("qwen2", "qwen3"))):
         return f"llama.cpp lets these families see the whole text, and here a window of {window} tokens is what is seen"
-    rope = config["rope_parameters"]
+    return _positions(config["rope_parameters"])
+
+
+def _positions(rope: JsonMapping) -> Complaint:
     if rope["rope_type"] not in ("default", "linear", "llama3", "yarn"):
         return f"positions that are scaled by {rope['rope_type']} are not written"
-    if rope["rope_type"] == "yarn" and not rope.get("truncate", True):
+    if rope["rope_type"] != "yarn":
+        return None
+    if not rope.get("truncate", True):
         return "llama.cpp truncates YaRN's bounds to whole dimensions, and truncate is false here"
+    if said := [field for field in ("mscale", "mscale_all_dim", "attention_factor") if rope.get(field) is not None]:
+        return f"llama.cpp finds by itself how much YaRN sharpens attention, and {said[0]} is {rope[said[0]]} here"
     return None
 
 
