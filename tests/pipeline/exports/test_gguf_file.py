@@ -74,6 +74,10 @@ def test_what_llama_cpp_reads_of_a_config(tiny: Callable[..., Any], tmp_path: Pa
     ("deepseek_v3_yarn", {"attention_bias": False}, "truncates YaRN's bounds"),
     ("qwen3", {"hidden_act": "gelu"}, "hidden_act is gelu"),
     ("qwen3", {"rope_parameters": {**YARN, "truncate": False}}, "truncate is false"),
+    ("qwen3", {"rope_parameters": {"rope_type": "llama3", "rope_theta": 50.0, "factor": 4.0, "low_freq_factor": 1.0,
+                                   "high_freq_factor": 4.0, "original_max_position_embeddings": 16}}, "is llama3 here"),
+    ("qwen3", {"attention_bias": True}, "attention_bias is true"),
+    ("qwen3_moe", {"norm_topk_prob": True, "attention_bias": True}, "attention_bias is true"),
     *(("qwen3", {"rope_parameters": {**YARN, field: 1.5}}, f"and {field} is 1.5")
       for field in ("mscale", "mscale_all_dim", "attention_factor")),
 ])
