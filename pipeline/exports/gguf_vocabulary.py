@@ -151,6 +151,11 @@ def _words(writer: "gguf.GGUFWriter", described: JsonObject, tokenizer: Tokenize
     writer.add_remove_extra_whitespaces(False)
 
 
+def begins_itself(tokenizer: Tokenizer) -> bool:
+    """Whether the tokenizer puts BOS before every text, which a GGUF file then asks llama.cpp for."""
+    return bool(tokenizer.encode("a")[0] == tokenizer.bos_token_id)
+
+
 def _specials(writer: "gguf.GGUFWriter", tokenizer: Tokenizer, model: LanguageModel, *, merges: bool) -> None:
     """Merges, ids of special tokens and the chat template."""
     with tempfile.TemporaryDirectory() as folder:
@@ -159,8 +164,8 @@ def _specials(writer: "gguf.GGUFWriter", tokenizer: Tokenizer, model: LanguageMo
     named = {"bos": tokenizer.bos_token_id, "eos": tokenizer.eos_token_id, "pad": tokenizer.pad_token_id}
     special.special_token_ids |= {name: number for name, number in named.items() if number is not None}
     # Said outright, since what llama.cpp does where nothing is said differs by how text is cut.
-    ids = tokenizer.encode("a")
-    special.add_special_token = {"bos": ids[0] == tokenizer.bos_token_id, "eos": ids[-1] == tokenizer.eos_token_id}
+    ends_itself = tokenizer.encode("a")[-1] == tokenizer.eos_token_id
+    special.add_special_token = {"bos": begins_itself(tokenizer), "eos": ends_itself}
     ends = model.generation_config.eos_token_id
     others = [end for end in (ends if isinstance(ends, list) else [ends]) if end not in (None, tokenizer.eos_token_id)]
     if others:
