@@ -28,8 +28,9 @@ MXFP4 = "MXFP4A16"
 
 _FORMATS = {FP8: "float-quantized", MXFP4: "mxfp4-pack-quantized"}
 _EXPERT = re.compile(r"\.experts\.\d+\.\w+\.weight")
-_LEFT = ["lm_head", r"re:.*\.gate$", r"re:.*shared_expert_gate$"]
-"""What keeps its precision beside embeddings and norms: the head, and routers, which choose by small differences."""
+_LEFT = ["lm_head", r"re:.*\.gate$", r"re:.*shared_expert_gate$", r"re:.*\.router(\.layer)?$", r"re:.*\.conv1d$"]
+"""What keeps its precision beside embeddings and norms: the head, routers, which choose by small differences, and
+convolutions, which vLLM has as linear layers."""
 
 
 @dataclass
@@ -54,10 +55,13 @@ def write(model: LanguageModel, tokenizer: Tokenizer, folder: Path, preset: str)
     """The model in `folder`, its linear layers and experts in `preset`. Raises CommandError where it has experts that
     lie in one tensor, or rows that blocks do not divide."""
     rounded = {f"{name}.weight" for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
+    convolutions = {f"{name}.weight" for name, module in model.named_modules() if isinstance(module, torch.nn.Conv1d)}
     loss = Loss()
 
     def change(name: str, tensor: "Tensor") -> "dict[str, Tensor]":
-        if tensor.ndim > 2:
+        if name in convolutions:
+            return {name: tensor}
+        if tensor.ndim > 2 or (tensor.ndim == 2 and ".experts." in name and not _EXPERT.search(name)):
             raise CommandError(f"the family {model.config.model_type} has its experts in one tensor ({name}), which "
                                "this format has no words for; export it --to vllm instead")
         inside = name.removesuffix(".weight")

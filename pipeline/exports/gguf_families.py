@@ -38,22 +38,34 @@ class Family:
     refuses: Callable[[JsonMapping], Complaint] = lambda _: None
 
 
+_LATENT_EPS = 1e-6  # what transformers has in the norms of DeepSeek's latent vectors, whatever the config says
+
+
+def _unbiased(config: JsonMapping) -> Complaint:
+    if config["attention_bias"]:
+        return "llama.cpp has no biases in this family's attention, and attention_bias is true here"
+    return None
+
+
 def _sparse_layers(config: JsonMapping) -> Complaint:
     if not config["norm_topk_prob"]:
         return "llama.cpp makes the weights of a token's experts sum to one, and norm_topk_prob is false here"
     if config["decoder_sparse_step"] != 1 or config["mlp_only_layers"]:
         return "llama.cpp has experts in every layer of this family, and some layers are dense here"
-    return None
+    return _unbiased(config)
 
 
 def _latent(config: JsonMapping) -> Complaint:
-    if config["attention_bias"]:
-        return "llama.cpp has no biases in this family's attention, and attention_bias is true here"
     if config["q_lora_rank"] is None:
         return "llama.cpp makes this family's queries from a latent vector, and q_lora_rank is null here"
     if config["rope_parameters"]["rope_type"] != "default":
         return "of this family only positions that are not scaled are written"
-    return None
+    if not config["rope_interleave"]:
+        return "llama.cpp turns neighbouring numbers of this family together, and rope_interleave is false here"
+    if config["rms_norm_eps"] != _LATENT_EPS:
+        return (f"llama.cpp has one epsilon for all norms, transformers {_LATENT_EPS} for those of the latent vectors, "
+                f"and rms_norm_eps is {config['rms_norm_eps']} here")
+    return _unbiased(config)
 
 
 FAMILIES = {
@@ -61,7 +73,7 @@ FAMILIES = {
     "mistral": Family("llama", pairs=True),
     "mixtral": Family("llama", pairs=True),
     "qwen2": Family("qwen2"),
-    "qwen3": Family("qwen3"),
+    "qwen3": Family("qwen3", refuses=_unbiased),
     "qwen3_moe": Family("qwen3moe", refuses=_sparse_layers),
     "deepseek_v3": Family("deepseek2", latent=True, refuses=_latent),
 }
@@ -84,15 +96,24 @@ def _refused(config: JsonMapping) -> Complaint:
     """What llama.cpp lacks, whatever the family."""
     if config["hidden_act"] != "silu":
         return f"llama.cpp computes these families with silu, and hidden_act is {config['hidden_act']} here"
-    window = config.get("sliding_window")
-    if "sliding_attention" in (config.get("layer_types") or ()) or (config["model_type"] in ("mistral", "mixtral")
-                                                                    and window):
+    window, layers = config.get("sliding_window"), config.get("layer_types") or ()
+    # Families that do not ask which layers have the window (Mistral, Qwen3-MoE) have it in all of them.
+    if "sliding_attention" in layers or (window and not (layers and config["model_type"] in ("qwen2", "qwen3"))):
         return f"llama.cpp lets these families see the whole text, and here a window of {window} tokens is what is seen"
-    rope = config["rope_parameters"]
+    if config["rope_parameters"]["rope_type"] == "llama3" and FAMILIES[config["model_type"]].architecture != "llama":
+        return "llama.cpp reads Llama 3's factors of frequencies in its own family alone, and rope_type is llama3 here"
+    return _positions(config["rope_parameters"])
+
+
+def _positions(rope: JsonMapping) -> Complaint:
     if rope["rope_type"] not in ("default", "linear", "llama3", "yarn"):
         return f"positions that are scaled by {rope['rope_type']} are not written"
-    if rope["rope_type"] == "yarn" and not rope.get("truncate", True):
+    if rope["rope_type"] != "yarn":
+        return None
+    if not rope.get("truncate", True):
         return "llama.cpp truncates YaRN's bounds to whole dimensions, and truncate is false here"
+    if said := [field for field in ("mscale", "mscale_all_dim", "attention_factor") if rope.get(field) is not None]:
+        return f"llama.cpp finds by itself how much YaRN sharpens attention, and {said[0]} is {rope[said[0]]} here"
     return None
 
 

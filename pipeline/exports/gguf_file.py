@@ -116,8 +116,7 @@ def _describe(writer: "gguf.GGUFWriter", config: JsonMapping, family: Family) ->
 
 def _yarn(writer: "gguf.GGUFWriter", rope: JsonMapping) -> None:
     writer.add_rope_scaling_orig_ctx_len(rope["original_max_position_embeddings"])
-    said = {"beta_fast": writer.add_rope_scaling_yarn_beta_fast, "beta_slow": writer.add_rope_scaling_yarn_beta_slow,
-            "attention_factor": writer.add_rope_scaling_yarn_attn_factor}
+    said = {"beta_fast": writer.add_rope_scaling_yarn_beta_fast, "beta_slow": writer.add_rope_scaling_yarn_beta_slow}
     for field, add in said.items():
         if rope.get(field) is not None:
             add(rope[field])

@@ -39,6 +39,13 @@ CUTS: Mapping[tuple[str, ...], str] = {
 """llama.cpp's name of how text is cut before its pieces are merged, by the cuts that a tokenizer.json has, one after
 another. llama.cpp has no others than those in its source, of which these are those of the families that are written."""
 
+_MEANT: Mapping[str, Mapping[str, str | bool]] = {
+    "Split": {"behavior": "Isolated", "invert": False},
+    "Digits": {"individual_digits": True},
+    _BYTES: {"add_prefix_space": False},
+}
+"""What steps have to say for the cuts of `CUTS` to be theirs."""
+
 
 def write(writer: "gguf.GGUFWriter", tokenizer: Tokenizer, model: LanguageModel) -> None:
     """Add all tokens, how they are found in a text, the special ones and the chat template. Raises CommandError for a
@@ -73,6 +80,7 @@ def cut_of(tokenizer: Tokenizer) -> str:
     if described["model"].get("byte_fallback") or not described["pre_tokenizer"]:
         raise CommandError("GGUF files are written of byte-level tokenizers, and this one is SentencePiece's; "
                            "export the model --to vllm instead")
+    _require_same_text(described)
     steps = described["pre_tokenizer"].get("pretokenizers", [described["pre_tokenizer"]])
     cuts = tuple(filter(None, map(_step, steps)))
     if cuts not in CUTS:
@@ -80,8 +88,23 @@ def cut_of(tokenizer: Tokenizer) -> str:
     return CUTS[cuts]
 
 
+def _require_same_text(described: JsonObject) -> None:
+    """Raises CommandError for a tokenizer that changes texts before it cuts them, otherwise than by composing letters
+    (NFC), as Qwen's do: llama.cpp changes none."""
+    normalizer = described["normalizer"] or {"type": "NFC"}
+    steps = normalizer.get("normalizers", [normalizer])
+    if others := [step["type"] for step in steps if step["type"] != "NFC"]:
+        raise CommandError(f"the tokenizer changes texts before it cuts them ({others[0]}), and llama.cpp does not; "
+                           "export the model --to vllm instead")
+
+
 def _step(step: JsonObject) -> str:
-    """What one step of a pre-tokenizer cuts by; nothing for one that only spells bytes."""
+    """What one step of a pre-tokenizer cuts by; nothing for one that only spells bytes. Raises CommandError for a step
+    that cuts in another way than those of `CUTS`."""
+    for field, meant in _MEANT.get(step["type"], {}).items():
+        if step[field] != meant:
+            raise CommandError(f"llama.cpp has no {step['type']} whose {field} is {step[field]}, as this tokenizer's; "
+                               "export the model --to vllm instead")
     if step["type"] == "Split":
         pattern = str(step["pattern"].get("Regex", step["pattern"]))
         return pattern.replace("\r", r"\r").replace("\n", r"\n")  # written either way, and meant the same
@@ -114,6 +137,7 @@ def _words(writer: "gguf.GGUFWriter", described: JsonObject, tokenizer: Tokenize
     more than the word, and the space goes to the next word. Numbers of three digits and more are cut in two differently
     now and then, and of a word that is in no token llama.cpp finds parts. Raises CommandError for another tokenizer.
     """
+    _require_same_text(described)
     patterns = [step["pattern"].get("Regex") for step in [described["pre_tokenizer"] or {}] if "pattern" in step]
     if patterns != [PIECES]:
         raise CommandError("llama.cpp has no tokenizer of whole words like this one; export the model --to vllm "
@@ -127,6 +151,11 @@ def _words(writer: "gguf.GGUFWriter", described: JsonObject, tokenizer: Tokenize
     writer.add_remove_extra_whitespaces(False)
 
 
+def begins_itself(tokenizer: Tokenizer) -> bool:
+    """Whether the tokenizer puts BOS before every text, which a GGUF file then asks llama.cpp for."""
+    return bool(tokenizer.encode("a")[0] == tokenizer.bos_token_id)
+
+
 def _specials(writer: "gguf.GGUFWriter", tokenizer: Tokenizer, model: LanguageModel, *, merges: bool) -> None:
     """Merges, ids of special tokens and the chat template."""
     with tempfile.TemporaryDirectory() as folder:
@@ -135,8 +164,8 @@ def _specials(writer: "gguf.GGUFWriter", tokenizer: Tokenizer, model: LanguageMo
     named = {"bos": tokenizer.bos_token_id, "eos": tokenizer.eos_token_id, "pad": tokenizer.pad_token_id}
     special.special_token_ids |= {name: number for name, number in named.items() if number is not None}
     # Said outright, since what llama.cpp does where nothing is said differs by how text is cut.
-    ids = tokenizer.encode("a")
-    special.add_special_token = {"bos": ids[0] == tokenizer.bos_token_id, "eos": ids[-1] == tokenizer.eos_token_id}
+    ends_itself = tokenizer.encode("a")[-1] == tokenizer.eos_token_id
+    special.add_special_token = {"bos": begins_itself(tokenizer), "eos": ends_itself}
     ends = model.generation_config.eos_token_id
     others = [end for end in (ends if isinstance(ends, list) else [ends]) if end not in (None, tokenizer.eos_token_id)]
     if others:

@@ -3,12 +3,13 @@ draw."""
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from eval import chat_template
 from eval.errors import PromptError
 from eval.language_model import LanguageModel, Tokenizer
+from pipeline.exports import gguf_vocabulary
 
 _MARKS = {"system": "\x01system\x02", "user": "\x01user\x02", "assistant": "\x01assistant\x02"}
 _LONGEST = 32768  # tokens of context, for which ollama sets memory aside from the start
@@ -52,7 +53,7 @@ def _go(text: str) -> str:
 
 def modelfile(model: LanguageModel, tokenizer: Tokenizer, gguf: str) -> tuple[str, str]:
     """(what `ollama create` reads, a line on what is left to do; empty where nothing is)."""
-    turns = turns_of(tokenizer)
+    turns = _without_bos(tokenizer, turns_of(tokenizer))
     lines, left = [f"FROM ./{gguf}"], ""
     if turns and '"""' not in turns.go():
         lines.append(f'TEMPLATE """{turns.go()}"""')
@@ -67,6 +68,15 @@ def modelfile(model: LanguageModel, tokenizer: Tokenizer, gguf: str) -> tuple[st
         lines.append(f"PARAMETER num_ctx {min(context, _LONGEST)}")
     lines += [f'PARAMETER stop "{word}"' for word in _ends(model, tokenizer)]
     return "\n".join(lines) + "\n", left
+
+
+def _without_bos(tokenizer: Tokenizer, turns: Turns | None) -> Turns | None:
+    """The turns without the BOS that llama.cpp puts before them, where it does; None where it cannot be taken away."""
+    if turns is None or not gguf_vocabulary.begins_itself(tokenizer):
+        return turns
+    turns = replace(turns, start=turns.start.removeprefix(tokenizer.bos_token))
+    talk = turns.written([{"role": "user", "content": ""}])
+    return None if talk.startswith(tokenizer.bos_token) else turns
 
 
 def write(model: LanguageModel, tokenizer: Tokenizer, folder: Path, gguf: str) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from pipeline.contract.errors import CommandError
 from pipeline.exports import compressed, mxfp4
@@ -67,6 +68,18 @@ def test_gpt_oss_is_written_in_its_own_form(tiny: Callable[..., Any], tmp_path: 
             assert torch.equal(values, model.state_dict()[name]), name
 
 
+def test_convolutions_and_routers_of_jamba_are_left_as_they_are(tiny: Callable[..., Any], tmp_path: Path) -> None:
+    model = tiny("jamba", vocab_size=len(WORDS))
+    compressed.write(model, WORDS, tmp_path, compressed.FP8)
+    stored = load_file(tmp_path / "model.safetensors")
+    left = [name for name in model.state_dict() if name.endswith(("conv1d.weight", "router.weight"))]
+    assert len(left) == 3
+    for name in left:
+        assert torch.equal(stored[name], model.state_dict()[name]), name
+    assert stored["model.layers.0.mamba.in_proj.weight"].dtype == torch.float8_e4m3fn
+    assert stored["model.layers.0.feed_forward.experts.0.up_proj.weight"].dtype == torch.float8_e4m3fn
+
+
 def test_numbers_that_mxfp4_has_are_kept() -> None:
     """Two blocks of a row with scales of their own, one of them of zeros alone."""
     values = torch.tensor([0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, -0.5, -6.0] + [0.0] * 22)
@@ -79,6 +92,7 @@ def test_numbers_that_mxfp4_has_are_kept() -> None:
 
 @pytest.mark.parametrize(("family", "changed", "preset", "said"), [
     ("gpt_oss", {}, compressed.FP8, "has its experts in one tensor"),
+    ("dbrx", {}, compressed.FP8, r"has its experts in one tensor \(.*\.experts\.mlp\."),
     ("qwen3", {"intermediate_size": 40}, compressed.MXFP4, "blocks of 32 numbers, and those of .*down_proj.weight"),
 ])
 def test_what_a_format_has_no_words_for_is_one_line(

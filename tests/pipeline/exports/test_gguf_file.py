@@ -18,6 +18,8 @@ WORDS = train_tokenizer(["Tom has 3 apples and 12 more = 15."], 64)
 WIDE = {"vocab_size": len(WORDS), "hidden_size": 64, "intermediate_size": 64, "moe_intermediate_size": 32,
         "head_dim": 16}
 
+YARN = {"rope_type": "yarn", "rope_theta": 50.0, "factor": 4.0, "original_max_position_embeddings": 16}
+
 
 def read_back(model: Any, file: Path) -> Any:
     """What transformers reads. It is given the config, of which it takes no head_dim and no size of experts from GGUF
@@ -62,14 +64,22 @@ def test_what_llama_cpp_reads_of_a_config(tiny: Callable[..., Any], tmp_path: Pa
 @pytest.mark.parametrize(("family", "changed", "said"), [
     ("gpt_oss", {}, "of the family gpt_oss"),
     ("mistral", {}, "a window of 8 tokens"),
+    ("qwen3_moe", {"norm_topk_prob": True, "use_sliding_window": True, "sliding_window": 4}, "a window of 4 tokens"),
     ("qwen3_moe", {"norm_topk_prob": False}, "norm_topk_prob is false"),
     ("qwen3_moe_every_second", {"norm_topk_prob": True}, "some layers are dense"),
     ("deepseek_v3", {}, "attention_bias is true"),
     ("deepseek_v3_plain_queries", {}, "q_lora_rank is null"),
+    ("deepseek_v3", {"attention_bias": False, "rope_interleave": False}, "rope_interleave is false"),
+    ("deepseek_v3", {"attention_bias": False, "rms_norm_eps": 1e-5}, "rms_norm_eps is 1e-05"),
     ("deepseek_v3_yarn", {"attention_bias": False}, "truncates YaRN's bounds"),
     ("qwen3", {"hidden_act": "gelu"}, "hidden_act is gelu"),
-    ("qwen3", {"rope_parameters": {"rope_type": "yarn", "rope_theta": 50.0, "factor": 4.0, "truncate": False,
-                                   "original_max_position_embeddings": 16}}, "truncate is false"),
+    ("qwen3", {"rope_parameters": {**YARN, "truncate": False}}, "truncate is false"),
+    ("qwen3", {"rope_parameters": {"rope_type": "llama3", "rope_theta": 50.0, "factor": 4.0, "low_freq_factor": 1.0,
+                                   "high_freq_factor": 4.0, "original_max_position_embeddings": 16}}, "is llama3 here"),
+    ("qwen3", {"attention_bias": True}, "attention_bias is true"),
+    ("qwen3_moe", {"norm_topk_prob": True, "attention_bias": True}, "attention_bias is true"),
+    *(("qwen3", {"rope_parameters": {**YARN, field: 1.5}}, f"and {field} is 1.5")
+      for field in ("mscale", "mscale_all_dim", "attention_factor")),
 ])
 def test_what_llama_cpp_cannot_run_is_one_line(
     tiny: Callable[..., Any], tmp_path: Path, family: str, changed: Any, said: str

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tokenizers import Tokenizer, models
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from eval.problems import load
 from pipeline.contract.errors import CommandError
@@ -16,6 +16,7 @@ from tests.pipeline.exports.spelling import spelling
 gguf = pytest.importorskip("gguf", reason="needs gguf: pip install 'retort[gguf]'")
 
 TEXTS = ["Tom has 12 apples = 15.", "  two spaces\n\nand lines\t", "It's 한국어 and 🦙."]
+BYTES = pre_tokenizers.ByteLevel(add_prefix_space=False)
 
 
 @pytest.fixture
@@ -69,8 +70,6 @@ def test_published_tokenizers_are_known(real_tokenizer: Callable[[str], Any], na
 
 
 def test_a_tokenizer_that_llama_cpp_has_none_like_is_one_line(written: Callable[[Any], Path]) -> None:
-    from tokenizers import pre_tokenizers
-
     by_spaces, words = spelling([]), train_tokenizer(TEXTS, 96)
     by_spaces.backend_tokenizer.pre_tokenizer = pre_tokenizers.Split(" ", "isolated")
     words.backend_tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
@@ -78,3 +77,28 @@ def test_a_tokenizer_that_llama_cpp_has_none_like_is_one_line(written: Callable[
         with pytest.raises(CommandError, match=said) as caught:
             written(tokenizer)
         assert len(caught.value.lines) == 1
+
+
+@pytest.mark.parametrize(("normalizer", "steps", "said"), [
+    (normalizers.Lowercase(), [BYTES], r"changes texts before it cuts them \(Lowercase\)"),
+    (normalizers.Sequence([normalizers.NFC(), normalizers.NFKC()]), [BYTES], r"before it cuts them \(NFKC\)"),
+    (None, [pre_tokenizers.ByteLevel(add_prefix_space=True)], "no ByteLevel whose add_prefix_space is True"),
+    (None, [pre_tokenizers.Digits(individual_digits=False), BYTES], "no Digits whose individual_digits is False"),
+    (None, [pre_tokenizers.Split(" ", "removed")], "no Split whose behavior is Removed"),
+    (None, [pre_tokenizers.Split(" ", "isolated", invert=True)], "no Split whose invert is True"),
+])
+def test_what_llama_cpp_would_cut_otherwise_is_one_line(normalizer: Any, steps: Any, said: str) -> None:
+    tokenizer = spelling([])
+    tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(steps)
+    if normalizer:
+        tokenizer.backend_tokenizer.normalizer = normalizer
+    with pytest.raises(CommandError, match=said) as caught:
+        gguf_vocabulary.cut_of(tokenizer)
+    assert len(caught.value.lines) == 1
+
+
+def test_composed_letters_and_digits_one_by_one_are_known() -> None:
+    tokenizer = spelling([])
+    tokenizer.backend_tokenizer.normalizer = normalizers.NFC()
+    tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Digits(True), BYTES])
+    assert gguf_vocabulary.cut_of(tokenizer) == "smollm"

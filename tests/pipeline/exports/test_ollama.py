@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from tokenizers.processors import TemplateProcessing
 
 from eval import chat_template
 from pipeline.exports import ollama
@@ -59,6 +60,23 @@ def test_what_is_no_turns_is_left_to_a_person(tiny: Callable[..., Any], template
     text, left = ollama.modelfile(tiny("qwen3"), of(template), "tiny.gguf")
     assert "TEMPLATE" not in text
     assert "write a TEMPLATE into the Modelfile" in left
+
+
+@pytest.mark.parametrize(("template", "begins"), [
+    (chat_template.OWN_TEMPLATE, 'TEMPLATE """{{ range .Messages }}'),
+    ("{% for message in messages %}<bos><{{ message.role }}>{{ message.content }}{% endfor %}"
+     "{% if add_generation_prompt %}<assistant>{% endif %}", "PARAMETER num_ctx 64"),
+])
+def test_bos_is_not_written_where_the_tokenizer_adds_it(
+    tiny: Callable[..., Any], template: str, begins: str
+) -> None:
+    tokenizer = of(template)
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="<bos> $A", special_tokens=[("<bos>", tokenizer.bos_token_id)]
+    )
+    text, left = ollama.modelfile(tiny("qwen3"), tokenizer, "tiny.gguf")
+    assert text.splitlines()[1].startswith(begins)
+    assert bool(left) == ("TEMPLATE" not in text)
 
 
 def test_how_the_model_draws_and_ends(tiny: Callable[..., Any]) -> None:
