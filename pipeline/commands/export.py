@@ -29,6 +29,8 @@ def main(args: argparse.Namespace) -> int:
         hint = did_you_mean(args.to, FORMATS) or f"; there are {', '.join(FORMATS)}"
         raise CommandError(f"--to: there is no format {args.to!r}{hint}")
     place, name = model_of(args.model)
+    if not name.strip("."):  # `.` and `..` are called as the folders that they are
+        name = Path(place).resolve().name
     out = args.out or FOLDER / f"{name}-{args.to}"
     for note in export(place, name, args.to, args.type, out):
         print(note)

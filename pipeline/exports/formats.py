@@ -15,6 +15,8 @@ from pipeline.exports import compressed, gguf_file, mxfp4, ollama, saved
 from pipeline.exports.card import Card
 from pipeline.exports.origins import origins_of
 from pipeline.models import pretrained
+from pipeline.models.mtp import module
+from pipeline.models.mtp.saved import FILE
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ def export(place: Path | str, name: str, to: str, kind: str | None, out: Path) -
     making = out.with_name(f".{out.name}.{os.getpid()}")
     making.mkdir(parents=True)
     try:
-        notes = form.write(Model(model, tokenizer, name, kind), making)
+        notes = [*form.write(Model(model, tokenizer, name, kind), making), *_left_out(model)]
         facts = _facts(model, kind or form.dtype or str(model.dtype).removeprefix("torch."), making)
         Card(name, form.title, facts, form.loading.format(name=name), origins_of(place), notes).write(making)
         durable.sync_files(making)
@@ -110,6 +112,13 @@ def export(place: Path | str, name: str, to: str, kind: str | None, out: Path) -
 
 def _dtype(form: Format, kind: str | None) -> Dtype | None:
     return kind if form.dtype and kind else form.dtype  # type: ignore[return-value]  # those of `kinds` are some
+
+
+def _left_out(model: LanguageModel) -> Sequence[str]:
+    if module.of(model) is None:
+        return ()
+    return [f"The module for multi-token prediction that lies beside the model ({FILE}) is left out: with it "
+            "tokens are drafted by Retort alone."]
 
 
 def _facts(model: LanguageModel, stored: str, folder: Path) -> dict[str, str]:

@@ -34,7 +34,7 @@ _WHOLE = ("ffn_gate_inp.weight", "_norm.weight", "rope_freqs.weight")
 def write(model: LanguageModel, tokenizer: Tokenizer, file: Path, kind: str | None, name: str) -> None:
     """Write `file`, with weights in `kind` or in the precision that they have. Raises CommandError for what llama.cpp
     could not run."""
-    kind = kind or AS_SAVED[str(model.dtype).removeprefix("torch.")]
+    kind = kind or _as_saved(model)
     family = family_of(model)
     config = model.config.to_dict()
     writer = gguf.GGUFWriter(file, family.architecture)
@@ -55,6 +55,14 @@ def write(model: LanguageModel, tokenizer: Tokenizer, file: Path, kind: str | No
     for title, tensor in tensors_of(model, family):
         writer.write_tensor_data(_values(title, tensor, _stored(title, tensor, kind)))
     writer.close()
+
+
+def _as_saved(model: LanguageModel) -> str:
+    saved = str(model.dtype).removeprefix("torch.")
+    if saved not in AS_SAVED:
+        raise CommandError(f"the weights were saved in {saved}, which a GGUF file is not written in; give --type "
+                           f"{', '.join(TYPES)}")
+    return AS_SAVED[saved]
 
 
 def _stored(title: str, tensor: "torch.Tensor", kind: str) -> str:

@@ -72,11 +72,12 @@ def modelfile(model: LanguageModel, tokenizer: Tokenizer, gguf: str) -> tuple[st
 
 def _without_bos(tokenizer: Tokenizer, turns: Turns | None) -> Turns | None:
     """The turns without the BOS that llama.cpp puts before them, where it does; None where it cannot be taken away."""
-    if turns is None or not gguf_vocabulary.begins_itself(tokenizer):
+    if turns is None or tokenizer.bos_token_id is None or not gguf_vocabulary.begins_itself(tokenizer):
         return turns
-    turns = replace(turns, start=turns.start.removeprefix(tokenizer.bos_token))
+    bos = tokenizer.decode([tokenizer.bos_token_id])
+    turns = replace(turns, start=turns.start.removeprefix(bos))
     talk = turns.written([{"role": "user", "content": ""}])
-    return None if talk.startswith(tokenizer.bos_token) else turns
+    return None if talk.startswith(bos) else turns
 
 
 def write(model: LanguageModel, tokenizer: Tokenizer, folder: Path, gguf: str) -> str:

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from pipeline.commands import cli
+from pipeline.models import pretrained
+from pipeline.models.mtp import module, saved
 
 pytest.importorskip("gguf", reason="needs gguf: pip install 'retort[gguf]'")
 
@@ -43,6 +45,25 @@ def test_the_licence_of_a_base_is_in_the_card(smoke: Path, tmp_path: Path, monke
     assert cli.main(["export", "given", "--to", "vllm", "--type", "float32", "--out", "second"]) == 0
     assert "The base is under apache-2.0" in Path("second/README.md").read_text()
     assert Path("second/model.safetensors").read_bytes() == Path("given/model.safetensors").read_bytes()
+
+
+def test_the_folder_one_is_in_has_its_own_name(
+    smoke: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It has a module for multi-token prediction beside it, too, of which is said that it is left out."""
+    given = tmp_path / "given"
+    shutil.copytree(smoke / "runs" / "smoke" / "01-base" / "model", given / "model")
+    model = pretrained.load(given)[0]
+    module.attach(model, module.Mtp(model))
+    saved.save(model, given)
+    monkeypatch.chdir(given)
+    assert cli.main(["export", ".", "--to", "vllm"]) == 0
+    note, done = capsys.readouterr().out.splitlines()
+    assert "mtp.safetensors" in note
+    assert done == "exports/given-vllm: README.md there says how it is loaded"
+    card = Path("exports/given-vllm/README.md").read_text()
+    assert "\n# given, as a folder for vLLM" in card
+    assert f"- {note}" in card
 
 
 @pytest.mark.parametrize(("words", "said"), [

@@ -89,6 +89,13 @@ def test_what_llama_cpp_cannot_run_is_one_line(
     assert len(caught.value.lines) == 1
 
 
+def test_a_precision_that_gguf_files_lack_is_one_line(tiny: Callable[..., Any], tmp_path: Path) -> None:
+    model = tiny("qwen3", **WIDE).double()
+    with pytest.raises(CommandError, match=r"saved in float64, .*; give --type F32, F16"):
+        gguf_file.write(model, WORDS, tmp_path / "tiny.gguf", None, "tiny")
+    gguf_file.write(model, WORDS, tmp_path / "tiny.gguf", "F32", "tiny")
+
+
 def test_numbers_that_a_type_cannot_hold_are_one_line(tiny: Callable[..., Any], tmp_path: Path) -> None:
     model = tiny("qwen3", vocab_size=len(WORDS), intermediate_size=40)
     with pytest.raises(CommandError, match=r"blocks of 32 numbers, and those of blk.0.ffn_down.weight have 40"):
