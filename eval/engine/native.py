@@ -202,8 +202,8 @@ class _Batch:
         """Write of what was drawn for a row, the tokens from `first` on, what stands up to its end, and tell whether it
         is done."""
         drafts, row.drafts = row.drafts, []
-        begun, done, ended = len(row.ids), False, False
-        for token, value in zip(tokens[: standing(tokens, drafts)], logprobs, strict=False):
+        begun, done, ended, stand = len(row.ids), False, False, standing(tokens, drafts)
+        for token, value in zip(tokens[:stand], logprobs, strict=False):
             row.write(token, value)
             ended = token in self.engine.ends or (self.stopping is not None and self.stopping.ends(row.ids))
             done = ended or len(row.ids) >= self.sampling.max_tokens
@@ -214,7 +214,7 @@ class _Batch:
             row.experts.append(row.taken[: len(row.fresh)])
             row.taken = None
         if self.drafter:
-            self.engine.tally.see(len(drafts), len(row.fresh))
+            self.engine.tally.see(len(drafts), stand - 1, len(row.fresh))
         if done:
             one = self.done[row.request, row.index] = row.sampled(ended)
             if self.written:

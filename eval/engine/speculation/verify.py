@@ -36,14 +36,14 @@ class Tally:
     verified: Counter[int] = field(default_factory=Counter)
     stood: Counter[int] = field(default_factory=Counter)
 
-    def see(self, drafts: int, written: int) -> None:
-        """A row had so many drafts, and so many tokens were written."""
+    def see(self, drafts: int, stood: int, written: int) -> None:
+        """A row had so many drafts, of which so many stood, and so many tokens were written: fewer than stood and one
+        more where one of them ended the rollout."""
         self.read += 1
         self.written += written
-        # The last token written is the model's own, whether a draft was refused in its place or there was none.
         for depth in range(1, min(drafts, written) + 1):
             self.verified[depth] += 1
-            self.stood[depth] += depth < written
+            self.stood[depth] += depth <= stood
 
     def acceptance(self) -> dict[int, float]:
         """By depth the share of the verified drafts that stood."""

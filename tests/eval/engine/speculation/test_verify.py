@@ -79,7 +79,8 @@ def test_rollouts_are_those_without_drafts(tiny: Tiny, family: str, sampling: Sa
     assert all(tally.stood[depth] for depth in tally.verified)
     assert tally.stood.total() < tally.verified.total()
     assert tally.written == sum(len(one.ids) for one in flat(free))
-    assert tally.read == tally.written - tally.stood.total()
+    # A forward writes what stood and one token more, but for a rollout's last, which a draft may have ended.
+    assert 0 <= tally.read - (tally.written - tally.stood.total()) <= len(flat(free))
 
 
 @pytest.mark.parametrize("family", ["deepseek_v3", "qwen3_moe"])
@@ -189,8 +190,9 @@ def test_what_stands_and_how_it_is_counted() -> None:
     assert standing([4, 5, 6], [4, 9]) == 2
     assert standing([4], []) == 1
     tally = Tally()
-    tally.see(2, 3)
-    tally.see(2, 1)
-    tally.see(0, 1)
-    assert (tally.read, tally.written) == (3, 5)
-    assert tally.acceptance() == {1: 0.5, 2: 1.0}
+    tally.see(2, 2, 3)
+    tally.see(2, 0, 1)
+    tally.see(0, 0, 1)
+    tally.see(2, 2, 1)  # the first of them stood, and ended the rollout
+    assert (tally.read, tally.written) == (4, 6)
+    assert tally.acceptance() == {1: 2 / 3, 2: 1.0}
