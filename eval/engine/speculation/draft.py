@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-import torch
 from torch import Tensor
 
 from eval.engine.speculation.reading import Reading
@@ -55,6 +54,3 @@ class Texts:
 
     def read(self, ids: Tensor, hidden: Tensor, lengths: Tensor, which: Tensor, first: int) -> None:
         """Rows bring their texts along."""
-
-
-NOTHING = torch.empty(0, 0)

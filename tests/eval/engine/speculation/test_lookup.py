@@ -6,7 +6,6 @@ from typing import Any
 import torch
 
 from eval.engine.native import NativeEngine
-from eval.engine.speculation.draft import NOTHING
 from eval.engine.speculation.lookup import Lookup
 from eval.engine.speculation.reading import Reading
 from eval.engine.speculation.row import Row
@@ -17,7 +16,7 @@ Tiny = Callable[..., Any]
 
 def drafted(lookup: Lookup, row: Row, count: int = 9) -> list[int]:
     reading = Reading.of(torch.tensor([len(row.text) - 1]), [1])
-    [found] = lookup.draft([row], [count], torch.tensor([0]), NOTHING, reading)
+    [found] = lookup.draft([row], [count], torch.tensor([0]), torch.empty(0, 0), reading)
     return found
 
 
