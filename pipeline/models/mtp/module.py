@@ -35,14 +35,11 @@ class Mtp(nn.Module):
         self.window = windows(model.config)[-1]
         self.requires_grad_(requires_grad=True)
 
-    def forward(self, model: LanguageModel, hidden: Tensor, following: Tensor, *, detached: bool = False) -> Tensor:
+    def forward(self, model: LanguageModel, hidden: Tensor, following: Tensor) -> Tensor:
         """What the model's head makes logits of, [rows, seq, width]: of its hidden states [rows, seq, width] from
-        position 0 on and of the tokens after each, `following` [rows, seq]. Rows are padded on the right. With
-        `detached` no gradient reaches the model."""
+        position 0 on and of the tokens after each, `following` [rows, seq]. Rows are padded on the right."""
         body: Any = model.get_decoder()
         embedded = model.get_input_embeddings()(following)
-        if detached:
-            hidden, embedded = hidden.detach(), embedded.detach()
         fused = self.projection(torch.cat([self.hidden_norm(hidden), self.token_norm(embedded)], dim=-1))
         positions = torch.arange(hidden.shape[1], device=hidden.device).unsqueeze(0)
         made = self.layer(

@@ -22,13 +22,13 @@ class MtpLearning:
     """Trains the module of a model, a new one where it has none, by the same optimizer and rates as the model.
 
     Call `see` after each forward of the model, in its precision, add what `take` returns to the loss of a micro-batch
-    before its backward, and call `step` after each step of the model's optimizer. With `detached` nothing of the loss
-    reaches the model. The module's gradient is clipped by itself.
+    before its backward, and call `step` after each step of the model's optimizer. The module's gradient is clipped by
+    itself.
     """
 
     def __init__(
         self, model: LanguageModel, section: Mtp, learning: Learning, task: Task, rates: Callable[[int], float],
-        steps: int, seed: int, *, detached: bool = False,
+        steps: int, seed: int,
     ) -> None:
         """`rates` gives the share of the peak rate at a step, of `steps`; `seed` is of a new module's projection."""
         modules.require_possible(model)
@@ -38,7 +38,7 @@ class MtpLearning:
         assert module is not None
         # Trainers place the model, and nobody the module; the optimizer's copies are made of it where it is.
         module.to(own_device())
-        self.module, self.model, self.section, self.steps, self.detached = module, model, section, steps, detached
+        self.module, self.model, self.section, self.steps = module, model, section, steps
         self.most_norm = learning.max_grad_norm
         self.optimizer = make(module, choose(model, learning, task))  # type: ignore[arg-type]
         self.rates = LambdaLR(self.optimizer, lambda step: rates(step))
@@ -61,10 +61,10 @@ class MtpLearning:
         if hidden is None or ids.shape[1] < 3:
             return
         # Position i has the token after it, and predicts the one after that.
-        states = self.module(self.model, hidden[:, :-2], ids[:, 1:-1], detached=self.detached)
+        states = self.module(self.model, hidden[:, :-2], ids[:, 1:-1])
         learned = weights[:, 1:] != 0
         head = self.model.get_output_embeddings().get_parameter("weight")
-        logits = F.linear(states[learned], head.detach() if self.detached else head).float()
+        logits = F.linear(states[learned], head).float()
         loss = (F.cross_entropy(logits, ids[:, 2:][learned], reduction="none") * weights[:, 1:][learned]).sum()
         self._sum = loss if self._sum is None else self._sum + loss
 

@@ -16,15 +16,14 @@ Tiny = Callable[..., Any]
 LEARNING = Learning(learning_rate=0.02, adam_learning_rate=0.01)
 
 
-def learning(model: Any, *, detached: bool = False) -> MtpLearning:
-    return MtpLearning(model, Mtp(), LEARNING, "supervised", lambda _: 1.0, 10, seed=4, detached=detached)
+def learning(model: Any) -> MtpLearning:
+    return MtpLearning(model, Mtp(), LEARNING, "supervised", lambda _: 1.0, 10, seed=4)
 
 
 @pytest.mark.parametrize("family", ["deepseek_v3", "mistral"])
-@pytest.mark.parametrize("detached", [False, True])
-def test_the_loss_is_what_the_paper_says(tiny: Tiny, family: str, detached: bool) -> None:
+def test_the_loss_is_what_the_paper_says(tiny: Tiny, family: str) -> None:
     model = tiny(family).train()
-    taught = learning(model, detached=detached)
+    taught = learning(model)
     ids = torch.tensor([[5, 9, 14, 20, 33, 8, 21, 6, 17, 11, 30, 12], [7, 7, 21, 40, 0, 0, 0, 0, 0, 0, 0, 0]])
     weights = torch.tensor([[0.0, 0.1, *[1.0] * 9], [1.0, 1.0, 0.5, *[0.0] * 8]])
     model(input_ids=ids, attention_mask=(ids != 0).long(), use_cache=False)
@@ -41,8 +40,7 @@ def test_the_loss_is_what_the_paper_says(tiny: Tiny, family: str, detached: bool
     assert float(loss) == pytest.approx(0.3 * expected / 8, abs=1e-4)
     loss.backward()
     assert all(one.grad is not None for one in taught.module.parameters() if one.ndim == 2)
-    moved = [name for name, one in model.named_parameters() if one.grad is not None]
-    assert bool(moved) is not detached
+    assert any(one.grad is not None for one in model.parameters())  # the model learns of it, too
     assert taught.figures(2) == {"mtp/loss": pytest.approx(expected / 16, abs=1e-4)}
 
 
@@ -55,7 +53,7 @@ def test_it_learns_what_comes_after_the_next_token(tiny: Tiny) -> None:
     """Beside a model that stays as it is: rows that count up by three."""
     model = tiny("qwen3")
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    taught = learning(model, detached=True)
+    taught = learning(model)
     losses = []
     for step in range(40):
         ids = 4 + (torch.arange(8).unsqueeze(1) * 5 + step + 3 * torch.arange(10)) % 40
