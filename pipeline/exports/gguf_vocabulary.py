@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from eval.ends import ends_of
 from eval.language_model import LanguageModel, Tokenizer
 from pipeline.contract.errors import CommandError
 from pipeline.disk.durable import JsonObject
@@ -166,8 +167,6 @@ def _specials(writer: "gguf.GGUFWriter", tokenizer: Tokenizer, model: LanguageMo
     # Said outright, since what llama.cpp does where nothing is said differs by how text is cut.
     ends_itself = tokenizer.encode("a")[-1] == tokenizer.eos_token_id
     special.add_special_token = {"bos": begins_itself(tokenizer), "eos": ends_itself}
-    ends = model.generation_config.eos_token_id
-    others = [end for end in (ends if isinstance(ends, list) else [ends]) if end not in (None, tokenizer.eos_token_id)]
-    if others:
+    if others := sorted(ends_of(tokenizer, model) - {tokenizer.eos_token_id}):
         special.special_token_ids["eot"] = others[0]
     special.add_to_gguf(writer, quiet=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from eval import chat_template
+from eval.ends import ends_of
 from eval.errors import PromptError
 from eval.language_model import LanguageModel, Tokenizer
 from pipeline.exports import gguf_vocabulary
@@ -89,9 +90,7 @@ def write(model: LanguageModel, tokenizer: Tokenizer, folder: Path, gguf: str) -
 
 def _ends(model: LanguageModel, tokenizer: Tokenizer) -> list[str]:
     """Tokens that end an answer."""
-    said = model.generation_config.eos_token_id
-    numbers = [tokenizer.eos_token_id, *(said if isinstance(said, list) else [said])]
-    return [tokenizer.decode([number]) for number in dict.fromkeys(numbers) if number is not None]
+    return [tokenizer.decode([number]) for number in sorted(ends_of(tokenizer, model))]
 
 
 def turns_of(tokenizer: Tokenizer) -> Turns | None:
