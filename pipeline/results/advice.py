@@ -1,10 +1,11 @@
 """What a person may want to do with a run next, as commands."""
 
+import math
 import shlex
 from collections.abc import Sequence
 
 from pipeline.disk.durable import JsonMapping
-from pipeline.results.report import Report
+from pipeline.results.report import Report, shared
 from pipeline.store.run_folder import RunFolder
 
 
@@ -30,12 +31,9 @@ def next_commands(run: RunFolder, report: Report) -> list[tuple[str, str]]:
 def _ranked(models: JsonMapping) -> Sequence[str]:
     """Names of models by their mean pass@1 over the problem sets on which each of them has a score, the best first;
     of equally good ones the last one first; none where there is no such set."""
-    scores = {
-        name: {problems: numbers["pass@1"] for problems, numbers in measured["problems"].items()
-               if numbers.get("pass@1") is not None}
-        for name, measured in models.items()
-    }
-    common = set.intersection(*map(set, scores.values())) if scores else set()
-    if not common:
-        return []
-    return sorted(reversed(scores), key=lambda name: -sum(scores[name][problems] for problems in common))
+    sets = shared(models)
+
+    def points(name: str) -> float:
+        return math.fsum(models[name]["problems"][problems]["pass@1"] for problems in sets)
+
+    return sorted(reversed([*models]), key=points, reverse=True) if sets else []

@@ -78,6 +78,13 @@ def efforts_of(models: JsonMapping) -> dict[str, dict[str, list[Point]]]:
     return {name: measured["efforts"] for name, measured in models.items() if measured.get("efforts")}
 
 
+def shared(models: JsonMapping) -> list[str]:
+    """The problem sets that every model has a score on: means over others would be of different things."""
+    scored = [[name for name, numbers in measured["problems"].items() if numbers.get("pass@1") is not None]
+              for measured in models.values()]
+    return [name for name in scored[0] if all(name in other for other in scored)] if scored else []
+
+
 def models_of(artifact: Artifact) -> JsonMapping:
     """The models that an evaluate stage measured; none for an artifact that is no report."""
     if artifact.manifest["makes"] != "report":

@@ -15,7 +15,7 @@ from pipeline.results import advice
 from pipeline.results.page import charts, drawing, lineage, scores, tables
 from pipeline.results.page.charts import Chart
 from pipeline.results.page.tables import Curves
-from pipeline.results.report import Report, curves_of, efforts_of, report_of
+from pipeline.results.report import Report, curves_of, efforts_of, report_of, shared
 from pipeline.results.viewer import assets
 from pipeline.results.viewer.embedded import embedded
 from pipeline.run.display.figures import duration
@@ -66,7 +66,7 @@ def page(run: RunFolder, per_hour: float | None = None) -> str:
                                      lstrip_blocks=True, undefined=jinja2.StrictUndefined, finalize=_harmless)
     environment.filters["duration"] = duration
     return environment.get_template("page.html.j2").render(
-        name=run.path.resolve().name, report=report, lineage=drawn[0], shared=lineage.shared(models),
+        name=run.path.resolve().name, report=report, lineage=drawn[0], shared=shared(models),
         sections=[one for one in sections if one.charts], stages=stages, number=lambda chart: numbers[id(chart)],
         facts=_facts(run, report), per_hour=per_hour, costs=_costs(report, per_hour), protocols=_protocols(models),
         hashes=_hashes(artifacts), recipe=_recipe(run), next=advice.next_commands(run, report),

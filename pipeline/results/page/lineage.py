@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from pipeline.disk.durable import JsonMapping, JsonObject
 from pipeline.results.page.charts import COLOURS, Chart
+from pipeline.results.report import shared
 from pipeline.store.store import Artifact
 
 Point = tuple[float, float]
@@ -39,13 +40,6 @@ def of_run(artifacts: Mapping[str, Artifact], models: JsonMapping) -> Chart | No
     heads = [_head(edge, way, what) for edge, way, what in zip(edges, layout.ways, makes, strict=True)]
     said = "; ".join(_said(edge) for edge in edges) or ", ".join(made)
     return Chart("Lineage", _spec(boxes, lines, heads), f"What was made from what: {said}.", boxes)
-
-
-def shared(models: JsonMapping) -> list[str]:
-    """The problem sets that every model has a score on: means over others would be of different things."""
-    scored = [[name for name, numbers in measured["problems"].items() if numbers.get("pass@1") is not None]
-              for measured in models.values()]
-    return [name for name in scored[0] if all(name in other for other in scored)] if scored else []
 
 
 def _of_sets(measured: JsonMapping, sets: Sequence[str]) -> JsonObject:
