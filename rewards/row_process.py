@@ -9,20 +9,18 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # until the search path comes
 from rewards.frames import OK, read_frame, write_frame
-from rewards.pipe_ends import end_with, take_pipes
+from rewards.pipe_ends import begin, ready
 
 SILENCE = 0.05
 """Seconds after which what is done is told before the next row is begun."""
 
 
 def main() -> None:
-    requests, answers = take_pipes()
-    sys.path[:] = read_frame(requests).decode().split("\0")
+    requests, answers = begin()
     # Not at the top: the verifiers import what is found only on the search path that has just come.
     from rewards.rows import Batch, grade_line
 
-    end_with(requests)
-    write_frame(answers, OK, b"ready")
+    ready(requests, answers)
     while True:
         lines = read_frame(requests)[8:].split(b"\n")
         batch = Batch()

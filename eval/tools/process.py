@@ -10,17 +10,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # until the search path comes
 from rewards.frames import FAILED, OK, UNUSABLE, read_frame, write_frame
-from rewards.pipe_ends import end_with, take_pipes
+from rewards.pipe_ends import begin, ready
 
 LONGEST = 1_000_000
 """Characters that go back; nobody reads as many."""
 
 
 def main() -> None:
-    requests, answers = take_pipes()
-    sys.path[:] = read_frame(requests).decode().split("\0")
-    end_with(requests)
-    write_frame(answers, OK, b"ready")
+    requests, answers = begin()
+    ready(requests, answers)
     while True:
         request = read_frame(requests)[8:]
         try:

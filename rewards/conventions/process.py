@@ -11,21 +11,19 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # until the search path comes
 from rewards.frames import FAILED, OK, read_frame, write_frame
-from rewards.pipe_ends import end_with, take_pipes
+from rewards.pipe_ends import begin, ready
 
 
 def main() -> None:
-    requests, answers = take_pipes()
-    sys.path[:] = read_frame(requests).decode().split("\0")
+    requests, answers = begin()
     # Not at the top: what functions import is found only on the search path that has just come.
     from rewards.conventions.bind import bound
     from rewards.conventions.scoring import Scoring
     from rewards.errors import RetortError
     from rewards.scores import RubricError
 
-    end_with(requests)
     known: dict[tuple[str, str, str, str], Scoring] = {}
-    write_frame(answers, OK, b"ready")
+    ready(requests, answers)
     while True:
         request = read_frame(requests)[8:]
         name = "a reward function"
