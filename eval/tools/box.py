@@ -3,7 +3,6 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 from eval.language_model import Tokenizer
 from eval.protocol import Prompting
@@ -54,7 +53,7 @@ class Toolbox:
 def toolbox(tokenizer: Tokenizer, how: Prompting) -> Toolbox:
     """What a model has that is asked as `how` says, which has tools. Raises PromptError, ToolError."""
     assert how.tools is not None
-    tools = _tools(how.tools)
+    tools = tools_of(how.tools)
     options = {**how.template_options, "tools": [tool.schema for tool in tools.values()]}
     form: CallForm = Hermes(tokenizer, options) if _in_template(tokenizer, how) else Tags(tokenizer)
     return Toolbox(tokenizer, tools, form, how.tools)
@@ -65,16 +64,11 @@ def with_tools(tokenizer: Tokenizer, how: Prompting) -> Prompting:
     chat template where that writes calls in a form that is known here, else a text behind the question."""
     if how.tools is None:
         return how
-    tools = _tools(how.tools)
+    tools = tools_of(how.tools)
     if _in_template(tokenizer, how):
         schemas = [tool.schema for tool in tools.values()]
         return replace(how, template_options={**how.template_options, "tools": schemas})
     return replace(how, tool_line=Tags(tokenizer).line(tools))
-
-
-@lru_cache(maxsize=16)
-def _tools(use: ToolUse) -> dict[str, Tool]:
-    return tools_of(use)
 
 
 def _in_template(tokenizer: Tokenizer, how: Prompting) -> bool:

@@ -4,6 +4,7 @@ import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any  # arguments and schemas are JSON
 
@@ -58,8 +59,10 @@ class Tool:
         return {}
 
 
+@lru_cache(maxsize=16)
 def tools_of(use: ToolUse) -> dict[str, Tool]:
-    """The tools by name. Raises ToolError for what is no tool, RegistryError where there is none."""
+    """The tools by name, made once in a process: documents are read, and indexed, when they are. Raises ToolError for
+    what is no tool, RegistryError where there is none."""
     made = [_made(reference, use) for reference in use.tools]
     found = {tool.name: tool for tool in made}
     if len(found) < len(made):
