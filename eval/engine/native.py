@@ -67,9 +67,9 @@ class NativeEngine:
         finally:
             self.model.train(training)
 
-    def shape(self, logits: Tensor, rows: Sequence[Row], written: Sequence[int]) -> Tensor:
-        """What is drawn from, [n, vocabulary]: the model's logits, each of a row and of the token after so many that it
-        has written, or would have if its draft stood. A subclass may change them."""
+    def shape(self, logits: Tensor, rows: Sequence[Row], counts: Sequence[int]) -> Tensor:
+        """What is drawn from, [n, vocabulary]: the model's logits, so many of each row: of the token after those that
+        it has written, and with drafts of those after each of them. A subclass may change them."""
         return logits
 
 
@@ -177,44 +177,42 @@ class _Batch:
         # nor on which of its tokens are drawn in one step.
         counts = [1 + len(row.drafts) for row in self.live]
         numbers = [number for row, count in zip(self.live, counts, strict=True) for number in row.numbers(count)]
-        rows = [row for row, count in zip(self.live, counts, strict=True) for _ in range(count)]
-        ahead = [len(row.ids) + place for row, count in zip(self.live, counts, strict=True) for place in range(count)]
         tokens, logprobs = draw(
-            self.engine.shape(self.logits, rows, ahead), self.sampling.temperature,
+            self.engine.shape(self.logits, self.live, counts), self.sampling.temperature,
             torch.tensor(numbers, device=self.decoder.device), self.sampling.top_p, self.sampling.top_k,
             self.sampling.min_p
         )
         drawn, values = tokens.tolist(), logprobs.tolist()
         finished, first = [], 0
         for place, (row, count) in enumerate(zip(self.live, counts, strict=True)):
-            own = slice(first, first + count)
-            if self._write(row, first, drawn[own], values[own]):
+            stand = standing(drawn[first : first + count], row.drafts) if row.drafts else 1
+            if self._write(row, range(first, first + stand), drawn, values):
                 finished.append(place)
             first += count
         if self.drafter:
-            stand = [len(row.fresh) - 1 for row in self.live]
-            self.lengths = self.lengths + torch.tensor(stand, device=self.decoder.device)
+            stood = [len(row.fresh) - 1 for row in self.live]
+            self.lengths = self.lengths + torch.tensor(stood, device=self.decoder.device)
         if finished:
             self._leave(finished)
         return tokens
 
-    def _write(self, row: Row, first: int, tokens: Sequence[int], logprobs: Sequence[float]) -> bool:
-        """Write of what was drawn for a row, the tokens from `first` on, what stands up to its end, and tell whether it
-        is done."""
-        drafts, row.drafts = row.drafts, []
-        begun, done, ended, stand = len(row.ids), False, False, standing(tokens, drafts)
-        for token, value in zip(tokens[:stand], logprobs, strict=False):
-            row.write(token, value)
-            ended = token in self.engine.ends or (self.stopping is not None and self.stopping.ends(row.ids))
+    def _write(self, row: Row, places: range, drawn: Sequence[int], logprobs: Sequence[float]) -> bool:
+        """Write what stands of a row, at these places of all that was drawn, up to its end, and tell whether it is
+        done. Every token of every rollout goes through here."""
+        count, done, ended = 0, False, False
+        for count, place in enumerate(places, start=1):  # noqa: B007  # how many were written
+            row.ids.append(drawn[place])
+            row.logprobs.append(logprobs[place])
+            ended = drawn[place] in self.engine.ends or (self.stopping is not None and self.stopping.ends(row.ids))
             done = ended or len(row.ids) >= self.sampling.max_tokens
             if done:
                 break
-        row.fresh = range(first, first + len(row.ids) - begun)
         if row.taken is not None:
-            row.experts.append(row.taken[: len(row.fresh)])
+            row.experts.append(row.taken[:count])
             row.taken = None
         if self.drafter:
-            self.engine.tally.see(len(drafts), stand - 1, len(row.fresh))
+            self.engine.tally.see(len(row.drafts), len(places) - 1, count)
+            row.fresh, row.drafts = places[:count], []
         if done:
             one = self.done[row.request, row.index] = row.sampled(ended)
             if self.written:

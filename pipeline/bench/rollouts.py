@@ -138,9 +138,10 @@ class DrivenEngine(NativeEngine):
         super().__init__(model, {EOS}, experts=experts)
         self.driven = ends
 
-    def shape(self, logits: Tensor, rows: Sequence[Row], written: Sequence[int]) -> Tensor:
-        which = [row.request * GROUP + row.index for row in rows]
-        logits[:, EOS] = self.driven.table[which, list(written)]
+    def shape(self, logits: Tensor, rows: Sequence[Row], counts: Sequence[int]) -> Tensor:
+        ahead = [(row, len(row.ids) + place) for row, count in zip(rows, counts, strict=True) for place in range(count)]
+        which = [row.request * GROUP + row.index for row, _ in ahead]
+        logits[:, EOS] = self.driven.table[which, [written for _, written in ahead]]
         return logits
 
 

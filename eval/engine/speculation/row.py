@@ -1,12 +1,16 @@
 """One rollout in the making."""
 
 from collections.abc import Sequence
+from itertools import islice
 
 import torch
 from torch import Tensor
 
 from eval.engine.sampling import stream
 from eval.engine.types import Sampled
+
+AT_ONCE = 32
+"""Numbers that are taken from a stream at once, since every token of every rollout asks for one."""
 
 
 class Row:
@@ -26,7 +30,7 @@ class Row:
         self.fresh = range(0)
         self.taken: Tensor | None = None
         self._stream = stream(seed)
-        self._ahead: list[float] = []  # numbers that were looked at and are not used yet
+        self._numbers: list[float] = []  # of its tokens, the first ones of the stream
 
     def sampled(self, ended: bool) -> Sampled:
         return Sampled(self.ids, self.logprobs, ended, torch.cat(self.experts).cpu() if self.experts else None)
@@ -39,11 +43,7 @@ class Row:
     def numbers(self, count: int) -> list[float]:
         """The numbers that the next `count` tokens are drawn by: each token of a rollout has its own number, whichever
         step it is drawn in."""
-        while len(self._ahead) < count:
-            self._ahead.append(next(self._stream))
-        return self._ahead[:count]
-
-    def write(self, token: int, logprob: float) -> None:
-        self.ids.append(token)
-        self.logprobs.append(logprob)
-        del self._ahead[0]
+        begin = len(self.ids)
+        if len(self._numbers) < begin + count:
+            self._numbers.extend(islice(self._stream, count + AT_ONCE))
+        return self._numbers[begin : begin + count]

@@ -23,7 +23,7 @@ def drafted(lookup: Lookup, row: Row, count: int = 9) -> list[int]:
 def written(row: Row, *tokens: int) -> Row:
     row.numbers(len(tokens))
     for token in tokens:
-        row.write(token, 0.0)
+        row.ids.append(token)
     return row
 
 
