@@ -36,6 +36,11 @@ class AnswerFormat:
         """What says where the parts of a completion begin and end; some of it is special tokens of some tokenizers."""
         return (*self.tokens, "<answer>", "</answer>")
 
+    @property
+    def thinking_marks(self) -> tuple[str, ...]:
+        """What no answer holds: behind any of these a model has gone back to thinking."""
+        return self.tokens
+
     def opens(self, prompt: str) -> bool:
         """Whether what follows this prompt begins inside the thinking."""
         # A template may put a line break behind the tag.
@@ -69,6 +74,10 @@ class Harmony(AnswerFormat):
     @property
     def marks(self) -> tuple[str, ...]:
         return tuple(f"<|{name}|>" for name in ("start", "end", "message", "channel", "constrain", "return", "call"))
+
+    @property
+    def thinking_marks(self) -> tuple[str, ...]:
+        return ("<|channel|>",)  # each message has one, and the answer is the last message
 
     def read(self, raw: str, *, opened: bool) -> str:
         raw = self.opening + raw if opened else raw

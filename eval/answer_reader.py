@@ -64,7 +64,18 @@ class AnswerReader:
         ends = raw.rfind(self.format.closing)
         if not thinking or ends < 0:
             return 0
-        return bisect.bisect_right(range(len(ids)), ends, key=lambda count: len(self.raw(ids[:count]))) - 1
+        return self._tokens_before(ids, ends)
+
+    def answer_tokens(self, ids: Sequence[int]) -> int:
+        """How many tokens of what stands behind the thinking belong to the answer: those before the first mark by which
+        the model goes back to thinking, and all of them where it does not."""
+        raw = self.raw(ids)
+        places = [place for place in map(raw.find, self.format.thinking_marks) if place >= 0]
+        return self._tokens_before(ids, min(places)) if places else len(ids)
+
+    def _tokens_before(self, ids: Sequence[int], place: int) -> int:
+        """How many tokens stand before this place of their text."""
+        return bisect.bisect_right(range(len(ids)), place, key=lambda count: len(self.raw(ids[:count]))) - 1
 
     def spans(self, ids: Sequence[int], places: Sequence[range], *, opened: bool) -> tuple[tuple[int, int], ...]:
         """The characters of a completion's text that tokens at these places stand for, from and to."""

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from eval.answer_reader import AnswerReader
 from eval.engine.types import Engine, Request, Sampled, Sampling, Written, rollout_seed
-from eval.forcing import joined
+from eval.forcing import cut, joined
 from rewards.extract import split_thinking
 from rewards.types import Completion
 
@@ -26,6 +26,8 @@ def sample_within(
     `sampling.max_tokens` bounds thinking and answer together. The tokens of a forced "</think>" are part of the
     completion, come on top of `sampling.max_tokens` and have log-probability 0. A completion that ends or closes its
     thinking in time is the one that no budget would have given up to there; its answer goes on from a fresh stream.
+    With the budget spent no model goes back to thinking: a completion whose answer writes a tag of it once more is cut
+    off before that tag.
     """
     budget = min(thinking_budget, sampling.max_tokens)
     left = sampling.max_tokens - budget
@@ -45,7 +47,7 @@ def sample_within(
 
     def later(number: int, _: int, rest: Sampled) -> None:
         place, index, forced = goes_on[number]
-        begun = found[place][index]
+        begun, rest = found[place][index], cut(rest, reader.answer_tokens(rest.ids), len(again[number].prompt))
         whole = joined(begun, forced, rest)
         found[place][index] = whole
         if written:

@@ -58,10 +58,12 @@ def test_there_are_never_more_tokens_of_thinking_than_the_budget_has(budget: int
     prompts = encode_prompts(tokenizer, problems, Prompting(open_thinking=True))
     requests = [Request(prompt, [place, 99]) for place, prompt in enumerate(prompts)]
     close = tokenizer.convert_tokens_to_ids("</think>")
-    found = sample_within(engine, AnswerReader(tokenizer), requests, Sampling(24), budget)
+    reader = AnswerReader(tokenizer)
+    found = sample_within(engine, reader, requests, Sampling(24), budget)
     assert any(one.forced for group in found for one in group)
     for one in (one for group in found for one in group):
         assert close in one.ids[: budget + 1] or len(one.ids) <= budget, "closed in time, or ended"
+        assert reader.thinking_tokens(one.ids, opened=True) <= budget, "and not begun again behind that"
         assert len(one.ids) == len(one.logprobs) <= 24 + sum(map(len, one.forced))
         if one.forced:
             assert one.forced == (range(budget, budget + 1),), "neither sooner nor later"
