@@ -76,3 +76,12 @@ def test_tokens_of_thinking_are_counted(text: str, opened: bool, tokens: int) ->
     own = train_tokenizer(["So 3.", "<think>So 3.</think><answer>3</answer> <think>So"], 64)
     ids = own(text, add_special_tokens=False)["input_ids"]
     assert AnswerReader(own).thinking_tokens(ids, opened=opened) == tokens
+
+
+@pytest.mark.parametrize(("text", "tokens"), [
+    ("<answer>3</answer>", 3), ("", 0), ("3</think>3", 1), ("3.<think>3</think>", 2), ("<think>", 0),
+])
+def test_an_answer_ends_where_thinking_begins_again(text: str, tokens: int) -> None:
+    own = train_tokenizer(["So 3.", "<think>So 3.</think><answer>3</answer> <think>So"], 64)
+    ids = own(text, add_special_tokens=False)["input_ids"]
+    assert AnswerReader(own).answer_tokens(ids) == tokens
