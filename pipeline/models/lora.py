@@ -16,6 +16,8 @@ from rewards.lazy import lazy
 with lazy:
     import torch
     from peft import LoraConfig, PeftModel, get_peft_model
+    from peft.tuners.lora.layer import LoraLayer, ParamWrapper
+    from torch import Tensor
 
 
 _IN_PEFT = "base_model.model."
@@ -100,6 +102,29 @@ def add(model: LanguageModel, lora: Lora, seed: int) -> "PeftModel":
         target_parameters=parameters or None,
         task_type="CAUSAL_LM",
     ))
+
+
+def merged_state(model: LanguageModel) -> "dict[str, Tensor]":
+    """The state dict of a model with its adapters added to the weights, under the names that it has without adapters.
+    The model stays as it is: to add them in place and take them off again would leave other weights, by rounding.
+    Raises StageError for a model in parts.
+    """
+    if sharded(model):
+        raise StageError("adapters are not put together while the weights lie in parts: leave lora out, or use a "
+                         "launcher of data parallelism (MULTI_CPU, MULTI_GPU)")
+    state = {_without_adapter(name): value for name, value in whole_state(model).items() if ".lora_" not in name}
+    for name, layer in model.named_modules():
+        if isinstance(layer, LoraLayer):
+            [adapter] = layer.active_adapters
+            # peft wraps a module with two fused matrices twice, and an adapter belongs to one of them.
+            matrix = layer.parameter_name if isinstance(layer, ParamWrapper) else "weight"
+            weight = f"{_without_adapter(name)}.{matrix}"
+            state[weight] = state[weight] + layer.get_delta_weight(adapter).detach()
+    return state
+
+
+def _without_adapter(name: str) -> str:
+    return name.replace(".base_layer", "")
 
 
 def _fused_experts(model: LanguageModel) -> list[str]:

@@ -6,7 +6,9 @@ from pathlib import Path
 from eval.language_model import LanguageModel, Tokenizer
 from pipeline.contract import processes
 from pipeline.disk.durable import JsonObject
+from pipeline.models.lora import merged_state
 from pipeline.models.shards import whole_state
+from pipeline.moe.balance import has_adapters
 from rewards.lazy import lazy
 
 with lazy:
@@ -21,8 +23,9 @@ ASKED_BY_VLLM: JsonObject = {
 
 
 def write(model: LanguageModel, tokenizer: Tokenizer, folder: Path) -> None:
-    """Write weights, config and tokenizer under `folder`; all processes call it together, and the first writes."""
-    state = whole_state(model)
+    """Write weights, with adapters added to them, config and tokenizer under `folder`; all processes call it together,
+    and the first writes. Raises StageError for a model in parts that has adapters."""
+    state = merged_state(model) if has_adapters(model) else whole_state(model)
     if not processes.is_first():
         return
     model.save_pretrained(folder, state_dict=dict(state))

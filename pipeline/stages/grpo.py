@@ -202,8 +202,6 @@ class Grpo(Engines, Learning, Minimized, Stage):
             raise ValueError("vLLM in the training's processes does not tell which experts it took: replay: policy")
         if self.rollout_dtype and not self.vllm.python:
             raise ValueError("rollout_dtype is for a server that the stage starts; leave it out")
-        if self.lora and self.vllm.served:
-            raise ValueError("adapters are not sent to a server: leave lora out, or engine: vllm")
         if not self.vllm.served and (reason := missing()):
             raise ValueError(reason)
         return self

@@ -25,7 +25,6 @@ def test_without_vllm_a_recipe_that_asks_for_it_here_is_one_line() -> None:
     ({"engine": "vllm", "replay": "rollout"}, "does not tell which experts it took"),
     ({"engine": "vllm", "rollout_dtype": "bfloat16"}, "is for a server that the stage starts"),
     ({"engine": "vllm", "rollout_dtype": "bfloat16", "vllm": URL}, "is for a server that the stage starts"),
-    ({"engine": "vllm", "lora": {}, "vllm": URL}, "adapters are not sent to a server"),
     ({"engine": "vllm", "speculate": "lookup", "vllm": URL}, "speculate is for engine: native"),
     ({"speculate": "mtp", "rollout_dtype": "bfloat16"}, "leave rollout_dtype out, or speculate"),
     ({"vllm": {"gpu_memory": 0.5}}, "a vllm section is for engine: vllm"),

@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
+from pipeline.models import lora
 from pipeline.models.tokenizer import train_tokenizer
 from pipeline.serving import weights
 
@@ -37,3 +38,22 @@ def test_deepseeks_config_says_how_experts_are_chosen(tiny: Callable[..., Any], 
 def test_a_model_with_its_own_head_is_written_once(tiny: Callable[..., Any], tmp_path: Path) -> None:
     weights.write(tiny("qwen3", tie_word_embeddings=False), TOKENIZER, tmp_path / "w")
     assert not (tmp_path / "w" / "head.safetensors").exists()
+
+
+@pytest.mark.parametrize("family", ["qwen3", "deepseek_v3", "gpt_oss", "mixtral"])
+def test_adapters_are_added_and_stay(family: str, tiny: Callable[..., Any], tmp_path: Path) -> None:
+    model = tiny(family)
+    plain = {name: value.clone() for name, value in model.state_dict().items()}
+    wrapped = lora.add(model, lora.Lora(rank=2), seed=0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.normal_(std=0.1)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    weights.write(model, TOKENIZER, tmp_path / "w")
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    again = AutoModelForCausalLM.from_pretrained(tmp_path / "w").state_dict()
+    merged = wrapped.merge_and_unload().state_dict()
+    assert set(again) == set(merged) == set(plain)
+    assert all(torch.equal(value, again[name]) for name, value in merged.items())
+    assert not all(torch.equal(value, again[name]) for name, value in plain.items())
