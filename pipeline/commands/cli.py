@@ -9,6 +9,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
+from typing import NoReturn
 
 from pipeline.commands import guard
 from pipeline.commands.alarm import Alarm
@@ -41,6 +42,17 @@ SUMMARIES = {
     "report": "show what a run made, as a table or as JSON",
     "completion": "print the script by which bash or zsh completes all of this",
 }
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what was asked wrongly in one line, and not behind a page of all options."""
+
+    def error(self, message: str) -> NoReturn:
+        _, unknown, options = message.partition("unrecognized arguments: ")
+        first = options.partition(" ")[0].partition("=")[0]
+        near = get_close_matches(first, self._option_string_actions, n=1) if unknown else []
+        hint = f"did you mean {near[0]}?" if near else f"see {self.prog} --help"
+        self.exit(2, f"{self.prog}: {terminal.one_line(message)}; {hint}\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -92,7 +104,7 @@ def _command(name: str, rest: Sequence[str]) -> int:
         os.environ.setdefault(f"{library}_DISABLE_PROGRESS_BARS", "1")
     try:
         module = importlib.import_module(f"pipeline.commands.{name.replace('-', '_')}")
-        parser = argparse.ArgumentParser(prog=f"retort {name}", description=SUMMARIES[name], allow_abbrev=False)
+        parser = Parser(prog=f"retort {name}", description=SUMMARIES[name], allow_abbrev=False)
         module.configure(parser)
         return int(module.main(parser.parse_args(rest)))
     except RetortError as error:

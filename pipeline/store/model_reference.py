@@ -4,7 +4,8 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from pipeline.contract.errors import CommandError
-from pipeline.recipe.inputs import PACKAGE, Source, in_package, resolve_hub
+from pipeline.recipe.inputs import PACKAGE, Source, find, in_package, resolve_hub
+from pipeline.recipe.path_inputs import require_usable
 from pipeline.store.run_folder import RunFolder
 from pipeline.store.store import MENDS, Store
 from pipeline.store.verify import faults_of
@@ -14,7 +15,8 @@ def model_of(reference: str) -> tuple[Path | str, str]:
     """(where it loads from, a short name) of RUN:STAGE, a folder, an artifact, a GGUF file (also one inside a Python
     package, "package:NAME/FILE") or a hub id 'org/name'.
 
-    Raises CommandError in one line where nothing is found, and InputError where neither the hub nor its cache has it.
+    Raises CommandError in one line where nothing is found, and InputError where what is found is no model, or neither
+    the hub nor its cache has it.
     """
     if reference.startswith(PACKAGE):
         path = in_package(reference)
@@ -23,10 +25,9 @@ def model_of(reference: str) -> tuple[Path | str, str]:
     if run:
         return _of_run(Path(run), stage)
     path = Path(reference).expanduser()
-    if path.is_dir():
-        return path, path.name
-    if path.is_file() and path.suffix == ".gguf":
-        return path, path.stem
+    if path.exists():
+        _require_model(path, reference)
+        return path, path.stem if path.is_file() else path.name
     # After folders: one that is called like a hub id is what was meant.
     if reference.count("/") == 1 and not reference.startswith((".", "/", "~")):
         resolve_hub(Source(reference, "model", "hub"))  # before libraries ask the hub again and again
@@ -35,6 +36,15 @@ def model_of(reference: str) -> tuple[Path | str, str]:
         f"there is no model at {reference!r}; give a folder, a .gguf file, RUN:STAGE (runs/quickstart:student) or a "
         "hub id"
     )
+
+
+def _require_model(path: Path, reference: str) -> None:
+    models = {name for name, one in RunFolder(path).artifacts().items() if (one.path / "model").is_dir()}
+    if models:
+        raise CommandError(f"{reference!r} is a run; name one of its models: "
+                           f"{', '.join(f'{path}:{name}' for name in sorted(models))}")
+    # As the recipe's `model:` is looked at, so that nothing is loaded before.
+    require_usable(find(str(path), "model", earlier={}, later={}, folder=Path()))
 
 
 def _of_run(run: Path, stage: str) -> tuple[Path, str]:

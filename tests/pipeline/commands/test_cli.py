@@ -54,6 +54,18 @@ def test_a_wrong_command_is_one_line(
     assert found.out == ""
 
 
+@pytest.mark.parametrize(("words", "expected"), [
+    (["eval", "m", "--prblems=a:b"], "retort eval: unrecognized arguments: --prblems=a:b; did you mean --problems?"),
+    (["eval", "m", "--n", "x"], "retort eval: argument --n: invalid int value: 'x'; see retort eval --help"),
+    (["grade", "--nosuch"], "retort grade: unrecognized arguments: --nosuch; see retort grade --help"),
+    (["new", "recipe"], "retort new: the following arguments are required: NAME; see retort new --help"),
+])
+def test_a_wrong_option_is_one_line(words: list[str], expected: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(words)
+    assert capsys.readouterr().err.splitlines() == [expected]
+
+
 @pytest.mark.parametrize("name", ["run/../../x", "artifacts", "a b"])
 def test_a_run_keeps_to_its_folder(write_recipe: Write, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     path = str(write_recipe("stages:\n  base: {kind: 'tiny.py:Make'}\n"))

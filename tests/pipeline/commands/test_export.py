@@ -66,6 +66,16 @@ def test_the_folder_one_is_in_has_its_own_name(
     assert f"- {note}" in card
 
 
+def empty(folder: Path) -> Path:
+    """A folder with the files of a model, and nothing in them."""
+    made = folder / "empty"
+    made.mkdir()
+    (made / "config.json").write_text(json.dumps({"model_type": "qwen3"}))
+    for name in ("model.safetensors", "tokenizer.json"):
+        (made / name).write_text("")
+    return made
+
+
 @pytest.mark.parametrize(("words", "said"), [
     (["--to", "ggfu"], "--to: there is no format 'ggfu'; did you mean 'gguf'?"),
     (["--to", "gguf", "--type", "Q4_K"], "--type: gguf stores no weights in Q4_K; give one of F32, F16, BF16, Q8_0"),
@@ -76,9 +86,7 @@ def test_the_folder_one_is_in_has_its_own_name(
 def test_what_cannot_be_is_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], words: Any, said: str
 ) -> None:
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "empty" / "config.json").write_text(json.dumps({"model_type": "qwen3"}))
-    assert cli.main(["export", str(tmp_path / "empty"), *words]) == 2
+    assert cli.main(["export", str(empty(tmp_path)), *words]) == 2
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith(said.format(place=tmp_path / "empty"))
 
@@ -88,5 +96,5 @@ def test_a_missing_package_is_one_line(
 ) -> None:
     found = importlib.util.find_spec
     monkeypatch.setattr("importlib.util.find_spec", lambda name, *more: None if name == "gguf" else found(name, *more))
-    assert cli.main(["export", str(tmp_path), "--to", "gguf"]) == 2
+    assert cli.main(["export", str(empty(tmp_path)), "--to", "gguf"]) == 2
     assert capsys.readouterr().err == "--to gguf needs the package gguf: pip install 'retort[gguf]'\n"
