@@ -17,6 +17,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from eval.vllm.process import WORKER, Serving, started
+from pipeline.models import lora
 from pipeline.models.build import prepare
 from pipeline.models.tokenizer import train_tokenizer
 from pipeline.serving import weights
@@ -131,6 +132,22 @@ def test_vllms_own_reload_still_leaves_packed_weights_behind(tmp_path: Path) -> 
             "method": "reload_weights", "kwargs": {"weights_path": str(tmp_path / "second")}
         })
         server.forget_prefixes()
+        assert divergence_of(one, prompts) > Vllm().most_divergence
+        one.refresh()
+        assert divergence_of(one, prompts) < 1e-6
+
+
+def test_adapters_are_sent_with_the_weights(tmp_path: Path) -> None:
+    prompts = [[2, 20 + place, 30] for place in range(4)]
+    weights.write(random_model(0), TOKENIZER, tmp_path / "first")
+    model = random_model(0)
+    lora.add(model, lora.Lora(rank=4), seed=0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.normal_(std=0.1)
+    with started(Serving(PYTHON, "float32"), tmp_path / "first", tmp_path / "log") as server:
+        one = Served(model, TOKENIZER, server, tmp_path / "weights", experts=False)
         assert divergence_of(one, prompts) > Vllm().most_divergence
         one.refresh()
         assert divergence_of(one, prompts) < 1e-6
