@@ -25,14 +25,6 @@ def joined(begun: Sampled, forced: Sequence[int], rest: Sampled) -> Sampled:
     )
 
 
-def cut(one: Sampled, most: int, prompt: int) -> Sampled:
-    """The first `most` tokens of what was drawn after `prompt` tokens: as it is with so many tokens and no more."""
-    if len(one.ids) <= most:
-        return one
-    experts = None if one.experts is None else one.experts[: prompt + most - 1]
-    return Sampled(one.ids[:most], one.logprobs[:most], False, experts)
-
-
 def _experts(begun: Sampled, rest: Sampled) -> "Tensor | None":
     """The experts of a whole completion: those of its first part, and from there on those of the rest, whose prompt the
     first part was."""
