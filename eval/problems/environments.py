@@ -20,7 +20,7 @@ from eval.errors import ProblemSetError
 from eval.problems.conversations import question, sayable
 from eval.problems.draw import draw
 from eval.problems.split import require_split, split_of
-from rewards.foreign import LOADING, calling, signals_kept
+from rewards.foreign import signals_kept
 from rewards.registry import Entry, Registry
 from rewards.types import Problem
 
@@ -65,7 +65,7 @@ def _made(name: str, entry: Entry[Any]) -> object:
         raise ProblemSetError(f"{name} needs the package verifiers: pip install 'retort[verifiers]'")
     maker = entry.load()
     try:
-        with calling(f"problem set {name!r}", LOADING), signals_kept():
+        with signals_kept():
             return maker()
     except Exception as error:  # anyone's code, which may need keys, a network or arguments
         said = " ".join(str(error).split())[:200]
