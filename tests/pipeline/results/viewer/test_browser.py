@@ -214,9 +214,10 @@ def test_calls_stand_in_turns_with_what_the_tools_said(opened: Open, tmp_path: P
             assert written[1:-1] == [f"Step {at}.<call>lookup {at}</call>" for at in range(1, len(HOSTILE) + 1)]
             assert written[-1] == "</think><answer>19</answer>"
             assert len(calls.locator(".rv-said .rv-text").last.text_content()) == 20_000
+            assert "10,000 more characters of the observation" in calls.text_content()
             calls.get_by_role("button", name="Show all").click()
             assert len(calls.locator(".rv-said .rv-text").last.text_content()) == 30_000
-            page.keyboard.press("v")
+            page.keyboard.press("v")  # the button is gone, and keys work all the same
             page.keyboard.press("j")
             wait_for(page, "document.querySelector('.rv-two')")
             assert page.locator(".rv-two .rv-side").first.locator(".rv-said").count() == len(HOSTILE) + 1
@@ -230,12 +231,12 @@ def test_calls_pass_the_rules_of_accessible_pages(opened: Open, tmp_path: Path, 
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed: make browser")
     run = kept.empty_run(tmp_path, "zero")
     kept.grpo(tmp_path, run, {1: [with_calls("<result>7</result>", "<result>error: it divides by zero</result>")]})
-    page = opened(file_with(tmp_path, embedded(run, 10**6)), color_scheme=scheme, bypass_csp=True,
-                  viewport={"width": width, "height": 900})
-    found = axe.Axe().run(page).response["violations"]
-    assert [(one["id"], one["nodes"][0]["html"]) for one in found] == []
-    assert [one for one in page.evaluate(CONTRASTS) if one[0] < 4.5] == []
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    with kept.serving(run) as server:
+        page = opened(server.address, color_scheme=scheme, bypass_csp=True, viewport={"width": width, "height": 900})
+        found = axe.Axe().run(page).response["violations"]
+        assert [(one["id"], one["nodes"][0]["html"]) for one in found] == []
+        assert [one for one in page.evaluate(CONTRASTS) if one[0] < 4.5] == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_a_megabyte_of_text_is_shown_bit_by_bit(opened: Open, tmp_path: Path) -> None:
