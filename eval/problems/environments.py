@@ -82,7 +82,8 @@ def _require_known(name: str, made: object) -> None:
     if kinds[0] not in ("SingleTurnEnv", "ToolEnv"):
         raise ProblemSetError(f"{name} is a {kinds[0]}; of verifiers' environments SingleTurnEnv and ToolEnv are known "
                               "here, and others answer a model in ways of their own")
-    known = {attribute for one in theirs for attribute in vars(one) if not attribute.startswith("__")}
+    known = {attribute for one in theirs for attribute, value in vars(one).items()
+             if isfunction(value) and not attribute.startswith("__")}
     for own in type(made).__mro__[: type(made).__mro__.index(theirs[0])]:
         if changed := sorted(known & set(vars(own))):
             raise ProblemSetError(f"{name} is a {kinds[0]} with a {changed[0]} of its own, which is not called here")

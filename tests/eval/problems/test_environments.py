@@ -20,12 +20,13 @@ from rewards.types import Completion, Label
 
 PACKAGE = """
 import signal
+from abc import ABC
 
 class Rubric:
     def __init__(self, funcs, weights=None):
         self.funcs, self.weights, self.class_objects = funcs, weights or [1.0] * len(funcs), {}
 
-class Environment:
+class Environment(ABC):
     def __init__(self, dataset=None, eval_dataset=None, system_prompt="", rubric=None, **others):
         self.rubric, self.system_prompt = rubric, system_prompt
         self.dataset, self.eval_dataset = map(self.formatted, (dataset, eval_dataset))
