@@ -5,6 +5,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from eval.problems import environments, load, resolve
 from eval.problems.content import content
 from eval.tools.registry import TOOLS
 from rewards.conventions import remote
-from rewards.grade import grade
+from rewards.grade import grade, load_verifiers
 from rewards.registry import RegistryError
 from rewards.types import Completion, Label
 
@@ -100,6 +101,7 @@ def environment(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch,
         (tmp_path / f"{name}.py").write_text(module.rpartition("def load_environment")[0]
                                              + f"def load_environment(): return {made}\n")
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("rewards.grade._loaded", {})
     before = set(sys.modules)
     remote.close()  # the next process has this search path
     yield tmp_path
@@ -124,6 +126,14 @@ def test_its_rows_are_problems_that_its_rubric_grades() -> None:
     assert (wrong.label, wrong.share) == (Label.WRONG, 0.25)
     assert unfinished.label == Label.TRUNCATED
     assert handlers == [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+
+
+@pytest.mark.usefixtures("environment")
+def test_it_is_made_in_the_main_thread_and_grades_in_any() -> None:
+    problems = load("verifiers:my-env:test", 2)
+    load_verifiers(problems)
+    with ThreadPoolExecutor(1) as thread:
+        assert thread.submit(grade, problems[0], Completion(problems[0].answer)).result().correct
 
 
 @pytest.mark.usefixtures("environment")
