@@ -26,7 +26,7 @@ def joined(begun: Sampled, forced: Sequence[int], rest: Sampled) -> Sampled:
 
 
 def cut(one: Sampled, most: int, prompt: int) -> Sampled:
-    """The first `most` tokens of what was drawn after `prompt` tokens: as it is with so many tokens and no more."""
+    """The first `most` tokens of what was drawn after `prompt` tokens, as if it had been bounded by so many."""
     if len(one.ids) <= most:
         return one
     experts = None if one.experts is None else one.experts[: prompt + most - 1]

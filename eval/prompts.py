@@ -10,7 +10,7 @@ from eval.errors import PromptError
 from eval.instructions import AUTO, default_for, with_instruction
 from eval.language_model import Tokenizer
 from eval.protocol import Prompting, Template
-from eval.tools.box import with_tools
+from eval.tools.box import telling_of_tools
 from rewards.types import Problem
 
 # DeepSeek-R1 (arXiv 2501.12948), table 1: the template of R1-Zero, for tokenizers without a chat template.
@@ -38,7 +38,7 @@ def settled(tokenizer: Tokenizer, how: Prompting) -> Prompting:
         raise PromptError(f"template_options are for a chat template, and the template here is {template}")
     own = tokenizer.chat_template == OWN_TEMPLATE
     instruction = None if own and how.instruction == AUTO else how.instruction
-    return with_tools(tokenizer, with_effort(tokenizer, replace(how, template=template, instruction=instruction)))
+    return telling_of_tools(tokenizer, with_effort(tokenizer, replace(how, template=template, instruction=instruction)))
 
 
 def template_of(tokenizer: Tokenizer, template: Template) -> Template:

@@ -15,7 +15,7 @@ from eval.pieces import Pieces
 from eval.prompts import encode_prompts
 from eval.protocol import Prompting
 from rewards.background import Background
-from rewards.grade import grade
+from rewards.grade import grade, load_verifiers
 from rewards.rules import format as format_rule
 from rewards.rules import readable
 from rewards.types import Completion, Problem, Verdict
@@ -164,6 +164,7 @@ def roll_out(
     What is drawn depends on (`seed_parts`, problem, index) alone. Prompts that leave no room in `context` tokens are
     answered with an unfinished empty completion, which counts as truncated.
     """
+    load_verifiers(problems)
     with Background() as background:
         verdicts: dict[tuple[int, int], Future[Verdict]] = {}
 

@@ -57,14 +57,6 @@ def _point(problems: Sequence[Sequence[Row]], k: int) -> Point:
     return point
 
 
-def budgets(measured: Mapping[int, Mapping[str, Any]]) -> list[Point]:
-    """Accuracy against tokens over thinking budgets: `measured` maps a budget to what eval.report.reduce gave for
-    it."""
-    return [{"budget": budget, "tokens": numbers["mean_length"], "pass@1": numbers["pass@1"],
-             "pass@1_ci95": numbers["pass@1_ci95"]}
-            for budget, numbers in sorted(measured.items())]
-
-
 def efforts(measured: Mapping[tuple[Effort | None, int | None], Mapping[str, Any]]) -> list[Point]:
     """Accuracy and length of thinking over efforts and thinking budgets: `measured` maps each pair that was asked, None
     for no effort or no budget, to what eval.report.reduce gave for it. Budgets of an effort rise, and none comes
@@ -97,11 +89,10 @@ def efforts_table(found: Mapping[str, Mapping[str, Sequence[Point]]]) -> str:
 
 def lines(name: str, points: Sequence[Point]) -> list[str]:
     """A curve as a small table: rates in percent, with the 95% interval in brackets."""
-    keys = [key for key in ("vote", "best", "rule", "pass@1") if any(point.get(key) is not None for point in points)]
-    first = "budget" if points and "budget" in points[0] else "k"
-    cells = [[first, "tokens", *keys]]
+    keys = [key for key in ("vote", "best", "rule") if any(point.get(key) is not None for point in points)]
+    cells = [["k", "tokens", *keys]]
     for point in points:
-        cells.append([str(point[first]), f"{point['tokens']:.0f}", *(_rate(point, key) for key in keys)])
+        cells.append([str(point["k"]), f"{point['tokens']:.0f}", *(_rate(point, key) for key in keys)])
     return [f"{name}: accuracy against tokens", *_aligned(cells)]
 
 

@@ -80,6 +80,8 @@ class Server:
             raise ServerError("a server's chat template cannot be made to begin with <think>; give --template r1 or qa")
         if self.protocol.prompting.thinking_budget is not None:
             raise ServerError("a thinking budget needs the model's own engine; leave it out with --server")
+        if self.protocol.prompting.tools is not None:
+            raise ServerError("tools need the model's own engine; leave them out with --server")
 
     def prompts(self, problems: Sequence[Problem]) -> Sequence[object]:
         """What is sent of each problem: messages for a chat, text otherwise."""

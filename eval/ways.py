@@ -1,5 +1,4 @@
-"""The ways in which a problem set is asked: with each of several efforts, freely and with each of several thinking
-budgets."""
+"""The ways in which a problem set is asked: with each of several efforts, and with each of several thinking budgets."""
 
 from collections.abc import Sequence
 from itertools import product
@@ -9,11 +8,14 @@ from eval.protocol import Effort
 Way = tuple[Effort | None, int | None]
 """An effort and a thinking budget that everything is asked with; None for none."""
 
+FREELY = "none"
+"""What stands among thinking budgets for asking without one."""
 
-def ways(efforts: Sequence[Effort], budgets: Sequence[int], alone: int | None = None) -> list[Way]:
-    """Every effort, freely first and then with each of the budgets; without these, with the one that stands `alone`."""
+
+def ways(efforts: Sequence[Effort], budgets: Sequence[int | None]) -> list[Way]:
+    """Every effort with each of the budgets; where there are none of these, with none."""
     asked: list[Effort | None] = [*efforts] or [None]
-    return list(product(asked, [None, *budgets] if budgets else [alone]))
+    return list(product(asked, [*budgets] or [None]))
 
 
 def called(problem_set: str, way: Way, *, compared: bool) -> str:

@@ -5,6 +5,8 @@ of a stage a file that the runner looks at, in a command an alarm.
 """
 
 import contextlib
+import signal
+import threading
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -39,6 +41,20 @@ def watched_by(watch: Watch) -> Iterator[None]:
         yield
     finally:
         _watches.remove(watch)
+
+
+@contextlib.contextmanager
+def signals_kept() -> Iterator[None]:
+    """Around foreign code that may take over what ends this process, as verifiers' environments do when they are made:
+    SIGINT and SIGTERM do afterwards what they did before. Only the main thread can set what a signal does."""
+    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in kept.items():
+                if handler is not None:  # which another language set
+                    signal.signal(number, handler)
 
 
 @contextlib.contextmanager

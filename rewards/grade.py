@@ -52,10 +52,17 @@ def grade(problem: Problem, completion: Completion) -> Verdict:
     return replace(verdict, label=label, seconds=time.perf_counter() - start)
 
 
+def load_verifiers(problems: Iterable[Problem]) -> None:
+    """Load what grades these problems. An unknown verifier is an error before any work is done, and environments of
+    verifiers, which want to set what signals do, are made in the thread that calls this: it has to be the main one.
+    Raises RegistryError."""
+    for name in {problem.verifier for problem in problems}:
+        _verifier(name)
+
+
 def grade_many(pairs: Sequence[tuple[Problem, Completion]], *, jobs: int = 1) -> list[Verdict]:
     """The verdict of every pair, in order. `jobs` gradings run at once, each slow one in a process of its own."""
-    for name in {problem.verifier for problem, _ in pairs}:
-        _verifier(name)  # an unknown one is an error before any work is done
+    load_verifiers(problem for problem, _ in pairs)
     if jobs <= 1 or len(pairs) < 2:
         return [grade(problem, completion) for problem, completion in pairs]
     # Threads are enough: whatever is slow happens in other processes, for which they only wait.

@@ -87,10 +87,10 @@ class _Batch:
         self.decoder.spare(self.spare)
         self.stopping = Stopping(sampling.stop, engine.decode) if sampling.stop else None
         self.waiting = deque(
-            Row(r, i, request.prompt, seed) for r, request in enumerate(requests)
+            Row(r, i, request.prompt, seed, request.most(sampling)) for r, request in enumerate(requests)
             for i, seed in enumerate(request.seeds)
         )
-        self.most = max(len(request.prompt) for request in requests) + sampling.max_tokens + self.spare
+        self.most = max(len(request.prompt) + request.most(sampling) for request in requests) + self.spare
         self.live: list[Row] = []
         self.lengths = torch.zeros(0, dtype=torch.long, device=self.decoder.device)  # [live rows], tokens in the cache
         # Of the tokens [n] that were read last, one of each row and its drafts: the logits of what comes after each,
@@ -204,7 +204,7 @@ class _Batch:
             row.ids.append(drawn[place])
             row.logprobs.append(logprobs[place])
             ended = drawn[place] in self.engine.ends or (self.stopping is not None and self.stopping.ends(row.ids))
-            done = ended or len(row.ids) >= self.sampling.max_tokens
+            done = ended or len(row.ids) >= row.most
             if done:
                 break
         if row.taken is not None:
@@ -245,7 +245,7 @@ class _Batch:
         places = torch.tensor([place for row in self.live for place in row.fresh], device=self.decoder.device)
         since = Reading.of(self.lengths - torch.tensor(counts, device=self.decoder.device), counts)
         # The last token that may be written needs no draft: it is drawn after the one before.
-        most = [min(drafter.most, self.sampling.max_tokens - len(row.ids) - 1) for row in self.live]
+        most = [min(drafter.most, row.most - len(row.ids) - 1) for row in self.live]
         hidden = self.hidden[places] if drafter.sees else self.hidden
         drafts = drafter.draft(self.live, most, drawn[places], hidden, since)
         for row, own in zip(self.live, drafts, strict=True):

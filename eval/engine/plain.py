@@ -35,7 +35,7 @@ class PlainEngine:
         progress: Callable[[int, int], None] | None = None,
         written: Written | None = None,
     ) -> list[list[Sampled]]:
-        rows = [(list(request.prompt), seed) for request in requests for seed in request.seeds]
+        rows = [(list(request.prompt), seed, request.most(sampling)) for request in requests for seed in request.seeds]
         places = [(place, index) for place, request in enumerate(requests) for index in range(len(request.seeds))]
         sampled: list[Sampled] = []
         training = self.model.training
@@ -56,22 +56,24 @@ class PlainEngine:
         ordered = iter(sampled)
         return [[next(ordered) for _ in request.seeds] for request in requests]
 
-    def _batch(self, rows: list[tuple[list[int], int]], sampling: Sampling) -> list[Sampled]:
+    def _batch(self, rows: list[tuple[list[int], int, int]], sampling: Sampling) -> list[Sampled]:
+        """Of rows with a prompt, a seed and a number of tokens that they may have."""
         device = self.model.device
-        longest = max(len(prompt) for prompt, _ in rows)
+        longest, most = max(len(prompt) for prompt, *_ in rows), max(tokens for *_, tokens in rows)
         # [rows, seq], then [rows, 1]; `mask` grows by a column a token
-        ids = torch.tensor([[self.pad] * (longest - len(p)) + p for p, _ in rows], device=device)
-        mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p, _ in rows], device=device)
-        # [rows, max_tokens], of each row its own stream
-        numbers = torch.stack([torch.from_numpy(uniforms(seed, sampling.max_tokens)) for _, seed in rows]).to(device)
+        ids = torch.tensor([[self.pad] * (longest - len(p)) + p for p, *_ in rows], device=device)
+        mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p, *_ in rows], device=device)
+        # [rows, most tokens], of each row its own stream
+        numbers = torch.stack([torch.from_numpy(uniforms(seed, most)) for _, seed, _ in rows]).to(device)
         drawn: list[Sampled] = [Sampled([], [], False) for _ in rows]
-        ended = [False] * len(rows)
+        ended = [False] * len(rows)  # by themselves
+        done = [False] * len(rows)
         stopping = Stopping(sampling.stop, self.decode) if sampling.stop else None
         experts: list[Tensor] = []
         cache = None
         # Padding stands on the left, and positions count from the first token of each prompt.
         positions = (mask.cumsum(-1) - 1).clamp(min=0)
-        for step in range(sampling.max_tokens):
+        for step in range(most):
             output = self.model(
                 input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
             )
@@ -83,20 +85,21 @@ class PlainEngine:
                 sampling.min_p
             )
             for place, (token, value) in enumerate(zip(tokens.tolist(), logprobs.tolist(), strict=True)):
-                if not ended[place]:
+                if not done[place]:
                     drawn[place].ids.append(token)
                     drawn[place].logprobs.append(value)
                     ended[place] = token in self.ends or (stopping is not None and stopping.ends(drawn[place].ids))
-            if all(ended):  # rows that ended are run along until then, and what they draw is not kept
+                    done[place] = ended[place] or step + 1 == rows[place][2]
+            if all(done):  # rows that are done are run along until then, and what they draw is not kept
                 break
             ids = tokens.unsqueeze(-1)
             mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
             positions = positions[:, -1:] + 1
-        taken = [_taken(experts, place, longest - len(prompt)) for place, (prompt, _) in enumerate(rows)]
+        taken = [_taken(experts, place, longest - len(prompt)) for place, (prompt, *_) in enumerate(rows)]
         return [
             # The last token was drawn and never read, so it took no experts.
-            Sampled(s.ids, s.logprobs, done, None if tokens is None else tokens[: len(prompt) + len(s.ids) - 1])
-            for s, done, tokens, (prompt, _) in zip(drawn, ended, taken, rows, strict=True)
+            Sampled(s.ids, s.logprobs, finished, None if tokens is None else tokens[: len(prompt) + len(s.ids) - 1])
+            for s, finished, tokens, (prompt, *_) in zip(drawn, ended, taken, rows, strict=True)
         ]
 
 

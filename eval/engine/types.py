@@ -33,10 +33,16 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One prompt (token ids) and a seed for each rollout wanted of it."""
+    """One prompt (token ids) and a seed for each rollout wanted of it. `max_tokens` bounds these rollouts, where they
+    may have fewer tokens than `Sampling.max_tokens`."""
 
     prompt: Sequence[int]
     seeds: Sequence[int]
+    max_tokens: int | None = None
+
+    def most(self, sampling: Sampling) -> int:
+        """Tokens that each of its rollouts may have."""
+        return sampling.max_tokens if self.max_tokens is None else min(self.max_tokens, sampling.max_tokens)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from eval.errors import ProblemSetError
+from eval.problems import environments
 from eval.problems.code import require_format
 from eval.problems.data_folder import is_in_data_folder
 from eval.problems.files import own_file
@@ -40,13 +41,16 @@ FORMAT = "format"
 def resolve(reference: str, *, base: Path | None = None) -> tuple[Entry[ProblemSet], str]:
     """The problem set and the split that "name:split" means.
 
-    The name may also be "gym:NAME" for a generator of reasoning-gym, "module:attribute" or "path/to/file.py:attribute".
+    The name may also be "gym:NAME" for a generator of reasoning-gym, "verifiers:NAME" for an environment of verifiers,
+    "module:attribute" or "path/to/file.py:attribute".
     Relative files start from `base`. Nothing is imported or read. Raises ProblemSetError where the split is missing,
     and RegistryError where the name is unknown.
     """
     name, _, split = reference.rpartition(":")
     # In "sets/mine.py:riddles" what follows the last colon is the function, and the split is missing.
     if name.endswith(".py"):
+        raise ProblemSetError(f"problem set {reference!r} does not say which split: write {reference}:test")
+    if f"{name}:" in (GYM, environments.PREFIX):
         raise ProblemSetError(f"problem set {reference!r} does not say which split: write {reference}:test")
     if not name or not split.isidentifier():
         example = split if split in PROBLEMS else name if name in PROBLEMS else "gsm8k"
@@ -55,12 +59,15 @@ def resolve(reference: str, *, base: Path | None = None) -> tuple[Entry[ProblemS
         # Resolved like a set of a module's own, so that the entry knows the source that a fingerprint hashes.
         entry = PROBLEMS.resolve("eval.problems.gym:generator")
         return replace(entry, name=name, origin="built-in", value=generator(name.removeprefix(GYM))), split
+    if name.startswith(environments.PREFIX):
+        entry = environments.entry_of(name, PROBLEMS, base)
+        return replace(entry, name=name, value=environments.environment(name, entry)), split
     return PROBLEMS.resolve(name, base=base), split
 
 
 def load(reference: str, n: int | None = None, seed: int = 0, *, base: Path | None = None) -> list[Problem]:
-    """The problems that a reference names: "gsm8k:test", "gym:gsm_symbolic:test", "sets/mine.py:riddles:test", or rows
-    of "mine.jsonl" or "mine.parquet?prompt=question&answer=final".
+    """The problems that a reference names: "gsm8k:test", "gym:gsm_symbolic:test", "verifiers:gsm8k:test",
+    "sets/mine.py:riddles:test", or rows of "mine.jsonl" or "mine.parquet?prompt=question&answer=final".
 
     A file alone is taken whole; with ":train" or ":test" it is split by skeleton (see eval.problems.files). Problem ids
     are unique. Raises ProblemSetError or RegistryError in one line, also where there are fewer than n.

@@ -59,7 +59,7 @@ def toolbox(tokenizer: Tokenizer, how: Prompting) -> Toolbox:
     return Toolbox(tokenizer, tools, form, how.tools)
 
 
-def with_tools(tokenizer: Tokenizer, how: Prompting) -> Prompting:
+def telling_of_tools(tokenizer: Tokenizer, how: Prompting) -> Prompting:
     """`how`, whose template is settled, with what tells this tokenizer's model of its tools: the option `tools` of its
     chat template where that writes calls in a form that is known here, else a text behind the question."""
     if how.tools is None:

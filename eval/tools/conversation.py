@@ -5,7 +5,7 @@ from concurrent.futures import Future
 from dataclasses import replace
 
 from eval.engine.types import Engine, Request, Sampled, Sampling, Written, rollout_seed
-from eval.forcing import cut, joined
+from eval.forcing import joined
 from eval.tools.box import Toolbox
 from rewards.background import Background
 
@@ -52,11 +52,9 @@ class Conversations:
     ) -> None:
         """One turn of all rollouts that are at it, each behind what it is shown."""
         ends = (*self.sampling.stop, *self.box.form.stops)
-        most = max((self._left(place, shown) for group in places for place in group), default=1)
 
         def done(request: int, index: int, drawn: Sampled) -> None:
             place = places[request][index]
-            drawn = cut(drawn, self._left(place, shown), len(requests[request].prompt))
             calls = self.box.calls(drawn.ids, ended=drawn.finished)
             begun = self.found.get(place, Sampled([], [], False))
             if calls and self.box.form.stops:
@@ -67,17 +65,16 @@ class Conversations:
             elif self.written:
                 self.written(*place, self.found[place])
 
-        self.engine.sample(requests, replace(self.sampling, max_tokens=most, stop=ends), progress, done)
+        self.engine.sample(requests, replace(self.sampling, stop=ends), progress, done)
 
-    def _left(self, place: Place, shown: dict[Place, list[int]]) -> int:
+    def _left(self, place: Place, shown: list[int]) -> int:
         """Tokens that a rollout may still draw behind what it is shown."""
-        begun = self.found.get(place)
-        return self.sampling.max_tokens - (len(begun.ids) if begun else 0) - len(shown.get(place, ()))
+        return self.requests[place[0]].most(self.sampling) - len(self.found[place].ids) - len(shown)
 
     def _room(self, shown: dict[Place, list[int]]) -> dict[Place, list[int]]:
         """What is shown to those that have room for it and for a token more, in the order of their places; the others
         are done."""
-        fitting = {place: ids for place, ids in sorted(shown.items()) if self._left(place, {place: ids}) > 0}
+        fitting = {place: ids for place, ids in sorted(shown.items()) if self._left(place, ids) > 0}
         for place in sorted(set(shown).difference(fitting)):
             if self.written:
                 self.written(*place, self.found[place])
@@ -86,4 +83,4 @@ class Conversations:
     def _next(self, place: Place, shown: list[int], turn: int) -> Request:
         request, index = self.requests[place[0]], place[1]
         return Request([*request.prompt, *self.found[place].ids, *shown],
-                       [rollout_seed("turn", turn, request.seeds[index])])
+                       [rollout_seed("turn", turn, request.seeds[index])], self._left(place, shown))

@@ -51,14 +51,14 @@ class VllmEngine:
                 progress(len(found), len(places))
 
         bodies = [self._body(requests[place], index, sampling) for place, index in places]
-        longest = max((len(one.prompt) for one in requests), default=0) + sampling.max_tokens
+        longest = max((len(one.prompt) + one.most(sampling) for one in requests), default=0)
         self.server.complete(bodies, BYTES_BESIDE + BYTES_A_TOKEN * longest, done)
         return [[found[place, index] for index in range(len(one.seeds))] for place, one in enumerate(requests)]
 
     def _body(self, request: Request, index: int, sampling: Sampling) -> dict[str, Any]:
         return {
             # All of them always: what is not sent is taken from the model's generation_config.
-            "model": MODEL, "prompt": list(request.prompt), "max_tokens": sampling.max_tokens,
+            "model": MODEL, "prompt": list(request.prompt), "max_tokens": request.most(sampling),
             "temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": sampling.top_k,
             "min_p": sampling.min_p, "repetition_penalty": 1.0,
             "seed": request.seeds[index] % 2**63,  # which is signed there

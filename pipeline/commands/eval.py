@@ -18,14 +18,15 @@ from eval.language_model import Tokenizer
 from eval.problems import load, set_names
 from eval.problems.data_folder import use_data_folder
 from eval.prompts import encode_prompts, settled
-from eval.protocol import Prompting, Protocol
+from eval.protocol import Prompting, Protocol, Shot
 from eval.server import Server
 from eval.shots import shots_of
 from eval.suites import SUITES
-from eval.ways import Way, called, ways
-from pipeline.commands import prompt_flags
+from eval.ways import called, ways
+from pipeline.commands import prompt_flags, tool_flags
 from pipeline.contract.errors import CommandError, StageError
 from pipeline.contract.room import beyond
+from pipeline.contract.tools import having_tools
 from pipeline.disk.durable import JsonObject
 from pipeline.store.model_reference import model_of
 from rewards.lazy import lazy
@@ -42,7 +43,7 @@ with lazy:
     from pipeline.results.report import efforts_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from eval.answers import Rule, Source
     from eval.protocol import Protocol
@@ -73,13 +74,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--max-tokens", type=int, help="longest completion (default: 64)")
     prompt_flags.add(parser)
+    tool_flags.add(parser)
     parser.add_argument("--shots", type=int, default=0, help="worked examples from the set's train split (default: 0)")
-    parser.add_argument("--thinking-budget", type=int, nargs="+", default=[None], metavar="TOKENS",
-                        help="close the thinking after so many tokens; several make a curve")
+    parser.add_argument("--thinking-budget", type=prompt_flags.budgets, default=[], metavar="TOKENS,..",
+                        help="close the thinking after so many tokens; several, such as none,8,16, ask everything with "
+                             "each of them")
     parser.add_argument("--effort", type=prompt_flags.efforts, default=[], metavar="LOW,..",
                         help="ask everything with each of these efforts, such as low,medium,high")
-    parser.add_argument("--budgets", type=prompt_flags.budgets, default=[], metavar="TOKENS,..",
-                        help="ask everything freely, then with thinking closed after each of these, such as 8,16,24")
     parser.add_argument(
         "--best-by", metavar="RULE", help="what chooses the best of k rollouts: a reward rule, or confidence, the mean "
                                           "log-probability"
@@ -117,7 +118,7 @@ def main(args: argparse.Namespace) -> int:
     else:
         print(table(report["models"]))
         for model in report["models"].values():
-            for name, points in [*model["curves"].items(), *model["budgets"].items()]:
+            for name, points in model["curves"].items():
                 print("", *lines(name, points), sep="\n")
         if asked_with := efforts_of(report["models"]):
             print(f"\n{efforts_table(asked_with)}")
@@ -149,22 +150,16 @@ def _settle(args: argparse.Namespace) -> "Suite | None":
         raise CommandError(f"--top-p must lie above 0 and at most 1, not {args.top_p}")
     if not 0 <= args.min_p < 1:
         raise CommandError(f"--min-p must be at least 0 and below 1, not {args.min_p}")
-    if any(budget is not None and not 0 < budget <= args.max_tokens for budget in args.thinking_budget):
-        raise CommandError(f"--thinking-budget must lie between 1 and --max-tokens, which is {args.max_tokens}")
     _settle_ways(args)
+    tool_flags.require_usable(args)
     return suite
 
 
 def _settle_ways(args: argparse.Namespace) -> None:
     """Raises CommandError where efforts and budgets do not go together with what is asked besides."""
-    if args.budgets and args.thinking_budget != [None]:
-        raise CommandError("--budgets asks freely and with each budget, and --thinking-budget with budgets alone; "
-                           "leave one of them out")
-    if max(args.budgets, default=0) >= args.max_tokens:
-        raise CommandError(f"--budgets: {max(args.budgets)} leaves nothing of --max-tokens {args.max_tokens} for the "
+    if (longest := max(filter(None, args.thinking_budget), default=0)) >= args.max_tokens:
+        raise CommandError(f"--thinking-budget {longest} leaves nothing of --max-tokens {args.max_tokens} for the "
                            "answer")
-    if len(args.thinking_budget) > 1 and args.effort:
-        raise CommandError("with --effort give several budgets by --budgets, such as --budgets 8,16,24")
     if args.effort and (taken := sorted({key for key, _ in args.template_option} & set(OPTIONS))):
         raise CommandError(f"--effort sets the template's option {taken[0]} itself; leave one of them out")
 
@@ -185,28 +180,25 @@ def _asked(
 ) -> "list[Asked]":
     """Everything that is to be asked: each set, with each effort and thinking budget."""
     names, found, best_by = set_names(sets), [], _best_by(args.best_by, args.server)
-    asked_in, varied = _ways(args), bool(args.effort or args.budgets)
-    compared = bool(args.budgets) or len(args.thinking_budget) > 1
+    compared, tools = len(args.thinking_budget) > 1, tool_flags.sha256(args)
     for reference in sets:
         try:
             shots = shots_of(reference, args.shots)
         except ProblemSetError as error:
             raise CommandError(str(error)) from error
-        for way in asked_in:
+        for way in ways(args.effort, args.thinking_budget):
             effort, budget = way
             name = called(names[reference], way, compared=compared)
-            prompting = prompt_flags.prompting(args, shots, budget).asking(effort)
+            prompting = _prompting(args, shots, budget).asking(effort)
             sampling = Sampling(args.max_tokens, args.temperature, args.top_p, args.top_k, args.min_p)
             protocol = Protocol(settle(prompting), sampling, args.rollouts, args.seed)
-            of = names[reference] if varied or compared else ""
-            found.append(Asked(name, sets[reference], protocol, source_of(protocol), best_by, of, varied))
+            of = names[reference] if args.effort or compared else ""
+            found.append(Asked(name, sets[reference], protocol, source_of(protocol), best_by, of, tools))
     return found
 
 
-def _ways(args: argparse.Namespace) -> list[Way]:
-    if len(args.thinking_budget) > 1:
-        return [(None, budget) for budget in args.thinking_budget]
-    return ways(args.effort, args.budgets, *args.thinking_budget)
+def _prompting(args: argparse.Namespace, shots: "Sequence[Shot]" = (), budget: int | None = None) -> Prompting:
+    return having_tools(prompt_flags.prompting(args, shots, budget), tool_flags.tools(args), tool_flags.HERE)
 
 
 def _best_by(name: str | None, server: str | None) -> "tuple[str, Rule] | None":
@@ -235,7 +227,7 @@ def _loaded(
         raise CommandError(f"{args.model} has no chat template; leave --template out, or give r1 or qa")
     try:
         settle = partial(settled, tokenizer)
-        settle(prompt_flags.prompting(args).asking(args.effort[0] if args.effort else None))
+        settle(_prompting(args).asking(args.effort[0] if args.effort else None))
     except PromptError as error:
         raise CommandError(str(error)) from error
     engine, context = engine_for(model, tokenizer, args.engine), pretrained.context_length(model)

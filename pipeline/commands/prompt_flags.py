@@ -2,14 +2,18 @@
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from eval.instructions import AUTO
 from eval.protocol import EFFORTS, Effort, Prompting, Shot
+from eval.ways import FREELY
 from pipeline.contract.errors import CommandError
 from pipeline.contract.prompt import AskingPrompt
+
+Section = TypeVar("Section", bound=BaseModel)
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -30,16 +34,27 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def prompting(args: argparse.Namespace, shots: Sequence[Shot] = (), thinking_budget: int | None = None) -> Prompting:
     """What they say. Raises CommandError where a `prompt` section could not say it either."""
+    return prompt(args).prompting(shots, thinking_budget)
+
+
+def prompt(args: argparse.Namespace) -> AskingPrompt:
+    """The `prompt` section that says the same. Raises CommandError where none could."""
+    return section(
+        AskingPrompt, {}, system=args.system, instruction=args.instruction, template=args.template,
+        open_thinking=args.open_thinking, template_options=dict(args.template_option), stop=args.stop,
+    )
+
+
+def section(made: type[Section], flags: Mapping[str, str], **fields: object) -> Section:
+    """A section of a stage with these fields, which flags of the same names give, or those that `flags` names. Raises
+    CommandError, which names the flag, where the section does not take them."""
     try:
-        section = AskingPrompt(
-            system=args.system, instruction=args.instruction, template=args.template, open_thinking=args.open_thinking,
-            template_options=dict(args.template_option), stop=args.stop,
-        )
+        return made.model_validate(fields)
     except ValidationError as error:
         first = error.errors()[0]
-        flag = f"--{str(first['loc'][0]).replace('_', '-')}: " if first["loc"] else ""
+        field = str(first["loc"][0]) if first["loc"] else ""
+        flag = f"--{flags.get(field, field).replace('_', '-')}: " if field else ""
         raise CommandError(f"{flag}{first['msg'].removeprefix('Value error, ')}") from error
-    return section.prompting(shots, thinking_budget)
 
 
 def efforts(text: str) -> list[Effort]:
@@ -52,13 +67,14 @@ def efforts(text: str) -> list[Effort]:
     return [known[name] for name in _once(named)]
 
 
-def budgets(text: str) -> list[int]:
-    """Type of a flag: numbers of tokens with commas between them, each once."""
+def budgets(text: str) -> list[int | None]:
+    """Type of a flag: numbers of tokens with commas between them, each once, and "none" for None."""
     named = [name.strip() for name in text.split(",")]
-    if strange := [name for name in named if not (name.isascii() and name.isdigit() and int(name))]:
+    known = [name for name in named if name == FREELY or (name.isascii() and name.isdigit() and int(name))]
+    if strange := [name for name in named if name not in known]:
         raise argparse.ArgumentTypeError(f"{strange[0]!r} is no number of tokens; give some with commas between them, "
-                                         "such as 8,16,24")
-    return [int(name) for name in _once(named)]
+                                         f"such as {FREELY},8,16")
+    return [None if name == FREELY else int(name) for name in _once(named)]
 
 
 def _once(named: Sequence[str]) -> Sequence[str]:

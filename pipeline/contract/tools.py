@@ -39,7 +39,7 @@ class Tools(BaseModel):
         return ToolUse(tuple(self.use), self.turns, self.observation, str(folder or ""), self.documents or "")
 
 
-def with_tools(how: Prompting, tools: Tools | None, folder: Path | None) -> Prompting:
+def having_tools(how: Prompting, tools: Tools | None, folder: Path | None) -> Prompting:
     """Prompting by which a model also has these tools; `folder` is the recipe's."""
     return replace(how, tools=tools.used(folder)) if tools else how
 

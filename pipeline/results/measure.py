@@ -11,7 +11,7 @@ from eval.errors import ServerError, Unanswered
 from eval.protocol import Protocol, sha256_of
 from eval.report import reduce
 from eval.rollouts import rollouts_file
-from eval.scaling import budgets, curve, efforts
+from eval.scaling import curve, efforts
 from eval.ways import Way
 from pipeline.contract.errors import CommandError, RunError
 from pipeline.disk import durable
@@ -27,8 +27,9 @@ Progress = Callable[[str], Callable[[int, int], None] | None]
 class Asked:
     """One problem set, what it is called in the report, and how it is asked.
 
-    `best_by` is a rule to choose among rollouts by, with its name; `of` is the set where `name` is one of several ways
-    to ask it: thinking budgets, or efforts with or without budgets where `varied`.
+    `best_by` is a rule to choose among rollouts by, with its name; `of` is the set where `name` is one of the ways to
+    ask it: with efforts, with thinking budgets, or with both. `tools_sha256` is a hash of the tools that it is asked
+    with, where it has some.
     """
 
     name: str
@@ -37,7 +38,7 @@ class Asked:
     source: Source
     best_by: tuple[str, Rule] | None = None
     of: str = ""
-    varied: bool = False
+    tools_sha256: str | None = None
 
     @property
     def way(self) -> Way:
@@ -46,7 +47,8 @@ class Asked:
 
     def described(self) -> JsonObject:
         told = self.protocol.describe(self.problems, self.source.prompts(self.problems))
-        return {**told, "best_by": self.best_by[0] if self.best_by else None}
+        tools = {"tools_sha256": self.tools_sha256} if self.tools_sha256 else {}
+        return {**told, "best_by": self.best_by[0] if self.best_by else None, **tools}
 
 
 @dataclass(frozen=True)
@@ -77,18 +79,13 @@ def measure(
     problems = {name: reduce(found) for name, found in rows.items()}
     curves = {name: curve(found) for name, found in rows.items() if problems[name]["rollouts"] > 1}
     by_way: dict[str, dict[Way, Any]] = {}
-    by_budget: dict[str, dict[int, Any]] = {}
     for one in sets:
-        effort, budget = one.way
-        if one.varied:
-            by_way.setdefault(one.of, {})[effort, budget] = problems[one.name]
-        elif one.of and budget is not None:
-            by_budget.setdefault(one.of, {})[budget] = problems[one.name]
+        if one.of:
+            by_way.setdefault(one.of, {})[one.way] = problems[one.name]
     parameters = {key: value for key, value in model.facts.items() if key == "parameters"}
     about = {key: value for key, value in model.facts.items() if key != "parameters"}
     measured = {
         **parameters, "problems": problems, "model": about, "protocol": header["protocol"], "curves": curves,
-        "budgets": {name: budgets(found) for name, found in by_budget.items()},
         **({"efforts": {name: efforts(found) for name, found in by_way.items()}} if by_way else {}),
     }
     report = {"models": {model.label: measured}, "versions": header["versions"]}

@@ -34,7 +34,7 @@ from pipeline.contract.numbers import (
 from pipeline.contract.prompt import MeasuringPrompt
 from pipeline.contract.room import Room, require_room
 from pipeline.contract.stage import Asks, Context, Metrics, Stage
-from pipeline.contract.tools import Tools, require_fitting, with_tools
+from pipeline.contract.tools import Tools, having_tools, require_fitting
 from pipeline.contract.work import Drawn, Work
 from pipeline.disk.durable import JsonObject
 from pipeline.serving.section import ServedEngines
@@ -51,9 +51,6 @@ with lazy:
 
 if TYPE_CHECKING:
     from eval.protocol import Protocol
-
-
-MOST_BUDGETS = 32
 
 
 @dataclass(frozen=True)
@@ -104,8 +101,9 @@ class Evaluate(ServedEngines, Stage):
     )
     dtype: Dtype | None = Field(default=None, description="what the weights are in; as saved where it is left out")
     prompt: MeasuringPrompt = Field(default=MeasuringPrompt(), description="how questions are put to the models")
-    thinking_budget: Tokens | None = Field(
-        default=None, description="thinking is closed by force after so many; never where it is left out"
+    thinking_budget: Tokens | Annotated[list[Tokens | Literal["none"]], Field(min_length=1, max_length=32)] | None = (
+        Field(default=None, description="thinking is closed by force after so many; several, such as [none, 8, 16], "
+                                        "ask everything with each of them; never where it is left out")
     )
     best_by: Literal["confidence"] | Annotated[str, PlugIn("rule")] | None = Field(
         default=None, description="what chooses one of a problem's rollouts, for best@k: confidence, the mean "
@@ -116,9 +114,6 @@ class Evaluate(ServedEngines, Stage):
         default_factory=list, description="ask everything with each of these efforts, for a curve of accuracy against "
                                           "tokens"
     )
-    budgets: Annotated[list[Tokens], Field(max_length=MOST_BUDGETS)] = Field(
-        default_factory=list, description="thinking budgets that everything is asked with, after it was asked without"
-    )
 
     @model_validator(mode="after")
     def _check_sizes(self) -> "Evaluate":
@@ -126,7 +121,7 @@ class Evaluate(ServedEngines, Stage):
             raise ValueError("there is nothing to measure: give models, or reports of earlier stages")
         require_rows((self.problems_each or 1) * len(self.problems) * len(self._ways()) * len(self.models)
                      * self.rollouts,
-                     "models, problems, problems_each, rollouts, effort and budgets")
+                     "models, problems, problems_each, rollouts, effort and thinking_budget")
         return self
 
     @model_validator(mode="after")
@@ -141,14 +136,13 @@ class Evaluate(ServedEngines, Stage):
     def _check_effort(self) -> "Evaluate":
         if self.effort:
             self.prompt.require_no_effort("effort")
-        require_fitting(self.tools, self.prompt, self.budgets or self.thinking_budget)
-        if self.budgets and self.thinking_budget:
-            raise ValueError("budgets asks with several thinking budgets, and thinking_budget is one; leave one out")
-        for name, given in (("effort", self.effort), ("budgets", self.budgets)):
+        require_fitting(self.tools, self.prompt, self.thinking_budget)
+        asked = {"effort": list[object](self.effort), "thinking_budget": list[object](self._budgets)}
+        for name, given in asked.items():
             if len(set(given)) < len(given):
                 raise ValueError(f"{name} names one of its values twice")
-        if max(self.budgets, default=0) >= self.max_completion_tokens:
-            raise ValueError(f"budgets: {max(self.budgets)} leaves nothing of max_completion_tokens "
+        if (longest := max(filter(None, self._budgets), default=0)) >= self.max_completion_tokens:
+            raise ValueError(f"thinking_budget {longest} leaves nothing of max_completion_tokens "
                              f"{self.max_completion_tokens} for the answer")
         return self
 
@@ -162,7 +156,7 @@ class Evaluate(ServedEngines, Stage):
         return [Asks(reference, self.problems_each, 0, "test") for reference in self.problems if self.models]
 
     def room(self) -> Room:
-        how = with_tools(self.prompt.prompting(), self.tools, self._folder)
+        how = having_tools(self.prompt.prompting(), self.tools, self._folder)
         how = how.asking(self.effort[0] if self.effort else None)
         return Room(self.models, how, self.max_completion_tokens, self.beyond_context)
 
@@ -195,7 +189,7 @@ class Evaluate(ServedEngines, Stage):
             write_rows(ctx.out / rollouts_file(one.label, one.set), rows)
             report["problems"][one.set] = reduce(rows)
             report["protocol"][one.set] = {**one.protocol, **({"best_by": self.best_by} if self.best_by else {})}
-            if self.effort or self.budgets:
+            if self.effort or len(self._budgets) > 1:
                 varied.setdefault(one.label, {}).setdefault(one.of, {})[one.way] = report["problems"][one.set]
             tokens += sum(rollout.completion.tokens for rollout in rollouts)
             ctx.log({"model": one.label, "problems": one.set, "pass@1": report["problems"][one.set]["pass@1"]})
@@ -254,19 +248,26 @@ class Evaluate(ServedEngines, Stage):
                     keep(engine, tokenizer, problems, draws, pieces, asked.name, progress)
                     yield asked
 
+    @property
+    def _budgets(self) -> list[int | None]:
+        """The thinking budgets that everything is asked with; None for asking without one."""
+        if isinstance(self.thinking_budget, list):
+            return [None if one == "none" else one for one in self.thinking_budget]
+        return [self.thinking_budget] if self.thinking_budget else []
+
     def _ways(self) -> list[Way]:
-        return ways(self.effort, self.budgets, self.thinking_budget)
+        return ways(self.effort, self._budgets)
 
     def _questions(self) -> list[tuple[str, str, Way, str]]:
         """Everything that a model is asked: the reference of a problem set, its name, the way, and what the set is
         called in the report when it is asked in that way."""
-        return [(reference, name, way, called(name, way, compared=bool(self.budgets)))
+        return [(reference, name, way, called(name, way, compared=len(self._budgets) > 1))
                 for (reference, name), way in product(set_names(self.problems).items(), self._ways())]
 
     def _protocol(self, problem_set: str, way: Way, tokenizer: Tokenizer, seed: int) -> "Protocol":
         shots = shots_of(problem_set, self.prompt.shots, base=self._folder)
         effort, budget = way
-        how = with_tools(self.prompt.prompting(shots, budget), self.tools, self._folder)
+        how = having_tools(self.prompt.prompting(shots, budget), self.tools, self._folder)
         prompting = settled(tokenizer, how.asking(effort))
         sampling = Sampling(self.max_completion_tokens, self.temperature, self.top_p, self.top_k, self.min_p)
         return Protocol(prompting, sampling, self.rollouts, seed)

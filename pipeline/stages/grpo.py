@@ -27,7 +27,7 @@ from pipeline.contract.processes import own
 from pipeline.contract.prompt import AskingPrompt
 from pipeline.contract.room import Room, require_room
 from pipeline.contract.stage import Asks, Context, Metrics, Stage
-from pipeline.contract.tools import Tools, require_fitting, with_tools
+from pipeline.contract.tools import Tools, having_tools, require_fitting
 from pipeline.contract.work import Drawn, Trained, Work
 from pipeline.distillation.sections import WeighedTeacher
 from pipeline.models.lora import Lora
@@ -290,7 +290,7 @@ class Grpo(Engines, Learning, Minimized, Stage):
 
     def _prompting(self) -> "Prompting":
         """How questions are put; where they are asked with several efforts, with the highest."""
-        how = with_tools(self.prompt.prompting(thinking_budget=self.thinking_budget), self.tools, self._folder)
+        how = having_tools(self.prompt.prompting(thinking_budget=self.thinking_budget), self.tools, self._folder)
         return how.asking("high" if self.effort else None)
 
     def _guide(

@@ -30,7 +30,7 @@ from pipeline.contract.processes import is_first
 from pipeline.contract.prompt import AskingPrompt
 from pipeline.contract.room import Room, require_room
 from pipeline.contract.stage import Asks, Context, Metrics, Stage
-from pipeline.contract.tools import Tools, require_fitting, with_tools
+from pipeline.contract.tools import Tools, having_tools, require_fitting
 from pipeline.contract.work import Drawn, Work
 from pipeline.serving.section import ServedEngines
 from pipeline.stages.grpo import ProblemSets
@@ -161,7 +161,7 @@ class Sample(ServedEngines, Stage):
 
     def _prompting(self) -> Prompting:
         how = self.prompt.prompting(thinking_budget=self.thinking_budget)
-        return with_tools(how, self.tools, self._folder)
+        return having_tools(how, self.tools, self._folder)
 
     def _reason_to_drop(self, rollout: "Rollout", kept: "list[Rollout]") -> str | None:
         """Why a rollout is not kept beside those of its problem that are; None where it is."""

@@ -8,7 +8,7 @@ from typing import TypeVar
 from rewards.conventions import trl, verifiers, verl
 from rewards.conventions.scoring import Scoring
 from rewards.conventions.signature import Signature
-from rewards.foreign import LOADING, calling
+from rewards.foreign import LOADING, calling, signals_kept
 from rewards.registry import Entry, RegistryError
 
 T = TypeVar("T")
@@ -110,7 +110,7 @@ def _made(
         raise RegistryError(f"{who} takes nothing of a rollout, so that it has to make a function of {prefix}'s, and "
                             f"needs the option {lacking[0]!r} for it: {{weight: 1.0, {lacking[0]}: ..}}")
     try:
-        with calling(who, LOADING):
+        with calling(who, LOADING), signals_kept():
             made = function(**given)
     except Exception as error:  # anyone's code
         said = " ".join(str(error).split())[:300]

@@ -142,7 +142,10 @@ def _rollout(problem: Problem, completion: Completion, messages: bool) -> dict[s
         "prompt": prompt, "completion": written, "answer": problem.answer, "info": _info(problem),
         "task": problem.meta.get("task", problem.family),
     }
-    state = {**rollout, "example_id": problem.id, "is_completed": True, "is_truncated": not completion.finished}
+    # What it says of turns: their environments count them in every rubric.
+    turn = {"prompt": prompt, "completion": written, "is_truncated": not completion.finished, "extras": {}}
+    state = {**rollout, "example_id": problem.id, "is_completed": True, "is_truncated": not completion.finished,
+             "trajectory": [turn]}
     return {**rollout, "state": state}
 
 

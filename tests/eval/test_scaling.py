@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eval.report import reduce
-from eval.scaling import best_of_k, budgets, curve, efforts, efforts_table, lines
+from eval.scaling import best_of_k, curve, efforts, efforts_table, lines
 
 
 def row(problem, verdict, extracted="7", tokens=10, **more):
@@ -59,18 +59,12 @@ def test_what_cannot_be_graded_is_no_point():
     assert curve([row("p", "ungradable"), row("p", "ungradable")]) == []
 
 
-def test_budgets_and_text():
-    found = budgets(
-        {
-            64: reduce([row("p", "correct", tokens=60), row("q", "wrong", tokens=64)]),
-            8: reduce([row("p", "wrong", tokens=8)])
-        }
-    )
-    assert [(point["budget"], point["tokens"], point["pass@1"]) for point in found] == [(8, 8, 0.0), (64, 62, 0.5)]
-    text = lines("sums", found)
+def test_a_curve_as_text():
+    text = lines("sums", curve([row("p", "correct", tokens=60), row("p", "wrong", tokens=64)]))
     assert text[0] == "sums: accuracy against tokens"
-    assert text[1].split() == ["budget", "tokens", "pass@1"]
-    assert text[3].split()[:3] == ["64", "62", "50.0"]
+    assert text[1].split() == ["k", "tokens", "vote", "best"]
+    assert text[2].split()[:3] == ["1", "62", "50.0"]
+    assert text[3].split()[:2] == ["2", "124"]
 
 
 def test_efforts_with_their_thinking_by_hand():

@@ -16,13 +16,14 @@ AT_ONCE = 32
 class Row:
     """What one rollout has written, and the uniform numbers that it is drawn by.
 
+    most    tokens that it may have
     drafts  tokens that are guessed to follow, and that are read together with the last token written
     fresh   places of what was written last, among all tokens that were drawn in that step
     taken   the experts of this row's tokens in the last forward, [its tokens, layers, top_k], where they are recorded
     """
 
-    def __init__(self, request: int, index: int, prompt: Sequence[int], seed: int) -> None:
-        self.request, self.index, self.prompt = request, index, tuple(prompt)
+    def __init__(self, request: int, index: int, prompt: Sequence[int], seed: int, most: int) -> None:
+        self.request, self.index, self.prompt, self.most = request, index, tuple(prompt), most
         self.ids: list[int] = []
         self.logprobs: list[float] = []
         self.experts: list[Tensor] = []

@@ -54,12 +54,13 @@ function turns(row) {
 }
 
 function turn(who, characters) {
-  const kind = who.startsWith("The tool") ? "rv-turn rv-said" : "rv-turn";
-  return make("div", { class: kind }, make("span", { class: "rv-tag" }, who), longText(characters.join(""), who));
+  const ofTool = who.startsWith("The tool");
+  return make("div", { class: ofTool ? "rv-turn rv-said" : "rv-turn" }, make("span", { class: "rv-tag" }, who),
+    longText(characters.join(""), ofTool ? "observation" : "completion"));
 }
 
 function pane(name, body, kind = "") {
-  return make("section", { class: `rv-pane ${kind}`, "aria-label": name }, make("h4", {}, name), body);
+  return make("section", { class: `rv-pane ${kind}`, "aria-label": name }, make("h3", {}, name), body);
 }
 
 function nothing(told) {
@@ -88,7 +89,7 @@ function badge(verdict) {
 function verdictCard(row) {
   const cut = row.finished === false && row.verdict !== "truncated";
   return make("div", { class: "rv-card" },
-    make("div", { class: "rv-line" }, make("h4", {}, "Verdict"), badge(row.verdict),
+    make("div", { class: "rv-line" }, make("h3", {}, "Verdict"), badge(row.verdict),
       cut ? make("span", { class: "rv-tag" }, "token budget ended") : null),
     facts([["Why", row.reason], ["Expected", row.expected], ["Read as answer", row.extracted],
       ["A solution", row.solution]]));
@@ -99,7 +100,7 @@ function rewardCard(row) {
   if (!isFigure(row.reward) && !isFigure(row.advantage) && parts.length === 0) return null;
   const most = Math.max(1e-9, ...parts.map(([, value]) => Math.abs(value)));
   return make("div", { class: "rv-card" },
-    make("div", { class: "rv-line" }, make("h4", {}, "Reward"),
+    make("div", { class: "rv-line" }, make("h3", {}, "Reward"),
       isFigure(row.reward) ? make("strong", { class: "rv-figure" }, figure(row.reward, 3)) : null,
       isFigure(row.advantage)
         ? make("span", { class: `rv-tag ${row.advantage > 0 ? "rv-up" : row.advantage < 0 ? "rv-down" : ""}` },
@@ -114,7 +115,7 @@ function loadCard(row) {
   const loads = row.experts_busiest ?? [];
   if (loads.length === 0) return null;
   const most = Math.max(...loads);
-  return make("div", { class: "rv-card" }, make("h4", {}, "Busiest expert over the mean, by layer"),
+  return make("div", { class: "rv-card" }, make("h3", {}, "Busiest expert over the mean, by layer"),
     make("div", { class: "rv-bars" }, loads.flatMap((load, layer) => [
       make("span", { class: "rv-name" }, `MoE layer ${layer + 1}`), bar(load / most),
       make("span", { class: "rv-value" }, `${load.toFixed(2)}×`)])));

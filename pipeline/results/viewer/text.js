@@ -92,6 +92,11 @@ function longText(text, label) {
   const rest = make("div", { class: "rv-rest" });
   const tell = () => {
     if (from === text.length) {
+      // Who pressed the button stays where they were: keys would go nowhere from a button that is gone.
+      if (rest.contains(document.activeElement)) {
+        body.tabIndex = -1;
+        body.focus({ preventScroll: true });
+      }
       rest.remove();
       return;
     }

@@ -149,7 +149,7 @@ class Viewer {
     const isOnce = moments.length === 1;
     const told = isOnce ? here.label : `moment ${at + 1} of ${moments.length}: ${here.label}`;
     return make("section", { class: "rv-learned", "aria-label": "How it learned this one" },
-      make("div", { class: "rv-line" }, make("h4", {}, isOnce ? "Asked once" : "How it learned this one"),
+      make("div", { class: "rv-line" }, make("h3", {}, isOnce ? "Asked once" : "How it learned this one"),
         isOnce ? null : [step(-1, "before", "p"), step(1, "after", "n")],
         make("span", { class: "rv-muted" }, told)),
       isOnce ? null : wayOf(moments, this.row, (one) => this.goTo(one)),

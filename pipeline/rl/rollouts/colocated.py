@@ -17,7 +17,7 @@ class ColocatedEngine:
 
     vLLM draws by itself: seeds are only counted, `Sampling` has to be what the engine was made with, and a run that is
     resumed is not the run that was left alone. Experts are not recorded. Each request has to have a whole group of
-    seeds.
+    seeds, and no bound of its own.
     """
 
     def __init__(

@@ -20,7 +20,7 @@ from pipeline.rl.rollouts.efforts import asked_with, figures, has_budget, told, 
 from pipeline.rl.rollouts.scales import Scales
 from rewards.background import Background
 from rewards.conventions.scoring import Ask
-from rewards.grade import grade
+from rewards.grade import grade, load_verifiers
 from rewards.rubric import Reward, Rubric
 from rewards.types import Completion, Problem, Verdict
 
@@ -92,6 +92,7 @@ class RewardFunction:
     ) -> "RewardFunction":
         """For answers of this model to problems that are put as `how` says, with each of the efforts that have
         `budgets` for their thinking."""
+        load_verifiers(problems)
         reader = AnswerReader(tokenizer, ends_of(tokenizer, model), how.stop)
         asked, opened = {}, []
         for effort in budgets or (None,):

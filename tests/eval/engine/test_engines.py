@@ -176,6 +176,19 @@ def test_an_end_at_the_last_token_allowed_is_an_end(tiny: Tiny) -> None:
 
 
 @pytest.mark.parametrize("make", [native, plain])
+def test_a_request_may_bound_its_own_rollouts(tiny: Tiny, make: Callable[[Any], Any]) -> None:
+    engine, bounds = make(tiny("qwen3")), [3, 99, 1, None, 7]
+    whole = engine.sample(requests(), SAMPLING)
+    asked = [replace(request, max_tokens=most) for request, most in zip(requests(), bounds, strict=True)]
+    for free, bound, most in zip(whole, engine.sample(asked, SAMPLING), bounds, strict=True):
+        for one, cut in zip(free, bound, strict=True):
+            assert cut.ids == one.ids[:most]
+            assert len(cut.logprobs) == len(cut.ids)
+            assert cut.finished == (one.finished and len(cut.ids) == len(one.ids))
+    assert any(len(one.ids) > 7 for one in whole[4])
+
+
+@pytest.mark.parametrize("make", [native, plain])
 def test_tokens_come_as_often_as_the_model_says(tiny: Tiny, make: Callable[[Any], Any]) -> None:
     model = tiny("deepseek_v3")
     prompt, count = [7, 11, 30], 3000

@@ -36,11 +36,14 @@ class Parrot:
 
     def __init__(self, *turns: str) -> None:
         self.turns, self.asked = [*turns], list[list[int]]()
+        self.most: list[int] = []
 
     def sample(self, requests: Sequence[Request], sampling: Sampling, progress: Any = None, written: Any = None) -> Any:
-        ids = encoded(self.turns.pop(0))[: sampling.max_tokens]
+        turn = encoded(self.turns.pop(0))
         found = []
         for place, request in enumerate(requests):
+            self.most.append(request.most(sampling))
+            ids = turn[: self.most[-1]]
             self.asked.append(list(request.prompt))
             text = TOKENIZER.decode(ids)
             ended = ids[-1] == TOKENIZER.eos_token_id or any(text.endswith(stop) for stop in sampling.stop)
@@ -67,6 +70,7 @@ def test_a_call_is_answered_and_the_answer_goes_on_from_it() -> None:
     assert [value for place, value in enumerate(one.logprobs) if place in forced] == [0.0] * 3
     assert one.logprobs.count(-1.0) == len(one.ids) - 3
     assert engine.asked[1] == [1, 2, *one.ids[: forced.stop]], "earlier turns are as they were drawn"
+    assert engine.most == [60, 60 - forced.stop], "each turn is asked for what the completion has left"
 
 
 @pytest.mark.parametrize(("call", "shown"), [

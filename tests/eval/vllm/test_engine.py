@@ -45,12 +45,15 @@ def test_rollouts_are_those_of_the_model_with_ids_logprobs_and_experts(tiny: Tin
 def test_everything_that_narrows_is_sent(tiny: Tiny) -> None:
     stand_in = StandIn(tiny("qwen3"))
     with served_by(stand_in) as url:
-        VllmEngine(VllmServer(url), ENDS).sample(REQUESTS[1:], Sampling(4, 0.5, stop=("a",)))
-    [body] = stand_in.bodies
+        bounded = Request(REQUESTS[1].prompt, REQUESTS[1].seeds, max_tokens=2)
+        VllmEngine(VllmServer(url), ENDS).sample([REQUESTS[1]], Sampling(4, 0.5, stop=("a",)))
+        VllmEngine(VllmServer(url), ENDS).sample([bounded], Sampling(4))
+    body, less = stand_in.bodies
     assert body["prompt"] == [8, 9]  # ids, which are not tokenized again
     assert (body["top_k"], body["top_p"], body["min_p"], body["repetition_penalty"]) == (0, 1.0, 0.0, 1.0)
     assert (body["stop_token_ids"], body["stop"], body["include_stop_str_in_output"]) == ([3], ["a"], True)
     assert (body["temperature"], body["max_tokens"], body["seed"]) == (0.5, 4, 3)
+    assert less["max_tokens"] == 2
 
 
 def test_a_server_that_does_not_tell_experts_is_one_line(tiny: Tiny) -> None:

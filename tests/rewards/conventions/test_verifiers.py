@@ -64,6 +64,7 @@ def by_attribute(completion, answer, **kwargs): return completion[-1].content ==
 def sees(prompt, completion, answer, state, info, task):
     assert prompt == [{"role": "user", "content": "How many are left?"}]
     assert state["completion"] == completion and state["answer"] == answer and state["info"] == info
+    assert [turn["completion"] for turn in state["trajectory"]] == [completion]
     assert (task, info) == ("sums", {"least": 2}), info
     return info["least"]
 async def slow(completion): return len(completion[0]["content"])

@@ -29,7 +29,7 @@ def written(row: Row, *tokens: int) -> Row:
 
 def test_the_longest_ending_is_found_at_its_newest_place() -> None:
     lookup = Lookup(3)
-    row = Row(0, 0, [1, 2, 3, 4, 5, 9, 2, 3, 6, 7, 8], seed=0)
+    row = Row(0, 0, [1, 2, 3, 4, 5, 9, 2, 3, 6, 7, 8], seed=0, most=99)
     assert drafted(lookup, row) == []
     assert drafted(lookup, written(row, 1)) == []
     assert drafted(lookup, written(row, 2)) == [3, 4, 5]  # "1 2", of two tokens
@@ -40,7 +40,7 @@ def test_the_longest_ending_is_found_at_its_newest_place() -> None:
 
 
 def test_a_text_that_repeats_itself_goes_on_doing_so() -> None:
-    row = written(Row(0, 0, [4], seed=0), 5, 6, 5, 6)
+    row = written(Row(0, 0, [4], seed=0, most=99), 5, 6, 5, 6)
     assert drafted(Lookup(5), row) == [5, 6, 5, 6, 5]
 
 

@@ -191,6 +191,54 @@ def test_texts_of_models_are_shown_and_never_run(opened: Open, tmp_path: Path) -
             assert page.locator("img, svg, iframe, #viewer script").count() == 0
 
 
+def with_calls(*said: str) -> kept.Row:
+    """A rollout whose calls were answered so; a character that JavaScript counts as two stands before the first."""
+    text, observations = "<think>\U0001f34e", list[tuple[int, int]]()
+    for number, one in enumerate(said):
+        text += f"Step {number}.<call>lookup {number}</call>"
+        observations.append((len(text), len(text) + len(one)))
+        text += one
+    return kept.rollout(1, 0, 0, text=f"{text}</think><answer>19</answer>", observations=observations)
+
+
+def test_calls_stand_in_turns_with_what_the_tools_said(opened: Open, tmp_path: Path) -> None:
+    run = kept.empty_run(tmp_path, "zero")
+    kept.grpo(tmp_path, run, {1: [with_calls(*HOSTILE, "x" * 30_000), kept.rollout(1, 0, 1)]})
+    told = [re.sub("[\x00-\x1f\u200b\u202c\u202e]", lambda match: f"\\u{ord(match[0]):04x}", text) for text in HOSTILE]
+    with kept.serving(run) as server:
+        for page in (opened(server.address), opened(file_with(tmp_path, embedded(run, 10**6)))):
+            calls = page.locator(".rv-pane", has=page.get_by_role("heading", name="Calls of tools"))
+            assert calls.locator(".rv-said .rv-text").all_text_contents()[:-1] == told
+            written = calls.locator(".rv-turn:not(.rv-said) .rv-text").all_text_contents()
+            assert written[0] == "<think>\U0001f34eStep 0.<call>lookup 0</call>"
+            assert written[1:-1] == [f"Step {at}.<call>lookup {at}</call>" for at in range(1, len(HOSTILE) + 1)]
+            assert written[-1] == "</think><answer>19</answer>"
+            assert len(calls.locator(".rv-said .rv-text").last.text_content()) == 20_000
+            assert "10,000 more characters of the observation" in calls.text_content()
+            calls.get_by_role("button", name="Show all").click()
+            assert len(calls.locator(".rv-said .rv-text").last.text_content()) == 30_000
+            page.keyboard.press("v")  # the button is gone, and keys work all the same
+            page.keyboard.press("j")
+            wait_for(page, "document.querySelector('.rv-two')")
+            assert page.locator(".rv-two .rv-side").first.locator(".rv-said").count() == len(HOSTILE) + 1
+            assert page.evaluate("window.ran") is None
+            assert page.locator("img, svg, iframe, #viewer script").count() == 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1440, 420])
+def test_calls_pass_the_rules_of_accessible_pages(opened: Open, tmp_path: Path, scheme: str, width: int) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed: make browser")
+    run = kept.empty_run(tmp_path, "zero")
+    kept.grpo(tmp_path, run, {1: [with_calls("<result>7</result>", "<result>error: it divides by zero</result>")]})
+    with kept.serving(run) as server:
+        page = opened(server.address, color_scheme=scheme, bypass_csp=True, viewport={"width": width, "height": 900})
+        found = axe.Axe().run(page).response["violations"]
+        assert [(one["id"], one["nodes"][0]["html"]) for one in found] == []
+        assert [one for one in page.evaluate(CONTRASTS) if one[0] < 4.5] == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
 def test_a_megabyte_of_text_is_shown_bit_by_bit(opened: Open, tmp_path: Path) -> None:
     run = kept.empty_run(tmp_path, "zero")
     text = "x" * 2**20
