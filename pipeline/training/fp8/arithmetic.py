@@ -1,86 +1,104 @@
-"""Numbers of eight bits, and products of matrices that are made of them, as DeepSeek-V3 was trained (arXiv 2412.19437,
-section 3.3), computed with rounding to the bit on any processor.
-
-Nothing is faster for it: what is gained on a GPU is lost here, and what is measured is the error.
-"""
+"""Numbers of eight bits, with a scale for each tile of a matrix, as DeepSeek-V3 was trained (arXiv 2412.19437, section
+3.3), computed with rounding to the bit on any processor."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-Format = Literal["e4m3", "e5m2"]
+from pipeline.training.fp8.section import Format
+
+TYPES = {"e4m3": torch.float8_e4m3fn, "e5m2": torch.float8_e5m2}
 
 _MANTISSA = {"e4m3": 3, "e5m2": 2}
 _LEAST_EXPONENT = {"e4m3": -6, "e5m2": -14}  # below it numbers lie as far apart as there
-_TYPES = {"e4m3": torch.float8_e4m3fn, "e5m2": torch.float8_e5m2}
 
 TILE = 128
-STEP = 32
-"""Products that a tensor core adds at once."""
+"""Neighbours along what a product sums over that share a scale."""
 
 
 @dataclass(frozen=True)
-class Accumulator:
-    """How sums of products are kept.
+class Tiles:
+    """A matrix in eight bits.
 
-    bits      of the mantissa, 23 being fp32; the tensor cores of an H800 keep 13 (its sums are cut off there, not
-              rounded)
-    promoted  after so many products a sum goes to an fp32 one, and begins anew; None for never. DeepSeek-V3 has 128.
+    codes   [.., rows, inner], numbers of the format `kind`, held in a wider one
+    scales  [.., rows, tiles], by which the numbers of each tile of `TILE` along `inner` are multiplied; the last tile
+            may be smaller
     """
 
-    bits: int = 23
-    promoted: int | None = TILE
+    codes: Tensor
+    scales: Tensor
+    kind: Format
+
+    def values(self) -> Tensor:
+        """The matrix as it is when it is read back, [.., rows, inner], in fp32."""
+        scaled = tiled(self.codes) * self.scales.unsqueeze(-1)
+        return scaled.flatten(-2)[..., : self.codes.shape[-1]]
+
+    def of_rows(self, rows: "slice | int") -> "Tiles":
+        """Some rows, or of several matrices one."""
+        return Tiles(self.codes[rows], self.scales[rows], self.kind)
+
+    def of_inner(self, inner: slice) -> "Tiles":
+        """Some columns, which begin with a tile."""
+        tiles = slice(inner.start // TILE, -(-inner.stop // TILE))
+        return Tiles(self.codes[..., inner], self.scales[..., tiles], self.kind)
+
+    def transposed(self) -> "Tiles":
+        """Of a matrix by blocks: the same numbers, whose tiles now lie along what were rows."""
+        blocks = self.scales[..., ::TILE, :].mT.repeat_interleave(TILE, dim=-2)
+        return Tiles(self.codes.mT, blocks[..., : self.codes.shape[-1], :], self.kind)
+
+
+def by_row(values: Tensor, kind: Format = "e4m3", draws: torch.Generator | None = None) -> Tiles:
+    """A matrix [.., rows, inner] in this format, with a scale for each 1 x `TILE` of it: that by which the tile's
+    largest value becomes the format's largest. `draws` as of `rounded`."""
+    tiles = tiled(values)
+    scale = _scale(tiles.abs().amax(dim=-1, keepdim=True), kind)
+    codes = rounded(tiles / scale, kind, draws).flatten(-2)
+    return Tiles(codes[..., : values.shape[-1]], scale.squeeze(-1), kind)
+
+
+def by_block(values: Tensor, kind: Format = "e4m3") -> Tiles:
+    """A matrix [.., rows, inner] in this format, with a scale for each `TILE` x `TILE` of it."""
+    rows, inner = values.shape[-2:]
+    blocks = tiled(F.pad(values, (0, 0, 0, -rows % TILE)))
+    blocks = blocks.view(*blocks.shape[:-3], -(-rows // TILE), TILE, *blocks.shape[-2:])  # [.., down, TILE, across, TILE]
+    scale = _scale(blocks.abs().amax(dim=(-3, -1), keepdim=True), kind)
+    codes = rounded(blocks / scale, kind).flatten(-2).flatten(-3, -2)
+    scales = scale.squeeze(-1).expand(*blocks.shape[:-1]).flatten(-3, -2)
+    return Tiles(codes[..., :rows, :inner], scales[..., :rows, :], kind)
+
+
+def tiled(values: Tensor) -> Tensor:
+    """[.., inner] as [.., tiles, TILE], with zeros where the last tile is not full."""
+    missing = -values.shape[-1] % TILE
+    padded = F.pad(values, (0, missing)) if missing else values
+    return padded.reshape(*values.shape[:-1], padded.shape[-1] // TILE, TILE)
+
+
+def _scale(largest: Tensor, kind: Format) -> Tensor:
+    scale = largest / torch.finfo(TYPES[kind]).max
+    return scale.masked_fill(scale == 0, 1.0)
 
 
 def rounded(values: Tensor, kind: Format, draws: torch.Generator | None = None) -> Tensor:
     """fp32 values as this format has them, in fp32: the nearest, of two that are as near the even one; with `draws`
     one of the two neighbours, by chance, so that the mean is the value (stochastic rounding). What is too large
     becomes the largest."""
-    largest = torch.finfo(_TYPES[kind]).max
+    largest = torch.finfo(TYPES[kind]).max
     values = values.clamp(-largest, largest)
-    # frexp has mantissas from 1/2, and so exponents that are 1 more than those of the format.
-    exponent = (torch.frexp(values).exponent - 1).clamp(min=_LEAST_EXPONENT[kind])
-    apart = torch.exp2((exponent - _MANTISSA[kind]).float())
-    steps = values / apart  # by a power of two, which is exact
+    # fp32 without its sign and its mantissa is the power of two below a number. It says how far apart the format's
+    # numbers lie there.
+    power = (values.view(torch.int32) & 0x7F80_0000).view(torch.float32)
+    apart = power.clamp_(min=2.0 ** _LEAST_EXPONENT[kind]).mul_(2.0 ** -_MANTISSA[kind])
     if draws is None:
-        return steps.round() * apart
+        # Between 2^23 and 2^24 times `apart` fp32 has the multiples of `apart` alone, and rounds sums to them: to the
+        # nearest, and of two to the even one.
+        far = apart.mul_(1.5 * 2**23)
+        return values.add_(far).sub_(far)
+    steps = values.div_(apart)  # by a power of two, which is exact
     lower = steps.floor()
-    up = torch.rand(values.shape, generator=draws) < steps - lower
-    return ((lower + up) * apart).clamp(-largest, largest)
-
-
-def quantized(
-    values: Tensor, tile: tuple[int, int], kind: Format = "e4m3", draws: torch.Generator | None = None
-) -> Tensor:
-    """A matrix as it is after it was written in this format and read back. Each tile of [rows, columns] has a scale of
-    its own, by which its largest value becomes the format's largest; tiles at the edges may be smaller."""
-    rows, columns = values.shape
-    down, across = -(-rows // tile[0]), -(-columns // tile[1])
-    padded = torch.nn.functional.pad(values.float(), (0, across * tile[1] - columns, 0, down * tile[0] - rows))
-    tiles = padded.view(down, tile[0], across, tile[1])
-    largest = tiles.abs().amax(dim=(1, 3), keepdim=True)
-    scale = torch.where(largest > 0, largest / torch.finfo(_TYPES[kind]).max, torch.ones_like(largest))
-    back = rounded(tiles / scale, kind, draws) * scale
-    return back.view(down * tile[0], across * tile[1])[:rows, :columns]
-
-
-def product(left: Tensor, right: Tensor, accumulator: Accumulator = Accumulator()) -> Tensor:
-    """left [rows, inner] times right [inner, columns], with sums kept by this accumulator."""
-    if accumulator.bits >= 23:
-        return left @ right
-    inner = left.shape[1]
-    total = left.new_zeros(left.shape[0], right.shape[1])
-    held = torch.zeros_like(total)
-    for first in range(0, inner, STEP):
-        held = _cut(held + left[:, first : first + STEP] @ right[first : first + STEP], accumulator.bits)
-        if accumulator.promoted and (first + STEP) % accumulator.promoted == 0:
-            total, held = total + held, torch.zeros_like(held)
-    return total + held
-
-
-def _cut(values: Tensor, bits: int) -> Tensor:
-    """fp32 values with the last bits of their mantissas cut off, so that `bits` are left."""
-    mask = -(1 << (23 - bits))
-    return (values.contiguous().view(torch.int32) & mask).view(torch.float32)
+    chance = torch.rand(values.shape, generator=draws, device=values.device)
+    return lower.add_(chance < steps.sub_(lower)).mul_(apart)
