@@ -56,26 +56,28 @@ def by_row(values: Tensor, kind: Format = "e4m3", draws: torch.Generator | None 
     largest value becomes the format's largest. `draws` as of `rounded`."""
     tiles = tiled(values)
     scale = _scale(tiles.abs().amax(dim=-1, keepdim=True), kind)
-    codes = rounded(tiles / scale, kind, draws).flatten(-2)
+    codes = _round(tiles / scale, kind, draws).flatten(-2)
     return Tiles(codes[..., : values.shape[-1]], scale.squeeze(-1), kind)
 
 
 def by_block(values: Tensor, kind: Format = "e4m3") -> Tiles:
     """A matrix [.., rows, inner] in this format, with a scale for each `TILE` x `TILE` of it."""
     rows, inner = values.shape[-2:]
-    blocks = tiled(F.pad(values, (0, 0, 0, -rows % TILE)))
-    blocks = blocks.view(*blocks.shape[:-3], -(-rows // TILE), TILE, *blocks.shape[-2:])  # [.., down, TILE, across, TILE]
+    tiles = tiled(F.pad(values, (0, 0, 0, -rows % TILE)))
+    blocks = tiles.view(*tiles.shape[:-3], -(-rows // TILE), TILE, *tiles.shape[-2:])  # [.., down, TILE, across, size]
     scale = _scale(blocks.abs().amax(dim=(-3, -1), keepdim=True), kind)
-    codes = rounded(blocks / scale, kind).flatten(-2).flatten(-3, -2)
+    codes = _round(blocks / scale, kind, None).flatten(-2).flatten(-3, -2)
     scales = scale.squeeze(-1).expand(*blocks.shape[:-1]).flatten(-3, -2)
     return Tiles(codes[..., :rows, :inner], scales[..., :rows, :], kind)
 
 
 def tiled(values: Tensor) -> Tensor:
-    """[.., inner] as [.., tiles, TILE], with zeros where the last tile is not full."""
-    missing = -values.shape[-1] % TILE
+    """[.., inner] as [.., tiles, size of a tile]: of less than `TILE` as one tile of its size, of more with zeros where
+    the last tile is not full."""
+    size = min(TILE, values.shape[-1]) or TILE
+    missing = -values.shape[-1] % size
     padded = F.pad(values, (0, missing)) if missing else values
-    return padded.reshape(*values.shape[:-1], padded.shape[-1] // TILE, TILE)
+    return padded.reshape(*values.shape[:-1], padded.shape[-1] // size, size)
 
 
 def _scale(largest: Tensor, kind: Format) -> Tensor:
@@ -87,17 +89,23 @@ def rounded(values: Tensor, kind: Format, draws: torch.Generator | None = None) 
     """fp32 values as this format has them, in fp32: the nearest, of two that are as near the even one; with `draws`
     one of the two neighbours, by chance, so that the mean is the value (stochastic rounding). What is too large
     becomes the largest."""
+    return _round(values.clone(), kind, draws)
+
+
+def _round(values: Tensor, kind: Format, draws: torch.Generator | None) -> Tensor:
+    """`rounded`, in place."""
     largest = torch.finfo(TYPES[kind]).max
-    values = values.clamp(-largest, largest)
+    values.clamp_(-largest, largest)
     # fp32 without its sign and its mantissa is the power of two below a number. It says how far apart the format's
     # numbers lie there.
     power = (values.view(torch.int32) & 0x7F80_0000).view(torch.float32)
-    apart = power.clamp_(min=2.0 ** _LEAST_EXPONENT[kind]).mul_(2.0 ** -_MANTISSA[kind])
+    power.clamp_(min=2.0 ** _LEAST_EXPONENT[kind])
     if draws is None:
-        # Between 2^23 and 2^24 times `apart` fp32 has the multiples of `apart` alone, and rounds sums to them: to the
+        # Between 2^23 and 2^24 times that distance fp32 has its multiples alone, and rounds sums to them: to the
         # nearest, and of two to the even one.
-        far = apart.mul_(1.5 * 2**23)
+        far = power.mul_(1.5 * 2.0 ** (23 - _MANTISSA[kind]))
         return values.add_(far).sub_(far)
+    apart = power.mul_(2.0 ** -_MANTISSA[kind])
     steps = values.div_(apart)  # by a power of two, which is exact
     lower = steps.floor()
     chance = torch.rand(values.shape, generator=draws, device=values.device)

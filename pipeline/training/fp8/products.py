@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pipeline.training.fp8.arithmetic import TILE, TYPES, Tiles, tiled
+from pipeline.training.fp8.arithmetic import TYPES, Tiles, tiled
 from pipeline.training.fp8.section import Accumulation
 
 Product = Callable[[Tiles, Tiles], Tensor]
@@ -25,7 +25,7 @@ MANTISSA = 13
 """Bits behind the point of a tensor core's sums, on an H800; fp32 has 23."""
 
 _HELD = 2**22
-"""Most sums of steps that are held at once."""
+"""Most sums of tiles that are held at once."""
 
 _MULTIPLE = 16
 """Of which cuBLAS wants the sizes of matrices of eight bits."""
@@ -39,14 +39,13 @@ def exact(left: Tiles, right: Tiles) -> Tensor:
 def promoted(left: Tiles, right: Tiles, mantissa: int = MANTISSA) -> Tensor:
     """With sums of so many bits, each of which is added to one of fp32 after a tile, and begins anew."""
     ours, theirs = _steps(left.codes.float()), _steps(right.codes.float())  # [tiles, steps, rows, STEP]
-    total = left.codes.new_zeros(ours.shape[2], theirs.shape[2], dtype=torch.float32)
-    at_once = max(1, _HELD // max(1, ours.shape[1] * total.numel()))
+    total = ours.new_zeros(ours.shape[2], theirs.shape[2])
+    at_once = max(1, _HELD // max(1, total.numel()))
     for first in range(0, len(ours), at_once):
         some = slice(first, first + at_once)
-        of_steps = ours[some] @ theirs[some].mT  # [tiles, steps, rows, columns]
-        held = torch.zeros_like(of_steps[:, 0])
-        for step in of_steps.unbind(dim=1):
-            held = _cut(step.add_(held), mantissa)
+        held = total.new_zeros(len(ours[some]), *total.shape)
+        for step in range(ours.shape[1]):
+            held = _cut(held.baddbmm_(ours[some, step], theirs[some, step].mT), mantissa)
         held *= left.scales.T[some].unsqueeze(2)
         held *= right.scales.T[some].unsqueeze(1)
         total += held.sum(dim=0)
@@ -83,14 +82,20 @@ PRODUCTS: dict[Accumulation, Product] = {
 
 def _steps(values: Tensor) -> Tensor:
     """[rows, inner] as [tiles, steps of a tile, rows, STEP]."""
-    tiles = tiled(values)
-    return tiles.view(*tiles.shape[:2], TILE // STEP, STEP).permute(1, 2, 0, 3)
+    tiles = _padded(tiled(values), STEP)
+    return tiles.view(*tiles.shape[:2], tiles.shape[2] // STEP, STEP).permute(1, 2, 0, 3)
 
 
 def _in_eight_bits(matrix: Tiles) -> Tensor:
-    """[tiles, rows, TILE], as torch has eight bits; with zeros behind the rows up to a multiple."""
-    codes = F.pad(matrix.codes, (0, 0, 0, -len(matrix.codes) % _MULTIPLE))
-    return tiled(codes).to(TYPES[matrix.kind]).transpose(0, 1).contiguous()
+    """[tiles, rows, size of a tile], as torch has eight bits, both with zeros up to a multiple."""
+    codes = _padded(tiled(matrix.codes).transpose(0, 1), _MULTIPLE)
+    return _padded(codes.mT, _MULTIPLE).mT.to(TYPES[matrix.kind]).contiguous()
+
+
+def _padded(values: Tensor, multiple: int) -> Tensor:
+    """With zeros behind, so that the last size is a multiple."""
+    missing = -values.shape[-1] % multiple
+    return F.pad(values, (0, missing)) if missing else values
 
 
 def _cut(values: Tensor, mantissa: int) -> Tensor:
