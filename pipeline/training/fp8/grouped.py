@@ -3,7 +3,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Any  # torch's context of a function has no type
 
 import torch
@@ -50,7 +50,7 @@ class _Grouped(torch.autograd.Function):
         [gradient] = gradients
         how: How = ctx.how
         codes, scales, codes_of_weight, scales_of_weight = ctx.saved_tensors
-        left, right = Tiles(codes, scales, "e4m3"), Tiles(codes_of_weight, scales_of_weight, "e4m3")
+        left, right = Tiles(codes, scales, "e4m3"), Tiles(codes_of_weight.float(), scales_of_weight, "e4m3")
         by_token = by_row(gradient, how.backward, how.draws)
         of_inputs = _by_groups(by_token, right.transposed(), ctx.counts, how.product)
         by_output = by_row(_apart(gradient, ctx.counts).T.contiguous(), how.backward, how.draws)
@@ -67,13 +67,10 @@ def _by_groups(rows: Tiles, matrices: Tiles, counts: Sequence[int], product: Pro
 
 def _apart(values: Tensor, counts: Sequence[int]) -> Tensor:
     """Groups of rows with zeros behind each, so that all begin with a tile."""
-    if len(counts) == 1:
-        return values
     return torch.cat([F.pad(group, (0, 0, 0, -len(group) % TILE)) for group in torch.split(values, list(counts))])
 
 
 def _spans(counts: Sequence[int], multiple: int = 1) -> list[slice]:
-    """Where groups of so many begin and end, where each begins at a multiple."""
-    sizes = [-(-count // multiple) * multiple for count in counts]
-    begins = accumulate(sizes, initial=0)
-    return [slice(begin, begin + count) for begin, count in zip(begins, counts, strict=False)]
+    """Where groups of so many begin and end, with what is behind them up to a multiple."""
+    ends = accumulate((-(-count // multiple) * multiple for count in counts), initial=0)
+    return [slice(*both) for both in pairwise(ends)]

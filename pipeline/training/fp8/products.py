@@ -7,6 +7,7 @@ each product of a step is cut where the largest one of the step ends (section 3.
 """
 
 from collections.abc import Callable
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -38,18 +39,20 @@ def exact(left: Tiles, right: Tiles) -> Tensor:
 
 def promoted(left: Tiles, right: Tiles, mantissa: int = MANTISSA) -> Tensor:
     """With sums of so many bits, each of which is added to one of fp32 after a tile, and begins anew."""
-    ours, theirs = _steps(left.codes.float()), _steps(right.codes.float())  # [tiles, steps, rows, STEP]
-    total = ours.new_zeros(ours.shape[2], theirs.shape[2])
-    at_once = max(1, _HELD // max(1, total.numel()))
-    for first in range(0, len(ours), at_once):
-        some = slice(first, first + at_once)
-        held = total.new_zeros(len(ours[some]), *total.shape)
-        for step in range(ours.shape[1]):
-            held = _cut(held.baddbmm_(ours[some, step], theirs[some, step].mT), mantissa)
-        held *= left.scales.T[some].unsqueeze(2)
-        held *= right.scales.T[some].unsqueeze(1)
-        total += held.sum(dim=0)
-    return total
+    ours, theirs = _steps(left.codes.float()), _steps(right.codes.float()).mT  # [tiles, steps, ..]
+    scales = left.scales.T.unsqueeze(2), right.scales.T.unsqueeze(1)  # [tiles, rows, 1], [tiles, 1, columns]
+    size = max(1, _HELD // max(1, ours.shape[2] * theirs.shape[3]))
+    parts = [torch.split(one, size) for one in (ours, theirs, *scales)]
+    return reduce(torch.add, (_tiles(*some, mantissa) for some in zip(*parts, strict=True)))
+
+
+def _tiles(ours: Tensor, theirs: Tensor, of_ours: Tensor, of_theirs: Tensor, mantissa: int) -> Tensor:
+    """The products of some tiles and their scales, added up in fp32."""
+    held = _cut(torch.bmm(ours[:, 0], theirs[:, 0]), mantissa)
+    for step in range(1, ours.shape[1]):
+        held = _cut(held.baddbmm_(ours[:, step], theirs[:, step]), mantissa)
+    held.mul_(of_ours).mul_(of_theirs)
+    return held[0] if len(held) == 1 else held.sum(dim=0)
 
 
 def never_promoted(left: Tiles, right: Tiles, mantissa: int = MANTISSA) -> Tensor:
