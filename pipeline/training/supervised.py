@@ -259,6 +259,7 @@ def train(
     if mtp is None and module.of(model):
         ctx.note(module.UNTRAINED)
     watch = _Watch(ctx, balance, plan, probe, lesson, mtp)
+    # After the module for multi-token prediction, whose layers are copies and stay in full precision.
     eight = EightBits(model, plan.fp8, ctx.seed) if plan.fp8 else None
     if plan.learning.gradient_checkpointing:
         checkpoint_layers(model, [balance])

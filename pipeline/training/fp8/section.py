@@ -31,7 +31,7 @@ class Fp8(BaseModel):
     accumulation: Accumulation = Field(
         default="promoted",
         description="how sums of products are kept. promoted: in 14 bits, as a Hopper GPU's tensor cores do, and every "
-                    "128 products added up in fp32; tensor_core: in 14 bits to the end; fp32: exactly; scaled_mm: as "
+                    "128 products added up in fp32; tensor_core: in 14 bits to the end; fp32: in fp32; scaled_mm: as "
                     "the device does in torch's scaled_mm, every 128 products added up in fp32"
     )
     stochastic_rounding: bool = Field(

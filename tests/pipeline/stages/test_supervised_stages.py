@@ -187,6 +187,22 @@ def test_each_dataset_of_a_mix_is_an_input_and_its_work_is_known() -> None:
     assert trained.shares == pytest.approx({"rows": 0.45, "more": 0.55})
 
 
+def test_products_of_eight_bits_are_part_of_what_is_learned(
+    answerer: Path, data: Path, context: Callable[..., Any]
+) -> None:
+    fields: dict[str, Any] = {"model": "base", "data": "rows", "batch_size": 4}
+    extended = {"phases": [{"length": 128, "steps": 2}]}
+    for stage, own in ((Sft, {"max_length": 32, "epochs": 1}), (Extend, extended)):
+        made = []
+        for fp8 in (None, {}, {"accumulation": "fp32", "backward": "e5m2", "stochastic_rounding": True}):
+            ctx = context(base=answerer, rows=data)
+            stage(**fields, **own, fp8=fp8).run(ctx)
+            made.append((ctx.out / "model" / "model.safetensors").read_bytes())
+        assert len(set(made)) == 3
+    with pytest.raises(ValidationError, match="leave it or lora out"):
+        Sft(**fields, fp8={}, lora={})
+
+
 def test_a_module_that_predicts_ahead_is_trained_or_goes_along(
     answerer: Path, data: Path, context: Callable[..., Any]
 ) -> None:

@@ -106,7 +106,7 @@ OTHERS = ("mixtral", "olmoe", "qwen2_moe", "qwen3_moe_every_second", "deepseek_v
     *(("qwen3_moe", {"learning": {"optimizer": {"name": name}}}, 23) for name in ("adamw", "adafactor")),
     ("deepseek_v3", {"learning": {"micro_batch_tokens": 20, "gradient_checkpointing": True}}, 23),
     ("deepseek_v3", {"mtp": Mtp(late=0.2)}, 23),
-    ("deepseek_v3", {"fp8": Fp8(backward="e5m2", stochastic_rounding=True)}, 23),
+    ("qwen3", {"fp8": Fp8(backward="e5m2", stochastic_rounding=True)}, 23),
     ("qwen3", {"learning": {"mixed_precision": True, "optimizer": {"name": "sgd", "momentum": 0.9}}}, 23),
 ])
 def test_supervised(
