@@ -7,7 +7,7 @@ each product of a step is cut where the largest one of the step ends (section 3.
 """
 
 from collections.abc import Callable
-from functools import reduce
+from functools import partial, reduce
 
 import torch
 from torch import Tensor
@@ -43,10 +43,10 @@ def promoted(left: Tiles, right: Tiles, mantissa: int = MANTISSA) -> Tensor:
     scales = left.scales.T.unsqueeze(2), right.scales.T.unsqueeze(1)  # [tiles, rows, 1], [tiles, 1, columns]
     size = max(1, _HELD // max(1, ours.shape[2] * theirs.shape[3]))
     parts = [torch.split(one, size) for one in (ours, theirs, *scales)]
-    return reduce(torch.add, (_tiles(*some, mantissa) for some in zip(*parts, strict=True)))
+    return reduce(torch.add, map(partial(_tiles, mantissa), *parts))
 
 
-def _tiles(ours: Tensor, theirs: Tensor, of_ours: Tensor, of_theirs: Tensor, mantissa: int) -> Tensor:
+def _tiles(mantissa: int, ours: Tensor, theirs: Tensor, of_ours: Tensor, of_theirs: Tensor) -> Tensor:
     """The products of some tiles and their scales, added up in fp32."""
     held = _cut(torch.bmm(ours[:, 0], theirs[:, 0]), mantissa)
     for step in range(1, ours.shape[1]):
