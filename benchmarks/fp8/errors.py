@@ -1,11 +1,12 @@
 """What eight bits cost in each layer of a model, on a batch of the synthetic web: of numbers alone, of products, and of
-sums alone. Prints tables in Markdown.
+sums alone; and what a step costs. Prints tables in Markdown.
 
 python benchmarks/fp8/errors.py MODEL
 """
 
 import argparse
 import random
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,11 +22,13 @@ from pipeline.models import pretrained
 from pipeline.training.fp8.arithmetic import Tiles, by_block, by_row
 from pipeline.training.fp8.grouped import How, in_eight_bits
 from pipeline.training.fp8.layers import replace
+from pipeline.training.fp8.learning import EightBits
 from pipeline.training.fp8.products import Product, exact, never_promoted, promoted
-from pipeline.training.fp8.section import Format
+from pipeline.training.fp8.section import Format, Fp8
 from pipeline.training.logprobs import token_logprobs
 
 ROWS, LENGTH = 32, 76
+TIMES = 6
 SUMS: dict[str, Product] = {
     "fp32": exact,
     "14 bits, promoted": promoted, "14 bits": never_promoted,
@@ -56,7 +59,19 @@ def _in_full(rows: Tensor, weight: Tensor, counts: Sequence[int]) -> Tensor:
     return torch.cat([group @ matrix.T for group, matrix in groups])
 
 
-def layers(model: LanguageModel, tokenizer: Tokenizer) -> dict[str, Layer]:
+def batch(tokenizer: Tokenizer) -> dict[str, Tensor]:
+    rows = Stream(tokenizer, Corpus().documents(random.Random("fp8")), ROWS, LENGTH, 0.1)
+    return Collator(tokenizer.pad_token_id)([rows[number] for number in range(ROWS)])
+
+
+def step(model: LanguageModel, some: dict[str, Tensor]) -> None:
+    """The gradients of a batch."""
+    weights = some["weights"][:, 1:]
+    loss = -(token_logprobs(model, some) * weights).sum() / weights.sum()
+    loss.backward()
+
+
+def layers(model: LanguageModel, some: dict[str, Tensor]) -> dict[str, Layer]:
     """What each layer sees of a batch, in fp32, by the names of their weights."""
     names = {parameter.data_ptr(): name for name, parameter in model.named_parameters()}
     found: dict[str, Layer] = {}
@@ -68,13 +83,10 @@ def layers(model: LanguageModel, tokenizer: Tokenizer) -> dict[str, Layer]:
         made.register_hook(partial(setattr, layer, "gradient"))
         return made
 
-    replace(model, keep)
-    documents = Corpus().documents(random.Random("fp8"))
-    rows = Stream(tokenizer, documents, ROWS, LENGTH, 0.1)
-    batch = Collator(tokenizer.pad_token_id)([rows[number] for number in range(ROWS)])
-    weights = batch.pop("weights")[:, 1:]
-    loss = -(token_logprobs(model, batch) * weights).sum() / weights.sum()
-    loss.backward()
+    replaced = replace(model, keep)
+    step(model, some)
+    for layer in replaced:
+        del layer.forward
     return found
 
 
@@ -122,6 +134,19 @@ def of_sums(layer: Layer) -> dict[str, float]:
             for name, some in made.items() if what == "of weights" or name.startswith("14")}
 
 
+def seconds(model: LanguageModel, some: dict[str, Tensor], section: Fp8 | None) -> float:
+    """Of a processor, for the gradients of a batch: the least of several."""
+    eight = EightBits(model, section, 0) if section else None
+    taken = []
+    for _ in range(TIMES):
+        begun = time.process_time()
+        step(model, some)
+        taken.append(time.process_time() - begun)
+    if eight:
+        eight.remove()
+    return min(taken)
+
+
 def table(title: str, rows: dict[str, dict[str, float]]) -> None:
     columns = [*next(iter(rows.values()))]
     print(f"\n| {title} | {' | '.join(columns)} |\n|---|{'---|' * len(columns)}")
@@ -150,8 +175,15 @@ if __name__ == "__main__":
     parser.add_argument("model", type=Path)
     torch.set_num_threads(1)
     policy, words = pretrained.load(parser.parse_args().model)
-    seen = layers(policy.train(), words)
+    read = batch(words)
+    seen = layers(policy.train(), read)
     table("numbers, %", {name: of_numbers(layer) for name, layer in seen.items()})
     table("products, %", {name: of_products(layer) for name, layer in seen.items()})
     table("sums alone, %", {name: of_sums(layer) for name, layer in seen.items()})
     long_sums()
+    print(f"\nfp32: {seconds(policy, read, None):.2f} s")
+    for fields in (
+        {}, {"backward": "e5m2"}, {"stochastic_rounding": True}, {"accumulation": "fp32"},
+        {"accumulation": "tensor_core"},
+    ):
+        print(f"{fields}: {seconds(policy, read, Fp8.model_validate(fields)):.2f} s")
