@@ -27,6 +27,7 @@ from pipeline.data.rows import Document, Joined, Rows, Stream
 from pipeline.data.tokenized import Tokenized, Wanted, tokenized
 from pipeline.models.checks.rope_fields import Scaling
 from pipeline.moe.balancing import BalanceSection, Balancing
+from pipeline.training.fp8.section import Fp8Section
 from pipeline.training.learning import Learning
 from pipeline.training.optimizer.schedule import Phased, schedule_of
 from rewards.lazy import lazy
@@ -93,6 +94,7 @@ class Extend(ReadsRows, Learning, Stage):
     batch_size: Batch = Field(default=16, description="rows of an optimizer step")
     prompt_weight: Weight = Field(default=0.1, description="weight of prompt tokens in the loss")
     balance: BalanceSection = Balancing()
+    fp8: Fp8Section = None
 
     @model_validator(mode="after")
     def _check_phases(self) -> "Extend":
@@ -158,7 +160,7 @@ class Extend(ReadsRows, Learning, Stage):
     def _plan(self) -> "Plan":
         phases = [schedule_of(self.schedule, phase.steps, warmup=5) for phase in self.phases]
         schedule = Phased(phases)
-        return Plan(schedule.end, self.batch_size, self, schedule, self.balance)
+        return Plan(schedule.end, self.batch_size, self, schedule, self.balance, fp8=self.fp8)
 
     def _rows(
         self, data: Tokenized | None, tokenizer: Tokenizer, count: int, length: int, short: float, rng: random.Random,

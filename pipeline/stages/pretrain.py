@@ -26,6 +26,7 @@ from pipeline.models.checks.architecture import Architecture
 from pipeline.models.checks.sizes import balance_fault
 from pipeline.models.mtp.section import MtpSection
 from pipeline.moe.balancing import BalanceSection, Balancing
+from pipeline.training.fp8.section import Fp8Section
 from pipeline.training.learning import Learning
 from pipeline.training.optimizer.schedule import schedule_of
 from rewards.lazy import lazy
@@ -100,6 +101,7 @@ class Pretrain(Learning, Stage):
     prompt_weight: Weight = Field(default=0.1, description="weight of prompt tokens in the loss")
     balance: BalanceSection = Balancing()
     mtp: MtpSection = None
+    fp8: Fp8Section = None
     probe_every: Steps = Field(default=100, description="steps between two looks at what the model would write")
     probe_at_least: Probability = Field(
         default=0.5, description="share of correct traces, in every family, that ends the further rounds"
@@ -161,7 +163,7 @@ class Pretrain(Learning, Stage):
         ctx.note(f"{pretrained.parameters(model):,} parameters, {len(tokenizer)} tokens")
         most = self.steps + self.rounds * self.more_steps
         schedule = dataclasses.replace(schedule_of(self.schedule, self.steps, warmup=30), more=self.more_steps)
-        plan = Plan(most, self.batch_size, self, schedule, self.balance, self.mtp)
+        plan = Plan(most, self.batch_size, self, schedule, self.balance, self.mtp, self.fp8)
         ask = trace_probe(model, tokenizer)
         probe = Probe(ask, self.probe_every, self.probe_at_least)
         first = (islice(lesson.corpus.documents(rng), lesson.steps * self.batch_size) for lesson in self.lessons)

@@ -25,6 +25,7 @@ from pipeline.data.tokenized import Tokenized, Wanted, tokenized
 from pipeline.models.lora import Lora
 from pipeline.models.mtp.section import Mtp, MtpSection
 from pipeline.moe.balancing import BalanceSection, Balancing
+from pipeline.training.fp8.section import Fp8, Fp8Section
 from pipeline.training.learning import Learning
 from pipeline.training.optimizer.schedule import schedule_of
 from rewards.lazy import lazy
@@ -99,6 +100,10 @@ class Training(ReadsRows, Learning, Stage):
         """How an MTP module is trained beside the model; none is here."""
         return None
 
+    def in_eight_bits(self) -> Fp8 | None:
+        """How products are computed in eight bits; in full precision here."""
+        return None
+
     def train(
         self, ctx: Context, model_reference: str, data: str | Mapping[str, str], mix: Sequence[MixPhase] = ()
     ) -> Metrics:
@@ -120,7 +125,7 @@ class Training(ReadsRows, Learning, Stage):
             steps = self._steps(sum(len(part.numbers) for part in parts.values()))
             rows, figures = self._mixed(ctx, parts, list(mixing.drawn(mix, steps, self.batch_size)), longest)
         schedule = schedule_of(self.schedule, steps, warmup=min(10, steps // 5))
-        plan = Plan(steps, self.batch_size, self, schedule, self.balance, self.predicts_ahead())
+        plan = Plan(steps, self.batch_size, self, schedule, self.balance, self.predicts_ahead(), self.in_eight_bits())
         with lora.adapted(model, self.lora, ctx, model_reference):
             metrics = train(ctx, model, tokenizer, rows, plan, lesson=lesson)
         pretrained.save(model, tokenizer, ctx.out, ctx.path(model_reference) if self.lora else None)
@@ -186,6 +191,7 @@ class Sft(Training):
     )
 
     mtp: MtpSection = None
+    fp8: Fp8Section = None
 
     @model_validator(mode="after")
     def _check_mtp(self) -> "Sft":
@@ -193,8 +199,18 @@ class Sft(Training):
             raise ValueError("mtp trains a module beside the whole model: leave it or lora out")
         return self
 
+    @model_validator(mode="after")
+    def _check_fp8(self) -> "Sft":
+        if self.fp8 and self.lora:
+            raise ValueError("fp8 is for training whole matrices, and adapters are small ones beside them: leave it or "
+                             "lora out")
+        return self
+
     def predicts_ahead(self) -> Mtp | None:
         return self.mtp
+
+    def in_eight_bits(self) -> Fp8 | None:
+        return self.fp8
 
     @model_validator(mode="after")
     def _check_mix(self) -> "Sft":

@@ -26,6 +26,8 @@ from pipeline.moe.balance import Balance
 from pipeline.moe.balancing import Balancing
 from pipeline.training import gradients, on_processors
 from pipeline.training.chunks import chunks
+from pipeline.training.fp8.learning import EightBits
+from pipeline.training.fp8.section import Fp8
 from pipeline.training.learning import Learning
 from pipeline.training.logprobs import token_logprobs
 from pipeline.training.micro_batches import as_many, by_length, split
@@ -45,6 +47,7 @@ class Plan:
     schedule: Schedule | Phased
     balance: Balancing = field(default_factory=Balancing)
     mtp: Mtp | None = None
+    fp8: Fp8 | None = None
 
 
 LOG_EVERY = 10  # steps
@@ -94,6 +97,9 @@ class WeightedTrainer(Resumable, SFTTrainer):
         if mtp and self.collective:
             raise StageError("mtp trains a module beside the model, which FSDP and DeepSpeed do not share out: leave "
                              "it out, or train without them")
+        if plan.fp8 and self.collective:
+            raise StageError("fp8 computes with whole matrices, and FSDP and DeepSpeed share them out: leave it out, "
+                             "or train without them")
 
     def _get_train_sampler(self, train_dataset: Sized | None = None) -> SequentialSampler:
         return SequentialSampler(self.train_dataset if train_dataset is None else train_dataset)
@@ -253,6 +259,8 @@ def train(
     if mtp is None and module.of(model):
         ctx.note(module.UNTRAINED)
     watch = _Watch(ctx, balance, plan, probe, lesson, mtp)
+    # After the module for multi-token prediction, whose layers are copies and stay in full precision.
+    eight = EightBits(model, plan.fp8, ctx.seed) if plan.fp8 else None
     if plan.learning.gradient_checkpointing:
         checkpoint_layers(model, [balance])
     collate = Collator(tokenizer.pad_token_id)
@@ -277,12 +285,14 @@ def train(
     )
     if not from_scratch(model):
         ctx.note(f"trains by {trainer.choice}")
-    more: dict[str, Stateful | None] = {"lesson": lesson, "mtp": mtp}
+    more: dict[str, Stateful | None] = {"lesson": lesson, "mtp": mtp, "fp8": eight}
     beside = {name: part for name, part in more.items() if part}
     trainer.train_with(ctx.checkpoints, watch=watch, balance=balance, **beside)
     balance.remove()
     if mtp:
         mtp.remove()
+    if eight:
+        eight.remove()
     if plan.learning.gradient_checkpointing:
         model.gradient_checkpointing_disable()
     # trl's fused head is an attribute of the instance, and belongs to this trainer

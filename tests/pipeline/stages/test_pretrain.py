@@ -10,6 +10,8 @@ from pydantic import ValidationError
 from pipeline.data.rows import Rows
 from pipeline.stages import pretrain
 from pipeline.stages.pretrain import Pretrain
+from pipeline.training.fp8.section import Fp8
+from pipeline.training.supervised import Plan
 
 SUMS = {"facts": 1.0, "lists": 0.0, "needles": 0.0, "words": 0.0}
 WORDS = {"facts": 0.0, "lists": 0.0, "needles": 0.0, "words": 1.0}
@@ -40,6 +42,16 @@ def test_what_is_late_is_the_last_share_of_the_rows(
     assert asks(longer, range(56)) == [False] * 28 + [True] * 28
     assert asks(without, range(40)) == [False] * 40
     assert [once[place] for place in range(28)] == [without[place] for place in range(28)]
+
+
+def test_eight_bits_are_the_trainings(
+    answerer: Path, context: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plans: list[Plan] = []
+    monkeypatch.setattr(pretrain, "train", lambda *given: plans.append(given[4]) or {})
+    for fp8 in (None, {"backward": "e5m2"}):
+        Pretrain.model_validate({**FIELDS, "fp8": fp8}).run(context(base=answerer))
+    assert [plan.fp8 for plan in plans] == [None, Fp8(backward="e5m2")]
 
 
 def test_a_training_that_was_cut_off_late_ends_with_the_same_bytes(

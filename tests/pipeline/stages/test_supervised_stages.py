@@ -18,6 +18,7 @@ from pipeline.stages.distill import Distill
 from pipeline.stages.extend import Extend
 from pipeline.stages.sample import Sample
 from pipeline.stages.sft import Sft
+from pipeline.training.fp8.section import Fp8
 
 PROMPT = "Tom has 3 apples."
 
@@ -185,6 +186,22 @@ def test_each_dataset_of_a_mix_is_an_input_and_its_work_is_known() -> None:
     [trained] = stage.work().trained
     assert trained.data is None
     assert trained.shares == pytest.approx({"rows": 0.45, "more": 0.55})
+
+
+def test_products_of_eight_bits_are_part_of_what_is_learned(
+    answerer: Path, data: Path, context: Callable[..., Any]
+) -> None:
+    fields: dict[str, Any] = {"model": "base", "data": "rows", "batch_size": 4, "max_length": 32, "epochs": 1}
+    made = []
+    for fp8 in (None, {}, {"accumulation": "fp32", "backward": "e5m2", "stochastic_rounding": True}):
+        ctx = context(base=answerer, rows=data)
+        Sft(**fields, fp8=fp8).run(ctx)
+        made.append((ctx.out / "model" / "model.safetensors").read_bytes())
+    assert len(set(made)) == 3
+    phases: Any = [{"length": 128, "steps": 2}]
+    assert Extend(model="base", data="rows", phases=phases, fp8={})._plan().fp8 == Fp8()  # type: ignore[arg-type]
+    with pytest.raises(ValidationError, match="leave it or lora out"):
+        Sft(**fields, fp8={}, lora={})
 
 
 def test_a_module_that_predicts_ahead_is_trained_or_goes_along(

@@ -33,6 +33,7 @@ from pipeline.rl.rollouts.drawing import Visit
 from pipeline.rl.rollouts.dynamic_sampling import DynamicSampling
 from pipeline.rl.rollouts.reward_function import Graded, RewardFunction
 from pipeline.rl.trainer import PolicyTrainer
+from pipeline.training.fp8.section import Fp8
 from pipeline.training.learning import Learning
 from pipeline.training.optimizer.schedule import Schedule
 from pipeline.training.resumable import Resumable, load_exactly
@@ -105,6 +106,7 @@ OTHERS = ("mixtral", "olmoe", "qwen2_moe", "qwen3_moe_every_second", "deepseek_v
     *(("qwen3_moe", {"learning": {"optimizer": {"name": name}}}, 23) for name in ("adamw", "adafactor")),
     ("deepseek_v3", {"learning": {"micro_batch_tokens": 20, "gradient_checkpointing": True}}, 23),
     ("deepseek_v3", {"mtp": Mtp(late=0.2)}, 23),
+    ("qwen3", {"fp8": Fp8(backward="e5m2", stochastic_rounding=True)}, 23),
     ("qwen3", {"learning": {"mixed_precision": True, "optimizer": {"name": "sgd", "momentum": 0.9}}}, 23),
 ])
 def test_supervised(
@@ -114,7 +116,7 @@ def test_supervised(
         model, lora = tiny(family).train().to(changed.get("dtype", torch.float32)), changed.get("lora")
         rates = {"learning_rate": 0.01, **({} if "learning" in changed else {"adam_learning_rate": 1e-3})}
         learning = Learning.model_validate({**rates, **changed.get("learning", {})})
-        plan = Plan(40, 4, learning, Schedule(24, more=8), mtp=changed.get("mtp"))
+        plan = Plan(40, 4, learning, Schedule(24, more=8), mtp=changed.get("mtp"), fp8=changed.get("fp8"))
         probe = Probe(lambda: {"skill": 0.1 if ctx.seen[-1][0] < 24 else 0.2}, 100, 0.15)  # one further round
         with adapted(model, lora, ctx, "base"):
             metrics = train(ctx, model, TOKENIZER, rows(160), plan, probe)

@@ -7,11 +7,13 @@ import pytest
 import torch
 from datasets import Dataset
 
+from pipeline.contract.errors import StageError
 from pipeline.data.rows import Collator, Row
 from pipeline.models.tokenizer import train_tokenizer
 from pipeline.moe.balance import Balance
 from pipeline.moe.balancing import Balancing
 from pipeline.training import supervised
+from pipeline.training.fp8.section import Fp8
 from pipeline.training.learning import Learning, Optimizer
 from pipeline.training.optimizer.schedule import Schedule
 from pipeline.training.supervised import Plan, Probe, WeightedTrainer, config, train
@@ -91,6 +93,14 @@ def test_where_forwards_are_collective_a_part_is_one_forward(
     collective = loss_and_gradients(model, tokenizer, context())
     assert len(forwards) == 9
     assert torch.allclose(whole[0], collective[0], rtol=1e-5)
+
+
+def test_eight_bits_are_not_shared_out(
+    tiny: Tiny, tokenizer: Any, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(WeightedTrainer, "collective", True)
+    with pytest.raises(StageError, match="fp8 computes with whole matrices, and FSDP and DeepSpeed share them out"):
+        train(context(), tiny("qwen3"), tokenizer, rows(8), plan(2, fp8=Fp8()))
 
 
 def test_the_familys_coefficient_is_still_in_the_config(tiny: Tiny, tokenizer: Any, context: Context) -> None:

@@ -1,0 +1,1 @@
+"""Training whose products of matrices are of eight bits, as DeepSeek-V3 was trained."""
