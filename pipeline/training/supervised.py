@@ -1,7 +1,7 @@
 """Supervised training through trl's SFTTrainer, with a weight for each token."""
 
-from collections.abc import Callable, Mapping, Sequence, Sized
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -29,7 +29,7 @@ from pipeline.training.chunks import chunks
 from pipeline.training.learning import Learning
 from pipeline.training.logprobs import token_logprobs
 from pipeline.training.micro_batches import as_many, by_length, split
-from pipeline.training.mtp.learning import MtpLearning
+from pipeline.training.mtp.learning import PARTED, MtpLearning
 from pipeline.training.optimizer.schedule import Phased, Schedule
 from pipeline.training.recomputation import checkpoint_layers
 from pipeline.training.resumable import Resumable, Stateful
@@ -91,9 +91,8 @@ class WeightedTrainer(Resumable, SFTTrainer):
             model.config.router_aux_loss_coef = before["router_aux_loss_coef"]
         self.balance, self.losses, self.lesson = balance, [] if losses is None else losses, lesson
         self.mtp = mtp
-        if mtp and self.collective:
-            raise StageError("mtp trains a module beside the model, which FSDP and DeepSpeed do not share out: leave "
-                             "it out, or train without them")
+        if mtp and self.parted:
+            raise StageError(PARTED)
 
     def _get_train_sampler(self, train_dataset: Sized | None = None) -> SequentialSampler:
         return SequentialSampler(self.train_dataset if train_dataset is None else train_dataset)
@@ -119,7 +118,7 @@ class WeightedTrainer(Resumable, SFTTrainer):
         for number, rows in enumerate(parts, start=1):
             part = {name: value[rows or [0]] for name, value in inputs.items()} if len(parts) > 1 else inputs
             # In a part that is there for the others' sake a row is read in vain.
-            with self.compute_loss_context_manager(), nullcontext() if rows else self.balance.uncounted():
+            with self.compute_loss_context_manager(), nullcontext() if rows else self._uncounted():
                 loss, auxiliary = self._losses(model, part, whole)
             loss = loss if rows else loss * 0
             # An auxiliary loss is a mean over the tokens that it saw.
@@ -133,6 +132,12 @@ class WeightedTrainer(Resumable, SFTTrainer):
         mean: Tensor = self.accelerator.reduce(total, "mean")
         self.losses.append(mean)
         return mean
+
+    @contextmanager
+    def _uncounted(self) -> Iterator[None]:
+        """While this lasts rows are read in vain."""
+        with self.balance.uncounted(), self.mtp.uncounted() if self.mtp else nullcontext():
+            yield
 
     def compute_loss(
         self, model: nn.Module, inputs: Mapping[str, Tensor], return_outputs: bool = False,
@@ -228,7 +233,7 @@ class _Watch(TrainerCallback):
         self.loss = float(torch.stack(self.losses).mean())
         self.losses.clear()
         learned = self.lesson.figures() if self.lesson else {}
-        ahead = self.mtp.figures(LOG_EVERY) if self.mtp else {}
+        ahead = self.mtp.figures() if self.mtp else {}
         self.ctx.log({"step": step, "loss": self.loss, **ahead, **learned, **self.balance.watch.figures()})
 
 
@@ -246,10 +251,11 @@ def train(
     lesson: Lesson | None = None,
 ) -> Metrics:
     """Train `model` in place on `rows`, in their order, `plan.batch_size` a step; returns metrics."""
-    balance = Balance(model, plan.balance)
+    # Before the hooks of `Balance`: a new module is a copy of the model's last layer.
     mtp = MtpLearning(
         model, plan.mtp, plan.learning, "supervised", plan.schedule, plan.schedule.end, ctx.seed
     ) if plan.mtp else None
+    balance = Balance(model, plan.balance)
     if mtp is None and module.of(model):
         ctx.note(module.UNTRAINED)
     watch = _Watch(ctx, balance, plan, probe, lesson, mtp)
@@ -290,7 +296,7 @@ def train(
     # Rows are made as they are read; those of steps that were not made were never made either.
     tokens = sum(len(rows[i]["input_ids"]) for i in range(trainer.state.global_step * plan.batch_size))
     metrics = {"steps": trainer.state.global_step, "tokens": tokens, "loss": watch.loss}
-    ahead = mtp.figures(trainer.state.global_step % LOG_EVERY or LOG_EVERY) if mtp else {}
+    ahead = mtp.figures() if mtp else {}
     return {**metrics, **ahead, **(lesson.last if lesson else {}), **balance.watch.summary()}
 
 
