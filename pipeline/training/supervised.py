@@ -20,7 +20,7 @@ from pipeline.contract.stage import Context, Metrics
 from pipeline.data.rows import Collator, Row, Rows
 from pipeline.disk.durable import JsonObject
 from pipeline.models.mtp import module
-from pipeline.models.mtp.section import Mtp
+from pipeline.models.mtp.section import PARTED, Mtp
 from pipeline.models.origin import from_scratch
 from pipeline.moe.balance import Balance
 from pipeline.moe.balancing import Balancing
@@ -29,7 +29,7 @@ from pipeline.training.chunks import chunks
 from pipeline.training.learning import Learning
 from pipeline.training.logprobs import token_logprobs
 from pipeline.training.micro_batches import as_many, by_length, split
-from pipeline.training.mtp.learning import PARTED, MtpLearning
+from pipeline.training.mtp.learning import MtpLearning
 from pipeline.training.optimizer.schedule import Phased, Schedule
 from pipeline.training.recomputation import checkpoint_layers
 from pipeline.training.resumable import Resumable, Stateful

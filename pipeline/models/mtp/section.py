@@ -26,6 +26,9 @@ class Mtp(BaseModel):
         return self.weight if step < (1 - self.late) * steps else self.late_weight
 
 
+PARTED = ("mtp: the module learns with the model's embedding and head, which FSDP2 and ZeRO-3 cut into parts: train it "
+          "under MULTI_GPU or ZeRO-2, or in grpo, where it learns beside the policy")
+
 MtpSection = Annotated[Mtp | None, Field(
     description="train a module that predicts the token after the next one, which drafts for rollouts; none where it "
                 "is left out"

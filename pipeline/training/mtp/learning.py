@@ -18,10 +18,6 @@ from pipeline.training.learning import Learning
 from pipeline.training.optimizer.choice import Task, choose, make
 from pipeline.training.placement import own_device
 
-PARTED = ("mtp trains a module by the model's embedding and head, which FSDP2 and ZeRO-3 cut into parts: leave it out "
-          "here, train with MULTI_GPU or ZeRO-2, or train the module in grpo")
-
-
 class MtpLearning:
     """Trains the module of a model, a new one where it has none, by the same optimizer and rates as the model.
 
