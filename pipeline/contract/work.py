@@ -57,6 +57,7 @@ class Drawn:
     dtype      what the weights are in while drawing; None is what the model is in
     native     whether the engine of this process draws; vLLM, which does so elsewhere, is not reckoned
     trained    whether the completions are what the stage trains on, which so lie beside the training's state
+    speculate  what drafts tokens: nothing, the text itself (`lookup`), or the model's module (`mtp`)
     """
 
     model: str
@@ -67,6 +68,7 @@ class Drawn:
     dtype: str | None = None
     native: bool = True
     trained: bool = False
+    speculate: Literal["off", "lookup", "mtp"] = "off"
 
 
 @dataclass(frozen=True)
