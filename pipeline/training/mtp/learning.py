@@ -18,6 +18,7 @@ from pipeline.training.learning import Learning
 from pipeline.training.optimizer.choice import Task, choose, make
 from pipeline.training.placement import own_device
 
+
 class MtpLearning:
     """Trains the module of a model, a new one where it has none, by the same optimizer and rates as the model.
 
