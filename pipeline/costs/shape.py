@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import cast
 
 import torch
 from torch import nn
@@ -148,7 +149,7 @@ def module_of(config: JsonMapping, dtype: str | None = None) -> Shape:
     token is multiplied, too, counts among `active` alone. Raises StageError."""
     whole, model = shape_of(config, dtype), without_weights(config, dtype)
     require_possible(model)
-    last = model.get_decoder().layers[-1]
+    last = cast(nn.ModuleList, model.get_decoder().layers)[-1]
     names = {name: one.numel() for name, one in last.named_parameters()}
     experts = {name: count for name, count in names.items() if whole.mixture and ".experts." in name}
     joined = 2 * whole.hidden**2
@@ -201,7 +202,7 @@ def _entry(kind: str, fields: Mapping[str, object], hidden: int, heads: int, *, 
     return 2 * (groups if isinstance(groups, int) else heads) * _head(fields, hidden, heads)
 
 
-def _copied(model: nn.Module, experts: Mapping[str, int]) -> int:
+def _copied(model: LanguageModel | nn.Module, experts: Mapping[str, int]) -> int:
     """Every linear layer once, and of experts their matrices once where each has its own, else the first of the two
     twice (`eval.engine.feedforward.Experts`)."""
     linear = sum(one.weight.numel() for one in model.modules() if isinstance(one, nn.Linear))

@@ -32,8 +32,8 @@ class Ahead:
         if prompts:
             which = torch.zeros(rows, dtype=torch.long)
             hidden = torch.cat([prompts[0][which], hidden], dim=1)
-        head = self.model.get_output_embeddings().get_parameter("weight")
-        embedding = self.model.get_input_embeddings().get_parameter("weight")
+        head: Tensor = self.model.get_output_embeddings().get_parameter("weight")
+        embedding: Tensor = self.model.get_input_embeddings().get_parameter("weight")
         if self.how == "beside":
             head, embedding = head.detach(), embedding.detach()
         ids = torch.zeros(rows, hidden.shape[1] - 2, dtype=torch.long)

@@ -111,7 +111,7 @@ def _rehearsed(
             return _steps(model, ahead, learning, task, lesson)
 
 
-def _give_shapes(model: nn.Module) -> None:
+def _give_shapes(model: LanguageModel | nn.Module) -> None:
     """Puts tensors of the mode of now in the places of those that lie nowhere; tied ones stay tied."""
     made: dict[int, Tensor] = {}
     for module in model.modules():
