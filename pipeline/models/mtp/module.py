@@ -46,9 +46,10 @@ class Mtp(nn.Module):
         embedded = model.get_input_embeddings()(following) if embedding is None else F.embedding(following, embedding)
         fused = self.projection(torch.cat([self.hidden_norm(hidden), self.token_norm(embedded)], dim=-1))
         positions = torch.arange(hidden.shape[1], device=hidden.device).unsqueeze(0)
+        # Without its hooks: DeepSpeed counts calls of a model's parts, and wants as many of every process.
+        turned = body.rotary_emb.forward(fused, positions)
         made = self.layer(
-            fused, attention_mask=self._mask(fused), position_ids=positions, use_cache=False,
-            position_embeddings=body.rotary_emb(fused, positions),
+            fused, attention_mask=self._mask(fused), position_ids=positions, use_cache=False, position_embeddings=turned
         )
         normed: Tensor = self.norm(made[0] if isinstance(made, tuple) else made)
         return normed

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from pipeline.models.shards import whole
+from pipeline.models.shards import sharded, whole
 from pipeline.training.mtp.learning import MtpLearning
 
 
@@ -20,8 +20,13 @@ class MtpBeside(MtpLearning):
         """Have the embedding and the head of this step, which may lie in parts; all processes call it together."""
         embedding, head = (one.get_parameter("weight")
                            for one in (self.model.get_input_embeddings(), self.model.get_output_embeddings()))
-        found = whole(embedding).detach()
-        self._words = found, found if head is embedding else whole(head).detach()
+        found = self._whole(embedding)
+        self._words = found, found if head is embedding else self._whole(head)
+
+    def _whole(self, weight: Tensor) -> Tensor:
+        found = whole(weight).detach()
+        # What FSDP2 has put together for a forward, it takes back behind the next one.
+        return found.clone() if sharded(self.model) else found
 
     def words(self) -> tuple[Tensor | None, Tensor]:
         assert self._words is not None, "begin the step first"
