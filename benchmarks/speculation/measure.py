@@ -1,8 +1,9 @@
-"""What speculation is worth: python benchmarks/speculation/measure.py MODEL [--rounds 5].
+"""What speculation is worth: python benchmarks/speculation/measure.py MODEL [--rounds 5] [--acceptance].
 
 MODEL is an artifact with an MTP module. Rollouts of word problems are drawn with and without drafts, in turn; rates are
 of completion tokens a second of a processor, on one thread. Then the module's probabilities are held against the
-model's at every place of these rollouts.
+model's at every place of these rollouts. With --acceptance nothing is timed: how often drafts stand does not depend on
+how busy a machine is.
 """
 
 import argparse
@@ -79,6 +80,16 @@ def speed(model: Any, tokenizer: Any, sampling: Sampling, rounds: int) -> None:
                   f"{forward:.2f} tokens a forward  {depths}", flush=True)
 
 
+def stood(model: Any, tokenizer: Any, sampling: Sampling, rounds: int) -> None:
+    """How often drafts stand, by depth, in rollouts that are drawn 64 at a time."""
+    engine = NativeEngine(model, ends_of(tokenizer, model), drafter=ways(model)["mtp 3"])
+    for number in range(rounds):
+        engine.sample(requests(tokenizer, 64, 1000 * number), sampling)
+    tally, depths = engine.tally, [f"{share:.3f}" for share in engine.tally.acceptance().values()]
+    print(f"temperature {sampling.temperature:g}: {tally.written} tokens, {tally.written / tally.read:.2f} a forward, "
+          f"of drafts at depth 1, 2, 3 stood {' '.join(depths)}", flush=True)
+
+
 @torch.no_grad()
 def bounds(model: Any, tokenizer: Any, sampling: Sampling) -> None:
     """Over the places of rollouts: how often a first draft stands, by how it is made, from the probabilities alone."""
@@ -117,12 +128,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--tokens", type=int, default=64)
+    parser.add_argument("--acceptance", action="store_true", help="leave out what is timed")
     args = parser.parse_args(arguments)
     torch.set_num_threads(1)
     model, tokenizer = pretrained.load(args.model)
+    if args.acceptance:
+        stood(model, tokenizer, Sampling(args.tokens), args.rounds)
+        stood(model, tokenizer, Sampling(args.tokens, temperature=0), args.rounds)
     bounds(model, tokenizer, Sampling(args.tokens))
-    speed(model, tokenizer, Sampling(args.tokens), args.rounds)
-    speed(model, tokenizer, Sampling(args.tokens, temperature=0), args.rounds)
+    for temperature in [] if args.acceptance else [1.0, 0.0]:
+        speed(model, tokenizer, Sampling(args.tokens, temperature=temperature), args.rounds)
 
 
 if __name__ == "__main__":

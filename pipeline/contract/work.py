@@ -3,6 +3,7 @@ it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from eval.protocol import Prompting
 from pipeline.disk.durable import JsonMapping
@@ -24,6 +25,8 @@ class Trained:
     adapters   those of `models.lora.Lora`; None where all weights are trained
     reference  whether a frozen copy of the model is held, and scores every token beside it
     teacher    the input reference of a model that is held as well, and scores every token
+    mtp        whether a module for multi-token prediction is trained with the model, whose gradients come from it, too,
+               or beside it, from what the model's forwards have made
     """
 
     model: str | None
@@ -39,6 +42,7 @@ class Trained:
     reference: bool = False
     shares: Mapping[str, float] = field(default_factory=dict)
     teacher: str | None = None
+    mtp: Literal["with", "beside"] | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,7 @@ class Drawn:
     dtype      what the weights are in while drawing; None is what the model is in
     native     whether the engine of this process draws; vLLM, which does so elsewhere, is not reckoned
     trained    whether the completions are what the stage trains on, which so lie beside the training's state
+    speculate  what drafts tokens: nothing, the text itself (`lookup`), or the model's module (`mtp`)
     """
 
     model: str
@@ -63,6 +68,7 @@ class Drawn:
     dtype: str | None = None
     native: bool = True
     trained: bool = False
+    speculate: Literal["off", "lookup", "mtp"] = "off"
 
 
 @dataclass(frozen=True)

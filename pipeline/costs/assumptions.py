@@ -23,6 +23,10 @@ class Assumptions:
     """Seconds that a layer takes at least for a forward, whatever its size: Python, and the starts of its kernels."""
     completion: float = 0.6
     """Tokens of a completion, as a share of max_completion_tokens."""
+    stands: float = 0.8
+    """Share of a module's drafts that stand, where all before them did."""
+    copied: float = 0.2
+    """The same of drafts that copy the text."""
     characters: float = 4.0
     """Characters of a token, where no tokenizer is at hand."""
     prompt: int = 128

@@ -12,7 +12,7 @@ from pipeline.costs.hours import NONE, Effort
 from pipeline.costs.lengths import Rows, asked_of, rows_of
 from pipeline.costs.lineage import Lineage
 from pipeline.costs.memory import Drawing, Memory, Setting, Training
-from pipeline.costs.shape import Shape, shape_of
+from pipeline.costs.shape import Shape, module_of, shape_of
 from pipeline.costs.sharing import ALONE, sharing_of
 from pipeline.recipe.recipe import Recipe, Step
 
@@ -88,13 +88,15 @@ class _Stage:
         config = lineage.made(step) if trained.model is None else lineage.config(step, trained.model)
         shape = shape_of(config, trained.learning.get("dtype"))
         teacher = shape_of(lineage.config(step, trained.teacher)) if trained.teacher else None
+        module = module_of(config, trained.learning.get("dtype")) if trained.mtp else None
         drawn = next((one for one in self.work.drawn if one.trained), None)
         if drawn is None:
             rows = rows_of(lineage, step, trained)
-            return Training(trained, config, shape, rows.mean, rows.mean, rows.mean, teacher=teacher)
+            return Training(trained, config, shape, rows.mean, rows.mean, rows.mean, teacher=teacher, module=module)
         asked = asked_of(lineage, step, drawn)
         mean = asked.prompt + drawn.most * self.setting.assumed.completion
-        return Training(trained, config, shape, mean, asked.prompt + drawn.most, drawn.most, asked, teacher)
+        return Training(trained, config, shape, mean, asked.prompt + drawn.most, drawn.most, asked, teacher,
+                        module)
 
     def _tokens(self, training: Training) -> float:
         """That a training reads in all."""
@@ -112,7 +114,8 @@ class _Stage:
         asked = asked_of(self.lineage, self.step, drawn)
         adapted = training is not None and training.adapters is not None
         beside = self.phases.get("training") if training else None
-        drawing = Drawing(drawn, shape, asked, adapted, beside)
+        module = module_of(config, training.shape.dtype if training else None) if drawn.speculate == "mtp" else None
+        drawing = Drawing(drawn, shape, asked, adapted, beside, module)
         self.effort += hours.of_drawing(drawing, self.setting)
         if drawn.native:
             self._see("drawing", memory.of_drawing(drawing, self.setting))

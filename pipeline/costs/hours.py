@@ -3,7 +3,8 @@
 A token costs 2 operations a parameter forward and 4 backward (Kaplan et al. 2020, arXiv 2001.08361, section 2.1), of
 those parameters that it is multiplied by, and what attention adds over the tokens before it. Gradient checkpointing
 adds a forward. Each step of drawing reads all weights that its tokens touch, and what the caches hold. No layer is
-faster than Python starts its kernels.
+faster than Python starts its kernels. Drafts are read together with the token before them, and make steps fewer by as
+many of them as stand.
 """
 
 from dataclasses import dataclass
@@ -44,13 +45,17 @@ def of_training(training: Training, tokens: float, setting: Setting) -> Effort:
     flops = tokens * passes * forward(shape, training.mean / 2)
     if training.teacher:
         flops += tokens * forward(training.teacher, training.mean / 2)
+    starts = passes * shape.layers
+    if training.module:
+        flops += tokens * 3.0 * forward(training.module, training.mean / 2)
+        starts += 3.0
     mixed = learning.mixed_precision if learning.mixed_precision is not None else not device.processor
     half = mixed or (learning.dtype or shape.dtype) != "float32"
     rate = device.bfloat16 if half else device.float32
     share = setting.assumed.mfu_mixture if shape.mixture else setting.assumed.mfu
     lesson = lesson_of(training, setting)
     parts = tokens / training.mean / lesson.rows
-    seconds = max(flops / (rate * share), parts * passes * shape.layers * setting.assumed.layer)
+    seconds = max(flops / (rate * share), parts * starts * setting.assumed.layer)
     return Effort(tokens, flops, seconds / setting.sharing.processes)
 
 
@@ -66,12 +71,24 @@ def of_drawing(drawing: Drawing, setting: Setting) -> Effort:
     rounds = drawing.drawn.rounds
     read = rounds * drawing.asked.problems * prompt
     tokens = rounds * drawing.asked.problems * drawing.drawn.each * written
-    steps = tokens / rows / processes
     before = prompt + written / 2
-    moved = size * (shape.touched(rows) + rows * before * shape.cached)
-    computed = rows * forward(shape, before) / (rate * share)
-    started = shape.layers * assumed.layer
-    seconds = steps * max(moved / (device.bandwidth * assumed.bandwidth), computed, started)
+
+    def pass_of(one: Shape, positions: float, besides: int = 0) -> float:
+        """Seconds of a forward of so many positions of all rows, which reads so many numbers besides."""
+        moved = size * (one.touched(positions) + besides + rows * before * one.cached)
+        computed = positions * forward(one, before) / (rate * share)
+        return max(moved / (device.bandwidth * assumed.bandwidth), computed, one.layers * assumed.layer)
+
+    module, drafts = drawing.module, drawing.drafts
+    stands = assumed.stands if module else assumed.copied
+    # What a forward of drafts writes: its own token, and as many of theirs as stand in a row.
+    steps = tokens / rows / processes / sum(stands**depth for depth in range(drafts + 1))
+    seconds = steps * pass_of(shape, rows * (1 + drafts))
+    if module:  # whose head is the model's
+        seconds += steps * drafts * pass_of(module, rows, module.vocabulary * module.hidden)
     prefill = read * forward(shape, prompt / 2)
-    flops = prefill + tokens * forward(shape, before)
+    positions = steps * rows * processes
+    flops = prefill + positions * (1 + drafts) * forward(shape, before)
+    if module:
+        flops += positions * drafts * forward(module, before)
     return Effort(tokens + read, flops, seconds + prefill / (rate * share * processes))

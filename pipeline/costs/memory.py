@@ -17,6 +17,7 @@ from pipeline.costs.shape import BYTES, Shape, config_of
 from pipeline.costs.sharing import Sharing
 from pipeline.disk.durable import JsonMapping, JsonObject
 from pipeline.models.lora import Lora
+from pipeline.serving.speculation import MOST
 from pipeline.training.learning import Learning
 from pipeline.training.logprobs import LOGITS
 from pipeline.training.micro_batches import BYTES as OF_PROCESSORS
@@ -66,7 +67,7 @@ class Training:
     """A training as a process sees it: what the recipe says, the model's config and sizes, and its rows: `mean` tokens
     long, and `length` in the moment of most memory, of which the last `scored` are learned. These are the same but for
     completions, which may all be as long as they are allowed to be; `asked` is of those, whose prompts are read
-    once."""
+    once. `module` is one for multi-token prediction that is trained, too."""
 
     trained: Trained
     config: JsonObject
@@ -76,6 +77,7 @@ class Training:
     scored: float
     asked: Asked | None = None
     teacher: Shape | None = None
+    module: Shape | None = None
 
     @property
     def learning(self) -> Learning:
@@ -111,7 +113,7 @@ def lesson_of(training: Training, setting: Setting) -> Lesson:
     scored = min(length - 1, max(1, round(training.scored)))
     autocast = learning.mixed_precision if learning.mixed_precision is not None else not processor
     whole = Lesson(of_part, length, scored, min(2, -(-rows // of_part)), precise=training.asked is not None,
-                   autocast=autocast, at_once=processor and not setting.sharing.collective)
+                   autocast=autocast, at_once=processor and not setting.sharing.collective, mtp=training.trained.mtp)
     few = of_part * scored * training.shape.vocabulary <= LOGITS
     without_cache = learning.gradient_checkpointing or training.shape.stateful
     if training.asked is None or not whole.at_once or without_cache or not few:
@@ -141,14 +143,15 @@ def divided(found: Rehearsed, training: Training, setting: Setting) -> Memory:
     """A rehearsal's bytes, as processes share them."""
     sharing, reference = setting.sharing, found.weights if training.trained.reference else 0
     teacher = training.teacher.weights if training.teacher else 0  # whole on every process
-    besides = float(setting.assumed.besides + reference + teacher)
+    # So is a module for multi-token prediction, with its gradients and moments.
+    besides = float(setting.assumed.besides + reference + teacher + found.module)
     if setting.device.processor:
         # The heap keeps what it had, and what was saved is mapped to be compared when all is done.
         besides += max(0, expected(found.blocks) - found.most) + found.weights
     if sharing.parted:
         # The layer that is at work, and the one that is gathered ahead, are whole.
         besides += 2 * found.weights / max(1, training.shape.layers)
-    held = found.weights + found.gradients + found.optimizer
+    held = found.weights + found.gradients + found.optimizer + found.module
     activations = max(0.0, found.passing - held, (found.stepping - held) / sharing.optimizer)
     return Memory(found.weights / sharing.weights, found.gradients / sharing.gradients,
                   found.optimizer / sharing.optimizer, activations, 0.0, besides)
@@ -156,13 +159,20 @@ def divided(found: Rehearsed, training: Training, setting: Setting) -> Memory:
 
 @dataclass(frozen=True)
 class Drawing:
-    """A drawing as a process sees it; `training` is the state that lies beside it, if there is one."""
+    """A drawing as a process sees it; `training` is the state that lies beside it, if there is one, and `module` what
+    drafts, where that is one for multi-token prediction."""
 
     drawn: Drawn
     shape: Shape
     asked: Asked
     adapted: bool = False
     training: Memory | None = None
+    module: Shape | None = None
+
+    @property
+    def drafts(self) -> int:
+        """Tokens that are drafted at once."""
+        return MOST.get(self.drawn.speculate, 0)
 
     def rollouts(self, processes: int) -> int:
         """That the engine of a process is asked for at once."""
@@ -190,16 +200,19 @@ def of_drawing(drawing: Drawing, setting: Setting) -> Memory:
     shape, processes = drawing.shape, setting.sharing.processes
     size = BYTES[drawing.drawn.dtype or shape.dtype]
     rows, tokens = drawing.at_once(processes), drawing.longest
-    cache = float(rows * tokens * shape.cached * size)
-    logits = 4 * 4 * rows * shape.vocabulary  # those of now and of the last step, scores and probabilities, in fp32
-    scores = 2 * size * rows * tokens * shape.heads
+    module, read_at_once = drawing.module, rows * (1 + drawing.drafts)
+    cache = float(rows * tokens * (shape.cached + (module.cached if module else 0)) * size)
+    # those of now and of the last step, scores and probabilities, in fp32
+    logits = 4 * 4 * read_at_once * shape.vocabulary
+    scores = 2 * size * read_at_once * tokens * shape.heads
     read = min(native.PROMPT_TOKENS, drawing.asked.problems * drawing.asked.prompt)
     prefill = size * read * (4 * shape.hidden + 2 * shape.attended + 3 * shape.inner)
-    copies = shape.copied * size if setting.device.processor and shape.native and not drawing.adapted else 0
+    laid_out = setting.device.processor and shape.native and not drawing.adapted
+    copies = (shape.copied + (module.copied if module else 0)) * size if laid_out else 0
     beside = drawing.training
     whole = beside is not None and (setting.sharing.parted or drawing.drawn.dtype not in (None, shape.dtype))
     found = Memory(
-        weights=shape.parameters * size if beside is None else beside.weights,
+        weights=(shape.parameters + (module.parameters if module else 0)) * size if beside is None else beside.weights,
         optimizer=beside.optimizer if beside else 0.0,
         activations=logits + max(scores, prefill),
         cache=cache,

@@ -1,7 +1,8 @@
 """The sizes of a model, counted on one that is built by transformers from its config and lies nowhere."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import cast
 
 import torch
 from torch import nn
@@ -15,6 +16,7 @@ from eval.language_model import LanguageModel
 from pipeline.contract.errors import StageError
 from pipeline.disk.durable import JsonMapping
 from pipeline.models.build import prepare
+from pipeline.models.mtp.module import require_possible
 from pipeline.moe.families import FAMILIES
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
@@ -141,6 +143,27 @@ def shape_of(config: JsonMapping, dtype: str | None = None) -> Shape:
     )
 
 
+def module_of(config: JsonMapping, dtype: str | None = None) -> Shape:
+    """The sizes of the module for multi-token prediction beside a model with these fields of a config
+    (`models/mtp/module.py`): a layer like its last one, and what makes that layer's input. The model's head, by which a
+    token is multiplied, too, counts among `active` alone. Raises StageError."""
+    whole, model = shape_of(config, dtype), without_weights(config, dtype)
+    require_possible(model)
+    last = cast(nn.ModuleList, model.get_decoder().layers)[-1]
+    names = {name: one.numel() for name, one in last.named_parameters()}
+    experts = {name: count for name, count in names.items() if whole.mixture and ".experts." in name}
+    joined = 2 * whole.hidden**2
+    every = sum(names.values()) + joined + 3 * whole.hidden
+    taken = every - round(sum(experts.values()) * (1 - whole.share))
+    attending = whole.layers - _kinds(model.config.get_text_config()).count("linear_attention")
+    return replace(
+        whole, parameters=every, active=taken + _weight(model.get_output_embeddings()).numel(), layers=1,
+        experts=sum(experts.values()), attended=whole.attended * whole.layers // max(1, attending),
+        cached=whole.cached // max(1, attending), copied=_copied(last, experts) + joined,
+        largest=max(joined, *names.values()),
+    )
+
+
 def _kinds(config: PretrainedConfig) -> list[str]:
     """What transformers calls the kinds of layers; [] of families whose layers are all of one kind."""
     return list(getattr(config, "layer_types", None) or [])  # Jamba's config works them out, and has no such field
@@ -179,7 +202,7 @@ def _entry(kind: str, fields: Mapping[str, object], hidden: int, heads: int, *, 
     return 2 * (groups if isinstance(groups, int) else heads) * _head(fields, hidden, heads)
 
 
-def _copied(model: LanguageModel, experts: Mapping[str, int]) -> int:
+def _copied(model: LanguageModel | nn.Module, experts: Mapping[str, int]) -> int:
     """Every linear layer once, and of experts their matrices once where each has its own, else the first of the two
     twice (`eval.engine.feedforward.Experts`)."""
     linear = sum(one.weight.numel() for one in model.modules() if isinstance(one, nn.Linear))

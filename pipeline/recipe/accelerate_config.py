@@ -37,6 +37,11 @@ class AccelerateConfig:
         given = self.fields.get(SECTIONS.get(self.kind, ""))
         return given if isinstance(given, Mapping) else {}
 
+    @property
+    def parted(self) -> bool:
+        """Whether each process has weights in parts."""
+        return self.kind == "FSDP" or (self.kind == "DEEPSPEED" and self.section.get("zero_stage") == 3)
+
     def place(self, *where: str) -> str:
         """File and line."""
         return self.document.place(where)

@@ -9,6 +9,7 @@ from eval.engine.types import Sampling
 from eval.protocol import Prompting
 from pipeline.contract.errors import StageError
 from pipeline.contract.stage import Context
+from pipeline.models.mtp.section import Mtp
 from pipeline.rl.objectives.objective import Objective
 from pipeline.rl.scoring.rollout_replay import ReplaySource
 from pipeline.serving.section import Vllm
@@ -42,6 +43,7 @@ class GrpoPlan:
     served         the server that draws, where vLLM is one
     staleness      rounds that rollouts are drawn ahead, 0 or 1
     speculate      what drafts for the native engine
+    mtp            how a module for multi-token prediction is trained beside the policy; None where none is
     """
 
     prompts: int
@@ -58,6 +60,7 @@ class GrpoPlan:
     served: "Served | None" = None
     staleness: int = 0
     speculate: Speculate = "off"
+    mtp: Mtp | None = None
 
     @property
     def rollouts(self) -> int:

@@ -9,7 +9,7 @@ schedule, precision, processes (through accelerate), checkpoints.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 
 import torch
 from accelerate.utils import set_seed
@@ -30,12 +30,14 @@ from pipeline.rl.rollouts.drawing import Visit
 from pipeline.rl.rollouts.dynamic_sampling import DynamicSampling
 from pipeline.rl.rollouts.reward_function import Grading
 from pipeline.rl.rounds import Rounds
+from pipeline.rl.scoring.ahead import Ahead
 from pipeline.rl.scoring.forwards import Forwards, SharedPrompts, WholeRows
 from pipeline.rl.scoring.scoring import Scoring
 from pipeline.training import gradients
 from pipeline.training.chunks import chunks
 from pipeline.training.logprobs import fused_head
 from pipeline.training.micro_batches import as_many, by_length, split
+from pipeline.training.mtp.beside import MtpBeside
 from pipeline.training.optimizer.schedule import schedule_of
 from pipeline.training.recomputation import checkpoint_layers
 from pipeline.training.resumable import Resumable, Stateful
@@ -75,6 +77,9 @@ class PolicyTrainer(Resumable, Trainer):
         self.learn_by(learning, "reinforcement", schedule_of(
             learning.schedule, args.max_steps, warmup=4, shape="constant", first=0
         ))
+        self.mtp = MtpBeside(
+            self.policy, plan.mtp, learning, "reinforcement", self.rates, args.max_steps, args.seed
+        ) if plan.mtp else None
         self.rounds = Rounds(
             self.policy, self.accelerator, tokenizer, plan, visits, grading,
             Scoring(self.most_tokens, self.collective), self.parted,
@@ -102,15 +107,22 @@ class PolicyTrainer(Resumable, Trainer):
         # of all processes, which may have unequal numbers of rows, and one none
         rows = self._mean(len(batch))
         total = torch.zeros((), device=batch.advantages.device)
+        drawn = total + self._mean(float(batch.drawn_mask.sum())) if self.mtp else total
+        if self.mtp:
+            self.mtp.begin()
         parts = self._parts(batch)
         for number, places in enumerate(parts, start=1):
             part = batch.trimmed(places) if len(places) else None
             with self.compute_loss_context_manager():
                 loss = self.loss(policy, part, len(part) / rows) if part else self._idle(policy)
             self.backward(loss, last=number == len(parts))
+            if self.mtp:
+                self.mtp.backward(drawn)
             total += loss.detach()
         if not self.collective:
             gradients.average(self.policy.parameters())
+        if self.mtp:
+            self.mtp.step()
         self._log_sums()
         return total
 
@@ -147,7 +159,10 @@ class PolicyTrainer(Resumable, Trainer):
     def _idle(self, policy: LanguageModel) -> Tensor:
         """A forward for the sake of processes that have more: its loss is 0, and so are its gradients."""
         row = next(batch for batch in self.minibatches if len(batch)).trimmed(torch.arange(1))
-        with self.balance.uncounted(), self.rounds.replay.replay.uncounted() if self.rounds.replay else nullcontext():
+        with ExitStack() as unseen:
+            for one in (self.balance, self.rounds.replay and self.rounds.replay.replay, self.mtp):
+                if one:
+                    unseen.enter_context(one.uncounted())
             [(_, (logprobs, _, _))] = self._forwards(policy, row)
         return logprobs.sum() * 0
 
@@ -191,11 +206,14 @@ class PolicyTrainer(Resumable, Trainer):
             )
         else:
             forwards = WholeRows(policy, batch, self.temperature, replay, teacher, entropy_moves=moves)
+        ahead = Ahead(self.mtp, forwards) if self.mtp else None
         lengths = forwards.lengths().tolist()
         for places in [list(range(len(batch)))] if self.collective else chunks(lengths):
             rows = torch.tensor(places)
             part = batch.trimmed(rows)
             logprobs, entropies = forwards.completion_logprobs(rows, part)
+            if ahead:
+                ahead.see(rows, part)
             yield part, (logprobs, entropies, forwards.divergences)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
@@ -207,8 +225,11 @@ class PolicyTrainer(Resumable, Trainer):
         super().log(logs, start_time)
 
     def train_with(self, checkpoints: Checkpoints, **beside: Stateful) -> None:
+        own = {"mtp": self.mtp} if self.mtp else {}
         with fused_head(self.policy, self.temperature):
-            super().train_with(checkpoints, **beside)
+            super().train_with(checkpoints, **beside, **own)
+        if self.mtp:
+            self.mtp.remove()
 
     def own_state(self) -> JsonObject:
         """What is left of a round, and what draws and replays besides the model."""

@@ -9,6 +9,7 @@ from pipeline.disk.durable import JsonObject
 from pipeline.moe.balance import Balance
 from pipeline.rl.rollouts.reward_function import RewardFunction
 from pipeline.rl.rounds import Part
+from pipeline.training.mtp.beside import MtpBeside
 
 
 class RoundLog(TrainerCallback):
@@ -69,7 +70,7 @@ class Watch(RoundLog):
     def __init__(self, ctx: Context, steps: int, updates: int, reward: RewardFunction, balance: Balance) -> None:
         super().__init__(ctx, steps, updates, balance)
         self.reward = reward
-        self.parts: list[Part] = []
+        self.parts: list[Part | MtpBeside] = []
 
     def shown(self, logs: Mapping[str, float]) -> dict[str, float]:
         return {

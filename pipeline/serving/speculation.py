@@ -35,7 +35,7 @@ def drafter_of(model: LanguageModel, speculate: Speculate) -> "Callable[[Decoder
     own = module.of(model)
     if own is None:
         raise StageError("speculate: mtp drafts with a module that is trained beside the model, and this model has "
-                         "none: train one with mtp: {} in pretrain or sft, or take speculate: lookup")
+                         "none: train one with mtp: {} in pretrain, sft or grpo, or take speculate: lookup")
     config = model.config
     return lambda decoder, sampling: MtpDrafter(own.to(decoder.device), config, MOST["mtp"], decoder, sampling)
 

@@ -163,7 +163,8 @@ class Evaluate(ServedEngines, Stage):
     def work(self) -> Work:
         native = self.engine == "native"
         return Work(drawn=[
-            Drawn(model, self.rollouts * len(self._ways()), self.max_completion_tokens, dtype=self.dtype, native=native)
+            Drawn(model, self.rollouts * len(self._ways()), self.max_completion_tokens, dtype=self.dtype, native=native,
+                  speculate=self.speculate)
             for model in self.models
         ])
 

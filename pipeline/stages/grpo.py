@@ -31,6 +31,7 @@ from pipeline.contract.tools import Tools, having_tools, require_fitting
 from pipeline.contract.work import Drawn, Trained, Work
 from pipeline.distillation.sections import WeighedTeacher
 from pipeline.models.lora import Lora
+from pipeline.models.mtp.section import MtpSection
 from pipeline.moe.balancing import BalanceSection, Balancing
 from pipeline.rl.objectives.section import Minimized
 from pipeline.rl.rollouts.curriculum import Asked, Curriculum, Difficulty
@@ -146,6 +147,7 @@ class Grpo(Engines, Learning, Minimized, Stage):
         default=None, description="precision of rollouts; the policy's, or a server's own, where left out"
     )
     lora: Lora | None = Field(default=None, description="train adapters alone, and merge them at the end")
+    mtp: MtpSection = None
     keep_rollouts: Annotated[int, NotInFingerprint()] = Field(
         default=1, ge=0, le=MOST_ROWS,
         description="keep the rollouts of every so many steps, for retort look and the report; 0 keeps none"
@@ -165,6 +167,8 @@ class Grpo(Engines, Learning, Minimized, Stage):
                              "reward.correct a weight, or leave it out")
         if self.lora and self.rollout_dtype:
             raise ValueError("rollout_dtype is for full weights; leave it or lora out")
+        if self.lora and self.mtp:
+            raise ValueError("mtp trains a module beside the whole model: leave it or lora out")
         return self
 
     @model_validator(mode="after")
@@ -217,20 +221,23 @@ class Grpo(Engines, Learning, Minimized, Stage):
 
     def work(self) -> Work:
         native = self.engine == "native"
-        asked = Drawn(self.model, self.gate, self.max_completion_tokens, prompts=GATED, native=native)
+        asked = Drawn(self.model, self.gate, self.max_completion_tokens, prompts=GATED, native=native,
+                      speculate=self.speculate)
         drawn = Drawn(self.model, self.group_size, self.max_completion_tokens, self.prompts_per_step, self.steps,
-                      self.rollout_dtype, native, trained=True)
+                      self.rollout_dtype, native, trained=True, speculate=self.speculate)
         batch = self.prompts_per_step * self.group_size // self.updates_per_step
         trained = Trained(
             self.model, batch, self.steps * self.updates_per_step, learning=self.learning(),
             adapters=self.lora.model_dump() if self.lora else None, reference=self.beta > 0,
-            teacher=self.teacher.model if self.teacher else None,
+            teacher=self.teacher.model if self.teacher else None, mtp="beside" if self.mtp else None,
         )
         return Work([trained], [drawn, asked] if self.gate and self.reward.correct else [drawn])
 
     def run(self, ctx: Context) -> Metrics:
         model, tokenizer = pretrained.take(ctx, self.model, self.dtype)
-        if module.of(model):
+        if self.mtp:
+            module.begin(model, ctx.seed)  # a copy of the model's last layer, which has no hooks as yet
+        elif module.of(model):
             ctx.note(module.UNTRAINED)
         sets = [load(reference, self.problems_each, ctx.seed, base=self._folder) for reference in self.problems]
         problems = [problem for group in zip(*sets, strict=True) for problem in group]
@@ -261,19 +268,12 @@ class Grpo(Engines, Learning, Minimized, Stage):
             trainer = PolicyTrainer(
                 model, tokenizer, arguments, plan, visits[:planned], reward, balance, dynamic
             )
-            if self.teacher:
-                trainer.rounds.teacher = self._guide(ctx, model, tokenizer, trainer)
             trainer.add_callback(watch)
             if not from_scratch(model):
                 ctx.note(f"trains by {trainer.choice}")
-            if self.keep_rollouts:
-                trainer.rounds.keeping = Keeping(
-                    ctx, tokenizer, reward, balance.routers, self.group_size, self.keep_rollouts,
-                    tools=self.tools is not None
-                )
             if self.curriculum:
                 trainer.rounds.curriculum = self._curriculum(self.curriculum, sets, how, reward, ctx.seed)
-            watch.parts = list(trainer.rounds.parts.values())
+            self._add_parts(ctx, trainer, tokenizer, watch)
             trainer.train_with(ctx.checkpoints, reward=reward, balance=balance, watch=watch)
             balance.remove()
             if said := told(trainer.rounds.drawing.engine):
@@ -285,6 +285,7 @@ class Grpo(Engines, Learning, Minimized, Stage):
             "tokens": int(trainer.state.num_input_tokens_seen),
             **{f"before/{name}": value for name, value in before.items()},
             **watch.last,
+            **(trainer.mtp.figures() if trainer.mtp else {}),
             **balance.watch.summary(),
         }
 
@@ -292,6 +293,17 @@ class Grpo(Engines, Learning, Minimized, Stage):
         """How questions are put; where they are asked with several efforts, with the highest."""
         how = having_tools(self.prompt.prompting(thinking_budget=self.thinking_budget), self.tools, self._folder)
         return how.asking("high" if self.effort else None)
+
+    def _add_parts(self, ctx: Context, trainer: "PolicyTrainer", tokenizer: "Tokenizer", watch: "Watch") -> None:
+        """What goes along with a training, where it is asked for, and what of it the log is to tell."""
+        if self.teacher:
+            trainer.rounds.teacher = self._guide(ctx, trainer.policy, tokenizer, trainer)
+        if self.keep_rollouts:
+            trainer.rounds.keeping = Keeping(
+                ctx, tokenizer, watch.reward, trainer.balance.routers, self.group_size, self.keep_rollouts,
+                tools=self.tools is not None
+            )
+        watch.parts = [*trainer.rounds.parts.values(), *([trainer.mtp] if trainer.mtp else [])]
 
     def _guide(
         self, ctx: Context, model: "LanguageModel", tokenizer: "Tokenizer", trainer: "PolicyTrainer"
@@ -368,4 +380,5 @@ class Grpo(Engines, Learning, Minimized, Stage):
             vllm=self.vllm if self.engine == "vllm" else None,
             staleness=self.staleness,
             speculate=self.speculate,
+            mtp=self.mtp,
         )

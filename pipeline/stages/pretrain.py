@@ -144,7 +144,9 @@ class Pretrain(Learning, Stage):
         return {"max_position_embeddings": self.length, "tie_word_embeddings": True, **self.architecture}
 
     def work(self) -> Work:
-        return Work(trained=[Trained(None, self.batch_size, self.steps, self.length, learning=self.learning())])
+        return Work(trained=[Trained(
+            None, self.batch_size, self.steps, self.length, learning=self.learning(), mtp="with" if self.mtp else None
+        )])
 
     def _tokenizer(self, ctx: Context) -> "Tokenizer":
         if self.tokenizer is not None:

@@ -1,7 +1,7 @@
 """Supervised training through trl's SFTTrainer, with a weight for each token."""
 
-from collections.abc import Callable, Mapping, Sequence, Sized
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -20,7 +20,7 @@ from pipeline.contract.stage import Context, Metrics
 from pipeline.data.rows import Collator, Row, Rows
 from pipeline.disk.durable import JsonObject
 from pipeline.models.mtp import module
-from pipeline.models.mtp.section import Mtp
+from pipeline.models.mtp.section import PARTED, Mtp
 from pipeline.models.origin import from_scratch
 from pipeline.moe.balance import Balance
 from pipeline.moe.balancing import Balancing
@@ -94,9 +94,8 @@ class WeightedTrainer(Resumable, SFTTrainer):
             model.config.router_aux_loss_coef = before["router_aux_loss_coef"]
         self.balance, self.losses, self.lesson = balance, [] if losses is None else losses, lesson
         self.mtp = mtp
-        if mtp and self.collective:
-            raise StageError("mtp trains a module beside the model, which FSDP and DeepSpeed do not share out: leave "
-                             "it out, or train without them")
+        if mtp and self.parted:
+            raise StageError(PARTED)
         if plan.fp8 and self.collective:
             raise StageError("fp8 computes with whole matrices, and FSDP and DeepSpeed share them out: leave it out, "
                              "or train without them")
@@ -125,7 +124,7 @@ class WeightedTrainer(Resumable, SFTTrainer):
         for number, rows in enumerate(parts, start=1):
             part = {name: value[rows or [0]] for name, value in inputs.items()} if len(parts) > 1 else inputs
             # In a part that is there for the others' sake a row is read in vain.
-            with self.compute_loss_context_manager(), nullcontext() if rows else self.balance.uncounted():
+            with self.compute_loss_context_manager(), nullcontext() if rows else self._uncounted():
                 loss, auxiliary = self._losses(model, part, whole)
             loss = loss if rows else loss * 0
             # An auxiliary loss is a mean over the tokens that it saw.
@@ -139,6 +138,12 @@ class WeightedTrainer(Resumable, SFTTrainer):
         mean: Tensor = self.accelerator.reduce(total, "mean")
         self.losses.append(mean)
         return mean
+
+    @contextmanager
+    def _uncounted(self) -> Iterator[None]:
+        """While this lasts rows are read in vain."""
+        with self.balance.uncounted(), self.mtp.uncounted() if self.mtp else nullcontext():
+            yield
 
     def compute_loss(
         self, model: nn.Module, inputs: Mapping[str, Tensor], return_outputs: bool = False,
@@ -234,7 +239,7 @@ class _Watch(TrainerCallback):
         self.loss = float(torch.stack(self.losses).mean())
         self.losses.clear()
         learned = self.lesson.figures() if self.lesson else {}
-        ahead = self.mtp.figures(LOG_EVERY) if self.mtp else {}
+        ahead = self.mtp.figures() if self.mtp else {}
         self.ctx.log({"step": step, "loss": self.loss, **ahead, **learned, **self.balance.watch.figures()})
 
 
@@ -252,10 +257,11 @@ def train(
     lesson: Lesson | None = None,
 ) -> Metrics:
     """Train `model` in place on `rows`, in their order, `plan.batch_size` a step; returns metrics."""
-    balance = Balance(model, plan.balance)
+    # Before the hooks of `Balance`: a new module is a copy of the model's last layer.
     mtp = MtpLearning(
         model, plan.mtp, plan.learning, "supervised", plan.schedule, plan.schedule.end, ctx.seed
     ) if plan.mtp else None
+    balance = Balance(model, plan.balance)
     if mtp is None and module.of(model):
         ctx.note(module.UNTRAINED)
     watch = _Watch(ctx, balance, plan, probe, lesson, mtp)
@@ -300,7 +306,7 @@ def train(
     # Rows are made as they are read; those of steps that were not made were never made either.
     tokens = sum(len(rows[i]["input_ids"]) for i in range(trainer.state.global_step * plan.batch_size))
     metrics = {"steps": trainer.state.global_step, "tokens": tokens, "loss": watch.loss}
-    ahead = mtp.figures(trainer.state.global_step % LOG_EVERY or LOG_EVERY) if mtp else {}
+    ahead = mtp.figures() if mtp else {}
     return {**metrics, **ahead, **(lesson.last if lesson else {}), **balance.watch.summary()}
 
 

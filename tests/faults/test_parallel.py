@@ -11,14 +11,18 @@ from tests.launchers import CONFIGS, NEEDS
 
 pytestmark = pytest.mark.parallel
 
-STAGES = ("base", "long", "zero", "traces", "tuned", "adapted", "taught", "across", "own", "score")
-SHARDED = ("base", "long", "zero", "tuned", "adapted", "taught", "across", "own")
+SHARDED = ("base", "long", "zero", "tuned", "adapted", "taught", "across", "own", "beside")
 """Where it matters how the model is shared; `sample` and `evaluate` share rollouts."""
+
+WHOLE = (*SHARDED, "ahead")
+"""A module for multi-token prediction learns with a model that every process has in one piece."""
+
+STAGES = {"ddp": (*WHOLE, "traces", "score"), "zero2": WHOLE}
 
 
 @pytest.mark.parametrize("kind", [pytest.param(kind, marks=NEEDS[kind]) for kind in CONFIGS])
 def test_killed_in_every_stage(parallel: Callable[..., Killed], kind: str) -> None:
-    stages = STAGES if kind == "ddp" else SHARDED
+    stages = STAGES.get(kind, SHARDED)
     one, undisturbed = parallel("killed", kind, stages), parallel("undisturbed", kind, stages)
     for stage in stages:
         assert one.killed_when(lambda stage=stage: begun(one, stage)), f"{stage} was not caught: {one.printed}"

@@ -17,6 +17,7 @@ from transformers import DynamicCache
 
 from eval.language_model import LanguageModel
 from pipeline.contract.errors import StageError
+from pipeline.costs.rehearsal.ahead import Ahead, How
 from pipeline.costs.rehearsal.heap import Block
 from pipeline.costs.rehearsal.ledger import Ledger
 from pipeline.costs.shape import without_weights
@@ -44,6 +45,7 @@ class Lesson:
     precise     whether entropies are asked for, too, as reinforcement does
     autocast    whether it computes in bfloat16, whatever weights are in
     at_once     whether logits of few tokens are held at once, as on CPUs; else the head runs on a slice at a time
+    mtp         how a module for multi-token prediction is trained, if one is
     """
 
     rows: int
@@ -55,13 +57,15 @@ class Lesson:
     precise: bool = False
     autocast: bool = False
     at_once: bool = True
+    mtp: How | None = None
 
 
 @dataclass
 class Rehearsed:
     """What was held, in bytes: by weights, by gradients and by the optimizer's state; at most, with everything, in
     forwards and backwards (`passing`) and while the optimizer steps (`stepping`); and every block that was taken and
-    freed, weights first."""
+    freed, weights first. `module` is what a module for multi-token prediction holds of all three, which are not among
+    the others."""
 
     weights: int
     gradients: int
@@ -69,6 +73,7 @@ class Rehearsed:
     passing: int
     stepping: int
     blocks: list[Block] = field(default_factory=list)
+    module: int = 0
 
     @property
     def most(self) -> int:
@@ -93,17 +98,20 @@ def _rehearsed(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # of transformers, about names; a stage's log has them
         model = without_weights(config, learning.dtype)
-        if adapters is not None:
-            with torch.device("meta"):
+        with torch.device("meta"):
+            if adapters is not None:
                 lora.add(model, adapters, seed=0)
+            ahead = Ahead(model, lesson.mtp) if lesson.mtp else None
         if learning.gradient_checkpointing:
             checkpoint_layers(model, [])
         with FakeTensorMode():
             _give_shapes(model)
-            return _steps(model, learning, task, lesson)
+            if ahead:
+                _give_shapes(ahead.module)
+            return _steps(model, ahead, learning, task, lesson)
 
 
-def _give_shapes(model: LanguageModel) -> None:
+def _give_shapes(model: LanguageModel | nn.Module) -> None:
     """Puts tensors of the mode of now in the places of those that lie nowhere; tied ones stay tied."""
     made: dict[int, Tensor] = {}
     for module in model.modules():
@@ -117,30 +125,47 @@ def _give_shapes(model: LanguageModel) -> None:
                 held[name] = made[id(one)]  # type: ignore[assignment]
 
 
-def _steps(model: LanguageModel, learning: Learning, task: Task, lesson: Lesson) -> Rehearsed:
+def _steps(
+    model: LanguageModel, ahead: Ahead | None, learning: Learning, task: Task, lesson: Lesson
+) -> Rehearsed:
     model.train()
     ledger = Ledger()
     for one in (*model.parameters(), *model.buffers()):
         ledger.hold(one)
     weights = ledger.held
-    optimizer = make(model, choose(model, learning, task))
-    passing = stepping = gradients = 0
+    choice = choose(model, learning, task)
+    optimizers, own = [make(model, choice)], [] if ahead is None else [*ahead.module.parameters()]
+    if ahead:
+        for one in own:
+            ledger.hold(one)
+        optimizers.append(make(ahead.module, choice))  # type: ignore[arg-type]
+    passing = stepping = gradients = beside = 0
     with ledger:
         for _ in range(STEPS):
             for _ in range(lesson.parts):
                 with torch.autocast("cpu", torch.bfloat16, enabled=lesson.autocast), ledger.graph():
-                    loss = _loss(model, lesson)
-                loss.backward()  # type: ignore[no-untyped-call]
-                del loss
+                    losses = [_loss(model, lesson)]
+                    if ahead:
+                        losses.append(ahead.loss(lesson.rows, lesson.scored - 1))
+                torch.autograd.backward(losses)
+                del losses
                 ledger.forget_graph()
             gradients = sum(_bytes(one.grad) for one in model.parameters() if one.grad is not None)
             passing = max(passing, ledger.forget_most())
             ledger.stepping = True
-            optimizer.step()
+            beside = sum(_bytes(one.grad) for one in own if one.grad is not None)
+            for optimizer in optimizers:
+                optimizer.step()
             ledger.stepping = False
             stepping = max(stepping, ledger.forget_most())
-            optimizer.zero_grad()
-    return Rehearsed(weights, gradients, max(0, ledger.held - weights), passing, stepping, ledger.blocks)
+            for optimizer in optimizers:
+                optimizer.zero_grad()
+    states = max(0, ledger.held - weights - sum(map(_bytes, own)))
+    # The module's optimizer is the model's, and has as much for each of its numbers.
+    numbers = sum(one.numel() for one in own)
+    of_module = states * numbers // (numbers + sum(one.numel() for one in model.parameters() if one.requires_grad))
+    module = sum(map(_bytes, own)) + beside + of_module
+    return Rehearsed(weights, gradients, states - of_module, passing, stepping, ledger.blocks, module)
 
 
 def _bytes(tensor: Tensor) -> int:

@@ -6,6 +6,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from eval.engine.families import why_not, windows
 from eval.language_model import LanguageModel
@@ -35,16 +36,20 @@ class Mtp(nn.Module):
         self.window = windows(model.config)[-1]
         self.requires_grad_(requires_grad=True)
 
-    def forward(self, model: LanguageModel, hidden: Tensor, following: Tensor) -> Tensor:
+    def forward(
+        self, model: LanguageModel, hidden: Tensor, following: Tensor, embedding: Tensor | None = None
+    ) -> Tensor:
         """What the model's head makes logits of, [rows, seq, width]: of its hidden states [rows, seq, width] from
-        position 0 on and of the tokens after each, `following` [rows, seq]. Rows are padded on the right."""
+        position 0 on and of the tokens after each, `following` [rows, seq]. Rows are padded on the right. Tokens are
+        looked up in `embedding` [vocabulary, width] where it is given, else in the model's own."""
         body: Any = model.get_decoder()
-        embedded = model.get_input_embeddings()(following)
+        embedded = model.get_input_embeddings()(following) if embedding is None else F.embedding(following, embedding)
         fused = self.projection(torch.cat([self.hidden_norm(hidden), self.token_norm(embedded)], dim=-1))
         positions = torch.arange(hidden.shape[1], device=hidden.device).unsqueeze(0)
+        # Without its hooks: DeepSpeed counts calls of a model's parts, and wants as many of every process.
+        turned = body.rotary_emb.forward(fused, positions)
         made = self.layer(
-            fused, attention_mask=self._mask(fused), position_ids=positions, use_cache=False,
-            position_embeddings=body.rotary_emb(fused, positions),
+            fused, attention_mask=self._mask(fused), position_ids=positions, use_cache=False, position_embeddings=turned
         )
         normed: Tensor = self.norm(made[0] if isinstance(made, tuple) else made)
         return normed
@@ -58,7 +63,7 @@ class Mtp(nn.Module):
 
 
 UNTRAINED = ("the model's MTP module goes along as it is: it drafts for the model of before, and fewer of its drafts "
-             "will stand; sft with mtp: {} trains it, too")
+             "will stand; sft and grpo with mtp: {} train it, too")
 
 _BESIDE: WeakKeyDictionary[LanguageModel, Mtp] = WeakKeyDictionary()
 """By the model that each belongs to. It is no submodule of it: what transformers saves, and what a training of the
@@ -73,6 +78,17 @@ def of(model: LanguageModel) -> Mtp | None:
 def attach(model: LanguageModel, module: Mtp) -> None:
     """Say that the module belongs to the model, and goes wherever it goes."""
     _BESIDE[model] = module
+
+
+def begin(model: LanguageModel, seed: int) -> Mtp:
+    """The module of a model that is to be trained: a new one, of this seed, where it has none. Raises StageError for a
+    family whose layers are not known here."""
+    require_possible(model)
+    own = of(model)
+    if own is None:
+        own = Mtp(model, seed)
+        attach(model, own)
+    return own
 
 
 def require_possible(model: LanguageModel) -> None:

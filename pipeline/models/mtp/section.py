@@ -11,7 +11,8 @@ class Mtp(BaseModel):
     """How a module for multi-token prediction is trained beside the model (DeepSeek-V3, arXiv 2412.19437, section 2.2).
 
     Its loss, of the token after the next one, is added to the model's, times `weight`, and in the last `late` of the
-    steps times `late_weight`: in the paper 0.3 for 10T tokens, and 0.1 for the 4.8T after them.
+    steps times `late_weight`: in the paper 0.3 for 10T tokens, and 0.1 for the 4.8T after them. In reinforcement it
+    learns of hidden states and rollouts that the model has made, and the model does not learn of it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -24,6 +25,9 @@ class Mtp(BaseModel):
         """The weight at a step, counted from 0, of so many."""
         return self.weight if step < (1 - self.late) * steps else self.late_weight
 
+
+PARTED = ("mtp: the module learns with the model's embedding and head, which FSDP2 and ZeRO-3 cut into parts: train it "
+          "under MULTI_GPU or ZeRO-2, or in grpo, where it learns beside the policy")
 
 MtpSection = Annotated[Mtp | None, Field(
     description="train a module that predicts the token after the next one, which drafts for rollouts; none where it "

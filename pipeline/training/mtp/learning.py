@@ -1,6 +1,7 @@
 """The loss of a module for multi-token prediction, and its optimizer, beside a model in training."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 
 import torch
 from accelerate.utils import reduce
@@ -22,28 +23,28 @@ class MtpLearning:
     """Trains the module of a model, a new one where it has none, by the same optimizer and rates as the model.
 
     Call `see` after each forward of the model, in its precision, add what `take` returns to the loss of a micro-batch
-    before its backward, and call `step` after each step of the model's optimizer. The module's gradient is clipped by
-    itself.
+    before its backward, and call `step` once for each step of the model's optimizer. The module's gradient is clipped
+    by itself.
     """
+
+    detached = False
+    """Whether nothing of the module's loss reaches the model."""
 
     def __init__(
         self, model: LanguageModel, section: Mtp, learning: Learning, task: Task, rates: Callable[[int], float],
         steps: int, seed: int,
     ) -> None:
         """`rates` gives the share of the peak rate at a step, of `steps`; `seed` is of a new module's projection."""
-        modules.require_possible(model)
-        if modules.of(model) is None:
-            modules.attach(model, modules.Mtp(model, seed))
-        module = modules.of(model)
-        assert module is not None
+        module = modules.begin(model, seed)
         # Trainers place the model, and nobody the module; the optimizer's copies are made of it where it is.
         module.to(own_device())
         self.module, self.model, self.section, self.steps = module, model, section, steps
         self.most_norm = learning.max_grad_norm
         self.optimizer = make(module, choose(model, learning, task))  # type: ignore[arg-type]
         self.rates = LambdaLR(self.optimizer, lambda step: rates(step))
-        self.done = 0
+        self.done = self._told_at = 0
         self._hidden: Tensor | None = None
+        self._counting = True
         self._sum: Tensor | None = None
         self._losses: list[Tensor] = []  # of micro-batches since they were asked for, as parts of their steps' means
         self._told: float | None = None
@@ -52,21 +53,48 @@ class MtpLearning:
     def _keep(self, _module: nn.Module, _inputs: object, output: object) -> None:
         # Probes and rollouts run without gradients, and are no lesson.
         if torch.is_grad_enabled():
-            self._hidden = output.last_hidden_state  # type: ignore[attr-defined]
+            hidden: Tensor = output.last_hidden_state  # type: ignore[attr-defined]
+            self._hidden = hidden.detach() if self.detached else hidden
+
+    def hidden(self) -> Tensor | None:
+        """The last hidden states of the model's last forward with gradients, [rows, seq, width], which are given out
+        once."""
+        hidden, self._hidden = self._hidden, None
+        return hidden
 
     def see(self, ids: Tensor, weights: Tensor) -> None:
         """Add the losses of ids [rows, seq], which the model has read just now, with the weight of each token after the
         first, [rows, seq - 1]."""
-        hidden, self._hidden = self._hidden, None
-        if hidden is None or ids.shape[1] < 3:
+        hidden = self.hidden()
+        if hidden is not None:
+            self.learn(hidden, ids, weights)
+
+    def learn(self, hidden: Tensor, ids: Tensor, weights: Tensor) -> None:
+        """The same of hidden states [rows, seq, width] that the model has made of ids [rows, seq]; both begin at
+        position 0 and are padded on the right."""
+        if not self._counting or ids.shape[1] < 3:
             return
+        embedding, head = self.words()
         # Position i has the token after it, and predicts the one after that.
-        states = self.module(self.model, hidden[:, :-2], ids[:, 1:-1])
+        states = self.module(self.model, hidden[:, :-2], ids[:, 1:-1], embedding)
         learned = weights[:, 1:] != 0
-        head = self.model.get_output_embeddings().get_parameter("weight")
         logits = F.linear(states[learned], head).float()
         loss = (F.cross_entropy(logits, ids[:, 2:][learned], reduction="none") * weights[:, 1:][learned]).sum()
         self._sum = loss if self._sum is None else self._sum + loss
+
+    def words(self) -> tuple[Tensor | None, Tensor]:
+        """What tokens are looked up in, where that is not the model's embedding itself, and the head; both
+        [vocabulary, width]."""
+        return None, self.model.get_output_embeddings().get_parameter("weight")
+
+    @contextlib.contextmanager
+    def uncounted(self) -> Iterator[None]:
+        """While this lasts nothing is learned: a forward is made for other processes' sake."""
+        self._counting = False
+        try:
+            yield
+        finally:
+            self._counting = True
 
     def take(self, whole: Tensor) -> Tensor:
         """What was seen since, as part of a step whose weights sum to `whole`, times the weight of now."""
@@ -85,22 +113,25 @@ class MtpLearning:
         self.optimizer.zero_grad()
         self.done += 1
 
-    def figures(self, steps: int) -> dict[str, float]:
-        """The mean loss of the last `steps` steps, of all processes, which call it together; it is not told again."""
-        if self._losses:
-            self._told = float(reduce(torch.stack(self._losses).sum(), "mean")) / steps
-            self._losses = []
+    def figures(self) -> dict[str, float]:
+        """The mean loss of the steps since it was told last, of all processes, which call it together."""
+        if self.done > self._told_at:
+            seen = torch.stack(self._losses).sum() if self._losses else torch.zeros((), device=own_device())
+            self._told = float(reduce(seen, "mean")) / (self.done - self._told_at)
+            self._losses, self._told_at = [], self.done
         return {} if self._told is None else {"mtp/loss": self._told}
 
     def state(self) -> JsonObject:
         return {"module": self.module.state_dict(), "optimizer": self.optimizer.state_dict(), "done": self.done,
-                "rates": {"last_epoch": self.rates.last_epoch}, "losses": self._losses, "told": self._told}
+                "rates": {"last_epoch": self.rates.last_epoch}, "losses": self._losses, "told": self._told,
+                "told_at": self._told_at}
 
     def restore(self, state: JsonObject) -> None:
         self.module.load_state_dict(state["module"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.rates.load_state_dict({**self.rates.state_dict(), **state["rates"]})
-        self.done, self._losses, self._told = state["done"], state["losses"], state["told"]
+        self.done, self._losses = state["done"], state["losses"]
+        self._told, self._told_at = state["told"], state["told_at"]
 
     def remove(self) -> None:
         self._handle.remove()

@@ -13,14 +13,14 @@ from pipeline.costs.assumptions import Assumptions
 from pipeline.costs.devices import DEVICES, Device
 from pipeline.costs.lengths import Asked
 from pipeline.costs.memory import Drawing, Setting, Training
-from pipeline.costs.shape import shape_of
+from pipeline.costs.shape import module_of, shape_of
 from pipeline.costs.sharing import Sharing
 
 CONFIG: dict[str, Any] = {
     "model_type": "qwen3", "vocab_size": 512, "hidden_size": 64, "num_hidden_layers": 2, "intermediate_size": 128,
     "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16, "max_position_embeddings": 4096,
 }
-SHAPE = shape_of(CONFIG)
+SHAPE, MODULE = shape_of(CONFIG), module_of(CONFIG)
 ASSUMED = Assumptions(2.0, 0.4, 0.25, 0.3, 2**30)
 H100, CPU = DEVICES["h100"], Device("this", 2**35, 2e11, 1e11, 2e10, 0.0, 2)
 ALONE = Setting(H100, Sharing(), ASSUMED)
@@ -97,6 +97,38 @@ def test_hours_are_divided_by_processes_and_grow_with_tokens(tokens: float, proc
 def test_checkpointing_takes_a_third_more() -> None:
     plain, kept = (hours.of_training(_training(gradient_checkpointing=kept), 1e9, ALONE) for kept in (False, True))
     assert kept.flops == pytest.approx(plain.flops * 4 / 3)
+
+
+def test_a_module_costs_what_its_layer_does() -> None:
+    training = _training()
+    beside = replace(training, module=MODULE, trained=replace(training.trained, mtp="with"))
+    plain, found = (hours.of_training(one, 1e9, ALONE) for one in (training, beside))
+    assert found.flops - plain.flops == pytest.approx(3e9 * hours.forward(MODULE, 32))
+    one, sharded = (memory.of_training(beside, setting) for setting in (ALONE, _shared("ZeRO-2", 4)))
+    alone = memory.of_training(training, ALONE)
+    assert one.besides - alone.besides == pytest.approx(16 * MODULE.parameters, rel=0.02)
+    assert (one.weights, one.gradients) == (alone.weights, alone.gradients)
+    assert sharded.besides == pytest.approx(one.besides)  # whole in every process
+
+
+@pytest.mark.parametrize("device", [H100, CPU], ids=["gpu", "processor"])
+def test_drafts_are_read_together_and_spare_forwards(device: Device) -> None:
+    setting = replace(ALONE, device=device)
+    config = {**CONFIG, "hidden_size": 1024, "num_hidden_layers": 24, "intermediate_size": 4096}
+    shape, module = shape_of(config), module_of(config)
+    drawing = Drawing(Drawn("base", 1, 1000), shape, Asked(1, 0.0))
+    drafted = replace(drawing, drawn=replace(drawing.drawn, speculate="mtp"), module=module)
+    off, on = (hours.of_drawing(one, setting) for one in (drawing, drafted))
+    forwards = 600 / (1 + 0.8 + 0.8**2)
+    assert on.flops == pytest.approx(forwards * (3 * hours.forward(shape, 300) + 2 * hours.forward(module, 300)))
+    assert on.tokens == off.tokens
+    assert on.seconds < off.seconds  # a row alone is drawn as fast as weights are read
+    without, held = (memory.of_drawing(one, setting) for one in (drawing, drafted))
+    assert held.weights - without.weights == 4 * module.parameters
+    assert held.cache - without.cache == 4 * 1000 * module.cached
+    copied = replace(drawing, drawn=replace(drawing.drawn, speculate="lookup"))
+    assert memory.of_drawing(copied, setting).weights == without.weights
+    assert hours.of_drawing(copied, setting).flops > off.flops
 
 
 def test_drawing_is_as_fast_as_the_memory() -> None:

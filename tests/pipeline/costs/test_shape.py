@@ -8,8 +8,9 @@ import torch
 
 from eval.engine.decoder import Decoder
 from pipeline.contract.errors import StageError
-from pipeline.costs.shape import shape_of
+from pipeline.costs.shape import module_of, shape_of
 from pipeline.models import pretrained
+from pipeline.models.mtp.module import Mtp
 
 Tiny = Callable[..., Any]
 FAMILIES = ["qwen3", "qwen3_moe", "deepseek_v3", "mixtral", "qwen2_moe", "olmoe", "gpt_oss", "dbrx", "jamba"]
@@ -53,6 +54,23 @@ def test_a_dense_model_has_no_experts() -> None:
     assert tied.active == tied.parameters  # the head multiplies by what the embedding is
     assert untied.active == untied.parameters - 100 * 32 == tied.active
     assert shape_of({**fields, "dtype": "bfloat16"}).weights == 2 * untied.parameters
+
+
+@pytest.mark.parametrize("family", ["qwen3", "qwen3_moe", "deepseek_v3", "gpt_oss", "mixtral"])
+def test_a_module_for_drafts_is_as_large_as_it_is_made(tiny: Tiny, family: str) -> None:
+    model = tiny(family)
+    own, whole = Mtp(model), shape_of(model.config.to_dict())
+    found = module_of(model.config.to_dict())
+    assert found.parameters == sum(one.numel() for one in own.parameters())
+    assert found.mixture == whole.mixture
+    assert found.cached * whole.layers == whole.cached
+    head = model.get_output_embeddings().weight.numel()
+    assert found.active == found.parameters - round(found.experts * (1 - found.share)) + head
+
+
+def test_a_family_that_has_no_module_is_told(tiny: Tiny) -> None:
+    with pytest.raises(StageError, match="mtp: jamba models are not among"):
+        module_of(tiny("jamba").config.to_dict())
 
 
 def test_what_transformers_does_not_know_is_told() -> None:

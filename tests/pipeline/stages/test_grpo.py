@@ -64,11 +64,32 @@ def test_the_same_seed_reinforces_to_the_same_bytes(
         assert all(row["curriculum/passed"] == pytest.approx(row["verdict/correct"]) for row in rows)
 
 
+def test_a_module_for_drafts_learns_beside_the_policy(
+    answerer: Path, ask_for: Ask, context: Callable[..., Any], whole_and_cut: Callable[..., tuple[bytes, bytes]]
+) -> None:
+    fields, asked = {**FIELDS, "updates_per_step": 2}, {"base": ask_for(["3", "4"] * 4)}
+    first, alone = (context(base=answerer) for _ in range(2))
+    metrics = Grpo.model_validate({**fields, "mtp": {}}, context=asked).run(first)
+    assert [row["mtp/loss"] > 0 for row in first.rows if "reward" in row] == [True, True]
+    assert metrics["mtp/loss"] > 0
+    Grpo.model_validate(fields, context=asked).run(alone)
+    saved = [(one.out / "model" / "model.safetensors").read_bytes() for one in (first, alone)]
+    assert saved[0] == saved[1]
+    assert not (alone.out / "mtp.safetensors").exists()
+    went_on = context(base=first.out)
+    Grpo.model_validate(fields, context=asked).run(went_on)
+    assert any("MTP module goes along as it is" in note for note in went_on.notes)
+    drafted = Grpo.model_validate({**fields, "mtp": {}, "speculate": "mtp"}, context=asked)  # by a new module, too
+    whole, cut_off = whole_and_cut(drafted, every=1, at=3, base=answerer)
+    assert whole == cut_off
+
+
 @pytest.mark.parametrize(("changed", "said"), [
     ({"updates_per_step": 3}, "8 rollouts a step do not split into 3 updates"),
     ({"problems_each": 1}, "1 problems are too few for 2 prompts a step"),
     ({"curriculum": {}, "dynamic_sampling": 1}, "dynamic_sampling has an order of problems of its own"),
     ({"curriculum": {}, "reward": {"correct": 0.0}}, "how often problems are solved, which counts nothing here"),
+    ({"mtp": {}, "lora": {}}, "mtp trains a module beside the whole model: leave it or lora out"),
     ({"staleness": 1}, "staleness: 1 is for a server, which draws while this process trains"),
 ])
 def test_sizes_that_do_not_fit_are_refused_when_the_recipe_is_read(changed: dict[str, Any], said: str) -> None:

@@ -13,6 +13,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from pipeline.contract.stage import stage_seed
+from pipeline.models import pretrained
+from pipeline.models.mtp.module import Mtp
 from tests.launchers import CONFIGS, NEEDS
 
 pytestmark = pytest.mark.xdist_group("two processes")
@@ -59,6 +62,8 @@ STAGES: dict[str, dict[str, object]] = {
     "on_policy": {"kind": "distill", "method": "on_policy", "teacher": TEACHER, "rollouts": ROLLOUTS,
                   "balance": {"load": 0.0}, **UNCLIPPED, **SGD, "learning_rate": 1.0},
     "guided": {**GRPO, **UNCLIPPED, "teacher": {"model": TEACHER, "weight": 1.0}},
+    "ahead": {**SFT, **UNCLIPPED, "mtp": {}},
+    "beside": {**GRPO, **UNCLIPPED, "mtp": {}},
     "traces": {"kind": "sample", "problems": ["programs:train"], "format": False, "readable": False, **DRAWN},
     "score": {"kind": "evaluate", "problems": ["programs:test", "word_problems:test"], **DRAWN},
 }
@@ -150,6 +155,8 @@ TRAINED = pytest.mark.parametrize(("stage", "kind"), [
       for stage in ("zero", "kl", "chosen", "tuned", "muon", "adapted", "logits", "across", "on_policy", "guided")
       if (stage, kind) != ("zero", "ddp") and not (stage == "muon" and kind.startswith("zero"))),
 ])
+WITH_MODULE = [pytest.param(stage, kind, marks=[pytest.mark.parallel, *NEEDS[kind]]) for kind in CONFIGS
+               for stage in (["beside"] if kind in ("fsdp2", "zero3") else ["ahead", "beside"])]
 SHARED = pytest.mark.parametrize(("stage", "kind"), [
     ("traces", "ddp"), ("score", "ddp"),
     # They share no model, and are launched like the stages that do.
@@ -163,6 +170,22 @@ def test_two_processes_go_the_way_of_one(folder: Path, trained: Trained, stage: 
     way = distance(one, start)
     assert way > 0.01
     assert distance(one, two) < 0.001 * way
+
+
+@pytest.mark.parametrize(("stage", "kind"), WITH_MODULE)
+def test_a_module_for_drafts_goes_the_way_that_it_goes_in_one_process(
+    folder: Path, trained: Trained, stage: str, kind: str
+) -> None:
+    [base] = (folder / "one-zero" / "runs" / "artifacts").glob("base-*")
+    start = Mtp(pretrained.load(base)[0], stage_seed(3, stage)).state_dict()
+    one, two = (load_file(next((made / "runs" / "artifacts").glob(f"{stage}-*/mtp.safetensors")))
+                for made in trained(stage, kind))
+    way = distance(one, start)
+    assert way > 0.01
+    # A last bit may route a token elsewhere in the module, whose router nothing replays.
+    assert distance(one, two) < 0.01 * way
+    test_two_processes_go_the_way_of_one(folder, trained, stage, kind)
+    test_two_processes_tell_what_one_tells(trained, stage, kind)
 
 
 @TRAINED

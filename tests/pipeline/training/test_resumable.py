@@ -86,6 +86,13 @@ def rows(count: int) -> list[Row]:
     ]
 
 
+def with_module(model: Any) -> dict[str, torch.Tensor]:
+    """Everything that a training moves, with the MTP module that is beside a model."""
+    beside = module.of(model)
+    own = {f"mtp.{name}": value for name, value in beside.state_dict().items()} if beside else {}
+    return {**model.state_dict(), **own}
+
+
 def rarely(*values: object) -> Any:
     """A case that `make faults` tries, and `make test` leaves to others like it."""
     return pytest.param(*values, marks=pytest.mark.faults)
@@ -120,9 +127,7 @@ def test_supervised(
         probe = Probe(lambda: {"skill": 0.1 if ctx.seen[-1][0] < 24 else 0.2}, 100, 0.15)  # one further round
         with adapted(model, lora, ctx, "base"):
             metrics = train(ctx, model, TOKENIZER, rows(160), plan, probe)
-        beside = module.of(model)
-        own = {f"mtp.{name}": value for name, value in beside.state_dict().items()} if beside else {}
-        return {**model.state_dict(), **own}, metrics
+        return with_module(model), metrics
 
     whole = context()
     expected, metrics = attempt(whole)
@@ -156,7 +161,8 @@ class Policy:
     def __init__(
         self, tiny: Tiny, folder: Path, family: str, lora: Lora | None = None, dynamic: bool = False,
         curriculum: bool = False, effort: bool = False,
-        dtype: torch.dtype = torch.float32, learning: dict[str, Any] | None = None, **objective: Any
+        dtype: torch.dtype = torch.float32, learning: dict[str, Any] | None = None, mtp: Mtp | None = None,
+        **objective: Any
     ) -> None:
         model = tiny(family, vocab_size=len(TOKENIZER), initializer_range=0.15).train()
         with torch.no_grad():
@@ -183,7 +189,7 @@ class Policy:
         plan = GrpoPlan(
             2, 4, 2, Sampling(20, 0.8), Objective(**objective), (0, "test"),
             Learning.model_validate({"learning_rate": 3e-3, **(learning or {})}),
-            replay="rollout", prompting=how,
+            replay="rollout", prompting=how, mtp=mtp, speculate="mtp" if mtp else "off",
         )
         reserve = [visit._replace(visit=visit.visit + 2) for visit in visits]
         self.trainer = PolicyTrainer(
@@ -202,7 +208,7 @@ class Policy:
             } for row in self.trainer.state.log_history
         ]
         parts = [part.state() for part in self.trainer.rounds.parts.values()]
-        return self.model.state_dict(), [*log, *parts]
+        return with_module(self.model), [*log, *parts]
 
 
 @pytest.mark.parametrize(("family", "changed", "every", "at"), [
@@ -220,6 +226,7 @@ class Policy:
     ("qwen3_moe", {"dtype": torch.bfloat16}, 3, 4), rarely("qwen3", {"dtype": torch.bfloat16}, 3, 4),
     ("qwen3_moe", {"learning": {"micro_batch_tokens": 60, "gradient_checkpointing": True}}, 3, 4),
     ("qwen3", {"learning": {"optimizer": {"name": "muon"}, "schedule": {"shape": "wsd"}}}, 3, 4),
+    ("deepseek_v3", {"mtp": Mtp(late=0.6)}, 3, 4), rarely("deepseek_v3", {"mtp": Mtp(late=0.6)}, 2, 4),
     rarely("qwen3", {"effort": True, "beta": 0.1}, 3, 4), ("qwen3_moe", {"effort": True}, 3, 4),
 ])
 def test_grpo(
@@ -240,8 +247,9 @@ def test_grpo(
         assert log[-1]["used"] > 0
     if changed.get("curriculum"):
         assert sum(log[-1]["visits"].values()) == 8
-    start = Policy(tiny, tmp_path / "other", family, **changed).model.state_dict()
+    start = with_module(Policy(tiny, tmp_path / "other", family, **changed).model)
     assert any(not torch.equal(start[name], found[name]) for name in start)
+    assert not changed.get("mtp") or not torch.equal(start["mtp.projection.weight"], found["mtp.projection.weight"])
 
 
 def as_if_of_two(checkpoint: Path) -> None:

@@ -1,13 +1,14 @@
 """Rehearsals of steps: what is counted, and what makes it more or less."""
 
 import resource
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from pipeline.contract.errors import StageError
 from pipeline.costs.rehearsal.steps import Lesson, rehearse
-from pipeline.costs.shape import without_weights
+from pipeline.costs.shape import module_of, without_weights
 from pipeline.models.lora import Lora
 from pipeline.training.learning import Learning
 from tests.conftest import TINY
@@ -58,6 +59,19 @@ def test_activations_grow_with_rows_and_are_less_with_checkpointing() -> None:
 def test_adapters_have_few_gradients() -> None:
     found = rehearse(DENSE, ADAMW, Lora(rank=2), "supervised", Lesson(2, 16, 15))
     assert 0 < found.gradients < found.weights / 4
+
+
+@pytest.mark.parametrize(("task", "lesson"), [
+    ("supervised", Lesson(2, 16, 15, mtp="with")),
+    ("reinforcement", Lesson(4, 16, 15, prompts=1, prompt=8, precise=True, mtp="beside")),
+])
+@pytest.mark.parametrize("config", [DENSE, MIXTURE], ids=["dense", "mixture"])
+def test_a_module_is_counted_with_its_gradients_and_moments(config: dict[str, Any], task: Any, lesson: Lesson) -> None:
+    found, alone = (rehearse(config, ADAMW, None, task, one) for one in (lesson, replace(lesson, mtp=None)))
+    assert found.module == pytest.approx(16 * module_of(config).parameters, rel=0.02)
+    assert found.weights == alone.weights
+    assert found.optimizer == pytest.approx(alone.optimizer, rel=0.02)
+    assert found.passing > alone.passing + found.module / 2
 
 
 def test_prompts_that_are_read_once_take_less() -> None:
