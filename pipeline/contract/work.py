@@ -27,6 +27,7 @@ class Trained:
     teacher    the input reference of a model that is held as well, and scores every token
     mtp        whether a module for multi-token prediction is trained with the model, whose gradients come from it, too,
                or beside it, from what the model's forwards have made
+    fp8        whether products are computed in eight bits
     """
 
     model: str | None
@@ -43,6 +44,7 @@ class Trained:
     shares: Mapping[str, float] = field(default_factory=dict)
     teacher: str | None = None
     mtp: Literal["with", "beside"] | None = None
+    fp8: bool = False
 
 
 @dataclass(frozen=True)

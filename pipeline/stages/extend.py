@@ -115,7 +115,8 @@ class Extend(ReadsRows, Learning, Stage):
 
     def work(self) -> Work:
         return Work(trained=[
-            Trained(self.model, self.batch_size, phase.steps, phase.length, self.data, learning=self.learning())
+            Trained(self.model, self.batch_size, phase.steps, phase.length, self.data, learning=self.learning(),
+                    fp8=self.fp8 is not None)
             for phase in self.phases
         ])
 

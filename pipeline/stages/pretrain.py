@@ -145,7 +145,8 @@ class Pretrain(Learning, Stage):
 
     def work(self) -> Work:
         return Work(trained=[Trained(
-            None, self.batch_size, self.steps, self.length, learning=self.learning(), mtp="with" if self.mtp else None
+            None, self.batch_size, self.steps, self.length, learning=self.learning(), mtp="with" if self.mtp else None,
+            fp8=self.fp8 is not None,
         )])
 
     def _tokenizer(self, ctx: Context) -> "Tokenizer":

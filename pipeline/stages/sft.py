@@ -87,7 +87,7 @@ class Training(ReadsRows, Learning, Stage):
             model_reference, self.batch_size, length=self.max_length, data=data_reference, epochs=self.epochs,
             limit=self.limit, prompting=self.prompt.prompting(), learning=self.learning(),
             adapters=self.lora.model_dump() if self.lora else None, shares=shares or {},
-            mtp="with" if self.predicts_ahead() else None,
+            mtp="with" if self.predicts_ahead() else None, fp8=self.in_eight_bits() is not None,
         )])
 
     def lesson(

@@ -27,7 +27,7 @@ from pipeline.moe.balancing import Balancing
 from pipeline.training import gradients, on_processors
 from pipeline.training.chunks import chunks
 from pipeline.training.fp8.learning import EightBits
-from pipeline.training.fp8.section import Fp8
+from pipeline.training.fp8.section import SHARED, Fp8
 from pipeline.training.learning import Learning
 from pipeline.training.logprobs import token_logprobs
 from pipeline.training.micro_batches import as_many, by_length, split
@@ -97,8 +97,7 @@ class WeightedTrainer(Resumable, SFTTrainer):
         if mtp and self.parted:
             raise StageError(PARTED)
         if plan.fp8 and self.collective:
-            raise StageError("fp8 computes with whole matrices, and FSDP and DeepSpeed share them out: leave it out, "
-                             "or train without them")
+            raise StageError(SHARED)
 
     def _get_train_sampler(self, train_dataset: Sized | None = None) -> SequentialSampler:
         return SequentialSampler(self.train_dataset if train_dataset is None else train_dataset)

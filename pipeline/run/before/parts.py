@@ -1,24 +1,32 @@
-"""Whether stages train what needs a model in one piece, where processes share it out by parts."""
+"""Whether stages train in a way that needs a model in one piece, where processes share it out."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from pipeline.contract.errors import RecipeError
+from pipeline.contract.work import Trained
 from pipeline.models.mtp.section import PARTED
 from pipeline.recipe import accelerate_config
 from pipeline.recipe.recipe import Step
+from pipeline.training.fp8.section import SHARED
 
 
 def check(config: Path, steps: Iterable[Step]) -> None:
-    """Raises RecipeError with a line for each stage whose module for multi-token prediction needs more of the model
-    than a process has by this accelerate config."""
-    if not accelerate_config.read(config).parted:
-        return
-    faults = [f"{step.place}: {step.name}.{PARTED}" for step in steps if _with_module(step)]
+    """Raises RecipeError with a line for each stage whose module for multi-token prediction, or whose products in eight
+    bits, need more of the model than a process has by this accelerate config."""
+    found = accelerate_config.read(config)
+    shared = found.kind in ("FSDP", "DEEPSPEED")
+    faults = []
+    for step in steps:
+        trained = _trained(step)
+        if found.parted and any(one.mtp == "with" for one in trained):
+            faults.append(f"{step.place}: {step.name}.{PARTED}")
+        if shared and any(one.fp8 for one in trained):
+            faults.append(f"{step.place}: {step.name}.{SHARED}")
     if faults:
         raise RecipeError(faults)
 
 
-def _with_module(step: Step) -> bool:
+def _trained(step: Step) -> Sequence[Trained]:
     work = step.config.work() if type(step.config).distributed else None
-    return work is not None and any(trained.mtp == "with" for trained in work.trained)
+    return work.trained if work else ()

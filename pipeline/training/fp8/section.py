@@ -40,6 +40,9 @@ class Fp8(BaseModel):
     )
 
 
+SHARED = ("fp8: products are computed with whole matrices, which FSDP and DeepSpeed share out: leave it out, or train "
+          "under MULTI_GPU")
+
 Fp8Section = Annotated[Fp8 | None, Field(
     description="compute products of matrices in eight bits while training; in full precision where it is left out"
 )]
