@@ -57,6 +57,11 @@ class AnswerFormat:
         """What a model writes for a text in the one form."""
         return text if self.opening == OPEN else text.replace(OPEN, self.opening).replace(CLOSE, self.closing)
 
+    def begins_part(self, raw: str) -> bool:
+        """Whether what was written so far ends in the midst of what says which part follows."""
+        del raw  # a tag is a word like any other until it is whole
+        return False
+
     def close(self, raw: str) -> str:
         """What ends the thinking of a completion that has come so far, so that the answer follows."""
         del raw  # wherever it is, the tag ends it
@@ -101,12 +106,14 @@ class Harmony(AnswerFormat):
         final = f"<|channel|>final<|message|>{answer}"
         return f"{self.opening}{inside}<|end|><|start|>assistant{final}" if thinking else final
 
+    def begins_part(self, raw: str) -> bool:
+        return raw.rfind("<|message|>") < max(raw.rfind("<|start|>"), raw.rfind("<|channel|>"))
+
     def close(self, raw: str) -> str:
         if raw.endswith("<|end|>"):
             return self.closing.removeprefix("<|end|>")
-        # Inside of a header, which has to become a message first.
-        in_header = raw.rfind("<|message|>") < max(raw.rfind("<|start|>"), raw.rfind("<|channel|>"))
-        return f"<|message|>{self.closing}" if in_header else self.closing
+        # A header has to become a message first.
+        return f"<|message|>{self.closing}" if self.begins_part(raw) else self.closing
 
 
 class _Message(NamedTuple):

@@ -66,12 +66,13 @@ class AnswerReader:
             return 0
         return self._tokens_before(ids, ends)
 
-    def answer_tokens(self, ids: Sequence[int]) -> int:
-        """How many tokens of what stands behind the thinking belong to the answer: those before the first mark by which
-        the model goes back to thinking, and all of them where it does not."""
-        raw = self.raw(ids)
-        places = [place for place in map(raw.find, self.format.thinking_marks) if place >= 0]
-        return self._tokens_before(ids, min(places)) if places else len(ids)
+    def answered(self, ids: Sequence[int], begun: int) -> int:
+        """How many tokens of a completion stand before it goes back to thinking in what was written after the first
+        `begun`: before the first mark that ends there, wherever it begins. All of them where there is none."""
+        raw, known = self.raw(ids), len(self.raw(ids[:begun]))
+        places = [raw.find(mark, max(0, known - len(mark) + 1)) for mark in self.format.thinking_marks]
+        found = [place for place in places if place >= 0]
+        return self._tokens_before(ids, min(found)) if found else len(ids)
 
     def _tokens_before(self, ids: Sequence[int], place: int) -> int:
         """How many tokens stand before this place of their text."""

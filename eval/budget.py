@@ -27,7 +27,7 @@ def sample_within(
     completion, come on top of `sampling.max_tokens` and have log-probability 0. A completion that ends or closes its
     thinking in time is the one that no budget would have given up to there; its answer goes on from a fresh stream.
     With the budget spent no model goes back to thinking: a completion whose answer writes a tag of it once more is cut
-    off before that tag.
+    off before that tag. Requests have no bound of their own here.
     """
     budget = min(thinking_budget, sampling.max_tokens)
     left = sampling.max_tokens - budget
@@ -47,8 +47,10 @@ def sample_within(
 
     def later(number: int, _: int, rest: Sampled) -> None:
         place, index, forced = goes_on[number]
-        begun, rest = found[place][index], cut(rest, reader.answer_tokens(rest.ids), len(again[number].prompt))
-        whole = joined(begun, forced, rest)
+        begun = found[place][index]
+        known = len(begun.ids) + len(forced)
+        kept = reader.answered([*begun.ids, *forced, *rest.ids], known) - known
+        whole = joined(begun, forced, cut(rest, max(0, kept), len(again[number].prompt)))
         found[place][index] = whole
         if written:
             written(place, index, whole)
@@ -66,7 +68,7 @@ def _forced(reader: AnswerReader, ids: Sequence[int], *, opened: bool) -> list[i
     """What closes the thinking that a completion is in; nothing where it is not in one."""
     raw = reader.raw(ids)
     _, answer = split_thinking(Completion(reader.format.read(raw, opened=opened)))
-    if answer is not None:
+    if answer is not None and not reader.format.begins_part(raw):
         return []
     # As plain text: </think> is a special token of some tokenizers and several tokens of others.
     close = reader.tokenizer(reader.format.close(raw), add_special_tokens=False)["input_ids"]

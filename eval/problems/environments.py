@@ -26,6 +26,8 @@ from rewards.types import Problem
 
 PREFIX = "verifiers:"
 MAKER = "load_environment"
+ROWS = {"train": "dataset", "test": "eval_dataset"}
+"""What verifiers calls the rows of a split."""
 
 _told: dict[str | tuple[str, type[Warning], int], int] = {}
 """What `warnings` has shown of this module."""
@@ -63,14 +65,17 @@ def environment(name: str, entry: Entry[Any]) -> Callable[[str, int | None, int]
 def _made(name: str, entry: Entry[Any]) -> object:
     if importlib.util.find_spec("verifiers") is None:
         raise ProblemSetError(f"{name} needs the package verifiers: pip install 'retort[verifiers]'")
-    maker = entry.load()
+    return _called(entry.load(), f"{name} cannot be made with its default arguments")
+
+
+def _called(function: Callable[[], Any], failing: str) -> Any:
+    """What a function of an environment gives. Raises ProblemSetError, which begins with `failing`."""
     try:
         with signals_kept():
-            return maker()
-    except Exception as error:  # anyone's code, which may need keys, a network or arguments
+            return function()
+    except (Exception, SystemExit) as error:  # anyone's code, which may need keys, a network or arguments
         said = " ".join(str(error).split())[:200]
-        raise ProblemSetError(f"{name} cannot be made with its default arguments: {type(error).__name__}: "
-                              f"{said}") from error
+        raise ProblemSetError(f"{failing}: {type(error).__name__}: {said}") from error
 
 
 def _require_known(name: str, made: object) -> None:
@@ -108,23 +113,21 @@ def _tell_of_tools(name: str, made: object) -> None:
 
 
 def _problems(name: str, made: object, split: str) -> Iterator[Problem]:
-    known = {"train": _rows(made, "dataset", "get_dataset"), "test": _rows(made, "eval_dataset", "get_eval_dataset")}
-    there = {of: rows for of, rows in known.items() if rows is not None}
-    for of, rows in there.items():
-        if of != split and len(there) == len(known):
-            continue
+    there = [of for of, dataset in ROWS.items() if _has(made, dataset)]
+    both = len(there) == len(ROWS)
+    for of in [split] if both else there:
+        # Rows may be made, or downloaded, when they are asked for.
+        rows = _called(getattr(made, f"get_{ROWS[of]}"), f"the {of} rows of {name} cannot be read")
         for number, row in enumerate(rows):
             made_of = _problem(name, row, f"{name}, {of} row {number}", f"{name.removeprefix(PREFIX)}-{of}-{number}")
-            if len(there) == len(known) or split_of(made_of.skeleton) == split:
+            if both or split_of(made_of.skeleton) == split:
                 yield made_of
 
 
-def _rows(made: object, dataset: str, getter: str) -> Any:
-    """The rows that an environment has under this name; None where it has none, for which it would give others."""
+def _has(made: object, dataset: str) -> bool:
+    """Whether an environment has rows under this name; for those that it does not have it would give others."""
     held = vars(made)
-    if held.get(dataset) is None and held.get(f"{dataset}_source") is None:
-        return None
-    return getattr(made, getter)()
+    return held.get(dataset) is not None or held.get(f"{dataset}_source") is not None
 
 
 def _problem(name: str, row: Mapping[str, Any], where: str, id_: str) -> Problem:

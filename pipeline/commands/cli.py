@@ -49,9 +49,10 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         _, unknown, options = message.partition("unrecognized arguments: ")
-        first = options.partition(" ")[0].partition("=")[0]
-        near = get_close_matches(first, self._option_string_actions, n=1) if unknown else []
-        hint = f"did you mean {near[0]}?" if near else f"see {self.prog} --help"
+        known = [name.removeprefix("--") for name in self._option_string_actions if name.startswith("--")]
+        first = options.partition(" ")[0].partition("=")[0].removeprefix("--")
+        near = get_close_matches(first, known, n=1) if unknown else []
+        hint = f"did you mean --{near[0]}?" if near else f"see {self.prog} --help"
         self.exit(2, f"{self.prog}: {terminal.one_line(message)}; {hint}\n")
 
 

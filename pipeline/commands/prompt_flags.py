@@ -64,7 +64,8 @@ def efforts(text: str) -> list[Effort]:
     if strange := [name for name in named if name not in known]:
         raise argparse.ArgumentTypeError(f"{strange[0]!r} is no effort; give some of {', '.join(EFFORTS)} with commas "
                                          "between them")
-    return [known[name] for name in _once(named)]
+    _require_once(named)
+    return [known[name] for name in named]
 
 
 def budgets(text: str) -> list[int | None]:
@@ -74,13 +75,14 @@ def budgets(text: str) -> list[int | None]:
     if strange := [name for name in named if name not in known]:
         raise argparse.ArgumentTypeError(f"{strange[0]!r} is no number of tokens; give some with commas between them, "
                                          f"such as {FREELY},8,16")
-    return [None if name == FREELY else int(name) for name in _once(named)]
+    found = [None if name == FREELY else int(name) for name in named]
+    _require_once(found)
+    return found
 
 
-def _once(named: Sequence[str]) -> Sequence[str]:
+def _require_once(named: Sequence[object]) -> None:
     if twice := [name for place, name in enumerate(named) if name in named[:place]]:
-        raise argparse.ArgumentTypeError(f"{twice[0]} is named twice")
-    return named
+        raise argparse.ArgumentTypeError(f"{twice[0] or FREELY} is named twice")
 
 
 def _option(text: str) -> tuple[str, object]:

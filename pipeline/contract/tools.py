@@ -44,7 +44,7 @@ def having_tools(how: Prompting, tools: Tools | None, folder: Path | None) -> Pr
     return replace(how, tools=tools.used(folder)) if tools else how
 
 
-def require_fitting(tools: Tools | None, prompt: AskingPrompt, thinking_budget: object) -> None:
+def require_fitting(tools: Tools | None, prompt: AskingPrompt, thinking_budget: int | bool | None) -> None:
     """Raises ValueError where the other fields of a stage do not go with its tools."""
     if tools and thinking_budget:
         raise ValueError("tools and a thinking budget do not go together yet: leave one of them out")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from eval.choosing import chooser
 from eval.engine.types import Sampling
@@ -53,6 +53,17 @@ if TYPE_CHECKING:
     from eval.protocol import Protocol
 
 
+def _several(given: object) -> object:
+    return given if isinstance(given, list) else [given]
+
+
+_Budgets = Annotated[
+    list[Tokens | Literal["none"]], Field(max_length=32),
+    BeforeValidator(_several, json_schema_input_type=Tokens | list[Tokens | Literal["none"]]),
+]
+"""Thinking budgets; a single one may stand without a list."""
+
+
 @dataclass(frozen=True)
 class _Asked:
     """A problem set `of` that a model was asked, and how; `set` is what that is called in the report."""
@@ -80,7 +91,7 @@ class Evaluate(ServedEngines, Stage):
     """
 
     kind: ClassVar[str] = "evaluate"
-    version: ClassVar[int] = 5
+    version: ClassVar[int] = 6
     makes: ClassVar[ArtifactType] = "report"
     distributed: ClassVar[bool] = True
 
@@ -101,9 +112,9 @@ class Evaluate(ServedEngines, Stage):
     )
     dtype: Dtype | None = Field(default=None, description="what the weights are in; as saved where it is left out")
     prompt: MeasuringPrompt = Field(default=MeasuringPrompt(), description="how questions are put to the models")
-    thinking_budget: Tokens | Annotated[list[Tokens | Literal["none"]], Field(min_length=1, max_length=32)] | None = (
-        Field(default=None, description="thinking is closed by force after so many; several, such as [none, 8, 16], "
-                                        "ask everything with each of them; never where it is left out")
+    thinking_budget: _Budgets = Field(
+        default_factory=list, description="thinking is closed by force after so many; several, such as [none, 8, 16], "
+                                          "ask everything with each of them; never where it is left out"
     )
     best_by: Literal["confidence"] | Annotated[str, PlugIn("rule")] | None = Field(
         default=None, description="what chooses one of a problem's rollouts, for best@k: confidence, the mean "
@@ -136,7 +147,7 @@ class Evaluate(ServedEngines, Stage):
     def _check_effort(self) -> "Evaluate":
         if self.effort:
             self.prompt.require_no_effort("effort")
-        require_fitting(self.tools, self.prompt, self.thinking_budget)
+        require_fitting(self.tools, self.prompt, any(self._budgets))
         asked = {"effort": list[object](self.effort), "thinking_budget": list[object](self._budgets)}
         for name, given in asked.items():
             if len(set(given)) < len(given):
@@ -252,9 +263,7 @@ class Evaluate(ServedEngines, Stage):
     @property
     def _budgets(self) -> list[int | None]:
         """The thinking budgets that everything is asked with; None for asking without one."""
-        if isinstance(self.thinking_budget, list):
-            return [None if one == "none" else one for one in self.thinking_budget]
-        return [self.thinking_budget] if self.thinking_budget else []
+        return [None if one == "none" else one for one in self.thinking_budget]
 
     def _ways(self) -> list[Way]:
         return ways(self.effort, self._budgets)

@@ -55,7 +55,7 @@ class Sample(ServedEngines, Stage):
     """
 
     kind: ClassVar[str] = "sample"
-    version: ClassVar[int] = 7
+    version: ClassVar[int] = 8
     makes: ClassVar[ArtifactType] = "dataset"
     distributed: ClassVar[bool] = True
 

@@ -1,7 +1,7 @@
 """Thinking within a budget."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -10,15 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from eval.answer_formats import HARMONY
 from eval.answer_reader import AnswerReader, cut
 from eval.budget import sample_within
 from eval.engine import engine_for
-from eval.engine.types import Engine, Request, Sampling
+from eval.engine.types import Engine, Request, Sampled, Sampling, Written
 from eval.problems import load
 from eval.prompts import encode_prompts
 from eval.protocol import Prompting
 from eval.rollouts import Draws, complete
 from pipeline.models.build import prepare
+from pipeline.models.shrunk import byte_tokenizer
 from pipeline.models.tokenizer import train_tokenizer
 from rewards.types import Completion, Problem
 from tests.conftest import TINY
@@ -78,6 +80,56 @@ def _random() -> tuple[Engine, Any, list[Problem]]:
     fields = {**TINY["qwen3"], "vocab_size": len(tokenizer), "initializer_range": 0.05}
     config = AutoConfig.for_model(fields.pop("model_type"), **fields)
     return engine_for(prepare(AutoModelForCausalLM.from_config(config)).eval(), tokenizer), tokenizer, problems
+
+
+class Scripted:
+    """Writes what it is told to, one text for each time that it is asked."""
+
+    def __init__(self, tokenizer: Any, *texts: str) -> None:
+        self.parts = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
+
+    def sample(
+        self, requests: Sequence[Request], sampling: Sampling, progress: object = None, written: Written | None = None
+    ) -> list[list[Sampled]]:
+        if not requests:
+            return []
+        ids = self.parts.pop(0)[: sampling.max_tokens]
+        one = Sampled(ids, [-0.5] * len(ids), finished=False)
+        if written:
+            written(0, 0, one)
+        return [[one]]
+
+
+HEAD = "<|start|>assistant<|channel|>"
+FINAL = "final<|message|>7<|end|>"
+
+
+@pytest.mark.parametrize(("harmony", "begun", "rest", "expected"), [
+    (False, "So</think>3", "4<think>more</think>5", "So</think>34"),
+    (False, "So</think>3<thi", "nk>more</think>4", "So</think>3<thi"),
+    (False, "So</think>3</think", ">4", "So</think>3</think"),
+    (False, "So</thi", "nk>4", "So</thi</think>nk>4"),
+    (False, "So", "34", "So</think>34"),
+    (True, f"{HEAD}analysis<|message|>So<|end|>{HEAD}{FINAL}", f"{HEAD}analysis<|message|>So",
+     "<think>So</think>7"),
+    (True, f"{HEAD}{FINAL}<|start|>assistant<|channel|>", f"8<|end|>{HEAD}analysis<|message|>So", "8"),
+    (True, f"{HEAD}{FINAL}{HEAD}analysis", f"8<|end|>{HEAD}analysis<|message|>So", "8"),
+])
+def test_behind_a_budget_no_thinking_begins_wherever_it_falls(
+    harmony: bool, begun: str, rest: str, expected: str
+) -> None:
+    tokenizer = byte_tokenizer()
+    if harmony:
+        tokenizer.add_special_tokens({"extra_special_tokens": list(HARMONY.marks)})
+    reader = AnswerReader(tokenizer)
+    budget = len(tokenizer(begun, add_special_tokens=False)["input_ids"])
+    prompt = tokenizer("?" if harmony else "?<think>", add_special_tokens=False)["input_ids"]
+    opened = reader.opens(prompt)
+    engine = Scripted(tokenizer, begun, rest)
+    [[one]] = sample_within(engine, reader, [Request(prompt, [0])], Sampling(budget + 100), budget)
+    assert reader.text(one.ids, opened=opened).removeprefix("<think>" if opened else "") == expected
+    assert reader.thinking_tokens(one.ids, opened=opened) <= budget
+    assert len(one.ids) == len(one.logprobs)
 
 
 def test_a_budget_of_everything_changes_nothing(ask: Ask) -> None:

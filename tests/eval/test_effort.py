@@ -78,10 +78,11 @@ def test_tokens_of_thinking_are_counted(text: str, opened: bool, tokens: int) ->
     assert AnswerReader(own).thinking_tokens(ids, opened=opened) == tokens
 
 
-@pytest.mark.parametrize(("text", "tokens"), [
-    ("<answer>3</answer>", 3), ("", 0), ("3</think>3", 1), ("3.<think>3</think>", 2), ("<think>", 0),
+@pytest.mark.parametrize(("text", "begun", "tokens"), [
+    ("<answer>3</answer>", 0, 3), ("", 0, 0), ("3</think>3", 0, 1), ("3.<think>3</think>", 0, 2), ("<think>", 0, 0),
+    ("</think>3</think>", 1, 2), ("</think>3</think>", 2, 2), ("</think>3</think>", 3, 3),
 ])
-def test_an_answer_ends_where_thinking_begins_again(text: str, tokens: int) -> None:
+def test_an_answer_ends_where_thinking_begins_again(text: str, begun: int, tokens: int) -> None:
     own = train_tokenizer(["So 3.", "<think>So 3.</think><answer>3</answer> <think>So"], 64)
     ids = own(text, add_special_tokens=False)["input_ids"]
-    assert AnswerReader(own).answer_tokens(ids) == tokens
+    assert AnswerReader(own).answered(ids, begun) == tokens

@@ -95,7 +95,7 @@ def _cut(name: str, value: object, *, part: bool = False) -> object:
     if isinstance(value, list):
         items = [_cut(name if name in MOST else "", item, part=True) for item in value]
         # Two sets, or two thinking budgets, may have become one.
-        alike = all(isinstance(item, str | int) for item in items)
+        alike = name == "thinking_budget" or all(isinstance(item, str) for item in items)
         return items if items == value or not alike else [*dict.fromkeys(items)]
     if isinstance(value, str):
         instead = SETS.get(value.partition(":")[0])

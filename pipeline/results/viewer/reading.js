@@ -45,18 +45,17 @@ function turns(row) {
   const parts = [];
   let from = 0;
   for (const [begin, end] of row.observations) {
-    parts.push(turn("The model calls", characters.slice(from, begin)));
-    parts.push(turn("The tool says", characters.slice(begin, end)));
+    parts.push(turn("The model calls", "completion", characters.slice(from, begin)));
+    parts.push(turn("The tool says", "observation", characters.slice(begin, end)));
     from = end;
   }
-  if (from < characters.length) parts.push(turn("The model goes on", characters.slice(from)));
+  if (from < characters.length) parts.push(turn("The model goes on", "completion", characters.slice(from)));
   return make("div", { class: "rv-turns" }, parts);
 }
 
-function turn(who, characters) {
-  const ofTool = who.startsWith("The tool");
-  return make("div", { class: ofTool ? "rv-turn rv-said" : "rv-turn" }, make("span", { class: "rv-tag" }, who),
-    longText(characters.join(""), ofTool ? "observation" : "completion"));
+function turn(who, what, characters) {
+  return make("div", { class: what === "observation" ? "rv-turn rv-said" : "rv-turn" },
+    make("span", { class: "rv-tag" }, who), longText(characters.join(""), what));
 }
 
 function pane(name, body, kind = "") {

@@ -30,7 +30,8 @@ class Rubric:
 class Environment(ABC):
     def __init__(self, dataset=None, eval_dataset=None, system_prompt="", rubric=None, **others):
         self.rubric, self.system_prompt = rubric, system_prompt
-        self.dataset, self.eval_dataset = map(self.formatted, (dataset, eval_dataset))
+        self.dataset_source = dataset if callable(dataset) else None
+        self.dataset, self.eval_dataset = map(self.formatted, (None if callable(dataset) else dataset, eval_dataset))
         signal.signal(signal.SIGTERM, lambda *_: exit(143))
 
     def formatted(self, rows):
@@ -38,7 +39,7 @@ class Environment(ABC):
         return rows and [{"prompt": [*system, {"role": "user", "content": row["question"], "name": None}], **row}
                          for row in rows]
 
-    def get_dataset(self): return self.dataset
+    def get_dataset(self): return self.dataset_source() if self.dataset_source else self.dataset
     def get_eval_dataset(self): return self.eval_dataset
 
 class MultiTurnEnv(Environment):
@@ -82,6 +83,8 @@ KINDS = {
     "of_its_own": "type('Mine', (vf.SingleTurnEnv,), {'setup_state': None})(dataset=rows(ROWS), rubric=rubric())",
     "number": "5",
     "needs_a_key": "{}['API_KEY']",
+    "leaves": "exit(3)",
+    "far_away": "vf.SingleTurnEnv(dataset=lambda: {}['HUB'], eval_dataset=rows(ROWS), rubric=rubric())",
 }
 
 
@@ -137,6 +140,11 @@ def test_it_is_made_in_the_main_thread_and_grades_in_any() -> None:
 
 
 @pytest.mark.usefixtures("environment")
+def test_rows_of_the_other_split_are_not_made() -> None:
+    assert len(load("verifiers:far-away:test")) == 40
+
+
+@pytest.mark.usefixtures("environment")
 def test_rows_of_one_kind_are_split_by_what_they_ask() -> None:
     train, test = ({problem.prompt for problem in load(f"verifiers:one-of-rows:{split}")}
                    for split in ("train", "test"))
@@ -177,6 +185,8 @@ def test_its_tools_are_told_by_the_names_that_a_recipe_gives_them() -> None:
     ("of-its-own:test", "is a SingleTurnEnv with a setup_state of its own, which is not called here"),
     ("number:test", "load_environment made a int and no environment of verifiers"),
     ("needs-a-key:test", "cannot be made with its default arguments: KeyError: 'API_KEY'"),
+    ("leaves:test", "cannot be made with its default arguments: SystemExit: 3"),
+    ("far-away:train", "the train rows of verifiers:far-away cannot be read: KeyError: 'HUB'"),
     ("json:test", "no 'load_environment' in json"),
 ])
 def test_what_cannot_be_asked_is_one_line(name: str, said: str) -> None:
