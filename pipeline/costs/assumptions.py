@@ -27,6 +27,8 @@ class Assumptions:
     """Share of a module's drafts that stand, where all before them did."""
     copied: float = 0.2
     """The same of drafts that copy the text."""
+    simulated: float = 3.4
+    """How many times as long a step takes that simulates eight bits (benchmarks/fp8)."""
     characters: float = 4.0
     """Characters of a token, where no tokenizer is at hand."""
     prompt: int = 128

@@ -56,6 +56,8 @@ def of_training(training: Training, tokens: float, setting: Setting) -> Effort:
     lesson = lesson_of(training, setting)
     parts = tokens / training.mean / lesson.rows
     seconds = max(flops / (rate * share), parts * starts * setting.assumed.layer)
+    if training.trained.fp8:
+        seconds *= setting.assumed.simulated
     return Effort(tokens, flops, seconds / setting.sharing.processes)
 
 

@@ -151,6 +151,9 @@ def divided(found: Rehearsed, training: Training, setting: Setting) -> Memory:
     if sharing.parted:
         # The layer that is at work, and the one that is gathered ahead, are whole.
         besides += 2 * found.weights / max(1, training.shape.layers)
+    if training.trained.fp8:
+        # What a forward multiplied by is kept for the backward as well, in two bytes a number.
+        besides += BYTES["bfloat16"] * training.shape.parameters
     held = found.weights + found.gradients + found.optimizer + found.module
     activations = max(0.0, found.passing - held, (found.stepping - held) / sharing.optimizer)
     return Memory(found.weights / sharing.weights, found.gradients / sharing.gradients,

@@ -48,9 +48,11 @@ def _tried(estimate: Estimate) -> Iterator[Remedy]:
         if not training.learning.gradient_checkpointing:
             training = training.with_learning(gradient_checkpointing=True)
             yield _remedy("gradient_checkpointing: true", training, setting)
-        if not setting.device.processor:
+        trained = training.trained
+        # As recipes with these are refused (`run/before/parts.py`, and the stages themselves).
+        if not setting.device.processor and trained.mtp != "with" and not trained.fp8:
             yield from _divided(training, setting)
-        if training.adapters is None:
+        if training.adapters is None and not trained.mtp and not trained.fp8:
             trained = replace(training.trained, adapters=Lora(rank=RANK).model_dump())
             yield _remedy(f"lora: {{rank: {RANK}}}, in one process", replace(training, trained=trained),
                           replace(setting, sharing=Sharing()))

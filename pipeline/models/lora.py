@@ -23,7 +23,7 @@ with lazy:
 _IN_PEFT = "base_model.model."
 """What the names of the model's parameters begin with inside of peft's."""
 
-_NOT_CALLED = ".dt_proj"
+NOT_CALLED = ".dt_proj"
 """Of Mamba: a linear layer whose weight is used without calling it, so that an adapter of it would do nothing."""
 
 _NAMES_OF_EXPERTS = (".gate_proj", ".up_proj", ".down_proj")
@@ -83,7 +83,7 @@ def add(model: LanguageModel, lora: Lora, seed: int) -> "PeftModel":
         raise StageError(f"lora: {model.config.model_type} models have no fused experts to adapt; leave `experts` out")
     linear = {
         name for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear) and module is not head and not name.endswith(_NOT_CALLED)
+        if isinstance(module, torch.nn.Linear) and module is not head and not name.endswith(NOT_CALLED)
     }
     wanted = {
         name for name in linear if (
@@ -106,12 +106,9 @@ def add(model: LanguageModel, lora: Lora, seed: int) -> "PeftModel":
 
 def merged_state(model: LanguageModel) -> "dict[str, Tensor]":
     """The state dict of a model with its adapters added to the weights, under the names that it has without adapters.
-    The model stays as it is: to add them in place and take them off again would leave other weights, by rounding.
-    Raises StageError for a model in parts.
+    The model, which is whole, stays as it is: to add them in place and take them off again would leave other weights,
+    by rounding.
     """
-    if sharded(model):
-        raise StageError("adapters are not put together while the weights lie in parts: leave lora out, or use a "
-                         "launcher of data parallelism (MULTI_CPU, MULTI_GPU)")
     state = {_without_adapter(name): value for name, value in whole_state(model).items() if ".lora_" not in name}
     for name, layer in model.named_modules():
         if isinstance(layer, LoraLayer):
@@ -119,7 +116,8 @@ def merged_state(model: LanguageModel) -> "dict[str, Tensor]":
             # peft wraps a module with two fused matrices twice, and an adapter belongs to one of them.
             matrix = layer.parameter_name if isinstance(layer, ParamWrapper) else "weight"
             weight = f"{_without_adapter(name)}.{matrix}"
-            state[weight] = state[weight] + layer.get_delta_weight(adapter).detach()
+            # peft keeps adapters in full precision, whatever the weights are in.
+            state[weight] = (state[weight] + layer.get_delta_weight(adapter).detach()).to(state[weight].dtype)
     return state
 
 

@@ -24,10 +24,13 @@ ASKED_BY_VLLM: JsonObject = {
 
 def write(model: LanguageModel, tokenizer: Tokenizer, folder: Path) -> None:
     """Write weights, with adapters added to them, config and tokenizer under `folder`; all processes call it together,
-    and the first writes. Raises StageError for a model in parts that has adapters."""
-    state = merged_state(model) if has_adapters(model) else whole_state(model)
+    and the first writes."""
+    # Rollouts of adapters are for whole models, of which no other process has a part.
+    adapted = has_adapters(model)
+    state = {} if adapted else whole_state(model)
     if not processes.is_first():
         return
+    state = merged_state(model) if adapted else state
     model.save_pretrained(folder, state_dict=dict(state))
     if model.config.tie_word_embeddings and HEAD in state:
         # Some of vLLM's models have a head of their own, whatever the config says of it (DeepSeek's), and leave it as

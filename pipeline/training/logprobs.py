@@ -122,11 +122,12 @@ def of_chosen(
 
 
 def in_slices(
-    model: LanguageModel, states: Tensor, tokens: Tensor, score: Score, *beside: Tensor
+    model: LanguageModel, states: Tensor, tokens: Tensor, score: Score, *beside: Tensor,
+    head: Callable[[Tensor], Tensor] | None = None,
 ) -> tuple[Tensor, ...]:
     """What `score` gives of tokens [n], and of what is `beside` them [n, ..], under the head on the states before them,
-    [n, width]; each [n, ..]."""
-    head = model.get_output_embeddings()
+    [n, width]; each [n, ..]. The head is the model's where none is given."""
+    head = head or model.get_output_embeddings()
     size = max(1, SLICE // model.config.get_text_config().vocab_size)
     parts = [
         checkpoint(_of_states, head, score, *some, use_reentrant=False)
@@ -135,7 +136,7 @@ def in_slices(
     return tuple(torch.cat(values) for values in zip(*parts, strict=True))
 
 
-def _of_states(head: torch.nn.Module, score: Score, states: Tensor, *tokens: Tensor) -> tuple[Tensor, ...]:
+def _of_states(head: Callable[[Tensor], Tensor], score: Score, states: Tensor, *tokens: Tensor) -> tuple[Tensor, ...]:
     return score(head(states), *tokens)
 
 

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from eval.language_model import LanguageModel
 from pipeline.models.mtp.module import Mtp
+from pipeline.training.logprobs import in_slices, of_tokens
 
 How = Literal["with", "beside"]
 """Whether the model learns of the module's loss."""
@@ -32,11 +33,14 @@ class Ahead:
         if prompts:
             which = torch.zeros(rows, dtype=torch.long)
             hidden = torch.cat([prompts[0][which], hidden], dim=1)
+        scored = min(scored, hidden.shape[1] - 2)
+        if scored < 1:  # of so short rows a module learns nothing
+            return hidden.new_zeros((), requires_grad=True)
         head: Tensor = self.model.get_output_embeddings().get_parameter("weight")
         embedding: Tensor = self.model.get_input_embeddings().get_parameter("weight")
         if self.how == "beside":
             head, embedding = head.detach(), embedding.detach()
         ids = torch.zeros(rows, hidden.shape[1] - 2, dtype=torch.long)
         states = self.module(self.model, hidden[:, :-2], ids, embedding)[:, -scored:].flatten(0, 1)
-        logits = F.linear(states, head).float()
-        return F.cross_entropy(logits, ids[:, -scored:].flatten(), reduction="none").sum()
+        learned = ids[:, -scored:].flatten()
+        return -in_slices(self.model, states, learned, of_tokens, head=lambda some: F.linear(some, head))[0].sum()

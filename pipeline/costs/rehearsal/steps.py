@@ -146,7 +146,7 @@ def _steps(
                 with torch.autocast("cpu", torch.bfloat16, enabled=lesson.autocast), ledger.graph():
                     losses = [_loss(model, lesson)]
                     if ahead:
-                        losses.append(ahead.loss(lesson.rows, lesson.scored - 1))
+                        losses.append(ahead.loss(lesson.rows, lesson.scored))
                 torch.autograd.backward(losses)
                 del losses
                 ledger.forget_graph()

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from eval.language_model import LanguageModel
 from pipeline.contract.errors import StageError
+from pipeline.models.lora import NOT_CALLED
 from pipeline.moe.families import FAMILIES
 from pipeline.moe.routers import routers
 
@@ -15,9 +16,8 @@ Arithmetic = Callable[[Tensor, Tensor, Sequence[int]], Tensor]
 """Of rows [rows, inner], groups of so many neighbours, and weights [groups, outer, inner], all in fp32: each group
 times its matrix transposed, [rows, outer]."""
 
-_EXACT = (".shared_expert_gate", ".dt_proj")
-"""Linear layers that stay as they are by their names: a gate of Qwen2's, and one of Mamba's whose weight is used
-without calling it as well."""
+_EXACT = (".shared_expert_gate", NOT_CALLED)
+"""Linear layers that stay as they are by their names: a gate of Qwen2's, and Mamba's whose weight is used otherwise."""
 
 
 def replace(model: LanguageModel, arithmetic: Arithmetic) -> list[nn.Module]:
@@ -52,7 +52,7 @@ def _linear(layer: nn.Linear, arithmetic: Arithmetic) -> Callable[[Tensor], Tens
             return before(inputs)
         rows = inputs.reshape(-1, inputs.shape[-1])
         made = _computed(arithmetic, rows, layer.weight.unsqueeze(0), [len(rows)])
-        made = made.view(*inputs.shape[:-1], -1)
+        made = made.view(*inputs.shape[:-1], made.shape[-1])
         return made if layer.bias is None else made + layer.bias.to(made.dtype)
 
     return forward

@@ -3,6 +3,7 @@
 import random
 
 import torch
+from packaging import version
 
 from eval.language_model import LanguageModel
 from pipeline.contract import processes
@@ -27,6 +28,9 @@ class EightBits:
 
     def __init__(self, model: LanguageModel, section: Fp8, seed: int) -> None:
         device = own_device()
+        if section.accumulation == "scaled_mm" and version.parse(torch.__version__) < version.parse("2.10"):
+            raise StageError(f"fp8: torch {torch.__version__} has no scaled_mm for accumulation: scaled_mm; install "
+                             "2.10 or later, or set promoted, which simulates it")
         on_gpu = section.accumulation == "scaled_mm" and device.type == "cuda"
         if on_gpu and torch.cuda.get_device_capability(device) < _CAPABLE:
             raise StageError(f"fp8: {torch.cuda.get_device_name(device)} does not multiply eight bits; set "
@@ -37,10 +41,11 @@ class EightBits:
         self._layers = replace(model, lambda rows, weight, counts: in_eight_bits(rows, weight, counts, how))
 
     def state(self) -> JsonObject:
-        return {"draws": self.draws.get_state()} if self.draws else {}
+        return {"draws": self.draws.get_state(), "process": processes.place()} if self.draws else {}
 
     def restore(self, state: JsonObject) -> None:
-        if self.draws:
+        # Gone on with by other processes, each is given the first one's state.
+        if self.draws and state["process"] == processes.place():
             self.draws.set_state(state["draws"])
 
     def remove(self) -> None:

@@ -15,6 +15,7 @@ from pipeline.models.mtp import module as modules
 from pipeline.models.mtp.section import Mtp
 from pipeline.training import gradients
 from pipeline.training.learning import Learning
+from pipeline.training.logprobs import in_slices, of_tokens
 from pipeline.training.optimizer.choice import Task, choose, make
 from pipeline.training.placement import own_device
 
@@ -78,8 +79,9 @@ class MtpLearning:
         # Position i has the token after it, and predicts the one after that.
         states = self.module(self.model, hidden[:, :-2], ids[:, 1:-1], embedding)
         learned = weights[:, 1:] != 0
-        logits = F.linear(states[learned], head).float()
-        loss = (F.cross_entropy(logits, ids[:, 2:][learned], reduction="none") * weights[:, 1:][learned]).sum()
+        [logprobs] = in_slices(self.model, states[learned], ids[:, 2:][learned], of_tokens,
+                               head=lambda some: F.linear(some, head))
+        loss = -(logprobs * weights[:, 1:][learned]).sum()
         self._sum = loss if self._sum is None else self._sum + loss
 
     def words(self) -> tuple[Tensor | None, Tensor]:

@@ -40,9 +40,13 @@ def test_a_model_with_its_own_head_is_written_once(tiny: Callable[..., Any], tmp
     assert not (tmp_path / "w" / "head.safetensors").exists()
 
 
-@pytest.mark.parametrize("family", ["qwen3", "deepseek_v3", "gpt_oss", "mixtral"])
-def test_adapters_are_added_and_stay(family: str, tiny: Callable[..., Any], tmp_path: Path) -> None:
-    model = tiny(family)
+@pytest.mark.parametrize(("family", "dtype"), [
+    ("qwen3", torch.float32), ("deepseek_v3", torch.float32), ("gpt_oss", torch.float32), ("mixtral", torch.bfloat16)
+])
+def test_adapters_are_added_and_stay(
+    family: str, dtype: torch.dtype, tiny: Callable[..., Any], tmp_path: Path
+) -> None:
+    model = tiny(family).to(dtype)
     plain = {name: value.clone() for name, value in model.state_dict().items()}
     wrapped = lora.add(model, lora.Lora(rank=2), seed=0)
     with torch.no_grad():
@@ -56,4 +60,5 @@ def test_adapters_are_added_and_stay(family: str, tiny: Callable[..., Any], tmp_
     merged = wrapped.merge_and_unload().state_dict()
     assert set(again) == set(merged) == set(plain)
     assert all(torch.equal(value, again[name]) for name, value in merged.items())
+    assert {value.dtype for value in load_file(tmp_path / "w" / "model.safetensors").values()} == {dtype}
     assert not all(torch.equal(value, again[name]) for name, value in plain.items())
