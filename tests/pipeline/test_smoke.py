@@ -198,7 +198,7 @@ def test_ask_shows_thinking_and_answer(run: Path, capsys: pytest.CaptureFixture[
     ),
     (["eval", "nowhere", "--problems", "programs:test"], "there is no model at 'nowhere'; "),
     (["eval", "{run}", "--problems", "programs:test", "--n", "1"], "'{run}' is a run; name one of its models: {run}:"),
-    (["eval", "{run}/../../artifacts", "--problems", "programs:test"], "'{run}/../../artifacts' has no config.json; "),
+    (["eval", "{run}/../artifacts", "--problems", "programs:test"], "'{run}/../artifacts' has no config.json; "),
     (
         ["eval", "no-one/nothing", "--problems", "programs:test", "--n", "1"],
         "model 'no-one/nothing' is not in the hub cache "

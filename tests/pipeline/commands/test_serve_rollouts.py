@@ -7,12 +7,18 @@ from typing import Any
 import pytest
 
 from pipeline.commands import cli
+from pipeline.models.tokenizer import train_tokenizer
+
+
+def saved(tiny: Callable[..., Any], folder: Path) -> None:
+    tiny("qwen3").save_pretrained(folder)
+    train_tokenizer(["3"], 48).save_pretrained(folder)
 
 
 def test_the_command_can_be_read_before_it_is_run(
     tmp_path: Path, tiny: Callable[..., Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    tiny("qwen3").save_pretrained(tmp_path / "model")
+    saved(tiny, tmp_path / "model")
     asked = ["serve-rollouts", str(tmp_path), "--python", "/opt/vllm/bin/python", "--port", "81", "--experts"]
     assert cli.main([*asked, "--dry-run"]) == 0
     line = capsys.readouterr().out
@@ -28,12 +34,12 @@ def test_the_command_can_be_read_before_it_is_run(
 def test_a_program_that_is_not_there_is_one_line(
     tmp_path: Path, tiny: Callable[..., Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    tiny("qwen3").save_pretrained(tmp_path)
+    saved(tiny, tmp_path)
     assert cli.main(["serve-rollouts", str(tmp_path), "--python", "/nowhere/python"]) == 2
     assert "there is no program /nowhere/python" in capsys.readouterr().err
 
 
 def test_the_exit_code_is_the_servers(tmp_path: Path, tiny: Callable[..., Any]) -> None:
-    tiny("qwen3").save_pretrained(tmp_path)
+    saved(tiny, tmp_path)
     assert cli.main(["serve-rollouts", str(tmp_path), "--python", "false"]) == 1
     assert cli.main(["serve-rollouts", str(tmp_path), "--python", "true"]) == 0
