@@ -30,8 +30,8 @@ from pipeline.rl.rollouts.drawing import Visit
 from pipeline.rl.rollouts.dynamic_sampling import DynamicSampling
 from pipeline.rl.rollouts.reward_function import Grading
 from pipeline.rl.rounds import Rounds
-from pipeline.rl.scoring.ahead import Ahead
 from pipeline.rl.scoring.forwards import Forwards, SharedPrompts, WholeRows
+from pipeline.rl.scoring.mtp_lesson import MtpLesson
 from pipeline.rl.scoring.scoring import Scoring
 from pipeline.training import gradients
 from pipeline.training.chunks import chunks
@@ -206,14 +206,14 @@ class PolicyTrainer(Resumable, Trainer):
             )
         else:
             forwards = WholeRows(policy, batch, self.temperature, replay, teacher, entropy_moves=moves)
-        ahead = Ahead(self.mtp, forwards) if self.mtp else None
+        lesson = MtpLesson(self.mtp, forwards) if self.mtp else None
         lengths = forwards.lengths().tolist()
         for places in [list(range(len(batch)))] if self.collective else chunks(lengths):
             rows = torch.tensor(places)
             part = batch.trimmed(rows)
             logprobs, entropies = forwards.completion_logprobs(rows, part)
-            if ahead:
-                ahead.see(rows, part)
+            if lesson:
+                lesson.see(rows, part)
             yield part, (logprobs, entropies, forwards.divergences)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:

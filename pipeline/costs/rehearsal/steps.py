@@ -17,9 +17,9 @@ from transformers import DynamicCache
 
 from eval.language_model import LanguageModel
 from pipeline.contract.errors import StageError
-from pipeline.costs.rehearsal.ahead import Ahead, How
 from pipeline.costs.rehearsal.heap import Block
 from pipeline.costs.rehearsal.ledger import Ledger
+from pipeline.costs.rehearsal.mtp import How, MtpRehearsal
 from pipeline.costs.shape import without_weights
 from pipeline.disk.durable import JsonMapping
 from pipeline.models import lora
@@ -101,14 +101,14 @@ def _rehearsed(
         with torch.device("meta"):
             if adapters is not None:
                 lora.add(model, adapters, seed=0)
-            ahead = Ahead(model, lesson.mtp) if lesson.mtp else None
+            mtp = MtpRehearsal(model, lesson.mtp) if lesson.mtp else None
         if learning.gradient_checkpointing:
             checkpoint_layers(model, [])
         with FakeTensorMode():
             _give_shapes(model)
-            if ahead:
-                _give_shapes(ahead.module)
-            return _steps(model, ahead, learning, task, lesson)
+            if mtp:
+                _give_shapes(mtp.module)
+            return _steps(model, mtp, learning, task, lesson)
 
 
 def _give_shapes(model: LanguageModel | nn.Module) -> None:
@@ -126,7 +126,7 @@ def _give_shapes(model: LanguageModel | nn.Module) -> None:
 
 
 def _steps(
-    model: LanguageModel, ahead: Ahead | None, learning: Learning, task: Task, lesson: Lesson
+    model: LanguageModel, mtp: MtpRehearsal | None, learning: Learning, task: Task, lesson: Lesson
 ) -> Rehearsed:
     model.train()
     ledger = Ledger()
@@ -134,19 +134,19 @@ def _steps(
         ledger.hold(one)
     weights = ledger.held
     choice = choose(model, learning, task)
-    optimizers, own = [make(model, choice)], [] if ahead is None else [*ahead.module.parameters()]
-    if ahead:
+    optimizers, own = [make(model, choice)], [] if mtp is None else [*mtp.module.parameters()]
+    if mtp:
         for one in own:
             ledger.hold(one)
-        optimizers.append(make(ahead.module, choice))  # type: ignore[arg-type]
+        optimizers.append(make(mtp.module, choice))  # type: ignore[arg-type]
     passing = stepping = gradients = beside = 0
     with ledger:
         for _ in range(STEPS):
             for _ in range(lesson.parts):
                 with torch.autocast("cpu", torch.bfloat16, enabled=lesson.autocast), ledger.graph():
                     losses = [_loss(model, lesson)]
-                    if ahead:
-                        losses.append(ahead.loss(lesson.rows, lesson.scored))
+                    if mtp:
+                        losses.append(mtp.loss(lesson.rows, lesson.scored))
                 torch.autograd.backward(losses)
                 del losses
                 ledger.forget_graph()

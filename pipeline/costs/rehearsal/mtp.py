@@ -14,7 +14,7 @@ How = Literal["with", "beside"]
 """Whether the model learns of the module's loss."""
 
 
-class Ahead:
+class MtpRehearsal:
     """A module and what it makes of the forwards that have been since it was asked last."""
 
     def __init__(self, model: LanguageModel, how: How) -> None:

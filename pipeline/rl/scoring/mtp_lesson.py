@@ -9,7 +9,7 @@ from pipeline.rl.scoring.forwards import Forwards, SharedPrompts
 from pipeline.training.mtp.beside import MtpBeside
 
 
-class Ahead:
+class MtpLesson:
     """Of one minibatch, whose `forwards` were made just now."""
 
     def __init__(self, mtp: MtpBeside, forwards: Forwards) -> None:
