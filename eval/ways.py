@@ -8,14 +8,16 @@ from eval.protocol import Effort
 Way = tuple[Effort | None, int | None]
 """An effort and a thinking budget that everything is asked with; None for none."""
 
-FREELY = "none"
-"""What stands among thinking budgets for asking without one."""
+
+def budgets_of(alone: int | None, several: Sequence[int]) -> list[int | None]:
+    """The thinking budgets that everything is asked with: freely and then with each of several, or with one alone."""
+    return [None, *several] if several else [alone]
 
 
 def ways(efforts: Sequence[Effort], budgets: Sequence[int | None]) -> list[Way]:
-    """Every effort with each of the budgets; where there are none of these, with none."""
+    """Every effort with each of the budgets."""
     asked: list[Effort | None] = [*efforts] or [None]
-    return list(product(asked, [*budgets] or [None]))
+    return list(product(asked, budgets))
 
 
 def called(problem_set: str, way: Way, *, compared: bool) -> str:

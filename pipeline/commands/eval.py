@@ -22,7 +22,7 @@ from eval.protocol import Prompting, Protocol, Shot
 from eval.server import Server
 from eval.shots import shots_of
 from eval.suites import SUITES
-from eval.ways import called, ways
+from eval.ways import budgets_of, called, ways
 from pipeline.commands import prompt_flags, tool_flags
 from pipeline.contract.errors import CommandError, StageError
 from pipeline.contract.room import beyond
@@ -76,11 +76,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     prompt_flags.add(parser)
     tool_flags.add(parser)
     parser.add_argument("--shots", type=int, default=0, help="worked examples from the set's train split (default: 0)")
-    parser.add_argument("--thinking-budget", type=prompt_flags.budgets, default=[], metavar="TOKENS,..",
-                        help="close the thinking after so many tokens; several, such as none,8,16, ask everything with "
-                             "each of them")
+    parser.add_argument("--thinking-budget", type=int, metavar="TOKENS", help="close the thinking after so many tokens")
     parser.add_argument("--effort", type=prompt_flags.efforts, default=[], metavar="LOW,..",
                         help="ask everything with each of these efforts, such as low,medium,high")
+    parser.add_argument("--budgets", type=prompt_flags.budgets, default=[], metavar="TOKENS,..",
+                        help="ask everything freely, then with thinking closed after each of these, such as 8,16,24")
     parser.add_argument(
         "--best-by", metavar="RULE", help="what chooses the best of k rollouts: a reward rule, or confidence, the mean "
                                           "log-probability"
@@ -157,8 +157,13 @@ def _settle(args: argparse.Namespace) -> "Suite | None":
 
 def _settle_ways(args: argparse.Namespace) -> None:
     """Raises CommandError where efforts and budgets do not go together with what is asked besides."""
-    if (longest := max(filter(None, args.thinking_budget), default=0)) >= args.max_tokens:
-        raise CommandError(f"--thinking-budget {longest} leaves nothing of --max-tokens {args.max_tokens} for the "
+    alone = args.thinking_budget
+    if alone is not None and alone < 1:
+        raise CommandError(f"--thinking-budget must be at least 1, not {alone}")
+    if args.budgets and alone:
+        raise CommandError("--budgets asks freely and with each budget, and --thinking-budget with one; leave one out")
+    if (longest := max([*args.budgets, alone or 0])) >= args.max_tokens:
+        raise CommandError(f"a thinking budget of {longest} leaves nothing of --max-tokens {args.max_tokens} for the "
                            "answer")
     if args.effort and (taken := sorted({key for key, _ in args.template_option} & set(OPTIONS))):
         raise CommandError(f"--effort sets the template's option {taken[0]} itself; leave one of them out")
@@ -180,13 +185,13 @@ def _asked(
 ) -> "list[Asked]":
     """Everything that is to be asked: each set, with each effort and thinking budget."""
     names, found, best_by = set_names(sets), [], _best_by(args.best_by, args.server)
-    compared, tools = len(args.thinking_budget) > 1, tool_flags.sha256(args)
+    compared, tools = bool(args.budgets), tool_flags.sha256(args)
     for reference in sets:
         try:
             shots = shots_of(reference, args.shots)
         except ProblemSetError as error:
             raise CommandError(str(error)) from error
-        for way in ways(args.effort, args.thinking_budget):
+        for way in ways(args.effort, budgets_of(args.thinking_budget, args.budgets)):
             effort, budget = way
             name = called(names[reference], way, compared=compared)
             prompting = _prompting(args, shots, budget).asking(effort)

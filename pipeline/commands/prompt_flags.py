@@ -9,7 +9,6 @@ from pydantic import BaseModel, ValidationError
 
 from eval.instructions import AUTO
 from eval.protocol import EFFORTS, Effort, Prompting, Shot
-from eval.ways import FREELY
 from pipeline.contract.errors import CommandError
 from pipeline.contract.prompt import AskingPrompt
 
@@ -68,21 +67,20 @@ def efforts(text: str) -> list[Effort]:
     return [known[name] for name in named]
 
 
-def budgets(text: str) -> list[int | None]:
-    """Type of a flag: numbers of tokens with commas between them, each once, and "none" for None."""
+def budgets(text: str) -> list[int]:
+    """Type of a flag: numbers of tokens with commas between them, each once."""
     named = [name.strip() for name in text.split(",")]
-    known = [name for name in named if name == FREELY or (name.isascii() and name.isdigit() and int(name))]
-    if strange := [name for name in named if name not in known]:
+    if strange := [name for name in named if not (name.isascii() and name.isdigit() and int(name))]:
         raise argparse.ArgumentTypeError(f"{strange[0]!r} is no number of tokens; give some with commas between them, "
-                                         f"such as {FREELY},8,16")
-    found = [None if name == FREELY else int(name) for name in named]
+                                         "such as 8,16,24")
+    found = [int(name) for name in named]
     _require_once(found)
     return found
 
 
 def _require_once(named: Sequence[object]) -> None:
     if twice := [name for place, name in enumerate(named) if name in named[:place]]:
-        raise argparse.ArgumentTypeError(f"{twice[0] or FREELY} is named twice")
+        raise argparse.ArgumentTypeError(f"{twice[0]} is named twice")
 
 
 def _option(text: str) -> tuple[str, object]:

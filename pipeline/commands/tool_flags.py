@@ -47,7 +47,7 @@ def require_usable(args: argparse.Namespace) -> None:
     if args.server:
         raise CommandError("tools need the model's own engine; leave --tools or --server out")
     try:
-        require_fitting(said, prompt_flags.prompt(args), any(args.thinking_budget))
+        require_fitting(said, prompt_flags.prompt(args), bool(args.thinking_budget or args.budgets))
     except ValueError as error:
         raise CommandError(str(error)) from error
     tools_of(said.used(HERE))

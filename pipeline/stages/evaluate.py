@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from eval.choosing import chooser
 from eval.engine.types import Sampling
@@ -17,7 +17,7 @@ from eval.prompts import encode_prompts, settled
 from eval.protocol import Effort, Protocol
 from eval.rollouts import Draws, Rollout, keep, recall, rollouts_file, write_rows
 from eval.shots import require_shots, shots_of
-from eval.ways import Way, called, ways
+from eval.ways import Way, budgets_of, called, ways
 from pipeline.contract import processes
 from pipeline.contract.fields import ArtifactType, ModelInput, PlugIn, ReportInput
 from pipeline.contract.numbers import (
@@ -51,17 +51,6 @@ with lazy:
 
 if TYPE_CHECKING:
     from eval.protocol import Protocol
-
-
-def _several(given: object) -> object:
-    return given if isinstance(given, list) else [given]
-
-
-_Budgets = Annotated[
-    list[Tokens | Literal["none"]], Field(max_length=32),
-    BeforeValidator(_several, json_schema_input_type=Tokens | list[Tokens | Literal["none"]]),
-]
-"""Thinking budgets; a single one may stand without a list."""
 
 
 @dataclass(frozen=True)
@@ -112,9 +101,8 @@ class Evaluate(ServedEngines, Stage):
     )
     dtype: Dtype | None = Field(default=None, description="what the weights are in; as saved where it is left out")
     prompt: MeasuringPrompt = Field(default=MeasuringPrompt(), description="how questions are put to the models")
-    thinking_budget: _Budgets = Field(
-        default_factory=list, description="thinking is closed by force after so many; several, such as [none, 8, 16], "
-                                          "ask everything with each of them; never where it is left out"
+    thinking_budget: Tokens | None = Field(
+        default=None, description="thinking is closed by force after so many; never where it is left out"
     )
     best_by: Literal["confidence"] | Annotated[str, PlugIn("rule")] | None = Field(
         default=None, description="what chooses one of a problem's rollouts, for best@k: confidence, the mean "
@@ -125,6 +113,9 @@ class Evaluate(ServedEngines, Stage):
         default_factory=list, description="ask everything with each of these efforts, for a curve of accuracy against "
                                           "tokens"
     )
+    budgets: Annotated[list[Tokens], Field(max_length=32)] = Field(
+        default_factory=list, description="thinking budgets that everything is asked with, after it was asked without"
+    )
 
     @model_validator(mode="after")
     def _check_sizes(self) -> "Evaluate":
@@ -132,7 +123,7 @@ class Evaluate(ServedEngines, Stage):
             raise ValueError("there is nothing to measure: give models, or reports of earlier stages")
         require_rows((self.problems_each or 1) * len(self.problems) * len(self._ways()) * len(self.models)
                      * self.rollouts,
-                     "models, problems, problems_each, rollouts, effort and thinking_budget")
+                     "models, problems, problems_each, rollouts, effort and budgets")
         return self
 
     @model_validator(mode="after")
@@ -148,12 +139,13 @@ class Evaluate(ServedEngines, Stage):
         if self.effort:
             self.prompt.require_no_effort("effort")
         require_fitting(self.tools, self.prompt, any(self._budgets))
-        asked = {"effort": list[object](self.effort), "thinking_budget": list[object](self._budgets)}
-        for name, given in asked.items():
+        if self.budgets and self.thinking_budget:
+            raise ValueError("budgets asks with several thinking budgets, and thinking_budget is one; leave one out")
+        for name, given in (("effort", self.effort), ("budgets", self.budgets)):
             if len(set(given)) < len(given):
                 raise ValueError(f"{name} names one of its values twice")
         if (longest := max(filter(None, self._budgets), default=0)) >= self.max_completion_tokens:
-            raise ValueError(f"thinking_budget {longest} leaves nothing of max_completion_tokens "
+            raise ValueError(f"a thinking budget of {longest} leaves nothing of max_completion_tokens "
                              f"{self.max_completion_tokens} for the answer")
         return self
 
@@ -201,7 +193,7 @@ class Evaluate(ServedEngines, Stage):
             write_rows(ctx.out / rollouts_file(one.label, one.set), rows)
             report["problems"][one.set] = reduce(rows)
             report["protocol"][one.set] = {**one.protocol, **({"best_by": self.best_by} if self.best_by else {})}
-            if self.effort or len(self._budgets) > 1:
+            if self.effort or self.budgets:
                 varied.setdefault(one.label, {}).setdefault(one.of, {})[one.way] = report["problems"][one.set]
             tokens += sum(rollout.completion.tokens for rollout in rollouts)
             ctx.log({"model": one.label, "problems": one.set, "pass@1": report["problems"][one.set]["pass@1"]})
@@ -263,7 +255,7 @@ class Evaluate(ServedEngines, Stage):
     @property
     def _budgets(self) -> list[int | None]:
         """The thinking budgets that everything is asked with; None for asking without one."""
-        return [None if one == "none" else one for one in self.thinking_budget]
+        return budgets_of(self.thinking_budget, self.budgets)
 
     def _ways(self) -> list[Way]:
         return ways(self.effort, self._budgets)
@@ -271,7 +263,7 @@ class Evaluate(ServedEngines, Stage):
     def _questions(self) -> list[tuple[str, str, Way, str]]:
         """Everything that a model is asked: the reference of a problem set, its name, the way, and what the set is
         called in the report when it is asked in that way."""
-        return [(reference, name, way, called(name, way, compared=len(self._budgets) > 1))
+        return [(reference, name, way, called(name, way, compared=bool(self.budgets)))
                 for (reference, name), way in product(set_names(self.problems).items(), self._ways())]
 
     def _protocol(self, problem_set: str, way: Way, tokenizer: Tokenizer, seed: int) -> "Protocol":

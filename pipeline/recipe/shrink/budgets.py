@@ -35,7 +35,7 @@ INSTEAD: Mapping[str, object] = {
     # Neither a server nor its GPUs are on a laptop.
     "engine": "native", "vllm": {}, "staleness": 0,
     # A token for each byte makes texts longer.
-    "beyond_context": True, "too_long": "cut",
+    "beyond_context": True, "too_long": "cut", "budgets": [],
 }
 """Fields of the kinds that come along that have these values."""
 
@@ -93,10 +93,9 @@ def _cut(name: str, value: object, *, part: bool = False) -> object:
     if isinstance(value, dict):
         return {key: _cut(key, item, part=True) for key, item in value.items()}
     if isinstance(value, list):
-        items = [_cut(name if name in MOST else "", item, part=True) for item in value]
-        # Two sets, or two thinking budgets, may have become one.
-        alike = name == "thinking_budget" or all(isinstance(item, str) for item in items)
-        return items if items == value or not alike else [*dict.fromkeys(items)]
+        items = [_cut("", item, part=True) for item in value]
+        # Two sets may have become one.
+        return items if items == value or not all(isinstance(item, str) for item in items) else [*dict.fromkeys(items)]
     if isinstance(value, str):
         instead = SETS.get(value.partition(":")[0])
         return instead + value[value.index(":"):] if instead and ":" in value else value

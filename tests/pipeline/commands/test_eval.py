@@ -82,17 +82,18 @@ def test_without_a_folder_it_finds_its_own_again(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     asked = [
-        "eval", str(model), "--problems", "word_problems:test", "--n", "4", "--thinking-budget", "4,8",
+        "eval", str(model), "--problems", "word_problems:test", "--n", "4", "--budgets", "4,8",
         "--max-tokens", "16"
     ]
     assert cli.main(asked) == 0
     (folder,) = (tmp_path / "evals").iterdir()
     out = capsys.readouterr().out
     assert f"report and rollouts: evals/{folder.name}" in out
-    assert out.count("word_problems       -       ") == 2, "a line for each budget"
+    assert out.count("word_problems       -       ") == 3, "freely, and with each budget"
     before = files(folder)
     assert set(before) == {
-        "evaluation.json", "report.json", "some-word_problems thinking 4.jsonl", "some-word_problems thinking 8.jsonl"
+        "evaluation.json", "report.json", "some-word_problems.jsonl", "some-word_problems thinking 4.jsonl",
+        "some-word_problems thinking 8.jsonl"
     }
     assert cli.main(asked) == 0
     assert files(folder) == before
@@ -104,13 +105,13 @@ def test_efforts_and_budgets_are_asked_as_the_stage_asks_them(
     model: Path, tmp_path: Path, context: Callable[..., Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked = ["eval", str(model), "--problems", "word_problems:test", "--n", "3", "--temperature", "0", "--max-tokens",
-             "12", "--effort", "low,high", "--thinking-budget", "none,4,8", "--out", str(tmp_path / "out")]
+             "12", "--effort", "low,high", "--budgets", "4,8", "--out", str(tmp_path / "out")]
     assert cli.main(asked) == 0
     found = json.loads((tmp_path / "out" / "report.json").read_text())["models"]["some"]
     ctx = context(some=model)
     Evaluate.model_validate({
         "models": ["some"], "problems": ["word_problems:test"], "problems_each": 3, "rollouts": 1, "temperature": 0.0,
-        "max_completion_tokens": 12, "effort": ["low", "high"], "thinking_budget": ["none", 4, 8],
+        "max_completion_tokens": 12, "effort": ["low", "high"], "budgets": [4, 8],
     }).run(ctx)
     stage = json.loads((ctx.out / "report.json").read_text())["models"]["some"]
     assert found["efforts"] == stage["efforts"]
@@ -143,8 +144,9 @@ def test_a_server_is_told_of_an_effort(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("flag", "text", "said"), [
     ("--effort", "low,hihg", "'hihg' is no effort; give some of low, medium, high with commas between them"),
     ("--effort", "low,low", "low is named twice"),
-    ("--thinking-budget", "8,x", "'x' is no number of tokens; give some with commas between them"),
-    ("--thinking-budget", "0", "'0' is no number of tokens"),
+    ("--budgets", "8,x", "'x' is no number of tokens; give some with commas between them"),
+    ("--budgets", "0", "'0' is no number of tokens"),
+    ("--budgets", "8,08", "8 is named twice"),
 ])
 def test_a_list_that_is_none_is_told(flag: str, text: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
@@ -199,7 +201,10 @@ def test_what_was_asked_wrongly_is_one_line(model: Path, tmp_path: Path, capsys:
         ([*some, "--min-p", "1"], "--min-p must be at least 0 and below 1"),
         ([*some, "--effort", "low", "--template-option", "enable_thinking=true"], "--effort sets the template's"),
         ([*some, "--effort", "low", "--server", "http://x", "--template", "qa"], "told of an effort by reasoning_"),
-        ([*some, "--thinking-budget", "none,8,64"], "--thinking-budget 64 leaves nothing of --max-"),
+        ([*some, "--budgets", "8,64"], "a thinking budget of 64 leaves nothing of --max-tokens 64 for the answer"),
+        ([*some, "--thinking-budget", "100"], "a thinking budget of 100 leaves nothing of --max-tokens 64"),
+        ([*some, "--thinking-budget", "0"], "--thinking-budget must be at least 1, not 0"),
+        ([*some, "--budgets", "8", "--thinking-budget", "4"], "--budgets asks freely and with each budget, and"),
         (["eval", str(model), "--problems", "math500:test", "--shots", "1", "--data", str(tmp_path)], "math500"),
         ([*some, "--best-by", "formt"], "--best-by: there is no rule called 'formt'; did you mean 'format'?"),
         ([*some, "--server", "http://x", "--best-by", "confidence"], "confidence is known of models in this process"),

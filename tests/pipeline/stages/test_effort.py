@@ -64,8 +64,10 @@ def test_reinforcement_with_efforts_and_a_budget(answerer: Path, ask_for: Ask, c
     (Grpo, {"thinking_budget": 16}, "thinking_budget 16 leaves nothing of max_completion_tokens 16 for the answer"),
     (Sft, {"model": "a", "data": "b", "effort": BUDGETS, "prompt": {"effort": "low"}}, "effort asks with several"),
     (Evaluate, {"prompt": {"effort": "low", "template_options": {"enable_thinking": True}}}, "prompt.effort sets te"),
-    (Evaluate, {"thinking_budget": [3, "none", 3]}, "thinking_budget names one of its values twice"),
-    (Evaluate, {"thinking_budget": ["none", 3, 16]}, "thinking_budget 16 leaves nothing of max_comp"),
+    (Evaluate, {"budgets": [3], "thinking_budget": 3}, "budgets asks with several thinking budgets"),
+    (Evaluate, {"budgets": [3, 8, 3]}, "budgets names one of its values twice"),
+    (Evaluate, {"budgets": [3, 16]}, "a thinking budget of 16 leaves nothing of max_completion_tokens 16"),
+    (Evaluate, {"thinking_budget": 16}, "a thinking budget of 16 leaves nothing of max_completion_tokens 16"),
     (Evaluate, {"effort": ["low", "low"]}, "effort names one of its values twice"),
 ])
 def test_what_makes_no_sense_is_refused_when_the_recipe_is_read(stage: Any, fields: dict[str, Any], said: str) -> None:
@@ -90,7 +92,7 @@ def test_traces_are_asked_with_the_effort_that_holds_their_thinking(
 def test_accuracy_against_tokens_by_effort_and_budget(
     answerer: Path, ask_for: Ask, context: Callable[..., Any]
 ) -> None:
-    fields = {**EVALUATE, "effort": ["low", "high"], "thinking_budget": ["none", 2]}
+    fields = {**EVALUATE, "effort": ["low", "high"], "budgets": [2]}
     ctx = context(zero=answerer)
     Evaluate.model_validate(fields, context={"base": ask_for(["3", "4", "3", "3"])}).run(ctx)
     models = json.loads((ctx.out / "report.json").read_text())["models"]

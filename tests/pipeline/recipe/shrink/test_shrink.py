@@ -169,13 +169,6 @@ def test_two_sets_may_become_one(write_recipe: Write) -> None:
     assert read.steps["score"].config.model_dump()["problems"] == ["needle:test", "programs:test"]
 
 
-def test_thinking_budgets_that_are_cut_may_become_one(write_recipe: Write) -> None:
-    asked = "models: [base], problems: [programs:test], thinking_budget: [none, 4, 16, 32]"
-    stages = f"  base: {{kind: tiny.py:Make}}\n  score: {{kind: evaluate, {asked}}}\n"
-    read = recipe.read(str(write_recipe(f"shrink: true\nstages:\n{stages}")))
-    assert read.steps["score"].config.model_dump()["thinking_budget"] == ["none", 4, 8]
-
-
 def test_a_field_that_a_stage_does_not_have_is_told(write_recipe: Write) -> None:
     path = write_recipe("shrink: true\nstages:\n  base: {kind: tiny.py:Make, data: a/b}\n")
     with pytest.raises(RecipeError, match=r"base\.data: there is no such field"):
