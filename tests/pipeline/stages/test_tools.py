@@ -119,7 +119,7 @@ def test_measured_with_a_tool_and_without(caller: Path, ask_for: Ask, context: C
     (Grpo, {"thinking_budget": 8}, "tools and a thinking budget do not go together yet"),
     (Grpo, {"engine": "vllm"}, "thinking_budget and tools are for engine: native"),
     (Grpo, {"prompt": {"stop": ["x"]}}, "a tool may say what stops an answer"),
-    (Evaluate, {"thinking_budget": ["none", 4]}, "tools and a thinking budget do not go together yet"),
+    (Evaluate, {"budgets": [4]}, "tools and a thinking budget do not go together yet"),
     (Sample, {"tools": {"use": ["search"]}}, "documents is the folder that the tool search looks in"),
     (Sample, {"tools": {"use": ["calculator"], "documents": "docs"}}, "documents is the folder that the tool search"),
 ])
