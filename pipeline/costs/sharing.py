@@ -53,6 +53,6 @@ def sharing_of(accelerate: Path | None) -> Sharing:
     asked = accelerate_config.read(accelerate)
     if asked.kind == "FSDP":
         return Sharing("FSDP2", asked.processes)
-    if asked.kind == "DEEPSPEED":
-        return Sharing("ZeRO-3" if asked.section.get("zero_stage") == 3 else "ZeRO-2", asked.processes)
+    if asked.collective:
+        return Sharing("ZeRO-3" if asked.parted else "ZeRO-2", asked.processes)
     return Sharing("DDP", asked.processes) if asked.processes > 1 else ALONE

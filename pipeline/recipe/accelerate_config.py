@@ -38,6 +38,11 @@ class AccelerateConfig:
         return given if isinstance(given, Mapping) else {}
 
     @property
+    def collective(self) -> bool:
+        """Whether processes share out more of a model than its gradients' sums, and run its forwards together."""
+        return self.kind in ("FSDP", "DEEPSPEED")
+
+    @property
     def parted(self) -> bool:
         """Whether each process has weights in parts."""
         return self.kind == "FSDP" or (self.kind == "DEEPSPEED" and self.section.get("zero_stage") == 3)

@@ -15,13 +15,12 @@ def check(config: Path, steps: Iterable[Step]) -> None:
     """Raises RecipeError with a line for each stage whose module for multi-token prediction, or whose products in eight
     bits, need more of the model than a process has by this accelerate config."""
     found = accelerate_config.read(config)
-    shared = found.kind in ("FSDP", "DEEPSPEED")
     faults = []
     for step in steps:
         trained = _trained(step)
         if found.parted and any(one.mtp == "with" for one in trained):
             faults.append(f"{step.place}: {step.name}.{PARTED}")
-        if shared and any(one.fp8 for one in trained):
+        if found.collective and any(one.fp8 for one in trained):
             faults.append(f"{step.place}: {step.name}.{SHARED}")
     if faults:
         raise RecipeError(faults)
