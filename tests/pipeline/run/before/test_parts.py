@@ -35,19 +35,27 @@ stages:
 """
 
 
+def faults_of(folder: Path, kind: str, text: str) -> list[str]:
+    """What is told of a recipe under the shipped config of this kind, in lines."""
+    (folder / "recipe.yaml").write_text(text)
+    (folder / "rows.jsonl").write_text('{"prompt": "Say.", "completion": "3"}\n')
+    (folder / "config.yaml").write_text(CONFIGS[kind])
+    asked = recipe.read(str(folder / "recipe.yaml"))
+    assert asked.accelerate is not None
+    try:
+        parts.check(asked.accelerate, asked.steps.values())
+    except RecipeError as error:
+        return str(error).splitlines()
+    return []
+
+
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_modules_that_learn_with_a_model_in_parts_are_refused(tmp_path: Path, kind: str) -> None:
-    (tmp_path / "recipe.yaml").write_text(RECIPE)
-    (tmp_path / "rows.jsonl").write_text('{"prompt": "Say.", "completion": "3"}\n')
-    (tmp_path / "config.yaml").write_text(CONFIGS[kind])
-    asked = recipe.read(str(tmp_path / "recipe.yaml"))
-    assert asked.accelerate is not None
+    faults = faults_of(tmp_path, kind, RECIPE)
     if kind not in ("fsdp2", "zero3"):
-        parts.check(asked.accelerate, asked.steps.values())
+        assert faults == []
         return
-    with pytest.raises(RecipeError) as caught:
-        parts.check(asked.accelerate, asked.steps.values())
-    first, second = str(caught.value).splitlines()
+    first, second = faults
     assert first.startswith(f"{tmp_path}/recipe.yaml:3: base.mtp: ")
     assert second.startswith(f"{tmp_path}/recipe.yaml:9: tuned.mtp: ")
     assert second.endswith("or in grpo, where it learns beside the policy")
@@ -55,15 +63,5 @@ def test_modules_that_learn_with_a_model_in_parts_are_refused(tmp_path: Path, ki
 
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_eight_bits_are_refused_where_matrices_are_shared_out(tmp_path: Path, kind: str) -> None:
-    (tmp_path / "recipe.yaml").write_text(EIGHT)
-    (tmp_path / "rows.jsonl").write_text('{"prompt": "Say.", "completion": "3"}\n')
-    (tmp_path / "config.yaml").write_text(CONFIGS[kind])
-    asked = recipe.read(str(tmp_path / "recipe.yaml"))
-    assert asked.accelerate is not None
-    if kind == "ddp":
-        parts.check(asked.accelerate, asked.steps.values())
-        return
-    with pytest.raises(RecipeError) as caught:
-        parts.check(asked.accelerate, asked.steps.values())
-    told = [line.split(": ")[1] for line in str(caught.value).splitlines()]
-    assert told == ["base.fp8", "long.fp8", "tuned.fp8"]
+    told = [line.split(": ")[1] for line in faults_of(tmp_path, kind, EIGHT)]
+    assert told == ([] if kind == "ddp" else ["base.fp8", "long.fp8", "tuned.fp8"])
