@@ -8,6 +8,9 @@ from typing import Literal
 from eval.protocol import Prompting
 from pipeline.disk.durable import JsonMapping
 
+WithModule = Literal["with", "beside"]
+"""Whether a model learns of the loss of its module for multi-token prediction."""
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -43,7 +46,7 @@ class Trained:
     reference: bool = False
     shares: Mapping[str, float] = field(default_factory=dict)
     teacher: str | None = None
-    mtp: Literal["with", "beside"] | None = None
+    mtp: WithModule | None = None
     fp8: bool = False
 
 

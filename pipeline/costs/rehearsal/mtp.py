@@ -1,23 +1,19 @@
 """The module for multi-token prediction in a rehearsal of training steps (`training/mtp`)."""
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from eval.language_model import LanguageModel
+from pipeline.contract.work import WithModule
 from pipeline.models.mtp.module import Mtp
 from pipeline.training.logprobs import in_slices, of_tokens
-
-How = Literal["with", "beside"]
-"""Whether the model learns of the module's loss."""
 
 
 class MtpRehearsal:
     """A module and what it makes of the forwards that have been since it was asked last."""
 
-    def __init__(self, model: LanguageModel, how: How) -> None:
+    def __init__(self, model: LanguageModel, how: WithModule) -> None:
         self.model, self.module, self.how = model, Mtp(model), how
         self._hidden: list[Tensor] = []
         model.get_decoder().register_forward_hook(self._keep)

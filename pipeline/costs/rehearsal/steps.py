@@ -17,9 +17,10 @@ from transformers import DynamicCache
 
 from eval.language_model import LanguageModel
 from pipeline.contract.errors import StageError
+from pipeline.contract.work import WithModule
 from pipeline.costs.rehearsal.heap import Block
 from pipeline.costs.rehearsal.ledger import Ledger
-from pipeline.costs.rehearsal.mtp import How, MtpRehearsal
+from pipeline.costs.rehearsal.mtp import MtpRehearsal
 from pipeline.costs.shape import without_weights
 from pipeline.disk.durable import JsonMapping
 from pipeline.models import lora
@@ -57,7 +58,7 @@ class Lesson:
     precise: bool = False
     autocast: bool = False
     at_once: bool = True
-    mtp: How | None = None
+    mtp: WithModule | None = None
 
 
 @dataclass

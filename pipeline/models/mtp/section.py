@@ -12,7 +12,8 @@ class Mtp(BaseModel):
 
     Its loss, of the token after the next one, is added to the model's, times `weight`, and in the last `late` of the
     steps times `late_weight`: in the paper 0.3 for 10T tokens, and 0.1 for the 4.8T after them. In reinforcement it
-    learns of hidden states and rollouts that the model has made, and the model does not learn of it.
+    learns of hidden states and rollouts that the model has made, and the model does not learn of it. Its loss stands
+    alone there, and under AdamW a weight moves little but what clipping leaves.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
