@@ -44,8 +44,6 @@ def require_usable(args: argparse.Namespace) -> None:
     said = tools(args)
     if said is None:
         return
-    if args.server:
-        raise CommandError("tools need the model's own engine; leave --tools or --server out")
     try:
         require_fitting(said, prompt_flags.prompt(args), bool(args.thinking_budget or args.budgets))
     except ValueError as error:
