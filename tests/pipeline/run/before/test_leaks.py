@@ -18,6 +18,7 @@ from pipeline.contract.errors import RecipeError
 from pipeline.data.corpus import Corpus
 from pipeline.disk import durable
 from pipeline.recipe import recipe
+from pipeline.recipe.inputs import InputError
 from pipeline.run.before.leaks import check
 
 Write = Callable[..., Path]
@@ -150,7 +151,10 @@ def test_shipped_recipes_are_clean(name: str, monkeypatch: pytest.MonkeyPatch) -
     for reference in {use.reference for step in read.steps.values() for use in step.config.asks(0)}:
         if not is_at_hand(reference):
             pytest.skip(f"{folder} does not hold {reference}; set {VARIABLE} to the folder that has it")
-    found = check(read)
+    try:
+        found = check(read)
+    except InputError as error:  # a dataset of the hub, and no test asks the network
+        pytest.skip(str(error))
     assert found is None or found.endswith("none is there")
 
 
