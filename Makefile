@@ -7,6 +7,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 INSTALL := $(PIP) install --no-compile --prefer-binary -c constraints.txt
 ARGS ?=
 
+# Where Python finds no bytecode of the libraries, each process that is started takes twice as long to import them.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: quickstart test browser faults parallel vllm real showcase families tokenizers fields lint clean-venv
 
 quickstart: $(VENV)/.runtime

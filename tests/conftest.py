@@ -2,6 +2,7 @@
 
 import fcntl
 import functools
+import gc
 import os
 import subprocess
 import sys
@@ -23,6 +24,14 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # no test may reach the hub; its client read
 # Machines under load are slow now and then, which is no fault of the code; the same examples are tried every time.
 settings.register_profile("retort", deadline=None, derandomize=True)
 settings.load_profile("retort")
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays until the process ends, and is not looked through anew by each collection of garbage:
+    a Trainer asks for one whenever it begins, which took most of the time of a test that trains."""
+    gc.collect()
+    gc.freeze()
+
 
 _COMMON: dict[str, Any] = {
     "vocab_size": 48,

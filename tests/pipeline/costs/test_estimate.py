@@ -20,6 +20,7 @@ BASE = """
     kind: pretrain
     steps: 10
     length: 128
+    optimizer: {name: adamw}
     architecture: {model_type: llama, hidden_size: 32, num_hidden_layers: 2, intermediate_size: 64,
                    num_attention_heads: 4, num_key_value_heads: 2}
 """
