@@ -32,6 +32,12 @@ class Unanswered(RetortError):
     """Some rollouts have no answer; the message says what came instead of the last one. Those that came are kept."""
 
 
+class FamilyError(RetortError, ValueError):
+    """Nothing here draws from a model of this family. One line."""
+
+    exit_code: ClassVar[int] = 2
+
+
 class ToolError(RetortError, ValueError):
     """A tool that a model is to have cannot be used: it is no function of the right form, or lacks what it needs. One
     line."""

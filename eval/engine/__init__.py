@@ -1,11 +1,13 @@
 """Rollout engines: one way to draw completions from a model, for training, sampling and evaluation alike."""
 
+import inspect
 import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from eval.ends import ends_of
 from eval.engine.types import Engine
+from eval.errors import FamilyError
 from eval.language_model import LanguageModel, Tokenizer
 from rewards.lazy import lazy
 
@@ -26,7 +28,8 @@ def engine_for(
     model: LanguageModel, tokenizer: Tokenizer, name: str = "auto", experts: "Sequence[nn.Module]" = (),
     drafter: "Callable[[Decoder, Sampling], Drafter] | None" = None,
 ) -> Engine:
-    """The fastest engine that is shown to be right for this model's family, or "plain", which is right for every one.
+    """The fastest engine that is shown to be right for this model's family, or "plain", which is right for every one
+    that has a cache as most have. Raises FamilyError for others: Mamba, RWKV, RecurrentGemma.
 
     Models with adapters go the plain way: the native engine reads weights itself, past what adapters add to them. Where
     "auto" takes the plain way, a warning says why, once a process for each reason. `experts` are the experts' modules
@@ -49,4 +52,7 @@ def engine_for(
             f"rollouts of this model go through transformers' own cache, which is slower{without}: {reason}",
             stacklevel=2,
         )
+    if "past_key_values" not in inspect.signature(type(model).forward).parameters:  # type: ignore[attr-defined]
+        raise FamilyError(f"{model.config.model_type} models keep a state of their own from token to token, by which "
+                          "nothing here draws")
     return PlainEngine(model, ends, tokenizer.pad_token_id, decode, experts)

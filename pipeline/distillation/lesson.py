@@ -5,7 +5,8 @@ For a language model every token of a trace is a classification of its own (Kim 
 3.1, "word-level"). Left out are hidden states and attention, which only models of one shape could be held to.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Protocol
 
 import torch
@@ -41,6 +42,13 @@ class Divergences:
 
     def restore(self, state: JsonObject) -> None:
         self._seen, self.last = state["seen"], state["last"]
+
+    @contextmanager
+    def uncounted(self) -> Iterator[None]:
+        """What is seen while this lasts is not told."""
+        before = self._seen
+        yield
+        self._seen = before
 
     def see(self, divergences: Tensor) -> None:
         seen = torch.stack([divergences.detach().double().sum(), divergences.new_tensor(len(divergences)).double()])

@@ -72,6 +72,7 @@ def train(ctx: Context, student: LanguageModel, tokenizer: Tokenizer, teacher: s
     balance = Balance(student, lessons.balance)
     arguments = arguments_of(ctx, lessons.learning, rollouts.steps * rollouts.updates_per_step)
     trainer = PolicyTrainer(student, tokenizer, arguments, plan, visits, Ungraded(), balance)
+    trainer.rounds.gap = None  # rollouts have no advantages, which alone would be weighed
     trainer.rounds.teacher = Guide(teachers.to(trainer.accelerator.device), 1.0, trainer.rounds.scoring)
     watch = RoundLog(ctx, rollouts.steps, rollouts.updates_per_step, balance)
     trainer.add_callback(watch)

@@ -1,5 +1,9 @@
-"""Rotary positions for a longer context."""
+"""Where tokens stand: rotary positions for a longer context, and learned ones in rows that are padded on the left."""
 
+import inspect
+
+from accelerate.utils import extract_model_from_parallel
+from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from eval.language_model import LanguageModel
@@ -30,3 +34,19 @@ def rescaled(model: LanguageModel, length: int, scaling: JsonObject | None) -> L
     longer.load_state_dict(model.state_dict())
     longer.generation_config = model.generation_config
     return prepare(longer)
+
+
+def positions_of(model: LanguageModel, mask: Tensor, last: int | None = None) -> dict[str, Tensor]:
+    """What a forward is told besides ids and `mask` [rows, seq], so that each row counts from its own first token: of
+    all tokens, or of the `last`.
+
+    Nothing for families that turn queries and keys by their positions, or bend attention by distance: there all that
+    counts is how far tokens are apart, whatever stands before them, and sums keep their bits.
+    """
+    inner = extract_model_from_parallel(model)
+    relative = "rope_parameters" in inner.config.get_text_config().to_dict()
+    # Of the class, since trl's fused head stands before the instance's.
+    if relative or "position_ids" not in inspect.signature(type(inner).forward).parameters:
+        return {}
+    positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
+    return {"position_ids": positions if last is None else positions[:, -last:]}

@@ -118,8 +118,9 @@ class Balance:
 
     def withdraw(self) -> "_Forward | None":
         """The last forward, which is not counted by itself: prompts that `goes_on` counts. None for a model without
-        routers."""
-        return self._seen.pop() if self.routers else None
+        routers, and of a forward that is not counted at all."""
+        counted = self.routers and self._counting and torch.is_grad_enabled()
+        return self._seen.pop() if counted else None
 
     def goes_on(self, prompts: "_Forward | None", which: Tensor) -> None:
         """The rows of the last forward went on from the prompts at `which` [rows], and count as if they had read them,

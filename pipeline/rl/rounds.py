@@ -26,10 +26,11 @@ from pipeline.rl.rollouts.drawing import Visit, drawing_for
 from pipeline.rl.rollouts.dynamic_sampling import DynamicSampling
 from pipeline.rl.rollouts.keeping import Keeping
 from pipeline.rl.rollouts.reward_function import Grading
-from pipeline.rl.rollouts.sampler_gap import SamplerGap
+from pipeline.rl.rollouts.sampler_gap import SamplerGap, rounded_apart
 from pipeline.rl.scoring.reference import Reference
 from pipeline.rl.scoring.rollout_replay import RolloutReplay
 from pipeline.rl.scoring.scoring import Scoring, Teacher, logprobs_of
+from pipeline.training.on_processors import computes_in_bfloat16
 
 Part = RolloutReplay | DynamicSampling | SamplerGap | Curriculum
 
@@ -69,12 +70,16 @@ class Rounds:
             self.replay = RolloutReplay(policy, plan.replay, self.temperature, scoring)
         self.reference: Reference | None = None
         if plan.objective.beta:
-            self.reference = Reference(policy, self.temperature, accelerator.device, scoring)
+            self.reference = Reference(
+                policy, self.temperature, accelerator.device, scoring,
+                autocast=computes_in_bfloat16(plan.learning.mixed_precision),
+            )
         if parted and has_adapters(policy):
             raise StageError("rollouts of adapters are not drawn while the weights lie in parts: leave lora out, or "
                              "take DDP or ZeRO-2, which hold them whole")
         recorded = self.replay is not None and plan.replay == "rollout"
-        self.gap = SamplerGap(plan.vllm) if plan.vllm else None
+        self.apart = rounded_apart(policy, plan)
+        self.gap = SamplerGap(plan.vllm) if plan.vllm or self.apart else None
         self.drawing = drawing_for(policy, accelerator, tokenizer, plan, record_experts=recorded, parted=parted)
         self.ahead = Ahead(self._draw) if plan.staleness else None
         self.dynamic: DynamicSampling | None = None  # where groups without signal give way to others
@@ -150,12 +155,12 @@ class Rounds:
     def _scored(self, batch: Batch, sampled: Sequence[Sampled]) -> Batch:
         """With what the policy, before its first update on them, and the reference make of the rollouts."""
         if self.gap:
-            # vLLM's log-probabilities are not quite the policy's: both are kept, and the objective weighs by their
-            # ratio.
+            # What drew did not compute quite as the training does: log-probabilities of both are kept, and the
+            # objective weighs by their ratio.
             batch = replace(batch, sampler_logprobs=batch.logprobs)
         if self.replay:
             batch = self.replay.record(batch, sampled)
-        if self.gap:
+        if self.gap and self.plan.vllm:
             # "policy" has scored them, since its experts are those of that forward
             if not self.replay or self.replay.source == "rollout":
                 batch = replace(batch, logprobs=self._logprobs(batch))

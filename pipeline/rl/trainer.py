@@ -9,7 +9,8 @@ schedule, precision, processes (through accelerate), checkpoints.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 
 import torch
 from accelerate.utils import set_seed
@@ -30,6 +31,7 @@ from pipeline.rl.rollouts.drawing import Visit
 from pipeline.rl.rollouts.dynamic_sampling import DynamicSampling
 from pipeline.rl.rollouts.reward_function import Grading
 from pipeline.rl.rounds import Rounds
+from pipeline.rl.scoring.dropout import without_dropout
 from pipeline.rl.scoring.forwards import Forwards, SharedPrompts, WholeRows
 from pipeline.rl.scoring.mtp_lesson import MtpLesson
 from pipeline.rl.scoring.scoring import Scoring
@@ -130,18 +132,58 @@ class PolicyTrainer(Resumable, Trainer):
         """Draw and grade the rollouts of a round."""
         made = self.rounds.make(number)
         self.minibatches, self.counts, self.figures = made.minibatches, made.counts, made.figures
+        if self.rounds.gap and self.rounds.apart:
+            self.minibatches = [self._scored_as_trained(batch) for batch in made.minibatches]
+            if not self.plan.vllm:
+                self.rounds.gap.measure(joined(self.minibatches))
         self.state.num_input_tokens_seen += made.tokens
 
     def moving(self, batch: Batch) -> Batch:
         """The rows of an optimizer step that have a gradient; with a teacher each has."""
         if self.rounds.teacher:
             return batch
+        return batch.rows(self._moving(batch))
+
+    def _moving(self, batch: Batch) -> Tensor:
+        """Places of the rows that have a gradient, [moving]."""
         moving = self.plan.objective.moves(batch)
         if self._mean(len(moving)) == 0:
             # One row where nobody has any, for a loss with a graph: the optimizer step is made either way, since all
             # processes and the schedule count on it.
-            return batch.rows(torch.arange(min(1, len(batch))))
-        return batch.rows(moving)
+            return torch.arange(min(1, len(batch)))
+        return moving
+
+    @torch.no_grad()
+    def _scored_as_trained(self, batch: Batch) -> Batch:
+        """The rows of an update with the policy's log-probabilities before the round's first one, by the forwards that
+        the update makes: the same rows side by side, so that what differs later was learned. Of rows without a
+        gradient they are what drew them told."""
+        places = self._moving(batch)
+        moving = batch.rows(places)
+        found = moving.logprobs.clone()
+        policy: LanguageModel = self.model_wrapped if self.collective else self.policy
+        self.model_wrapped.train()
+        with self._uncounted():
+            for part in self._parts(moving):
+                if not len(part):
+                    self._forward_in_vain(policy)
+                    continue
+                with self.compute_loss_context_manager():
+                    for rows, _, (logprobs, _, _) in self._forwards(policy, moving.trimmed(part)):
+                        found[part[rows], : logprobs.shape[1]] = logprobs.float()
+        every = batch.logprobs.clone()
+        every[places] = found
+        drawn = batch.logprobs if batch.sampler_logprobs is None else batch.sampler_logprobs
+        return replace(batch, logprobs=every, sampler_logprobs=drawn)
+
+    @contextmanager
+    def _uncounted(self) -> Iterator[None]:
+        """While this lasts rows are read, and neither counted nor balanced nor learned from."""
+        with ExitStack() as unseen:
+            for one in (self.balance, self.rounds.replay and self.rounds.replay.replay, self.mtp):
+                if one:
+                    unseen.enter_context(one.uncounted())
+            yield
 
     def _parts(self, batch: Batch) -> list[Tensor]:
         """Places of rows [part] whose activations fit in memory together. Where forwards are collective each process
@@ -158,19 +200,20 @@ class PolicyTrainer(Resumable, Trainer):
 
     def _idle(self, policy: LanguageModel) -> Tensor:
         """A forward for the sake of processes that have more: its loss is 0, and so are its gradients."""
+        with self._uncounted():
+            return self._forward_in_vain(policy).sum() * 0
+
+    def _forward_in_vain(self, policy: LanguageModel) -> Tensor:
+        """Log-probabilities of one row, [1, seq]."""
         row = next(batch for batch in self.minibatches if len(batch)).trimmed(torch.arange(1))
-        with ExitStack() as unseen:
-            for one in (self.balance, self.rounds.replay and self.rounds.replay.replay, self.mtp):
-                if one:
-                    unseen.enter_context(one.uncounted())
-            [(_, (logprobs, _, _))] = self._forwards(policy, row)
-        return logprobs.sum() * 0
+        [(_, _, (logprobs, _, _))] = self._forwards(policy, row)
+        return logprobs
 
     def loss(self, policy: LanguageModel, batch: Batch, share: float = 1.0) -> Tensor:
         """What rows add to the loss of an optimizer step, a scalar with its graph; they are a `share` of those that a
         process has on the mean. They run in chunks of similar length."""
         total = torch.zeros((), device=batch.advantages.device)
-        for part, (logprobs, entropy, divergences) in self._forwards(policy, batch):
+        for _, part, (logprobs, entropy, divergences) in self._forwards(policy, batch):
             total = total + self.plan.objective.loss(logprobs, part, self.counts, entropy)
             mask = part.drawn_mask
             sums = [(entropy * mask).sum(), entropy.new_zeros(()), mask.sum().to(entropy.dtype)]
@@ -182,7 +225,7 @@ class PolicyTrainer(Resumable, Trainer):
         return total + self.balance.loss() * share
 
     def _log_sums(self) -> None:
-        """Of an optimizer step: means over the tokens of all processes."""
+        """Of an optimizer step: means over the tokens of all processes' rows that have a gradient."""
         entropy, divergence, tokens = self.accelerator.reduce(self.sums, "sum").tolist()
         self.figures["entropy"] = entropy / max(1.0, tokens)
         if self.rounds.teacher:
@@ -195,9 +238,9 @@ class PolicyTrainer(Resumable, Trainer):
 
     def _forwards(
         self, policy: LanguageModel, batch: Batch
-    ) -> Iterator[tuple[Batch, tuple[Tensor, Tensor, Tensor | None]]]:
-        """Parts of the batch, with log-probabilities and entropies of their completions, and with their divergences
-        from the teacher, if there is one; each [part, seq]."""
+    ) -> Iterator[tuple[Tensor, Batch, tuple[Tensor, Tensor, Tensor | None]]]:
+        """Parts of the batch: the places of their rows, the rows, and log-probabilities and entropies of their
+        completions with their divergences from the teacher, if there is one; each [part, seq]."""
         moves = self.plan.objective.entropy_bonus > 0
         replay, teacher = self.rounds.replay, self.rounds.teacher
         if not self.collective and SharedPrompts.fit(policy, batch, self.balance):
@@ -206,7 +249,7 @@ class PolicyTrainer(Resumable, Trainer):
             )
         else:
             forwards = WholeRows(policy, batch, self.temperature, replay, teacher, entropy_moves=moves)
-        lesson = MtpLesson(self.mtp, forwards) if self.mtp else None
+        lesson = MtpLesson(self.mtp, forwards) if self.mtp and torch.is_grad_enabled() else None
         lengths = forwards.lengths().tolist()
         for places in [list(range(len(batch)))] if self.collective else chunks(lengths):
             rows = torch.tensor(places)
@@ -214,7 +257,7 @@ class PolicyTrainer(Resumable, Trainer):
             logprobs, entropies = forwards.completion_logprobs(rows, part)
             if lesson:
                 lesson.see(rows, part)
-            yield part, (logprobs, entropies, forwards.divergences)
+            yield rows, part, (logprobs, entropies, forwards.divergences)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Trainer's, with the figures of a round beside the first loss that comes of it, and the entropy beside
@@ -226,7 +269,7 @@ class PolicyTrainer(Resumable, Trainer):
 
     def train_with(self, checkpoints: Checkpoints, **beside: Stateful) -> None:
         own = {"mtp": self.mtp} if self.mtp else {}
-        with fused_head(self.policy, self.temperature):
+        with fused_head(self.policy, self.temperature), without_dropout(self.policy):
             super().train_with(checkpoints, **beside, **own)
         if self.mtp:
             self.mtp.remove()

@@ -20,6 +20,7 @@ from torch.utils.checkpoint import checkpoint
 from trl.trainer.utils import add_fused_lm_head
 
 from eval.language_model import LanguageModel
+from pipeline.models.positions import positions_of
 from pipeline.models.shards import sharded
 
 SLICE = 2**25
@@ -75,7 +76,9 @@ def completion_logprobs(
         labels[:, :-count] = -100
         logprobs, entropies = _sliced(model, ids, mask, labels, score)
         return logprobs[:, -count:], entropies[:, -count:]
-    logits = model(input_ids=ids, attention_mask=mask, logits_to_keep=count + 1, use_cache=False).logits[:, :-1]
+    logits = model(
+        input_ids=ids, attention_mask=mask, logits_to_keep=count + 1, use_cache=False, **positions_of(model, mask)
+    ).logits[:, :-1]
     drawn, entropies = score(logits, ids[:, -count:])
     padding = mask[:, -count:] == 0
     return drawn.masked_fill(padding, 0), entropies.masked_fill(padding, 0)
@@ -100,7 +103,9 @@ def _collective(model: LanguageModel) -> bool:
 def scores(model: LanguageModel, ids: Tensor, mask: Tensor, labels: Tensor, score: Score) -> tuple[Tensor, ...]:
     """What `score` gives of the tokens of ids [rows, seq] after the first, each [rows, seq - 1], and 0 where labels
     [rows, seq] are -100. The logits of a slice are thrown away, and made once more in the backward."""
-    hidden = model.get_decoder()(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state[:, :-1]
+    hidden = model.get_decoder()(
+        input_ids=ids, attention_mask=mask, use_cache=False, **positions_of(model, mask)
+    ).last_hidden_state[:, :-1]
     chosen = labels[:, 1:] != -100
     wanted, states = ids[:, 1:][chosen], hidden[chosen]  # [chosen], [chosen, width]
     empty = hidden.new_zeros(chosen.shape, dtype=torch.float32)
@@ -115,9 +120,13 @@ def of_chosen(
     are few, where processes run forwards together, and where not the head alone makes them."""
     wanted = ids[:, 1:][chosen]
     if few(model, ids, ids.shape[1]) or _collective(model) or not _by_head(model):
-        logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1]
+        logits = model(
+            input_ids=ids, attention_mask=mask, use_cache=False, **positions_of(model, mask)
+        ).logits[:, :-1]
         return score(logits[chosen], wanted, *beside)
-    hidden = model.get_decoder()(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state[:, :-1]
+    hidden = model.get_decoder()(
+        input_ids=ids, attention_mask=mask, use_cache=False, **positions_of(model, mask)
+    ).last_hidden_state[:, :-1]
     return in_slices(model, hidden[chosen], wanted, score, *beside)
 
 
@@ -190,5 +199,7 @@ def _sliced(
     if head_alone(model):
         return scores(model, ids, mask, labels, score)
     # trl's, at the temperature that its fused head was made for
-    found = model(input_ids=ids, attention_mask=mask, labels=labels, fused_lm_head=True)
+    found = model(
+        input_ids=ids, attention_mask=mask, labels=labels, fused_lm_head=True, **positions_of(model, mask)
+    )
     return found.log_probs, found.entropy  # type: ignore[attr-defined]

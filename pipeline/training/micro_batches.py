@@ -54,7 +54,8 @@ def tokens_within(memory: int, config: PretrainedConfig, checkpointing: bool) ->
     """How many tokens' activations fit in so many bytes, by a rule of thumb: what the layers of a transformer keep for
     the backward, in fp32. Logits are not counted: they are held for few tokens at once (`logprobs.py`)."""
     text = config.get_text_config().to_dict()
-    hidden, layers = text["hidden_size"] if "hidden_size" in text else text["d_model"], _number(text, _LAYERS, 1)
+    # By the attribute, which families map to what they call it.
+    hidden, layers = config.get_text_config().hidden_size, _number(text, _LAYERS, 1)
     # Of a Mixture of Experts each token has the activations of the experts that it took.
     experts = _number(text, ("num_experts_per_tok", "moe_top_k"), 1)
     width = max(_number(text, _WIDTHS, 4 * hidden), experts * _number(text, ("moe_intermediate_size",), 0))

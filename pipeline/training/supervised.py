@@ -1,7 +1,7 @@
 """Supervised training through trl's SFTTrainer, with a weight for each token."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -74,6 +74,10 @@ class Lesson(Stateful, Protocol):
         """For the log, of all that was learned by all processes since it was asked last; they ask together."""
         ...
 
+    def uncounted(self) -> AbstractContextManager[None]:
+        """While this lasts rows are read in vain."""
+        ...
+
 
 class WeightedTrainer(Resumable, SFTTrainer):
     """SFTTrainer whose loss is the weighted mean of the token losses, over rows in the order given, and the auxiliary
@@ -141,7 +145,10 @@ class WeightedTrainer(Resumable, SFTTrainer):
     @contextmanager
     def _uncounted(self) -> Iterator[None]:
         """While this lasts rows are read in vain."""
-        with self.balance.uncounted(), self.mtp.uncounted() if self.mtp else nullcontext():
+        with ExitStack() as unseen:
+            for one in (self.balance, self.mtp, self.lesson):
+                if one:
+                    unseen.enter_context(one.uncounted())
             yield
 
     def compute_loss(

@@ -15,8 +15,8 @@ SCALE_FLOOR = 1e-4
 
 
 class Advantages(NamedTuple):
-    """`values` [rollouts], 0 for rollouts that could not be graded, and `without_signal`, the share of groups (of
-    rollouts, where the scale is the batch's) whose rewards do not differ and which therefore teach nothing."""
+    """`values` [rollouts], 0 for rollouts that could not be graded, and `without_signal`, the share of groups whose
+    rewards do not differ and which therefore teach nothing."""
 
     values: Tensor
     without_signal: float
@@ -44,10 +44,7 @@ def group_advantages(
     groups = rewards.view(-1, group_size)  # [groups, group_size]
     mean = torch.nanmean(groups, dim=1).repeat_interleave(group_size)
     deviation = standard_deviation(groups).repeat_interleave(group_size)
-    batch = _of_all(rewards)
-    without_signal = torch.isclose(
-        batch if scale == "batch" else deviation, torch.zeros_like(deviation)
-    ).float().mean().item()
+    without_signal = torch.isclose(deviation, torch.zeros_like(deviation)).float().mean().item()
     # A group of one graded rollout has nothing to compare it with; its deviation is NaN and its advantage 0.
     values = rewards - mean
     if baseline == "others":
@@ -57,7 +54,7 @@ def group_advantages(
     if scale == "mean":
         values = torch.where(mean > 0, values / (mean + SCALE_FLOOR), 0.0)
     elif scale != "none":
-        own = {"group": deviation, "batch": batch, "advantages": _of_all(values)}[scale]
+        own = {"group": deviation, "batch": _of_all(rewards), "advantages": _of_all(values)}[scale]
         values = values / (own + SCALE_FLOOR)
     return Advantages(torch.nan_to_num(values, nan=0.0), without_signal)
 

@@ -34,9 +34,10 @@ def answer_ratios(logprobs: Tensor, old: Tensor, mask: Tensor) -> Tensor:
     """pi(y_i) / pi_old(y_i) of each answer as a whole, [rows, 1], from [rows, seq]: the product of the token ratios.
 
     REINFORCE and RLOO (Ahmadian et al. 2024, arXiv 2402.14740, section 3), in which an answer is one action. At a ratio
-    of 1 its gradient is the sum over the tokens; further away its noise grows with the length.
+    of 1 its gradient is the sum over the tokens; further away its noise grows with the length. Beyond e^20 it has the
+    gradient of a bound: far beyond what any clip leaves, and before fp32 ends.
     """
-    return torch.exp(((logprobs - old) * mask).sum(dim=1, keepdim=True))
+    return torch.exp(((logprobs - old) * mask).sum(dim=1, keepdim=True).clamp(max=20.0))
 
 
 def clipped_surrogate(ratios: Tensor, advantages: Tensor, low: float, high: float) -> Tensor:

@@ -54,7 +54,7 @@ FORMS: dict[Name, Form] = {
     # Tajwar et al. 2026, arXiv 2602.02710: the centred estimator. Its rewards are 0 or 1; ours are the rubric's.
     "maxrl": Form("token", "tokens", (0.2, 0.28), "mean"),
     # Hu et al. 2025, arXiv 2501.03262, the variant with the group's mean as its baseline, equations 10 and 11.
-    "reinforce++": Form("token", "tokens", (0.2, 0.2), "batch"),
+    "reinforce++": Form("token", "tokens", (0.2, 0.2), "advantages"),
     # Ahmadian et al. 2024, arXiv 2402.14740, equation 8: a whole answer is one action. The paper is on policy; with
     # several updates a round the ratio is clipped, as trl's RLOOTrainer does.
     "rloo": Form("answer", "sequences", (0.2, 0.2), "none", baseline="others"),

@@ -14,11 +14,15 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from eval.language_model import LanguageModel
+from pipeline.models.positions import positions_of
 from pipeline.moe.balance import Balance
 from pipeline.rl.batch import Batch
 from pipeline.rl.scoring.rollout_replay import RolloutReplay
 from pipeline.rl.scoring.scoring import Teacher
 from pipeline.training.logprobs import completion_logprobs, few, of_logits
+
+_OF_KEYS_AND_VALUES = {"full_attention", "sliding_attention", "chunked_attention"}
+"""Layers, as configs name their kinds, whose cache another row can go on from."""
 
 
 class Forwards(Protocol):
@@ -60,7 +64,8 @@ class WholeRows:
                     self.model, part.ids, part.mask, count, self.temperature, entropy_moves=self.entropy_moves
                 )
             logits = self.model(
-                input_ids=part.ids, attention_mask=part.mask, logits_to_keep=count + 1, use_cache=False
+                input_ids=part.ids, attention_mask=part.mask, logits_to_keep=count + 1, use_cache=False,
+                **positions_of(self.model, part.mask),
             ).logits[:, :-1]
         self.divergences = self.teacher.divergences(logits, part)
         logprobs, entropies = of_logits(
@@ -91,7 +96,8 @@ class SharedPrompts:
         self.cache = DynamicCache()
         with replay.of(asked, "prompt") if replay else contextlib.nullcontext():
             read = model(
-                input_ids=asked.prompt_ids, attention_mask=self.mask, past_key_values=self.cache, logits_to_keep=1
+                input_ids=asked.prompt_ids, attention_mask=self.mask, past_key_values=self.cache, logits_to_keep=1,
+                **positions_of(model, self.mask),
             )
         # Without gradients cut: what the completions make of the prompt flows back into this one forward.
         self.last = read.logits  # after each prompt, [prompts, 1, vocabulary]
@@ -102,7 +108,9 @@ class SharedPrompts:
         """Whether rows of the batch have a prompt in common and can share it. On GPUs, where this was not measured,
         they do not; nor where experts have a capacity, since whom they drop depends on who else is read; nor where
         logits cannot be held at once."""
-        if model.is_gradient_checkpointing or model._is_stateful:  # without a cache, or not one of keys and values
+        # Without a cache, or not one of keys and values throughout.
+        layers = {*(model.config.get_text_config().to_dict().get("layer_types") or [])}
+        if model.is_gradient_checkpointing or model._is_stateful or layers - _OF_KEYS_AND_VALUES:
             return False
         if balance.balancing.capacity or not few(model, batch.completion_ids, batch.completion_ids.shape[1]):
             return False  # before prompts are compared, for which a GPU would be waited for
@@ -120,7 +128,10 @@ class SharedPrompts:
             cache.update(layer.keys[prompt], layer.values[prompt], place)
         mask = torch.cat([self.mask[prompt], part.completion_mask], dim=1)
         with self.replay.of(part, "completion") if self.replay else contextlib.nullcontext():
-            logits = self.model(input_ids=ids, attention_mask=mask, past_key_values=cache).logits
+            logits = self.model(
+                input_ids=ids, attention_mask=mask, past_key_values=cache,
+                **positions_of(self.model, mask, last=ids.shape[1]),
+            ).logits
         self.balance.goes_on(self.read, prompt)
         if self.teacher:
             every = torch.cat([self.last[prompt], logits[:, :-1]], dim=1)

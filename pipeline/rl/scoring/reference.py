@@ -11,6 +11,7 @@ from eval.language_model import LanguageModel
 from pipeline.rl.batch import Batch
 from pipeline.rl.rollouts.rollout_model import frozen_copy
 from pipeline.rl.scoring.scoring import Scoring, logprobs_of
+from pipeline.training.logprobs import fused_head
 
 
 class Reference:
@@ -20,9 +21,13 @@ class Reference:
     adapters is the reference itself while they are switched off.
     """
 
-    def __init__(self, policy: LanguageModel, temperature: float, device: torch.device, scoring: Scoring) -> None:
-        """`device` is where the copy is to be; the policy may come there later."""
+    def __init__(
+        self, policy: LanguageModel, temperature: float, device: torch.device, scoring: Scoring, *, autocast: bool
+    ) -> None:
+        """`device` is where the copy is to be; the policy may come there later. With `autocast` forwards are computed
+        in bfloat16, as the policy's are, so that the divergence of one from the other begins at 0."""
         self.policy, self.temperature, self.scoring = policy, temperature, scoring
+        self.autocast = torch.autocast(device.type, torch.bfloat16, enabled=autocast)
         # peft sits inside the layers; a policy without such layers is trained in full.
         self._adapters = [module for module in policy.modules() if isinstance(module, BaseTunerLayer)]
         self._copy = None if self._adapters else frozen_copy(policy, policy.dtype, device)
@@ -30,8 +35,9 @@ class Reference:
     def logprobs(self, batch: Batch) -> Tensor:
         """Of the completions' tokens, [rows, seq]."""
         model = self._copy or self.policy
-
-        with self._switched_off():
+        # The policy has its fused head while it is trained; the copy needs one of its own.
+        head = fused_head(model, self.temperature) if self._copy else contextlib.nullcontext()
+        with self._switched_off(), head, self.autocast:
             return self.scoring.logprobs(batch, lambda part: logprobs_of(model, part, self.temperature))
 
     @contextlib.contextmanager

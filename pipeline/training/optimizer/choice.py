@@ -1,6 +1,8 @@
 """The optimizer of a training: chosen by what a recipe says and by where the model comes from, and made."""
 
 from dataclasses import dataclass
+from itertools import compress
+from operator import not_
 from typing import Literal, NamedTuple
 
 import torch
@@ -90,8 +92,11 @@ def make(model: LanguageModel, choice: Choice) -> Optimizer:
 
 
 def _by_shape(model: LanguageModel) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    return [one for one in trained if one.ndim >= 2], [one for one in trained if one.ndim < 2]
+    trained = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    # gpt-oss has the biases of all experts in one table.
+    decayed = [one.ndim >= 2 and not name.endswith("bias") for name, one in trained]
+    parameters = [one for _, one in trained]
+    return [*compress(parameters, decayed)], [*compress(parameters, map(not_, decayed))]
 
 
 def _constants(choice: Choice) -> JsonObject:

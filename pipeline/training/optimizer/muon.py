@@ -76,11 +76,16 @@ class Muon(torch.optim.Optimizer):
 
 
 def _is_matrix(name: str, parameter: Tensor) -> bool:
-    """Whether Muon is for this parameter: matrices (fused ones too), but no embeddings, heads, routers or adapters'
-    halves."""
-    return parameter.ndim >= 2 and not any(
-        part in name for part in ("embed", "lm_head", ".gate.weight", "router", ".lora_")
-    )
+    """Whether Muon is for this parameter: matrices (fused ones too), but no embeddings, heads, routers, adapters'
+    halves, biases (gpt-oss has those of all experts in one table) or numbers of a state space; nor what DBRX has, whose
+    experts lie below each other in one matrix."""
+    return parameter.ndim >= 2 and not name.endswith("bias") and not any(part in name for part in _NO_MATRICES)
+
+
+_NO_MATRICES = (
+    "embed", "wte", "wpe", "lm_head", ".gate.weight", "router", ".lora_", "A_log", "conv1d", ".experts.mlp."
+)
+"""Parts of names."""
 
 
 def orthogonalize(matrix: Tensor, steps: int = 5) -> Tensor:

@@ -61,11 +61,11 @@ def alternating(_problems: Sequence[str], completions: Sequence[Sequence[int]]) 
     return [float(place % 2) for place, _ in enumerate(completions)]
 
 
-def arguments(folder: Any, steps: int = 2) -> TrainingArguments:
+def arguments(folder: Any, steps: int = 2, *, bf16: bool = False) -> TrainingArguments:
     return TrainingArguments(
         str(folder), max_steps=steps, per_device_train_batch_size=1,
         train_sampling_strategy="sequential", remove_unused_columns=False, save_strategy="no", report_to=[],
-        disable_tqdm=True, use_cpu=True, logging_steps=1,
+        disable_tqdm=True, use_cpu=True, logging_steps=1, bf16=bf16,
     )
 
 

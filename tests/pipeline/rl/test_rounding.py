@@ -1,0 +1,91 @@
+"""In bfloat16 every program rounds in its own way: what is trained is measured against the forwards that train it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from eval.engine.types import Sampling
+from pipeline.moe.balance import Balance
+from pipeline.rl.objectives import loss
+from pipeline.rl.objectives.objective import Objective
+from pipeline.rl.plan import GrpoPlan
+from pipeline.rl.rollouts.drawing import Visit
+from pipeline.rl.trainer import PolicyTrainer
+from pipeline.training.learning import Learning
+from tests.pipeline.rl.test_trainer import arguments
+from tests.pipeline.training.test_resumable import PROBLEMS, TOKENIZER, checkpoints
+
+Tiny = Callable[..., Any]
+
+
+class ByTurns:
+    """Rewards of 0 and 1 by turns."""
+
+    def begin(self, problem: str, ids: Any) -> None:
+        pass
+
+    def totals(self, problems: Any, completions: Any) -> list[float | None]:
+        return [float(place % 2) for place, _ in enumerate(completions)]
+
+    finish = totals
+
+
+class Watched(PolicyTrainer):
+    """Keeps the ratios of the sequences of its first update, as its loss has them."""
+
+    ratios: list[torch.Tensor]
+
+    def _forwards(self, policy: Any, batch: Any) -> Any:
+        for rows, part, found in super()._forwards(policy, batch):
+            if torch.is_grad_enabled() and self.state.global_step == 0:
+                self.ratios.append(loss.sequence_ratios(found[0].detach(), part.logprobs, part.completion_mask))
+            yield rows, part, found
+
+
+def trained(
+    tiny: Tiny, folder: Path, family: str, dtype: torch.dtype, replay: Any = None,
+    rollout_dtype: torch.dtype | None = None, **learning: Any
+) -> Watched:
+    """After a round of two updates."""
+    model = tiny(family, vocab_size=len(TOKENIZER)).to(dtype).train()
+    plan = GrpoPlan(
+        2, 4, 2, Sampling(12, 1.0), Objective("gspo"), (0, "test"),
+        Learning.model_validate({"learning_rate": 3e-3, **learning}), replay=replay, rollout_dtype=rollout_dtype,
+    )
+    visits = [Visit(problem.prompt, problem.id, 0) for problem in PROBLEMS]
+    args = arguments(folder, steps=2, bf16=bool(learning.get("mixed_precision")))
+    made = Watched(model, TOKENIZER, args, plan, visits, ByTurns(), Balance(model))
+    made.ratios = []
+    made.train_with(checkpoints(folder, None))
+    assert made.ratios
+    return made
+
+
+@pytest.mark.parametrize(("family", "replay"), [("qwen3", None), ("qwen3_moe", "rollout"), ("qwen3_moe", "policy")])
+@pytest.mark.parametrize("learning", [{}, {"micro_batch_tokens": 60, "gradient_checkpointing": True}], ids=str)
+def test_nothing_has_moved_before_an_update(
+    tiny: Tiny, tmp_path: Path, family: str, replay: Any, learning: dict[str, Any]
+) -> None:
+    trainer = trained(tiny, tmp_path, family, torch.bfloat16, replay, **learning)
+    assert all(torch.equal(one, torch.ones_like(one)) for one in trainer.ratios)
+    figures = trainer.rounds.parts["gap"].figures()
+    assert 0 < figures["engine/kl"] < 0.05
+    assert figures["engine/importance"] == pytest.approx(1, abs=0.05)
+
+
+def test_in_full_precision_what_drew_has_them(tiny: Tiny, tmp_path: Path) -> None:
+    trainer = trained(tiny, tmp_path, "qwen3_moe", torch.float32, "rollout")
+    assert all(torch.allclose(one, torch.ones_like(one), atol=1e-5) for one in trainer.ratios)
+    assert "gap" not in trainer.rounds.parts
+
+
+@pytest.mark.parametrize(("drawn", "mixed"), [(torch.bfloat16, None), (None, True)])
+def test_weights_in_full_precision_may_be_rounded_all_the_same(
+    tiny: Tiny, tmp_path: Path, drawn: torch.dtype | None, mixed: bool | None
+) -> None:
+    trainer = trained(tiny, tmp_path, "qwen3", torch.float32, rollout_dtype=drawn, mixed_precision=mixed)
+    assert all(torch.equal(one, torch.ones_like(one)) for one in trainer.ratios)
+    assert trainer.rounds.parts["gap"].figures()["engine/kl"] > 1e-6
