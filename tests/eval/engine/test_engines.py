@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from eval.engine import engine_for
 from eval.engine import native as native_engine
@@ -15,6 +16,7 @@ from eval.engine.decoder import Decoder
 from eval.engine.native import NativeEngine
 from eval.engine.plain import PlainEngine
 from eval.engine.types import Request, Sampled, Sampling, rollout_seed
+from eval.errors import FamilyError
 
 Tiny = Callable[..., Any]
 FAMILIES = ("deepseek_v3", "deepseek_v3_plain_queries", "deepseek_v3_yarn", "qwen3", "qwen3_moe")
@@ -359,3 +361,11 @@ def flat(groups: list[list[Sampled]]) -> list[Sampled]:
 
 def ids(groups: list[list[Sampled]]) -> list[list[list[int]]]:
     return [[one.ids for one in group] for group in groups]
+
+
+@pytest.mark.parametrize("family", ["mamba", "rwkv"])
+def test_what_keeps_a_state_of_its_own_is_refused_in_one_line(family: str) -> None:
+    config = AutoConfig.for_model(family, vocab_size=48, hidden_size=16, num_hidden_layers=2, state_size=4)
+    model = AutoModelForCausalLM.from_config(config)
+    with pytest.raises(FamilyError, match=f"{family} models keep a state of their own"):
+        engine_for(model, Tokenizer())

@@ -1,4 +1,5 @@
-"""Longer contexts: a model built anew from its own weights, with nothing stale in it."""
+"""Longer contexts: a model built anew from its own weights, with nothing stale in it. Rows that are padded on the
+left."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,11 +8,14 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from pipeline.contract.errors import StageError
 from pipeline.models import pretrained
-from pipeline.models.positions import rescaled
+from pipeline.models.positions import positions_of, rescaled
 from pipeline.models.tokenizer import train_tokenizer
+from pipeline.training import logprobs
+from pipeline.training.logprobs import completion_logprobs
 
 Tiny = Callable[..., Any]
 YARN = {"rope_type": "yarn", "factor": 4.0, "beta_fast": 4.0, "beta_slow": 1.0, "truncate": False}
@@ -81,3 +85,41 @@ def test_parameters_are_a_copy(tiny: Tiny) -> None:
         longer.model.embed_tokens.weight.zero_()
     assert model.model.embed_tokens.weight.abs().max() > 0
     assert isinstance(longer, nn.Module)
+
+
+LEARNED: dict[str, dict[str, Any]] = {
+    "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64, "initializer_range": 0.3},
+    "gpt_neo": {
+        "hidden_size": 32, "num_layers": 2, "num_heads": 4, "attention_types": [[["global"], 2]],
+        "max_position_embeddings": 64, "initializer_range": 0.3,
+    },
+    "opt": {
+        "hidden_size": 32, "ffn_dim": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "word_embed_proj_dim": 32,
+        "max_position_embeddings": 64, "init_std": 0.3,
+    },
+    "bloom": {"hidden_size": 32, "n_layer": 2, "n_head": 4, "initializer_range": 0.3},
+}
+"""Families whose tokens have learned places, and one that bends attention by distance."""
+
+
+@pytest.mark.parametrize("family", LEARNED)
+@pytest.mark.parametrize("held", [True, False])
+def test_what_stands_before_a_row_does_not_move_it(
+    family: str, held: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = AutoConfig.for_model(family, vocab_size=48, pad_token_id=0, bos_token_id=1, eos_token_id=2,
+                                  **LEARNED[family])
+    model = AutoModelForCausalLM.from_config(config).eval()
+    if not held:
+        monkeypatch.setattr(logprobs, "LOGITS", 0)
+    alone = torch.randint(4, 48, (1, 9), generator=torch.Generator().manual_seed(1))
+    padded = torch.cat([torch.zeros(1, 5, dtype=torch.long), alone], dim=1)
+    mask = torch.cat([torch.zeros(1, 5, dtype=torch.long), torch.ones_like(alone)], dim=1)
+    expected = completion_logprobs(model, alone, torch.ones_like(alone), 4, 1.0)[0]
+    assert expected.abs().max() > 1
+    assert torch.allclose(completion_logprobs(model, padded, mask, 4, 1.0)[0], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", ["qwen3", "deepseek_v3"])
+def test_where_distances_count_nothing_is_told(tiny: Tiny, family: str) -> None:
+    assert positions_of(tiny(family), torch.ones_like(IDS)) == {}

@@ -8,13 +8,14 @@ import torch
 from datasets import Dataset
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from transformers import AutoConfig
 
 from pipeline.data.rows import Collator
 from pipeline.models.tokenizer import train_tokenizer
 from pipeline.moe.balance import Balance
 from pipeline.moe.balancing import Balancing
 from pipeline.training.learning import Learning
-from pipeline.training.micro_batches import most_tokens, split
+from pipeline.training.micro_batches import most_tokens, split, tokens_within
 from pipeline.training.optimizer.schedule import Schedule
 from pipeline.training.supervised import Plan, WeightedTrainer, config
 
@@ -93,3 +94,8 @@ def test_larger_models_hold_fewer_tokens(tiny: Tiny, family: str) -> None:
     assert most_tokens(config, True, cpu) > few
     setattr(config, layers, 10 * getattr(config, layers))
     assert few // 11 < most_tokens(config, False, cpu) < few // 9
+
+
+def test_families_call_their_width_differently() -> None:
+    few, many = (AutoConfig.for_model("gpt2", n_embd=width) for width in (512, 64))
+    assert 0 < tokens_within(2**30, few, False) < tokens_within(2**30, many, False)

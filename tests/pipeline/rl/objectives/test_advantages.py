@@ -1,6 +1,6 @@
 """Advantages by hand, by their properties, and with trl's arithmetic."""
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trl.trainer.utils import nanstd
 
-from pipeline.rl.objectives.advantages import group_advantages, standard_deviation
+from pipeline.rl.objectives.advantages import Scale, group_advantages, standard_deviation
+from pipeline.rl.objectives.objective import FORMS
 
 NAN = float("nan")
 
@@ -45,6 +46,20 @@ def test_further_scales_by_hand() -> None:
 def test_alone_in_its_group_a_rollout_has_no_others() -> None:
     values = group_advantages(torch.tensor([1.0, NAN, 1.0, 0.0]), 2, "none", "others").values
     assert values.tolist() == [0, 0, 1, -1]
+
+
+def test_reinforce_plus_plus_divides_by_the_deviation_of_advantages() -> None:
+    """arXiv 2501.03262, equations 10 and 11, by hand."""
+    rewards = torch.tensor([1.0, 0, 0, 0, 1, 1, 0, 0])
+    expected = torch.tensor([0.75, -0.25, -0.25, -0.25, 0.5, 0.5, -0.5, -0.5])
+    found = group_advantages(rewards, 4, FORMS["reinforce++"].scale).values
+    assert torch.allclose(found, expected / (expected.std() + 1e-4))
+
+
+def test_a_group_without_signal_is_one_whatever_divides() -> None:
+    rewards = torch.tensor([1.0, 0, 0, 0, *[0.0] * 4, *[1.0] * 4, *[0.0] * 4])
+    for scale in get_args(Scale):
+        assert group_advantages(rewards, 4, scale).without_signal == 0.75
 
 
 def test_what_could_not_be_graded_leaves_its_group() -> None:

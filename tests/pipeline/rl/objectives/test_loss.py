@@ -34,6 +34,16 @@ def test_sequence_ratios_are_the_geometric_mean_of_token_ratios() -> None:
     assert torch.allclose(loss.sequence_ratios(new, torch.zeros(2, 3), mask), torch.tensor([[2.0], [3.0]]))
 
 
+def test_an_answer_that_has_become_far_likelier_is_a_number() -> None:
+    new = torch.full((1, 200), 1.0, requires_grad=True)
+    ratios = loss.answer_ratios(new, torch.zeros(1, 200), torch.ones(1, 200))
+    whole = loss.clipped_surrogate(ratios, torch.zeros(1), 0.2, 0.2).sum() + loss.kl_k3(new, torch.zeros(1, 200)).sum()
+    whole.backward()
+    assert ratios.isfinite().all()
+    assert new.grad is not None
+    assert new.grad.isfinite().all()
+
+
 def test_answer_ratios_are_the_product_of_token_ratios() -> None:
     new = torch.stack([torch.stack([2 * LN2, torch.zeros(()), LN3]), torch.stack([LN3, LN3, -LN2])])
     mask = torch.tensor([[1, 1, 0], [1, 1, 1]])

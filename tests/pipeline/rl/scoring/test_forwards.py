@@ -125,6 +125,16 @@ def test_prompts_are_not_shared_where_layers_hand_on_a_state(tiny: Tiny, tmp_pat
     assert not SharedPrompts.fit(model, first(made), made.balance)
 
 
+def test_nor_where_some_layers_are_no_attention(tiny: Tiny, tmp_path: Any) -> None:
+    """As in LFM2, whose cache is made by its config and not by the first forward."""
+    model = policy(tiny, "qwen3")
+    made = trainer(model, tmp_path)
+    batch = first(made)
+    assert SharedPrompts.fit(model, batch, made.balance)
+    model.config.layer_types = ["full_attention", "conv"]
+    assert not SharedPrompts.fit(model, batch, made.balance)
+
+
 def test_where_forwards_are_collective_a_part_is_one_forward(
     tiny: Tiny, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

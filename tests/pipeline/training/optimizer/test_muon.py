@@ -86,6 +86,23 @@ def test_matrices_get_muon_and_nothing_else_does(tiny: Callable[..., Any], famil
     assert all(any(part in name for part in expected) for name in by_adam), by_adam
 
 
+@pytest.mark.parametrize(("family", "others"), [
+    ("gpt_oss", ["experts.gate_up_proj_bias", "experts.down_proj_bias", "embed_tokens.weight"]),
+    ("dbrx", ["wte.weight", "experts.mlp.w1", "experts.mlp.w2"]),
+    ("jamba", ["A_log", "conv1d.weight", "embed_tokens.weight"]),
+])
+def test_tables_that_are_no_matrices_are_adamws(tiny: Callable[..., Any], family: str, others: list[str]) -> None:
+    named = dict(tiny(family).named_parameters())
+    muon, adam = (
+        [name for name, one in named.items() if any(one is other for other in group["params"])]
+        for group in Muon(named.items(), 1.0, 1.0).param_groups
+    )
+    for part in others:
+        assert any(part in name for name in adam), part
+        assert not any(part in name for name in muon), part
+    assert any("o_proj" in name or "out_proj" in name for name in muon)
+
+
 def test_a_saved_optimizer_goes_on_as_the_first_would_have() -> None:
     def build() -> tuple[Muon, list[nn.Parameter]]:
         torch.manual_seed(0)
