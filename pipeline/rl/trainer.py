@@ -139,13 +139,13 @@ class PolicyTrainer(Resumable, Trainer):
         self.state.num_input_tokens_seen += made.tokens
 
     def moving(self, batch: Batch) -> Batch:
-        """The rows of an optimizer step that have a gradient; with a teacher each has."""
-        if self.rounds.teacher:
-            return batch
+        """The rows of an optimizer step that have a gradient."""
         return batch.rows(self._moving(batch))
 
     def _moving(self, batch: Batch) -> Tensor:
-        """Places of the rows that have a gradient, [moving]."""
+        """Their places, [moving]; with a teacher each row has one."""
+        if self.rounds.teacher:
+            return torch.arange(len(batch))
         moving = self.plan.objective.moves(batch)
         if self._mean(len(moving)) == 0:
             # One row where nobody has any, for a loss with a graph: the optimizer step is made either way, since all

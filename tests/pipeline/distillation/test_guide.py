@@ -31,9 +31,9 @@ def guided(tiny: Tiny, folder: Path, top_k: int | None, weight: float = 0.5, **c
 def test_divergences_are_those_of_each_row_alone(tiny: Tiny, tmp_path: Path, top_k: int | None) -> None:
     made, [batch, *_] = guided(tiny, tmp_path, top_k)
     teachers = made.rounds.teacher.teachers
-    [part] = [part for part, _ in made._forwards(made.policy, batch.rows(torch.arange(1)))]
+    [part] = [part for _, part, _ in made._forwards(made.policy, batch.rows(torch.arange(1)))]
     count, begin = int(part.completion_mask.sum()), part.prompt_ids.shape[1] - 1
-    [(_, (_, _, found))] = made._forwards(made.policy, part)
+    [(_, _, (_, _, found))] = made._forwards(made.policy, part)
     ids = part.ids
     mine, theirs = (
         torch.log_softmax(one(input_ids=ids).logits[0, begin:-1, : teachers.words.known] / TEMPERATURE, dim=-1)
@@ -66,7 +66,7 @@ def test_every_objective_has_the_divergence_added_and_all_rows_move(tiny: Tiny, 
     made, [batch, *_] = guided(tiny, tmp_path, None, objective=objective)
     assert len(made.moving(batch)) == len(batch) > len(objective.moves(batch))
     with_teacher = made.loss(made.policy, batch)
-    [(part, (_, _, divergences))] = made._forwards(made.policy, batch)
+    [(_, part, (_, _, divergences))] = made._forwards(made.policy, batch)
     added = 0.5 * objective.mean(divergences, part.completion_mask, made.counts)
     guide, made.rounds.teacher = made.rounds.teacher, None
     assert torch.allclose(with_teacher, made.loss(made.policy, batch) + added, rtol=1e-4)
@@ -79,5 +79,5 @@ def test_a_policy_that_is_its_teacher_has_nothing_to_learn(tiny: Tiny, tmp_path:
     made.rounds.teacher.teachers.models = [made.policy]
     made.rounds.teacher.teachers.words = Words(made.policy.config.vocab_size, None)
     [batch, *_] = begun(made)
-    [(_, (_, _, divergences))] = made._forwards(made.policy, batch)
+    [(_, _, (_, _, divergences))] = made._forwards(made.policy, batch)
     assert divergences.abs().max() < 1e-5
