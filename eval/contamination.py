@@ -14,8 +14,9 @@ key       generated problems of one family that ask the same: their skeletons ar
 
 Problems made from templates share nearly all their words with each other by nature, and their families keep training
 and test problems apart by skeleton. So a problem with a skeleton of its own is looked for by its key, and by its whole
-text as "8-gram"; what its template shares with others is no leak. A text of fewer than 8 words is one run; one of fewer
-than 6 must be the whole training text.
+text as "8-gram"; what its template shares with others is no leak. A text of fewer than 8 words is one run. One of fewer
+than 6 occurs in much that has nothing to do with it: it must be a whole line of the training text, as a question is of
+a row of questions and answers, and signs of arithmetic count as words there.
 """
 
 import re
@@ -33,9 +34,10 @@ SHARE = 0.7  # of a test text's runs of 8 words, from which on it counts as foun
 LIKE = 0.9  # Dice's coefficient of two texts' words, from which on they are told in the same words
 FEW_NUMBERS = 2  # numbers that a text has at least, for `numbers` to say something of it
 FEW_WORDS = 10  # and words
-SHORT = 6  # words below which a test text is found only where it is the whole training text
+SHORT = 6  # words below which a test text is found only where it is a whole line of the training text
 
 _WORD = re.compile(r"\d[\d,]*(?:\.\d+)?|\.\d+|[^\W\d_]+(?:['’][^\W\d_]+)?")
+_SIGNS = re.compile(rf"{_WORD.pattern}|[-+*/^=<>×÷−·]")
 _SMALL = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
           "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty"]
 _TENS = ["thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
@@ -90,9 +92,13 @@ class TestTexts:
         self._totals: dict[Detector, list[int]] = {"13-gram": [], "8-gram": []}
         self._bags: dict[Bag, set[int]] = defaultdict(set)
         self._keys: dict[tuple[str, str], int] = {}
+        self._short: dict[tuple[str, ...], set[int]] = defaultdict(set)
         for place, (test, found) in enumerate(zip(self.tests, self._words, strict=True)):
-            self._index_runs(place, found, "13-gram", 13 if test.key is None else 0)
-            self._index_runs(place, found, "8-gram", 8 if test.key is None else len(found))
+            if len(found) < SHORT and (exact := _with_signs(test.text)):
+                self._short[exact].add(place)
+            whole = found if len(found) >= SHORT else []
+            self._index_runs(place, whole, "13-gram", 13 if test.key is None else 0)
+            self._index_runs(place, whole, "8-gram", 8 if test.key is None else len(whole))
             if test.key is not None:
                 self._keys[test.key] = place
             elif _told(found):
@@ -118,14 +124,16 @@ class TestTexts:
             hits: Counter[int] = Counter()
             # A set, since `_totals` counts each different run once, too.
             for run in {run for length in self._lengths[detector] for run in _runs(found, length)}:
-                for place in self._runs[detector].get(run, ()):
-                    # A text of a few words, such as "what is 3 + 4", occurs in many that have nothing to do with it.
-                    hits[place] += len(self._words[place]) >= SHORT or list(run) == found
+                hits.update(self._runs[detector].get(run, ()))
             for place, count in sorted(hits.items()):
                 share = count / self._totals[detector][place]
                 # Of 13 words in a row a single run is enough.
                 if share >= (SHARE if detector == "8-gram" else 1e-9):
                     yield Leak(self.tests[place], train, detector, share)
+        if self._short:
+            lines = {_with_signs(line) for line in (train.text, *train.text.splitlines())}
+            for place in sorted(set().union(*(self._short.get(line, set()) for line in lines))):
+                yield Leak(self.tests[place], train, "8-gram", 1.0)
         if _told(found):
             for place in sorted(set().union(*(self._bags.get(bag, set()) for bag in _nearly(found)))):
                 share = _alike(self._words[place], found)
@@ -136,6 +144,10 @@ class TestTexts:
 def words(text: str) -> list[str]:
     """The words of a text in lower case, numbers by value."""
     return [_normal(word) for word in _WORD.findall(text.lower())]
+
+
+def _with_signs(text: str) -> tuple[str, ...]:
+    return tuple(_normal(word) for word in _SIGNS.findall(text.lower()))
 
 
 def _runs(found: Sequence[str], size: int) -> Iterator[tuple[str, ...]]:

@@ -43,7 +43,7 @@ def grade(problem: Problem, completion: Completion) -> Verdict:
                 verdict = _checked(verifier(problem, completion))
     except RegistryError:
         raise  # a verifier may look a plug-in up by a name from the problem; a wrong one is no completion's fault
-    except Exception as error:  # a verifier may be anyone's code, and its failure is a verdict of its own
+    except (Exception, SystemExit) as error:  # anyone's code, whose failure is a verdict of its own
         verdict = Verdict(Label.UNGRADABLE, None, f"the verifier failed: {type(error).__name__}: {error}"[:300])
     label = verdict.label
     # Here and for all verifiers alike, so that none of them has to know about token budgets.

@@ -11,6 +11,7 @@ of a set is needed. Spaces and brackets make lists: `1,234` is a number, `1, 234
 """
 
 import re
+from collections.abc import Collection
 from functools import lru_cache
 
 from rewards.extract import extract_answer
@@ -41,7 +42,10 @@ def verify(problem: Problem, completion: Completion) -> Verdict:
 
 
 def gold_of(problem: Problem) -> str:
-    """The gold answer, out of a whole solution where a data set has that in its place."""
+    """The gold answer, out of a whole solution where a data set has that in its place; nothing, which no answer equals,
+    where there is none or several: "None" is a text that a model can write."""
+    if problem.answer is None or (isinstance(problem.answer, Collection) and not isinstance(problem.answer, str)):
+        return ""
     gold = str(problem.answer)
     return extract_answer(Completion(gold)).text or "" if "\\boxed" in gold or "####" in gold else gold
 

@@ -73,7 +73,7 @@ class _Weighted:
             for completion in ask.completions:
                 try:
                     given = self.rule(ask.problem, completion, **self.options)
-                except Exception as error:  # a rule may be anyone's code
+                except (Exception, SystemExit) as error:  # a rule may be anyone's code, which may call sys.exit
                     raise failure(named, error) from error
                 found.append(Scored(number(named, given)))
             return found

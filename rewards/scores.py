@@ -48,7 +48,7 @@ def number(who: str, given: object) -> float:
     return value
 
 
-def failure(who: str, error: Exception) -> RubricError:
+def failure(who: str, error: Exception | SystemExit) -> RubricError:
     """What a function raised, as an error in one line."""
     return RubricError(f"{who} failed: {type(error).__name__}: {_line(str(error))[:300]}")
 

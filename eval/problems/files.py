@@ -11,6 +11,7 @@ the verifier of all rows: "verifier=verl:score.py:f". A prompt may be messages, 
 """
 
 import itertools
+import json
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -104,6 +105,11 @@ def is_said(ours: str, theirs: str) -> bool:
     return (ours == "verifier" and ":" in theirs) or (ours == "meta" and theirs == EVERYTHING)
 
 
+def is_answer(value: object) -> bool:
+    """Whether `math` can compare answers with it."""
+    return isinstance(value, int | float) or (isinstance(value, str) and bool(value.strip()))
+
+
 def _problem(row: Row, path: Path, number: int, where: str) -> Problem:
     require_columns(row, ("prompt", "answer"), where)
     for key, kind in {"prompt": str, **OPTIONAL}.items():
@@ -116,6 +122,11 @@ def _problem(row: Row, path: Path, number: int, where: str) -> Problem:
         raise ProblemSetError(f"{where}: there is no column {unknown[0]!r}; 'meta' takes anything, and "
                               f"{path.name}?meta=* all other columns")
     answer = row["answer"]
+    if not row["prompt"].strip():
+        raise ProblemSetError(f"{where}: 'prompt' is empty")
+    if row.get("verifier", "math") == "math" and not is_answer(answer):
+        raise ProblemSetError(f"{where}: 'answer' must be a text or a number, not {json.dumps(answer)}: math compares "
+                              "nothing else")
     return Problem(
         id=row.get("id", f"{path.stem}-{number}"),
         prompt=row["prompt"],

@@ -42,7 +42,7 @@ def texts(path: Path, file: BufferedReader) -> Iterator[tuple[int, str]]:
 def _row(text: str, where: str, path: Path, *, first: bool) -> Row | BadRow:
     hint = f"; write one object a line: jq -c '.[]' {path.name}"
     try:
-        row = json.loads(text, parse_constant=refuse_constant)
+        row = json.loads(text.rstrip("\r\n"), parse_constant=refuse_constant)
     except RecursionError:
         return BadRow("not JSON", f"{where} is nested too deep to be read")
     except ValueError as error:

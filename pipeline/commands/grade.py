@@ -44,8 +44,10 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _grade(args: argparse.Namespace) -> int:
-    if args.file != "-" and not Path(args.file).is_file():
+    if args.file != "-" and not Path(args.file).exists():
         raise CommandError(f"retort grade: there is no file {args.file}; for standard input write -")
+    if Path(args.file).is_dir():
+        raise CommandError(f"retort grade: {args.file} is a folder; give one of its files")
     try:
         grade_dump(open_dump(args.file), sys.stdout.buffer, sys.stderr, jobs=args.jobs)
     except WorkerError as error:

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal, NamedTuple, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationInfo, model_validator
 
+from eval.protocol import Prompting
 from pipeline.contract.checkpoints import Checkpoints
 from pipeline.contract.fields import ArtifactType
 from pipeline.contract.room import Room
@@ -109,6 +110,11 @@ class Stage(BaseModel):
     def room(self) -> Room | None:
         """How the stage asks its problems, so that prompts and answers can be held against the models' context before
         the run. By default nothing is asked."""
+        return None
+
+    def puts_rows(self) -> Prompting | None:
+        """How the stage puts rows of its datasets to the model of `made_of`, so that the first of them can be tried
+        before the run; None where it trains on none."""
         return None
 
     def longest_row(self) -> int | None:

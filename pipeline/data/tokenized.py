@@ -11,7 +11,7 @@ import json
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from eval.language_model import Tokenizer
@@ -119,6 +119,14 @@ def tokenized(cache: Path, tokenizer: Tokenizer, wanted: Wanted, note: Callable[
         return made_once(folder, Tokenized, lambda making: _write(making, tokenizer, wanted, note), torn)
     except OSError as error:
         raise StageError(f"rows of token ids cannot be kept in {cache} ({error.strerror or error})") from error
+
+
+def require_first(tokenizer: Tokenizer, wanted: Wanted, count: int) -> None:
+    """Raises StageError where the first `count` rows cannot be put as `tokenized` will: what is wrong with a template
+    is so from the first row on."""
+    first = replace(wanted, limit=min(count, wanted.limit or count))
+    for _ in _encoded(Encoder(tokenizer, first.how, first.efforts), first, _Dropped(first)):
+        pass
 
 
 def _fingerprint(tokenizer: Tokenizer, wanted: Wanted) -> str:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import shlex
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -100,8 +101,8 @@ def export(place: Path | str, name: str, to: str, kind: str | None, out: Path) -
     making.mkdir(parents=True)
     try:
         notes = [*form.write(Model(model, tokenizer, name, kind), making), *_left_out(model)]
-        facts = _facts(model, kind or form.dtype or str(model.dtype).removeprefix("torch."), making)
-        Card(name, form.title, facts, form.loading.format(name=name), origins_of(place), notes).write(making)
+        loading = form.loading.format(name=shlex.quote(name))
+        Card(name, form.title, _facts(model, making), loading, origins_of(place), notes).write(making)
         durable.sync_files(making)
         making.rename(out)
     finally:
@@ -121,11 +122,11 @@ def _left_out(model: LanguageModel) -> Sequence[str]:
             "tokens are drafted by Retort alone."]
 
 
-def _facts(model: LanguageModel, stored: str, folder: Path) -> dict[str, str]:
+def _facts(model: LanguageModel, folder: Path) -> dict[str, str]:
     context = pretrained.trained_context(model)
     size = sum(file.stat().st_size for file in folder.iterdir())
     return {
         "family": model.config.model_type, "parameters": f"{pretrained.parameters(model):,}",
-        "context": f"{context:,} tokens" if context else "no limit said", "exported from": stored,
-        "size": f"{size:,} bytes",
+        "context": f"{context:,} tokens" if context else "no limit said",
+        "read in": str(model.dtype).removeprefix("torch."), "size": f"{size:,} bytes",
     }

@@ -58,6 +58,9 @@ def modelfile(model: LanguageModel, tokenizer: Tokenizer, gguf: str) -> tuple[st
     lines, left = [f"FROM ./{gguf}"], ""
     if turns and '"""' not in turns.go():
         lines.append(f'TEMPLATE """{turns.go()}"""')
+    elif tokenizer.chat_template is None:
+        left = ("The model has no chat template: write a TEMPLATE into the Modelfile, or ask the model with text that "
+                "is written already.")
     else:
         left = ("The chat template says more than ollama's can: write a TEMPLATE into the Modelfile, or ask the model "
                 "with text that is written already.")

@@ -50,6 +50,7 @@ class Runner:
         self._held: dict[str, float] = {}  # stage -> when to ask again whether another run has made it
         self._zygote: launch.Zygote | None = None
         self._stop: signal.Signals | None = None
+        self._stop_is_told = False
         self._stopped_at = 0.0
 
     def run(self) -> int:
@@ -88,10 +89,18 @@ class Runner:
                 time.sleep(_TICK)
             for name in list(self._running):
                 self._look_at(name)
+            self._tell_stop()
             if self._stop and self._running and time.monotonic() > self._stopped_at + _GRACE:
                 # A step that takes longer than the grace is lost, but not the checkpoint before it.
                 self._signal_all(signal.SIGKILL)
             self._display.refresh()
+
+    def _tell_stop(self) -> None:
+        """Once, outside of the signal's handler, which may have come in the middle of a line."""
+        if self._stop and not self._stop_is_told:
+            self._stop_is_told = True
+            for name in self._running:
+                self._note(name, f"ends its step, in {_GRACE:.0f} seconds at most; Ctrl-C once more leaves at once")
 
     def _reuse_ready(self) -> None:
         try:

@@ -52,7 +52,7 @@ class Running:
         """Why the process ended with this code, in one line; `folder` is where the run is."""
         # Libraries have many words for a full disk, and writing down that it was one needs room, too.
         if shutil.disk_usage(folder).free < _FULL:
-            return f"No space left on device: free some for {folder.parent}; its last checkpoint is kept"
+            return f"No space left on device: free some for {folder.parent}; what was finished is kept"
         if self.failure is None:
             how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
             hint = " (out of memory?)" if code == -signal.SIGKILL else ""

@@ -80,7 +80,10 @@ class Distill(Training):
                                      "ensemble and self"
     )
     rollouts: Rollouts | None = Field(default=None, description="what the student writes itself; of on_policy")
-    epochs: Epochs = Field(default=4.0, description="how often each trace is seen")
+    epochs: Epochs = Field(
+        default=4.0,
+        description="how often each trace is seen, to the nearest whole number of batches, and at least one"
+    )
 
     @model_validator(mode="after")
     def _check_method(self) -> "Distill":

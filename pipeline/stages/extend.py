@@ -77,7 +77,7 @@ class Extend(ReadsRows, Learning, Stage):
     """
 
     kind: ClassVar[str] = "extend"
-    version: ClassVar[int] = 5
+    version: ClassVar[int] = 6
     makes: ClassVar[ArtifactType] = "model"
     distributed: ClassVar[bool] = True
 

@@ -85,7 +85,7 @@ class Grpo(Engines, Learning, Minimized, Stage):
     """
 
     kind: ClassVar[str] = "grpo"
-    version: ClassVar[int] = 10
+    version: ClassVar[int] = 11
     makes: ClassVar[ArtifactType] = "model"
     distributed: ClassVar[bool] = True
 
@@ -165,6 +165,8 @@ class Grpo(Engines, Learning, Minimized, Stage):
         if self.curriculum and not self.reward.correct:
             raise ValueError("curriculum goes by how often problems are solved, which counts nothing here: give "
                              "reward.correct a weight, or leave it out")
+        if not self.reward.correct and not any(self.reward.weights().values()) and not self.teacher:
+            raise ValueError("reward: nothing has a weight, so that nothing is learned; give correct or a rule one")
         if self.lora and self.rollout_dtype:
             raise ValueError("rollout_dtype is for full weights; leave it or lora out")
         if self.lora and self.mtp:

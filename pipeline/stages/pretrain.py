@@ -77,7 +77,7 @@ class Pretrain(Learning, Stage):
     """
 
     kind: ClassVar[str] = "pretrain"
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     makes: ClassVar[ArtifactType] = "model"
     distributed: ClassVar[bool] = True
 

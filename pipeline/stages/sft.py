@@ -7,6 +7,7 @@ from typing import ClassVar, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
+from eval.protocol import Prompting
 from pipeline.contract import dataset
 from pipeline.contract.dataset import ReadsRows
 from pipeline.contract.effort import EffortBudgets
@@ -51,10 +52,12 @@ class Part(NamedTuple):
 class Training(ReadsRows, Learning, Stage):
     """What `sft` and `distill` share: epochs over a dataset, with the loss on completions alone."""
 
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     distributed: ClassVar[bool] = True
 
-    epochs: Epochs = Field(default=2.0, description="how often each row is seen")
+    epochs: Epochs = Field(
+        default=2.0, description="how often each row is seen, to the nearest whole number of batches, and at least one"
+    )
     batch_size: Batch = Field(default=32, description="rows of an optimizer step")
     prompt: Prompt = Field(default=Prompt(), description="how prompts of the rows are put")
     effort: EffortBudgets | None = Field(
@@ -134,6 +137,9 @@ class Training(ReadsRows, Learning, Stage):
 
     def _steps(self, rows: int) -> int:
         return max(1, round(rows * self.epochs / self.batch_size))
+
+    def puts_rows(self) -> Prompting | None:
+        return self.prompt.prompting()
 
     def wanted(self, ctx: Context, reference: str) -> Wanted:
         """Which rows of a dataset, and how they are put."""

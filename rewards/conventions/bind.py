@@ -112,7 +112,7 @@ def _made(
     try:
         with calling(who, LOADING), signals_kept():
             made = function(**given)
-    except Exception as error:  # anyone's code
+    except (Exception, SystemExit) as error:  # anyone's code, which may call sys.exit
         said = " ".join(str(error).split())[:300]
         raise RegistryError(f"{who} failed: {type(error).__name__}: {said}") from error
     return made, {name: value for name, value in options.items() if name not in given}

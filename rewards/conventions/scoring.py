@@ -63,7 +63,7 @@ def answer_messages(completion: Completion) -> list[dict[str, object]]:
     return [{"role": "assistant", "content": completion.text}]
 
 
-def form_hint(error: Exception, *, messages: bool) -> str:
+def form_hint(error: Exception | SystemExit, *, messages: bool) -> str:
     """Which form a function was given, where it raised what comes of the other."""
     said = str(error)
     of_form = isinstance(error, AttributeError) and said.startswith(("'str' object", "'list' object", "'dict' object"))

@@ -58,7 +58,7 @@ def bound(function: Callable[..., object], signature: Signature, options: Mappin
             [rewards] = awaiting.results([function(**signature.taken(offered))])
         except RubricError:
             raise
-        except Exception as error:  # anyone's code
+        except (Exception, SystemExit) as error:  # anyone's code, which may call sys.exit
             raise RubricError(f"{failure(named, error)}{form_hint(error, messages=messages)}") from error
         return [
             Scored(None if reward is None else number(named, reward), metrics)

@@ -125,7 +125,7 @@ def _values(member: Member, ask: Ask, messages: bool, who: str, *, alone: bool) 
                 member.function(**member.signature.taken({**columns(ask.problem), **rollout, **member.objects}))
                 for rollout in rollouts
             ])
-    except Exception as error:  # anyone's code
+    except (Exception, SystemExit) as error:  # anyone's code, which may call sys.exit
         raise RubricError(f"{failure(named, error)}{form_hint(error, messages=messages)}") from error
     if not isinstance(given, Sequence) or isinstance(given, str) or len(given) != len(rollouts):
         raise RubricError(f"{named} returned no list with a reward for each of {len(rollouts)} completions")

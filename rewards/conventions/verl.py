@@ -47,7 +47,7 @@ def bound(function: Callable[..., object], signature: Signature, options: Mappin
                 found = awaiting.results([
                     function(**signature.taken({**dict(zip(ONE, row, strict=True)), **options})) for row in rows
                 ])
-        except Exception as error:  # anyone's code
+        except (Exception, SystemExit) as error:  # anyone's code, which may call sys.exit
             raise failure(named, error) from error
         if not isinstance(found, Sequence) or isinstance(found, str) or len(found) != len(rows):
             raise RubricError(f"{named} returned no list with a score for each of {len(rows)} completions")

@@ -56,8 +56,11 @@ def test_thirteen_equal_words_alone_are_told_and_stop_nothing():
 
 
 def test_short_texts_are_compared_whole():
-    assert found("What is 2 + 3?", "What is 2 + 3?") == {"13-gram", "8-gram"}
+    assert found("What is 2 + 3?", "What is 2 + 3?") == {"8-gram"}
     assert found("What is 2 + 3?", "First: what is 2 + 3? That is 5.") == set()
+    assert found("What is 2 + 3?", "What is two + 3?\n5") == {"8-gram"}, "a row of a question and its answer"
+    assert found("What is 2 + 3?", "What is 2 - 3?\n-1") == set()
+    assert found("2 + 3", "3\n2\n+") == set()
     assert found(
         "What is the sum of 2 and 3?", "First: what is the sum of two and 3.0? It is 5."
     ) == {"13-gram", "8-gram"}

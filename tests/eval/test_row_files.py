@@ -51,6 +51,7 @@ ZIPPED = gzip.compress(LINES, mtime=0)  # without the time, which would be part 
     (b'{"a": 1}\n{"a": "caf\xe9"}\n', "mine.jsonl:2 is not UTF-8 (byte 0xe9 at 11); save the file as UTF-8, from "
                                       "Latin-1 with: iconv -f LATIN1 -t UTF-8 mine.jsonl"),
     (b'{"a": 1}\n{"a":\n', "mine.jsonl:2 is not JSON: "),
+    (b'{"a": 1}\n{"a": 1, "b": 2\r\n', "mine.jsonl:2 is not JSON: Expecting ',' delimiter at column 16"),
     (b'[{"a": 1}]\n', "mine.jsonl:1 is not a JSON object: [{\"a\": 1}]; write one object a line: jq -c '.[]' mine"),
     (b'[\n  {"a": 1}\n]\n', "write one object a line: jq -c '.[]' mine.jsonl"),
     (b'{"a": NaN}\n', "mine.jsonl:1 is not JSON: NaN is no number of JSON"),

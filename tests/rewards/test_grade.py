@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,11 +39,19 @@ def test_an_unknown_verifier_is_an_error_before_any_work() -> None:
         grade_many([(FIVE, Completion("5")), (Problem("2", "", "5", "maths", ""), Completion("5"))])
 
 
-def test_a_verifier_that_fails_is_ungradable(tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text("def odd(problem, completion):\n    return 1 / 0\n")
+@pytest.mark.parametrize(("body", "said"), [("1 / 0", "ZeroDivisionError"), ("exit(4)", "SystemExit: 4")])
+def test_a_verifier_that_fails_is_ungradable(tmp_path: Path, body: str, said: str) -> None:
+    (tmp_path / "mine.py").write_text(f"def odd(problem, completion):\n    return {body}\n")
     verdict = grade(Problem("1", "", "", f"{tmp_path}/mine.py:odd", ""), Completion("5"))
     assert verdict.label is Label.UNGRADABLE
-    assert "ZeroDivisionError" in verdict.reason
+    assert said in verdict.reason
+
+
+@pytest.mark.parametrize("gold", [None, [], ["3"], {"a": 1}])
+@pytest.mark.parametrize("said", ["None", "<answer>None</answer>", "\\boxed{None}", "['3']", "[]", "\\boxed{}"])
+def test_no_text_equals_what_is_no_answer(gold: Any, said: str) -> None:
+    for verifier in ("math", "choice"):
+        assert not grade(Problem("1", "", gold, verifier, ""), Completion(said)).correct
 
 
 def test_importing_loads_nothing_heavy() -> None:

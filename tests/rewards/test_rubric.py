@@ -65,7 +65,7 @@ def test_a_rule_in_a_file_beside_the_recipe(tmp_path: Path) -> None:
     assert entry.source_hash() != before
 
 
-@pytest.mark.parametrize("body", ["1 / 0", "float('nan')", "'much'"])
+@pytest.mark.parametrize("body", ["1 / 0", "float('nan')", "'much'", "exit(4)"])
 def test_a_rule_that_fails_is_named(tmp_path: Path, body: str) -> None:
     (tmp_path / "mine.py").write_text(f"def bad(problem, completion):\n    return {body}\n")
     rubric = Rubric.model_validate({"rules": {"mine.py:bad": 1.0}}, context={"base": tmp_path})

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from eval.problems import load
+from pipeline.contract import dataset
 from pipeline.contract.errors import RecipeError, StageError
 from pipeline.contract.room import Room, limit_of, require_room, require_rows_fit
 from pipeline.contract.stage import stage_seed
@@ -19,14 +20,19 @@ from rewards.lazy import lazy
 with lazy:
     from eval.language_model import Tokenizer
     from eval.prompts import encode_prompts
+    from pipeline.data.tokenized import Wanted, require_first
     from pipeline.models import pretrained
+
+FIRST = 64
+"""Rows of a dataset that are put to a given model's chat template."""
 
 
 def check(recipe: Recipe, *, exactly: bool) -> None:
     """Raises RecipeError with a line for each stage whose rows or answers alone are longer than its model's context.
 
-    With `exactly` prompts and answers are looked at together, for which tokenizers are loaded and prompts encoded:
-    those of models that were given, since others have none yet and are looked at when their stage begins.
+    With `exactly` prompts and answers are looked at together, and the first rows of datasets are put as the stage puts
+    them, for which tokenizers are loaded: those of models that were given, since others have none yet and are looked at
+    when their stage begins.
     """
     faults = [*_Contexts(recipe, exactly).faults()]
     if faults:
@@ -52,11 +58,26 @@ class _Contexts:
                     require_rows_fit(step.config.longest_row(), context, f"{step.name}: {reference}")
                 except StageError as error:
                     yield f"{step.place}: {error}"
+            if self.exactly and reference is not None:
+                try:
+                    self._require_rows(step, reference)
+                except StageError as error:
+                    yield f"{step.place}: {step.name}: {error}"
         for step, reference, room in self._asked():
             try:
                 self._require_room(step, reference, room)
             except StageError as error:
                 yield f"{step.place}: {error}"
+
+    def _require_rows(self, step: Step, reference: str) -> None:
+        how, given = step.config.puts_rows(), self._given(step, reference)
+        if how is None or given is None:
+            return
+        for name, source in step.sources.items():
+            if source.type == "dataset" and source.origin != "stage" and source.path:
+                drop = dataset.drops_bad_rows(step.config)
+                wanted = Wanted(source.path, dataset.parse(name).selection, how, drop=drop)
+                require_first(self.tokenizer(given), wanted, FIRST)
 
     def _asked(self) -> Iterator[tuple[Step, str, Room]]:
         for step in self.recipe.steps.values():

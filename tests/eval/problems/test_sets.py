@@ -123,6 +123,10 @@ def test_a_users_own_rows(tmp_path):
         ({"prompt": 5, "answer": "5"}, "'prompt' must be text, not 5"),
         ({"prompt": "?", "answer": "5", "level": 3}, "there is no column 'level'; 'meta' takes anything"),
         ({"prompt": "?", "answer": "5", "meta": []}, "'meta' must be an object, not []"),
+        ({"prompt": " ", "answer": "5"}, ":1: 'prompt' is empty"),
+        ({"prompt": "?", "answer": None}, ":1: 'answer' must be a text or a number, not null"),
+        ({"prompt": "?", "answer": ["3"]}, ":1: 'answer' must be a text or a number, not [\"3\"]"),
+        ({"prompt": "?", "answer": "", "verifier": "math"}, ":1: 'answer' must be a text or a number, not \"\""),
     ],
 )
 def test_rows_that_are_no_problem_are_one_line(tmp_path, row, said):

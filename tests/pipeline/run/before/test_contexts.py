@@ -1,5 +1,6 @@
 """Whether prompts and answers fit is known before the first stage of a run."""
 
+import copy
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -107,3 +108,25 @@ def test_rows_longer_than_the_context_are_told_before_the_run(
 def test_who_wants_to_ask_beyond_may(folder: Path) -> None:
     asked = read(folder, "given", 3, 900, change=("max_comp", "beyond_context: true, max_comp"))
     check(asked, exactly=True)
+
+
+@pytest.mark.parametrize(("template", "told"), [
+    (None, "rows of messages need a chat template, and the tokenizer has none"),
+    ("{% for m in messages %}{{ m.content if m.role == 'user' else m.none.at_all }}{% endfor %}",
+     r"chats\.jsonl:1: the tokenizer's chat template does not take it"),
+])
+def test_a_template_that_does_not_take_rows_is_told_before_any_work(
+    folder: Path, template: str | None, told: str
+) -> None:
+    """Also where the stage that trains on them comes after another."""
+    tokenizer = copy.deepcopy(TOKENIZER)
+    tokenizer.chat_template = template
+    for file in (folder / "given").rglob("chat_template.jinja"):
+        file.unlink()
+    tokenizer.save_pretrained(next((folder / "given").rglob("tokenizer.json")).parent)
+    turns = [{"role": "user", "content": "one and two"}, {"role": "assistant", "content": "3"}]
+    (folder / "chats.jsonl").write_text(json.dumps({"messages": turns}) + "\n")
+    asked = read(folder, "given", 2, 8, change=("data: traces", "data: chats.jsonl"))
+    with pytest.raises(RecipeError, match=f"recipe.yaml:5: tuned: .*{told}"):
+        check(asked, exactly=True)
+    check(asked, exactly=False)
