@@ -42,6 +42,10 @@ def of_training(training: Training, tokens: float, setting: Setting) -> Effort:
         passes -= 1.0  # frozen weights have no gradients of their own
     if training.trained.reference:
         passes += 1.0
+    mixed = learning.mixed_precision if learning.mixed_precision is not None else not device.processor
+    half = mixed or (learning.dtype or shape.dtype) != "float32"
+    if half and training.asked is not None:
+        passes += 1.0  # rollouts are read once more before their first update (rl/trainer.py)
     flops = tokens * passes * forward(shape, training.mean / 2)
     if training.teacher:
         flops += tokens * forward(training.teacher, training.mean / 2)
@@ -49,8 +53,6 @@ def of_training(training: Training, tokens: float, setting: Setting) -> Effort:
     if training.module:
         flops += tokens * 3.0 * forward(training.module, training.mean / 2)
         starts += 3.0
-    mixed = learning.mixed_precision if learning.mixed_precision is not None else not device.processor
-    half = mixed or (learning.dtype or shape.dtype) != "float32"
     rate = device.bfloat16 if half else device.float32
     share = setting.assumed.mfu_mixture if shape.mixture else setting.assumed.mfu
     lesson = lesson_of(training, setting)
