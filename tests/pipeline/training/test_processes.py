@@ -53,6 +53,8 @@ STAGES: dict[str, dict[str, object]] = {
     "adapted": {**SFT, **UNCLIPPED, "lora": {"rank": 4}},
     "zero": {**GRPO, **UNCLIPPED},
     "kl": {**GRPO, "beta": 0.1, "gradient_checkpointing": True},
+    # Whose rollouts are read once more, by the forwards that are trained; one round, since the next draws other tokens.
+    "halved": {**GRPO, **UNCLIPPED, "mixed_precision": True, "beta": 0.1, "steps": 1},
     # Rounds are chosen by what all processes have seen; a bonus is a mean over the tokens of all.
     "chosen": {**GRPO, "curriculum": {}, "entropy_bonus": 0.02},
     "logits": {**SFT, **UNCLIPPED, "kind": "distill", "method": "logits", "teacher": TEACHER, "traces": SFT["data"]},
@@ -203,12 +205,13 @@ def test_two_processes_tell_what_one_tells(trained: Trained, stage: str, kind: s
 
 
 @pytest.mark.parallel
+@pytest.mark.parametrize("stage", ["mixed", "halved"])
 @pytest.mark.parametrize("kind", [pytest.param(kind, marks=NEEDS[kind]) for kind in CONFIGS])
 def test_two_processes_that_compute_in_bfloat16_keep_full_precision(
-    folder: Path, trained: Trained, kind: str
+    folder: Path, trained: Trained, stage: str, kind: str
 ) -> None:
     start = weights(folder / "one-zero", "base")
-    one, two = (weights(made, "mixed") for made in trained("mixed", kind))
+    one, two = (weights(made, stage) for made in trained(stage, kind))
     assert {value.dtype for value in two.values()} == {torch.float32}
     # Not what bfloat16 can hold, which tells from weights that were rounded on the way.
     assert any(not torch.equal(value, value.bfloat16().float()) for value in two.values())
