@@ -20,7 +20,7 @@ def without_dropout(model: LanguageModel) -> Iterator[None]:
     """While this lasts the model computes in training mode what it does in evaluation.
 
     Rollouts are drawn without dropout. A policy that is trained with it has other log-probabilities before anything is
-    learned: with a tenth of attention dropped, three quarters of a tiny model's ratios lie outside of the bounds at once.
+    learned: with a tenth of attention dropped, three quarters of a tiny model's ratios lie out of bounds at once.
     """
     found: list[tuple[nn.Module, str, float]] = []
     for module in model.modules():
