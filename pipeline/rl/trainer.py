@@ -27,6 +27,7 @@ from pipeline.moe.balance import Balance
 from pipeline.rl.batch import Batch, joined
 from pipeline.rl.objectives.objective import Counts
 from pipeline.rl.plan import GrpoPlan
+from pipeline.rl.rollouts import heap
 from pipeline.rl.rollouts.drawing import Visit
 from pipeline.rl.rollouts.dynamic_sampling import DynamicSampling
 from pipeline.rl.rollouts.reward_function import Grading
@@ -130,7 +131,9 @@ class PolicyTrainer(Resumable, Trainer):
 
     def begin_round(self, number: int) -> None:
         """Draw and grade the rollouts of a round."""
+        heap.give_back(self.model)
         made = self.rounds.make(number)
+        heap.give_back(self.model)
         self.minibatches, self.counts, self.figures = made.minibatches, made.counts, made.figures
         if self.rounds.gap and self.rounds.apart:
             self.minibatches = [self._scored_as_trained(batch) for batch in made.minibatches]
