@@ -27,7 +27,6 @@ from pipeline.moe.balance import Balance
 from pipeline.rl.batch import Batch, joined
 from pipeline.rl.objectives.objective import Counts
 from pipeline.rl.plan import GrpoPlan
-from pipeline.rl.rollouts import heap
 from pipeline.rl.rollouts.drawing import Visit
 from pipeline.rl.rollouts.dynamic_sampling import DynamicSampling
 from pipeline.rl.rollouts.reward_function import Grading
@@ -42,6 +41,7 @@ from pipeline.training.logprobs import fused_head
 from pipeline.training.micro_batches import as_many, by_length, split
 from pipeline.training.mtp.beside import MtpBeside
 from pipeline.training.optimizer.schedule import schedule_of
+from pipeline.training.placement import give_back
 from pipeline.training.recomputation import checkpoint_layers
 from pipeline.training.resumable import Resumable, Stateful
 
@@ -131,9 +131,9 @@ class PolicyTrainer(Resumable, Trainer):
 
     def begin_round(self, number: int) -> None:
         """Draw and grade the rollouts of a round."""
-        heap.give_back(self.model)
+        give_back(self.policy)
         made = self.rounds.make(number)
-        heap.give_back(self.model)
+        give_back(self.policy)
         self.minibatches, self.counts, self.figures = made.minibatches, made.counts, made.figures
         if self.rounds.gap and self.rounds.apart:
             self.minibatches = [self._scored_as_trained(batch) for batch in made.minibatches]

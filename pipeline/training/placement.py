@@ -1,12 +1,17 @@
-"""The device that a process draws on. Trainers place their model themselves."""
+"""The device that a process draws on, and memory that it gives back. Trainers place their model themselves."""
 
 import contextlib
+import ctypes
 import os
+import platform
 from collections.abc import Iterator
 
 import torch
 
 from eval.language_model import LanguageModel
+
+LARGE = 2**28
+"""Bytes of parameters from which it is worth the time to give memory back: it has to be had, and cleared, again."""
 
 
 def own_device() -> torch.device:
@@ -26,3 +31,15 @@ def placed(model: LanguageModel) -> Iterator[LanguageModel]:
         yield model.to(own_device())
     finally:
         model.to(before)
+
+
+def give_back(model: LanguageModel) -> None:
+    """Memory that was freed, to the system; of a large model's process on a CPU, elsewhere nothing is done.
+
+    glibc keeps it in its heap, cut into pieces of the sizes that were asked for. Batches differ in length, and drawing
+    and training in what they want, so that the heap grows from step to step: a student of 268M parameters with 262,144
+    words held 8 GiB after a step, and 21 after sixty.
+    """
+    here = sum(one.numel() * one.element_size() for one in model.parameters() if one.device.type == "cpu")
+    if here >= LARGE and platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)

@@ -33,6 +33,7 @@ from pipeline.training.logprobs import token_logprobs
 from pipeline.training.micro_batches import as_many, by_length, split
 from pipeline.training.mtp.learning import MtpLearning
 from pipeline.training.optimizer.schedule import Phased, Schedule
+from pipeline.training.placement import give_back
 from pipeline.training.recomputation import checkpoint_layers
 from pipeline.training.resumable import Resumable, Stateful
 
@@ -55,6 +56,10 @@ FIRST = 10
 """Steps after which a loss that rose is told."""
 ROSE = 1.1
 """By how much: batches differ, and so do their losses."""
+
+
+HEAP = 8
+"""Steps after which a large model's process gives back what was freed, which costs some tenths of a step."""
 
 
 class Lesson(Stateful, Protocol):
@@ -111,6 +116,8 @@ class WeightedTrainer(Resumable, SFTTrainer):
     ) -> Tensor:
         """The gradients of a step, of which this process has the rows [batch, seq], added up over its micro-batches
         and averaged over processes; returns the loss of all processes' rows, a scalar."""
+        if self.state.global_step % HEAP == 0:
+            give_back(self.accelerator.unwrap_model(self.model))
         inputs = self._prepare_inputs(inputs)
         lengths = inputs["attention_mask"].sum(dim=1).tolist()
         weights = inputs["weights"][:, 1:].sum()

@@ -1,10 +1,15 @@
-"""Which device a process draws on."""
+"""Which device a process draws on, and what it gives back."""
 
+import os
+import platform
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from pipeline.training import placement
 from pipeline.training.placement import own_device, placed
 
 
@@ -50,3 +55,25 @@ def test_a_model_goes_back_to_where_it_was() -> None:
     with pytest.raises(ZeroDivisionError), placed(model):
         raise ZeroDivisionError
     assert model.places[2:] == ["cuda:0", "cpu"]
+
+
+def resident() -> int:
+    """Bytes of this process that are in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another heap")
+def test_memory_between_what_is_still_held_is_given_back_by_large_models(
+    tiny: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tiny("qwen3")
+    pieces = [torch.zeros(2**14) for _ in range(2000)]  # 125 MiB, each too small for a mapping of its own
+    kept = pieces[::100]
+    pieces.clear()
+    before = resident()
+    placement.give_back(model)
+    assert before - resident() < 10 * 2**20, "it is not worth it"
+    monkeypatch.setattr(placement, "LARGE", 1)
+    placement.give_back(model)
+    assert before - resident() > 60 * 2**20
+    assert all(int(one.sum()) == 0 for one in kept)
