@@ -59,7 +59,7 @@ ROSE = 1.1
 
 
 HEAP = 8
-"""Steps after which a large model's process gives back what was freed, which costs some tenths of a step."""
+"""Steps after which a large model's process gives back what was freed; what that costs was not measured."""
 
 
 class Lesson(Stateful, Protocol):
