@@ -31,6 +31,7 @@ class Trained:
     mtp        whether a module for multi-token prediction is trained with the model, whose gradients come from it, too,
                or beside it, from what the model's forwards have made
     fp8        whether products are computed in eight bits
+    compiled   whether torch.compile makes a program of each layer
     """
 
     model: str | None
@@ -48,6 +49,7 @@ class Trained:
     teacher: str | None = None
     mtp: WithModule | None = None
     fp8: bool = False
+    compiled: bool = False
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,7 @@ class Balance:
         self._counting = True
 
     def again(self) -> Callable[[], contextlib.AbstractContextManager[None]]:
-        """For layers that are computed again in the backward: see training/recomputation.py."""
+        """For layers that are computed again in the backward: see training/layers/recomputation.py."""
         forward = self._forward.uncounted() if self._forward else None
 
         @contextlib.contextmanager

@@ -57,7 +57,7 @@ class Replay:
         self.tokens, self.others = before
 
     def again(self) -> Callable[[], contextlib.AbstractContextManager[None]]:
-        """For layers that are computed again in the backward: see training/recomputation.py."""
+        """For layers that are computed again in the backward: see training/layers/recomputation.py."""
         recorded = self._recorded
 
         @contextlib.contextmanager

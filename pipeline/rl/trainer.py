@@ -37,12 +37,12 @@ from pipeline.rl.scoring.mtp_lesson import MtpLesson
 from pipeline.rl.scoring.scoring import Scoring
 from pipeline.training import gradients
 from pipeline.training.chunks import chunks
+from pipeline.training.layers.recomputation import checkpoint_layers
 from pipeline.training.logprobs import fused_head
 from pipeline.training.micro_batches import as_many, by_length, split
 from pipeline.training.mtp.beside import MtpBeside
 from pipeline.training.optimizer.schedule import schedule_of
 from pipeline.training.placement import give_back
-from pipeline.training.recomputation import checkpoint_layers
 from pipeline.training.resumable import Resumable, Stateful
 
 

@@ -97,6 +97,9 @@ class Distill(Training):
                 raise ValueError(f"method {self.method} needs {name}")
         if isinstance(self.traces, list):
             self._check_lists(self.traces)
+        if self.method == "on_policy" and self.compile:
+            raise ValueError("compile is for rows that are there before the training, and method on_policy draws its "
+                             "own: leave it out")
         if self.method == "on_policy" and (rows := sorted(self.model_fields_set & set(OF_ROWS))):
             raise ValueError(f"{rows[0]} is for traces, and method on_policy has none: leave it out; rollouts says how "
                              "much is trained on")

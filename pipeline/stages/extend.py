@@ -28,6 +28,7 @@ from pipeline.data.tokenized import Tokenized, Wanted, tokenized
 from pipeline.models.checks.rope_fields import Scaling
 from pipeline.moe.balancing import BalanceSection, Balancing
 from pipeline.training.fp8.section import Fp8Section
+from pipeline.training.layers.section import COMPILED_IN_EIGHT_BITS, CompileSection
 from pipeline.training.learning import Learning
 from pipeline.training.optimizer.schedule import Phased, schedule_of
 from rewards.lazy import lazy
@@ -95,6 +96,13 @@ class Extend(ReadsRows, Learning, Stage):
     prompt_weight: Weight = Field(default=0.1, description="weight of prompt tokens in the loss")
     balance: BalanceSection = Balancing()
     fp8: Fp8Section = None
+    compile: CompileSection = False
+
+    @model_validator(mode="after")
+    def _check_compile(self) -> "Extend":
+        if self.compile and self.fp8:
+            raise ValueError(COMPILED_IN_EIGHT_BITS)
+        return self
 
     @model_validator(mode="after")
     def _check_phases(self) -> "Extend":
@@ -116,7 +124,7 @@ class Extend(ReadsRows, Learning, Stage):
     def work(self) -> Work:
         return Work(trained=[
             Trained(self.model, self.batch_size, phase.steps, phase.length, self.data, learning=self.learning(),
-                    fp8=self.fp8 is not None)
+                    fp8=self.fp8 is not None, compiled=self.compile)
             for phase in self.phases
         ])
 
@@ -161,7 +169,8 @@ class Extend(ReadsRows, Learning, Stage):
     def _plan(self) -> "Plan":
         phases = [schedule_of(self.schedule, phase.steps, warmup=5) for phase in self.phases]
         schedule = Phased(phases)
-        return Plan(schedule.end, self.batch_size, self, schedule, self.balance, fp8=self.fp8)
+        return Plan(schedule.end, self.batch_size, self, schedule, self.balance, fp8=self.fp8,
+                    compiled=self.compile)
 
     def _rows(
         self, data: Tokenized | None, tokenizer: Tokenizer, count: int, length: int, short: float, rng: random.Random,

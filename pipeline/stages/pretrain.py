@@ -27,6 +27,7 @@ from pipeline.models.checks.sizes import balance_fault
 from pipeline.models.mtp.section import MtpSection
 from pipeline.moe.balancing import BalanceSection, Balancing
 from pipeline.training.fp8.section import Fp8Section
+from pipeline.training.layers.section import COMPILED_IN_EIGHT_BITS, CompileSection
 from pipeline.training.learning import Learning
 from pipeline.training.optimizer.schedule import schedule_of
 from rewards.lazy import lazy
@@ -102,10 +103,17 @@ class Pretrain(Learning, Stage):
     balance: BalanceSection = Balancing()
     mtp: MtpSection = None
     fp8: Fp8Section = None
+    compile: CompileSection = False
     probe_every: Steps = Field(default=100, description="steps between two looks at what the model would write")
     probe_at_least: Probability = Field(
         default=0.5, description="share of correct traces, in every family, that ends the further rounds"
     )
+
+    @model_validator(mode="after")
+    def _check_compile(self) -> "Pretrain":
+        if self.compile and self.fp8:
+            raise ValueError(COMPILED_IN_EIGHT_BITS)
+        return self
 
     @model_validator(mode="after")
     def _check_sizes(self) -> "Pretrain":
@@ -146,7 +154,7 @@ class Pretrain(Learning, Stage):
     def work(self) -> Work:
         return Work(trained=[Trained(
             None, self.batch_size, self.steps, self.length, learning=self.learning(), mtp="with" if self.mtp else None,
-            fp8=self.fp8 is not None,
+            fp8=self.fp8 is not None, compiled=self.compile,
         )])
 
     def _tokenizer(self, ctx: Context) -> "Tokenizer":
@@ -166,7 +174,7 @@ class Pretrain(Learning, Stage):
         ctx.note(f"{pretrained.parameters(model):,} parameters, {len(tokenizer)} tokens")
         most = self.steps + self.rounds * self.more_steps
         schedule = dataclasses.replace(schedule_of(self.schedule, self.steps, warmup=30), more=self.more_steps)
-        plan = Plan(most, self.batch_size, self, schedule, self.balance, self.mtp, self.fp8)
+        plan = Plan(most, self.batch_size, self, schedule, self.balance, self.mtp, self.fp8, self.compile)
         ask = trace_probe(model, tokenizer)
         probe = Probe(ask, self.probe_every, self.probe_at_least)
         first = (islice(lesson.corpus.documents(rng), lesson.steps * self.batch_size) for lesson in self.lessons)

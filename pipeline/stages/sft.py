@@ -27,6 +27,7 @@ from pipeline.models.lora import Lora
 from pipeline.models.mtp.section import Mtp, MtpSection
 from pipeline.moe.balancing import BalanceSection, Balancing
 from pipeline.training.fp8.section import Fp8, Fp8Section
+from pipeline.training.layers.section import COMPILED_IN_EIGHT_BITS, CompileSection
 from pipeline.training.learning import Learning
 from pipeline.training.optimizer.schedule import schedule_of
 from rewards.lazy import lazy
@@ -67,6 +68,7 @@ class Training(ReadsRows, Learning, Stage):
     limit: int | None = Field(default=None, ge=1, le=MOST_ROWS, description="use the first so many rows only")
     lora: Lora | None = Field(default=None, description="train adapters alone, and merge them at the end")
     balance: BalanceSection = Balancing()
+    compile: CompileSection = False
     max_length: int | None = Field(
         default=None, ge=8, le=MOST_TOKENS, json_schema_extra={"unit": "tokens"},
         description="longest row, the model's context where it is left out; `too_long` says what becomes of longer ones"
@@ -91,6 +93,7 @@ class Training(ReadsRows, Learning, Stage):
             limit=self.limit, prompting=self.prompt.prompting(), learning=self.learning(),
             adapters=self.lora.model_dump() if self.lora else None, shares=shares or {},
             mtp="with" if self.predicts_ahead() else None, fp8=self.in_eight_bits() is not None,
+            compiled=self.compile,
         )])
 
     def lesson(
@@ -129,7 +132,8 @@ class Training(ReadsRows, Learning, Stage):
             steps = self._steps(sum(len(part.numbers) for part in parts.values()))
             rows, figures = self._mixed(ctx, parts, list(mixing.drawn(mix, steps, self.batch_size)), longest)
         schedule = schedule_of(self.schedule, steps, warmup=min(10, steps // 5))
-        plan = Plan(steps, self.batch_size, self, schedule, self.balance, self.predicts_ahead(), self.in_eight_bits())
+        plan = Plan(steps, self.batch_size, self, schedule, self.balance, self.predicts_ahead(), self.in_eight_bits(),
+                    self.compile)
         with lora.adapted(model, self.lora, ctx, model_reference):
             metrics = train(ctx, model, tokenizer, rows, plan, lesson=lesson)
         pretrained.save(model, tokenizer, ctx.out, ctx.path(model_reference) if self.lora else None)
@@ -211,6 +215,12 @@ class Sft(Training):
         if self.fp8 and self.lora:
             raise ValueError("fp8 is for training whole matrices, and adapters are small ones beside them: leave it or "
                              "lora out")
+        return self
+
+    @model_validator(mode="after")
+    def _check_compile(self) -> "Sft":
+        if self.compile and self.fp8:
+            raise ValueError(COMPILED_IN_EIGHT_BITS)
         return self
 
     def predicts_ahead(self) -> Mtp | None:

@@ -28,13 +28,14 @@ from pipeline.training import gradients, on_processors
 from pipeline.training.chunks import chunks
 from pipeline.training.fp8.learning import EightBits
 from pipeline.training.fp8.section import SHARED, Fp8
+from pipeline.training.layers.compilation import CompiledLayers
+from pipeline.training.layers.recomputation import checkpoint_layers
 from pipeline.training.learning import Learning
 from pipeline.training.logprobs import token_logprobs
 from pipeline.training.micro_batches import as_many, by_length, split
 from pipeline.training.mtp.learning import MtpLearning
 from pipeline.training.optimizer.schedule import Phased, Schedule
 from pipeline.training.placement import give_back
-from pipeline.training.recomputation import checkpoint_layers
 from pipeline.training.resumable import Resumable, Stateful
 
 
@@ -49,6 +50,7 @@ class Plan:
     balance: Balancing = field(default_factory=Balancing)
     mtp: Mtp | None = None
     fp8: Fp8 | None = None
+    compiled: bool = False
 
 
 LOG_EVERY = 10  # steps
@@ -280,6 +282,7 @@ def train(
     watch = _Watch(ctx, balance, plan, probe, lesson, mtp)
     # After the module for multi-token prediction, whose layers are copies and stay in full precision.
     eight = EightBits(model, plan.fp8, ctx.seed) if plan.fp8 else None
+    compiled = CompiledLayers(model) if plan.compiled else None
     if plan.learning.gradient_checkpointing:
         checkpoint_layers(model, [balance])
     collate = Collator(tokenizer.pad_token_id)
@@ -312,6 +315,8 @@ def train(
         mtp.remove()
     if eight:
         eight.remove()
+    if compiled:
+        compiled.remove()
     if plan.learning.gradient_checkpointing:
         model.gradient_checkpointing_disable()
     # trl's fused head is an attribute of the instance, and belongs to this trainer
@@ -337,7 +342,7 @@ def config(folder: Path, plan: Plan, seed: int) -> SFTConfig:
         report_to=[],
         disable_tqdm=True,
         **on_processors.arguments(plan.learning.mixed_precision),
-        gradient_checkpointing=False,  # as training/recomputation.py does it
+        gradient_checkpointing=False,  # as training/layers/recomputation.py does it
         remove_unused_columns=False,
         max_length=None,
         dataset_kwargs={"skip_prepare_dataset": True},

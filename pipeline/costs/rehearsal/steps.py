@@ -25,10 +25,10 @@ from pipeline.costs.shape import without_weights
 from pipeline.disk.durable import JsonMapping
 from pipeline.models import lora
 from pipeline.models.lora import Lora
+from pipeline.training.layers.recomputation import checkpoint_layers
 from pipeline.training.learning import Learning
 from pipeline.training.logprobs import LOGITS, in_slices, of_logits, of_tokens
 from pipeline.training.optimizer.choice import Task, choose, make
-from pipeline.training.recomputation import checkpoint_layers
 
 STEPS = 2
 """From the second on the optimizer's state is there, and every step is like the one before."""

@@ -10,7 +10,7 @@ from pipeline.moe.balance import Balance
 from pipeline.moe.balancing import Balancing
 from pipeline.moe.replay import Replay
 from pipeline.moe.routers import routers
-from pipeline.training.recomputation import checkpoint_layers
+from pipeline.training.layers.recomputation import checkpoint_layers
 
 Tiny = Callable[..., Any]
 FAMILIES = (

@@ -1,0 +1,13 @@
+"""The recipe field that has layers compiled; the same in every stage that has it."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+CompileSection = Annotated[bool, Field(
+    description="let torch.compile make one program of each layer: faster and with less memory, after a start of a "
+                "minute or two; on processors it needs a C++ compiler"
+)]
+
+COMPILED_IN_EIGHT_BITS = ("fp8 computes products by a program of its own, which torch.compile does not see: "
+                          "leave it or compile out")
