@@ -22,18 +22,29 @@ def rescaled(model: LanguageModel, length: int, scaling: JsonObject | None) -> L
     config = AutoConfig.for_model(**model.config.to_dict())
     if scaling is not None and "rope_parameters" not in config.to_dict():
         raise StageError(f"scaling: {config.model_type} models have no rope_parameters to scale; leave it out")
-    original = config.max_position_embeddings
     if scaling is not None:
-        theta = config.rope_parameters["rope_theta"]
-        # What the recipe does not say stays as the model has it.
-        known = {"rope_theta": theta, "original_max_position_embeddings": original}
-        config.rope_parameters = {**known, **scaling}
+        config.rope_parameters = _scaled(config.rope_parameters, scaling, config.max_position_embeddings)
     config.max_position_embeddings = length
     longer = AutoModelForCausalLM.from_config(config, dtype=model.dtype)
     # Rotary tables are no weights: the new model made its own for the new length.
     longer.load_state_dict(model.state_dict())
     longer.generation_config = model.generation_config
     return prepare(longer)
+
+
+def _scaled(rope: JsonObject, scaling: JsonObject, longest: int) -> JsonObject:
+    """The `rope_parameters` of a model whose recipe says `scaling`. What the recipe does not say stays as the model has
+    it: the base of its frequencies, the share of a head that is turned, and the length that it was trained at before
+    any scaling, which is `longest` where the model was not scaled yet.
+
+    Of a model that has one of each kind of attention that of the full one is scaled, as Gemma 3's makers do: a window
+    does not grow with the text.
+    """
+    if isinstance(full := rope.get("full_attention"), dict):
+        return {**rope, "full_attention": _scaled(full, scaling, longest)}
+    kept = ("rope_theta", "partial_rotary_factor", "original_max_position_embeddings")
+    known = {"original_max_position_embeddings": longest, **{name: rope[name] for name in kept if name in rope}}
+    return {**known, **scaling}
 
 
 def positions_of(model: LanguageModel, mask: Tensor, last: int | None = None) -> dict[str, Tensor]:

@@ -31,6 +31,9 @@ class StageProcess(Protocol):
         ...
 
 
+GRACE = 120.0
+"""Seconds that a stage has after SIGTERM to end its step and write a checkpoint."""
+
 # glibc gives large blocks back to the system at once, and every operation of a small model then pays for fresh pages:
 # keeping them took a fifth off a training step on two CPU cores. A user's own settings win.
 _KEEP_MEMORY = {
@@ -49,6 +52,8 @@ def environment() -> Mapping[str, str]:
     """Environment of stage processes: the current folder stays off sys.path, and hashing does not vary."""
     return {
         **_KEEP_MEMORY,
+        # torch's launcher, which accelerate uses, kills the processes that it started 30 seconds after SIGTERM.
+        "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": f"{GRACE:.0f}",
         **os.environ,
         "PYTHONSAFEPATH": "1",
         "PYTHONHASHSEED": "0",

@@ -27,7 +27,6 @@ from rewards.sandbox.pool import sandbox
 from rewards.sandbox.processes import SandboxError
 
 _TICK = 0.1  # seconds between two looks at events
-_GRACE = 120.0  # seconds that a stage has after SIGTERM to end its step and write a checkpoint
 _LONG = 15.0  # seconds after which a call of foreign code is told to take long
 _TWICE = 1.0  # seconds after which a second signal of the same kind means: leave at once
 _ASK_AGAIN = 1.0  # seconds between two looks at whether another run has made an artifact
@@ -66,7 +65,8 @@ class Runner:
                 try:
                     self._work()
                 except launch.LaunchError as error:
-                    for name in list(self._running):
+                    # Where none runs it is the next one that could not be started.
+                    for name in list(self._running) or self._waiting[:1]:
                         self._fail(name, str(error))
                 finally:
                     self._close()
@@ -90,7 +90,7 @@ class Runner:
             for name in list(self._running):
                 self._look_at(name)
             self._tell_stop()
-            if self._stop and self._running and time.monotonic() > self._stopped_at + _GRACE:
+            if self._stop and self._running and time.monotonic() > self._stopped_at + launch.GRACE:
                 # A step that takes longer than the grace is lost, but not the checkpoint before it.
                 self._signal_all(signal.SIGKILL)
             self._display.refresh()
@@ -100,7 +100,7 @@ class Runner:
         if self._stop and not self._stop_is_told:
             self._stop_is_told = True
             for name in self._running:
-                self._note(name, f"ends its step, in {_GRACE:.0f} seconds at most; Ctrl-C once more leaves at once")
+                self._note(name, f"ends its step, in {launch.GRACE:.0f} seconds at most; Ctrl-C once more leaves at once")
 
     def _reuse_ready(self) -> None:
         try:
@@ -187,7 +187,6 @@ class Runner:
             lock.release()
             self._use(name, artifact)
             return
-        self._waiting.remove(name)
         log = self.run_folder.logs / f"{name}.log"
         events = events_file(self.run_folder, name)
         # Those of an earlier attempt would be taken for this one's.
@@ -202,6 +201,7 @@ class Runner:
         else:
             assert self._zygote is not None
             process = self._zygote.start(file, log)
+        self._waiting.remove(name)
         self._running[name] = Running(step, lock, process, events, log, calls)
         self._display.started(name, step.kind)
 

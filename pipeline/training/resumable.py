@@ -167,7 +167,9 @@ class _Saving(TrainerCallback):
     ) -> None:
         if control.should_training_stop:  # the end: what follows is saved as the stage's output
             return
-        due, stop = self._agreed(self.checkpoints.due(state.global_step), self.checkpoints.stopping)
+        # The process that writes them alone knows when the last one was and what it cost.
+        due = state.is_world_process_zero and self.checkpoints.due(state.global_step)
+        due, stop = self._agreed(due, self.checkpoints.stopping)
         control.should_save = control.should_save or due or stop
         if stop:
             self.stopped = control.should_training_stop = True

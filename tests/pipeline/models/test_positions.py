@@ -37,6 +37,34 @@ def test_without_scaling_nothing_changes_but_the_length(tiny: Tiny, family: str)
     assert model.config.max_position_embeddings == 64
 
 
+BOTH = ["sliding_attention", "full_attention"]
+SIZES = {
+    "vocab_size": 48, "pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3, "hidden_size": 32,
+    "num_hidden_layers": 2, "intermediate_size": 48, "num_attention_heads": 4, "num_key_value_heads": 2,
+    "max_position_embeddings": 64, "initializer_range": 0.4,
+}
+
+
+@pytest.mark.parametrize(("family", "more"), [
+    ("glm4", {"head_dim": 8}), ("phi", {}), ("phi3", {"partial_rotary_factor": 0.5}), ("stablelm", {}),
+    ("nemotron", {}), ("gemma3_text", {"head_dim": 8, "layer_types": BOTH}), ("olmo3", {"layer_types": BOTH}),
+])
+def test_what_scaling_does_not_say_stays(family: str, more: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(family, **{**SIZES, **more})).eval()
+    longer = rescaled(model, 256, {"rope_type": "default"}).eval()
+    assert torch.equal(longer(IDS).logits, model(IDS).logits)
+    stretched = rescaled(model, 256, {"rope_type": "linear", "factor": 4.0}).eval()
+    assert not torch.allclose(stretched(IDS).logits, model(IDS).logits, atol=1e-2)
+
+
+def test_a_model_that_was_scaled_keeps_the_length_it_began_with(tiny: Tiny) -> None:
+    longer = rescaled(tiny("qwen3"), 256, YARN)
+    longest = rescaled(longer, 512, {**YARN, "factor": 8.0})
+    assert longest.config.rope_parameters["original_max_position_embeddings"] == 64
+    assert longest.config.rope_parameters["factor"] == 8.0
+
+
 @pytest.mark.parametrize(("family", "scaling"), [
     ("deepseek_v3", LATENT_YARN), ("qwen3", YARN), ("qwen3_moe", YARN), *((family, YARN) for family in OTHERS[:-2]),
 ])

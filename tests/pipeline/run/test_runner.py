@@ -104,6 +104,20 @@ def test_stages_are_processes_of_their_own_and_run_beside_each_other(write_recip
     assert base["omp"] == "1"
 
 
+def test_a_library_that_ends_the_process_of_stages_fails_the_run(
+    write_recipe: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_recipe("name: broken\nstages:\n  one: {kind: 'broken.py:Needs'}\n")
+    (path.parent / "broken.py").write_text(
+        "from tiny import Make\nclass Needs(Make):\n    kind = 'needs'\n    preload = ('bad_library',)\n")
+    (path.parent / "bad_library.py").write_text("raise RuntimeError('an operator does not exist')\n")
+    monkeypatch.setenv("PYTHONPATH", f"{path.parent}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    found = retort("run", str(path))
+    assert found.returncode == 1, found.stdout
+    assert "the process that stages are forked from ended" in found.stdout + found.stderr
+    assert ("one", "failed") in events("broken")
+
+
 def test_wide_stages_wait_for_room(write_recipe: Write) -> None:
     path = write_recipe(CHAIN.replace('"tiny.py:Make"}', '"tiny.py:Make", wait: 0.1, threads: 3}'))
     assert retort("run", str(path)).returncode == 0

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from eval.answer_reader import AnswerReader
 from eval.engine.types import Sampling
@@ -36,7 +36,7 @@ from pipeline.rl.trainer import PolicyTrainer
 from pipeline.training.fp8.section import Fp8
 from pipeline.training.learning import Learning
 from pipeline.training.optimizer.schedule import Schedule
-from pipeline.training.resumable import Resumable, load_exactly
+from pipeline.training.resumable import Resumable, _Saving, load_exactly
 from pipeline.training.supervised import Plan, Probe, WeightedTrainer, train
 from rewards.rubric import Reward, Rubric
 from rewards.types import Completion, Label, Problem, Verdict
@@ -302,6 +302,16 @@ def test_asked_to_stop_it_leaves_a_checkpoint_of_its_step(tiny: Tiny, tmp_path: 
     found, _ = Policy(tiny, tmp_path, "qwen3").train(checkpoints(tmp_path, None, notes))
     assert notes == ["goes on from its checkpoint at step 3"]
     assert all(torch.equal(expected[name], found[name]) for name in expected)
+
+
+def test_processes_that_write_no_checkpoint_do_not_ask_for_one(tmp_path: Path) -> None:
+    def asked(first: bool) -> bool:
+        state, control = TrainerState(global_step=1, is_world_process_zero=first), TrainerControl()
+        _Saving(checkpoints(tmp_path, 1)).on_step_end(arguments(tmp_path), state, control)
+        return control.should_save
+
+    # Their clocks know of none that was written, and would ask for one after each step.
+    assert [asked(True), asked(False)] == [True, False]
 
 
 @pytest.mark.parametrize("family", ["deepseek_v3", "qwen3_moe", "mixtral"])
