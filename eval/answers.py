@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol  # rows are JSON
 
+from eval.choosing import Chooser
 from eval.engine.types import Engine
 from eval.language_model import Tokenizer
 from eval.prompts import encode_prompts
 from eval.protocol import Protocol as How
 from eval.rollouts import Draws, Rollout, roll_out, write_rows
 from rewards.flexible import flexible
-from rewards.types import Completion, Problem
+from rewards.types import Problem
 
 Row = dict[str, Any]
-Rule = Callable[[Problem, Completion], float]
 
 BLOCK = 256
 """Rollouts that an engine is asked for at once. Blocks start at the same places in every attempt, so that each rollout
@@ -63,13 +63,13 @@ class Local:
 
 def rollouts(
     source: Source, problems: Sequence[Problem], n: int, file: Path, progress: Callable[[int, int], None] | None = None,
-    best_by: Rule | None = None,
+    best_by: Chooser | None = None,
 ) -> list[Row]:
     """The rows of `n` graded rollouts of every problem, in order; `file` holds them in the end.
 
     Until then FILE.partial holds those that are there, in the order in which they came, and an attempt that finds it
     goes on from it. The file is the same, byte for byte, however often that happened. With `best_by` a row also has the
-    rule's value, under that name. Raises Unanswered.
+    value that it gives, under that name. Raises Unanswered, and RubricError where a rule fails.
     """
     if file.is_file():
         return read_rows(file)
@@ -81,7 +81,7 @@ def rollouts(
         progress(len(rows), len(wanted))
     with partial.open("ab") as stream:
         for answers in source.answers(problems, set(rows)):
-            new = [_row(rollout, best_by) for rollout in answers]
+            new = _rows(answers, best_by)
             rows |= {(row["problem"], row["index"]): row for row in new}
             # The line break comes first: it ends a row that a killed attempt left torn.
             stream.write("".join(f"\n{json.dumps(row, ensure_ascii=False)}" for row in new).encode())
@@ -98,11 +98,13 @@ def rollouts(
     return ordered
 
 
-def _row(rollout: Rollout, best_by: Rule | None) -> Row:
-    value = {} if best_by is None else {"best_by": float(best_by(rollout.problem, rollout.completion))}
-    # A model that was not trained here may state its answer in prose: told beside the verdict, never in its place.
-    lenient = flexible(rollout.problem, rollout.completion, rollout.verdict)
-    return {**rollout.row(), "flexible": str(lenient), **value}
+def _rows(answers: Sequence[Rollout], best_by: Chooser | None) -> list[Row]:
+    values = [{}] * len(answers) if best_by is None else [{"best_by": value} for value in best_by(answers)]
+    return [
+        # A model that was not trained here may state its answer in prose: told beside the verdict, never in its place.
+        {**one.row(), "flexible": str(flexible(one.problem, one.completion, one.verdict)), **value}
+        for one, value in zip(answers, values, strict=True)
+    ]
 
 
 def read_rows(file: Path) -> list[Row]:

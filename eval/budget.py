@@ -27,7 +27,7 @@ def sample_within(
     completion, come on top of `sampling.max_tokens` and have log-probability 0. A completion that ends or closes its
     thinking in time is the one that no budget would have given up to there; its answer goes on from a fresh stream.
     With the budget spent no model goes back to thinking: a completion whose answer writes a tag of it once more is cut
-    off before that tag. Requests have no bound of their own here.
+    off before that tag.
     """
     budget = min(thinking_budget, sampling.max_tokens)
     left = sampling.max_tokens - budget
@@ -43,7 +43,10 @@ def sample_within(
         for index, one in enumerate(group):
             if not one.finished and left:
                 forced = _forced(reader, one.ids, opened=reader.opens(requests[place].prompt))
-                goes_on.append((place, index, forced))
+                if _bound(requests[place], one, forced) != 0:
+                    goes_on.append((place, index, forced))
+                elif written:
+                    written(place, index, one)
 
     def later(number: int, _: int, rest: Sampled) -> None:
         place, index, forced = goes_on[number]
@@ -57,11 +60,17 @@ def sample_within(
 
     # A stream of its own: the first part may have used any number of draws.
     again = [Request([*requests[place].prompt, *found[place][index].ids, *forced],
-                     [rollout_seed("after the budget", requests[place].seeds[index])])
+                     [rollout_seed("after the budget", requests[place].seeds[index])],
+                     _bound(requests[place], found[place][index], forced))
              for place, index, forced in goes_on]
     # With no tokens left nobody goes on, and there is no request to which the number would apply.
     engine.sample(again, replace(sampling, max_tokens=max(left, 1)), written=later)
     return found
+
+
+def _bound(request: Request, begun: Sampled, forced: Sequence[int]) -> int | None:
+    """Tokens that a request leaves behind these; None where it has no bound of its own."""
+    return None if request.max_tokens is None else max(0, request.max_tokens - len(begun.ids) - len(forced))
 
 
 def _forced(reader: AnswerReader, ids: Sequence[int], *, opened: bool) -> list[int]:

@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from eval.rollouts import Rollout
 from rewards.conventions.scoring import Ask
 from rewards.rubric import Rubric
-from rewards.types import Completion, Problem
+from rewards.types import Problem
 
 CONFIDENCE = "confidence"
 LEAST = -1e6
@@ -53,13 +53,9 @@ def chooser(name: str, base: Path | None = None) -> Chooser:
     return by_rule
 
 
-def confidence(_: Problem, completion: Completion) -> float:
-    """As a rule is one."""
-    return LEAST if completion.confidence is None else completion.confidence
-
-
 def _by_confidence(rollouts: Sequence[Rollout]) -> list[float]:
-    return [confidence(rollout.problem, rollout.completion) for rollout in rollouts]
+    given = [rollout.completion.confidence for rollout in rollouts]
+    return [LEAST if value is None else value for value in given]
 
 
 def _scored(rubric: Rubric, rollouts: Sequence[Rollout]) -> list[float]:

@@ -84,18 +84,21 @@ def sign_flip_test(gaps: Sequence[Fraction], draws: int = DRAWS) -> float:
     problems differ. Where no problem differs p is 1.
     """
     unit = math.lcm(*(gap.denominator for gap in gaps)) if gaps else 1
-    steps = np.array([abs(int(gap * unit)) for gap in gaps if gap], dtype=np.int64)
-    if not steps.size:
+    steps = [abs(int(gap * unit)) for gap in gaps if gap]
+    if not steps:
         return 1.0
-    seen = abs(int(sum(gaps) * unit))
     # In their largest common unit the steps give the narrowest distribution.
-    steps = steps // (divisor := int(np.gcd.reduce(steps)))
-    seen //= divisor
-    if 2 * int(steps.sum()) + 1 <= WIDEST:
-        return _exact(steps, seen)
-    signs = np.random.default_rng(0).integers(0, 2, (draws, steps.size), dtype=np.int8) * 2 - 1
-    sums = np.abs(signs @ steps.astype(np.float64))
-    beyond, at = np.sum(sums > seen + 0.5), np.sum(np.abs(sums - seen) <= 0.5)
+    divisor = math.gcd(*steps)
+    seen = abs(int(sum(gaps) * unit)) // divisor
+    steps = [step // divisor for step in steps]
+    if 2 * sum(steps) + 1 <= WIDEST:
+        return _exact(np.array(steps, dtype=np.int64), seen)
+    signs = np.random.default_rng(0).integers(0, 2, (draws, len(steps)), dtype=np.int8) * 2 - 1
+    # In units of their sum: many denominators have a common one that no float holds.
+    whole = sum(steps)
+    sums = np.abs(signs @ np.array([step / whole for step in steps]))
+    near = max(0.5 / whole, 1e-12)  # rounding, where the unit is finer than that
+    beyond, at = np.sum(sums > seen / whole + near), np.sum(np.abs(sums - seen / whole) <= near)
     return float((beyond + at / 2 + 1) / (draws + 1))  # the signs seen are one of the draws
 
 

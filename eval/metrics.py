@@ -81,16 +81,23 @@ def maj_at_k(answers: Sequence[Hashable | None], correct: Sequence[bool], k: int
 @functools.cache  # many problems of a set are alike: all right, or all but one
 def _expected_vote(candidates: tuple[tuple[int, float], ...], n: int, k: int) -> float:
     abstain = n - sum(votes for votes, _ in candidates)
-    return sum(_won_with(m, candidates, abstain, k) for m in range(1, k + 1)) / math.comb(n, k)
+    return sum(_won_with(m, candidates, abstain, n, k) for m in range(1, k + 1)) / _chance(n, k, n, k)
 
 
-def _won_with(m: int, candidates: Sequence[tuple[int, float]], abstain: int, k: int) -> float:
-    """Sum of the winners' value over the draws of k in which the winner has exactly m votes.
+def _chance(of: int, drawn: int, n: int, k: int) -> float:
+    """Chance that `drawn` of `of` rollouts are drawn, where each is by itself with chance k / n.
 
-    `ways[s, t]` counts draws of s votes in which t candidates have m votes and none has more; `worth[s, t]`
-    sums the values of those t candidates over the same draws.
+    Draws of exactly k of n are those draws whose sum is k. The numbers of ways, which are counted otherwise, are too
+    large for a float from a thousand rollouts on."""
+    return math.comb(of, drawn) * k**drawn * (n - k) ** (of - drawn) / n**of
+
+
+def _won_with(m: int, candidates: Sequence[tuple[int, float]], abstain: int, n: int, k: int) -> float:
+    """Sum of the winners' value over the draws of k in which the winner has exactly m votes, each by its chance.
+
+    `ways[s, t]` is the chance of s votes of which t candidates have m and none has more; `worth[s, t]` sums the values
+    of those t candidates over the same draws.
     """
-    # ways[s, t]: in how many ways s votes come from candidates of which t have exactly m.
     most_tied = k // m
     ways = np.zeros((k + 1, most_tied + 1))
     worth = np.zeros_like(ways)
@@ -98,7 +105,7 @@ def _won_with(m: int, candidates: Sequence[tuple[int, float]], abstain: int, k: 
     for votes, value in candidates:
         new_ways, new_worth = np.zeros_like(ways), np.zeros_like(worth)
         for i in range(min(votes, m, k) + 1):
-            choices = math.comb(votes, i)
+            choices = _chance(votes, i, n, k)
             # With m votes the candidate is among the winners, with fewer it is not; more belong to a larger m.
             if i < m:
                 new_ways[i:] += choices * ways[: k + 1 - i]
@@ -108,7 +115,7 @@ def _won_with(m: int, candidates: Sequence[tuple[int, float]], abstain: int, k: 
                 new_worth[i:, 1:] += choices * (worth + value * ways)[: k + 1 - i, :-1]
         ways, worth = new_ways, new_worth
     shared = worth[:, 1:] / np.arange(1, most_tied + 1)
-    return sum(math.comb(abstain, k - s) * float(shared[s].sum()) for s in range(max(0, k - abstain), k + 1))
+    return sum(_chance(abstain, k - s, n, k) * float(shared[s].sum()) for s in range(max(0, k - abstain), k + 1))
 
 
 def best_of_k(values: Sequence[float], correct: Sequence[bool], k: int) -> float:

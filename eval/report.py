@@ -13,6 +13,8 @@ Row = Mapping[str, Any]
 Numbers = dict[str, Any]
 
 DIGITS = 6  # after the point, in a report
+LONGEST_NUMBER = 1000
+"""Characters of an answer that is taken for a number; Python makes none of more than a few thousand digits."""
 FEW = 12  # values of a key in meta, above which a table by it would not be read
 _AT_MANY = re.compile(r"(pass|maj|best)@(?!1$)\d+")
 _PLAIN_NUMBER = re.compile(r"[-+]?(\d{1,3}(,\d{3})+|\d+)?(\.\d+)?|[-+]?\d+/[1-9]\d*")
@@ -75,14 +77,17 @@ def reduce(rows: Iterable[Row]) -> Numbers:
 
 
 def by_meta(rows: Iterable[Row]) -> dict[str, dict[str, float]]:
-    """pass@1 for each value of what the problems' meta tells (such as the length and depth of a needle), and for each
-    pair of values of two such keys; keys with one value, or more than `FEW`, are left out."""
-    scored = [(row.get("meta", {}), rate) for row, rate in _first_rows(rows)]
+    """pass@1 for each number that the problems' meta tells (such as the length and depth of a needle), and for each
+    pair of numbers of two such keys; keys with one number, or more than `FEW`, are left out, and a problem that tells
+    something else there is in none of that key's cells."""
+    scored = [
+        ({key: value for key, value in row.get("meta", {}).items() if isinstance(value, int | float)}, rate)
+        for row, rate in _first_rows(rows)
+    ]
     values: dict[str, set[Any]] = {}
     for meta, _ in scored:
         for key, value in meta.items():
-            if isinstance(value, int | float):
-                values.setdefault(key, set()).add(value)
+            values.setdefault(key, set()).add(value)
     # With one value there is nothing to compare, and with very many no cell holds enough problems.
     keys = [key for key, found in values.items() if 1 < len(found) <= FEW]
     table: dict[str, dict[str, float]] = {}
@@ -154,7 +159,8 @@ def vote_of(row: Row) -> Fraction | str | None:
         return None
     plain = str(text).strip()
     # 1,000 and 1000 are one candidate.
-    if plain and plain[-1].isdigit() and plain.isascii() and _PLAIN_NUMBER.fullmatch(plain):
+    short = plain.isascii() and plain[-1:].isdigit() and len(plain) <= LONGEST_NUMBER
+    if short and _PLAIN_NUMBER.fullmatch(plain):
         return Fraction(plain.replace(",", ""))
     return " ".join(plain.split())
 

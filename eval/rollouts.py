@@ -194,7 +194,8 @@ def complete(
     room = draws.context
     fitting = [place for place, prompt in enumerate(prompts) if room is None or len(prompt) < room]
     requests = [
-        Request(prompts[place], [rollout_seed(*draws.seed_parts, problems[place].id, index) for index in range(n)])
+        Request(prompts[place], [rollout_seed(*draws.seed_parts, problems[place].id, index) for index in range(n)],
+                None if room is None else room - len(prompts[place]))
         for place in fitting
     ]
     found = [[Completion("", finished=False)] * n for _ in problems]

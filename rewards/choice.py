@@ -18,9 +18,11 @@ _LETTER = re.compile(
     r"(?:[\])]\s*[.:]?|[.:)]|$)\s*(.*)",
     re.IGNORECASE | re.DOTALL,
 )
+_BRACKETED = re.compile(r"\b([A-Za-z])\s+[\[(]([^\[\]()]{2,})[\])]\s*\.?$")
+"""A letter with a choice's text in brackets behind it."""
 _NAMED = re.compile(
     r"[\[(](?P<a>[A-Z])[\])]|\b(?P<b>[A-Z])\)|\b(?:[Aa]nswer|[Cc]hoice|[Oo]ption)\s*(?:is|:)?\s*\(?(?P<c>[A-Z])\b"
-    r"|\b(?P<d>[A-Z])[.*_$]*\s*$"
+    r"|(?:\b(?:or|and)|[,;/])\s+(?P<d>[A-Z])[.:]|\b(?P<e>[A-Z])[.*_$]*\s*$"
 )
 """A letter that names a choice in running text."""
 
@@ -51,7 +53,7 @@ def choose(answer: str, choices: list[str]) -> tuple[str | None, str]:
     if by_text:
         return by_text, ""
     bare = _CLOTHES.sub(lambda match: match.group(1) or "", answer).strip()
-    match = _LETTER.fullmatch(bare)
+    match = _LETTER.fullmatch(_BRACKETED.sub(r"\1. \2", bare))
     letter = match.group(1).upper() if match else None
     if match is None or letter is None or ord(letter) - ord("A") >= len(choices):
         return None, "names none of the choices"

@@ -24,6 +24,11 @@ _NUMBER = re.compile(
 )
 _EITHER = re.compile(r"\bor\b")
 _ASSIGNED = re.compile(r"(?<![A-Za-z])([A-Za-z](?:_\w)? ?=.*)$", re.DOTALL)
+_DENIES = re.compile(
+    r"\b(?:not|cannot|can['’]t|isn['’]t|never|(?:less|more|greater|fewer|larger|smaller) than)\W+"
+    r"(?:(?:be|equals?|to|exactly|simply)\W+)*[-−$€£\\(*]*\d[\d.,/]*[^\d\n]*$"
+)
+"""What is said not to be the last value of a sentence. "At least 5" says what is asked for as often as not."""
 _PROSE = re.compile(r"(?<![\\A-Za-z])(?!(?:sqrt|and|or|cdot)\b)[A-Za-z]{3,}|[\u4e00-\u9fff]")
 """A word: with one a text is more than an answer."""
 _WORDS_BEHIND = re.compile(r",\s+(?=[a-z]{3})")
@@ -84,6 +89,8 @@ def _stated(text: str) -> str:
 
 
 def _in_sentence(sentence: str) -> str:
+    if _DENIES.search(sentence):
+        return ""
     formulas = [next(filter(None, match.groups())) for match in _FORMULA.finditer(sentence)]
     # A formula without a number or a sign names something ("the largest $n$ is 34"), and one of words is no formula.
     values = [

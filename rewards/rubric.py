@@ -30,7 +30,7 @@ from rewards.rules import RULES, Rule, check_shape
 from rewards.scores import RubricError, Scored, failure, number
 from rewards.types import Completion, Label, Problem, Verdict
 
-__all__ = ["MOST_WEIGHT", "Reward", "Rubric", "RubricError", "rule_of"]
+__all__ = ["MOST_WEIGHT", "Reward", "Rubric", "RubricError"]
 
 MOST_WEIGHT = 1_000_000
 """The largest reward of a correct verdict, and weight of a rule in either direction."""
@@ -187,21 +187,6 @@ class Rubric(BaseModel):
     def plug_ins(self) -> list[Entry[Rule]]:
         """The rules in use; their `source_hash()` belongs in the fingerprint."""
         return [part.entry for part in self._weighted.values()]
-
-
-def rule_of(entry: Entry[Rule]) -> Rule:
-    """A rule without options that scores one completion, also where it is a function of another library, which gives
-    nothing where it does not apply. Raises RegistryError."""
-    if not entry.prefix:
-        return entry.load()
-    scoring = scoring_of(entry, {})
-
-    def rule(problem: Problem, completion: Completion) -> float:
-        [scored] = scoring.score(Ask(problem, [completion]))
-        return scored.value or 0.0
-
-    return rule
-
 
 def _weighted(reference: str, given: float | Mapping[str, Any], base: Path | None) -> _Weighted:
     entry = RULES.resolve(reference, base=base)

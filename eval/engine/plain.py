@@ -94,7 +94,8 @@ class PlainEngine:
                 break
             ids = tokens.unsqueeze(-1)
             mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
-            positions = positions[:, -1:] + 1
+            # Of rows that are done they stand still: learned positions have an end.
+            positions = positions[:, -1:] + torch.tensor([[not one] for one in done], device=device)
         taken = [_taken(experts, place, longest - len(prompt)) for place, (prompt, *_) in enumerate(rows)]
         return [
             # The last token was drawn and never read, so it took no experts.

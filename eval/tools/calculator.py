@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from decimal import Context, Decimal
 from fractions import Fraction
+from math import gcd
 
 LONGEST_EXPRESSION = 400
 LARGEST_EXPONENT = 64
@@ -14,6 +15,8 @@ LARGEST_WRITTEN_EXPONENT = 200
 """Behind the e of a number."""
 DIGITS = 12
 """Significant digits of a result that has no end as a decimal number."""
+_EXACT = Context(prec=2000)
+"""More digits than a result can have."""
 
 _ZEROS = re.compile(r"(?<![\w.])0+(?=\d)")
 _EXPONENT = re.compile(r"[eE][-+]?(\d+)$")
@@ -86,4 +89,16 @@ def _written(value: Fraction) -> str:
     """A whole number or a decimal; one that does not end has `DIGITS` digits."""
     if value.denominator == 1:
         return str(value.numerator)
-    return f"{Context(prec=DIGITS).divide(Decimal(value.numerator), Decimal(value.denominator)).normalize():f}"
+    places = _places(value.denominator)
+    if places is None:
+        return f"{Context(prec=DIGITS).divide(Decimal(value.numerator), Decimal(value.denominator)).normalize():f}"
+    return f"{Decimal(value.numerator * 10**places // value.denominator).scaleb(-places, _EXACT):f}"
+
+
+def _places(denominator: int) -> int | None:
+    """Decimal places of a fraction in lowest terms that ends; None of one that does not."""
+    places, rest = 0, denominator
+    while (shared := gcd(rest, 10)) > 1:
+        rest //= shared
+        places += 1
+    return places if rest == 1 else None

@@ -1,6 +1,7 @@
 """`retort ask`: one question to a model of a run, with its thinking and its answer."""
 
 import argparse
+import math
 
 from eval.answer_reader import AnswerReader
 from eval.engine import engine_for
@@ -29,7 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    if args.max_tokens < 1 or args.temperature < 0:
+    if args.max_tokens < 1 or not 0 <= args.temperature < math.inf:
         raise CommandError("--max-tokens must be at least 1, and --temperature at least 0")
     folder, label = model_of(f"{args.run}:{args.stage}")
     try:

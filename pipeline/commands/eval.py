@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eval.answers import Local
-from eval.choosing import CONFIDENCE, confidence
+from eval.choosing import CONFIDENCE, chooser
 from eval.effort import OPTIONS, with_effort_for_server
 from eval.engine import engine_for
 from eval.engine.types import Sampling
@@ -31,7 +31,6 @@ from pipeline.disk.durable import JsonObject
 from pipeline.store.model_reference import model_of
 from rewards.lazy import lazy
 from rewards.registry import RegistryError, did_you_mean
-from rewards.rubric import rule_of
 from rewards.rules import RULES
 from rewards.terminal import one_line, raw
 
@@ -45,7 +44,8 @@ with lazy:
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from eval.answers import Rule, Source
+    from eval.answers import Source
+    from eval.choosing import Chooser
     from eval.protocol import Protocol
     from eval.suites import Suite
     from pipeline.results.measure import Asked, Measured
@@ -142,7 +142,7 @@ def _settle(args: argparse.Namespace) -> "Suite | None":
             setattr(args, option, value)
     least = {"rollouts": 1, "max_tokens": 1, "temperature": 0, "top_k": 0, "shots": 0, "jobs": 1, "tries": 1}
     for option, bound in least.items():
-        if getattr(args, option) < bound:
+        if not bound <= getattr(args, option) < math.inf:  # nan neither
             raise CommandError(f"--{option.replace('_', '-')} must be at least {bound}, not {getattr(args, option)}")
     if not 0 < args.timeout < math.inf:
         raise CommandError(f"--timeout must be a number of seconds above 0, not {args.timeout}")
@@ -206,19 +206,19 @@ def _prompting(args: argparse.Namespace, shots: "Sequence[Shot]" = (), budget: i
     return having_tools(prompt_flags.prompting(args, shots, budget), tool_flags.tools(args), tool_flags.HERE)
 
 
-def _best_by(name: str | None, server: str | None) -> "tuple[str, Rule] | None":
+def _best_by(name: str | None, server: str | None) -> "tuple[str, Chooser] | None":
+    if name is None:
+        return None
+    if name == CONFIDENCE and server:
+        raise CommandError("--best-by: confidence is known of models in this process; name a rule")
     try:
-        if name is None:
-            return None
-        if name == CONFIDENCE:
-            if server:
-                raise CommandError("--best-by: confidence is known of models in this process; name a rule")
-            return name, confidence
-        entry = RULES.resolve(name)
-        # With the hash an edited rule of one's own is another evaluation.
-        return name if entry.origin == "built-in" else f"{name} {entry.source_hash()[:10]}", rule_of(entry)
-    except RegistryError as error:
-        raise CommandError(f"--best-by: {error}") from error
+        chosen = chooser(name)
+    except ValueError as error:
+        raise CommandError(f"--best-by: {str(error).removeprefix('best_by: ')}") from error
+    if name == CONFIDENCE or (entry := RULES.resolve(name)).origin == "built-in":
+        return name, chosen
+    # With the hash an edited rule of one's own is another evaluation.
+    return f"{name} {entry.source_hash()[:10]}", chosen
 
 
 def _loaded(

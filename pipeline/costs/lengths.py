@@ -6,6 +6,8 @@ from pathlib import Path
 
 from eval.errors import ProblemSetError
 from eval.problems import load
+from eval.row_files import is_row_file
+from eval.row_files.opening import is_compressed, opened, without_compression
 from pipeline.contract import dataset
 from pipeline.contract.dataset.forms import text_of
 from pipeline.contract.errors import StageError
@@ -15,7 +17,11 @@ from pipeline.contract.work import Drawn, Trained
 from pipeline.costs.lineage import Lineage
 from pipeline.data.tokenized import Wanted, tokenized
 from pipeline.recipe.recipe import Step
+from rewards.lazy import lazy
 from rewards.registry import RegistryError
+
+with lazy:
+    from pyarrow import parquet
 
 READ = 2**25
 """Bytes of a dataset up to which every row is encoded; of a larger one the first `SOME` are."""
@@ -99,8 +105,8 @@ def _of_stage(lineage: Lineage, maker: Step) -> Rows:
 
 def _of_file(lineage: Lineage, step: Step, trained: Trained, path: Path) -> Rows:
     selection = dataset.parse(str(trained.data)).selection
-    size = sum(file.stat().st_size for file in (path.rglob("*") if path.is_dir() else path.parent.glob(path.name))
-               if file.is_file())
+    files = [file for file in (path.rglob("*") if path.is_dir() else path.parent.glob(path.name)) if file.is_file()]
+    size = sum(file.stat().st_size for file in files)
     limit = trained.limit if size <= READ else min(trained.limit or SOME, SOME)
     tokenizer = None if trained.model is None else lineage.tokenizer(step, trained.model)
     if tokenizer is not None:
@@ -117,5 +123,15 @@ def _of_file(lineage: Lineage, step: Step, trained: Trained, path: Path) -> Rows
     mean = sum(lengths) / len(lengths)
     if size <= READ:
         return Rows(len(lengths), mean)
-    # Of a large file its size says how many rows there are.
-    return Rows(max(float(len(lengths)), size / (mean * lineage.assumed.characters)), mean)
+    counted = sum(_rows_in(file, mean * lineage.assumed.characters) for file in files if is_row_file(file.name))
+    return Rows(max(float(len(lengths)), counted), mean)
+
+
+def _rows_in(file: Path, row: float) -> float:
+    """Of a large file: what Parquet says itself; of others what their text would hold of rows of `row` bytes."""
+    if without_compression(file.name).endswith(".parquet"):
+        return float(parquet.read_metadata(file).num_rows)
+    if not is_compressed(file):
+        return file.stat().st_size / row
+    with opened(file) as text:
+        return sum(map(len, iter(lambda: text.read(READ), b""))) / row

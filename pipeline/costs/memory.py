@@ -151,6 +151,10 @@ def divided(found: Rehearsed, training: Training, setting: Setting) -> Memory:
     if sharing.parted:
         # The layer that is at work, and the one that is gathered ahead, are whole.
         besides += 2 * found.weights / max(1, training.shape.layers)
+    if sharing.kind == "DDP" and not setting.device.processor:
+        # DDP's buckets, through which it would average gradients (`training/gradients.py` does); on a processor they
+        # are never touched.
+        besides += found.gradients
     if training.trained.fp8:
         # What a forward multiplied by is kept for the backward as well, in two bytes a number.
         besides += BYTES["bfloat16"] * training.shape.parameters

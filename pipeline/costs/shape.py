@@ -131,7 +131,7 @@ def shape_of(config: JsonMapping, dtype: str | None = None) -> Shape:
         hidden=hidden,
         inner=_inner(fields, hidden),
         heads=heads,
-        attended=heads * _head(fields, hidden, heads) * attending // layers,
+        attended=_attended(fields, hidden, heads) * attending // layers,
         cached=attending * _entry(model.config.model_type, fields, hidden, heads, native=native),
         caches=1 if native and DRAWN[model.config.model_type].attention is LatentAttention else 2,
         copied=_copied(model, experts),
@@ -187,6 +187,14 @@ def _inner(fields: Mapping[str, object], hidden: int) -> int:
     if isinstance(taken, int):
         return taken * (each if isinstance(each, int) else dense)
     return dense
+
+
+def _attended(fields: Mapping[str, object], hidden: int, heads: int) -> int:
+    """Heads times their width; of latent attention, whose queries and values are not as wide, on the mean of both."""
+    queries, values = fields.get("qk_nope_head_dim"), fields.get("v_head_dim")
+    if isinstance(queries, int) and isinstance(values, int):
+        return heads * (queries + int(str(fields["qk_rope_head_dim"])) + values) // 2
+    return heads * _head(fields, hidden, heads)
 
 
 def _head(fields: Mapping[str, object], hidden: int, heads: int) -> int:

@@ -87,7 +87,7 @@ def add(model: LanguageModel, lora: Lora, seed: int) -> "PeftModel":
     }
     wanted = {
         name for name in linear if (
-            ".router." not in name if lora.targets == "all-linear" else name.endswith(tuple(lora.targets))
+            ".router." not in f"{name}." if lora.targets == "all-linear" else name.endswith(tuple(lora.targets))
         )
     }
     # See the docstring: these are linear layers that peft takes for experts by their names.

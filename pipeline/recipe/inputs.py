@@ -114,7 +114,17 @@ def fingerprint_of_path(path: Path, hashes: FileHashes | None = None) -> str:
         # A file's own name is no part of what it holds; its ending decides how it is read.
         name = file.relative_to(path).as_posix() if path.is_dir() else file.suffix
         total.update(f"{name}\0{hashes.of(file)}\0".encode())
+    for file in _tokenizer_beside(path):
+        total.update(f"{file.name}\0{hashes.of(file)}\0".encode())
     return total.hexdigest()
+
+
+def _tokenizer_beside(path: Path) -> list[Path]:
+    """The files of a tokenizer that is taken in place of the one in a GGUF file (`models/sources.py`)."""
+    if path.suffix != ".gguf" or not path.is_file() or not (path.parent / "tokenizer.json").is_file():
+        return []
+    return sorted(file for pattern in ("*token*.json", "chat_template*") for file in path.parent.glob(pattern)
+                  if file.is_file())
 
 
 def is_adapter(path: Path) -> bool:

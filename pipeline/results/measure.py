@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any  # figures of a report, as JSON
 
-from eval.answers import Rule, Source, read_rows, rollouts
+from eval.answers import Source, read_rows, rollouts
+from eval.choosing import Chooser
 from eval.errors import ServerError, Unanswered
 from eval.protocol import Protocol, sha256_of
 from eval.report import reduce
@@ -36,7 +37,7 @@ class Asked:
     problems: Sequence[Problem]
     protocol: Protocol
     source: Source
-    best_by: tuple[str, Rule] | None = None
+    best_by: tuple[str, Chooser] | None = None
     of: str = ""
     tools_sha256: str | None = None
 

@@ -59,7 +59,7 @@ class Runner:
         """
         with self.run_folder.lock(self._attempt):
             self.run_folder.begin(self._attempt, as_dict(self.recipe), self._command)
-            self.run_folder.adopt(self.store)
+            self.run_folder.adopt(self.store, self.recipe.steps)
             self.run_folder.keep_links(self.recipe.steps)
             with signals.heard_by(self._on_signal):
                 try:
@@ -100,7 +100,9 @@ class Runner:
         if self._stop and not self._stop_is_told:
             self._stop_is_told = True
             for name in self._running:
-                self._note(name, f"ends its step, in {launch.GRACE:.0f} seconds at most; Ctrl-C once more leaves at once")
+                self._note(
+                    name, f"ends its step, in {launch.GRACE:.0f} seconds at most; Ctrl-C once more leaves at once"
+                )
 
     def _reuse_ready(self) -> None:
         try:
@@ -155,13 +157,16 @@ class Runner:
         self._display.say(text)
 
     def _start_ready(self) -> None:
-        """Start what is ready, in the recipe's order, while threads fit; a stage wider than `parallel` runs alone."""
+        """Start what is ready, in the recipe's order, while threads fit; a stage wider than `parallel`, or of several
+        processes, runs alone."""
         for name in list(self._waiting):
             step = self.recipe.steps[name]
             if any(needed not in self._made for needed in step.needs) or self._held.get(name, 0.0) > time.monotonic():
                 continue
             used = sum(running.step.config.threads for running in self._running.values())
-            if used and used + step.config.threads > self.recipe.parallel:
+            # Several processes take the devices, and a port, that any others would take as well.
+            alone = self._accelerated(step) or any(self._accelerated(one.step) for one in self._running.values())
+            if used and (alone or used + step.config.threads > self.recipe.parallel):
                 return  # later and narrower stages do not overtake, or a wide one might never start
             self._start(step)
 

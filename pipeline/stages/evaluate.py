@@ -80,7 +80,7 @@ class Evaluate(ServedEngines, Stage):
     """
 
     kind: ClassVar[str] = "evaluate"
-    version: ClassVar[int] = 6
+    version: ClassVar[int] = 7
     makes: ClassVar[ArtifactType] = "report"
     distributed: ClassVar[bool] = True
 
@@ -182,7 +182,8 @@ class Evaluate(ServedEngines, Stage):
             return {}
         found: JsonObject = {}
         for reference in self.reports:
-            found.update(json.loads((ctx.path(reference) / "report.json").read_text())["models"])
+            for label, report in json.loads((ctx.path(reference) / "report.json").read_text())["models"].items():
+                found[label] = _together(found.get(label, {}), report)
         measured: dict[str, JsonObject] = {}
         varied: dict[str, dict[str, dict[Way, JsonObject]]] = {}  # by model and set
         tokens = 0
@@ -273,3 +274,9 @@ class Evaluate(ServedEngines, Stage):
         prompting = settled(tokenizer, how.asking(effort))
         sampling = Sampling(self.max_completion_tokens, self.temperature, self.top_p, self.top_k, self.min_p)
         return Protocol(prompting, sampling, self.rollouts, seed)
+
+
+def _together(earlier: JsonObject, later: JsonObject) -> JsonObject:
+    """What two reports say of a model; of a set, or of its efforts, that both have what the later one says."""
+    shared = [key for key in ("problems", "protocol", "efforts") if key in earlier or key in later]
+    return {**earlier, **later, **{key: {**earlier.get(key, {}), **later.get(key, {})} for key in shared}}

@@ -51,6 +51,10 @@ def _needed_by(run: RunFolder) -> Iterator[str]:
     store = Store(run.path.parent)
     prints = fingerprint.of_recipe(read, store.hashes)
     yield from (store.path(name, prints[name]).name for name in read.steps)
+    # Artifacts of other runs that it names by their places.
+    paths = [source.path.resolve() for step in read.steps.values() for source in step.sources.values() if source.path]
+    yield from (path.relative_to(store.artifacts.resolve()).parts[0] for path in paths
+                if path.is_relative_to(store.artifacts.resolve()))
 
 
 def _being_made(path: Path, store: Store) -> bool:

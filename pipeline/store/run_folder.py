@@ -12,7 +12,7 @@ from pipeline.disk import durable
 from pipeline.disk.durable import JsonMapping, JsonObject
 from pipeline.disk.locks import Lock
 from pipeline.recipe.fingerprint import SHORT
-from pipeline.store.store import Artifact, Store
+from pipeline.store.store import MANIFEST, Artifact, Store
 
 _LONGEST = 1e10  # seconds of an attempt
 _IN_EVERY_ROW: Mapping[str, type] = {"attempt": str, "stage": str, "event": str}
@@ -108,16 +108,19 @@ class RunFolder:
                 if row.get("event") == "started" and "stage" in row and "fingerprint" in row}
         return {f"{stage}-{fingerprint[:SHORT]}" for stage, fingerprint in last.items()}
 
-    def adopt(self, store: Store) -> None:
+    def adopt(self, store: Store, names: Iterable[str]) -> None:
         """Make a run whole again that was copied without its links: a copy of an artifact that stands where a link
-        belongs goes to the artifacts, or out of the way where it is there already; `link` does the rest."""
+        belongs goes to the artifacts, or out of the way where it is there already; `link` does the rest. `names` are
+        the recipe's stages: a folder that is neither an artifact nor called like one is somebody's own."""
+        own = set(names)
         for folder in self._links():
             if folder.is_symlink():
                 continue
             try:
                 fingerprint = str(Artifact(folder).manifest["fingerprint"])
             except RunError:
-                store.set_aside(folder)
+                if _stage_of(folder) in own:
+                    store.set_aside(folder)
                 continue
             target = store.artifacts / f"{_stage_of(folder)}-{fingerprint[:SHORT]}"
             if target.exists():
@@ -132,7 +135,7 @@ class RunFolder:
         target = os.path.relpath(artifact, self.path)
         link = self.path / f"{position:02d}-{name}"
         for old in self._links():
-            if _stage_of(old) == name and old != link:
+            if old.is_symlink() and _stage_of(old) == name and old != link:
                 old.unlink()
         if link.is_symlink() and os.readlink(link) == target:
             return
@@ -146,12 +149,13 @@ class RunFolder:
         """Drop links of stages that the recipe no longer has; their artifacts stay."""
         kept = set(names)
         for link in self._links():
-            if _stage_of(link) not in kept:
+            if link.is_symlink() and _stage_of(link) not in kept:
                 link.unlink()
 
     def artifacts(self) -> dict[str, Artifact]:
         """Finished artifacts by stage name, in the recipe's order; whether they can be read is another question."""
-        return {_stage_of(link): Artifact(link.resolve()) for link in self._links() if link.is_dir()}
+        return {_stage_of(link): Artifact(link.resolve()) for link in self._links()
+                if link.is_dir() and (link.is_symlink() or (link / MANIFEST).is_file())}
 
     def readable(self) -> dict[str, Artifact]:
         """Those of `artifacts` whose stage.json can be read."""

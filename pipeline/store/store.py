@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import count
 from pathlib import Path
 
 from pipeline.contract.errors import RunError
@@ -129,8 +130,8 @@ class Store:
     def set_aside(self, folder: Path) -> Path:
         """Put an artifact out of the way, where nothing uses it; returns where it is now."""
         self.aside.mkdir(parents=True, exist_ok=True)
-        number = 1 + sum(1 for _ in self.aside.glob(f"{folder.name}.*"))
-        target = self.aside / f"{folder.name}.{number}"
+        # The first that is free: somebody may have removed some of them.
+        target = next(place for number in count(1) if not (place := self.aside / f"{folder.name}.{number}").exists())
         folder.rename(target)
         durable.sync_folder(self.artifacts)
         return target

@@ -42,7 +42,8 @@ def clocks_agree(gold: Clock, given: Clock) -> bool:
         return len(gold.second) == len(given.second) == 2 and _minutes(gold) == _minutes(given)
     # 2:4 is the ratio 1:2, but 2:40 is a time and no ratio 1:20.
     timely = any(len(side.second) == 2 or side.unit for side in (gold, given))
-    return not timely and as_fraction(gold) == as_fraction(given)
+    quotient = as_fraction(gold)
+    return not timely and quotient is not None and quotient == as_fraction(given)
 
 
 def is_ratio_of(one: Clock, number: Number) -> bool:

@@ -50,6 +50,13 @@ def test_random_signs_where_the_exact_distribution_is_too_wide():
     assert sign_flip_test(fine) == sign_flip_test(fine)
 
 
+def test_denominators_without_a_common_one_of_any_size_are_compared():
+    primes = [2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79]
+    assert sign_flip_test([Fraction(1, prime) for prime in primes]) < 1e-4
+    mixed = [Fraction((-1) ** place, prime) for place, prime in enumerate(primes)]
+    assert 0.1 < sign_flip_test(mixed) < 1
+
+
 def test_a_small_comparison_by_hand():
     a, b = rows([4, 4, 4, 2, 0], 4), rows([4, 0, 1, 2, 2], 4)
     found = compare(a, b)

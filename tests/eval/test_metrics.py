@@ -100,6 +100,15 @@ def test_fewer_rollouts_give_the_same_on_average(name, rollouts, data):
     assert statistics.fmean(fewer) == pytest.approx(estimate(rollouts), abs=1e-12)
 
 
+def test_a_vote_over_thousands_of_rollouts():
+    answers = ["a"] * 800 + ["b"] * 700 + [None] * 100
+    right = [answer == "a" for answer in answers]
+    # Two of 1,600: a vote is won by two alike or by one beside an abstention, and a tie is worth a half.
+    pairs = 1600 * 1599 / 2
+    by_hand = (800 * 799 / 2 + 800 * 100 + 800 * 700 / 2) / pairs
+    assert maj_at_k(answers, right, 2) == pytest.approx(by_hand, rel=1e-12)
+
+
 @given(st.lists(st.booleans(), min_size=1, max_size=9), st.data())
 def test_best_of_k_lies_between_any_rollout_and_an_oracle(correct, data):
     k = data.draw(st.integers(1, len(correct)))

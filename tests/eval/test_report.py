@@ -154,6 +154,7 @@ def test_votes_are_by_value_for_plain_numbers_and_know_nothing_of_the_truth():
     same = [row("p", extracted=text) for text in ("1000", "1,000", "1000.0", " 1000 ", "2000/2")]
     assert {vote_of(r) for r in same} == {Fraction(1000)}
     assert vote_of(row("p", extracted="x +  1")) == "x + 1"
+    assert vote_of(row("p", extracted="9" * 5000)) == "9" * 5000
     assert vote_of(row("p", "no_answer", "prose")) is None
     assert vote_of(row("p", "wrong", None)) is None
     for odd in ("", ".", "1,00", "1e5", "5/0", "٣", "½"):
@@ -191,3 +192,11 @@ def test_rates_by_what_the_problems_tell() -> None:
     assert found["depth"] == {"0.0": 1.0, "1.0": 0.5}
     assert found["length depth"] == {"64 0.0": 1.0, "64 1.0": 1.0, "128 0.0": 1.0, "128 1.0": 0.0}
     assert set(found) == {"length", "depth", "length depth"}
+
+
+def test_what_is_no_number_in_meta_makes_no_cell() -> None:
+    told = [{"level": 1, "depth": 2}, {"level": None, "depth": 2}, {"level": "3", "depth": 3}, {"level": 2}]
+    rows = [{"problem": str(n), "verdict": "correct", "meta": meta} for n, meta in enumerate(told)]
+    assert by_meta(rows) == {
+        "level": {"1": 1.0, "2": 1.0}, "depth": {"2": 1.0, "3": 1.0}, "level depth": {"1 2": 1.0},
+    }

@@ -6,12 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from eval.engine import engine_for
 from eval.engine.types import Sampling
 from eval.problems import load
+from eval.prompts import encode_prompts
 from eval.protocol import Prompting
 from eval.rollouts import Draws, Rollout, collect, write_rows
+from pipeline.models.build import prepare
 from pipeline.models.tokenizer import train_tokenizer
 from rewards.grade import grade
 from rewards.types import Label
@@ -61,8 +65,9 @@ def test_a_prompt_without_room_counts_as_truncated(ask: Ask) -> None:
     without = [one for one in rollouts if one.completion.tokens == 0]
     assert 0 < len(without) < len(rollouts)
     assert {one.verdict.label for one in without} == {Label.TRUNCATED}
-    kept = [i for i, one in enumerate(rollouts) if one.completion.tokens]
-    assert [texts(free)[i] for i in kept] == [texts(rollouts)[i] for i in kept]
+    for (_, _, whole), (_, _, text), one in zip(texts(free), texts(rollouts), rollouts, strict=True):
+        assert whole.startswith(text)
+        assert text == whole or not one.completion.finished
     assert {one.verdict.label for one in ask(context=1)} == {Label.TRUNCATED}
 
 
@@ -79,3 +84,19 @@ def test_rows_are_read_back_as_they_were(ask: Ask, tmp_path: Path) -> None:
         "problem", "family", "index", "text", "finished", "tokens", "verdict", "extracted", "reason"
     }
     assert rows[0]["verdict"] in set(Label)
+
+
+@pytest.mark.parametrize("budget", [None, 20])
+def test_learned_positions_end_where_the_model_does(budget: int | None) -> None:
+    problems = load("word_problems:test", 4)
+    tokenizer = train_tokenizer([p.prompt + " <think>So 3.</think><answer>3</answer>" for p in problems], 64)
+    longest = max(map(len, encode_prompts(tokenizer, problems, Prompting()))) + 30
+    torch.manual_seed(0)
+    model = prepare(AutoModelForCausalLM.from_config(AutoConfig.for_model(
+        "gpt2", vocab_size=len(tokenizer), n_embd=32, n_layer=1, n_head=2, n_positions=longest,
+        bos_token_id=None, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
+    ))).eval()
+    draws = Draws(2, Sampling(longest), (0, "t"), Prompting(thinking_budget=budget), context=longest)
+    rollouts = collect(engine_for(model, tokenizer), tokenizer, problems, draws)
+    assert all(1 <= one.completion.tokens < longest for one in rollouts)
+    assert not all(one.completion.finished for one in rollouts)

@@ -17,7 +17,8 @@ def of(answer, letter="C", tag=True):
 @pytest.mark.parametrize("answer", [
     "C", "c", " C ", "(C)", "C.", "C)", "[C]", "**C**", "$C$", "\\text{C}", "\\boxed{C}", "\\boxed{\\text{C}}",
     "option C", "Answer: C", "the answer is (C)", "The choice is C.", "C) $\\frac{1}{2}$ of it",
-    "(C) 1/2 of what there is", "$\\frac{1}{2}$ of it", "C: half", "C. It can't be A or B, which are too small",
+    "Answer: C ($\\frac{1}{2}$ of it).", "(C) 1/2 of what there is", "$\\frac{1}{2}$ of it", "C: half",
+    "C. It can't be A or B, which are too small",
 ])
 def test_the_right_choice_in_its_clothes(answer):
     assert of(answer).label == Label.CORRECT
@@ -25,7 +26,8 @@ def test_the_right_choice_in_its_clothes(answer):
 
 @pytest.mark.parametrize("answer", [
     "B", "(D)", "10 eV", "A proton", "a proton", "A) C", "A or C", "A, C", "C) 10 eV", "none", "E", "ABC",
-    "(C) fits. No: (B).", "C. No wait, B.", "C. Or rather option A", "A proton moves", "Certainly", "half of it",
+    "(C) fits. No: (B).", "C. No wait, B.", "C. half or D. 40 eV", "C (10 eV)",
+    "C. Or rather option A", "A proton moves", "Certainly", "half of it",
 ])
 def test_what_is_not_the_right_choice(answer):
     assert of(answer).label == Label.WRONG

@@ -111,6 +111,8 @@ x<3 | x>3
 5 cm | 5 m
 \\$5 | €5
 3:30 | 3:45
+3:0 | 2:0
+0:3 | 3:0
 3:30 AM | 3:30 PM
 ab | \\text{ba}
 \\text{Monday} | Mondya

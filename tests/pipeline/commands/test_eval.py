@@ -206,6 +206,8 @@ def test_what_was_asked_wrongly_is_one_line(model: Path, tmp_path: Path, capsys:
         ([*some, "--thinking-budget", "0"], "--thinking-budget must be at least 1, not 0"),
         ([*some, "--budgets", "8", "--thinking-budget", "4"], "--budgets asks freely and with each budget, and"),
         (["eval", str(model), "--problems", "math500:test", "--shots", "1", "--data", str(tmp_path)], "math500"),
+        ([*some, "--temperature", "nan"], "--temperature must be at least 0, not nan"),
+        ([*some, "--best-by", "length"], "--best-by: rule 'length' needs the option 'most'"),
         ([*some, "--best-by", "formt"], "--best-by: there is no rule called 'formt'; did you mean 'format'?"),
         ([*some, "--server", "http://x", "--best-by", "confidence"], "confidence is known of models in this process"),
         ([*some, "--server", "nowhere"], "is no URL of a server"),
@@ -215,6 +217,20 @@ def test_what_was_asked_wrongly_is_one_line(model: Path, tmp_path: Path, capsys:
         assert cli.main(given) == 2
         *_, line = capsys.readouterr().err.splitlines()  # before it transformers may say that it loads the weights
         assert expected in line
+
+
+@pytest.mark.parametrize(("gives", "said"), [
+    ("None", "returned None; a reward is a number"), ("float('nan')", "returned nan"), ("1 / 0", "ZeroDivisionError"),
+])
+def test_a_rule_that_gives_no_number_is_one_line(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], gives: str,
+    said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("chooses.py").write_text(f"def best(problem, completion):\n    return {gives}\n")
+    assert cli.main(words(model, tmp_path / "out", "--best-by", "chooses.py:best")) == 1
+    *_, line = capsys.readouterr().err.splitlines()
+    assert said in line
 
 
 @pytest.mark.parametrize("problems", ["word_problems:test", "gsm8k:test"])

@@ -1,11 +1,15 @@
 """Recipes reckoned whole: what is known of each stage, and what is said where nothing is."""
 
+import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow
 import pytest
+from pyarrow import parquet
 
+from pipeline.costs import lengths
 from pipeline.costs.assumptions import Assumptions
 from pipeline.costs.devices import DEVICES, GIB, Device
 from pipeline.costs.estimate import Estimate, estimates
@@ -102,6 +106,28 @@ stages:{BASE}
     # A token has four characters where the model's tokenizer is not there yet.
     assert found["tuned"].effort.tokens == pytest.approx(100 * 201 / 4, rel=0.01)
     assert found["few"].effort.tokens == pytest.approx(40 * 201 / 4, rel=0.01)
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "jsonl.gz", "parquet"])
+def test_rows_of_a_large_file_are_reckoned_from_its_text(
+    write_recipe: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    monkeypatch.setattr(lengths, "READ", 2**10)
+    rows = [{"prompt": "a" * 80, "completion": "b" * 120}] * 3000
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    file = tmp_path / f"rows.{ending}"
+    if ending == "parquet":
+        parquet.write_table(pyarrow.Table.from_pylist(rows), file)
+    else:
+        file.write_bytes(gzip.compress(text.encode()) if ending.endswith("gz") else text.encode())
+    found = _of(write_recipe(f"""
+name: large
+stages:{BASE}
+  cold: {{kind: sft, model: base, data: {file.name}, batch_size: 30, epochs: 1}}
+"""))
+    # Keys and quotes, which no token stands for, are some of the text's bytes.
+    expected = 3000 * 201 / 4
+    assert found["cold"].effort.tokens == pytest.approx(expected, rel=0.01 if ending == "parquet" else 0.2)
 
 
 def test_what_does_not_fit_is_made_to(write_recipe: Write) -> None:

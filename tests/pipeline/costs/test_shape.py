@@ -46,6 +46,12 @@ def test_of_a_hybrid_only_attention_has_a_cache(tiny: Tiny) -> None:
     assert found.attended == 4 * 8 // 2
 
 
+def test_latent_attention_is_as_wide_as_its_queries_and_values(tiny: Tiny) -> None:
+    config = tiny("deepseek_v3").config
+    queries = config.qk_nope_head_dim + config.qk_rope_head_dim
+    assert shape_of(config.to_dict()).attended == config.num_attention_heads * (queries + config.v_head_dim) // 2
+
+
 def test_a_dense_model_has_no_experts() -> None:
     fields = {"model_type": "qwen3", "vocab_size": 100, "hidden_size": 32, "num_hidden_layers": 2, "head_dim": 8,
               "intermediate_size": 64, "num_attention_heads": 4, "num_key_value_heads": 2}

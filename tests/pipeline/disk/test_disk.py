@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -58,7 +59,13 @@ def test_a_manifest_that_cannot_be_read_is_one_line_and_its_artifact_is_not_lost
         _ = found.manifest
     assert [kept.set_aside(folder).name, kept.find("base", print_)] == ["base-cdcdcdcdcd.1", None]
     folder.mkdir()
-    assert kept.set_aside(folder).name == "base-cdcdcdcdcd.2"
+    aside = kept.set_aside(folder)
+    assert aside.name == "base-cdcdcdcdcd.2"
+    shutil.rmtree(aside.with_suffix(".1"))
+    folder.mkdir()
+    assert kept.set_aside(folder).name == "base-cdcdcdcdcd.1"
+    folder.mkdir()
+    assert kept.set_aside(folder).name == "base-cdcdcdcdcd.3"
 
 
 def test_a_file_is_read_once_while_nothing_touches_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from eval.engine import engine_for
 from eval.engine.plain import PlainEngine
 from pipeline.contract.errors import StageError
-from pipeline.models.lora import Lora, adapted
+from pipeline.models.lora import Lora, adapted, add
 from pipeline.models.tokenizer import train_tokenizer
 from pipeline.training.optimizer.muon import Muon
 
@@ -110,3 +110,13 @@ def test_the_same_seed_gives_the_same_adapters(tiny: Tiny, context: Context) -> 
             return [p.detach().clone() for p in model.parameters() if p.requires_grad]
 
     assert all(torch.equal(one, other) for one, other in zip(drawn(), drawn(), strict=True))
+
+
+def test_a_router_that_is_called_so_gets_no_adapter() -> None:
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(
+        "phimoe", vocab_size=48, hidden_size=32, intermediate_size=16, num_hidden_layers=1, num_attention_heads=4,
+        num_key_value_heads=2, num_local_experts=4, num_experts_per_tok=2, max_position_embeddings=64,
+    ))
+    assert any(name.endswith(".router") for name, _ in model.named_modules())
+    adapted_model = add(model, Lora(rank=2), 0)
+    assert not [name for name, _ in adapted_model.named_parameters() if "router" in name and "lora_" in name]

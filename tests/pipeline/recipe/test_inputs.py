@@ -114,3 +114,15 @@ def test_a_dataset_of_the_hub_is_read_from_its_snapshot(cache: Path) -> None:
     assert inputs.resolve_hub(source) == "c0ffee"
     selection = parse(reference).selection
     assert list(records(snapshot, selection)) == [{"prompt": "a", "completion": "train"}]
+
+
+def test_a_tokenizer_beside_a_gguf_file_is_part_of_the_fingerprint(tmp_path: Path) -> None:
+    file = tmp_path / "some.gguf"
+    file.write_bytes(b"GGUF")
+    alone = inputs.fingerprint_of_path(file)
+    (tmp_path / "tokenizer_config.json").write_text("{}")  # read only beside a tokenizer.json
+    assert inputs.fingerprint_of_path(file) == alone
+    (tmp_path / "tokenizer.json").write_text("{}")
+    beside = inputs.fingerprint_of_path(file)
+    (tmp_path / "chat_template.jinja").write_text("{{ messages }}")
+    assert len({alone, beside, inputs.fingerprint_of_path(file)}) == 3

@@ -116,3 +116,8 @@ def test_two_splits_of_one_set_and_earlier_sets_of_one_model_are_all_kept(
     assert {path.name for path in second.out.glob("*.jsonl")} == {
         "zero-word_problems:train.jsonl", "zero-word_problems:test.jsonl"
     }
+    # Two reports of one model, each on other sets, are one report of all of them.
+    third = context(one=first.out, two=second.out)
+    only = {**common, "models": [], "problems": ["mine.jsonl"], "reports": ["one", "two"]}
+    Evaluate.model_validate(only, context={"base": folder}).run(third)
+    assert json.loads((third.out / "report.json").read_text())["models"]["zero"]["problems"] == report["problems"]

@@ -1,5 +1,6 @@
 """`retort clean` on a run of tiny stages."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -86,3 +87,22 @@ def test_clean_takes_only_what_stages_made(run: RunFolder, tmp_path: Path) -> No
     assert (artifacts / "my notes").is_dir()
     assert not (artifacts / "stray-0123456789").is_symlink()
     assert not (artifacts / ".aside" / "x").is_symlink()
+
+
+def test_clean_keeps_what_another_run_names_by_its_place(run: RunFolder, tmp_path: Path) -> None:
+    [base] = (run.path.parent / "artifacts").glob("base-*")
+    other = tmp_path / "other.yaml"
+    other.write_text(f"name: other\nstages:\n  data: {{kind: 'tiny.py:Write', model: {base}}}\n")
+    assert cli.main(["run", str(other)]) == 0
+    shutil.rmtree(run.path)
+    assert cli.main(["clean", "--delete"]) == 0
+    assert base.is_dir()
+
+
+def test_a_folder_of_ones_own_in_a_run_stays_where_it_is(run: RunFolder, write_recipe: Write) -> None:
+    own = run.path / "20-notes"
+    own.mkdir()
+    (own / "thoughts.txt").write_text("mine")
+    assert cli.main(["run", str(write_recipe(RECIPE))]) == 0
+    assert (own / "thoughts.txt").read_text() == "mine"
+    assert set(run.artifacts()) == {"base", "data"}

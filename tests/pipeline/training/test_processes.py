@@ -219,6 +219,17 @@ def test_two_processes_that_compute_in_bfloat16_keep_full_precision(
 
 
 @pytest.mark.parallel
+def test_stages_of_several_processes_wait_for_each_other(folder: Path) -> None:
+    """They would take the same devices, and the same port."""
+    [base] = (folder / "one-zero" / "runs" / "artifacts").glob("base-*/model")
+    place = folder / "ddp-both"
+    place.mkdir()
+    head = HEAD.replace("NAME", "both").replace("ACCELERATE", "accelerate: ../ddp.yaml\nparallel: 2")
+    short = {**SFT, "limit": 16, "micro_batch_tokens": 64, "threads": 1, "model": str(base)}
+    retort_run(head + f"  one: {json.dumps(short)}\n  two: {json.dumps({**short, 'batch_size': 4})}\n", place)
+
+
+@pytest.mark.parallel
 @SHARED
 def test_two_processes_draw_the_bytes_of_one(trained: Trained, stage: str, kind: str) -> None:
     made = []

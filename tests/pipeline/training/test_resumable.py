@@ -115,6 +115,8 @@ OTHERS = ("mixtral", "olmoe", "qwen2_moe", "qwen3_moe_every_second", "deepseek_v
     ("deepseek_v3", {"mtp": Mtp(late=0.2)}, 23),
     ("qwen3", {"fp8": Fp8(backward="e5m2", stochastic_rounding=True)}, 23),
     ("qwen3", {"learning": {"mixed_precision": True, "optimizer": {"name": "sgd", "momentum": 0.9}}}, 23),
+    rarely("qwen3", {"compiled": True}, 23),
+    rarely("qwen3_moe", {"compiled": True, "learning": {"gradient_checkpointing": True}}, 23),
 ])
 def test_supervised(
     tiny: Tiny, context: Context, monkeypatch: pytest.MonkeyPatch, family: str, changed: dict[str, Any], at: int
@@ -123,7 +125,9 @@ def test_supervised(
         model, lora = tiny(family).train().to(changed.get("dtype", torch.float32)), changed.get("lora")
         rates = {"learning_rate": 0.01, **({} if "learning" in changed else {"adam_learning_rate": 1e-3})}
         learning = Learning.model_validate({**rates, **changed.get("learning", {})})
-        plan = Plan(40, 4, learning, Schedule(24, more=8), mtp=changed.get("mtp"), fp8=changed.get("fp8"))
+        plan = Plan(40, 4, learning, Schedule(24, more=8), mtp=changed.get("mtp"), fp8=changed.get("fp8"),
+                    compiled=changed.get("compiled", False))
+        torch.compiler.reset()  # as in another process, which compiles anew
         probe = Probe(lambda: {"skill": 0.1 if ctx.seen[-1][0] < 24 else 0.2}, 100, 0.15)  # one further round
         with adapted(model, lora, ctx, "base"):
             metrics = train(ctx, model, TOKENIZER, rows(160), plan, probe)
