@@ -227,7 +227,7 @@ def complete(
 
 def rollouts_file(label: str, problems: str) -> str:
     """Name of the file that holds a model's rollouts on a problem set, beside its report."""
-    return f"{label}-{problems}.jsonl".replace("/", "_")
+    return f"{label}-{problems}.jsonl".replace("%", "%25").replace("/", "%2F")
 
 
 def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:

@@ -63,6 +63,7 @@ def _read(path: Path | str, dtype: Dtype | None) -> tuple[LanguageModel, Tokeniz
         )
         if weights.adapter:
             model = PeftModel.from_pretrained(model, weights.adapter).merge_and_unload()
+            model.requires_grad_(True)  # peft has frozen what it was put on
     except Exception as error:  # files from outside, and libraries that raise whatever their bytes lead to
         raise StageError(f"{path} does not load as a model: {_first_line(error)}") from error
     mtp.load(model, path)

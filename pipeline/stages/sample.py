@@ -182,6 +182,10 @@ class Sample(ServedEngines, Stage):
             return "empty"
         if self.format and not row["format"]:
             return "format"
+        # Behind a row stands the token that ends it: who learns from one that was cut off learns to stop anywhere. What
+        # has closed its answer's tag has said all that it would.
+        if not rollout.completion.finished and not row["format"]:
+            return "unfinished"
         if self.readable and not row["readable"]:
             return "unreadable"
         if self.repetition is not None and repetition(rollout.problem, rollout.completion) < -self.repetition:

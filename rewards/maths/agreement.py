@@ -152,6 +152,8 @@ def _only_values_agree(gold: str, given: str) -> bool:
     The same value is no sign that they say the same: 10-12 and 11-13 are both -2.
     """
     pairs = [_TWO_NUMBERS.fullmatch(text) for text in (gold, given)]
+    if pairs[0] is None and pairs[1] and pairs[1][2] == "-" and int(pairs[1][1]) < int(pairs[1][3]):
+        return True  # nobody writes -2 as 10-12, and a range is no number
     if pairs[0] is None or pairs[1] is None or pairs[0][2] != pairs[1][2]:
         return False
     (a, b), (c, d) = ((int(pair[1]), int(pair[3])) for pair in pairs if pair is not None)

@@ -178,11 +178,17 @@ def _dollars(text: str) -> str:
     return text.replace("$", "")
 
 
+_BEFORE_A_UNIT = re.compile(
+    r"(?:[\d})π]|\}\s*/|[\d})π]\s*(?:\\,\s*)?\\[dt]?frac\s*\{(?:\s*\\[a-z]+\s*\{\s*\w+\s*\}\s*\}\s*\{)?)\s*$"
+)
+"""A number, a unit and a bar, or a number and a fraction, in whose second half the first one's unit stands before."""
+
+
 def _text(match: re.Match[str]) -> str:
     content = match[1]
     plain = content.strip()
     unmarked = not re.search(r"[^\W\d_]", plain) or re.fullmatch(r"\(?[A-Za-z]\)?", plain)
-    after_number = plain in _LETTERS_OF_UNITS and re.search(r"[\d})π]\s*$", match.string[: match.start()])
+    after_number = plain in _LETTERS_OF_UNITS and _BEFORE_A_UNIT.search(match.string[: match.start()])
     if plain in ("i", "e") or (unmarked and not after_number) or _CHOICES.fullmatch(plain):
         # Digits or signs in \text, or the letter of a choice; a one-letter unit after a number keeps its mark.
         return content

@@ -43,7 +43,7 @@ def clocks_agree(gold: Clock, given: Clock) -> bool:
     # 2:4 is the ratio 1:2, but 2:40 is a time and no ratio 1:20.
     timely = any(len(side.second) == 2 or side.unit for side in (gold, given))
     quotient = as_fraction(gold)
-    return not timely and quotient is not None and quotient == as_fraction(given)
+    return not timely and bool(quotient) and quotient == as_fraction(given)
 
 
 def is_ratio_of(one: Clock, number: Number) -> bool:

@@ -73,11 +73,13 @@ class _Contexts:
         how, given = step.config.puts_rows(), self._given(step, reference)
         if how is None or given is None:
             return
+        work = step.config.work()
+        limit = min((one.limit for one in work.trained if one.limit), default=FIRST) if work else FIRST
         for name, source in step.sources.items():
             if source.type == "dataset" and source.origin != "stage" and source.path:
                 drop = dataset.drops_bad_rows(step.config)
                 wanted = Wanted(source.path, dataset.parse(name).selection, how, drop=drop)
-                require_first(self.tokenizer(given), wanted, FIRST)
+                require_first(self.tokenizer(given), wanted, min(FIRST, limit))
 
     def _asked(self) -> Iterator[tuple[Step, str, Room]]:
         for step in self.recipe.steps.values():

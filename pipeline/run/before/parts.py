@@ -9,11 +9,12 @@ from pipeline.models.mtp.section import PARTED
 from pipeline.recipe import accelerate_config
 from pipeline.recipe.recipe import Step
 from pipeline.training.fp8.section import SHARED
+from pipeline.training.layers.section import COMPILED_IN_PARTS
 
 
 def check(config: Path, steps: Iterable[Step]) -> None:
-    """Raises RecipeError with a line for each stage whose module for multi-token prediction, or whose products in eight
-    bits, need more of the model than a process has by this accelerate config."""
+    """Raises RecipeError with a line for each stage whose module for multi-token prediction, products in eight bits or
+    compiled layers need more of the model than a process has by this accelerate config."""
     found = accelerate_config.read(config)
     faults = []
     for step in steps:
@@ -22,6 +23,8 @@ def check(config: Path, steps: Iterable[Step]) -> None:
             faults.append(f"{step.place}: {step.name}.{PARTED}")
         if found.collective and any(one.fp8 for one in trained):
             faults.append(f"{step.place}: {step.name}.{SHARED}")
+        if found.collective and any(one.compiled for one in trained):
+            faults.append(f"{step.place}: {step.name}.{COMPILED_IN_PARTS}")
     if faults:
         raise RecipeError(faults)
 
