@@ -90,6 +90,9 @@ def load(reference: str, n: int | None = None, seed: int = 0, *, base: Path | No
     twice = [id_ for id_, count in Counter(problem.id for problem in problems).items() if count > 1]
     if twice:
         raise ProblemSetError(f"{reference}: {len(twice)} problem ids are not unique, such as {twice[0]!r}")
+    if not problems and rows and rows.split:
+        raise ProblemSetError(f"{reference}: no row of {rows.file} falls into the split {rows.split}; rows are divided "
+                              f"by what they ask, and :{rows.split} left out asks all of them")
     if not problems:
         raise ProblemSetError(f"{reference} holds no problems")
     return problems

@@ -1,6 +1,7 @@
 """`retort launch RECIPE`: the script with which Slurm runs a recipe, on as many machines as its config says."""
 
 import argparse
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -41,6 +42,9 @@ AHEAD = 300
 """Seconds before the end of its time at which a job is told: a step and a checkpoint have to fit in."""
 
 
+_TIME = re.compile(r"\d+(:\d+){0,2}|\d+-\d+(:\d+){0,2}")
+
+
 def configure(parser: argparse.ArgumentParser) -> None:
     run_arguments(parser)
     parser.add_argument("--time", default="24:00:00", metavar="H:M:S", help="time of one job (default: 24:00:00)")
@@ -50,6 +54,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
+    if not _TIME.fullmatch(args.time):
+        raise CommandError(f"--time {args.time}: write it as Slurm does: minutes, H:M:S, or D-H:M:S")
     read = recipe.read(args.recipe, args.sets)
     name, runs = name_of(args, read), args.runs.resolve()
     file = runs / f"{name}.sbatch"

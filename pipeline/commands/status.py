@@ -54,8 +54,8 @@ def main(args: argparse.Namespace) -> int:
 def _seconds(made: Mapping[str, "Artifact"], ledger: list[JsonObject]) -> str:
     """Why the stages' seconds do not add up to those of the run."""
     total = sum(artifact.manifest["seconds"] for artifact in made.values())
-    own = {str(row.get("stage")) for row in ledger if row.get("event") == "finished"}
-    others = [name for name in made if name not in own]
+    own = {(row.get("stage"), row.get("artifact")) for row in ledger if row.get("event") == "finished"}
+    others = [name for name, artifact in made.items() if (name, artifact.path.name) not in own]
     told = f"; made by other runs: {', '.join(others)}" if others else ""
     return f"the stages took {duration(total)} in all, some of them side by side{told}"
 

@@ -1,7 +1,7 @@
 """Which rows of a dataset are trained on, and in which order: rows by their numbers, each read when it is asked for."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -74,12 +74,12 @@ class Shuffled:
 
     def __init__(
         self, rows: Tokenized, count: int, most: int, rng: random.Random, *, cut: bool, prompt_weight: float,
-        begin: Callable[[], None] = lambda: None,
+        begin: Callable[[], None] = lambda: None, left_out: Collection[int] = (),
     ) -> None:
-        """Raises StageError where no row is short enough."""
+        """`left_out` are the numbers of rows that are not read. Raises StageError where no row is short enough."""
         self._rows, self._count, self._most, self._rng, self._cut = rows, count, most, rng, cut
-        self._prompt_weight, self._begin = prompt_weight, begin
-        if not fitting(rows, most, cut=cut).numbers:
+        self._prompt_weight, self._begin, self._left_out = prompt_weight, begin, left_out
+        if not set(fitting(rows, most, cut=cut).numbers).difference(left_out):
             raise StageError(f"none of {len(rows)} texts is at most {most} tokens long")
 
     def __len__(self) -> int:
@@ -91,7 +91,7 @@ class Shuffled:
     @cached_property
     def _ordered(self) -> Ordered:
         self._begin()
-        kept = set(fitting(self._rows, self._most, cut=self._cut).numbers)
+        kept = set(fitting(self._rows, self._most, cut=self._cut).numbers).difference(self._left_out)
         order: list[int] = []
         while len(order) < self._count:
             # All are shuffled, so that the order does not depend on how many fit.

@@ -1,5 +1,6 @@
 """`--set zero.steps=40`: one value of a recipe changed from the command line."""
 
+import re
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 
@@ -8,6 +9,9 @@ from pipeline.recipe import strict_yaml
 from pipeline.recipe.complaints import shown_value
 from pipeline.recipe.header import SETTINGS
 from rewards.registry import did_you_mean
+
+_BEHIND = re.compile("[:?]")
+"""What follows a path: the name of something in a file, a split, or what is said of a dataset's rows."""
 
 
 def apply(document: strict_yaml.Document, overrides: Sequence[str]) -> None:
@@ -79,11 +83,16 @@ def _next_part(rest: str, block: object) -> tuple[Hashable, str]:
 
 
 def _absolute(value: object) -> object:
-    """Paths on the command line start from the current folder, unlike those in a recipe, which start from its own."""
+    """Paths on the command line start from the current folder, unlike those in a recipe, which start from its own;
+    also those in lists, and the keys of mappings, which rules are named by. A name without an ending or a bar may be a
+    stage's, and stays."""
+    if isinstance(value, list):
+        return [_absolute(one) for one in value]
+    if isinstance(value, dict):
+        return {_absolute(key): _absolute(one) for key, one in value.items()}
     if not isinstance(value, str) or value.startswith(("/", "~")):
         return value
-    place, colon, attribute = value.partition(":")
-    looks_like_path = place.startswith((".", "..")) or place.endswith((".py", ".jsonl", ".json", ".yaml", ".txt"))
-    if looks_like_path and Path(place).exists():
-        return f"{Path(place).resolve()}{colon}{attribute}"
+    place, behind = _BEHIND.split(value, maxsplit=1)[0], _BEHIND.search(value)
+    if ("/" in place or place.startswith(".") or Path(place).suffix) and Path(place).exists():
+        return f"{Path(place).resolve()}{value[behind.start():] if behind else ''}"
     return value

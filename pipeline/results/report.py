@@ -35,7 +35,9 @@ def report_of(run: RunFolder) -> Report:
     """
     ledger = run.ledger()
     artifacts = run.readable()
-    made_here = {str(row.get("stage")) for row in ledger if row.get("event") == "finished"}
+    # Of a stage that was made, edited and then found made elsewhere the first artifact is another one.
+    made = {(str(row.get("stage")), row.get("artifact")) for row in ledger if row.get("event") == "finished"}
+    made_here = {name for name, artifact in artifacts.items() if (name, artifact.path.name) in made}
     models: JsonObject = {}
     for artifact in artifacts.values():
         for name, measured in models_of(artifact).items():

@@ -6,6 +6,7 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -31,8 +32,8 @@ class StageProcess(Protocol):
         ...
 
 
-GRACE = 120.0
-"""Seconds that a stage has after SIGTERM to end its step and write a checkpoint."""
+GRACE = 270.0
+"""Seconds that a stage has after SIGTERM to end its step and write a checkpoint; what Slurm gives is a little more."""
 
 # glibc gives large blocks back to the system at once, and every operation of a small model then pays for fresh pages:
 # keeping them took a fifth off a training step on two CPU cores. A user's own settings win.
@@ -113,6 +114,7 @@ class Zygote:
         answers = self._process.stdout
         assert answers is not None
         if self._abandoned:
+            time.sleep(seconds)
             return
         # This is also the runner's sleep, which an answer ends.
         if not select.select([answers], [], [], seconds)[0]:

@@ -235,11 +235,14 @@ def _runner_lives(lock: Path, token: str) -> bool:
 
 
 def _die_with_runner(lock: Path, token: str) -> None:
-    """End this process group when the run's lock no longer has the runner's token, so that no orphan goes on
-    writing."""
+    """End this process group when the run's lock no longer has the runner's token, or what started it is gone, so that
+    no orphan goes on writing."""
+
+    started_by = os.getppid()
 
     def watch() -> None:
-        while _runner_lives(lock, token):
+        # What accelerate's launcher has started is in groups of its own, which no signal to the launcher's reaches.
+        while _runner_lives(lock, token) and os.getppid() == started_by:
             time.sleep(_HEARTBEAT)
         os.killpg(0, signal.SIGKILL)
 

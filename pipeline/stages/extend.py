@@ -1,7 +1,7 @@
 """`extend`: a longer context, by rescaled rotary positions and training on longer texts in phases."""
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -22,7 +22,7 @@ from pipeline.contract.prompt import Prompt
 from pipeline.contract.stage import Context, Metrics, Stage
 from pipeline.contract.work import Trained, Work
 from pipeline.data.corpus import SHORTEST, Behaviour, Corpus
-from pipeline.data.order import Shuffled, fitting, left_out_of
+from pipeline.data.order import Ordered, Shuffled, fitting, left_out_of
 from pipeline.data.rows import Document, Joined, Rows, Stream
 from pipeline.data.tokenized import Tokenized, Wanted, tokenized
 from pipeline.models.checks.rope_fields import Scaling
@@ -72,13 +72,13 @@ class Extend(ReadsRows, Learning, Stage):
     """Extend a model's context in phases, as DeepSeek-V3 did from 4K to 32K to 128K (arXiv 2412.19437, section 4.3).
 
     `scaling` is what transformers' `rope_parameters` take besides the theta (YaRN: arXiv 2309.00071); without it
-    positions are only trained further, as a control. A share of every batch stays as short as before, so that short
-    skill is kept. Trains on `data` (rows of prompt and completion, or of text) where given, on the synthetic web
-    otherwise.
+    positions are only trained further, as a control. Trains on `data` (rows of prompt and completion, or of text)
+    where given, but for one row in ten, 32 at most, on which losses by position are measured; on the synthetic web
+    otherwise, of which a share of every batch stays as short as before, so that short skill is kept.
     """
 
     kind: ClassVar[str] = "extend"
-    version: ClassVar[int] = 6
+    version: ClassVar[int] = 7
     makes: ClassVar[ArtifactType] = "model"
     distributed: ClassVar[bool] = True
 
@@ -90,7 +90,10 @@ class Extend(ReadsRows, Learning, Stage):
         default=None, description="rope_type and its fields, as in transformers' rope_parameters; none where left out"
     )
     phases: list[Phase] = Field(min_length=1, description="lengths and steps, from short to long texts")
-    short: Probability = Field(default=0.5, description="share of rows that stay as short as before")
+    short: Probability = Field(
+        default=0.5, description="share of the synthetic web's rows that stay as short as before; rows of `data` are "
+                                 "as they are"
+    )
     prompt: Prompt = Field(default=Prompt(), description="how prompts of the rows are put")
     batch_size: Batch = Field(default=16, description="rows of an optimizer step")
     prompt_weight: Weight = Field(default=0.1, description="weight of prompt tokens in the loss")
@@ -133,15 +136,14 @@ class Extend(ReadsRows, Learning, Stage):
         longest = self.phases[-1].length
         data = None if self.data is None else tokenized(ctx.cache, tokenizer, self._wanted(ctx, self.data), ctx.note)
         left_out = left_out_of(data, fitting(data, longest, cut=self.too_long == "cut"), ctx.note) if data else {}
-        unseen = self._rows(data, tokenizer, POSITION_ROWS, longest, 0.0, random.Random("positions"), lambda: None)
-        held_out = [unseen[number] for number in range(POSITION_ROWS)]
+        held_out = self._unseen(data, tokenizer)
         with placed(model):
             before = loss_by_position(model, held_out, longest)
         if module.of(model):
             ctx.note("the model's MTP module is of shorter texts, and is left out of the extended model")
         model = rescaled(model, longest, self.scaling)
         tokenizer.model_max_length = longest
-        streams = [self._phase(number, phase, data, tokenizer, ctx) for number, phase in enumerate(self.phases, 1)]
+        streams = [self._phase(number, data, tokenizer, ctx) for number in range(1, len(self.phases) + 1)]
         metrics = train(ctx, model, tokenizer, Joined(streams), self._plan())
         pretrained.save(model, tokenizer, ctx.out)
         after = loss_by_position(model, held_out, longest)
@@ -157,36 +159,45 @@ class Extend(ReadsRows, Learning, Stage):
         selection = dataset.parse(data).selection
         return Wanted(ctx.path(data), selection, self.prompt.prompting(), drop=dataset.drops_bad_rows(self))
 
-    def _phase(
-        self, number: int, phase: Phase, data: Tokenized | None, tokenizer: Tokenizer, ctx: Context
-    ) -> Rows:
+    def _phase(self, number: int, data: Tokenized | None, tokenizer: Tokenizer, ctx: Context) -> Rows:
+        """The rows of a phase."""
+        phase, rng = self.phases[number - 1], random.Random(f"extend:{ctx.seed}:{number}")
+        count, longest = phase.steps * self.batch_size, self.phases[-1].length
+
         def begin() -> None:
             ctx.note(f"phase {number} of {len(self.phases)}: up to {phase.length} tokens")
 
-        rng = random.Random(f"extend:{ctx.seed}:{number}")
-        return self._rows(data, tokenizer, phase.steps * self.batch_size, phase.length, self.short, rng, begin)
+        if data is not None:
+            return Shuffled(data, count, phase.length, rng, cut=self.too_long == "cut",
+                            prompt_weight=self.prompt_weight, begin=begin, left_out=self._kept_back(data, longest))
+
+        def documents() -> Iterator[Document]:
+            begin()
+            yield from self._web(phase.length, self.short, rng)
+
+        return Stream(tokenizer, documents(), count, phase.length, self.prompt_weight, self.prompt.prompting())
+
+    def _unseen(self, data: Tokenized | None, tokenizer: Tokenizer) -> Sequence["Row"]:
+        """The long rows, which nothing is trained on, that losses by position are measured on."""
+        longest = self.phases[-1].length
+        if data is not None:
+            kept_back = self._kept_back(data, longest)
+            rows: Rows = Ordered(data, kept_back, longest, self.prompt_weight)
+        else:
+            web = self._web(longest, 0.0, random.Random("positions"))
+            rows = Stream(tokenizer, web, POSITION_ROWS, longest, self.prompt_weight, self.prompt.prompting())
+        return [rows[number] for number in range(len(rows))]
+
+    def _kept_back(self, data: Tokenized, longest: int) -> list[int]:
+        """The numbers of the rows that are not trained on."""
+        numbers = fitting(data, longest, cut=self.too_long == "cut").numbers
+        return random.Random("positions").sample(numbers, min(POSITION_ROWS, len(numbers) // 10))
 
     def _plan(self) -> "Plan":
         phases = [schedule_of(self.schedule, phase.steps, warmup=5) for phase in self.phases]
         schedule = Phased(phases)
         return Plan(schedule.end, self.batch_size, self, schedule, self.balance, fp8=self.fp8,
                     compiled=self.compile)
-
-    def _rows(
-        self, data: Tokenized | None, tokenizer: Tokenizer, count: int, length: int, short: float, rng: random.Random,
-        begin: Callable[[], None],
-    ) -> Rows:
-        """So many rows of at most `length` tokens, of the web a share of them short; `begin` is called before the first
-        is made."""
-        if data is not None:
-            return Shuffled(data, count, length, rng, cut=self.too_long == "cut", prompt_weight=self.prompt_weight,
-                            begin=begin)
-
-        def documents() -> Iterator[Document]:
-            begin()
-            yield from self._web(length, short, rng)
-
-        return Stream(tokenizer, documents(), count, length, self.prompt_weight, self.prompt.prompting())
 
     def _web(self, length: int, short: float, rng: random.Random) -> Iterator[Document]:
         """Documents without end."""

@@ -78,7 +78,7 @@ class Pretrain(Learning, Stage):
     """
 
     kind: ClassVar[str] = "pretrain"
-    version: ClassVar[int] = 5
+    version: ClassVar[int] = 6
     makes: ClassVar[ArtifactType] = "model"
     distributed: ClassVar[bool] = True
 

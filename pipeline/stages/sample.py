@@ -55,7 +55,7 @@ class Sample(ServedEngines, Stage):
     """
 
     kind: ClassVar[str] = "sample"
-    version: ClassVar[int] = 8
+    version: ClassVar[int] = 9
     makes: ClassVar[ArtifactType] = "dataset"
     distributed: ClassVar[bool] = True
 

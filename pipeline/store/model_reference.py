@@ -6,9 +6,13 @@ from pathlib import Path
 from pipeline.contract.errors import CommandError
 from pipeline.recipe.inputs import PACKAGE, Source, find, in_package, resolve_hub
 from pipeline.recipe.path_inputs import require_usable
-from pipeline.store.run_folder import RunFolder
+from pipeline.store.run_folder import RunFolder, is_run
 from pipeline.store.store import MENDS, Store
 from pipeline.store.verify import faults_of
+from rewards.registry import did_you_mean
+
+RUNS = Path("runs")
+"""Where a run is looked for by its name alone."""
 
 
 def model_of(reference: str) -> tuple[Path | str, str]:
@@ -23,7 +27,7 @@ def model_of(reference: str) -> tuple[Path | str, str]:
         return path, path.stem
     run, _, stage = reference.rpartition(":")
     if run:
-        return _of_run(Path(run), stage)
+        return _of_run(run, stage)
     path = Path(reference).expanduser()
     if path.exists():
         _require_model(path, reference)
@@ -47,10 +51,13 @@ def _require_model(path: Path, reference: str) -> None:
     require_usable(find(str(path), "model", earlier={}, later={}, folder=Path()))
 
 
-def _of_run(run: Path, stage: str) -> tuple[Path, str]:
+def _of_run(name: str, stage: str) -> tuple[Path, str]:
+    run = Path(name) if Path(name).exists() else RUNS / name
     artifacts = RunFolder(run).artifacts()
     if not artifacts:
-        raise CommandError(f"{run} is no run with finished stages; retort status tells what there is")
+        known = [path.name for path in RUNS.iterdir() if is_run(path)] if RUNS.is_dir() else []
+        raise CommandError(f"{name} is no run with finished stages; give its folder, or its name in "
+                           f"{RUNS}{did_you_mean(run.name, known)}")
     models = {name: artifact for name, artifact in artifacts.items() if (artifact.path / "model").is_dir()}
     if stage not in models:
         near = get_close_matches(stage, models, n=1, cutoff=0.4)

@@ -220,7 +220,7 @@ class _Watch(TrainerCallback):
         self._see_first(state.global_step)
         schedule = self.plan.schedule
         ended = state.global_step >= schedule.end
-        if state.global_step % LOG_EVERY == 0:
+        if state.global_step % LOG_EVERY == 0 or state.global_step >= min(schedule.end, self.plan.steps):
             self._log(state.global_step)
         if self.probe and (ended or state.global_step % self.probe.every == 0):
             self.figures = self.probe.ask()

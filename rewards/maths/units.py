@@ -28,12 +28,16 @@ _NO_UNIT_WORDS = (
 )
 _NO_UNIT = frozenset(_NO_UNIT_WORDS.split())
 _FRACTION_WORD = re.compile(r"hal(?:f|ves)|thirds?|quarters?|\w*(?:rth|fth|xth|nth|hth|dth|nth)s?")
-_SHORT_UNITS = frozenset(
+_SHORT_UNIT_WORDS = (
     "nm um mm cm dm km mi ft in yd ha ac mg kg lb oz lbs ozs ml cl dl qt pt gal hr hrs min sec ms ns am pm yr yrs wk "
-    "ev kev mev kj kw mw kwh hz khz mhz ghz kb mb gb tb pa kpa psi db ma kv mv mol rpm mph kph kmh fps usd eur gbp rs "
-    "cc pcs pc ct pts sq cu ox".split()
+    "mol rpm mph kph kmh fps usd eur gbp rs cc pcs pc ct pts sq cu hz khz mhz ghz kb mb gb tb kw mw kwh kj ox "
+    "eV keV MeV Pa kPa dB mA mV kV psi"
 )
-_FUNCTIONS = frozenset("sin cos tan cot csc arcsin arccos arctan sinh cosh tanh ln log exp max lim det gcd lcm".split())
+_SHORT_UNITS = frozenset(_SHORT_UNIT_WORDS.split())
+"""Units of two or three letters in small letters, and as they are written where these would be a product: mv, ma."""
+_LENGTHS = frozenset(("nm", "um", "mm", "cm", "dm", "km", "mi", "ft", "in", "yd"))
+_FUNCTION_WORDS = "sin cos tan cot csc arcsin arccos arctan sinh cosh tanh ln log exp max lim det gcd lcm"
+_FUNCTIONS = frozenset(_FUNCTION_WORDS.split())
 # Letters that are units where a space parts them from a number. "5m" may be five times m, and is left to the algebra.
 _SINGLE = frozenset("mgshlLAVWNJKCF")
 _CODES = {"USD": "§", "EUR": "€", "GBP": "£", "JPY": "¥", "INR": "₹", "Rs": "₹", "US": ""}
@@ -103,8 +107,10 @@ def _degrees_or_counted(text: str) -> tuple[str, str] | None:
 def _is_unit(words: str, *, spaced: bool, number: str) -> bool:
     if re.sub(r"\^\{?[23]\}?$", "", words).strip("() ") in _SINGLE:
         return spaced and re.fullmatch(r"[-+]?[\d.,/ ]+", number) is not None
-    bare = re.sub(r"\^\{?[23]\}?$", "", words).strip(". ").casefold()
-    if bare.split(" ")[0] in _FUNCTIONS or (re.fullmatch(r"[a-z]{2,3}", bare) and not _is_short_word(bare)):
+    bare = re.sub(r"\^\{?[23]\}?$", "", words).strip(". ")
+    if bare.split(" ")[0] in _FUNCTIONS:
+        return False
+    if re.fullmatch(r"[A-Za-z]{2,3}", bare) and not _is_short_word(bare, raised="^" in words):
         return False
     letters = re.sub(r"[^A-Za-z]", "", words)
     # Two letters stuck to a number are a product, unless everybody knows the unit.
@@ -113,9 +119,14 @@ def _is_unit(words: str, *, spaced: bool, number: str) -> bool:
     )
 
 
-def _is_short_word(word: str) -> bool:
-    """Whether two or three letters are a unit, or a word that is counted, and no product: 5 ab is five times a and b."""
-    return word in _SHORT_UNITS or (len(word) == 3 and re.search("[aeiou]", word) is not None)
+def _is_short_word(word: str, *, raised: bool) -> bool:
+    """Whether two or three letters are a unit, or a word that is counted: 5 ab is five times a and b. `raised` is what
+    has an exponent, as lengths have."""
+    if raised:
+        return word.casefold() in _LENGTHS
+    if word in _SHORT_UNITS or word.casefold() in _SHORT_UNITS:
+        return True
+    return len(word) == 3 and re.search("[aeiou]", word) is not None
 
 
 def _scaled(scalar: str, words: str, currency: str) -> tuple[str, str, Fraction | int, bool]:

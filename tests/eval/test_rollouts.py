@@ -14,7 +14,7 @@ from eval.engine.types import Sampling
 from eval.problems import load
 from eval.prompts import encode_prompts
 from eval.protocol import Prompting
-from eval.rollouts import Draws, Rollout, collect, write_rows
+from eval.rollouts import Draws, Rollout, collect, rollouts_file, write_rows
 from pipeline.models.build import prepare
 from pipeline.models.tokenizer import train_tokenizer
 from rewards.grade import grade
@@ -100,3 +100,9 @@ def test_learned_positions_end_where_the_model_does(budget: int | None) -> None:
     rollouts = collect(engine_for(model, tokenizer), tokenizer, problems, draws)
     assert all(1 <= one.completion.tokens < longest for one in rollouts)
     assert not all(one.completion.finished for one in rollouts)
+
+
+def test_sets_of_files_that_are_called_alike_have_files_of_their_own() -> None:
+    names = {rollouts_file("m", name) for name in ("data/test.jsonl", "data_test.jsonl", "data%2Ftest.jsonl")}
+    assert len(names) == 3
+    assert not any("/" in name for name in names)

@@ -76,6 +76,15 @@ x=2,y=1 | y=1,x=2
 \\frac{9}{2} | 4½
 y=-x | x+y=0
 \\emptyset | \\{\\}
+12 ab | 12ab
+2 xy | 2yx
+\\frac{1}{2} mv^2 | \\frac{mv^2}{2}
+12 | 12 men
+5 ft^2 | 5
+9 | 9 yd
+9.8 | 9.8\\,\\mathrm{m}/\\mathrm{s}^2
+60 | 60\\,\\text{km}/\\text{h}
+9.8 \\text{ m/s}^2 | 9.8 \\frac{\\text{m}}{\\text{s}^2}
 \\begin{pmatrix}1\\\\2\\end{pmatrix} | \\begin{bmatrix} 1 \\\\ 2 \\end{bmatrix}
 """
 
@@ -88,6 +97,13 @@ DIFFERENT = """
 100200 | 100, 200
 5 | 3=4=5
 5 | 7-1=5
+-2 | 10-12
+12 ab | 12
+5 | 5 xy
+5 | 5 \\sin A
+5 | 5 ln b
+\\frac{1}{2} mv^2 | \\frac12
+\\frac{1}{2} bh | 0.5
 5 | 0=5
 5 | 5=5=5
 5 | 5 or 6

@@ -12,5 +12,5 @@ CompileSection = Annotated[bool, Field(
 COMPILED_IN_EIGHT_BITS = ("fp8 computes products by a program of its own, which torch.compile does not see: "
                           "leave it or compile out")
 
-COMPILED_IN_PARTS = ("compile: FSDP and DeepSpeed put a layer's weights together around it, and were not tried with it: "
-                     "leave it out, or train under MULTI_GPU")
+COMPILED_IN_PARTS = ("compile: FSDP and DeepSpeed put a layer's weights together around it, and were not tried with "
+                     "it: leave it out, or train under MULTI_GPU")

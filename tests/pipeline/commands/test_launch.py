@@ -51,3 +51,8 @@ def test_bash_reads_the_script(recipe: Path, capsys: pytest.CaptureFixture[str])
 def test_an_option_is_one_line(recipe: Path, capsys: pytest.CaptureFixture[str], option: str) -> None:
     assert cli.main(["launch", str(recipe), "--dry-run", "--sbatch", option]) == 2
     assert "an option is written as partition=gpu" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("time", "code"), [("abc", 2), ("1:2:3:4", 2), ("90", 0), ("2-12", 0), ("1-00:30:00", 0)])
+def test_a_time_is_written_as_slurm_has_it(recipe: Path, time: str, code: int) -> None:
+    assert cli.main(["launch", str(recipe), "--dry-run", "--time", time]) == code

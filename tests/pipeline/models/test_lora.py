@@ -1,6 +1,7 @@
 """Adapters on layers and on fused experts: trained alone, saved as peft does, merged into a model that transformers
 loads."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from eval.engine import engine_for
 from eval.engine.plain import PlainEngine
 from pipeline.contract.errors import StageError
+from pipeline.models import pretrained
 from pipeline.models.lora import Lora, adapted, add
 from pipeline.models.tokenizer import train_tokenizer
 from pipeline.training.optimizer.muon import Muon
@@ -120,3 +122,16 @@ def test_a_router_that_is_called_so_gets_no_adapter() -> None:
     assert any(name.endswith(".router") for name, _ in model.named_modules())
     adapted_model = add(model, Lora(rank=2), 0)
     assert not [name for name, _ in adapted_model.named_parameters() if "router" in name and "lora_" in name]
+
+
+def test_a_model_that_is_given_as_an_adapter_can_be_trained(tiny: Tiny, context: Context, tmp_path: Path) -> None:
+    tokenizer, base, ctx = train_tokenizer(["a b c"], 64), tmp_path / "base", context()
+    model = tiny("qwen3", vocab_size=len(tokenizer))
+    pretrained.save(model, tokenizer, tmp_path)
+    (tmp_path / "model").rename(base)
+    with adapted(model, Lora(rank=2), ctx, str(base)):
+        pass
+    file = ctx.out / "adapter" / "adapter_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "base_model_name_or_path": str(base)}))
+    loaded, _ = pretrained.load(ctx.out / "adapter")
+    assert all(parameter.requires_grad for parameter in loaded.parameters())

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.contract.errors import RecipeError
-from pipeline.recipe import fingerprint, recipe
+from pipeline.recipe import fingerprint, recipe, trust
 from pipeline.recipe.inputs import InputError, Source
 
 Write = Callable[..., Path]
@@ -106,6 +106,19 @@ def test_sets_are_typed_and_named_in_errors(write_recipe: Write) -> None:
     assert read.run_name == "good-seed=1-base.rate=2e-3-student.reward.rules.format=0.5-traces.others.1=base"
     assert recipe.read(path).run_name == "good"
     assert recipe.read(path, ["parallel=1", "name=better"]).run_name == "better"
+
+
+def test_paths_in_a_set_start_from_the_current_folder(
+    write_recipe: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = str(write_recipe(GOOD))
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    (here / "mine.py").write_text("def rule(problem, completion):\n    return 1.0\n")
+    trust.remember([here])
+    read = recipe.read(path, ["student.reward={rules: {mine.py:rule: 0.1}}"])
+    assert read.steps["student"].config.reward.rules == {f"{here.resolve()}/mine.py:rule": 0.1}
 
 
 @pytest.mark.parametrize(("override", "expected"), [

@@ -137,3 +137,13 @@ def test_drafts_change_nothing_that_is_drawn(answerer: Path, ask_for: Ask, conte
     assert found["off"] == found["lookup"]
     with pytest.raises(StageError, match="this model has none"):
         Sample.model_validate({**fields, "speculate": "mtp"}, context={"base": folder}).run(context(zero=answerer))
+
+
+def test_what_was_cut_off_is_no_row(answerer: Path, ask_for: Ask, context: Callable[..., Any]) -> None:
+    folder = ask_for(["3", "4"])
+    fields = {"model": "zero", "problems": ["mine.jsonl"], "problems_each": 2, "rollouts": 1, "temperature": 0.0,
+              "max_completion_tokens": 4, "only_correct": False, "format": False, "readable": False}
+    ctx = context(zero=answerer)
+    metrics = Sample.model_validate(fields, context={"base": folder}).run(ctx)
+    assert read_rows(ctx.out) == []
+    assert metrics["dropped/unfinished"] == 2

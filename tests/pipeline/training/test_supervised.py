@@ -135,6 +135,13 @@ def test_rows_are_taken_in_their_order_and_learned(tiny: Tiny, tokenizer: Any, c
     assert "forward" not in vars(model)  # trl's head was taken off again
 
 
+def test_the_last_steps_are_logged_too(tiny: Tiny, tokenizer: Any, context: Context) -> None:
+    ctx = context()
+    metrics = train(ctx, tiny("qwen3"), tokenizer, rows(4) * 13, plan(13))
+    assert [row["step"] for row in ctx.rows if "loss" in row] == [10, 13]
+    assert metrics["loss"] == ctx.rows[-1]["loss"]
+
+
 @pytest.mark.parametrize("family", ["deepseek_v3", "qwen3"])
 def test_training_twice_gives_the_same_model(tiny: Tiny, tokenizer: Any, context: Context, family: str) -> None:
     models = [tiny(family), tiny(family)]
