@@ -19,7 +19,7 @@ from pipeline.disk.durable import JsonMapping, JsonObject
 from pipeline.models.lora import Lora
 from pipeline.serving.speculation import MOST
 from pipeline.training.learning import Learning
-from pipeline.training.logprobs import LOGITS
+from pipeline.training.logprobs import LOGITS, changes_logits
 from pipeline.training.micro_batches import BYTES as OF_PROCESSORS
 from pipeline.training.micro_batches import tokens_within
 from pipeline.training.optimizer.choice import Task
@@ -116,7 +116,8 @@ def lesson_of(training: Training, setting: Setting) -> Lesson:
                    autocast=autocast, at_once=processor and not setting.sharing.collective, mtp=training.trained.mtp)
     few = of_part * scored * training.shape.vocabulary <= LOGITS
     without_cache = learning.gradient_checkpointing or training.shape.stateful
-    if training.asked is None or not whole.at_once or without_cache or not few:
+    sliced = training.teacher is None and not changes_logits(config_of(training.config).get_text_config().to_dict())
+    if training.asked is None or not whole.at_once or without_cache or not (few or sliced):
         return whole
     # As `rl/scoring/forwards.py` has it: the completions go on from prompts that are read once.
     prompts = min(of_part, -(-training.asked.problems * of_part // rows))

@@ -246,7 +246,7 @@ class PolicyTrainer(Resumable, Trainer):
         completions with their divergences from the teacher, if there is one; each [part, seq]."""
         moves = self.plan.objective.entropy_bonus > 0
         replay, teacher = self.rounds.replay, self.rounds.teacher
-        if not self.collective and SharedPrompts.fit(policy, batch, self.balance):
+        if not self.collective and SharedPrompts.fit(policy, batch, self.balance, teacher):
             forwards: Forwards = SharedPrompts(
                 policy, batch, self.temperature, replay, self.balance, teacher, entropy_moves=moves
             )

@@ -90,8 +90,12 @@ def head_alone(model: LanguageModel) -> bool:
 
 
 def _by_head(model: LanguageModel) -> bool:
-    fields = model.config.get_text_config().to_dict()
-    return not any(fields.get(name) for name in _CHANGED_AFTER)
+    return not changes_logits(model.config.get_text_config().to_dict())
+
+
+def changes_logits(fields: Mapping[str, object]) -> bool:
+    """Whether a family with these fields of a config scales or caps what its head gives."""
+    return any(fields.get(name) for name in _CHANGED_AFTER)
 
 
 def _collective(model: LanguageModel) -> bool:

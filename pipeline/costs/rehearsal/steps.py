@@ -203,15 +203,21 @@ def _behind_prompts(model: LanguageModel, lesson: Lesson) -> Tensor:
     """As `rl.forwards.SharedPrompts` does it."""
     read = DynamicCache()
     prompts = torch.zeros(lesson.prompts, lesson.prompt, dtype=torch.long)
-    last = model(
-        input_ids=prompts, attention_mask=torch.ones_like(prompts), past_key_values=read, logits_to_keep=1
-    ).logits
+    held = lesson.rows * lesson.length * model.config.get_text_config().vocab_size <= LOGITS
+    part = model if held else model.get_decoder()
+    found = part(input_ids=prompts, attention_mask=torch.ones_like(prompts), past_key_values=read,
+                 **({"logits_to_keep": 1} if held else {}))
+    last = found.logits if held else found.last_hidden_state[:, -1:]
     which = torch.zeros(lesson.rows, dtype=torch.long)
     own = DynamicCache()
     for place, layer in enumerate(read.layers):
         own.update(layer.keys[which], layer.values[which], place)
     ids = torch.zeros(lesson.rows, lesson.length, dtype=torch.long)
     mask = torch.ones(lesson.rows, lesson.prompt + lesson.length, dtype=torch.long)
+    if not held:
+        hidden = model.get_decoder()(input_ids=ids, attention_mask=mask, past_key_values=own).last_hidden_state
+        states = torch.cat([last[which], hidden[:, :-1]], dim=1).flatten(0, 1)
+        return in_slices(model, states, ids.flatten(), _with_entropies)[0].sum()
     logits = model(input_ids=ids, attention_mask=mask, past_key_values=own).logits
     first = of_logits(last[which], ids[:, :1], 1.0)[0]
     others = of_logits(logits[:, :-1], ids[:, 1:], 1.0)[0]

@@ -19,7 +19,7 @@ from pipeline.moe.balance import Balance
 from pipeline.rl.batch import Batch
 from pipeline.rl.scoring.rollout_replay import RolloutReplay
 from pipeline.rl.scoring.scoring import Teacher
-from pipeline.training.logprobs import completion_logprobs, few, of_logits
+from pipeline.training.logprobs import completion_logprobs, few, head_alone, in_slices, of_logits
 
 _OF_KEYS_AND_VALUES = {"full_attention", "sliding_attention", "chunked_attention"}
 """Layers, as configs name their kinds, whose cache another row can go on from."""
@@ -94,25 +94,34 @@ class SharedPrompts:
         asked = batch.trimmed(first)
         self.mask = asked.prompt_mask  # [prompts, prompt]
         self.cache = DynamicCache()
+        self.held = few(model, batch.completion_ids, batch.completion_ids.shape[1])
         with replay.of(asked, "prompt") if replay else contextlib.nullcontext():
-            read = model(
-                input_ids=asked.prompt_ids, attention_mask=self.mask, past_key_values=self.cache, logits_to_keep=1,
-                **positions_of(model, self.mask),
-            )
-        # Without gradients cut: what the completions make of the prompt flows back into this one forward.
-        self.last = read.logits  # after each prompt, [prompts, 1, vocabulary]
+            # After each prompt, [prompts, 1, vocabulary or width]. Without gradients cut: what the completions make of
+            # the prompt flows back into this one forward.
+            self.last = self._forward(asked.prompt_ids, self.mask, self.cache, last=1)
         self.read = balance.withdraw()
 
+    def _forward(self, ids: Tensor, mask: Tensor, cache: DynamicCache, last: int) -> Tensor:
+        """Logits [rows, last, vocabulary] of the last tokens of ids [rows, seq]; where they are too many to be held the
+        hidden states [rows, last, width] that the head makes them of."""
+        given = {"input_ids": ids, "attention_mask": mask, "past_key_values": cache}
+        given |= positions_of(self.model, mask, last=ids.shape[1])
+        if not self.held:
+            states: Tensor = self.model.get_decoder()(**given).last_hidden_state
+            return states[:, -last:]
+        return self.model(**given, logits_to_keep=last).logits
+
     @staticmethod
-    def fit(model: LanguageModel, batch: Batch, balance: Balance) -> bool:
+    def fit(model: LanguageModel, batch: Batch, balance: Balance, teacher: Teacher | None = None) -> bool:
         """Whether rows of the batch have a prompt in common and can share it. On GPUs, where this was not measured,
         they do not; nor where experts have a capacity, since whom they drop depends on who else is read; nor where
-        logits cannot be held at once."""
+        logits cannot be held at once, and a teacher asks for them, or not the head alone makes them."""
         # Without a cache, or not one of keys and values throughout.
         layers = {*(model.config.get_text_config().to_dict().get("layer_types") or [])}
         if model.is_gradient_checkpointing or model._is_stateful or layers - _OF_KEYS_AND_VALUES:
             return False
-        if balance.balancing.capacity or not few(model, batch.completion_ids, batch.completion_ids.shape[1]):
+        held = few(model, batch.completion_ids, batch.completion_ids.shape[1])
+        if balance.balancing.capacity or not (held or (teacher is None and head_alone(model))):
             return False  # before prompts are compared, for which a GPU would be waited for
         first, _ = _different(batch.prompt_ids, batch.prompt_mask)
         return len(first) < len(batch)
@@ -128,11 +137,10 @@ class SharedPrompts:
             cache.update(layer.keys[prompt], layer.values[prompt], place)
         mask = torch.cat([self.mask[prompt], part.completion_mask], dim=1)
         with self.replay.of(part, "completion") if self.replay else contextlib.nullcontext():
-            logits = self.model(
-                input_ids=ids, attention_mask=mask, past_key_values=cache,
-                **positions_of(self.model, mask, last=ids.shape[1]),
-            ).logits
+            logits = self._forward(ids, mask, cache, last=ids.shape[1])
         self.balance.goes_on(self.read, prompt)
+        if not self.held:
+            return self._in_slices(torch.cat([self.last[prompt], logits[:, :-1]], dim=1), part)
         if self.teacher:
             every = torch.cat([self.last[prompt], logits[:, :-1]], dim=1)
             self.divergences = self.teacher.divergences(every, part)
@@ -142,6 +150,17 @@ class SharedPrompts:
         padding = part.completion_mask == 0
         logprobs, entropies = (
             torch.cat(both, dim=1).masked_fill(padding, 0) for both in zip(first, others, strict=True)
+        )
+        return logprobs, entropies
+
+
+    def _in_slices(self, states: Tensor, part: Batch) -> tuple[Tensor, Tensor]:
+        """Of the states [part, seq, width] before each token of the completions."""
+        chosen = part.completion_mask.bool()
+        empty = torch.zeros(chosen.shape, dtype=torch.float32, device=states.device)
+        logprobs, entropies = (
+            empty.masked_scatter(chosen, values)
+            for values in in_slices(self.model, states[chosen], part.completion_ids[chosen], self.score)
         )
         return logprobs, entropies
 

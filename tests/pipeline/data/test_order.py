@@ -83,6 +83,19 @@ def test_shuffled_rows_are_those_of_a_stream_of_documents(kept: Tokenized, token
     assert made[2]["input_ids"][:12] in [longest[number]["input_ids"] for number in range(8)]
 
 
+def test_rows_that_are_kept_back_are_not_read(kept: Tokenized) -> None:
+    def read(*left_out: int) -> list[list[int]]:
+        found = Shuffled(kept, 24, 24, random.Random(3), cut=True, prompt_weight=0.5, left_out=left_out)
+        return [found[number]["input_ids"] for number in range(24)]
+
+    everything, fewer = read(), read(0, 5)
+    assert {tuple(ids) for ids in everything} - {tuple(ids) for ids in fewer} == {
+        tuple(Ordered(kept, [number], 24, 0.5)[0]["input_ids"]) for number in (0, 5)
+    }
+    with pytest.raises(StageError, match="none of 8 texts"):
+        read(*range(8))
+
+
 def test_where_nothing_fits_it_is_one_line(kept: Tokenized) -> None:
     with pytest.raises(StageError, match="none of 8 texts is at most 5 tokens long"):
         Shuffled(kept, 3, 5, random.Random(0), cut=False, prompt_weight=0.0)

@@ -216,6 +216,25 @@ def test_padding_probes_and_rollouts_do_not_count(tiny: Tiny) -> None:
     assert balance.loss() == 0
 
 
+def test_a_decoder_that_is_called_alone_counts_as_its_model_does(tiny: Tiny) -> None:
+    """As where a vocabulary's logits are made of a slice of the tokens at a time."""
+    model = tiny("qwen3_moe").train()
+    balance = Balance(model, Balancing(load=0.5))
+    ids = torch.randint(4, 48, (3, 12), generator=torch.Generator().manual_seed(0))
+    given = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "use_cache": False}
+    model(**given)
+    whole = float(balance.loss().detach())
+    balance.step()
+    figures = balance.watch.figures()
+    model.get_decoder()(**given)
+    assert float(balance.loss().detach()) == whole > 0
+    balance.step()
+    assert balance.watch.figures() == figures
+    model(**given)
+    model.get_decoder()(**given)
+    assert len(balance._seen) == 2
+
+
 def test_a_dense_model_is_left_alone_and_not_asked_for_more(tiny: Tiny) -> None:
     model = tiny("qwen3").train()
     balance = Balance(model)

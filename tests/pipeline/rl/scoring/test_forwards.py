@@ -43,10 +43,14 @@ def both_ways(made: PolicyTrainer, batch: Batch, monkeypatch: pytest.MonkeyPatch
     return found
 
 
+@pytest.mark.parametrize("sliced", [False, True])
 @pytest.mark.parametrize("family", sorted(set(TINY) - {"jamba"}))
 def test_loss_gradients_and_load_are_those_of_whole_rows(
-    tiny: Tiny, tmp_path: Any, family: str, monkeypatch: pytest.MonkeyPatch
+    tiny: Tiny, tmp_path: Any, family: str, monkeypatch: pytest.MonkeyPatch, sliced: bool
 ) -> None:
+    if sliced:  # a vocabulary whose logits cannot be held at once
+        monkeypatch.setattr(logprobs, "LOGITS", 0)
+        monkeypatch.setattr(logprobs, "SLICE", 500)
     model = policy(tiny, family)
     mixture = bool(routers(model))
     made = trainer(model, tmp_path, balancing=LOSSES if mixture else Balancing())
@@ -116,6 +120,8 @@ def test_what_does_not_fit_is_read_whole(tiny: Tiny, tmp_path: Any, monkeypatch:
     made.balance.remove()
     assert not fits(trainer(model, tmp_path, balancing=Balancing(capacity=1.25)), batch)
     monkeypatch.setattr(logprobs, "LOGITS", batch.completion_ids.numel() * model.config.vocab_size - 1)
+    assert fits(made, batch)  # by the head on a slice of the tokens at a time
+    model.config.logits_scaling = 2.0
     assert not fits(made, batch)
 
 
