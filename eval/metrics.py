@@ -89,7 +89,7 @@ def _chance(of: int, drawn: int, n: int, k: int) -> float:
 
     Draws of exactly k of n are those draws whose sum is k. The numbers of ways, which are counted otherwise, are too
     large for a float from a thousand rollouts on."""
-    return math.comb(of, drawn) * k**drawn * (n - k) ** (of - drawn) / n**of
+    return float(math.comb(of, drawn) * k**drawn * (n - k) ** (of - drawn) / n**of)
 
 
 def _won_with(m: int, candidates: Sequence[tuple[int, float]], abstain: int, n: int, k: int) -> float:

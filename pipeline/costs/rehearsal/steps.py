@@ -204,10 +204,10 @@ def _behind_prompts(model: LanguageModel, lesson: Lesson) -> Tensor:
     read = DynamicCache()
     prompts = torch.zeros(lesson.prompts, lesson.prompt, dtype=torch.long)
     held = lesson.rows * lesson.length * model.config.get_text_config().vocab_size <= LOGITS
-    part = model if held else model.get_decoder()
-    found = part(input_ids=prompts, attention_mask=torch.ones_like(prompts), past_key_values=read,
-                 **({"logits_to_keep": 1} if held else {}))
-    last = found.logits if held else found.last_hidden_state[:, -1:]
+    asked = {"input_ids": prompts, "attention_mask": torch.ones_like(prompts), "past_key_values": read}
+    last = (
+        model(**asked, logits_to_keep=1).logits if held else model.get_decoder()(**asked).last_hidden_state[:, -1:]
+    )
     which = torch.zeros(lesson.rows, dtype=torch.long)
     own = DynamicCache()
     for place, layer in enumerate(read.layers):
