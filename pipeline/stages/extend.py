@@ -28,7 +28,7 @@ from pipeline.data.tokenized import Tokenized, Wanted, tokenized
 from pipeline.models.checks.rope_fields import Scaling
 from pipeline.moe.balancing import BalanceSection, Balancing
 from pipeline.training.fp8.section import Fp8Section
-from pipeline.training.layers.section import COMPILED_IN_EIGHT_BITS, CompileSection
+from pipeline.training.layers.section import CompileSection, require_alone
 from pipeline.training.learning import Learning
 from pipeline.training.optimizer.schedule import Phased, schedule_of
 from rewards.lazy import lazy
@@ -103,8 +103,8 @@ class Extend(ReadsRows, Learning, Stage):
 
     @model_validator(mode="after")
     def _check_compile(self) -> "Extend":
-        if self.compile and self.fp8:
-            raise ValueError(COMPILED_IN_EIGHT_BITS)
+        if self.compile:
+            require_alone(fp8=self.fp8 is not None, gradient_checkpointing=self.gradient_checkpointing)
         return self
 
     @model_validator(mode="after")

@@ -27,7 +27,7 @@ from pipeline.models.checks.sizes import balance_fault
 from pipeline.models.mtp.section import MtpSection
 from pipeline.moe.balancing import BalanceSection, Balancing
 from pipeline.training.fp8.section import Fp8Section
-from pipeline.training.layers.section import COMPILED_IN_EIGHT_BITS, CompileSection
+from pipeline.training.layers.section import CompileSection, require_alone
 from pipeline.training.learning import Learning
 from pipeline.training.optimizer.schedule import schedule_of
 from rewards.lazy import lazy
@@ -111,8 +111,8 @@ class Pretrain(Learning, Stage):
 
     @model_validator(mode="after")
     def _check_compile(self) -> "Pretrain":
-        if self.compile and self.fp8:
-            raise ValueError(COMPILED_IN_EIGHT_BITS)
+        if self.compile:
+            require_alone(fp8=self.fp8 is not None, gradient_checkpointing=self.gradient_checkpointing)
         return self
 
     @model_validator(mode="after")

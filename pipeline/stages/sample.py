@@ -70,6 +70,10 @@ class Sample(ServedEngines, Stage):
     only_correct: bool = Field(default=True, description="false keeps wrong answers, too, such as a good teacher's")
     readable: bool = Field(default=True, description="drop completions that change their language")
     format: bool = Field(default=True, description="drop completions without the tags of thinking and answer")
+    finished: bool = Field(
+        default=True, description="drop completions that the budget of tokens cut off: who learns from them learns to "
+                                  "stop anywhere. One that has closed its answer's tag is none"
+    )
     repetition: Probability | None = Field(
         default=0.5, description="drop completions of which a larger share repeats itself; null drops none"
     )
@@ -169,6 +173,9 @@ class Sample(ServedEngines, Stage):
         fault = self._fault(rollout)
         if fault:
             return fault
+        # What has closed its answer's tag has said all that it would.
+        if self.finished and not (rollout.completion.finished or rollout.row()["format"]):
+            return "unfinished"
         if any(other.completion.text == rollout.completion.text for other in kept):
             return "duplicate"
         return "enough of this problem" if len(kept) >= self.keep_each else None
@@ -182,10 +189,6 @@ class Sample(ServedEngines, Stage):
             return "empty"
         if self.format and not row["format"]:
             return "format"
-        # Behind a row stands the token that ends it: who learns from one that was cut off learns to stop anywhere. What
-        # has closed its answer's tag has said all that it would.
-        if not rollout.completion.finished and not row["format"]:
-            return "unfinished"
         if self.readable and not row["readable"]:
             return "unreadable"
         if self.repetition is not None and repetition(rollout.problem, rollout.completion) < -self.repetition:

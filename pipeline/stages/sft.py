@@ -27,7 +27,7 @@ from pipeline.models.lora import Lora
 from pipeline.models.mtp.section import Mtp, MtpSection
 from pipeline.moe.balancing import BalanceSection, Balancing
 from pipeline.training.fp8.section import Fp8, Fp8Section
-from pipeline.training.layers.section import COMPILED_IN_EIGHT_BITS, CompileSection
+from pipeline.training.layers.section import CompileSection, require_alone
 from pipeline.training.learning import Learning
 from pipeline.training.optimizer.schedule import schedule_of
 from rewards.lazy import lazy
@@ -74,6 +74,12 @@ class Training(ReadsRows, Learning, Stage):
         description="longest row, the model's context where it is left out; `too_long` says what becomes of longer ones"
     )
     beyond_context: bool = Field(default=False, description="let max_length be more than the model's context")
+
+    @model_validator(mode="after")
+    def _check_compile(self) -> Self:
+        if self.compile:
+            require_alone(fp8=self.in_eight_bits() is not None, gradient_checkpointing=self.gradient_checkpointing)
+        return self
 
     @model_validator(mode="after")
     def _check_effort(self) -> Self:
@@ -215,12 +221,6 @@ class Sft(Training):
         if self.fp8 and self.lora:
             raise ValueError("fp8 is for training whole matrices, and adapters are small ones beside them: leave it or "
                              "lora out")
-        return self
-
-    @model_validator(mode="after")
-    def _check_compile(self) -> "Sft":
-        if self.compile and self.fp8:
-            raise ValueError(COMPILED_IN_EIGHT_BITS)
         return self
 
     def predicts_ahead(self) -> Mtp | None:

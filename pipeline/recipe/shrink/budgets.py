@@ -31,7 +31,8 @@ PART = 1
 
 INSTEAD: Mapping[str, object] = {
     # Nothing that is drawn from random weights is right.
-    "gate": 0, "only_correct": False, "format": False, "readable": False, "repetition": None,
+    "gate": 0, "only_correct": False, "format": False, "readable": False, "finished": False,
+    "repetition": None,
     # Neither a server nor its GPUs are on a laptop.
     "engine": "native", "vllm": {}, "staleness": 0,
     # A token for each byte makes texts longer.

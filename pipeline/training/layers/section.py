@@ -9,8 +9,15 @@ CompileSection = Annotated[bool, Field(
                 "minute or two; on processors it needs a C++ compiler"
 )]
 
-COMPILED_IN_EIGHT_BITS = ("fp8 computes products by a program of its own, which torch.compile does not see: "
-                          "leave it or compile out")
-
 COMPILED_IN_PARTS = ("compile: FSDP and DeepSpeed put a layer's weights together around it, and were not tried with "
                      "it: leave it out, or train under MULTI_GPU")
+
+
+def require_alone(*, fp8: bool, gradient_checkpointing: bool) -> None:
+    """Raises ValueError where layers that are compiled are run in another way as well."""
+    if fp8:
+        raise ValueError("fp8 computes products by a program of its own, which torch.compile does not see: leave it or "
+                         "compile out")
+    if gradient_checkpointing:
+        raise ValueError("gradient_checkpointing computes layers again with the experts that they took before, which "
+                         "torch.compile does not take (it keeps less of a layer by itself): leave it or compile out")

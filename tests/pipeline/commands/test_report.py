@@ -49,7 +49,7 @@ def run(tmp_path):
     found.link(3, "needle", artifact(runs, "needle", "evaluate", "report", {}, needle))
     found.record("base", event="reused")
     for name in ("score", "needle"):
-        found.record(name, event="finished", seconds=12.5)
+        found.record(name, event="finished", seconds=12.5, artifact=found.artifacts()[name].path.name)
     return found
 
 

@@ -38,7 +38,7 @@ def test_the_report_counts_the_rollouts_beside_it(answerer: Path, ask_for: Ask, 
     assert report["problems"]["sets.py:threes"]["pass@1"] == 1.0
     assert report["mean"]["pass@1"] == pytest.approx(0.875)
     for name, numbers in report["problems"].items():
-        with (ctx.out / f"org_zero-{name}.jsonl").open() as file:
+        with (ctx.out / f"org%2Fzero-{name}.jsonl").open() as file:
             assert numbers == reduce([json.loads(line) for line in file])
     assert metrics == {"models": 1, "tokens": 16 * 9}
     assert ctx.seen[-1] == (2, 2)

@@ -145,5 +145,7 @@ def test_what_was_cut_off_is_no_row(answerer: Path, ask_for: Ask, context: Calla
               "max_completion_tokens": 4, "only_correct": False, "format": False, "readable": False}
     ctx = context(zero=answerer)
     metrics = Sample.model_validate(fields, context={"base": folder}).run(ctx)
-    assert read_rows(ctx.out) == []
+    assert metrics["kept"] == 0
     assert metrics["dropped/unfinished"] == 2
+    everything = Sample.model_validate({**fields, "finished": False}, context={"base": folder})
+    assert everything.run(context(zero=answerer))["kept"] == 2

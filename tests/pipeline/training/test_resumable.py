@@ -116,7 +116,7 @@ OTHERS = ("mixtral", "olmoe", "qwen2_moe", "qwen3_moe_every_second", "deepseek_v
     ("qwen3", {"fp8": Fp8(backward="e5m2", stochastic_rounding=True)}, 23),
     ("qwen3", {"learning": {"mixed_precision": True, "optimizer": {"name": "sgd", "momentum": 0.9}}}, 23),
     rarely("qwen3", {"compiled": True}, 23),
-    rarely("qwen3_moe", {"compiled": True, "learning": {"gradient_checkpointing": True}}, 23),
+    rarely("qwen3_moe", {"compiled": True}, 23),
 ])
 def test_supervised(
     tiny: Tiny, context: Context, monkeypatch: pytest.MonkeyPatch, family: str, changed: dict[str, Any], at: int

@@ -12,19 +12,16 @@ from pipeline.moe.balancing import Balancing
 from pipeline.moe.routers import routers
 from pipeline.training.layers import compilation
 from pipeline.training.layers.compilation import CompiledLayers, parts
-from pipeline.training.layers.recomputation import checkpoint_layers
 
 Tiny = Callable[..., Any]
 SHAPES = ((3, 11), (1, 9), (4, 20))
 RARE = ("mixtral", "deepseek_v2", "qwen2_moe", "olmoe", "gpt_oss", "dbrx", "qwen3_moe_every_second")
 
 
-def gradients(model: Any, shapes: Sequence[tuple[int, int]] = SHAPES, *, checkpointed: bool = False) -> dict[str, Any]:
+def gradients(model: Any, shapes: Sequence[tuple[int, int]] = SHAPES) -> dict[str, Any]:
     """By the shape of a batch and the name of a weight, and what the watch of the experts has seen."""
     found: dict[str, Any] = {}
     balance = Balance(model, Balancing(load=0.5) if routers(model) else None)
-    if checkpointed:
-        checkpoint_layers(model, [balance])
     for rows, seq in shapes:
         ids = torch.randint(4, 48, (rows, seq), generator=torch.Generator().manual_seed(rows * seq))
         mask = torch.ones_like(ids)
@@ -35,24 +32,21 @@ def gradients(model: Any, shapes: Sequence[tuple[int, int]] = SHAPES, *, checkpo
         found |= {f"{rows} {name}": p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
     found |= {name: torch.tensor(value) for name, value in balance.watch.figures().items() if "load" in name}
     balance.remove()
-    if checkpointed:
-        model.gradient_checkpointing_disable()
     return found
 
 
-@pytest.mark.parametrize(("family", "checkpointed"), [
-    ("qwen3", True), ("deepseek_v3", True), ("jamba", False),
-    *(pytest.param(family, True, marks=pytest.mark.faults) for family in RARE),
+@pytest.mark.parametrize("family", [
+    "qwen3", "deepseek_v3", "jamba", *(pytest.param(family, marks=pytest.mark.faults) for family in RARE),
 ])
 def test_gradients_and_loads_are_those_of_layers_that_are_not_compiled(
-    tiny: Tiny, monkeypatch: pytest.MonkeyPatch, family: str, checkpointed: bool
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch, family: str
 ) -> None:
     # Traced, taken apart into forward and backward, and run without making C++ of it, which takes a minute.
     monkeypatch.setattr(compilation.torch, "compile", partial(torch.compile, backend="aot_eager"))
     model = tiny(family).train()
     expected = gradients(model)
     compiled = CompiledLayers(model)
-    found = gradients(model, checkpointed=checkpointed)
+    found = gradients(model)
     compiled.remove()
     assert found.keys() == expected.keys()
     assert all(torch.allclose(found[name], expected[name], atol=1e-5) for name in expected)
