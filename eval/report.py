@@ -76,6 +76,12 @@ def reduce(rows: Iterable[Row]) -> Numbers:
     return {**numbers, "by": by} if by else numbers
 
 
+def together(earlier: Numbers, later: Numbers) -> Numbers:
+    """What two reports say of a model; of a set, or of its efforts, that both have what the later one says."""
+    keys = ("problems", "protocol", *({"efforts"} & (earlier.keys() | later.keys())))
+    return {**earlier, **later, **{key: {**earlier.get(key, {}), **later.get(key, {})} for key in keys}}
+
+
 def by_meta(rows: Iterable[Row]) -> dict[str, dict[str, float]]:
     """pass@1 for each number that the problems' meta tells (such as the length and depth of a needle), and for each
     pair of numbers of two such keys; keys with one number, or more than `FEW`, are left out, and a problem that tells

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from eval.answers import read_rows
+from eval.report import together
 from eval.rollouts import rollouts_file
 from eval.scaling import Point, curve
 from pipeline.contract.errors import RunError
@@ -41,10 +42,7 @@ def report_of(run: RunFolder) -> Report:
     models: JsonObject = {}
     for artifact in artifacts.values():
         for name, measured in models_of(artifact).items():
-            before = models.get(name, {})
-            keys = ("problems", "protocol", *({"efforts"} & (before.keys() | measured.keys())))
-            merged = {key: {**before.get(key, {}), **measured.get(key, {})} for key in keys}
-            models[name] = {**measured, **before, **merged}
+            models[name] = together(models.get(name, {}), measured)
     return {
         "seconds": round(wall_seconds(ledger), 3),
         "stages": [_stage(name, artifact, name not in made_here) for name, artifact in artifacts.items()],

@@ -43,7 +43,7 @@ from rewards.lazy import lazy
 from rewards.types import Problem
 
 with lazy:
-    from eval.report import mean_of_sets, reduce
+    from eval.report import mean_of_sets, reduce, together
     from eval.scaling import efforts
     from pipeline.models import pretrained
     from pipeline.serving.served import drawing
@@ -183,7 +183,7 @@ class Evaluate(ServedEngines, Stage):
         found: JsonObject = {}
         for reference in self.reports:
             for label, report in json.loads((ctx.path(reference) / "report.json").read_text())["models"].items():
-                found[label] = _together(found.get(label, {}), report)
+                found[label] = together(found.get(label, {}), report)
         measured: dict[str, JsonObject] = {}
         varied: dict[str, dict[str, dict[Way, JsonObject]]] = {}  # by model and set
         tokens = 0
@@ -274,9 +274,3 @@ class Evaluate(ServedEngines, Stage):
         prompting = settled(tokenizer, how.asking(effort))
         sampling = Sampling(self.max_completion_tokens, self.temperature, self.top_p, self.top_k, self.min_p)
         return Protocol(prompting, sampling, self.rollouts, seed)
-
-
-def _together(earlier: JsonObject, later: JsonObject) -> JsonObject:
-    """What two reports say of a model; of a set, or of its efforts, that both have what the later one says."""
-    shared = [key for key in ("problems", "protocol", "efforts") if key in earlier or key in later]
-    return {**earlier, **later, **{key: {**earlier.get(key, {}), **later.get(key, {})} for key in shared}}

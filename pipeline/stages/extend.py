@@ -136,14 +136,15 @@ class Extend(ReadsRows, Learning, Stage):
         longest = self.phases[-1].length
         data = None if self.data is None else tokenized(ctx.cache, tokenizer, self._wanted(ctx, self.data), ctx.note)
         left_out = left_out_of(data, fitting(data, longest, cut=self.too_long == "cut"), ctx.note) if data else {}
-        held_out = self._unseen(data, tokenizer)
+        kept_back = [] if data is None else self._kept_back(data)
+        held_out = self._unseen(data, kept_back, tokenizer)
         with placed(model):
             before = loss_by_position(model, held_out, longest)
         if module.of(model):
             ctx.note("the model's MTP module is of shorter texts, and is left out of the extended model")
         model = rescaled(model, longest, self.scaling)
         tokenizer.model_max_length = longest
-        streams = [self._phase(number, data, tokenizer, ctx) for number in range(1, len(self.phases) + 1)]
+        streams = [self._phase(number, data, kept_back, tokenizer, ctx) for number in range(1, len(self.phases) + 1)]
         metrics = train(ctx, model, tokenizer, Joined(streams), self._plan())
         pretrained.save(model, tokenizer, ctx.out)
         after = loss_by_position(model, held_out, longest)
@@ -159,17 +160,19 @@ class Extend(ReadsRows, Learning, Stage):
         selection = dataset.parse(data).selection
         return Wanted(ctx.path(data), selection, self.prompt.prompting(), drop=dataset.drops_bad_rows(self))
 
-    def _phase(self, number: int, data: Tokenized | None, tokenizer: Tokenizer, ctx: Context) -> Rows:
+    def _phase(
+        self, number: int, data: Tokenized | None, kept_back: Sequence[int], tokenizer: Tokenizer, ctx: Context
+    ) -> Rows:
         """The rows of a phase."""
         phase, rng = self.phases[number - 1], random.Random(f"extend:{ctx.seed}:{number}")
-        count, longest = phase.steps * self.batch_size, self.phases[-1].length
+        count = phase.steps * self.batch_size
 
         def begin() -> None:
             ctx.note(f"phase {number} of {len(self.phases)}: up to {phase.length} tokens")
 
         if data is not None:
             return Shuffled(data, count, phase.length, rng, cut=self.too_long == "cut",
-                            prompt_weight=self.prompt_weight, begin=begin, left_out=self._kept_back(data, longest))
+                            prompt_weight=self.prompt_weight, begin=begin, left_out=kept_back)
 
         def documents() -> Iterator[Document]:
             begin()
@@ -177,20 +180,19 @@ class Extend(ReadsRows, Learning, Stage):
 
         return Stream(tokenizer, documents(), count, phase.length, self.prompt_weight, self.prompt.prompting())
 
-    def _unseen(self, data: Tokenized | None, tokenizer: Tokenizer) -> Sequence["Row"]:
+    def _unseen(self, data: Tokenized | None, kept_back: list[int], tokenizer: Tokenizer) -> Sequence["Row"]:
         """The long rows, which nothing is trained on, that losses by position are measured on."""
         longest = self.phases[-1].length
         if data is not None:
-            kept_back = self._kept_back(data, longest)
             rows: Rows = Ordered(data, kept_back, longest, self.prompt_weight)
         else:
             web = self._web(longest, 0.0, random.Random("positions"))
             rows = Stream(tokenizer, web, POSITION_ROWS, longest, self.prompt_weight, self.prompt.prompting())
         return [rows[number] for number in range(len(rows))]
 
-    def _kept_back(self, data: Tokenized, longest: int) -> list[int]:
+    def _kept_back(self, data: Tokenized) -> list[int]:
         """The numbers of the rows that are not trained on."""
-        numbers = fitting(data, longest, cut=self.too_long == "cut").numbers
+        numbers = fitting(data, self.phases[-1].length, cut=self.too_long == "cut").numbers
         return random.Random("positions").sample(numbers, min(POSITION_ROWS, len(numbers) // 10))
 
     def _plan(self) -> "Plan":
