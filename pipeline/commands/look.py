@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.commands.run import runs_argument
-from pipeline.commands.status import find_run
 from pipeline.contract.errors import CommandError
-from pipeline.store.run_folder import RunFolder, is_run
+from pipeline.store.run_folder import RunFolder, find_run, is_run
 from rewards.lazy import lazy
 from rewards.registry import did_you_mean
 

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 
 from pipeline.commands.plan import table
 from pipeline.commands.run import runs_argument
-from pipeline.commands.status import find_run
 from pipeline.contract.errors import CommandError
 from pipeline.disk.durable import JsonObject
 from pipeline.run.display.figures import duration
-from pipeline.store.run_folder import RunFolder
+from pipeline.store.run_folder import RunFolder, find_run
 from rewards.lazy import lazy
 
 with lazy:

@@ -7,17 +7,16 @@ from typing import TYPE_CHECKING
 
 from pipeline.commands.plan import table
 from pipeline.commands.run import runs_argument
-from pipeline.contract.errors import CommandError, RecipeError, RunError
+from pipeline.contract.errors import RecipeError, RunError
 from pipeline.disk import locks
 from pipeline.disk.durable import JsonMapping, JsonObject
 from pipeline.recipe import fingerprint, recipe, trust
 from pipeline.run.display.figures import duration
 from pipeline.store.cleaning import size
-from pipeline.store.run_folder import RunFolder, is_run, wall_seconds
+from pipeline.store.run_folder import RunFolder, find_run, wall_seconds
 from pipeline.store.store import MENDS, Store
 from pipeline.store.verify import known_faults_of
 from rewards import plugin_files
-from rewards.registry import did_you_mean
 
 if TYPE_CHECKING:
     from pipeline.recipe.recipe import Recipe
@@ -58,15 +57,6 @@ def _seconds(made: Mapping[str, "Artifact"], ledger: list[JsonObject]) -> str:
     others = [name for name, artifact in made.items() if (name, artifact.path.name) not in own]
     told = f"; made by other runs: {', '.join(others)}" if others else ""
     return f"the stages took {duration(total)} in all, some of them side by side{told}"
-
-
-def find_run(reference: str, runs: Path) -> Path:
-    """The folder of a run given as a path or as a name under `runs`. Raises CommandError."""
-    for folder in (Path(reference), runs / reference):
-        if is_run(folder):
-            return folder
-    known = [path.name for path in runs.iterdir() if is_run(path)] if runs.is_dir() else []
-    raise CommandError(f"{reference}: there is no such run in {runs}{did_you_mean(Path(reference).name, known)}")
 
 
 def _rows(read: "Recipe", run: "RunFolder", ledger: list[JsonObject], runs: Path) -> list[tuple[str, ...]]:

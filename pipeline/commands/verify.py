@@ -4,9 +4,8 @@ import argparse
 
 from pipeline.commands.plan import table
 from pipeline.commands.run import runs_argument
-from pipeline.commands.status import find_run
 from pipeline.disk.hashes import FileHashes
-from pipeline.store.run_folder import RunFolder
+from pipeline.store.run_folder import RunFolder, find_run
 from pipeline.store.verify import faults_of_run
 
 

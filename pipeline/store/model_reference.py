@@ -6,10 +6,9 @@ from pathlib import Path
 from pipeline.contract.errors import CommandError
 from pipeline.recipe.inputs import PACKAGE, Source, find, in_package, resolve_hub
 from pipeline.recipe.path_inputs import require_usable
-from pipeline.store.run_folder import RunFolder, is_run
+from pipeline.store.run_folder import RunFolder, find_run
 from pipeline.store.store import MENDS, Store
 from pipeline.store.verify import faults_of
-from rewards.registry import did_you_mean
 
 RUNS = Path("runs")
 """Where a run is looked for by its name alone."""
@@ -52,12 +51,10 @@ def _require_model(path: Path, reference: str) -> None:
 
 
 def _of_run(name: str, stage: str) -> tuple[Path, str]:
-    run = Path(name) if Path(name).exists() else RUNS / name
+    run = find_run(name, RUNS)
     artifacts = RunFolder(run).artifacts()
     if not artifacts:
-        known = [path.name for path in RUNS.iterdir() if is_run(path)] if RUNS.is_dir() else []
-        raise CommandError(f"{name} is no run with finished stages; give its folder, or its name in "
-                           f"{RUNS}{did_you_mean(run.name, known)}")
+        raise CommandError(f"{run} has no finished stages yet; retort status {run} tells how far it is")
     models = {name: artifact for name, artifact in artifacts.items() if (artifact.path / "model").is_dir()}
     if stage not in models:
         near = get_close_matches(stage, models, n=1, cutoff=0.4)

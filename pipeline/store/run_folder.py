@@ -7,12 +7,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TypeGuard
 
-from pipeline.contract.errors import RunError
+from pipeline.contract.errors import CommandError, RunError
 from pipeline.disk import durable
 from pipeline.disk.durable import JsonMapping, JsonObject
 from pipeline.disk.locks import Lock
 from pipeline.recipe.fingerprint import SHORT
 from pipeline.store.store import MANIFEST, Artifact, Store
+from rewards.registry import did_you_mean
 
 _LONGEST = 1e10  # seconds of an attempt
 _IN_EVERY_ROW: Mapping[str, type] = {"attempt": str, "stage": str, "event": str}
@@ -185,6 +186,15 @@ def is_run(folder: Path) -> bool:
     """Whether a folder is a run's, also one that has lost some of its files."""
     own = any((folder / file).is_file() for file in ("recipe.json", "ledger.jsonl"))
     return own or (folder.name != "artifacts" and bool(RunFolder(folder).artifacts()))
+
+
+def find_run(reference: str, runs: Path) -> Path:
+    """The folder of a run given as a path or as a name under `runs`. Raises CommandError."""
+    for folder in (Path(reference), runs / reference):
+        if is_run(folder):
+            return folder
+    known = [path.name for path in runs.iterdir() if is_run(path)] if runs.is_dir() else []
+    raise CommandError(f"{reference}: there is no such run in {runs}{did_you_mean(Path(reference).name, known)}")
 
 
 def _is_row(row: JsonMapping) -> bool:

@@ -190,7 +190,7 @@ def test_ask_shows_thinking_and_answer(run: Path, capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize(("words", "said"), [
     (["ask", "{run}", "zerro", "?"], "{run} has no finished model 'zerro'; did you mean 'zero'?"),
     (["ask", "{run}", "traces", "?"], "{run} has no finished model 'traces'; "),
-    (["ask", "nowhere", "zero", "?"], "nowhere is no run with finished stages; "),
+    (["ask", "nowhere", "zero", "?"], "nowhere: there is no such run in runs"),
     (["ask", "{run}", "zero", "?", "--max-tokens", "0"], "--max-tokens must be at least 1"),
     (
         ["eval", "{run}:zerro", "--problems", "programs:test"],

@@ -239,7 +239,7 @@ def test_a_model_that_is_not_there_is_what_is_told(problems: str, capsys: pytest
     for name, expected in (
         ("NOSUCH", "there is no model at 'NOSUCH'; give a folder, a .gguf file, RUN:STAGE"),
         ("org/NOSUCH", "model 'org/NOSUCH' is not in the hub cache"),
-        ("NOSUCH:zero", "NOSUCH is no run with finished stages"),
+        ("NOSUCH:zero", "NOSUCH: there is no such run in runs"),
     ):
         assert cli.main(["eval", name, "--problems", problems, "--n", "2"]) == 2
         err = capsys.readouterr().err
