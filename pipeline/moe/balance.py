@@ -44,22 +44,17 @@ class Balance:
         self.watch = Watch([router.layer for router in self.routers], *_sizes(self.routers))
         self._forward: _Forward | None = None
         self._counting = True
-        self._within = self._alone = False  # a forward of the model; one of its decoder alone
         self._seen: list[_Forward] = []  # forwards since the last loss
         self._load: Tensor | None = None  # since the last step, [layers, experts]
         self._dropped = self._loss = 0.0
         self._losses = losses.weighted(self.balancing, _most_devices(self.routers, self.balancing.devices))
         self._handles: list[RemovableHandle] = []
         if self.routers:
-            self._handles = [
-                model.register_forward_pre_hook(self._begin, with_kwargs=True),
-                model.register_forward_hook(self._end, always_call=True),
-            ]
-            # Where logits are made of a slice of the tokens at a time, the decoder is called alone.
+            # Not the model's, whose decoder is called alone where logits are made of a slice of the tokens at a time.
             decoder = model.get_decoder()
-            self._handles += [
-                decoder.register_forward_pre_hook(self._begin_alone, with_kwargs=True),
-                decoder.register_forward_hook(self._end_alone, always_call=True),
+            self._handles = [
+                decoder.register_forward_pre_hook(self._begin, with_kwargs=True),
+                decoder.register_forward_hook(self._end, always_call=True),
             ]
         if self.balancing.capacity:
             self._handles += [
@@ -67,17 +62,7 @@ class Balance:
             ]
         self._handles += [handle for router in self.routers for handle in router.watch(self._keep)]
 
-    def _begin_alone(self, decoder: nn.Module, args: tuple[Tensor, ...], kwargs: JsonObject) -> None:
-        self._alone = not self._within
-        if self._alone:
-            self._begin(decoder, args, kwargs)
-
-    def _end_alone(self, *_: object) -> None:
-        if self._alone:
-            self._end()
-
     def _begin(self, model: nn.Module, args: tuple[Tensor, ...], kwargs: JsonObject) -> None:
-        self._within = True
         ids = kwargs["input_ids"] if "input_ids" in kwargs else args[0]
         # Rollouts and probes read with a cache; only what is trained on is balanced.
         decoding = bool(kwargs.get("use_cache"))
@@ -86,7 +71,6 @@ class Balance:
         self._forward = None if decoding else _Forward(ids, mask, model.training, gradients)
 
     def _end(self, *_: object) -> None:
-        self._within = self._alone = False
         if self._forward and self._forward.counts and self._forward.routings:
             self._seen.append(self._forward)
         self._forward = None
