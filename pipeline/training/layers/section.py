@@ -5,8 +5,8 @@ from typing import Annotated
 from pydantic import Field
 
 CompileSection = Annotated[bool, Field(
-    description="let torch.compile make one program of each layer: faster and with less memory, after a start of a "
-                "minute or two; on processors it needs a C++ compiler"
+    description="let torch.compile make one program of each layer: in fp32 on processors faster and with less memory, "
+                "after a start of a minute or two, for which it needs a C++ compiler"
 )]
 
 COMPILED_IN_PARTS = ("compile: FSDP and DeepSpeed put a layer's weights together around it, and were not tried with "

@@ -130,3 +130,24 @@ def test_a_template_that_does_not_take_rows_is_told_before_any_work(
     with pytest.raises(RecipeError, match=f"recipe.yaml:5: tuned: .*{told}"):
         check(asked, exactly=True)
     check(asked, exactly=False)
+
+
+def test_rows_that_a_limit_leaves_out_are_not_put_to_the_template(folder: Path) -> None:
+    tokenizer = copy.deepcopy(TOKENIZER)
+    tokenizer.chat_template = (
+        "{% for m in messages %}{% if m.content == 'odd' %}{{ m.none.at_all }}{% endif %}{{ m.content }}{% endfor %}"
+    )
+    for file in (folder / "given").rglob("chat_template.jinja"):
+        file.unlink()
+    tokenizer.save_pretrained(next((folder / "given").rglob("tokenizer.json")).parent)
+    with (folder / "chats.jsonl").open("w") as rows:
+        for said in ("one", "odd"):
+            turns = [{"role": "user", "content": said}, {"role": "assistant", "content": "3"}]
+            rows.write(json.dumps({"messages": turns}) + "\n")
+
+    def asked(limit: int) -> recipe.Recipe:
+        return read(folder, "given", 2, 8, change=("data: traces", f"data: chats.jsonl, limit: {limit}"))
+
+    check(asked(1), exactly=True)
+    with pytest.raises(RecipeError, match=r"chats\.jsonl:2"):
+        check(asked(2), exactly=True)
