@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from transformers import AutoModelForCausalLM
 
-from tests.faults.conftest import Killed
+from tests.faults.conftest import PARALLEL, Killed
 from tests.launchers import CONFIGS, NEEDS
 
 pytestmark = pytest.mark.parallel
@@ -22,7 +22,8 @@ STAGES = {"ddp": (*WHOLE, "traces", "score"), "zero2": WHOLE}
 
 @pytest.mark.parametrize("kind", [pytest.param(kind, marks=NEEDS[kind]) for kind in CONFIGS])
 def test_killed_in_every_stage(parallel: Callable[..., Killed], kind: str) -> None:
-    stages = STAGES.get(kind, SHARDED)
+    # In the recipe's order: who waits for a later stage lets those before it end.
+    stages = sorted(STAGES.get(kind, SHARDED), key=lambda stage: PARALLEL.index(f"\n  {stage}:\n"))
     one, undisturbed = parallel("killed", kind, stages), parallel("undisturbed", kind, stages)
     for stage in stages:
         assert one.killed_when(lambda stage=stage: begun(one, stage)), f"{stage} was not caught: {one.printed}"
