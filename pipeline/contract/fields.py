@@ -30,8 +30,16 @@ class Input:
         return {**handler(schema), NAMES: self.type}
 
 
+@dataclass(frozen=True)
 class NotInFingerprint:
-    """Marks a field that cannot change the result, such as how often progress is logged."""
+    """Marks a field that makes no other result, such as how often progress is logged.
+
+    With `of_checkpoints` it says how a batch is computed and not what: results differ by rounding, and in what looks at
+    one micro-batch alone. A stage that was finished with another value is used as it is; one that was not goes on
+    from its checkpoint with the same value, or with another one where the runner is asked to go on inexactly.
+    """
+
+    of_checkpoints: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,11 +71,22 @@ def marked(config: BaseModel) -> Iterator[Marked]:
 
 
 def outside_fingerprint(stage: type[BaseModel]) -> set[str]:
-    """Names of the fields that cannot change what the stage makes."""
-    return {
-        name for name, info in stage.model_fields.items()
-        if any(isinstance(mark, NotInFingerprint) or mark is NotInFingerprint for mark in info.metadata)
-    }
+    """Names of the fields that make no other result."""
+    return {name for name, _ in _unprinted(stage)}
+
+
+def of_checkpoints(stage: type[BaseModel]) -> list[str]:
+    """Names of those of them with which a checkpoint was made, sorted."""
+    return sorted(name for name, mark in _unprinted(stage) if mark.of_checkpoints)
+
+
+def _unprinted(stage: type[BaseModel]) -> Iterator[tuple[str, NotInFingerprint]]:
+    for name, info in stage.model_fields.items():
+        for mark in info.metadata:
+            if mark is NotInFingerprint:  # as a plug-in may write it, without the brackets
+                yield name, NotInFingerprint()
+            elif isinstance(mark, NotInFingerprint):
+                yield name, mark
 
 
 def _of_model(config: BaseModel, where: tuple[Hashable, ...]) -> Iterator[Marked]:

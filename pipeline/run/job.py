@@ -34,6 +34,7 @@ class Job:
     checkpoints, schedule, inexact
                         where checkpoints lie, when they are made, and whether those of other versions or hardware are
                         gone on from
+    computed            fields that checkpoints are made with, and that are in no fingerprint, with their values
     manifest            what is known beforehand of stage.json
     report_to, recipe, run
                         names of the trackers that are told what the stage logs, and what they call it by: the
@@ -56,6 +57,7 @@ class Job:
     checkpoints: Path
     schedule: CheckpointSchedule
     inexact: bool
+    computed: JsonObject
     manifest: JsonObject
     report_to: list[str]
     recipe: str
@@ -121,6 +123,7 @@ class Assignment:
             checkpoints=partial / "checkpoints",
             schedule=self.recipe.checkpoints,
             inexact=self.inexact,
+            computed={name: getattr(step.config, name) for name in fields.of_checkpoints(type(step.config))},
             manifest=self._manifest(step, sources),
             report_to=list(self.recipe.report_to),
             recipe=self.recipe.name,

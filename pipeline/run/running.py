@@ -1,11 +1,13 @@
 """A stage at work, as the runner sees it: its process, what it tells, and why it ended."""
 
+import re
 import shutil
 import signal
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pipeline.contract import fields
 from pipeline.disk import durable
 from pipeline.disk.durable import JsonObject
 from pipeline.disk.locks import Lock
@@ -15,6 +17,8 @@ from pipeline.run.launch import StageProcess
 
 _FULL = 2**16
 """Free bytes of a disk below which a stage that ended is taken to have ended for that."""
+_OUT_OF_MEMORY = re.compile("OutOfMemoryError|MemoryError|can't allocate memory")
+"""Of a GPU, of Python and of torch on a processor."""
 
 
 @dataclass
@@ -55,7 +59,17 @@ class Running:
             return f"No space left on device: free some for {folder.parent}; what was finished is kept"
         if self.failure is None:
             how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
-            hint = " (out of memory?)" if code == -signal.SIGKILL else ""
-            return f"its process {how}{hint}; see {self.log}"
+            killed = code == -signal.SIGKILL
+            hint = " (out of memory?)" if killed else ""
+            return f"its process {how}{hint}; see {self.log}{self._with_less() if killed else ''}"
         message = str(self.failure["message"])
-        return message if self.failure["expected"] else f"{message}; the traceback is in {self.log}"
+        if self.failure["expected"]:
+            return message
+        hint = self._with_less() if _OUT_OF_MEMORY.search(message) else ""
+        return f"{message}; the traceback is in {self.log}{hint}"
+
+    def _with_less(self) -> str:
+        """What to do where memory ran out."""
+        names = " or ".join(fields.of_checkpoints(type(self.step.config)))
+        more = f", and `retort run --inexact` goes on from its checkpoint with another {names}" if names else ""
+        return f"; `retort plan` says what would fit{more}"

@@ -182,7 +182,7 @@ def _facts(job: Job) -> dict[str, object]:
     """What two attempts at a stage have to share to end with the same bytes."""
     return {
         "fingerprint": job.manifest["fingerprint"], "threads": job.threads,
-        "processes": processes.count(), "hardware": hardware(), **versions(),
+        "processes": processes.count(), "hardware": hardware(), **versions(), **job.computed,
     }
 
 

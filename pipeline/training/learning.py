@@ -1,9 +1,10 @@
 """The recipe fields that say how weights are moved; the same in every stage that trains."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from pipeline.contract.fields import NotInFingerprint
 from pipeline.contract.numbers import MOST_STEPS, Dtype, LearningRate, Probability, Weight
 from pipeline.disk.durable import JsonObject
 
@@ -99,12 +100,12 @@ class Learning(BaseModel):
     max_grad_norm: float = Field(
         default=1.0, gt=0, le=1e6, description="gradients of a larger norm are scaled down to this one"
     )
-    micro_batch_tokens: int | None = Field(
+    micro_batch_tokens: Annotated[int | None, NotInFingerprint(of_checkpoints=True)] = Field(
         default=None, ge=1, le=10**9, json_schema_extra={"unit": "tokens"},
         description="most tokens of a forward and its backward, of one process; a batch with more is split, and its "
                     "gradients are added up. Estimated from the model's size where it is left out"
     )
-    gradient_checkpointing: bool = Field(
+    gradient_checkpointing: Annotated[bool, NotInFingerprint(of_checkpoints=True)] = Field(
         default=False, description="keep the inputs of layers alone and compute the rest again: less memory, more time"
     )
     mixed_precision: bool | None = Field(

@@ -102,6 +102,15 @@ def test_a_checkpoint_of_another_version(little: Little, little_made: dict[str, 
     assert "goes on inexactly" in run.printed
 
 
+def test_less_at_once_after_memory_ran_out(little: Little) -> None:
+    run = killed_in_zero(little)
+    less = ("--set", "zero.micro_batch_tokens=64")
+    assert run.start(*less).wait() == 1
+    assert "micro_batch_tokens None, now 64" in run.printed
+    assert "zero/model/model.safetensors" in run.to_the_end(*less, "--inexact")
+    assert "goes on inexactly" in run.printed
+
+
 def test_torn_rows(little: Little, little_made: dict[str, str]) -> None:
     run = killed_in_zero(little)
     for file in ("ledger.jsonl", "logs/zero.events.jsonl"):

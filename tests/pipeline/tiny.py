@@ -45,6 +45,7 @@ class Make(Stage):
     end: str = "well"
     phases: list[Phase] = []
     log_every: Annotated[int, NotInFingerprint()] = 1
+    at_once: Annotated[int | None, NotInFingerprint(of_checkpoints=True)] = None
 
     def run(self, ctx: Context) -> Metrics:
         began = time.time()
@@ -61,6 +62,8 @@ class Make(Stage):
                 if os.environ["RANK"] == "1":
                     raise StageError("no room here")
                 time.sleep(60)
+            case "no memory":
+                raise MemoryError("no room for 9 GiB")
             case "kill":
                 os.kill(os.getpid(), 9)
             case "child":

@@ -4,7 +4,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-CompileSection = Annotated[bool, Field(
+from pipeline.contract.fields import NotInFingerprint
+
+CompileSection = Annotated[bool, NotInFingerprint(of_checkpoints=True), Field(
     description="let torch.compile make one program of each layer: in fp32 on processors faster and with less memory, "
                 "after a start of a minute or two, for which it needs a C++ compiler"
 )]

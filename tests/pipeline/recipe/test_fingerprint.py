@@ -35,6 +35,7 @@ def test_a_change_reaches_what_depends_on_it_and_nothing_else(write_recipe: Writ
     before = digests(path)
     assert digests(path) == before
     assert changed(before, digests(path, "base.log_every=9")) == set()
+    assert changed(before, digests(path, "base.at_once=9")) == set()
     assert changed(before, digests(path, "base.steps=6")) == {"base", "traces", "student"}
     assert changed(before, digests(path, "traces.steps=6")) == {"traces", "student"}
     assert changed(before, digests(path, "seed=1")) == {"base", "traces", "student"}

@@ -20,7 +20,8 @@ def a_job(folder: Path, token: str = "", **config: object) -> Job:
         sources={"base": {"origin": "path", "path": "models/base"}}, out=folder / "out", artifact=folder / "zero-1",
         events=folder / "events.jsonl", lock=folder / "lock", token=token, sandbox_at_least="L1",
         checkpoints=folder / "checkpoints", schedule=CheckpointSchedule(every_seconds=None, every_steps=4),
-        inexact=False, manifest={"fingerprint": "f"}, report_to=[], recipe="mine", run=folder / "run",
+        inexact=False, computed={"compile": True}, manifest={"fingerprint": "f"}, report_to=[], recipe="mine",
+        run=folder / "run",
     )
 
 

@@ -149,10 +149,16 @@ def test_torch_gets_the_threads_of_the_stage_after_the_fork(write_recipe: Write)
     assert [manifest("heavy", name)["metrics"]["gradients"] for name in ("one", "two")] == [1, 1]
 
 
+LESS = "`retort plan` says what would fit, and `retort run --inexact` goes on from its checkpoint with another at_once"
+
+
 @pytest.mark.parametrize(("end", "expected"), [
     ("stage error", "other    failed: nothing to amplify at all\n"),
     ("crash", "other    failed: KeyError: 'boom'; the traceback is in runs/ends/logs/other.log\n"),
-    ("kill", "other    failed: its process was ended by SIGKILL (out of memory?); see runs/ends/logs/other.log\n"),
+    ("no memory", "other    failed: MemoryError: no room for 9 GiB; the traceback is in runs/ends/logs/other.log; "
+     f"{LESS}\n"),
+    ("kill", "other    failed: its process was ended by SIGKILL (out of memory?); see runs/ends/logs/other.log; "
+     f"{LESS}\n"),
 ])
 def test_a_failure_is_one_line_and_keeps_what_is_done(write_recipe: Write, end: str, expected: str) -> None:
     text = CHAIN.replace('other: {kind: "tiny.py:Make"}', f'other: {{kind: "tiny.py:Make", end: {end}, steps: 1}}')
@@ -163,7 +169,7 @@ def test_a_failure_is_one_line_and_keeps_what_is_done(write_recipe: Write, end: 
     assert expected in done.stdout
     assert f"To go on: retort run {path} --name ends" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
-    assert ("Traceback" in Path("runs/ends/logs/other.log").read_text()) == (end == "crash")
+    assert ("Traceback" in Path("runs/ends/logs/other.log").read_text()) == (end in ("crash", "no memory"))
     assert ("base", "finished") in events("ends")  # it ran on beside the one that failed
     assert ("traces", "started") not in events("ends")
     assert retort("run", path, "--name", "ends", "--set", "other.end=well").returncode == 0

@@ -105,3 +105,37 @@ def test_numbers_that_json_does_not_know_are_kept_as_null_and_told(
     (artifact.path / "report.json").write_text('{"models": {}}')  # as `evaluate` leaves one
     assert cli.main(["report", "odd"]) == 0
     assert cli.main(["report", "odd", "--json"]) == 0
+
+
+WITH_A_CHECKPOINT = '''
+from typing import Annotated, ClassVar
+from pipeline.stage import ArtifactType, Context, Metrics, NotInFingerprint, Stage, StageError
+
+class Odd(Stage):
+    """Makes a checkpoint, fails, and tells when it is run again which one it goes on from."""
+    kind: ClassVar[str] = "odd"
+    makes: ClassVar[ArtifactType] = "report"
+    preload: ClassVar[tuple[str, ...]] = ()
+    at_once: Annotated[int | None, NotInFingerprint(of_checkpoints=True)] = None
+
+    def run(self, ctx: Context) -> Metrics:
+        found = ctx.checkpoints.latest()
+        if found is None:
+            with ctx.checkpoints.writing(3):
+                pass
+            raise StageError("no room")
+        return {"step": found.step}
+'''
+
+
+def test_a_field_of_checkpoints_is_changed_between_two_attempts(
+    write_recipe: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_recipe("name: odd\nstages:\n  odd: {kind: 'odd.py:Odd'}\n")
+    path.with_name("odd.py").write_text(WITH_A_CHECKPOINT)
+    assert cli.main(["run", str(path)]) == 1
+    less = ["run", str(path), "--set", "odd.at_once=2"]
+    assert cli.main(less) == 1
+    assert "its checkpoint step-3 was made with at_once None, now 2: going on would not" in capsys.readouterr().out
+    assert cli.main([*less, "--inexact"]) == 0
+    assert "goes on inexactly: step-3 was made with at_once None, now 2" in capsys.readouterr().out
