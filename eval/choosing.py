@@ -39,10 +39,7 @@ def chooser(name: str, base: Path | None = None) -> Chooser:
     or a file's, which is found from `base`. Raises ValueError, in one line, where there is no such rule."""
     if name == CONFIDENCE:
         return _by_confidence
-    try:
-        rubric = Rubric.model_validate({"correct": 0.0, "rules": {name: 1.0}}, context={"base": base})
-    except ValidationError as error:
-        raise ValueError(f"best_by: {error.errors()[0]['msg']}") from error
+    rubric = _rubric(name, base)
 
     def by_rule(rollouts: Sequence[Rollout]) -> list[float]:
         found: list[float] = []
@@ -51,6 +48,19 @@ def chooser(name: str, base: Path | None = None) -> Chooser:
         return found
 
     return by_rule
+
+
+def compares(name: str) -> bool:
+    """Whether a rule compares the rollouts of a problem, and so needs all of them at once. Raises ValueError as
+    `chooser` does."""
+    return name != CONFIDENCE and _rubric(name, None).whole
+
+
+def _rubric(name: str, base: Path | None) -> Rubric:
+    try:
+        return Rubric.model_validate({"correct": 0.0, "rules": {name: 1.0}}, context={"base": base})
+    except ValidationError as error:
+        raise ValueError(f"best_by: {error.errors()[0]['msg']}") from error
 
 
 def _by_confidence(rollouts: Sequence[Rollout]) -> list[float]:

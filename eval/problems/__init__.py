@@ -7,7 +7,7 @@ n of a larger draw with the same seed, so that asking for more only adds.
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -26,8 +26,8 @@ from rewards.registry import Entry
 from rewards.types import Problem
 
 __all__ = [
-    "PROBLEMS", "OwnRows", "ProblemSet", "ProblemSetError", "is_at_hand", "load", "own_rows", "require_held",
-    "require_split", "resolve", "set_names",
+    "PROBLEMS", "OwnRows", "ProblemSet", "ProblemSetError", "is_at_hand", "load", "load_sets", "own_rows",
+    "require_held", "require_split", "resolve", "set_names",
 ]
 
 GYM = "gym:"
@@ -96,6 +96,24 @@ def load(reference: str, n: int | None = None, seed: int = 0, *, base: Path | No
     if not problems:
         raise ProblemSetError(f"{reference} holds no problems")
     return problems
+
+
+def load_sets(
+    references: Sequence[str], n: int | None = None, seed: int = 0, *, base: Path | None = None
+) -> list[list[Problem]]:
+    """The problems of several references. Their ids are unique over all of them: one that an earlier set has, too, gets
+    its reference before it. Raises as `load` does, and where a reference is named twice."""
+    twice = [reference for reference, count in Counter(references).items() if count > 1]
+    if twice:
+        raise ProblemSetError(f"problem set {twice[0]} is named twice; name it once")
+    sets: list[list[Problem]] = []
+    known: set[str] = set()
+    for reference in references:
+        made = [replace(problem, id=f"{reference}/{problem.id}") if problem.id in known else problem
+                for problem in load(reference, n, seed, base=base)]
+        known.update(problem.id for problem in made)
+        sets.append(made)
+    return sets
 
 
 def require_held(reference: str, n: int | None, *, base: Path | None = None) -> None:

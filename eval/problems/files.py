@@ -122,6 +122,10 @@ def _problem(row: Row, path: Path, number: int, where: str) -> Problem:
         raise ProblemSetError(f"{where}: there is no column {unknown[0]!r}; 'meta' takes anything, and "
                               f"{path.name}?meta=* all other columns")
     answer = row["answer"]
+    try:
+        json.dumps(row.get("meta"), ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise ProblemSetError(f"{where}: 'meta' holds half of a surrogate pair, which is no text") from error
     if not row["prompt"].strip():
         raise ProblemSetError(f"{where}: 'prompt' is empty")
     if row.get("verifier", "math") == "math" and not is_answer(answer):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eval.answers import Local
-from eval.choosing import CONFIDENCE, chooser
+from eval.choosing import CONFIDENCE, chooser, compares
 from eval.effort import OPTIONS, with_effort_for_server
 from eval.engine import engine_for
 from eval.engine.types import Sampling
@@ -150,6 +150,8 @@ def _settle(args: argparse.Namespace) -> "Suite | None":
         raise CommandError(f"--top-p must lie above 0 and at most 1, not {args.top_p}")
     if not 0 <= args.min_p < 1:
         raise CommandError(f"--min-p must be at least 0 and below 1, not {args.min_p}")
+    if args.server and (args.dtype or args.engine != "auto"):
+        raise CommandError("--dtype and --engine are of a model in this process; a server has its own: leave them out")
     _settle_ways(args)
     tool_flags.require_usable(args)
     return suite
@@ -184,7 +186,7 @@ def _asked(
     source_of: "Callable[[Protocol], Source]",
 ) -> "list[Asked]":
     """Everything that is to be asked: each set, with each effort and thinking budget."""
-    names, found, best_by = set_names(sets), [], _best_by(args.best_by, args.server)
+    names, found, best_by = set_names(sets), [], _best_by(args)
     compared, tools = bool(args.budgets), tool_flags.sha256(args)
     for reference in sets:
         try:
@@ -206,15 +208,21 @@ def _prompting(args: argparse.Namespace, shots: "Sequence[Shot]" = (), budget: i
     return having_tools(prompt_flags.prompting(args, shots, budget), tool_flags.tools(args), tool_flags.HERE)
 
 
-def _best_by(name: str | None, server: str | None) -> "tuple[str, Chooser] | None":
+def _best_by(args: argparse.Namespace) -> "tuple[str, Chooser] | None":
+    name, server = args.best_by, args.server
     if name is None:
         return None
     if name == CONFIDENCE and server:
         raise CommandError("--best-by: confidence is known of models in this process; name a rule")
     try:
-        chosen = chooser(name)
+        chosen, at_once = chooser(name), compares(name)
     except ValueError as error:
         raise CommandError(f"--best-by: {str(error).removeprefix('best_by: ')}") from error
+    if args.rollouts == 1:
+        raise CommandError("--best-by chooses among the rollouts of a problem, and there is one; give --rollouts")
+    if at_once and server:
+        raise CommandError(f"--best-by: {name} compares the rollouts of a problem, and a server's come one by one; "
+                           "name a rule that looks at one alone")
     if name == CONFIDENCE or (entry := RULES.resolve(name)).origin == "built-in":
         return name, chosen
     # With the hash an edited rule of one's own is another evaluation.

@@ -35,7 +35,7 @@ with lazy:
     import tokenizers
     import transformers
 
-VERSION = 3
+VERSION = 4
 """Raised when the same rows get other ids, or the file another form."""
 
 _BLOCK = 512
@@ -63,8 +63,8 @@ class Wanted:
 
 class Tokenized:
     """Rows of token ids by number: of each its length, and where the first token stands that is learned and has one
-    before it. `dropped` counts bad rows by reason, `first_dropped` tells of the first one, `efforts` counts rows by the
-    effort that they are asked with."""
+    before it; and in `numbers` which row of the selection it is. `dropped` counts bad rows by reason, `first_dropped`
+    tells of the first one, `efforts` counts rows by the effort that they are asked with."""
 
     def __init__(self, folder: Path) -> None:
         """Raises OSError or ValueError where the folder holds no whole file of rows."""
@@ -77,6 +77,7 @@ class Tokenized:
         self._ids, self._spans, self._silent = (_Lists(table[name]) for name in ("ids", "spans", "silent"))
         self.lengths: Sequence[int] = table["length"].to_pylist()
         self.first_learned: Sequence[int] = table["first_learned"].to_pylist()
+        self.numbers: Sequence[int] = table["number"].to_pylist()
         self.dropped = Counter(about["dropped"])
         self.first_dropped = str(about["first_dropped"])
         self.efforts: dict[str, int] = about.get("efforts", {})
@@ -163,13 +164,14 @@ def _write(making: Path, tokenizer: Tokenizer, wanted: Wanted, note: Callable[[s
     # Of what is learned, and of what has not even a prompt's weight, from and to which token, span after span.
     lists = pyarrow.list_(pyarrow.int32())
     schema = pyarrow.schema({
-        "ids": lists, "spans": lists, "silent": lists, "length": pyarrow.int32(), "first_learned": pyarrow.int32()
+        "ids": lists, "spans": lists, "silent": lists, "length": pyarrow.int32(), "first_learned": pyarrow.int32(),
+        "number": pyarrow.int64(),
     })
     count = 0
     with pyarrow.OSFile(str(making / _ROWS), "wb") as file, pyarrow.ipc.new_stream(file, schema) as writer:
         encoder = Encoder(tokenizer, wanted.how, wanted.efforts)
         for encoded in _encoded(encoder, wanted, dropped):
-            writer.write_batch(pyarrow.RecordBatch.from_pylist([_kept(one) for one in encoded], schema))
+            writer.write_batch(pyarrow.RecordBatch.from_pylist([_kept(*one) for one in encoded], schema))
             before, count = count, count + len(encoded)
             if count // _TOLD > before // _TOLD:
                 note(f"{count:,} rows are token ids")
@@ -199,16 +201,19 @@ class _Dropped:
         self.first = self.first or bad.message
 
 
-def _encoded(encoder: Encoder, wanted: Wanted, dropped: _Dropped) -> Iterator[list[Encoded]]:
-    """The rows in blocks. Raises StageError."""
+def _encoded(encoder: Encoder, wanted: Wanted, dropped: _Dropped) -> Iterator[list[tuple[int, Encoded]]]:
+    """The rows in blocks, each with its number among all of the selection. Raises StageError."""
     found = placed(wanted.path, wanted.selection, dropped.add if wanted.drop else None)
+    numbers = itertools.count()
     for block in _blocks(itertools.islice(found, wanted.limit)):
-        made: list[Encoded] = []
-        for (where, _), encoded in zip(block, encoder.encode([document(record) for _, record in block]), strict=True):
+        made: list[tuple[int, Encoded]] = []
+        rows = encoder.encode([document(record) for _, record in block])
+        # The numbers go on in the next block, and so stand last: what is before them ends first.
+        for (where, _), encoded, number in zip(block, rows, numbers, strict=False):
             if isinstance(encoded, Unfit):
                 dropped.add(BadRow(encoded.reason, f"{where}: {encoded.said}"))
             else:
-                made.append(encoded)
+                made.append((number, encoded))
         yield made
 
 
@@ -225,10 +230,10 @@ def _blocks(found: Iterator[tuple[str, JsonObject]]) -> Iterator[list[tuple[str,
         yield block
 
 
-def _kept(encoded: Encoded) -> Mapping[str, object]:
+def _kept(number: int, encoded: Encoded) -> Mapping[str, object]:
     # The first token of a row follows nothing, and so is never learned.
     first = next((place for place, one in enumerate(encoded.learned) if one and place), len(encoded.ids))
     padded = [False, *encoded.learned, False]
     spans = [place for place in range(len(padded) - 1) if padded[place] != padded[place + 1]]
     return {"ids": encoded.ids, "spans": spans, "silent": encoded.silent, "length": len(encoded.ids),
-            "first_learned": first}
+            "first_learned": first, "number": number}

@@ -44,12 +44,12 @@ class Course:
                 for number, teacher in enumerate(teachers)]
         return self._taught(ByTeacher(told, chosen), words)
 
-    def across(self, teacher: str, how: Prompting, their_rows: Tokenized, count: int) -> CrossTaught:
-        """By a teacher with another tokenizer, which has made `their_rows` of the same `count` rows, put as `how` says.
-        Raises StageError where the rows are not the same, or nowhere cut alike."""
+    def across(self, teacher: str, how: Prompting, their_rows: Tokenized, numbers: Sequence[int]) -> CrossTaught:
+        """By a teacher with another tokenizer, which has made `their_rows` of the rows with these `numbers`, put as
+        `how` says. Raises StageError where the rows are not the same, or nowhere cut alike."""
         ctx, match, label = self.ctx, self.match, self.ctx.label(teacher)
-        if len(their_rows) != count:
-            raise StageError(f"{label} cannot be asked about {abs(count - len(their_rows))} rows that the student "
+        if other := {*numbers} ^ {*their_rows.numbers}:
+            raise StageError(f"{label} cannot be asked about {len(other)} rows that the student "
                              "learns, or the other way round, since their templates do not take the same rows; leave "
                              "out bad_rows: drop to see the first of them")
         mine = reader(self.tokenizer, how, "the student")

@@ -16,6 +16,7 @@ from pipeline.contract.stage import Context, Metrics
 from pipeline.distillation.guide import Guide
 from pipeline.distillation.sections import Rollouts
 from pipeline.distillation.teachers import Teachers, words_of
+from pipeline.models.mtp import module
 from pipeline.models.origin import from_scratch
 from pipeline.moe.balance import Balance
 from pipeline.moe.balancing import Balancing
@@ -78,6 +79,8 @@ def train(ctx: Context, student: LanguageModel, tokenizer: Tokenizer, teacher: s
     trainer.add_callback(watch)
     if not from_scratch(student):
         ctx.note(f"trains by {trainer.choice}")
+    if module.of(student):
+        ctx.note(module.UNTRAINED)
     trainer.train_with(ctx.checkpoints, balance=balance, watch=watch)
     balance.remove()
     return {

@@ -52,7 +52,9 @@ def best(cache: Path, traces: Sequence[Traces], note: Callable[[str], None] | No
     """The traces of each problem's best teacher, from `cache` where they are there. Raises StageError for a row that
     says nothing of its problem or of how often its teacher was right, and where `cache` cannot be written."""
     try:
-        content = [inputs.fingerprint_of_path(one.path) for one in traces]
+        # Of an artifact its rows, which vLLM draws otherwise each time, under one fingerprint.
+        content = [inputs.fingerprint_of_path(rows if (rows := one.path / FILE).is_file() else one.path)
+                   for one in traces]
         parts = [VERSION, content, [asdict(one.selection) for one in traces]]
         folder = cache / hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
         found = made_once(folder, _read, lambda making: _write(making, traces), (OSError, ValueError, KeyError))

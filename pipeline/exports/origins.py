@@ -1,6 +1,6 @@
 """Where a model comes from: the stages that led to it, what it scored in its run, and its base's licence."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,23 +50,36 @@ def origins_of(place: Path | str) -> Origins:
         return Origins((), None, _licence(known), None if known else str(place))
     place = place.resolve()
     stages: dict[Path, Made] = {}
-    bases = list(_walk(Artifact(place), stages))
-    hub = next((one["repository"] for one in bases if one["origin"] == "hub"), None)
-    licence = next((found for one in bases if one.get("path") and (found := _licence(Path(one["path"])))), None)
+    _walk(Artifact(place), stages)
+    base = _base(Artifact(place))
+    hub = base["repository"] if base and base["origin"] == "hub" else None
+    licence = _licence(Path(base["path"])) if base and base.get("path") else None
     return Origins(tuple(stages.values()), _scores(place), licence, hub)
 
 
-def _walk(artifact: Artifact, stages: dict[Path, Made]) -> Iterator[JsonMapping]:
-    """Models that no stage has made, of this artifact and all that led to it; these are put into `stages`."""
+def _base(artifact: Artifact) -> JsonMapping | None:
+    """The model that no stage has made and whose weights this one's began with. None where it began with none, or was
+    made before its stage said which of its inputs that is."""
+    manifest = artifact.manifest
+    source: JsonMapping | None = manifest["inputs"].get(manifest.get("made_of"))
+    if source is None or source["origin"] != "stage":
+        return source
+    before = _before(artifact, source)
+    return _base(before) if (before.path / MANIFEST).is_file() else None
+
+
+def _before(artifact: Artifact, source: JsonMapping) -> Artifact:
+    # The folder of the runs may have been moved since.
+    return Artifact(artifact.path.parent / Path(source["path"]).name)
+
+
+def _walk(artifact: Artifact, stages: dict[Path, Made]) -> None:
+    """Put this artifact, and all that led to it, into `stages`."""
     manifest = artifact.manifest
     for source in manifest["inputs"].values():
-        if source["origin"] != "stage":
-            yield {"path": None, **source}
-            continue
-        # The folder of the runs may have been moved since.
-        before = Artifact(artifact.path.parent / Path(source["path"]).name)
-        if before.path not in stages and (before.path / MANIFEST).is_file():
-            yield from _walk(before, stages)
+        before = _before(artifact, source) if source["origin"] == "stage" else None
+        if before and before.path not in stages and (before.path / MANIFEST).is_file():
+            _walk(before, stages)
     stages[artifact.path] = Made(
         manifest["name"], manifest["kind"], [_short(name) for name in manifest["inputs"]], manifest["seconds"],
         manifest["fingerprint"][:10], manifest["config"], manifest.get("versions", {}),

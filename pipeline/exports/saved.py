@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eval.language_model import LanguageModel, Tokenizer
+from pipeline.contract.errors import CommandError
 from pipeline.disk import durable
 from pipeline.models import audit
 from pipeline.models.shards import class_of
+from pipeline.serving import weights
 from rewards.lazy import lazy
 
 with lazy:
@@ -16,14 +18,16 @@ with lazy:
 if TYPE_CHECKING:
     from torch import Tensor
 
-_INDEX = "model.safetensors.index.json"
-
 
 def write(model: LanguageModel, tokenizer: Tokenizer, folder: Path) -> None:
-    """Model and tokenizer in the names of their makers: experts are tensors of their own, as vLLM wants them."""
+    """Model and tokenizer in the names of their makers: experts are tensors of their own, as vLLM wants them. Raises
+    CommandError for a model that vLLM would take for another."""
+    if said := weights.passed_over(model.config):
+        raise CommandError(said)
     state = model.state_dict()
     model.save_pretrained(folder, state_dict=dict(state))  # a copy, from which transformers takes tied weights out
     audit.check_state(class_of(model), state, folder, "after saving")
+    weights.complete(folder, model, state)
     tokenizer.init_kwargs.pop("local_files_only", None)
     tokenizer.save_pretrained(folder)
 
@@ -39,5 +43,5 @@ def rewrite(folder: Path, change: "Callable[[str, Tensor], dict[str, Tensor]]") 
         save_file(made, file, metadata={"format": "pt"})
         places |= dict.fromkeys(made, file.name)
         size += sum(tensor.nbytes for tensor in made.values())
-    if (folder / _INDEX).exists():
-        durable.write_json(folder / _INDEX, {"metadata": {"total_size": size}, "weight_map": places})
+    if (folder / weights.INDEX).exists():
+        durable.write_json(folder / weights.INDEX, {"metadata": {"total_size": size}, "weight_map": places})

@@ -90,6 +90,11 @@ def add(model: LanguageModel, lora: Lora, seed: int) -> "PeftModel":
             ".router." not in f"{name}." if lora.targets == "all-linear" else name.endswith(tuple(lora.targets))
         )
     }
+    for target in () if lora.targets == "all-linear" else lora.targets:
+        if not any(name.endswith(target) for name in wanted):
+            ends = sorted({name.rpartition(".")[2] for name in linear})
+            raise StageError(f"lora: no linear layer's name ends in {target!r}; {model.config.model_type} models have "
+                             f"{', '.join(ends)}")
     # See the docstring: these are linear layers that peft takes for experts by their names.
     mistaken = {name for name in wanted if experts and name.endswith(_NAMES_OF_EXPERTS)}
     parameters = sorted(f"{name}.weight" for name in mistaken) + ([] if lora.experts is False else experts)

@@ -27,7 +27,12 @@ def rescaled(model: LanguageModel, length: int, scaling: JsonObject | None) -> L
     config.max_position_embeddings = length
     longer = AutoModelForCausalLM.from_config(config, dtype=model.dtype)
     # Rotary tables are no weights: the new model made its own for the new length.
-    longer.load_state_dict(model.state_dict())
+    state = model.state_dict()
+    learned = [name for name, value in longer.state_dict().items() if value.shape != state[name].shape]
+    if learned:
+        raise StageError(f"{config.model_type} models learn a vector for each position ({learned[0]}) and have none "
+                         "beyond the last one, so that they cannot be extended")
+    longer.load_state_dict(state)
     longer.generation_config = model.generation_config
     return prepare(longer)
 

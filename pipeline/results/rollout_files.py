@@ -16,7 +16,8 @@ LABELS = list(Label)
 # What makes two measurements of one set comparable; the number of problems and of rollouts may differ.
 PROTOCOL = (
     "system", "instruction", "template", "template_options", "open_thinking", "shots", "temperature", "top_p", "top_k",
-    "min_p", "max_completion_tokens", "thinking_budget", "stop", "effort"
+    "min_p", "max_completion_tokens", "thinking_budget", "stop", "effort",
+    "tools", "turns", "observation"
 )
 
 

@@ -137,7 +137,7 @@ class Assignment:
             "name": step.name, "kind": step.kind, "makes": type(step.config).makes, "fingerprint": fingerprint.digest,
             "seed": self.recipe.seed, "config": step.config.model_dump(mode="json"), "inputs": sources,
             "not_in_fingerprint": sorted(fields.outside_fingerprint(type(step.config))),
-            "parts": dict(fingerprint.parts),
+            "parts": dict(fingerprint.parts), "made_of": step.config.made_of(),
         }
 
     def _source(self, step: Step, reference: str, made: Mapping[str, Artifact]) -> JsonObject:

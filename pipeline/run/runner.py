@@ -60,7 +60,7 @@ class Runner:
         with self.run_folder.lock(self._attempt):
             self.run_folder.begin(self._attempt, as_dict(self.recipe), self._command)
             self.run_folder.adopt(self.store, self.recipe.steps)
-            self.run_folder.keep_links(self.recipe.steps)
+            self.run_folder.keep_links(self.store.path(name, one).name for name, one in self.prints.items())
             with signals.heard_by(self._on_signal):
                 try:
                     self._work()

@@ -22,7 +22,7 @@ from rewards.lazy import lazy
 
 with lazy:
     from eval.language_model import LanguageModel, Tokenizer
-    from eval.problems import load
+    from eval.problems import load_sets
     from eval.prompts import encode_prompts
     from pipeline.distillation import on_policy
     from pipeline.distillation.from_traces import Course
@@ -100,7 +100,7 @@ class Distill(Training):
         if self.method == "on_policy" and self.compile:
             raise ValueError("compile is for rows that are there before the training, and method on_policy draws its "
                              "own: leave it out")
-        if self.method == "on_policy" and (rows := sorted(self.model_fields_set & set(OF_ROWS))):
+        if self.method == "on_policy" and (rows := sorted(self.model_fields_set & {*OF_ROWS, "effort"})):
             raise ValueError(f"{rows[0]} is for traces, and method on_policy has none: leave it out; rollouts says how "
                              "much is trained on")
         return self
@@ -194,13 +194,13 @@ class Distill(Training):
             return course.by_mean(references)
         wanted = replace(super().wanted(ctx, self._all_traces[0]), efforts=None)
         their_rows = tokenized(ctx.cache, pretrained.load_tokenizer(ctx.path(references[0])), wanted, ctx.note)
-        return course.across(references[0], wanted.how, their_rows, len(rows))
+        return course.across(references[0], wanted.how, their_rows, rows.numbers)
 
     def _on_policy(self, ctx: Context) -> Metrics:
         assert self.rollouts
         assert self.teacher
         model, tokenizer = pretrained.take(ctx, self.student, self.dtype)
-        sets = [load(one.reference, one.n, ctx.seed, base=self._folder) for one in self.asks(ctx.seed)]
+        sets = load_sets(self.rollouts.problems, self.rollouts.problems_each, ctx.seed, base=self._folder)
         problems = [problem for group in zip(*sets, strict=True) for problem in group]
         random.Random(f"on_policy:{ctx.seed}").shuffle(problems)
         room = self.room()

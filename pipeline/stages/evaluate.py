@@ -1,6 +1,7 @@
 """`evaluate`: models asked held-out problems, graded and counted."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -127,6 +128,16 @@ class Evaluate(ServedEngines, Stage):
         return self
 
     @model_validator(mode="after")
+    def _check_names(self) -> "Evaluate":
+        # Pieces and files are called so.
+        names = Counter(rollouts_file(model, name) for model in self.models for name in self.problems)
+        twice = [name for name, count in names.items() if count > 1]
+        if twice:
+            raise ValueError(f"two pairs of a model and a problem set would both be called {twice[0]}: ask them in "
+                             "stages of their own, whose reports `reports` puts together")
+        return self
+
+    @model_validator(mode="after")
     def _check_best_by(self) -> "Evaluate":
         if self.best_by:
             if self.rollouts == 1:
@@ -199,7 +210,7 @@ class Evaluate(ServedEngines, Stage):
             tokens += sum(rollout.completion.tokens for rollout in rollouts)
             ctx.log({"model": one.label, "problems": one.set, "pass@1": report["problems"][one.set]["pass@1"]})
         for label, sets in varied.items():
-            earlier = found.get(label, {}).get("efforts", {})
+            earlier = measured[label].get("efforts", {})
             measured[label]["efforts"] = {**earlier, **{name: efforts(ways) for name, ways in sets.items()}}
         found |= measured
         for report in found.values():
@@ -221,6 +232,7 @@ class Evaluate(ServedEngines, Stage):
         return {
             "parameters": asked.parameters,
             **{key: dict(earlier.get(key, {})) for key in ("problems", "protocol")},
+            **({"efforts": earlier["efforts"]} if "efforts" in earlier else {}),
             **({"dtype": self.dtype} if self.dtype else {}),
             **({"engine": self.engine} if self.engine != "native" else {}),
         }

@@ -47,7 +47,7 @@ with lazy:
     from eval.engine import engine_for
     from eval.engine.types import Sampling
     from eval.language_model import LanguageModel, Tokenizer
-    from eval.problems import load
+    from eval.problems import load_sets
     from eval.prompts import encode_prompts, question_text, settled
     from eval.protocol import Prompting
     from eval.rollouts import Draws
@@ -241,7 +241,7 @@ class Grpo(Engines, Learning, Minimized, Stage):
             module.begin(model, ctx.seed)  # a copy of the model's last layer, which has no hooks as yet
         elif module.of(model):
             ctx.note(module.UNTRAINED)
-        sets = [load(reference, self.problems_each, ctx.seed, base=self._folder) for reference in self.problems]
+        sets = load_sets(self.problems, self.problems_each, ctx.seed, base=self._folder)
         problems = [problem for group in zip(*sets, strict=True) for problem in group]
         random.Random(f"grpo:{ctx.seed}").shuffle(problems)
         self.reward.require(problems)

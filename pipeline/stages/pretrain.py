@@ -22,7 +22,8 @@ from pipeline.contract.work import Trained, Work
 from pipeline.data.corpus import Corpus
 from pipeline.data.rows import Joined, Rows, Stream
 from pipeline.disk.durable import JsonObject
-from pipeline.models.checks.architecture import Architecture
+from pipeline.models.checks.architecture import Architecture, faults
+from pipeline.models.checks.faults import raise_faults
 from pipeline.models.checks.sizes import balance_fault
 from pipeline.models.mtp.section import MtpSection
 from pipeline.moe.balancing import BalanceSection, Balancing
@@ -42,6 +43,8 @@ with lazy:
     from pipeline.training.probe import trace_probe
     from pipeline.training.supervised import Plan, Probe, train
 
+READ, READ_BESIDE = 20_000, 5_000
+"""Documents that a tokenizer is made of: of the corpus, and of those of lessons and of what comes late each."""
 
 
 class Lesson(BaseModel):
@@ -49,7 +52,9 @@ class Lesson(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    steps: Steps = Field(description="optimizer steps of the lesson")
+    steps: Steps = Field(
+        description="optimizer steps of the lesson, which ends before them by as many rows as were too long"
+    )
     corpus: Corpus = Field(description="what is read in it")
 
 
@@ -78,14 +83,15 @@ class Pretrain(Learning, Stage):
     """
 
     kind: ClassVar[str] = "pretrain"
-    version: ClassVar[int] = 6
+    version: ClassVar[int] = 7
     makes: ClassVar[ArtifactType] = "model"
     distributed: ClassVar[bool] = True
 
     architecture: Architecture = Field(description="the new model: model_type, and fields of its transformers config")
     corpus: Corpus = Field(default=Corpus(), description="which documents the synthetic web is made of")
     tokenizer: ModelInput | None = Field(
-        default=None, description="a model whose tokenizer is taken; one is trained on the corpus where it is left out"
+        default=None, description="a model whose tokenizer is taken; one is made of the words of all that is read "
+                                  "where it is left out"
     )
     length: int = Field(
         default=72, ge=8, le=MOST_TOKENS, json_schema_extra={"unit": "tokens"},
@@ -136,6 +142,12 @@ class Pretrain(Learning, Stage):
         return self
 
     @model_validator(mode="after")
+    def _check_precision(self) -> "Pretrain":
+        if self.dtype and self.dtype != self.architecture.get("dtype"):  # whose sizes were held against its own
+            raise_faults("architecture", faults({**self.architecture, "dtype": self.dtype}))
+        return self
+
+    @model_validator(mode="after")
     def _check_balance(self) -> "Pretrain":
         if said := balance_fault(self.architecture, self.balance):
             raise ValueError(said)
@@ -160,7 +172,11 @@ class Pretrain(Learning, Stage):
     def _tokenizer(self, ctx: Context) -> "Tokenizer":
         if self.tokenizer is not None:
             return pretrained.load_tokenizer(ctx.path(self.tokenizer))
-        known = islice(self.corpus.documents(random.Random("vocabulary")), 20_000)
+        others = [*(lesson.corpus for lesson in self.lessons), *([self.late.corpus] if self.late else [])]
+        known = chain.from_iterable(
+            islice(corpus.documents(random.Random("vocabulary")), READ if corpus is self.corpus else READ_BESIDE)
+            for corpus in (self.corpus, *others)
+        )
         own: Tokenizer = train_tokenizer((f"{d.prompt or ''}\n{d.text}" for d in known), self.length)
         return own
 

@@ -3,12 +3,13 @@
 import json
 import random
 from collections import Counter
+from itertools import chain
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from eval.engine.types import Sampling
-from eval.problems import load
+from eval.problems import load_sets
 from eval.prompts import encode_prompts, question_text, settled
 from eval.protocol import Prompting
 from eval.rollouts import Draws, keep, recall
@@ -122,9 +123,8 @@ class Sample(ServedEngines, Stage):
         if self.engine == "vllm" and not is_first():
             return {}  # a server splits the work over its own devices
         model, tokenizer = pretrained.take(ctx, self.model, self.dtype)
-        problems = [
-            p for reference in self.problems for p in load(reference, self.problems_each, ctx.seed, base=self._folder)
-        ]
+        sets = load_sets(self.problems, self.problems_each, ctx.seed, base=self._folder)
+        problems = list(chain.from_iterable(sets))
         prompts = encode_prompts(tokenizer, problems, self._prompting())
         require_room(prompts, self.room(), pretrained.trained_context(model), self.model)
         sampling = Sampling(self.max_completion_tokens, self.temperature, self.top_p, self.top_k, self.min_p)

@@ -146,11 +146,12 @@ class RunFolder:
         temporary.symlink_to(target)
         temporary.replace(link)
 
-    def keep_links(self, names: Iterable[str]) -> None:
-        """Drop links of stages that the recipe no longer has; their artifacts stay."""
-        kept = set(names)
+    def keep_links(self, artifacts: Iterable[str]) -> None:
+        """Drop links to other artifacts than those of these names: of stages that the recipe no longer has, and of
+        those that it has changed since. What they led to stays among the artifacts."""
+        kept = set(artifacts)
         for link in self._links():
-            if link.is_symlink() and _stage_of(link) not in kept:
+            if link.is_symlink() and Path(os.readlink(link)).name not in kept:
                 link.unlink()
 
     def artifacts(self) -> dict[str, Artifact]:

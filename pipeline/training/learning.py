@@ -10,6 +10,9 @@ from pipeline.disk.durable import JsonObject
 
 OptimizerName = Literal["adamw", "muon", "adafactor", "nadam", "radam", "rmsprop", "sgd"]
 
+Decay = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
+"""Of a running mean, which at 1 would never move."""
+
 _USES: dict[str, tuple[str, ...]] = {
     "betas": ("adamw", "nadam", "radam"),
     "epsilon": ("adamw", "nadam", "radam", "rmsprop"),
@@ -27,7 +30,7 @@ class Optimizer(BaseModel):
     name: OptimizerName | None = Field(
         default=None, description="adamw for a model that was given, muon for one that was made here"
     )
-    betas: tuple[Probability, Probability] | None = Field(
+    betas: tuple[Decay, Decay] | None = Field(
         default=None, description="decay of the two moments of adamw, nadam, radam; torch's where left out"
     )
     epsilon: float | None = Field(
@@ -70,12 +73,22 @@ class RateSchedule(BaseModel):
     floor: Probability | None = Field(
         default=None, description="share of the peak that the rate ends at; 0.1 where it is left out, of wsd 0"
     )
-    decay: Probability = Field(default=0.2, description="of wsd: share of the steps in which the rate falls")
+    decay: Probability | None = Field(
+        default=None, description="of wsd: share of the steps in which the rate falls; 0.2 where it is left out"
+    )
 
     @model_validator(mode="after")
     def _check_warmup(self) -> "RateSchedule":
         if self.warmup is not None and self.warmup_steps is not None:
             raise ValueError("warmup is a share of the steps and warmup_steps their number; give one of them")
+        return self
+
+    @model_validator(mode="after")
+    def _check_shape(self) -> "RateSchedule":
+        if self.decay is not None and self.shape != "wsd":
+            raise ValueError(f"decay is of shape wsd, and shape is {self.shape or 'left out'}: leave it out")
+        if self.floor is not None and self.shape == "constant":
+            raise ValueError("the rate of a constant shape does not fall: leave floor out")
         return self
 
 

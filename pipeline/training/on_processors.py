@@ -10,10 +10,11 @@ takes DeepSpeed's own support of them.
 import os
 from typing import TypedDict
 
-import torch
 from accelerate import Accelerator, DistributedType
 from accelerate.state import PartialState
 from accelerate.utils import FullyShardedDataParallelPlugin
+
+from pipeline.training.placement import own_device
 
 
 class Arguments(TypedDict):
@@ -26,7 +27,7 @@ class Arguments(TypedDict):
 
 def arguments(mixed_precision: bool | None) -> Arguments:
     """On GPUs where there are some; in the precision that `computes_in_bfloat16` says."""
-    processors, deepspeed = not torch.cuda.is_available(), _asked_for("DEEPSPEED")
+    processors, deepspeed = own_device().type == "cpu", _asked_for("DEEPSPEED")
     return {
         "use_cpu": processors and not deepspeed,
         "ddp_backend": "gloo" if processors and deepspeed else None,
@@ -37,7 +38,7 @@ def arguments(mixed_precision: bool | None) -> Arguments:
 
 def computes_in_bfloat16(mixed_precision: bool | None) -> bool:
     """Whether forwards do, where a recipe says so; where it says nothing, on GPUs."""
-    return torch.cuda.is_available() if mixed_precision is None else mixed_precision
+    return own_device().type != "cpu" if mixed_precision is None else mixed_precision
 
 
 def honour_fsdp(accelerator: Accelerator) -> None:

@@ -18,6 +18,8 @@ ROLES = ("system", "developer", "user", "assistant", "tool")
 OTHER_NAMES = {"human": "user", "gpt": "assistant", "observation": "tool"}
 """What ShareGPT and its like call them."""
 
+_FORMS = ("completion", "messages", "text")
+
 _THOUGHTS = ("thinking", "reasoning", "reasoning_content")
 
 
@@ -34,13 +36,16 @@ def record(row: Row, where: str, selection: Selection) -> Row | BadRow:
     {"messages"} with "weight" 0 for those that are not learned; other columns stay where there is no column map."""
     try:
         named = _renamed(row, selection.columns)
-        if "completion" in named:
+        form = _form(named)
+        # What the other forms are called says nothing here: tables have all columns in each row, most of them null.
+        named = {key: value for key, value in named.items() if key == form or key not in _FORMS}
+        if form == "completion":
             return _asked(named, selection.columns)
-        if "messages" in named:
+        if form == "messages":
             _refuse_not_learned(named)
             turns = conversation(named["messages"], "messages", selection.columns)
             return {**named, "messages": _learned(turns), **_tools(named)}
-        if "text" in named:
+        if form == "text":
             text = _text(named["text"], "text", selection.columns)
             return {**named, "prompt": None, "completion": text, **_not_learned(named, text)}
         held = ", ".join(map(repr, list(row)[:8])) or "nothing"
@@ -48,6 +53,13 @@ def record(row: Row, where: str, selection: Selection) -> Row | BadRow:
                    f"{_hint(row)}")
     except _Bad as bad:
         return BadRow(bad.reason, f"{where}: {bad}")
+
+
+def _form(row: Row) -> str | None:
+    """The column that says what form a row has: the first of them that holds something, else the first that is
+    there."""
+    there = [key for key in _FORMS if key in row]
+    return next((key for key in there if row[key] is not None), there[0] if there else None)
 
 
 def _asked(row: Row, columns: Mapping[str, str]) -> Row:

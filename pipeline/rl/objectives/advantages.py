@@ -16,7 +16,7 @@ SCALE_FLOOR = 1e-4
 
 class Advantages(NamedTuple):
     """`values` [rollouts], 0 for rollouts that could not be graded, and `without_signal`, the share of groups whose
-    rewards do not differ and which therefore teach nothing."""
+    rewards do not differ, or of which fewer than two could be graded, and which therefore teach nothing."""
 
     values: Tensor
     without_signal: float
@@ -44,9 +44,13 @@ def group_advantages(
     groups = rewards.view(-1, group_size)  # [groups, group_size]
     mean = torch.nanmean(groups, dim=1).repeat_interleave(group_size)
     deviation = standard_deviation(groups).repeat_interleave(group_size)
-    without_signal = torch.isclose(deviation, torch.zeros_like(deviation)).float().mean().item()
+    # The mean of equal rewards may differ from them by rounding, which divided by its own size would be an advantage.
+    equal = groups.nan_to_num(nan=torch.inf).amin(dim=1) == groups.nan_to_num(nan=-torch.inf).amax(dim=1)
+    equal = equal.repeat_interleave(group_size)
     # A group of one graded rollout has nothing to compare it with; its deviation is NaN and its advantage 0.
-    values = rewards - mean
+    dull = equal | torch.isclose(deviation, torch.zeros_like(deviation)) | deviation.isnan()
+    without_signal = dull.float().mean().item()
+    values = (rewards - mean).masked_fill(equal, 0.0)
     if baseline == "others":
         graded = (~groups.isnan()).sum(dim=1).repeat_interleave(group_size)
         # r_i less the mean of the other n - 1 is n / (n - 1) times r_i less the mean of all n.

@@ -24,8 +24,7 @@ from rewards.grade import grade, load_verifiers
 from rewards.rubric import Reward, Rubric
 from rewards.types import Completion, Problem, Verdict
 
-# Rewards are multiples of this: the mean of a group of equal ones is then exact, and no advantage is made of rounding
-# errors.
+# Rewards are multiples of this: means of groups of the usual sizes are then exact.
 EXACT = 2.0**-16
 
 Answer = tuple[str, tuple[int, ...]]

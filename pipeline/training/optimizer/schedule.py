@@ -9,6 +9,9 @@ from pipeline.training.learning import RateSchedule
 
 Shape = Literal["cosine", "linear", "constant", "wsd"]
 
+DECAY = 0.2
+"""Share of the steps in which the rate of `wsd` falls, where a recipe says nothing."""
+
 
 @dataclass
 class Schedule:
@@ -27,7 +30,7 @@ class Schedule:
     restart: float = 0.5
     rounds: int = 0
     shape: Shape = "cosine"
-    decay: float = 0.2
+    decay: float = DECAY
     first: Literal[0, 1] = 1
 
     @property
@@ -65,7 +68,7 @@ def schedule_of(
         warmup = wanted.warmup_steps
     floor = wanted.floor if wanted.floor is not None else 0.0 if shape == "wsd" else 0.1
     # A decay over no step at all is none.
-    decay = max(wanted.decay, 1 / steps)
+    decay = max(DECAY if wanted.decay is None else wanted.decay, 1 / steps)
     return Schedule(steps, warmup=warmup, floor=floor, shape=shape, decay=decay, first=first)
 
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from eval.errors import ProblemSetError
-from eval.problems import PROBLEMS, load, resolve
+from eval.problems import PROBLEMS, load, load_sets, resolve
 from eval.problems.data_folder import VARIABLE
 from rewards.registry import RegistryError
 
@@ -138,3 +138,22 @@ def test_every_registered_set_names_a_module_of_this_floor():
     for entry in PROBLEMS.entries():
         if entry.origin == "built-in":
             assert entry.target.startswith("eval.problems.")
+
+
+def test_ids_are_unique_over_several_sets(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        rows = [{"prompt": f"{name} {i}?", "answer": f"{name}{i}"} for i in range(3)]
+        (tmp_path / name / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    references = ["a/train.jsonl", "b/train.jsonl"]
+    one, other = load_sets(references, base=tmp_path)
+    assert [problem.id for problem in one] == ["train-1", "train-2", "train-3"]
+    assert [problem.id for problem in other] == [f"b/train.jsonl/train-{i}" for i in (1, 2, 3)]
+    assert [problem.answer for problem in other] == ["b0", "b1", "b2"]
+    with pytest.raises(ProblemSetError, match=r"problem set a/train.jsonl is named twice"):
+        load_sets([*references, references[0]], base=tmp_path)
+
+
+def test_half_a_surrogate_pair_is_told_before_it_is_asked(tmp_path):
+    (tmp_path / "mine.jsonl").write_text('{"prompt": "?", "answer": "5", "meta": {"x": "\\ud801"}}\n')
+    assert "'meta' holds half of a surrogate pair" in complaint("mine.jsonl", base=tmp_path)

@@ -192,6 +192,7 @@ def test_what_was_asked_wrongly_is_one_line(model: Path, tmp_path: Path, capsys:
     assert cli.main(words(model, tmp_path / "one")) == 0
     capsys.readouterr()
     some = ["eval", str(model), "--problems", "word_problems:test", "--n", "2"]
+    (tmp_path / "trls.py").write_text("def size(completions, **_):\n    return [len(completions)] * len(completions)\n")
     for given, expected in (
         (words(model, tmp_path / "one", "--seed", "1"), "holds another evaluation (protocol.word_problems"),
         (["eval", str(model)], "say what to ask"),
@@ -210,6 +211,9 @@ def test_what_was_asked_wrongly_is_one_line(model: Path, tmp_path: Path, capsys:
         ([*some, "--best-by", "length"], "--best-by: rule 'length' needs the option 'most'"),
         ([*some, "--best-by", "formt"], "--best-by: there is no rule called 'formt'; did you mean 'format'?"),
         ([*some, "--server", "http://x", "--best-by", "confidence"], "confidence is known of models in this process"),
+        ([*some, "--server", "http://x", "--rollouts", "2", "--best-by", "trl:trls.py:size"],
+         "compares the rollouts of a problem, and a"),
+        ([*some, "--server", "http://x", "--dtype", "bfloat16"], "--dtype and --engine are of a model in this process"),
         ([*some, "--server", "nowhere"], "is no URL of a server"),
         ([*some, "--server", "http://x", "--timeout", "0"], "--timeout must be a number of seconds above 0"),
         ([*some, "--server", "http://x", "--timeout", "nan"], "--timeout must be a number of seconds above 0"),

@@ -38,7 +38,7 @@ def test_a_model_of_a_run_is_exported_with_its_card(
 
 def test_the_licence_of_a_base_is_in_the_card(smoke: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    shutil.copytree(smoke / "runs" / "smoke" / "01-base" / "model", "given")
+    shutil.copytree(next((smoke / "runs" / "smoke").glob("*-student_base")) / "model", "given")
     assert cli.main(["export", "given", "--to", "vllm", "--type", "float32", "--out", "first"]) == 0
     assert "The licence of the base is not known here" in Path("first/README.md").read_text()
     Path("given/README.md").write_text("---\nlicense: apache-2.0\n---\n# A base\n")
@@ -52,7 +52,7 @@ def test_the_folder_one_is_in_has_its_own_name(
 ) -> None:
     """It has a module for multi-token prediction beside it, too, of which is said that it is left out."""
     given = tmp_path / "given"
-    shutil.copytree(smoke / "runs" / "smoke" / "01-base" / "model", given / "model")
+    shutil.copytree(next((smoke / "runs" / "smoke").glob("*-student_base")) / "model", given / "model")
     model = pretrained.load(given)[0]
     module.attach(model, module.Mtp(model))
     saved.save(model, given)

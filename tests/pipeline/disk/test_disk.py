@@ -109,8 +109,9 @@ def test_links_follow_the_recipe(tmp_path: Path) -> None:
     run.link(120, "b-x", tmp_path / "artifacts" / "b-1")
     assert os.readlink(run.path / "01-a") == "../artifacts/a-2"
     assert {name: made.path.name for name, made in run.artifacts().items()} == {"a": "a-2", "b-x": "b-1"}
-    run.keep_links(["b-x"])
+    run.keep_links(["a-1", "b-1"])  # the recipe has become what it was before a-2
     assert list(run.artifacts()) == ["b-x"]
+    assert (tmp_path / "artifacts" / "a-2").is_dir()
 
 
 def test_wall_seconds_add_up_over_attempts() -> None:

@@ -135,3 +135,11 @@ def test_a_model_that_is_given_as_an_adapter_can_be_trained(tiny: Tiny, context:
     file.write_text(json.dumps({**json.loads(file.read_text()), "base_model_name_or_path": str(base)}))
     loaded, _ = pretrained.load(ctx.out / "adapter")
     assert all(parameter.requires_grad for parameter in loaded.parameters())
+
+
+@pytest.mark.parametrize(("family", "targets"), [
+    ("qwen3", ["q_prj"]), ("qwen3", ["q_proj", "v_prj"]), ("qwen3_moe", ["q_prj"])
+])
+def test_a_target_that_is_no_layer_is_told(tiny: Tiny, family: str, targets: list[str]) -> None:
+    with pytest.raises(StageError, match=f"no linear layer's name ends in '{targets[-1]}'; {family} models have"):
+        add(tiny(family), Lora(rank=4, targets=targets), 0)

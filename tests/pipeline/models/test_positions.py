@@ -130,6 +130,13 @@ LEARNED: dict[str, dict[str, Any]] = {
 """Families whose tokens have learned places, and one that bends attention by distance."""
 
 
+@pytest.mark.parametrize("family", ["gpt2", "opt"])
+def test_learned_positions_cannot_be_extended(family: str) -> None:
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(family, vocab_size=64, **LEARNED[family]))
+    with pytest.raises(StageError, match=f"{family} models learn a vector for each position"):
+        rescaled(model, 128, None)
+
+
 @pytest.mark.parametrize("family", LEARNED)
 @pytest.mark.parametrize("held", [True, False])
 def test_what_stands_before_a_row_does_not_move_it(

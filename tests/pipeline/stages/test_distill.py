@@ -242,6 +242,8 @@ def test_a_model_of_another_shape_is_no_earlier_self(paths: dict[str, Path], tmp
     ({"method": "on_policy", "teacher": "r1", "rollouts": ROLLOUTS}, "traces is of method traces or logits"),
     ({"method": "on_policy", "teacher": "r1", "traces": None, "rollouts": ROLLOUTS, "epochs": 2},
      "epochs is for traces, and method on_policy has none: leave it out; rollouts says how much is trained on"),
+    ({"method": "on_policy", "teacher": "r1", "traces": None, "rollouts": ROLLOUTS, "effort": {"low": 8, "high": 16}},
+     "effort is for traces, and method on_policy has none"),
     ({"method": "on_policy", "teacher": "r1", "traces": None, "rollouts": {**ROLLOUTS, "updates_per_step": 3}},
      "8 rollouts a step do not split into 3 updates"),
 ])

@@ -70,6 +70,8 @@ def test_the_best_of_several_is_told_beside_the_vote(answerer: Path, ask_for: As
 @pytest.mark.parametrize(("changed", "said"), [
     ({"best_by": "formt"}, "best_by: there is no rule called 'formt'; did you mean 'format'"),
     ({"best_by": "format", "rollouts": 1}, "best_by chooses among the rollouts of a problem, and there is one"),
+    ({"models": ["sft", "sft-long"], "problems": ["long-math.jsonl", "math.jsonl"]},
+     "two pairs of a model and a problem set would both be called sft-long-math.jsonl"),
 ])
 def test_a_choice_that_cannot_be_made_is_refused(changed: dict[str, Any], said: str) -> None:
     with pytest.raises(ValidationError, match=said):
@@ -121,3 +123,19 @@ def test_two_splits_of_one_set_and_earlier_sets_of_one_model_are_all_kept(
     only = {**common, "models": [], "problems": ["mine.jsonl"], "reports": ["one", "two"]}
     Evaluate.model_validate(only, context={"base": folder}).run(third)
     assert json.loads((third.out / "report.json").read_text())["models"]["zero"]["problems"] == report["problems"]
+
+
+def test_what_an_earlier_report_says_of_efforts_stays(
+    answerer: Path, ask_for: Ask, context: Callable[..., Any]
+) -> None:
+    folder = ask_for(["3", "4"])
+    common: dict[str, Any] = {"models": ["zero"], "problems": ["mine.jsonl"], "rollouts": 1, "problems_each": 2}
+    first = context(zero=answerer)
+    Evaluate.model_validate({**common, "effort": ["low", "high"]}, context={"base": folder}).run(first)
+    asked = json.loads((first.out / "report.json").read_text())["models"]["zero"]
+    second = context(zero=answerer, score=first.out)
+    Evaluate.model_validate({**common, "reports": ["score"]}, context={"base": folder}).run(second)
+    report = json.loads((second.out / "report.json").read_text())["models"]["zero"]
+    assert report["efforts"] == asked["efforts"]
+    assert "mean" not in report  # which would be one of ways
+    assert len(report["problems"]) == len(asked["problems"]) + 1

@@ -1,5 +1,6 @@
 """Pretraining in phases: what is late is read last, and a training that was cut off there ends with the same bytes."""
 
+import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from pipeline.data.corpus import Corpus
 from pipeline.data.rows import Rows
 from pipeline.stages import pretrain
 from pipeline.stages.pretrain import Pretrain
@@ -65,3 +67,28 @@ def test_phases_that_do_not_fit_are_refused_when_the_recipe_is_read() -> None:
     lessons = [{"steps": 8, "corpus": SUMS}]
     with pytest.raises(ValidationError, match="the lessons take 8 and late 3 steps, and steps is 10"):
         Pretrain.model_validate({**FIELDS, "lessons": lessons})
+
+
+def test_the_tokenizer_knows_the_words_of_lessons_and_of_what_is_late(
+    context: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+    monkeypatch.setattr(pretrain, "train", lambda *given: seen.append(given[2]) or {})
+    monkeypatch.setattr(pretrain, "trace_probe", lambda *_: lambda: {"word_problems": 1.0})
+    own = {key: value for key, value in FIELDS.items() if key not in ("tokenizer", "late")}
+    products = {**SUMS, "facts": 0.0, "products": 1.0}
+    for more in ({}, {"lessons": [{"steps": 2, "corpus": products}]}, {"late": {"share": 0.2, "corpus": products}}):
+        Pretrain.model_validate({**own, **more}).run(context())
+    document = next(Corpus.model_validate(products).documents(random.Random(0)))
+    texts = (words.convert_ids_to_tokens(words(document.text)["input_ids"]) for words in seen)
+    without, lessons, late = ("<unk>" in text for text in texts)
+    assert (without, lessons, late) == (True, False, False)
+
+
+def test_the_widths_of_experts_fit_the_precision_of_the_stage() -> None:
+    moe = {"model_type": "qwen3_moe", "hidden_size": 16, "num_hidden_layers": 1, "intermediate_size": 16,
+           "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 12, "num_attention_heads": 2,
+           "num_key_value_heads": 2}
+    Pretrain.model_validate({**FIELDS, "architecture": moe})
+    with pytest.raises(ValidationError, match="12 does not divide by 8, as experts' widths have to"):
+        Pretrain.model_validate({**FIELDS, "architecture": moe, "dtype": "bfloat16"})

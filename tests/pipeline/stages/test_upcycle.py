@@ -63,6 +63,16 @@ def test_a_mixture_in_half_precision_passes(answerer: Path, context: Callable[..
     assert metrics["largest_difference_of_logits"] > 0
 
 
+def test_a_model_that_was_saved_in_float16_passes(
+    answerer: Path, tmp_path: Path, context: Callable[..., Any]
+) -> None:
+    model, tokenizer = pretrained.load(answerer)
+    pretrained.save(model.to(torch.float16), tokenizer, tmp_path / "half")
+    ctx = context(base=tmp_path / "half")
+    Upcycle(model="base", experts=4, top_k=2).run(ctx)
+    assert pretrained.load(ctx.out)[0].dtype is torch.float16
+
+
 @pytest.mark.parametrize(("fields", "said"), [
     ({"experts": 4, "top_k": 8}, "a token cannot take 8 of 4 experts"),
     ({"experts": 9, "top_k": 2, "segments": 2}, "experts is 9, which is no multiple of segments"),

@@ -5,6 +5,11 @@ import os
 import subprocess
 import sys
 
+import pytest
+import torch
+
+from pipeline.training.on_processors import arguments
+
 PROGRAM = """
 from accelerate import Accelerator
 from pipeline.training.on_processors import honour_fsdp
@@ -31,3 +36,11 @@ def test_accelerate_does_not_shard_on_processors_until_it_is_told() -> None:
 
 def test_nothing_is_sharded_that_was_not_asked_for() -> None:
     assert said() == ["DistributedType.MULTI_CPU", "DistributedType.MULTI_CPU False"]
+
+
+def test_who_asks_for_processors_beside_a_gpu_gets_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert (arguments(None)["use_cpu"], arguments(None)["bf16"]) == (False, True)
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    assert (arguments(None)["use_cpu"], arguments(None)["bf16"]) == (True, False)

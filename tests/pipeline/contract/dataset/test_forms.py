@@ -159,3 +159,17 @@ def test_messages_cannot_say_so_by_characters(row: dict[str, Any]) -> None:
     assert reason == "type"
     assert '"weight": 0' in said
     assert "messages" in record({**row, "not_learned": None})
+
+
+def test_a_table_that_has_the_columns_of_all_forms_is_read_by_those_that_hold_something() -> None:
+    empty = {"prompt": None, "completion": None, "messages": None, "text": None}
+    turns = [{"role": "user", "content": "2 + 3?"}, {"role": "assistant", "content": "5"}]
+    asked = record({**empty, "prompt": "2 + 3?", "completion": "5"})
+    assert asked == {"prompt": "2 + 3?", "completion": "5"}
+    assert record({**empty, "messages": turns}) == {"prompt": None, "messages": turns}
+    assert record({**empty, "text": "2 + 3 = 5"})["completion"] == "2 + 3 = 5"
+    # Of two forms that hold something it is the first, checked and trained on alike.
+    both = record({**empty, "prompt": "2 + 3?", "completion": "5", "messages": [{"role": "gpt", "content": None}]})
+    assert both == asked
+    assert forms.text_of(both) == "2 + 3?\n5"
+    assert bad(empty)[0] == "null"

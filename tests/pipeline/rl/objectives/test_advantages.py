@@ -68,7 +68,17 @@ def test_what_could_not_be_graded_leaves_its_group() -> None:
     values, without = group_advantages(torch.tensor([NAN, NAN, 3.0, 5.0]), 2, "group")
     assert values.tolist()[:2] == [0, 0]
     assert values.isfinite().all()
-    assert without == 0  # of the first group nobody knows
+    assert without == 0.5
+
+
+@pytest.mark.parametrize(("reward", "size"), [(1.2, 300), (2.2, 128), (10.7, 60), (1 / 3, 4)])
+def test_equal_rewards_teach_nothing_whatever_their_mean_is_rounded_to(reward: float, size: int) -> None:
+    for scale in get_args(Scale):
+        given = [reward] * (size - 1) + [NAN] + [0.0, 1.0] * (size // 2)
+        values, without = group_advantages(torch.tensor(given), size, scale)
+        assert values[:size].count_nonzero() == 0
+        assert values[size:].count_nonzero()
+        assert without == 0.5
 
 
 rewards = st.lists(
