@@ -16,9 +16,10 @@ LABELS = list(Label)
 # What makes two measurements of one set comparable; the number of problems and of rollouts may differ.
 PROTOCOL = (
     "system", "instruction", "template", "template_options", "open_thinking", "shots", "temperature", "top_p", "top_k",
-    "min_p", "max_completion_tokens", "thinking_budget", "stop", "effort",
-    "tools", "turns", "observation"
+    "min_p", "max_completion_tokens", "thinking_budget", "stop", "effort"
 )
+OF_TOOLS = ("tools", "turns", "observation")
+"""The same, of a protocol that has these where there are tools."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,10 @@ class Measured:
 
     def differs_from(self, other: "Measured") -> list[str]:
         """What of the protocol is not the same, as far as both tell it."""
-        return [f"{key} {self.protocol[key]} and {other.protocol[key]}" for key in PROTOCOL
-                if key in self.protocol and key in other.protocol and self.protocol[key] != other.protocol[key]]
+        one, two = self.protocol, other.protocol
+        told = [key for key in PROTOCOL if key in one and key in two]
+        told += [key for key in OF_TOOLS if one and two and (key in one or key in two)]
+        return [f"{key} {one.get(key)} and {two.get(key)}" for key in told if one.get(key) != two.get(key)]
 
 
 def run_of(reference: str, runs: Path) -> RunFolder | None:

@@ -61,7 +61,8 @@ class RateSchedule(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     shape: Literal["cosine", "linear", "constant", "wsd"] | None = Field(
-        default=None, description="how the rate goes after the warm-up; cosine where it is left out, in grpo constant"
+        default=None, description="how the rate goes after the warm-up; cosine where it is left out, in grpo and "
+                                  "on_policy constant"
     )
     warmup: Probability | None = Field(
         default=None, description="share of the steps in which the rate rises to its peak; or give warmup_steps"

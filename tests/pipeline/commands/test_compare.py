@@ -9,6 +9,7 @@ from eval.report import reduce
 from eval.rollouts import rollouts_file, write_rows
 from pipeline.commands import cli
 from pipeline.disk import durable
+from pipeline.results.rollout_files import Measured
 from pipeline.store.run_folder import RunFolder
 
 
@@ -171,3 +172,15 @@ def test_what_cannot_be_compared_is_one_line(run, tmp_path, capsys):
         err = capsys.readouterr().err
         assert expected in err
         assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(("one", "other", "said"), [
+    ({"tools": ["calculator"], "turns": 4}, {"temperature": 1.0},
+     ["tools ['calculator'] and None", "turns 4 and None"]),
+    ({"tools": ["calculator"]}, {"tools": ["calculator"]}, []),
+    ({"temperature": 1.0}, {"top_p": 1.0}, []),
+    ({"tools": ["calculator"]}, {}, []),  # of which nobody wrote down how it was measured
+])
+def test_what_only_one_side_had_is_a_difference_where_it_is_a_tool(one, other, said):
+    here, there = (Measured("sums", Path("x"), protocol) for protocol in (one, other))
+    assert here.differs_from(there) == said

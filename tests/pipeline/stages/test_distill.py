@@ -196,6 +196,19 @@ def test_each_problem_is_learned_of_the_teacher_that_is_right_most_often(
     assert [note.partition(" rows")[0] for note in asked] == ["3", "2"]
 
 
+def test_traces_that_are_drawn_anew_are_chosen_among_anew(tmp_path: Path) -> None:
+    """vLLM draws other rows under the fingerprint of the first ones."""
+    artifact = tmp_path / "traces-1"
+    artifact.mkdir()
+    (artifact / "stage.json").write_text(json.dumps({"fingerprint": "f"}))
+    found = []
+    for said in (SAYS, SAYS[:30]):
+        rated(artifact, "data", {0: 1.0}, said)
+        chosen = best(tmp_path / "cache", [Traces("a", artifact, ALL), Traces("b", artifact, ALL)])
+        found.append(json.loads((chosen.folder / "data.jsonl").read_text())["completion"])
+    assert found == [SAYS, SAYS[:30]]
+
+
 def test_a_row_without_a_verdict_is_no_trace_to_choose(
     paths: dict[str, Path], tmp_path: Path, context: Context
 ) -> None:

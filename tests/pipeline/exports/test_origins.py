@@ -1,0 +1,34 @@
+"""The base of a model is what its weights began with, and nothing else that led to it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pipeline.exports.origins import origins_of
+
+
+def stage(folder: Path, name: str, inputs: dict[str, Any], made_of: str | None) -> Path:
+    place = folder / "runs" / "artifacts" / f"{name}-0123456789"
+    place.mkdir(parents=True)
+    (place / "stage.json").write_text(json.dumps({
+        "name": name, "kind": "sft", "makes": "model", "fingerprint": "0123456789", "seconds": 1.0, "config": {},
+        "inputs": inputs, "metrics": {}, "files": {}, "made_of": made_of,
+    }))
+    return place
+
+
+def test_the_base_is_no_data_set_and_no_teacher(tmp_path: Path) -> None:
+    rows = tmp_path / "rows"
+    rows.mkdir()
+    (rows / "README.md").write_text("---\nlicense: cc-by-nc-4.0\n---\n")
+    data = {"origin": "hub", "repository": "openai/gsm8k", "type": "dataset", "commit": "c"}
+    teacher = {"origin": "hub", "repository": "org/teacher", "type": "model", "commit": "c"}
+    others = {"openai/gsm8k": data, "org/teacher": teacher, "rows": {"origin": "path", "path": str(rows)}}
+    base = {"origin": "hub", "repository": "org/base", "type": "model", "commit": "c"}
+    first = stage(tmp_path, "first", {**others, "org/base": base}, "org/base")
+    second = stage(tmp_path, "second", {**others, "first": {"origin": "stage", "path": str(first)}}, "first")
+    found = origins_of(second)
+    assert (found.hub_base, found.licence) == ("org/base", None)
+    assert [one.name for one in found.stages] == ["first", "second"]
+    new = origins_of(stage(tmp_path, "new", others, None))
+    assert (new.hub_base, new.licence) == (None, None)
