@@ -96,6 +96,7 @@ class PolicyTrainer(Resumable, Trainer):
         self.figures: dict[str, float] = {}  # of this round, for the log
         # of this optimizer step: sums over tokens of entropies and divergences, and the tokens
         self.sums = torch.zeros(3, dtype=torch.float64, device=self.accelerator.device)
+        self.read = torch.empty(0)  # log-probabilities of a round's first update, as it read them
 
     def training_step(self, model: nn.Module, inputs: object, num_items_in_batch: object = None) -> Tensor:
         """One optimizer step's gradients, on rollouts that are drawn anew where a round begins; returns the loss, a
@@ -106,7 +107,9 @@ class PolicyTrainer(Resumable, Trainer):
         model.train()
         # As accelerate wraps it where its forwards are collective; else each process runs as if it were alone.
         policy: LanguageModel = model if self.collective else self.policy  # type: ignore[assignment]
-        batch = self.moving(self.minibatches[update])
+        places = self.moving(self.minibatches[update])
+        batch = self.minibatches[update].rows(places)
+        begun = batch.logprobs.clone() if update == 0 and self._apart else None
         # of all processes, which may have unequal numbers of rows, and one none
         rows = self._mean(len(batch))
         total = torch.zeros((), device=batch.advantages.device)
@@ -114,10 +117,12 @@ class PolicyTrainer(Resumable, Trainer):
         if self.mtp:
             self.mtp.begin()
         parts = self._parts(batch)
-        for number, places in enumerate(parts, start=1):
-            part = batch.trimmed(places) if len(places) else None
+        for number, some in enumerate(parts, start=1):
+            part = batch.trimmed(some) if len(some) else None
             with self.compute_loss_context_manager():
-                loss = self.loss(policy, part, len(part) / rows) if part else self._idle(policy)
+                loss = self.loss(policy, part, len(part) / rows, begun is not None) if part else self._idle(policy)
+            if part and begun is not None:
+                begun[some, : self.read.shape[1]] = self.read
             self.backward(loss, last=number == len(parts))
             if self.mtp:
                 self.mtp.backward(drawn)
@@ -126,6 +131,8 @@ class PolicyTrainer(Resumable, Trainer):
             gradients.average(self.policy.parameters())
         if self.mtp:
             self.mtp.step()
+        if begun is not None:
+            self._tell_first(places, begun)
         self._log_sums()
         return total
 
@@ -135,18 +142,20 @@ class PolicyTrainer(Resumable, Trainer):
         made = self.rounds.make(number)
         give_back(self.policy)
         self.minibatches, self.counts, self.figures = made.minibatches, made.counts, made.figures
-        if self.rounds.gap and self.rounds.apart:
-            self.minibatches = [self._scored_as_trained(batch) for batch in made.minibatches]
-            if not self.plan.vllm:
-                self.rounds.gap.measure(joined(self.minibatches))
+        if self._apart:
+            # The first update scores its own rollouts as it reads them, before it moves the policy.
+            first, *others = (_with_sampler(batch) for batch in made.minibatches)
+            self.minibatches = [first, *map(self._scored_as_trained, others)]
         self.state.num_input_tokens_seen += made.tokens
 
-    def moving(self, batch: Batch) -> Batch:
-        """The rows of an optimizer step that have a gradient."""
-        return batch.rows(self._moving(batch))
+    @property
+    def _apart(self) -> bool:
+        """Whether ratios are taken from what the training's own forwards make of rollouts, and not from what drew
+        them."""
+        return bool(self.rounds.gap and self.rounds.apart)
 
-    def _moving(self, batch: Batch) -> Tensor:
-        """Their places, [moving]; with a teacher each row has one."""
+    def moving(self, batch: Batch) -> Tensor:
+        """Places of the rows of an optimizer step that have a gradient, [moving]; with a teacher each row has one."""
         if self.rounds.teacher:
             return torch.arange(len(batch))
         moving = self.plan.objective.moves(batch)
@@ -161,7 +170,7 @@ class PolicyTrainer(Resumable, Trainer):
         """The rows of an update with the policy's log-probabilities before the round's first one, by the forwards that
         the update makes: the same rows side by side, so that what differs later was learned. Of rows without a
         gradient they are what drew them told."""
-        places = self._moving(batch)
+        places = self.moving(batch)
         moving = batch.rows(places)
         found = moving.logprobs.clone()
         policy: LanguageModel = self.model_wrapped if self.collective else self.policy
@@ -174,10 +183,15 @@ class PolicyTrainer(Resumable, Trainer):
                 with self.compute_loss_context_manager():
                     for rows, _, (logprobs, _, _) in self._forwards(policy, moving.trimmed(part)):
                         found[part[rows], : logprobs.shape[1]] = logprobs.float()
-        every = batch.logprobs.clone()
-        every[places] = found
-        drawn = batch.logprobs if batch.sampler_logprobs is None else batch.sampler_logprobs
-        return replace(batch, logprobs=every, sampler_logprobs=drawn)
+        return _with_logprobs(batch, places, found)
+
+    def _tell_first(self, places: Tensor, begun: Tensor) -> None:
+        """Of a round's first update, what the policy was before it at its rows at `places`: `begun` [rows, seq]."""
+        first, *others = self.minibatches
+        self.minibatches = [_with_logprobs(first, places, begun), *others]
+        assert self.rounds.gap
+        if not self.plan.vllm:  # whose draws were measured before
+            self.rounds.gap.measure(joined(self.minibatches))
 
     @contextmanager
     def _uncounted(self) -> Iterator[None]:
@@ -212,11 +226,16 @@ class PolicyTrainer(Resumable, Trainer):
         [(_, _, (logprobs, _, _))] = self._forwards(policy, row)
         return logprobs
 
-    def loss(self, policy: LanguageModel, batch: Batch, share: float = 1.0) -> Tensor:
+    def loss(self, policy: LanguageModel, batch: Batch, share: float = 1.0, first: bool = False) -> Tensor:
         """What rows add to the loss of an optimizer step, a scalar with its graph; they are a `share` of those that a
-        process has on the mean. They run in chunks of similar length."""
+        process has on the mean. They run in chunks of similar length. At the `first` update of a round the policy is
+        what their ratios are taken from, by these very forwards, and `read` is what it says of them, [rows, seq]."""
         total = torch.zeros((), device=batch.advantages.device)
-        for _, part, (logprobs, entropy, divergences) in self._forwards(policy, batch):
+        self.read = batch.logprobs.clone() if first else self.read
+        for rows, part, (logprobs, entropy, divergences) in self._forwards(policy, batch):
+            if first:
+                self.read[rows, : logprobs.shape[1]] = logprobs.detach().float()
+                part = replace(part, logprobs=logprobs.detach().float())
             total = total + self.plan.objective.loss(logprobs, part, self.counts, entropy)
             mask = part.drawn_mask
             sums = [(entropy * mask).sum(), entropy.new_zeros(()), mask.sum().to(entropy.dtype)]
@@ -314,3 +333,15 @@ class PolicyTrainer(Resumable, Trainer):
         tokens, sequences = state["counts"]
         self.counts = Counts(torch.tensor(tokens, device=self.accelerator.device), sequences)
         self.rounds.restore(state)
+
+
+def _with_sampler(batch: Batch) -> Batch:
+    """With what drew the rollouts told of them apart from what the training makes of them."""
+    return batch if batch.sampler_logprobs is not None else replace(batch, sampler_logprobs=batch.logprobs)
+
+
+def _with_logprobs(batch: Batch, places: Tensor, found: Tensor) -> Batch:
+    """With these log-probabilities of the rows at `places`, [places, seq]; those of the others stay."""
+    every = batch.logprobs.clone()
+    every[places] = found
+    return replace(batch, logprobs=every)

@@ -1,6 +1,7 @@
 """In bfloat16 every program rounds in its own way: what is trained is measured against the forwards that train it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ import torch
 
 from eval.engine.types import Sampling
 from pipeline.moe.balance import Balance
+from pipeline.rl.batch import Batch
 from pipeline.rl.objectives import loss
-from pipeline.rl.objectives.objective import Objective
+from pipeline.rl.objectives.objective import Counts, Objective
 from pipeline.rl.plan import GrpoPlan
 from pipeline.rl.rollouts.drawing import Visit
 from pipeline.rl.trainer import PolicyTrainer
@@ -33,16 +35,40 @@ class ByTurns:
     finish = totals
 
 
+class Watching(Objective):
+    """Keeps the ratios of the sequences of every update, as its loss has them."""
+
+    def loss(
+        self, logprobs: torch.Tensor, batch: Batch, counts: Counts, entropies: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        RATIOS.append(loss.sequence_ratios(logprobs.detach(), batch.logprobs, batch.completion_mask))
+        return super().loss(logprobs, batch, counts, entropies)
+
+
+RATIOS: list[torch.Tensor] = []
+
+
 class Watched(PolicyTrainer):
-    """Keeps the ratios of the sequences of its first update, as its loss has them."""
+    """Keeps the ratios of the first update, and what its rollouts were before it by a forward that moves nothing."""
 
     ratios: list[torch.Tensor]
+    scored: torch.Tensor
 
-    def _forwards(self, policy: Any, batch: Any) -> Any:
-        for rows, part, found in super()._forwards(policy, batch):
-            if torch.is_grad_enabled() and self.state.global_step == 0:
-                self.ratios.append(loss.sequence_ratios(found[0].detach(), part.logprobs, part.completion_mask))
-            yield rows, part, found
+    def training_step(self, *given: Any) -> torch.Tensor:
+        RATIOS.clear()
+        found = super().training_step(*given)
+        if self.state.global_step == 0:
+            self.ratios = [*RATIOS]
+        return found
+
+    def begin_round(self, number: int) -> None:
+        super().begin_round(number)
+        if number == 0 and self._apart:
+            self.scored = self._scored_as_trained(self.minibatches[0]).logprobs
+
+    def _tell_first(self, *given: torch.Tensor) -> None:
+        super()._tell_first(*given)
+        assert torch.equal(self.scored, self.minibatches[0].logprobs)
 
 
 def trained(
@@ -55,10 +81,10 @@ def trained(
         2, 4, 2, Sampling(12, 1.0), Objective("gspo"), (0, "test"),
         Learning.model_validate({"learning_rate": 3e-3, **learning}), replay=replay, rollout_dtype=rollout_dtype,
     )
+    plan = replace(plan, objective=Watching("gspo"))
     visits = [Visit(problem.prompt, problem.id, 0) for problem in PROBLEMS]
     args = arguments(folder, steps=2, bf16=bool(learning.get("mixed_precision")))
     made = Watched(model, TOKENIZER, args, plan, visits, ByTurns(), Balance(model))
-    made.ratios = []
     made.train_with(checkpoints(folder, None))
     assert made.ratios
     return made

@@ -157,7 +157,7 @@ def test_loss_and_gradients_are_trls(model: Any, tmp_path: Any, objective: Objec
     if objective.entropy_bonus:  # of which trl takes the mean over these tokens, and not over those of the round
         made.counts = replace(made.counts, tokens=batch.completion_mask.sum())
     move(model)
-    ours, our_gradients = loss_and_gradients(lambda: made.loss(model, made.moving(batch)), model)
+    ours, our_gradients = loss_and_gradients(lambda: made.loss(model, batch.rows(made.moving(batch))), model)
     theirs, their_gradients = loss_and_gradients(trls(made, batch, tmp_path), model)
     del model.forward  # trl's fused head
     assert torch.allclose(ours, theirs, rtol=1e-4, atol=1e-6)
@@ -224,7 +224,7 @@ def test_groups_without_signal_have_no_gradient(model: Any, tmp_path: Any) -> No
     made = trainer(model, tmp_path, rewards=lambda problems, _: [1.0] * len(problems))
     batch = first(made)
     assert (batch.advantages == 0).all()
-    loss, gradients = loss_and_gradients(lambda: made.loss(model, made.moving(batch)), model)
+    loss, gradients = loss_and_gradients(lambda: made.loss(model, batch.rows(made.moving(batch))), model)
     assert loss == 0
     assert all((g == 0).all() for g in gradients)
 
@@ -303,7 +303,7 @@ def test_the_ungradable_leave_the_group_and_nothing_turns_nan(model: Any, tmp_pa
     made = trainer(model, tmp_path, rewards=lambda problems, _: [
         None if place % 4 == 1 else float(place % 4) for place in range(len(problems))])
     batch = first(made)
-    loss, gradients = loss_and_gradients(lambda: made.loss(model, made.moving(batch)), model)
+    loss, gradients = loss_and_gradients(lambda: made.loss(model, batch.rows(made.moving(batch))), model)
     assert batch.advantages.isfinite().all()
     assert loss.isfinite()
     assert all(g.isfinite().all() for g in gradients)

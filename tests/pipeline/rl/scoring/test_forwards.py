@@ -36,7 +36,7 @@ def both_ways(made: PolicyTrainer, batch: Batch, monkeypatch: pytest.MonkeyPatch
         with monkeypatch.context() as patched:
             if not shared:
                 patched.setattr(SharedPrompts, "fit", lambda *_: False)
-            loss, gradients = loss_and_gradients(lambda: made.loss(model, made.moving(batch)), model)
+            loss, gradients = loss_and_gradients(lambda: made.loss(model, batch.rows(made.moving(batch))), model)
             load = made.balance._load
             made.balance._load = None
             found.append((loss, gradients, load))
@@ -71,7 +71,7 @@ def test_a_prompt_is_read_once(tiny: Tiny, tmp_path: Any) -> None:
     made = trainer(model, tmp_path, rewards=alternating)
     batch = first(made)
     rows, longest = batch.completion_mask.shape
-    prompts, *completions = reads(model, lambda: made.loss(model, made.moving(batch)))
+    prompts, *completions = reads(model, lambda: made.loss(model, batch.rows(made.moving(batch))))
     assert prompts == (4, batch.prompt_ids.shape[1])  # of four groups, dealt at random to two minibatches of eight rows
     assert sum(shape[0] for shape in completions) == rows
     assert all(shape[1] <= longest for shape in completions)
@@ -148,6 +148,6 @@ def test_where_forwards_are_collective_a_part_is_one_forward(
     model = policy(tiny, "qwen3")
     made = trainer(model, tmp_path)
     batch = first(made)
-    assert len(reads(model, lambda: made.loss(model, made.moving(batch)))) > 1
+    assert len(reads(model, lambda: made.loss(model, batch.rows(made.moving(batch))))) > 1
     monkeypatch.setattr(made, "is_fsdp_enabled", True)
-    assert len(reads(model, lambda: made.loss(model, made.moving(batch)))) == 1
+    assert len(reads(model, lambda: made.loss(model, batch.rows(made.moving(batch))))) == 1

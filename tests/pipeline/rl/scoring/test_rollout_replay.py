@@ -96,7 +96,7 @@ def test_replay_of_rollouts_in_bf16(tiny: Tiny, tmp_path: Any, family: str) -> N
     assert distance_replayed < 0.5 * distance
     figures = made.rounds.replay.figures()
     assert 0 < figures["replay/tokens_differing"] < 4 * disagree  # not the same: layers follow replayed ones here
-    loss, _ = loss_and_gradients(lambda: made.loss(model, made.moving(batch)), model)
+    loss, _ = loss_and_gradients(lambda: made.loss(model, batch.rows(made.moving(batch))), model)
     assert loss.isfinite()
     for router in routers(model):
         assert all(
@@ -122,7 +122,7 @@ def test_with_equal_precision_the_result_is_the_same_as_without(
         model = policy(tiny, family)
         made = trainer(model, tmp_path, replay=replay)
         batch = first(made)
-        return loss_and_gradients(lambda: made.loss(model, made.moving(batch)), model)
+        return loss_and_gradients(lambda: made.loss(model, batch.rows(made.moving(batch))), model)
 
     loss, gradients = result(source)
     expected, expected_gradients = result(None)
@@ -138,7 +138,7 @@ def test_the_policys_own_experts_are_replayed_after_an_update(tiny: Tiny, tmp_pa
     with torch.no_grad():
         for router in routers(model):
             router.module.weight += 0.3 * torch.randn_like(router.module.weight)
-    made.loss(model, made.moving(batch))
+    made.loss(model, batch.rows(made.moving(batch)))
     assert made.rounds.replay
     assert made.rounds.replay.figures()["replay/tokens_differing"] > 0.2
 
