@@ -130,7 +130,8 @@ class Evaluate(ServedEngines, Stage):
     @model_validator(mode="after")
     def _check_names(self) -> "Evaluate":
         # Pieces and files are called so.
-        names = Counter(rollouts_file(model, name) for model in self.models for name in self.problems)
+        pairs = {(model, name) for model in self.models for name in self.problems}
+        names = Counter(rollouts_file(*pair) for pair in pairs)
         twice = [name for name, count in names.items() if count > 1]
         if twice:
             raise ValueError(f"two pairs of a model and a problem set would both be called {twice[0]}: ask them in "

@@ -239,6 +239,9 @@ def test_a_model_of_another_shape_is_no_earlier_self(paths: dict[str, Path], tmp
         stage_of("self", tmp_path).run(context(**{**paths, "teacher": other}))
 
 
+EFFORTS = {"low": 8, "medium": 16, "high": 32}
+
+
 @pytest.mark.parametrize(("changed", "said"), [
     ({"teacher": "r1"},
      "teacher is of method logits or on_policy or self or cross_tokenizer, and method is traces: leave it out"),
@@ -255,7 +258,7 @@ def test_a_model_of_another_shape_is_no_earlier_self(paths: dict[str, Path], tmp
     ({"method": "on_policy", "teacher": "r1", "rollouts": ROLLOUTS}, "traces is of method traces or logits"),
     ({"method": "on_policy", "teacher": "r1", "traces": None, "rollouts": ROLLOUTS, "epochs": 2},
      "epochs is for traces, and method on_policy has none: leave it out; rollouts says how much is trained on"),
-    ({"method": "on_policy", "teacher": "r1", "traces": None, "rollouts": ROLLOUTS, "effort": {"low": 8, "high": 16}},
+    ({"method": "on_policy", "teacher": "r1", "traces": None, "rollouts": ROLLOUTS, "effort": EFFORTS},
      "effort is for traces, and method on_policy has none"),
     ({"method": "on_policy", "teacher": "r1", "traces": None, "rollouts": {**ROLLOUTS, "updates_per_step": 3}},
      "8 rollouts a step do not split into 3 updates"),

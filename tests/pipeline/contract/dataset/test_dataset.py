@@ -19,7 +19,7 @@ def write(path: Path, *lines: str) -> Path:
     ("{}", ':2: a row needs "prompt" and "completion", "messages" or "text"; this one has nothing'),
     ('["a", "b"]', ":2 is not a JSON object"),
     ('{"completion": 5}', ":2: 'completion' must be text, not 5"),
-    ('{"completion": null, "text": "a"}', ":2: 'completion' is null"),
+    ('{"completion": null, "text": null}', ":2: 'completion' is null"),
     ('{"text": ["a"]}', ":2: 'text' must be text, not ['a']"),
     ('{"prompt": 5, "completion": "a"}', ":2: 'prompt' must be text, not 5"),
     ('{"prompt": "\\ud800", "completion": "a"}', ":2: 'prompt' holds '\\ud800', half of a surrogate pair"),
