@@ -96,7 +96,6 @@ class PolicyTrainer(Resumable, Trainer):
         self.figures: dict[str, float] = {}  # of this round, for the log
         # of this optimizer step: sums over tokens of entropies and divergences, and the tokens
         self.sums = torch.zeros(3, dtype=torch.float64, device=self.accelerator.device)
-        self.read = torch.empty(0)  # log-probabilities of a round's first update, as it read them
 
     def training_step(self, model: nn.Module, inputs: object, num_items_in_batch: object = None) -> Tensor:
         """One optimizer step's gradients, on rollouts that are drawn anew where a round begins; returns the loss, a
@@ -119,10 +118,11 @@ class PolicyTrainer(Resumable, Trainer):
         parts = self._parts(batch)
         for number, some in enumerate(parts, start=1):
             part = batch.trimmed(some) if len(some) else None
+            read = torch.zeros_like(part.logprobs) if part and begun is not None else None
             with self.compute_loss_context_manager():
-                loss = self.loss(policy, part, len(part) / rows, begun is not None) if part else self._idle(policy)
-            if part and begun is not None:
-                begun[some, : self.read.shape[1]] = self.read
+                loss = self.loss(policy, part, len(part) / rows, read) if part else self._idle(policy)
+            if begun is not None and read is not None:
+                begun[some, : read.shape[1]] = read
             self.backward(loss, last=number == len(parts))
             if self.mtp:
                 self.mtp.backward(drawn)
@@ -226,16 +226,15 @@ class PolicyTrainer(Resumable, Trainer):
         [(_, _, (logprobs, _, _))] = self._forwards(policy, row)
         return logprobs
 
-    def loss(self, policy: LanguageModel, batch: Batch, share: float = 1.0, first: bool = False) -> Tensor:
+    def loss(self, policy: LanguageModel, batch: Batch, share: float = 1.0, read: Tensor | None = None) -> Tensor:
         """What rows add to the loss of an optimizer step, a scalar with its graph; they are a `share` of those that a
-        process has on the mean. They run in chunks of similar length. At the `first` update of a round the policy is
-        what their ratios are taken from, by these very forwards, and `read` is what it says of them, [rows, seq]."""
+        process has on the mean. They run in chunks of similar length. At a round's first update their ratios are
+        taken from these very forwards, which fill `read` [rows, seq]."""
         total = torch.zeros((), device=batch.advantages.device)
-        self.read = batch.logprobs.clone() if first else self.read
         for rows, part, (logprobs, entropy, divergences) in self._forwards(policy, batch):
-            if first:
-                self.read[rows, : logprobs.shape[1]] = logprobs.detach().float()
+            if read is not None:
                 part = replace(part, logprobs=logprobs.detach().float())
+                read[rows, : logprobs.shape[1]] = part.logprobs
             total = total + self.plan.objective.loss(logprobs, part, self.counts, entropy)
             mask = part.drawn_mask
             sums = [(entropy * mask).sum(), entropy.new_zeros(()), mask.sum().to(entropy.dtype)]
