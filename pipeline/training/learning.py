@@ -10,7 +10,7 @@ from pipeline.disk.durable import JsonObject
 
 OptimizerName = Literal["adamw", "muon", "adafactor", "nadam", "radam", "rmsprop", "sgd"]
 
-Decay = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
+Beta = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
 """Of a running mean, which at 1 would never move."""
 
 _USES: dict[str, tuple[str, ...]] = {
@@ -30,7 +30,7 @@ class Optimizer(BaseModel):
     name: OptimizerName | None = Field(
         default=None, description="adamw for a model that was given, muon for one that was made here"
     )
-    betas: tuple[Decay, Decay] | None = Field(
+    betas: tuple[Beta, Beta] | None = Field(
         default=None, description="decay of the two moments of adamw, nadam, radam; torch's where left out"
     )
     epsilon: float | None = Field(
