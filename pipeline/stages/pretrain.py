@@ -173,10 +173,9 @@ class Pretrain(Learning, Stage):
         if self.tokenizer is not None:
             return pretrained.load_tokenizer(ctx.path(self.tokenizer))
         others = [*(lesson.corpus for lesson in self.lessons), *([self.late.corpus] if self.late else [])]
-        known = chain.from_iterable(
-            islice(corpus.documents(random.Random("vocabulary")), READ if corpus is self.corpus else READ_BESIDE)
-            for corpus in (self.corpus, *others)
-        )
+        reads = [(self.corpus, READ), *((corpus, READ_BESIDE) for corpus in others)]
+        known = (one for corpus, count in reads
+                 for one in islice(corpus.documents(random.Random("vocabulary")), count))
         own: Tokenizer = train_tokenizer((f"{d.prompt or ''}\n{d.text}" for d in known), self.length)
         return own
 
