@@ -8,6 +8,7 @@ Two of its classes ask a question once and are known here: SingleTurnEnv, and To
 its own. All others answer a model in ways of their own, and are refused.
 """
 
+import importlib
 import importlib.util
 import re
 import warnings
@@ -20,6 +21,8 @@ from eval.errors import ProblemSetError
 from eval.problems.conversations import question, sayable
 from eval.problems.draw import draw
 from eval.problems.split import require_split, split_of
+from eval.problems.tasksets import problems_of_taskset
+from rewards.conventions.tasksets import exported
 from rewards.foreign import signals_kept
 from rewards.registry import Entry, Registry
 from rewards.types import Problem
@@ -55,17 +58,16 @@ def environment(name: str, entry: Entry[Any]) -> Callable[[str, int | None, int]
 
     def problems(split: str, n: int | None, seed: int) -> list[Problem]:
         require_split(name, split)
-        made = _made(name, entry)
+        if importlib.util.find_spec("verifiers") is None:
+            raise ProblemSetError(f"{name} needs the package verifiers: pip install 'retort[verifiers]'")
+        module = _called(lambda: importlib.import_module(module_of(name)), f"{name} cannot be imported")
+        if MAKER not in vars(module) and exported(module):
+            return draw(problems_of_taskset(name, module, split, _called), n, seed)
+        made = _called(entry.load(), f"{name} cannot be made with its default arguments")
         _require_known(name, made)
         return draw(list(_problems(name, made, split)), n, seed)
 
     return problems
-
-
-def _made(name: str, entry: Entry[Any]) -> object:
-    if importlib.util.find_spec("verifiers") is None:
-        raise ProblemSetError(f"{name} needs the package verifiers: pip install 'retort[verifiers]'")
-    return _called(entry.load(), f"{name} cannot be made with its default arguments")
 
 
 def _called(function: Callable[[], Any], failing: str) -> Any:

@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from rewards.conventions import trl, verifiers, verl
+from rewards.conventions import tasksets, trl, verifiers, verl
 from rewards.conventions.scoring import Scoring
 from rewards.conventions.signature import Signature
 from rewards.foreign import LOADING, calling, signals_kept
@@ -40,6 +40,8 @@ def bound(entry: Entry[T], options: Mapping[str, object]) -> Scoring:
     who = f"{entry.kind} {entry.reference!r}"
     given = {**entry.arguments, **options}
     loaded: object = entry.load()
+    if entry.prefix == "verifiers" and tasksets.is_taskset(loaded):
+        return tasksets.bound_taskset(entry.bare.rpartition(":")[0], given, who)
     for _ in range(2):
         if entry.prefix == "verifiers" and verifiers.is_rubric(loaded):
             return verifiers.bound_rubric(loaded, given, who)

@@ -1,5 +1,6 @@
 """Environments of verifiers as problem sets: a stand-in for the package, and the package itself where it is there."""
 
+import importlib.metadata
 import importlib.util
 import signal
 import sys
@@ -96,6 +97,8 @@ def environment(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch,
         (tmp_path / "verifiers.py").write_text(PACKAGE)
     elif importlib.util.find_spec("verifiers") is None:
         pytest.skip("the extra verifiers is not installed")
+    elif importlib.metadata.version("verifiers") >= "0.4":
+        pytest.skip("verifiers has no such environments from 0.4 on (test_tasksets.py has what it has)")
     else:
         rows = "__import__('datasets').Dataset.from_list"
     module = f"rows = {rows}\n{MINE}"
