@@ -30,7 +30,7 @@ class Assumptions:
     simulated: float = 3.4
     """How many times as long a step takes that simulates eight bits (benchmarks/fp8)."""
     characters: float = 4.0
-    """Characters of a token, where no tokenizer is at hand."""
+    """Characters of a token, where no tokenizer is at hand; words, digits and marks are one at least."""
     prompt: int = 128
     """Tokens of a prompt, where its problems are not at hand."""
     filled: float = 0.75

@@ -1,11 +1,14 @@
 """How many rows and tokens there are: counted where they lie here, reckoned from assumptions where they do not."""
 
+import re
 import tempfile
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 from eval.errors import ProblemSetError
 from eval.problems import load
+from eval.protocol import Prompting
 from eval.row_files import is_row_file
 from eval.row_files.opening import is_compressed, opened, without_compression
 from pipeline.contract import dataset
@@ -16,6 +19,7 @@ from pipeline.contract.stage import stage_seed
 from pipeline.contract.work import Drawn, Trained
 from pipeline.costs.lineage import Lineage
 from pipeline.data.tokenized import Wanted, tokenized
+from pipeline.disk.durable import JsonObject
 from pipeline.recipe.recipe import Step
 from rewards.lazy import lazy
 from rewards.registry import RegistryError
@@ -28,7 +32,9 @@ READ = 2**25
 SOME = 1_000
 
 TEMPLATE = 12
-"""Tokens that a template puts around a question."""
+"""Tokens that a template puts around a question, or around another turn."""
+
+_PIECES = re.compile(r"[^\W\d_]+|\d|[^\w\s]|_")
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,12 @@ class Rows:
 
     count: float
     mean: float
+
+
+def tokens_of(text: str, characters: float) -> float:
+    """About how many tokens a text has, where no tokenizer is at hand: so many characters each, but at least one for
+    each word, digit and mark, of which a text that calculates has one every two or three characters."""
+    return max(len(text) / characters, len(_PIECES.findall(text)))
 
 
 @dataclass(frozen=True)
@@ -79,12 +91,12 @@ def asked_of(lineage: Lineage, step: Step, drawn: Drawn) -> Asked:
             count += asks.n or SOME
             continue
         count += len(problems)
-        lengths += [len(problem.prompt) for problem in problems[:SOME]]
+        lengths += [tokens_of(problem.prompt, lineage.assumed.characters) for problem in problems[:SOME]]
     # Every stage that asks problems has a room.
     room = step.config.room()
-    said = len(f"{room.prompting.system or ''}{room.prompting.instruction or ''}") if room else 0
-    assumed = lineage.assumed
-    mean = (sum(lengths) / len(lengths) + said) / assumed.characters + TEMPLATE if lengths else assumed.prompt
+    said = f"{room.prompting.system or ''}\n{room.prompting.instruction or ''}" if room else ""
+    around = TEMPLATE + tokens_of(said, lineage.assumed.characters)
+    mean = sum(lengths) / len(lengths) + around if lengths else lineage.assumed.prompt
     return Asked(drawn.prompts or max(1, count), mean)
 
 
@@ -115,16 +127,26 @@ def _of_file(lineage: Lineage, step: Step, trained: Trained, path: Path) -> Rows
             found = tokenized(Path(cache), tokenizer, wanted, lambda _: None)
             lengths = [float(length) for length in found.lengths]
     else:
-        lengths = []
-        for record in dataset.records(path, selection, bad=lambda _: None):
-            lengths.append(len(text_of(record)) / lineage.assumed.characters)
-            if len(lengths) == limit:
-                break
+        records = islice(dataset.records(path, selection, bad=lambda _: None), limit)
+        lengths = [_reckoned(record, trained.prompting, lineage.assumed.characters) for record in records]
     mean = sum(lengths) / len(lengths)
     if size <= READ:
         return Rows(len(lengths), mean)
-    counted = sum(_rows_in(file, mean * lineage.assumed.characters) for file in files if is_row_file(file.name))
+    texts = [len(text_of(record)) for record in islice(dataset.records(path, selection, bad=lambda _: None), limit)]
+    written = sum(texts) / len(texts)
+    counted = sum(_rows_in(file, written) for file in files if is_row_file(file.name))
     return Rows(max(float(len(lengths)), counted), mean)
+
+
+def _reckoned(record: JsonObject, how: Prompting, characters: float) -> float:
+    """About how many tokens a row has with what is put around it (`data/chat/conversations.py`)."""
+    text = text_of(record)
+    turns = record.get("messages")
+    if turns is None:
+        return tokens_of(text, characters)
+    if how.system and turns[0].get("role") != "system":
+        turns, text = [None, *turns], f"{how.system}\n{text}"
+    return tokens_of(text, characters) + TEMPLATE * len(turns)
 
 
 def _rows_in(file: Path, row: float) -> float:

@@ -46,6 +46,20 @@ def build(
     return prepare(model)
 
 
+def cast(model: LanguageModel, dtype: torch.dtype) -> None:
+    """Put a model's parameters into another precision. Buffers stay as they are made: frequencies of rotary positions,
+    and DeepSeek-V3's bias of its experts, are in fp32 in a model of any precision when it is loaded."""
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(dtype)
+
+
+def keep_buffers(made: LanguageModel, model: LanguageModel) -> None:
+    """Give a model that was built in another precision its buffers in those of `model`, whose copy it is to be."""
+    dtypes = {name: buffer.dtype for name, buffer in model.named_buffers()}
+    for name, buffer in made.named_buffers():
+        buffer.data = buffer.data.to(dtypes.get(name, buffer.dtype))
+
+
 def prepare(model: LanguageModel) -> LanguageModel:
     """Choose the experts' implementation: `grouped_mm` is right and fast on CPUs and GPUs; dense models have none.
     Raises StageError for a model that transformers computes otherwise with padding than without."""

@@ -9,7 +9,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from eval.language_model import LanguageModel
 from pipeline.contract.errors import StageError
 from pipeline.disk.durable import JsonObject
-from pipeline.models.build import prepare
+from pipeline.models.build import keep_buffers, prepare
 
 
 def rescaled(model: LanguageModel, length: int, scaling: JsonObject | None) -> LanguageModel:
@@ -26,6 +26,7 @@ def rescaled(model: LanguageModel, length: int, scaling: JsonObject | None) -> L
         config.rope_parameters = _scaled(config.rope_parameters, scaling, config.max_position_embeddings)
     config.max_position_embeddings = length
     longer = AutoModelForCausalLM.from_config(config, dtype=model.dtype)
+    keep_buffers(longer, model)
     # Rotary tables are no weights: the new model made its own for the new length.
     state = model.state_dict()
     learned = [name for name, value in longer.state_dict().items() if value.shape != state[name].shape]

@@ -44,6 +44,7 @@ class GrpoPlan:
     staleness      rounds that rollouts are drawn ahead, 0 or 1
     speculate      what drafts for the native engine
     mtp            how a module for multi-token prediction is trained beside the policy; None where none is
+    capped         whether training leaves out choices of experts that are full, which what draws does not
     """
 
     prompts: int
@@ -61,6 +62,7 @@ class GrpoPlan:
     staleness: int = 0
     speculate: Speculate = "off"
     mtp: Mtp | None = None
+    capped: bool = False
 
     @property
     def rollouts(self) -> int:

@@ -117,7 +117,9 @@ class Rounds:
             batch = replace(batch, forced=places.to(self.accelerator.device))
         batch = self._scored(batch, sampled)
         if self.keeping:
-            self.keeping.keep(1 + number, asked, batch)
+            # Where the policy's own log-probabilities come with the updates there is one kind to be told until then.
+            alike = batch.sampler_logprobs is batch.logprobs
+            self.keeping.keep(1 + number, asked, replace(batch, sampler_logprobs=None) if alike else batch)
         # The order is everyone's, so that an update has the same rollouts on any number of processes; it comes from
         # torch's own stream, whose state is in every checkpoint.
         order = broadcast(torch.randperm(len(everyones)).to(self.accelerator.device))

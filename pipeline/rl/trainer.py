@@ -191,7 +191,9 @@ class PolicyTrainer(Resumable, Trainer):
         self.minibatches = [_with_logprobs(first, places, begun), *others]
         assert self.rounds.gap
         if not self.plan.vllm:  # whose draws were measured before
-            self.rounds.gap.measure(joined(self.minibatches))
+            # Rows without a gradient were not scored again, and would count as if both sides agreed on them.
+            scored = [batch.rows(self.moving(batch)) for batch in self.minibatches]
+            self.rounds.gap.measure(joined(scored))
 
     @contextmanager
     def _uncounted(self) -> Iterator[None]:

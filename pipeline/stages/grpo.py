@@ -85,7 +85,7 @@ class Grpo(Engines, Learning, Minimized, Stage):
     """
 
     kind: ClassVar[str] = "grpo"
-    version: ClassVar[int] = 12
+    version: ClassVar[int] = 13
     makes: ClassVar[ArtifactType] = "model"
     distributed: ClassVar[bool] = True
 
@@ -167,6 +167,11 @@ class Grpo(Engines, Learning, Minimized, Stage):
                              "reward.correct a weight, or leave it out")
         if not self.reward.correct and not any(self.reward.weights().values()) and not self.teacher:
             raise ValueError("reward: nothing has a weight, so that nothing is learned; give correct or a rule one")
+        if self.lora:
+            self.require_fits_adapters()
+        if self.beta and self.balance.capacity:
+            raise ValueError("balance.capacity leaves choices of experts out while the policy learns, and the "
+                             "reference that beta holds it to has all of them: leave one out")
         if self.lora and self.rollout_dtype:
             raise ValueError("rollout_dtype is for full weights; leave it or lora out")
         if self.lora and self.mtp:
@@ -381,6 +386,7 @@ class Grpo(Engines, Learning, Minimized, Stage):
             rollout_dtype=getattr(torch, self.rollout_dtype) if self.rollout_dtype else None,
             vllm=self.vllm if self.engine == "vllm" else None,
             staleness=self.staleness,
+            capped=bool(self.balance.capacity),
             speculate=self.speculate,
             mtp=self.mtp,
         )

@@ -38,7 +38,7 @@ with lazy:
 
     from eval.language_model import Tokenizer
     from pipeline.models import pretrained, special_tokens
-    from pipeline.models.build import build
+    from pipeline.models.build import build, cast
     from pipeline.models.tokenizer import train_tokenizer
     from pipeline.training.probe import trace_probe
     from pipeline.training.supervised import Plan, Probe, train
@@ -83,7 +83,7 @@ class Pretrain(Learning, Stage):
     """
 
     kind: ClassVar[str] = "pretrain"
-    version: ClassVar[int] = 7
+    version: ClassVar[int] = 8
     makes: ClassVar[ArtifactType] = "model"
     distributed: ClassVar[bool] = True
 
@@ -185,7 +185,7 @@ class Pretrain(Learning, Stage):
         model = build({"max_position_embeddings": self.length, **self.architecture}, len(tokenizer), ctx.seed,
                       special_tokens.ids(tokenizer))
         if self.dtype == "bfloat16":
-            model = model.to(torch.bfloat16)
+            cast(model, torch.bfloat16)
         ctx.note(f"{pretrained.parameters(model):,} parameters, {len(tokenizer)} tokens")
         most = self.steps + self.rounds * self.more_steps
         schedule = dataclasses.replace(schedule_of(self.schedule, self.steps, warmup=30), more=self.more_steps)

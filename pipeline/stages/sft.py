@@ -53,7 +53,7 @@ class Part(NamedTuple):
 class Training(ReadsRows, Learning, Stage):
     """What `sft` and `distill` share: epochs over a dataset, with the loss on completions alone."""
 
-    version: ClassVar[int] = 6
+    version: ClassVar[int] = 7
     distributed: ClassVar[bool] = True
 
     epochs: Epochs = Field(
@@ -74,6 +74,12 @@ class Training(ReadsRows, Learning, Stage):
         description="longest row, the model's context where it is left out; `too_long` says what becomes of longer ones"
     )
     beyond_context: bool = Field(default=False, description="let max_length be more than the model's context")
+
+    @model_validator(mode="after")
+    def _check_adapters(self) -> Self:
+        if self.lora:
+            self.require_fits_adapters()
+        return self
 
     @model_validator(mode="after")
     def _check_compile(self) -> Self:

@@ -133,6 +133,13 @@ class Learning(BaseModel):
         """These fields alone, as a recipe has them."""
         return self.model_dump(include=set(Learning.model_fields))
 
+    def require_fits_adapters(self) -> None:
+        """Raises ValueError where the fields are not for a training of adapters alone."""
+        if self.optimizer.name == "muon" or self.adam_learning_rate is not None:
+            said = "adam_learning_rate" if self.adam_learning_rate is not None else "optimizer muon"
+            raise ValueError(f"{said} is for a model's own matrices, and lora trains others beside them: leave it or "
+                             "lora out; adapters learn by adamw at learning_rate")
+
     @model_validator(mode="after")
     def _check_rates(self) -> "Learning":
         if self.adam_learning_rate is not None and self.optimizer.name not in (None, "muon"):

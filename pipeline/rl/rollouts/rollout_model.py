@@ -4,7 +4,7 @@ start."""
 import torch
 
 from eval.language_model import LanguageModel
-from pipeline.models.build import prepare
+from pipeline.models.build import keep_buffers, prepare
 from pipeline.models.shards import built_whole, whole
 
 
@@ -17,6 +17,7 @@ def frozen_copy(policy: LanguageModel, dtype: torch.dtype, device: torch.device)
     # Its first weights are drawn, and thrown away: the training's stream is not to know of them.
     with torch.random.fork_rng(devices=[]), built_whole():
         made: LanguageModel = type(policy)._from_config(policy.config, dtype=dtype)  # type: ignore[attr-defined]
+    keep_buffers(made, policy)
     copy = prepare(made).to(device).requires_grad_(False)
     copy.eval()
     load_weights(copy, policy)

@@ -3,7 +3,8 @@
 In fp32 the native engine and a training compute the same to rounding, some 5e-6 of a log-probability: what was recorded
 while drawing are the policy's. In bfloat16 every program rounds in its own way, and so does the same one with other
 rows beside each other: .06 of a log-probability of SmolLM2-135M. Over rollouts of 96 tokens the ratio of a sequence
-is then .01 away from 1 before anything is learned, thirty times GSPO's bounds.
+is then .01 away from 1 before anything is learned, thirty times GSPO's bounds. So it is, and in fp32, where a training
+leaves out choices of experts that are full: which ones hangs on what stands beside a token, and what draws has room.
 """
 
 import torch
@@ -26,7 +27,7 @@ def rounded_apart(policy: LanguageModel, plan: GrpoPlan) -> bool:
     trained = torch.bfloat16 if computes_in_bfloat16(plan.learning.mixed_precision) else policy.dtype
     # vLLM's are never taken for the policy's; in fp32 any forward of the policy has them.
     drawn = torch.float32 if plan.vllm else plan.rollout_dtype or policy.dtype
-    return {drawn, trained} != {torch.float32}
+    return plan.capped or {drawn, trained} != {torch.float32}
 
 
 class SamplerGap:

@@ -66,13 +66,15 @@ class Choice:
 
 def choose(model: LanguageModel, wanted: Learning, task: Task) -> Choice:
     """What the recipe wants, and where it says nothing what suits the model: AdamW at a rate for fine-tuning for one
-    that was given, and Muon for the supervised training of one that was made here."""
+    that was given, and Muon for the supervised training of one that was made here. Adapters, which Muon is not for,
+    learn by AdamW in either."""
     scratch, adapters = origin.from_scratch(model), has_adapters(model)
     defaults = FROM_SCRATCH[task] if scratch else GIVEN[task]
-    muon = (scratch and task == "supervised") or wanted.adam_learning_rate is not None
+    muon = (scratch and task == "supervised" and not adapters) or wanted.adam_learning_rate is not None
     name: OptimizerName = wanted.optimizer.name or ("muon" if muon else "adamw")
     more = ADAPTERS if adapters and not scratch else 1.0
-    rate = wanted.learning_rate if wanted.learning_rate is not None else defaults.rate * more
+    usual = defaults.adam_rate if adapters else defaults.rate
+    rate = wanted.learning_rate if wanted.learning_rate is not None else usual * more
     adam = wanted.adam_learning_rate if wanted.adam_learning_rate is not None else defaults.adam_rate * more
     return Choice(name, Rates(rate, adam), wanted.optimizer)
 
@@ -93,8 +95,8 @@ def make(model: LanguageModel, choice: Choice) -> Optimizer:
 
 def _by_shape(model: LanguageModel) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     trained = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
-    # gpt-oss has the biases of all experts in one table.
-    decayed = [one.ndim >= 2 and not name.endswith("bias") for name, one in trained]
+    # gpt-oss has the biases of all experts in one table, and a state space's rates of decay are no matrix.
+    decayed = [one.ndim >= 2 and not name.endswith(("bias", "A_log")) for name, one in trained]
     parameters = [one for _, one in trained]
     return [*compress(parameters, decayed)], [*compress(parameters, map(not_, decayed))]
 

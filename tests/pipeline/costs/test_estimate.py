@@ -103,9 +103,20 @@ stages:{BASE}
   tuned: {{kind: sft, model: base, data: rows.jsonl, epochs: 2, batch_size: 10}}
   few: {{kind: sft, model: base, data: rows.jsonl, epochs: 2, batch_size: 10, limit: 20}}
 """))
-    # A token has four characters where the model's tokenizer is not there yet.
+    # A token has four characters where the model's tokenizer is not there yet, and a word is one at least.
     assert found["tuned"].effort.tokens == pytest.approx(100 * 201 / 4, rel=0.01)
     assert found["few"].effort.tokens == pytest.approx(40 * 201 / 4, rel=0.01)
+
+
+def test_digits_and_what_stands_around_a_row_are_tokens(write_recipe: Write, tmp_path: Path) -> None:
+    turns = [{"role": "user", "content": "12 + 34"}, {"role": "assistant", "content": "46"}]
+    (tmp_path / "rows.jsonl").write_text((json.dumps({"messages": turns}) + "\n") * 10)
+    found = _of(write_recipe(f"""
+name: files
+stages:{BASE}
+  tuned: {{kind: sft, model: base, data: rows.jsonl, epochs: 1, batch_size: 10, prompt: {{system: Add it.}}}}
+"""))
+    assert found["tuned"].effort.tokens == 10 * (5 + 2 + 3 + 3 * lengths.TEMPLATE)
 
 
 @pytest.mark.parametrize("ending", ["jsonl", "jsonl.gz", "parquet"])

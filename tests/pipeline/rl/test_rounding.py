@@ -10,6 +10,7 @@ import torch
 
 from eval.engine.types import Sampling
 from pipeline.moe.balance import Balance
+from pipeline.moe.balancing import Balancing
 from pipeline.rl.batch import Batch
 from pipeline.rl.objectives import loss
 from pipeline.rl.objectives.objective import Counts, Objective
@@ -31,6 +32,18 @@ class ByTurns:
 
     def totals(self, problems: Any, completions: Any) -> list[float | None]:
         return [float(place % 2) for place, _ in enumerate(completions)]
+
+    finish = totals
+
+
+class FirstOfAll:
+    """Rewards of a first group that differ, and of another that do not."""
+
+    def begin(self, problem: str, ids: Any) -> None:
+        pass
+
+    def totals(self, problems: Any, completions: Any) -> list[float | None]:
+        return [float(place == 0) for place, _ in enumerate(completions)]
 
     finish = totals
 
@@ -73,18 +86,22 @@ class Watched(PolicyTrainer):
 
 def trained(
     tiny: Tiny, folder: Path, family: str, dtype: torch.dtype, replay: Any = None,
-    rollout_dtype: torch.dtype | None = None, **learning: Any
+    rollout_dtype: torch.dtype | None = None, grading: Any = None, capacity: float | None = None,
+    seen: Callable[[Watched], Any] = lambda _: None, **learning: Any
 ) -> Watched:
-    """After a round of two updates."""
+    """After a round of two updates. `seen` is called with the trainer before."""
     model = tiny(family, vocab_size=len(TOKENIZER)).to(dtype).train()
     plan = GrpoPlan(
         2, 4, 2, Sampling(12, 1.0), Objective("gspo"), (0, "test"),
         Learning.model_validate({"learning_rate": 3e-3, **learning}), replay=replay, rollout_dtype=rollout_dtype,
+        capped=capacity is not None,
     )
     plan = replace(plan, objective=Watching("gspo"))
     visits = [Visit(problem.prompt, problem.id, 0) for problem in PROBLEMS]
     args = arguments(folder, steps=2, bf16=bool(learning.get("mixed_precision")))
-    made = Watched(model, TOKENIZER, args, plan, visits, ByTurns(), Balance(model))
+    balance = Balance(model, Balancing(capacity=capacity))
+    made = Watched(model, TOKENIZER, args, plan, visits, grading or ByTurns(), balance)
+    seen(made)
     made.train_with(checkpoints(folder, None))
     assert made.ratios
     return made
@@ -115,3 +132,44 @@ def test_weights_in_full_precision_may_be_rounded_all_the_same(
     trainer = trained(tiny, tmp_path, "qwen3", torch.float32, rollout_dtype=drawn, mixed_precision=mixed)
     assert all(torch.equal(one, torch.ones_like(one)) for one in trainer.ratios)
     assert trainer.rounds.parts["gap"].figures()["engine/kl"] > 1e-6
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_where_experts_are_full_ratios_begin_at_1_all_the_same(
+    tiny: Tiny, tmp_path: Path, dtype: torch.dtype
+) -> None:
+    trainer = trained(tiny, tmp_path, "qwen3_moe", dtype, "rollout", capacity=0.5)
+    assert all(torch.equal(one, torch.ones_like(one)) for one in trainer.ratios)
+    assert trainer.rounds.parts["gap"].figures()["engine/kl"] > 1e-4
+
+
+def test_the_distance_is_that_of_rows_that_were_scored(tiny: Tiny, tmp_path: Path) -> None:
+    measured: list[Batch] = []
+
+    def watch(made: Watched) -> None:
+        measure = made.rounds.gap.measure  # type: ignore[union-attr]
+        made.rounds.gap.measure = lambda batch: (measured.append(batch), measure(batch))  # type: ignore
+
+    trained(tiny, tmp_path, "qwen3", torch.bfloat16, grading=FirstOfAll(), seen=watch)
+    [batch] = measured
+    assert len(batch) == 4
+    assert bool(batch.advantages.all())
+
+
+def test_rollouts_are_kept_without_a_distance_that_nobody_knows_yet(tiny: Tiny, tmp_path: Path) -> None:
+    kept: list[Batch] = []
+
+    class Keeps:
+        def keep(self, step: int, asked: Any, batch: Batch) -> None:
+            kept.append(batch)
+
+    def watch(made: Watched) -> None:
+        made.rounds.keeping = Keeps()  # type: ignore[assignment]
+
+    trained(tiny, tmp_path, "qwen3", torch.bfloat16, seen=watch)
+    assert [batch.sampler_logprobs for batch in kept] == [None]
+    kept.clear()
+    trained(tiny, tmp_path, "qwen3_moe", torch.bfloat16, "policy", seen=watch)
+    [batch] = kept
+    assert batch.sampler_logprobs is not None
+    assert not torch.equal(batch.sampler_logprobs, batch.logprobs)

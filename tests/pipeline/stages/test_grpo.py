@@ -90,6 +90,8 @@ def test_a_module_for_drafts_learns_beside_the_policy(
     ({"curriculum": {}, "dynamic_sampling": 1}, "dynamic_sampling has an order of problems of its own"),
     ({"curriculum": {}, "reward": {"correct": 0.0}}, "how often problems are solved, which counts nothing here"),
     ({"mtp": {}, "lora": {}}, "mtp trains a module beside the whole model: leave it or lora out"),
+    ({"adam_learning_rate": 1e-4, "lora": {}}, "adam_learning_rate is for a model's own matrices"),
+    ({"beta": 0.1, "balance": {"capacity": 1.25}}, "the reference that beta holds it to has all of them"),
     ({"staleness": 1}, "staleness: 1 is for a server, which draws while this process trains"),
 ])
 def test_sizes_that_do_not_fit_are_refused_when_the_recipe_is_read(changed: dict[str, Any], said: str) -> None:

@@ -56,6 +56,15 @@ def test_a_model_that_was_made_here_learns_fast(
     assert str(choose(tiny("qwen3"), learning, "reinforcement")) == reinforced
 
 
+def test_adapters_of_a_model_that_was_made_here_learn_at_the_rate_that_is_asked_for(tiny: Tiny) -> None:
+    model = tiny("qwen3_moe")
+    add(model, Lora(rank=2), 0)
+    assert str(choose(model, Learning(), "supervised")) == "adamw at 0.001"
+    assert str(choose(model, Learning(), "reinforcement")) == "adamw at 0.0003"
+    choice = choose(model, Learning(learning_rate=1e-5), "supervised")
+    assert {group["lr"] for group in make(model, choice).param_groups} == {1e-5}
+
+
 @pytest.mark.parametrize("name", get_args(OptimizerName))
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_each_lowers_a_loss_and_goes_on_from_its_state(tiny: Tiny, name: str, dtype: torch.dtype) -> None:
@@ -97,6 +106,15 @@ def test_weights_decay_and_norms_do_not(tiny: Tiny, name: str) -> None:
     after = dict(model.named_parameters())
     assert (after["model.layers.0.mlp.up_proj.weight"].norm() < before["model.layers.0.mlp.up_proj.weight"].norm())
     assert torch.equal(after["model.norm.weight"], before["model.norm.weight"])
+
+
+def test_rates_of_a_state_space_do_not_decay(tiny: Tiny) -> None:
+    model = tiny("jamba")
+    choice = choose(model, Learning(optimizer=Optimizer(name="adamw", weight_decay=0.5)), "supervised")
+    decayed = {id(one) for group in make(model, choice).param_groups if group["weight_decay"]
+               for one in group["params"]}
+    for name, parameter in model.named_parameters():
+        assert (id(parameter) in decayed) == (parameter.ndim >= 2 and not name.endswith("A_log"))
 
 
 def test_muon_decays_as_its_paper_says(tiny: Tiny) -> None:
