@@ -10,8 +10,19 @@ from rewards.types import Completion
 
 Kind = TypeVar("Kind")
 
+
+class NoText(NoAnswer):
+    """An answer of the right form without any text, as filters and refusals leave it: another try may bring one, and
+    after the last one it is what the model said."""
+
+    completion = Completion("")
+
+
 BYTES_A_TOKEN = 256
 """The longest tokens of common vocabularies are runs of 128 characters; thinking may come under two names."""
+
+_LONGEST_THINKING = 10_000_000
+"""Tokens of thinking that a server may claim."""
 
 BYTES_BESIDE = 2**20
 """For everything in an answer besides its text."""
@@ -32,7 +43,7 @@ def completion_of(body: bytes, before: str, max_tokens: int) -> Completion:
     """The completion, with `before` put in front of it and thinking that the server keeps apart in its tags.
 
     A count of tokens that is not there is 0. Raises NoAnswer where this is no answer to a request for at most
-    `max_tokens` tokens.
+    `max_tokens` tokens, and NoText where it holds no text though its tokens did not end.
     """
     answer = _json(body)
     choices = _inside(answer, "choices", list)
@@ -44,9 +55,11 @@ def completion_of(body: bytes, before: str, max_tokens: int) -> Completion:
     text = _inside(holder, key, str)
     # The older name and the one of OpenRouter and of newer vLLMs; where both are there, they say the same.
     thinking = _inside(holder, "reasoning_content", str) or _inside(holder, "reasoning", str)
-    if text is None and not thinking:
-        raise NoAnswer(f"the answer holds no text: {_start(body)}")
     finished = choice.get("finish_reason") != "length"
+    # Where the tokens ended in thinking that the server does not tell, there is none, however often one asks.
+    if text is None and not thinking and finished:
+        ended = _inside(choice, "finish_reason", str)
+        raise (NoText if ended else NoAnswer)(f"the answer holds no text: {_start(body)}")
     text = HARMONY.read(text, opened=False) if text and is_harmony(text) else text or ""
     if thinking:
         # Where the tokens ended inside the thinking its tag stays open, so that the verdict is TRUNCATED.
@@ -59,8 +72,12 @@ def completion_of(body: bytes, before: str, max_tokens: int) -> Completion:
 def _tokens(answer: object, max_tokens: int) -> int:
     usage = _inside(answer, "usage", dict)
     tokens = _inside(usage, "completion_tokens", int) if usage else None
-    # Some servers count a token or two more than they were allowed; none counts twice as many.
-    if tokens is not None and not 0 <= tokens <= 2 * max_tokens:
+    details = _inside(usage, "completion_tokens_details", dict) if usage else None
+    thinking = _inside(details, "reasoning_tokens", int) if details else None
+    # Some servers count a token or two more than they were allowed; none counts twice as many, but for thinking that is
+    # bounded by something else.
+    most = 2 * max_tokens + (thinking if thinking and 0 < thinking <= _LONGEST_THINKING else 0)
+    if tokens is not None and not 0 <= tokens <= most:
         raise NoAnswer(f"the answer claims {str(tokens)[:20]} tokens, where at most {max_tokens} were asked for")
     return tokens or 0
 

@@ -28,6 +28,10 @@ class ServerError(RetortError):
     exit_code: ClassVar[int] = 2
 
 
+class Overlong(ServerError):
+    """The server refuses one question as too long for the model's context, which says nothing of the others."""
+
+
 class Unanswered(RetortError):
     """Some rollouts have no answer; the message says what came instead of the last one. Those that came are kept."""
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal  # what a report says is JSON
 
@@ -87,6 +87,7 @@ class Protocol:
 
     def describe(self, problems: Sequence[Problem], prompts: Sequence[object]) -> dict[str, Any]:
         """What a report says of it. `prompts` is what was sent: token ids, texts or messages, one for each problem."""
+        own = own_verifiers(p.verifier for p in problems)
         return {
             "rollouts": self.rollouts,
             "temperature": self.sampling.temperature,
@@ -109,9 +110,9 @@ class Protocol:
                 "observation": self.prompting.tools.observation} if self.prompting.tools else {}),
             "seed": self.seed,
             # A set's name says nothing of its version, nor a template's of its text: only equal hashes are the same.
-            "problems_sha256": sha256_of([[p.id, p.prompt, p.answer, p.verifier] for p in problems]),
+            "problems_sha256": sha256_of([_graded_by(p, own) for p in problems]),
             "prompts_sha256": sha256_of(list(prompts)),
-            **({"verifiers_sha256": own} if (own := own_verifiers(p.verifier for p in problems)) else {}),
+            **({"verifiers_sha256": own} if own else {}),
         }
 
     def _instruction(self, problems: Sequence[Problem]) -> str | dict[str, str | None] | None:
@@ -120,7 +121,27 @@ class Protocol:
         return next(iter(told.values()), None) if len(set(told.values())) < 2 else told
 
 
+def _graded_by(problem: Problem, own: Collection[str]) -> list[object]:
+    """What of a problem a verdict may depend on. Of the built-in verifiers none reads more than the answer; `own`, the
+    user's, may read all of it."""
+    always = [problem.id, problem.prompt, problem.answer, problem.verifier]
+    return [*always, problem.family, problem.skeleton, plain(problem.meta)] if problem.verifier in own else always
+
+
 def sha256_of(content: object) -> str:
     """SHA-256 of a JSON value, written one way."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True, default=list)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def plain(value: object) -> object:
+    """What JSON can say of a value; of an object of a plug-in's own class its name."""
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, set | frozenset):
+        return sorted(map(repr, value))
+    return type(value).__qualname__

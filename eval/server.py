@@ -7,16 +7,17 @@ import os
 import queue
 import re
 import threading
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any  # a request is JSON
 from urllib.parse import urlsplit
 
 from eval.answer_formats import OPEN
-from eval.completions import completion_of, most_bytes
+from eval.completions import NoText, completion_of, most_bytes
 from eval.engine.types import rollout_seed
-from eval.errors import ServerError, Unanswered
+from eval.errors import Overlong, ServerError, Unanswered
 from eval.http_client import Client, NoAnswer, Response, shortened
 from eval.prompts import conversation, plain_text
 from eval.protocol import Protocol
@@ -38,6 +39,15 @@ _HINTS = {
     401: "OPENAI_API_KEY is what it was given as the key", 403: "OPENAI_API_KEY is what it was given as the key",
     404: "are the path of --server and the model's name right?",
 }
+
+_TOO_LONG = re.compile(
+    r"context|too (?:long|large|many tokens)|longer than|(?:max\w*|token)[ _](?:model[ _])?(?:len|limit)",
+    re.IGNORECASE,
+)
+"""How a server says that a question does not fit, with one of the codes for requests that it does not take."""
+
+_OPENS = ("the server's chat template opens the thinking and does not keep it apart: with --open-thinking what is cut "
+          "off inside it is no answer")
 
 WHOLE: Mapping[str, Mapping[str, float]] = {
     "vllm": {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0},
@@ -76,8 +86,6 @@ class Server:
         if not re.fullmatch(r"[!-~]*", self.key):
             raise ServerError("OPENAI_API_KEY holds characters that no key has, such as a space; set it again")
         self.chat = self.protocol.prompting.template in ("auto", "chat")
-        if self.chat and self.protocol.prompting.open_thinking:
-            raise ServerError("a server's chat template cannot be made to begin with <think>; give --template r1 or qa")
         if self.protocol.prompting.thinking_budget is not None:
             raise ServerError("a thinking budget needs the model's own engine; leave it out with --server")
         if self.protocol.prompting.tools is not None:
@@ -93,13 +101,22 @@ class Server:
 
     def answers(self, problems: Sequence[Problem], have: set[tuple[str, int]]) -> Iterator[list[Rollout]]:
         """Each answer as it comes; those in `have` are not asked for. Raises Unanswered at the end where some did not
-        come, and ServerError where the server refuses."""
+        come, and ServerError where the server refuses.
+
+        A question that is too long for the server counts as cut off, as one does that is too long for a local model,
+        where the server answers others: if it takes none, something else is wrong.
+        """
         prompts = dict(zip((p.id for p in problems), self.prompts(problems), strict=True))
         wanted = [(p, i) for p in problems for i in range(self.protocol.rollouts) if (p.id, i) not in have]
         silent, in_a_row, reason = 0, 0, ""
         refused: ServerError | None = None
+        overlong: list[tuple[Problem, int, Overlong]] = []
+        answered = bool(have)
         with _Asking(self, prompts, wanted) as found:
             for problem, index, outcome in found:
+                if isinstance(outcome, Overlong):
+                    overlong.append((problem, index, outcome))
+                    continue
                 if isinstance(outcome, ServerError):
                     refused = outcome
                     break
@@ -108,7 +125,7 @@ class Server:
                     if in_a_row >= HOPELESS:
                         break
                     continue
-                in_a_row = 0
+                in_a_row, answered = 0, True
                 yield [_graded(problem, index, outcome)]
         # Answers that came while the others were being given up are answers too.
         for problem, index, outcome in found:
@@ -116,6 +133,10 @@ class Server:
                 yield [_graded(problem, index, outcome)]
         if refused:
             raise refused
+        if overlong and not answered:
+            raise overlong[-1][2]
+        for problem, index, _ in overlong:
+            yield [_graded(problem, index, Completion("", finished=False))]
         if silent:
             raise Unanswered(reason)
 
@@ -152,14 +173,16 @@ class Server:
 
     async def ask(self, client: Client, body: dict[str, Any]) -> Completion:
         """One completion. Raises NoAnswer after all tries, and ServerError where another try would not help."""
-        before = OPEN if self.protocol.prompting.open_thinking else ""
         silence = NoAnswer("it was not asked")
         for attempt in range(self.tries):
             pause = self.wait * 2**attempt
             try:
                 response = await client.post("chat/completions" if self.chat else "completions", body)
                 if response.status == 200:
-                    return completion_of(response.body, before, self.protocol.sampling.max_tokens)
+                    return self._completion(response)
+                said = response.body[:2000].decode(errors="replace")
+                if response.status in (400, 413, 422) and _TOO_LONG.search(said):
+                    raise Overlong(self._refusal(response))
                 if response.status not in RETRIED:
                     raise ServerError(self._refusal(response))
                 silence, pause = NoAnswer(self._told(response)), _seconds(response.retry_after, pause)
@@ -167,7 +190,23 @@ class Server:
                 silence = error
             if attempt < self.tries - 1:
                 await asyncio.sleep(min(pause, LONGEST_WAIT))
+        if isinstance(silence, NoText):
+            return silence.completion
         raise silence
+
+    def _completion(self, response: Response) -> Completion:
+        """What was answered, with the <think> that the prompt had. Raises NoAnswer."""
+        opened, most = self.protocol.prompting.open_thinking, self.protocol.sampling.max_tokens
+        if not self.chat:
+            return completion_of(response.body, OPEN if opened else "", most)
+        found = completion_of(response.body, "", most)
+        if OPEN in found.text:
+            return found
+        if opened:  # by the template
+            return replace(found, text=OPEN + found.text)
+        if "</think>" in found.text:
+            warnings.warn(_OPENS, RuntimeWarning, stacklevel=2)
+        return found
 
     def _refusal(self, response: Response) -> str:
         if 300 <= response.status < 400:

@@ -47,11 +47,10 @@ def verify(problem: Problem, completion: Completion) -> Verdict:
 
 def choose(answer: str, choices: list[str]) -> tuple[str | None, str]:
     """(the letter that an answer names, "") or (None, why it names none)."""
-    texts = {_plain(text): chr(ord("A") + i) for i, text in enumerate(choices)}
     # The texts come first, since a choice may itself be a letter (a variable, a blood group).
-    by_text = texts.get(_plain(answer))
+    by_text = _with_text(answer, choices)
     if by_text:
-        return by_text, ""
+        return (min(by_text), "") if len(by_text) == 1 else (None, "the text of several choices")
     bare = _CLOTHES.sub(lambda match: match.group(1) or "", answer).strip()
     match = _LETTER.fullmatch(_BRACKETED.sub(r"\1. \2", bare))
     letter = match.group(1).upper() if match else None
@@ -62,11 +61,27 @@ def choose(answer: str, choices: list[str]) -> tuple[str | None, str]:
     if rest and _LETTER.fullmatch(match.group(2)) and len(rest) == 1:
         return None, "names several choices"
     others = {one[one.lastgroup or 0] for one in _NAMED.finditer(match.group(2))} - {letter}
-    if rest not in texts and any(ord(other) - ord("A") < len(choices) for other in others):
+    named = _with_text(match.group(2), choices)
+    if not named and any(ord(other) - ord("A") < len(choices) for other in others):
         return None, "names several choices"
-    if texts.get(rest, letter) != letter:
+    if named and letter not in named:
         return None, "a letter beside the text of another choice"
     return letter, ""
+
+
+def _with_text(answer: str, choices: list[str]) -> set[str]:
+    """The letters of the choices that have this text: as it is written where one has it so, since mW is no MW and Aa no
+    aa, and otherwise in any letters and markup."""
+    for spelled in (_written, _plain):
+        found = {chr(ord("A") + i) for i, text in enumerate(choices) if spelled(text) == spelled(answer)}
+        if found:
+            return found
+    return set()
+
+
+def _written(text: str) -> str:
+    """The text without white space, without markup around it, and without a full stop."""
+    return re.sub(r"\s+", "", text).strip("$*`").rstrip("$*`.")
 
 
 def _plain(text: str) -> str:

@@ -1,11 +1,12 @@
 """The answer extractor: the only place that decides which part of a completion is its answer.
 
-What stands after the thinking is read; an answer inside the thinking never counts. There, in this order: the last
-<answer> tags, the last \\boxed{}, GSM8K's ####, a "final answer" line, and else the whole remainder if it is short.
+What stands after the thinking is read, without what tools wrote; an answer inside the thinking never counts. There, in
+this order: the last <answer> tags, the last \\boxed{}, GSM8K's #### (or the "final answer" line that it is the heading
+of), a "final answer" line, and else the whole remainder if it is short.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rewards.boxes import last_box
 from rewards.types import Completion
@@ -21,13 +22,15 @@ _FINAL = re.compile(
     r"\b(?:final\s{1,3}answer|answer|(?:correct|right)\s{1,3}(?:option|choice))[ \t*_`]{0,4}"
     r"(?:(?:is|=)(?![A-Za-z])[ \t*_`]{0,4}[:：]?|[:：])[ \t*_`]{0,4}"
     r"|答案[ \t*_`]{0,4}[是为:：][ \t*_`]{0,4}[:：]?[ \t*_`]{0,4}"
-    r"|^(?:[#*_ \t]{0,8}final\s{1,3}|[#*_]{1,4}[ \t]?)answer[*_ \t]{0,4}$",
+    r"|^(?:[#*_ \t]{0,8}final\s{1,3}|[#*_]{1,4}[ \t]?[*_]{0,3})answer[*_ \t]{0,4}$",
     re.IGNORECASE | re.MULTILINE,
 )
 # The widely copied examples of Minerva's prompt end in this sentence, and so do completions that follow them.
 _HOPE = re.compile(r"[.,;]?\s{1,3}I hope (?:it|this) is correct.*", re.IGNORECASE | re.DOTALL)
 _END_OF_TEXT = re.compile(r"(?:<\|[A-Za-z_]{1,30}\|>|</s>|<eos>)$")
 _FENCE = re.compile(r"^[ \t]*(```+|~~~+)[^\n`]*$", re.MULTILINE)
+_TAG_AT_END = re.compile(r"</?think>\s{0,20}\Z")
+_WORDS = re.compile(r"[*_]{0,3}[A-Za-z\u4e00-\u9fff]{2,}")
 _BLANK_LINES = re.compile(r"\A(?:[ \t]*\n)+")
 
 
@@ -53,9 +56,22 @@ def split_thinking(completion: Completion) -> tuple[str, str | None]:
     return "", text
 
 
+def own_words(completion: Completion) -> Completion:
+    """The completion without what tools wrote into it: a box in a document that was looked up is nobody's answer.
+
+    A tag of the thinking at the end of such a part stays, since it opens or closes what the model writes next.
+    """
+    text, words, at = completion.text, [], 0
+    for begin, end in completion.observations:
+        tag = _TAG_AT_END.search(text[max(at, end - 40) : end])
+        words += [text[at:begin], "\n", tag.group() if tag else ""]
+        at = end
+    return replace(completion, text="".join([*words, text[at:]]), observations=()) if words else completion
+
+
 def extract_answer(completion: Completion) -> Extraction:
     """The final answer of a completion to a question whose answer is a short text, such as a number."""
-    _, remainder = split_thinking(completion)
+    _, remainder = split_thinking(own_words(completion))
     if remainder is None:
         return Extraction(None, "the thinking was never closed")
     remainder = _without_end_of_text(remainder)
@@ -70,7 +86,7 @@ def extract_answer(completion: Completion) -> Extraction:
 
 def extract_code(completion: Completion) -> Extraction:
     """The program of a completion: <answer> tags, else the last fenced block, else everything after the thinking."""
-    _, remainder = split_thinking(completion)
+    _, remainder = split_thinking(own_words(completion))
     if remainder is None:
         return Extraction(None, "the thinking was never closed")
     tagged = _last_tagged(remainder)
@@ -110,10 +126,14 @@ def _last_tagged(text: str) -> Extraction | None:
 
 def _last_hashes(text: str) -> Extraction | None:
     """What stands behind the last ####, as in solutions of GSM8K; None where there is none."""
-    found = _HASHES.findall(text)
+    found = list(_HASHES.finditer(text))
     if not found:
         return None
-    answer = found[-1].strip()
+    answer = found[-1][1].strip()
+    # It is a heading of Markdown, too, and then the answer may stand below.
+    below = _final_line(text[found[-1].start() :]) if _WORDS.match(answer) and text[found[-1].end() :].strip() else None
+    if below is not None and below.text is not None:
+        return below
     return Extraction(answer, "####") if answer else Extraction(None, "nothing follows the ####")
 
 

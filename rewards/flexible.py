@@ -9,7 +9,7 @@ that a list of guesses gains nothing.
 import re
 
 from rewards import math
-from rewards.extract import Extraction, extract_answer, split_thinking
+from rewards.extract import Extraction, extract_answer, own_words, split_thinking
 from rewards.types import Completion, Label, Problem, Verdict
 
 LONGEST = 4_000
@@ -41,7 +41,7 @@ def extract_flexible(completion: Completion) -> Extraction:
     found = extract_answer(completion)
     if found.text is not None and found.where in ("box", "####"):
         return found
-    _, remainder = split_thinking(completion)
+    _, remainder = split_thinking(own_words(completion))
     if remainder is None:
         return found
     marked = found.text is not None and found.where in ("answer tag", "final answer line")
@@ -67,7 +67,7 @@ def flexible(problem: Problem, completion: Completion, verdict: Verdict) -> Labe
 
 def _choice(problem: Problem, completion: Completion) -> bool:
     """Whether the last letter in the last sentence that has one is the gold one."""
-    _, remainder = split_thinking(completion)
+    _, remainder = split_thinking(own_words(completion))
     gold = problem.answer
     for sentence in reversed(_SENTENCE_END.split((remainder or "").strip()[-LONGEST:])):
         letters = [match.group() for match in _LETTER.finditer(sentence) if match.group() != "I"]

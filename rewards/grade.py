@@ -49,7 +49,14 @@ def grade(problem: Problem, completion: Completion) -> Verdict:
     # Here and for all verifiers alike, so that none of them has to know about token budgets.
     if label is Label.NO_ANSWER and not completion.finished:
         label = Label.TRUNCATED
-    return replace(verdict, label=label, seconds=time.perf_counter() - start)
+    seconds = time.perf_counter() - start
+    return replace(verdict, label=label, extracted=_whole(verdict.extracted), reason=_whole(verdict.reason) or "",
+                   seconds=seconds)
+
+
+def _whole(text: str | None) -> str | None:
+    """The text without halves of surrogate pairs, which a program can raise and no file can hold."""
+    return text.encode(errors="replace").decode() if text else text
 
 
 def load_verifiers(problems: Iterable[Problem]) -> None:

@@ -1,7 +1,8 @@
 """Verifier `gym`: what reasoning-gym's own scorer of a problem's generator says.
 
 The gold answer is {"generator": name, "seed": s, "index": i}; the scorer's process makes the problem again from it,
-since some problems hold what JSON does not. A score of 1 is CORRECT, anything less WRONG, with the score as `share`.
+since some problems hold what JSON does not. A score of 1 is CORRECT, anything less WRONG, with the score as `share`; an
+answer over which a scorer raises that takes the problem's own is WRONG, too.
 Scorers are foreign code over model-written text (some parse it as an expression), so they run in a process of their own
 that is killed after `SECONDS`; it is not a sandbox.
 """

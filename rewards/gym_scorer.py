@@ -8,11 +8,23 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any  # whatever reasoning-gym has
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # until the search path comes
 from rewards.frames import FAILED, OK, read_frame, write_frame
 
 SIZE = 10_000  # as eval/problems/gym.py has it
+
+
+def score_of(dataset: Any, index: int, answer: str) -> float:
+    """The score of an answer; 0 where the scorer raises over it and not over the problem's own."""
+    entry = dataset[index]
+    try:
+        return float(dataset.score_answer(answer, entry))
+    except Exception:  # foreign code on foreign text
+        # What cannot even be read is wrong: nobody may take a rollout out of its group by writing it.
+        dataset.score_answer(entry["answer"], entry)
+        return 0.0
 
 
 def main() -> None:
@@ -22,7 +34,7 @@ def main() -> None:
     # Not at the top: this process has no site packages until the search path has come.
     import reasoning_gym
 
-    datasets: dict[tuple[str, int], object] = {}
+    datasets: dict[tuple[str, int], Any] = {}
     write_frame(out, OK, b"ready")
     while True:
         asked = json.loads(read_frame(0)[8:])
@@ -30,8 +42,7 @@ def main() -> None:
         try:
             if key not in datasets:
                 datasets[key] = reasoning_gym.create_dataset(key[0], seed=key[1], size=SIZE)
-            dataset = datasets[key]
-            score = dataset.score_answer(asked["answer"], dataset[asked["index"]])  # type: ignore[attr-defined, index]
+            score = score_of(datasets[key], asked["index"], asked["answer"])
             write_frame(out, OK, repr(float(score)).encode())
         except Exception as error:  # foreign code on foreign text
             write_frame(out, FAILED, f"the scorer failed: {type(error).__name__}: {error}"[:200].encode())

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
 from rewards.conventions.bind import NAMES, SHAPES, prefix_for
-from rewards.extract import split_thinking
+from rewards.extract import own_words, split_thinking
 from rewards.languages import language_of, words_by_language
 from rewards.registry import Registry, RegistryError
 from rewards.types import Completion, Problem
@@ -77,7 +77,7 @@ def format(problem: Problem, completion: Completion) -> float:  # noqa: A001, AR
 
     <think> is missing where the prompt had opened the thinking (`in_thinking`), and only there.
     """
-    text = completion.text.strip()
+    text = own_words(completion).text.strip()
     opened = text.startswith("<think>")
     thinking, _, rest = text.removeprefix("<think>").partition("</think>")
     rest = rest.strip()
@@ -108,7 +108,7 @@ def repetition(problem: Problem, completion: Completion, *, words: Count = 4) ->
     """Minus the share of runs of `words` words that stood in the completion before: 0.0 where nothing repeats, to
     -1.0."""
     # Words and signs rather than token ids: the value is then the same for every tokenizer.
-    tokens = re.findall(r"\w+|[^\w\s]", completion.text.lower())
+    tokens = re.findall(r"\w+|[^\w\s]", own_words(completion).text.lower())
     runs = [tuple(tokens[i : i + words]) for i in range(len(tokens) - words + 1)]
     return len(set(runs)) / len(runs) - 1.0 if runs else 0.0
 
@@ -141,7 +141,7 @@ def effort(problem: Problem, completion: Completion, *, exact: bool = False) -> 
         return 0.0
     thinking = completion.thinking
     if thinking is None:  # nobody has counted tokens: words and signs stand in for them
-        thinking = len(re.findall(r"\w+|[^\w\s]", split_thinking(completion)[0].removeprefix("<think>")))
+        thinking = len(re.findall(r"\w+|[^\w\s]", split_thinking(own_words(completion))[0].removeprefix("<think>")))
     beyond = thinking / budget - 1.0
     return -min(1.0, abs(beyond) if exact else max(0.0, beyond))
 
@@ -152,8 +152,8 @@ def _tokens(completion: Completion) -> int:
 
 
 def _prose(problem: Problem, completion: Completion) -> str:
-    """The thinking and the answer; of a program, the thinking alone."""
+    """The thinking and the answer; of a program, the thinking alone. Neither has what tools wrote."""
     # Keywords and names of a program are English, whatever language the prompt is in.
     if problem.verifier != "code":
-        return completion.text
-    return split_thinking(completion)[0]
+        return own_words(completion).text
+    return split_thinking(own_words(completion))[0]

@@ -6,7 +6,7 @@ from eval.errors import ProblemSetError
 from eval.problems import load, own_rows, resolve
 from eval.problems.data_folder import is_in_data_folder
 from eval.problems.registry import PUBLISHED
-from eval.protocol import sha256_of
+from eval.protocol import plain, sha256_of
 from rewards.grade import own_verifiers
 from rewards.types import Problem
 
@@ -36,18 +36,5 @@ def _is_at_hand(name: str, split: str) -> bool:
 
 def _hash(problems: list[Problem], base: Path | None) -> str:
     verifiers = own_verifiers((problem.verifier for problem in problems), base=base)
-    rows = [[p.id, p.prompt, _plain(p.answer), p.verifier, p.family, p.skeleton, _plain(p.meta)] for p in problems]
+    rows = [[p.id, p.prompt, plain(p.answer), p.verifier, p.family, p.skeleton, plain(p.meta)] for p in problems]
     return sha256_of([rows, verifiers])
-
-
-def _plain(value: object) -> object:
-    """What JSON can say of a value; of an object of a plug-in's own class its name."""
-    if value is None or isinstance(value, str | bool | int | float):
-        return value
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, set | frozenset):
-        return sorted(map(repr, value))
-    return type(value).__qualname__

@@ -27,7 +27,8 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--template-option", metavar="KEY=VALUE", action="append", default=[], type=_option,
                         help="for the chat template, such as enable_thinking=false or reasoning_effort=low; may be "
                              "given several times")
-    parser.add_argument("--open-thinking", action="store_true", help="begin every answer with <think>")
+    parser.add_argument("--open-thinking", action="store_true",
+                        help="begin every answer with <think>; of a server's chat template: it does so")
     parser.add_argument("--stop", nargs="+", default=[], metavar="TEXT", help="texts that end an answer")
 
 

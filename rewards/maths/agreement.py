@@ -45,9 +45,9 @@ def agree(gold: Answer, given: Answer) -> bool:
         case Words(), Words():
             same = gold.text == given.text
         case Matrix(), Matrix():
-            same = _matrices_agree(gold, given)
+            same = _matrices_agree(gold.rows, given.rows)
         case (Matrix(), Group()) | (Group(), Matrix()):
-            same = _vectors_agree(_components(gold), _components(given))
+            same = _vectors_agree(_components(gold), _components(given)) or _matrices_agree(_rows(gold), _rows(given))
         case Equation(), Equation():
             positive = gold.relation != "="  # an inequality turns around when it is multiplied with a negative number
             same = gold.relation == given.relation and proportional(
@@ -91,10 +91,19 @@ def _any_agree(golds: Sequence[Answer], answers: Sequence[Answer]) -> bool:
     return any(agree(gold, given) for gold in golds for given in answers)
 
 
-def _matrices_agree(gold: Matrix, given: Matrix) -> bool:
-    shapes = [[len(row) for row in side.rows] for side in (gold, given)]
-    pairs = zip(gold.rows, given.rows, strict=False)
-    return shapes[0] == shapes[1] and all(agree(g, a) for r, s in pairs for g, a in zip(r, s, strict=True))
+def _rows(side: Answer) -> Sequence[Sequence[Answer]]:
+    """The rows of a matrix, or of a list of lists; none where it is neither."""
+    if isinstance(side, Matrix):
+        return side.rows
+    lists = list(side.items) if isinstance(side, Group) and side.kind == "[" else []
+    rows = [one.items for one in lists if isinstance(one, Group) and one.kind == "["]
+    return rows if len(rows) == len(lists) else []
+
+
+def _matrices_agree(gold: Sequence[Sequence[Answer]], given: Sequence[Sequence[Answer]]) -> bool:
+    shapes = [[len(row) for row in rows] for rows in (gold, given)]
+    pairs = zip(gold, given, strict=False)
+    return shapes[0] == shapes[1] != [] and all(agree(g, a) for r, s in pairs for g, a in zip(r, s, strict=True))
 
 
 def _vectors_agree(gold: list[Answer], given: list[Answer]) -> bool:

@@ -157,14 +157,28 @@ def same(a: Ratio, b: Ratio) -> bool:
 
 
 def proportional(a: Ratio, b: Ratio, *, positive: bool = False) -> bool:
-    """Whether the equations a = 0 and b = 0 are the same up to a rational factor, which may have to be positive."""
-    p, q = a.over, b.over
-    # One factor for all terms; denominators are not looked at, since they do not change where a quotient is zero.
+    """Whether the equations a = 0 and b = 0 are the same up to a rational factor.
+
+    With `positive` it is asked of inequalities, whose factor has to be positive. Raises Unsupported there where the
+    denominators differ: what one is multiplied with may be negative, which turns it around.
+    """
+    over = _factor(a.over, b.over)
+    # Of equations denominators are not looked at, since they do not change where a quotient is zero.
+    if over is None or not positive:
+        return over is not None
+    under = _factor(a.under, b.under)
+    if under is None:
+        raise Unsupported("inequalities of different denominators")
+    return over / under > 0
+
+
+def _factor(p: Terms, q: Terms) -> Fraction | None:
+    """The one factor between all terms; None where there is none."""
     if p.keys() != q.keys() or not p:
-        return False
+        return None
     first = next(iter(p))
     factor = p[first] / q[first]
-    return (factor > 0 or not positive) and all(value == factor * q[mono] for mono, value in p.items())
+    return factor if all(value == factor * q[mono] for mono, value in p.items()) else None
 
 
 def _whole_power(base: Ratio, n: int) -> Ratio:

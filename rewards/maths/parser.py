@@ -1,11 +1,13 @@
 """Reads one cleaned scalar expression into exact algebra, by recursive descent."""
 
 import re
+from collections.abc import Callable
 from fractions import Fraction
 
 from rewards.maths.algebra import (
     Malformed,
     Ratio,
+    TooLarge,
     Unsupported,
     add,
     binomial,
@@ -45,6 +47,20 @@ def parse(text: str) -> Ratio:
     if reader.peek() is not None:
         raise Malformed(f"unexpected {reader.peek()!r}")
     return value
+
+
+def is_too_large(text: str) -> bool:
+    """Whether a part of a scalar is too large to compute, wherever it stands: the power in a sine of a power, for one.
+
+    What this algebra lacks counts as some letter. Nothing depends on how fast the machine is.
+    """
+    try:
+        _Sizes([token for token in _TOKEN.findall(text) if not token.isspace()]).sum()
+    except TooLarge:
+        return True
+    except (Malformed, Unsupported, RecursionError):  # how large it is cannot be told
+        return False
+    return False
 
 
 class _Reader:
@@ -117,12 +133,18 @@ class _Reader:
                 self.take()
                 if self.peek() == "!":
                     raise Unsupported("a double factorial")
-                value = factorial(value)
+                value = self.applied(factorial, value)
             elif token == "^":
                 self.take()
-                value = power(value, self.argument(signed=True))
+                value = self.applied(power, value, self.exponent())
             else:
                 return value
+
+    def applied(self, function: Callable[..., Ratio], *values: Ratio) -> Ratio:
+        return function(*values)
+
+    def exponent(self) -> Ratio:
+        return self.argument(signed=True)
 
     def mixed(self, value: Ratio, start: int) -> Ratio:
         """`4\\frac{2}{3}`: a whole number right before a proper fraction of whole numbers is one number."""
@@ -217,6 +239,48 @@ class _Reader:
         if name == "text":
             raise Malformed("words in a formula")
         raise Unsupported(f"\\{name}")
+
+
+class _Sizes(_Reader):
+    """Reads on where the algebra lacks something, for the size of what else is there."""
+
+    _HIGHEST = 3
+    """Powers in an exponent, one in another: a tower of more is taken for too large, whatever stands in it."""
+
+    def __init__(self, tokens: list[str]) -> None:
+        super().__init__(tokens)
+        self.unread = 0
+        self.height = 0
+
+    def applied(self, function: Callable[..., Ratio], *values: Ratio) -> Ratio:
+        try:
+            return function(*values)
+        except Unsupported:
+            return self.unknown()
+
+    def exponent(self) -> Ratio:
+        self.height += 1
+        if self.height >= self._HIGHEST:
+            raise TooLarge("a tower of powers")
+        value = super().exponent()
+        self.height -= 1
+        return value
+
+    def command(self, name: str) -> Ratio:
+        if name == "exp":
+            return self.exponent()
+        try:
+            return super().command(name)
+        except Unsupported:
+            # The base of a logarithm; what the function is of is read as a factor behind it.
+            if self.peek() == "_":
+                self.take()
+                self.argument()
+            return self.unknown()
+
+    def unknown(self) -> Ratio:
+        self.unread += 1
+        return letter(f"?{self.unread}")
 
 
 _GREEK_NAMES = (

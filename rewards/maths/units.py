@@ -24,7 +24,7 @@ _NO_UNIT_WORDS = (
     "grand score gross lakh crore infinity r i e x y z n tens ones pair pairs couple couples doubled tripled "
     "quadrupled halved less more fewer short extra missing off above under up down higher lower greater smaller "
     "negative positive nth th permille opposite reciprocal inverse dx dy dz dt du too many few enough eleven twelve "
-    "twenty thirty forty fifty sixty seventy eighty ninety choose"
+    "twenty thirty forty fifty sixty seventy eighty ninety choose hex hexadecimal octal oct binary least most ish"
 )
 _NO_UNIT = frozenset(_NO_UNIT_WORDS.split())
 _FRACTION_WORD = re.compile(r"hal(?:f|ves)|thirds?|quarters?|\w*(?:rth|fth|xth|nth|hth|dth|nth)s?")

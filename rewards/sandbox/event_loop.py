@@ -7,13 +7,9 @@ timers and the program's own threads, so this one waits for an event that these 
 
 import asyncio
 import concurrent.futures.thread  # noqa: F401 (asyncio loads it when it needs it, and no file can be opened then)
-import sys
 import threading
 from collections.abc import Callable
 from typing import Any, NoReturn  # what a program hands to its loop
-
-_REACHING_OUT = ("socket", "ssl", "subprocess", "_posixsubprocess", "selectors")
-"""What asyncio imports for itself, and a program may not by name."""
 
 
 class _Timers:
@@ -92,5 +88,3 @@ def install(*, threads: bool) -> None:
     EventLoop.threads = threads
     asyncio.set_event_loop_policy(_Policy())
     asyncio.SelectorEventLoop = EventLoop  # type: ignore[assignment]
-    for name in _REACHING_OUT:
-        sys.modules.pop(name, None)

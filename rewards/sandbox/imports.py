@@ -2,7 +2,8 @@
 file.
 
 The grader finds the names in the program and the zygote loads those on the list, so the program's text never enters the
-zygote: what a later program finds in its memory tells nothing of an earlier one. Nothing outside the standard library
+zygote: what a later program finds in its memory tells nothing of an earlier one. A program has what it names itself and
+no module that only an earlier one named (shelf.py). Nothing outside the standard library
 but NumPy can be imported, nor what is left out here: modules that open, connect or start something, and those of huge
 size. NumPy is in zygotes of its own, since it makes each fork several times as dear.
 """
@@ -24,6 +25,9 @@ CODECS = tuple(f"encodings.{name}" for name in (
 # Loaded with the event loop of event_loop.py, which opens nothing.
 ASYNCIO = ("asyncio", "asyncio.exceptions", "asyncio.locks", "asyncio.queues", "asyncio.tasks")
 
+REACHING_OUT = ("socket", "ssl", "subprocess", "_posixsubprocess", "selectors")
+"""What modules of the list import for themselves, such as asyncio, and a program may not by name."""
+
 THREADS = ("_thread", "concurrent.futures", "concurrent.futures.thread", "queue", "threading")
 
 IMPORTABLE = frozenset((
@@ -42,7 +46,8 @@ _ALSO = {
     "collections": ("collections.abc",), "datetime": ("_strptime",), "decimal": ("numbers",),
     "traceback": ("linecache",), "time": ("_strptime",), "urllib": ("urllib.parse",), "xml": ("xml.etree.ElementTree",),
     "xml.etree": ("xml.etree.ElementTree",), "hashlib": ("_hashlib",), "str": ("stringprep",),
-    "statistics": ("random",), "concurrent": THREADS, "concurrent.futures": THREADS,
+    "statistics": ("random",), "concurrent": THREADS, "concurrent.futures": THREADS, "zoneinfo": ("datetime",),
+    "uuid": ("hashlib", "random"), "argparse": ("textwrap",), "urllib.parse": ("unicodedata",),
 }  # fmt: skip
 
 NUMPY = "numpy"
@@ -52,8 +57,14 @@ NUMPY_PARTS = ("char", "exceptions", "fft", "linalg", "ma", "polynomial", "rando
 NUMPY_MEGABYTES = 128
 """Of address space that NumPy takes before a program has made an array; its programs have so much more."""
 
-_IMPORT = re.compile(r"^[ \t]*(?:from|import)[ \t]+([A-Za-z_][\w.]*(?:[ \t]*,[ \t]*[A-Za-z_][\w.]*)*)", re.MULTILINE)
-_AFTER_SEMICOLON = re.compile(r";[ \t]*(?=(?:from|import)[ \t])|:[ \t]+(?=(?:from|import)[ \t])")
+# Wherever such words stand, in a text as well: a module too many costs little, and one too few fails a right program.
+_GAP = r"(?:[ \t\f]|\\\r?\n)"
+_NAME = r"[A-Za-z_][\w.]*"
+_ONE = rf"{_NAME}(?:{_GAP}+as{_GAP}+\w+)?"
+_IMPORT = re.compile(
+    rf"(?<![\w.])(?:from{_GAP}+({_NAME}){_GAP}+import\b|import{_GAP}+({_ONE}(?:{_GAP}*,{_GAP}*{_ONE})*))")
+_BY_TEXT = re.compile(rf"(?:__import__|import_module)[ \t]*\(\s*[rRuU]?([\"'])({_NAME})\1")
+_SEPARATOR = re.compile(rf"{_GAP}*,{_GAP}*")
 
 
 def named_in(code: str) -> list[str]:
@@ -70,9 +81,11 @@ def named_in(code: str) -> list[str]:
 
 
 def imported(code: str) -> list[str]:
-    """All that a program imports by name, whether it may or not."""
-    found = _IMPORT.findall(_AFTER_SEMICOLON.sub("\n", code))
-    return [name.strip() for names in found for name in names.split(",")]
+    """All that a program imports by name, whether it may or not; what a text in it says is among it."""
+    found = []
+    for module, listed in _IMPORT.findall(code):
+        found += [module] if module else [one.split()[0].rstrip("\\") for one in _SEPARATOR.split(listed)]
+    return found + [name for _, name in _BY_TEXT.findall(code)]
 
 
 def importable(module: str) -> bool:

@@ -19,6 +19,8 @@ import os
 import signal
 import sys
 import types
+from collections.abc import Callable
+from functools import partial
 from typing import NoReturn
 
 # Our own modules, without the package `rewards` itself, which imports far more.
@@ -34,6 +36,7 @@ from rewards.sandbox import imports, programs, wire  # noqa: E402
 from rewards.sandbox.levels import Level  # noqa: E402
 from rewards.sandbox.limits import CHANNEL  # noqa: E402
 from rewards.sandbox.lockdown import Lockdown  # noqa: E402
+from rewards.sandbox.shelf import Shelf  # noqa: E402
 from rewards.sandbox.streams import redirect  # noqa: E402
 
 _WARM_UP = {
@@ -49,9 +52,12 @@ class _Nobody(wire.Channel):
         return
 
 
-def child(lockdown: Lockdown, channel: int, parent: int, seconds: float, megabytes: int) -> NoReturn:
-    """Everything that happens in the forked process."""
+def child(
+    lockdown: Lockdown, take: Callable[[], None], channel: int, parent: int, seconds: float, megabytes: int
+) -> NoReturn:
+    """Everything that happens in the forked process; `take` gives it its modules."""
     try:
+        take()
         lockdown.put_on(channel, parent, seconds, megabytes)
         grader = wire.Channel(CHANNEL)
         task = json.loads(grader.receive())
@@ -73,20 +79,6 @@ def receive_start(control: _socket.socket) -> tuple[float, int, list[str], int]:
     return seconds, megabytes, modules.split(",") if modules else [], descriptor
 
 
-def load(modules: list[str], *, threads: bool) -> None:
-    """Import modules of the list, so that this and later children have them: they can open no file."""
-    fresh = [module for module in modules if module not in sys.modules and imports.loadable(module)]
-    for module in fresh:
-        try:
-            importlib.import_module(module)
-            if module in imports.ASYNCIO:
-                importlib.import_module("rewards.sandbox.event_loop").install(threads=threads)
-        except Exception:  # not in this build of Python: the program meets the same error
-            continue
-    if fresh:
-        gc.freeze()
-
-
 def load_numpy(folder: str) -> None:
     """Import NumPy and what it loads late, from a folder of which nothing else can be imported afterwards."""
     sys.path.append(folder)
@@ -96,10 +88,12 @@ def load_numpy(folder: str) -> None:
     sys.path.remove(folder)
 
 
-def serve(control: _socket.socket, lockdown: Lockdown) -> None:
+def serve(control: _socket.socket, lockdown: Lockdown, shelf: Shelf) -> None:
     """One run, from START to how it ended. Raises EOFError when the grader is gone."""
     seconds, megabytes, modules, channel = receive_start(control)
-    load(modules, threads=lockdown.threads)
+    # Here, so that this and later children have them: they can open no file.
+    shelf.load(modules)
+    needed = shelf.needed(modules)
     parent = os.getpid()
     try:
         pid = os.fork()
@@ -110,7 +104,7 @@ def serve(control: _socket.socket, lockdown: Lockdown) -> None:
         control.sendall(wire.ENDED.pack(wire.NOT_STARTED, error.errno or 0))
         return
     if pid == 0:
-        child(lockdown, channel, parent, seconds, megabytes)
+        child(lockdown, partial(shelf.take, needed), channel, parent, seconds, megabytes)
     os.close(channel)
     try:
         wire.read_exactly(control.recv, len(wire.END))
@@ -127,7 +121,8 @@ def main() -> None:
     control = _socket.socket(fileno=0)
     lockdown = Lockdown(Level[sys.argv[1]])
     lockdown.enter_namespaces()
-    load([*imports.PRELOADED, *imports.CODECS], threads=lockdown.threads)
+    for module in (*imports.PRELOADED, *imports.CODECS):
+        importlib.import_module(module)
     for folder in sys.argv[2:]:
         load_numpy(folder)
     # What is there besides is for the libraries that are loaded now.
@@ -142,13 +137,14 @@ def main() -> None:
     for _ in range(32):
         programs.run(_WARM_UP, _Nobody(-1))
     lockdown.hide()
+    shelf = Shelf(threads=lockdown.threads)
     # What is frozen the collector does not touch, so that these pages stay shared with every child.
     gc.collect()
     gc.freeze()
     control.sendall(wire.framed(json.dumps({"layers": lockdown.layers}).encode()))
     try:
         while True:
-            serve(control, lockdown)
+            serve(control, lockdown, shelf)
     except (EOFError, ConnectionError):
         os._exit(0)  # whoever started this process is gone
 

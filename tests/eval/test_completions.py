@@ -1,6 +1,7 @@
 """What a server says an answer is, taken apart."""
 
 import json
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -75,3 +76,12 @@ def test_a_string_without_an_end_is_looked_through_once() -> None:
     for body in (b'"' + b'\\"' * 2_000_000, b'"' + b"\\" * 4_000_001):
         with pytest.raises(NoAnswer, match="no JSON"):
             completion_of(body, "", 32768)
+
+
+@pytest.mark.parametrize(("claimed", "thinking", "taken"), [
+    (900, 800, True), (900, 0, False), (10**12, 10**12, False), (129, -5, False),
+])
+def test_thinking_that_nothing_bounds_is_no_wild_claim(claimed: int, thinking: int, taken: bool) -> None:
+    usage = {"completion_tokens": claimed, "completion_tokens_details": {"reasoning_tokens": thinking}}
+    with nullcontext() if taken else pytest.raises(NoAnswer, match="tokens, where at most 64"):
+        assert completion_of(answer("5", usage=usage), "", 64).tokens == claimed

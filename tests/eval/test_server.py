@@ -5,6 +5,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,7 @@ def serve() -> Iterator[Callable[..., tuple[str, Asked]]]:
                     return
                 status, headers, body = 200, {}, found
                 if isinstance(found, tuple):
-                    (status, headers), body = found, {"error": "no"}
+                    status, headers, body = (*found, {"error": "no"})[:3]
                 raw = body if isinstance(body, bytes) else json.dumps(body).encode()
                 self.send_response(status)
                 for name, value in headers.items():
@@ -243,10 +244,49 @@ def test_plain_templates_go_to_completions(serve: Any, tmp_path: Path) -> None:
     assert rows[0]["text"].startswith("<think>")
 
 
+@pytest.mark.parametrize(("opened", "expected"), [(True, ["correct", "truncated"]), (False, ["correct", "correct"])])
+def test_a_template_of_the_server_opens_the_thinking(serve: Any, tmp_path: Path, opened: bool, expected: list[str]
+                                                     ) -> None:
+    def behave(prompt: str, _: int) -> Any:
+        cut = "What is 1 +" in prompt
+        text = "So \\boxed{2}? Hmm" if cut else "So.</think>\\boxed{1}"
+        return {"choices": [{"message": {"content": text}, "finish_reason": "length" if cut else "stop"}]}
+
+    url, _ = serve(behave)
+    server = of(url, prompting=Prompting(open_thinking=opened), jobs=1)
+    with nullcontext() if opened else pytest.warns(RuntimeWarning, match="with --open-thinking"):
+        rows = rollouts(server, PROBLEMS[:2], 1, tmp_path / "rows.jsonl")
+    assert verdicts(rows) == expected
+
+
+TOO_LONG = (400, {}, b'{"message": "This model\'s maximum context length is 64 tokens"}')
+
+
+def test_a_question_that_is_too_long_is_cut_off_where_others_are_answered(serve: Any, tmp_path: Path) -> None:
+    url, asked = serve(lambda prompt, _: TOO_LONG if "What is 1 +" in prompt else right(prompt))
+    rows = rollouts(of(url), PROBLEMS[:3], 1, tmp_path / "rows.jsonl")
+    assert verdicts(rows) == ["correct", "truncated", "correct"]
+    assert rows[1]["text"] == ""
+    assert len(asked.bodies) == 3
+    everything, _ = serve(lambda *_: TOO_LONG)
+    with pytest.raises(ServerError, match="maximum context length"):
+        rollouts(of(everything), PROBLEMS[:3], 1, tmp_path / "none.jsonl")
+
+
+def test_an_answer_without_text_is_kept_after_the_last_try(serve: Any, tmp_path: Path) -> None:
+    def behave(prompt: str, _: int) -> Any:
+        ended = "length" if "What is 1 +" in prompt else "content_filter"
+        return {"choices": [{"message": {"content": None}, "finish_reason": ended}]}
+
+    url, asked = serve(behave)
+    rows = rollouts(of(url, tries=2), PROBLEMS[:2], 1, tmp_path / "rows.jsonl")
+    assert verdicts(rows) == ["no_answer", "truncated"]
+    assert len(asked.bodies) == 3
+
+
 def test_what_a_server_cannot_do_is_said_at_once() -> None:
     for url, prompting, expected in (
         ("localhost:8000", Prompting(), "is no URL of a server"),
-        ("http://x", Prompting(open_thinking=True), "give --template r1 or qa"),
         ("http://x", Prompting(thinking_budget=9), "leave it out with --server"),
     ):
         with pytest.raises(ServerError, match=expected):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rewards.choice import verify
+from rewards.choice import choose, verify
 from rewards.grade import grade
 from rewards.types import Completion, Label, Problem
 
@@ -50,3 +50,11 @@ def test_markers_in_plain_prose_and_no_answer():
 
 def test_a_gold_answer_of_another_form_is_not_the_models_fault():
     assert verify(Problem("p", "?", "C", "choice", "quiz"), Completion("C")).label == Label.UNGRADABLE
+
+
+@pytest.mark.parametrize(("answer", "letter"), [
+    ("5 mW", "A"), ("A) 5 mW", "A"), ("**5 MW**.", "B"), ("B (5 MW)", "B"), ("A) 5 MW", None), ("5 mw", None),
+    ("B) 5 mw", "B"), ("$Aa$", "C"), ("AA", "D"), ("D. aa", "D"),
+])
+def test_choices_that_only_their_capitals_tell_apart(answer, letter):
+    assert choose(answer, ["5 mW", "5 MW", "Aa", "AA"])[0] == letter

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewards.extract import extract_answer, extract_code, split_thinking
+from rewards.extract import extract_answer, extract_code, own_words, split_thinking
 from rewards.types import Completion
 
 
@@ -39,6 +39,11 @@ def answer(text: str, *, in_thinking: bool = False) -> str | None:
         ("\\fbox{5}", "5"),
         ("\\boxed{}", None),
         ("16-3-4=9\n9*2=18\n#### 18", "18"),
+        ("#### Final Answer\n\n42", "42"),
+        ("#### Step 3: the sum\nIt is 42.\n#### **Answer**\n42", "42"),
+        ("#### Conclusion\nThe final answer is 42.", "42."),
+        ("The answer is 41.\n#### Tuesday\nI hope that helps.", "Tuesday"),
+        ("#### 42\nThe answer is 41.", "42"),
         ("The final answer is 18.", "18."),
         ("**Final Answer:** 18", "18"),
         ("Answer: 17\nAnswer: 18", "18"),
@@ -134,3 +139,22 @@ def test_long_texts_take_no_long_time() -> None:
 )
 def test_code(text: str, expected: str | None) -> None:
     assert extract_code(Completion(text)).text == expected
+
+
+@pytest.mark.parametrize(("written", "told", "rest", "expected"), [
+    ("I look it up.", "\\boxed{12}", " So the answer is 7.", "7."),
+    ("\\boxed{7}", "\n#### 12\n", "Done.", "7"),
+    ("<think>Let me see", "<answer>12</answer><think>\n", "ah</think>7", "7"),
+    ("<think>So long", "</think>\n\n", "7", "7"),
+    ("<think>So long", "</think> is a tag", "7", None),
+])
+def test_what_a_tool_wrote_is_no_answer(written: str, told: str, rest: str, expected: str | None) -> None:
+    span = (len(written), len(written) + len(told))
+    assert extract_answer(Completion(written + told + rest, observations=(span,))).text == expected
+
+
+def test_a_program_of_a_tool_is_not_the_models() -> None:
+    mine, told = "```python\nmine\n```\n", "```python\ntheirs\n```\n"
+    both = Completion(mine + told, observations=((len(mine), len(mine + told)),))
+    assert extract_code(both).text == "mine"
+    assert own_words(Completion(mine)).text == mine

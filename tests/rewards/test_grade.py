@@ -63,3 +63,12 @@ def test_importing_loads_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); {code}"],
                           capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_verdict_can_be_kept_in_a_file_whatever_a_program_raised() -> None:
+    problem = Problem("1", "", {"entry": "f", "tests": [{"input": [1], "expected": 1}]}, "code", "")
+    verdict = grade(problem, Completion("def f(x):\n    raise ValueError(chr(0xd800))"))
+    assert verdict.label is Label.WRONG
+    assert "ValueError: ?" in verdict.reason
+    assert verdict.reason.encode()
+    assert (grade(FIVE, Completion("\\boxed{\ud800}")).extracted or "").encode() == b"?"

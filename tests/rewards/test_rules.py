@@ -140,6 +140,14 @@ def test_repetition() -> None:
     assert rules.repetition(ENGLISH, Completion("")) == 0.0
 
 
+def test_what_a_tool_wrote_is_not_the_models_text() -> None:
+    told = "on y va et la vie est belle " * 4
+    completion = Completion(f"I look. {told}So it is the one.", observations=((8, 8 + len(told)),))
+    problem = Problem("p", "What is it that the others have?", "1", "math", "f")
+    assert rules.language(problem, completion) == 1.0
+    assert rules.repetition(problem, completion) == 0.0
+
+
 @pytest.mark.parametrize(("tokens", "value"), [(5, 0.5), (10, 1.0), (100, 1.0), (150, 0.5), (200, 0.0), (999, 0.0)])
 def test_length(tokens: int, value: float) -> None:
     assert rules.length(ENGLISH, Completion("x", tokens=tokens), least=10, most=100) == value

@@ -14,7 +14,7 @@ from rewards.grade import grade
 from rewards.types import Completion, Problem
 grade(Problem("", "", "\\\\sin 1", "math", ""), Completion("\\\\cos 1"))
 print("ready", flush=True)
-grade(Problem("", "", "5", "math", ""), Completion("\\\\boxed{\\\\tan(10^{10^{20}})}"))
+grade(Problem("", "", "\\\\sin 1", "math", ""), Completion("\\\\boxed{\\\\tan(10^{10^{20}})}"))
 """
 
 

@@ -49,3 +49,7 @@ def test_a_gold_with_a_comma_may_be_a_decimal_or_two_answers(decimal: str) -> No
 @pytest.mark.parametrize(("gold", "answer"), [("1,05", "1.05"), ("2,5\\%", "0.025"), ("18,50 €", "18.5")])
 def test_a_gold_that_is_spelled_as_no_list_is_a_decimal(gold: str, answer: str) -> None:
     assert compare(gold, answer).correct
+
+
+def test_an_inequality_is_not_multiplied_with_a_letter() -> None:
+    assert compare("y < 1/x", "xy < 1").label is Label.UNGRADABLE

@@ -14,7 +14,7 @@ import pytest
 from rewards.code import forget
 from rewards.grade import grade, grade_many
 from rewards.sandbox.frames import Ended, Late, TooMuch
-from rewards.sandbox.imports import named_in
+from rewards.sandbox.imports import imported, named_in
 from rewards.sandbox.levels import Level, level_of
 from rewards.sandbox.pool import Sandbox, sandbox
 from rewards.sandbox.processes import Gone, Report, SandboxError, Zygote
@@ -225,3 +225,47 @@ def test_modules_that_are_named() -> None:
     assert named_in("import numpy as np") == named_in("from numpy.linalg import norm") == ["numpy"]
     assert named_in("import numpyro, scipy") == []
     assert named_in("import antigravity, ctypes, socket, subprocess, test.autotest, asyncio.__main__") == []
+
+
+@pytest.mark.parametrize(
+    "code", [
+        "import math as m, random", "import math, \\\n  random", "if 1:import random", "random = __import__('random')",
+        "import importlib\nr = importlib.import_module(\"random\")", "import numpyro as np, random as r, json",
+        "exec('import random')",
+    ]
+)  # fmt: skip
+def test_modules_are_seen_in_every_form_of_an_import(code: str) -> None:
+    assert "random" in named_in(code)
+
+
+def test_what_a_module_is_asked_for_is_no_module() -> None:
+    assert imported("from random import time\ndef f(): yield from calendar\nimportant = math.import_time") == ["random"]
+
+
+def test_a_program_finds_no_module_that_only_an_earlier_one_named() -> None:
+    zygote = Zygote()
+    # A name that is put together is in no program's text, so that nobody could load the module for it.
+    hidden = ("def f(name):\n    try: return __import__(name, None, None, ['x']).__name__\n"
+              "    except ImportError: return ''")
+    names = [["stat" + "istics"], ["decimal"], ["threading"], ["xml.etree"], ["asyncio"], ["random"]]
+    before = ask(zygote, hidden, names)
+    assert before == [["value", ""]] * len(names)
+    everything = "import statistics, asyncio, xml.etree.ElementTree, random, concurrent.futures, doctest, unittest"
+    assert ask(zygote, f"{everything}\ndef f(x): return x") == [["value", 1]]
+    assert ask(zygote, hidden, names) == before
+    # What a module imports while it is loaded comes with it, whoever had it loaded before.
+    assert ask(zygote, f"import statistics\n{hidden}", names)[:2] == [["value", "statistics"], ["value", "decimal"]]
+    zygote.kill()
+
+
+def test_modules_are_the_same_ones_each_time() -> None:
+    zygote = Zygote()
+    code = ("import decimal, fractions, collections.abc, asyncio, datetime\n"
+            "async def g(): return await asyncio.to_thread(len, 'ab')\n"
+            "def f(x):\n    import _strptime\n    assert datetime.datetime.strptime('2024', '%Y').year == 2024\n"
+            "    return fractions.Decimal is decimal.Decimal, asyncio.run(g()), hasattr(collections, 'abc')")
+    first = ask(zygote, code)
+    assert first == [["value", ["tuple", True, 2, True]]]
+    assert ask(zygote, "import random, logging, unittest\ndef f(x): return x") == [["value", 1]]
+    assert ask(zygote, code) == first
+    zygote.kill()

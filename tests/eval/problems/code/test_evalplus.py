@@ -8,6 +8,7 @@ import pytest
 
 from eval.errors import ProblemSetError
 from eval.problems import load
+from eval.problems.code.row import require_tests
 from rewards.types import Label
 from tests.eval.problems.code.rows import cheats_that_pass, only, verdict, written
 
@@ -124,6 +125,8 @@ def test_a_file_without_the_added_tests(tmp_path: Path) -> None:
     (INPUTS, {"task_id": "Mbpp/2"}, "MBPP.* which has lost its tuples; take evalplus/mbppplus"),
     (CHECK, {"test": "x = 1"}, r"have no check\(candidate\)"),
     (CHECK, {"test": "import scipy\ndef check(candidate): candidate(1)"}, "cannot be imported .*: scipy"),
+    (CHECK, {"test": "import math as m, scipy\ndef check(candidate): candidate(1)"}, "cannot be imported .*: scipy"),
+    (CHECK, {"test": "def check(candidate): candidate(__import__('scipy'))"}, "cannot be imported .*: scipy"),
     (CHECK, {"entry_point": "a.b"}, "no name of a function"),
     (MBPP, {"test_list": []}, "have no tests"),
     (MBPP, {"test_list": "[1]"}, "have no tests"),
@@ -135,6 +138,10 @@ def test_a_file_without_the_added_tests(tmp_path: Path) -> None:
 def test_rows_that_cannot_be_graded(tmp_path: Path, row: dict[str, Any], change: dict[str, Any], said: str) -> None:
     with pytest.raises(ProblemSetError, match=said):
         load(written(tmp_path, {**row, **change}))
+
+
+def test_a_text_in_tests_may_talk_of_an_import() -> None:
+    require_tests('def check(candidate):\n    """Import what you need, as in `import scipy`."""\n    candidate(1)')
 
 
 def test_lists_may_be_json(tmp_path: Path) -> None:
