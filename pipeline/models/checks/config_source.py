@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+
+from pipeline.disk.durable import JsonMapping, JsonObject
 
 BASE = "configuration_utils.py"
 UNKNOWN = object()
@@ -142,7 +143,7 @@ def config_class(model_type: str) -> ConfigClass | None:
     return None
 
 
-def settled(fields: Mapping[str, Any]) -> dict[str, Any]:
+def settled(fields: JsonMapping) -> JsonObject:
     """Fields of an architecture without those that stand there once more by the family's own name, as GPT-2's
     `n_positions` beside the `max_position_embeddings` of the standard: transformers would take the standard's."""
     known = config_class(str(fields.get("model_type")))

@@ -63,18 +63,6 @@ def test_a_page_tells_what_did_not_fit(opened: Open, apples: RunFolder, tmp_path
     assert page.text_content(".rv-foot span").startswith(f"{585 - shown} more did not fit")
 
 
-def test_ways_of_asking_one_model_are_moments_of_their_own(opened: Open, tmp_path: Path) -> None:
-    run = kept.empty_run(tmp_path, "score")
-    rows = [kept.evaluated(0, index, "correct", "<answer>19</answer>") for index in range(2)]
-    kept.evaluate(tmp_path, run, {"zero": rows}, ["sums:test low", "sums:test high"])
-    page = opened(file_with(tmp_path, embedded(run, 10**6)))
-    assert page.text_content(".rv-learned .rv-muted") == "moment 1 of 2: score · zero · sums:test low"
-    assert page.locator(".rv-group .rv-chip").count() == 2
-    page.get_by_role("button", name="after →").click()
-    wait_for(page, "document.querySelector('.rv-learned .rv-muted').textContent.endsWith('sums:test high')")
-    assert "sums:test high" in page.text_content(".rv-title p")
-
-
 def test_filters_choose_and_orders_sort(opened: Open, address: str) -> None:
     page = opened(address)
     page.get_by_label("Stage").select_option("score")
