@@ -1,7 +1,7 @@
 """Is A better than B? A paired test by problem, the difference with its interval, and what it would take to tell."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -16,6 +16,9 @@ POWER = 0.8
 DRAWS = 100_000
 WIDEST = 200_000
 """Cells of the exact distribution; above it (denominators that share nothing) random signs are drawn instead."""
+AT_ONCE = 2**22
+"""Random signs that are held at once. Blocks are of a multiple of four of them, which is what the generator makes at a
+time: the signs are those of one large draw."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +96,23 @@ def sign_flip_test(gaps: Sequence[Fraction], draws: int = DRAWS) -> float:
     steps = [step // divisor for step in steps]
     if 2 * sum(steps) + 1 <= WIDEST:
         return _exact(np.array(steps, dtype=np.int64), seen)
-    signs = np.random.default_rng(0).integers(0, 2, (draws, len(steps)), dtype=np.int8) * 2 - 1
     # In units of their sum: many denominators have a common one that no float holds.
     whole = sum(steps)
-    sums = np.abs(signs @ np.array([step / whole for step in steps]))
     near = max(0.5 / whole, 1e-12)  # rounding, where the unit is finer than that
-    beyond, at = np.sum(sums > seen / whole + near), np.sum(np.abs(sums - seen / whole) <= near)
-    return float((beyond + at / 2 + 1) / (draws + 1))  # the signs seen are one of the draws
+    beyond, at = 0, 0
+    for sums in _drawn(np.array([step / whole for step in steps]), draws):
+        beyond += int(np.sum(sums > seen / whole + near))
+        at += int(np.sum(np.abs(sums - seen / whole) <= near))
+    return (beyond + at / 2 + 1) / (draws + 1)  # the signs seen are one of the draws
+
+
+def _drawn(steps: npt.NDArray[np.float64], draws: int) -> Iterator[npt.NDArray[np.float64]]:
+    """|sum of steps| under `draws` random signs of each, in blocks."""
+    rng = np.random.default_rng(0)
+    block = max(4, AT_ONCE // len(steps) // 4 * 4)
+    for first in range(0, draws, block):
+        signs = rng.integers(0, 2, (min(block, draws - first), len(steps)), dtype=np.int8) * 2 - 1
+        yield np.abs(signs @ steps)
 
 
 def _exact(steps: npt.NDArray[np.int64], seen: int) -> float:

@@ -39,7 +39,12 @@ def main(args: argparse.Namespace) -> int:
         raise CommandError(str(error)) from error
     how = prompt_flags.prompting(args)
     prompt = encode_prompt(tokenizer, args.question, how)
-    request = Request(prompt, [rollout_seed(args.seed, "ask", args.question)])
+    context = pretrained.context_length(model)
+    room = None if context is None else context - len(prompt)
+    if room is not None and room < 1:
+        raise CommandError(f"the question has {len(prompt):,} tokens, and {label} reads {context:,} with its answer; "
+                           "ask something shorter")
+    request = Request(prompt, [rollout_seed(args.seed, "ask", args.question)], room)
     sampling = Sampling(args.max_tokens, args.temperature, stop=how.stop)
     ((sampled,),) = engine_for(model, tokenizer).sample([request], sampling)
     reader = AnswerReader(tokenizer, stop=how.stop)
@@ -51,7 +56,7 @@ def main(args: argparse.Namespace) -> int:
     print(f"thinking  {thinking.removeprefix('<think>').strip() or '(none)'}")
     print(f"answer    {(answer or '').strip().removeprefix('<answer>').removesuffix('</answer>').strip() or '(none)'}")
     if not sampled.finished:
-        print(f"(stopped after {args.max_tokens} tokens)")
+        print(f"(stopped after {len(sampled.ids)} tokens)")
     return 0
 
 

@@ -1,10 +1,11 @@
 """`retort compare`: is A better than B? Paired by problem, on every set that both were measured on.
 
-Of two runs every model that both measured is compared.
+Of two runs every model that both measured on some set is compared.
 """
 
 import argparse
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +31,10 @@ _WHAT = ("RUN:STAGE (runs/quickstart:zero), a folder that `retort eval` wrote, o
          "against another run")
 
 
+class NothingInCommonError(CommandError):
+    """Two models were measured on no problem set in common."""
+
+
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("a", metavar="A", help=_WHAT)
     parser.add_argument("b", metavar="B", help="the same for the other model")
@@ -43,10 +48,19 @@ def main(args: argparse.Namespace) -> int:
     if models is None:
         found, texts = _compared(args.a, args.b, args.runs)
     else:
+        left_out: list[str] = []
         found, texts = {}, []
         for model in models:
-            found[model], more = _compared(f"{args.a}:{model}", f"{args.b}:{model}", args.runs)
+            try:
+                found[model], more = _compared(f"{args.a}:{model}", f"{args.b}:{model}", args.runs)
+            except NothingInCommonError as error:
+                left_out += error.lines
+                continue
             texts += more
+        if not found:
+            raise CommandError(left_out)
+        for line in left_out:
+            print(f"left out: {line}", file=sys.stderr)
     print(json.dumps(found, indent=2) if args.json else "\n\n".join(texts))
     return 0
 
@@ -97,7 +111,7 @@ def _pairs(a: str, b: str, ours: "list[Measured]", theirs: "list[Measured]") -> 
                 pairs[one.problems] = (one, other)
     if not pairs:
         sets = [", ".join(dict.fromkeys(m.problems for m in side)) for side in (ours, theirs)]
-        raise CommandError(f"{a} and {b} were measured on no problem set in common: {sets[0]}; {sets[1]}")
+        raise NothingInCommonError(f"{a} and {b} were measured on no problem set in common: {sets[0]}; {sets[1]}")
     return list(pairs.values())
 
 

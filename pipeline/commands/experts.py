@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -41,9 +42,10 @@ def main(args: argparse.Namespace) -> int:
     if min(args.most, args.length) < 1 or args.capacity <= 0:
         raise CommandError("--most and --length must be at least 1, and --capacity above 0")
     folder, label = model_of(args.model)
+    named = _named(args.texts)
     try:
         model, tokenizer = pretrained.load(folder)
-        domains = {name: _ids(tokenizer, path, args.most, args.length) for name, path in map(_domain, args.texts)}
+        domains = {name: _ids(tokenizer, path, args.most, args.length) for name, path in named.items()}
         layers = analyse(model, domains, args.capacity)
     except StageError as error:
         raise CommandError(f"retort experts: {error}") from error
@@ -56,6 +58,18 @@ def main(args: argparse.Namespace) -> int:
         ) if args.json else as_text(label, tokens, layers)
     )
     return 0
+
+
+def _named(texts: Sequence[str]) -> dict[str, Path]:
+    """What is meant by each domain, by a short name; by what was written where short names are equal. Raises
+    CommandError."""
+    twice = next((text for text in texts if texts.count(text) > 1), None)
+    if twice is not None:
+        raise CommandError(f"{twice} is given twice; each domain is given once")
+    found = [_domain(text) for text in texts]
+    short = [name for name, _ in found]
+    names = short if len(set(short)) == len(short) else texts
+    return {name: path for name, (_, path) in zip(names, found, strict=True)}
 
 
 def _domain(text: str) -> tuple[str, Path]:
@@ -75,11 +89,17 @@ def _domain(text: str) -> tuple[str, Path]:
 
 def _ids(tokenizer: Tokenizer, path: Path, most: int, length: int) -> list[list[int]]:
     if path.suffix == ".txt":
-        lines = path.read_text(encoding="utf-8").splitlines()
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except UnicodeDecodeError as error:
+            raise CommandError(f"{path}: is no text in UTF-8 (byte {error.start:,})") from error
         found: list[Document | Conversation] = [Document(None, line) for line in lines if line.strip()]
     else:
         found = [document(record) for record in islice(records(path), most)]
-    return [row["input_ids"][:length] for row in rows(tokenizer, found[:most])]
+    ids = [row["input_ids"][:length] for row in rows(tokenizer, found[:most])]
+    if not any(ids):
+        raise CommandError(f"{path}: has no texts")
+    return ids
 
 
 def as_text(label: str, tokens: dict[str, int], layers: list[JsonObject]) -> str:

@@ -80,7 +80,7 @@ def _options(hardware: AccelerateConfig | None, name: str, runs: Path, time: str
         "job-name": name, "nodes": str(hardware.machines if hardware else 1), "ntasks-per-node": "1",
         **({"gpus-per-node": str(gpus)} if gpus else {}),
         "time": time, "signal": f"B:USR1@{AHEAD}", "requeue": "", "open-mode": "append",
-        "chdir": str(Path.cwd()), "output": str(runs / f"{name}.%j.log"),
+        "chdir": shlex.quote(str(Path.cwd())), "output": shlex.quote(str(runs / f"{name}.%j.log")),
     }
 
 
@@ -92,5 +92,6 @@ def _further(given: list[str]) -> dict[str, str]:
         name = name.removeprefix("--")
         if not name.replace("-", "").isalnum() or not value.isprintable():
             raise CommandError(f"--sbatch {option}: an option is written as partition=gpu")
-        found[name] = value
+        # sbatch splits at blanks and knows quotes, which may have been written already.
+        found[name] = value if {"'", '"'} & {*value} else shlex.quote(value) if value else ""
     return found

@@ -88,7 +88,6 @@ def main(args: argparse.Namespace) -> int:
     trust.remember(file.parent for file in plugin_files.run_so_far())
     name = name_of(args, read)
     run = RunFolder(args.runs / name)
-    shown = display(list(read.steps), asked, run.logs)
     store = Store(args.runs)
     if args.portable:
         if platform.machine() not in ("x86_64", "AMD64"):
@@ -98,10 +97,11 @@ def main(args: argparse.Namespace) -> int:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # tiny models are for one process on the processor
     if args.verify:
         store.hashes.forget()
-    runner = Runner(read, fingerprint.of_recipe(read, store.hashes), store, run, shown, command(args),
-                    inexact=args.inexact, mend=args.mend)
+    prints = fingerprint.of_recipe(read, store.hashes)
+    # Last, and closed whatever happens: a live one hides the cursor of the terminal.
+    shown = display(list(read.steps), asked, run.logs)
     try:
-        code = runner.run()
+        code = Runner(read, prints, store, run, shown, command(args), inexact=args.inexact, mend=args.mend).run()
     except RetortError as error:
         shown.ended(error.exit_code)
         if isinstance(error, Held):

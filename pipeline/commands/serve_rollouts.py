@@ -33,7 +33,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     model = _model(args.model)
-    dtype = str(args.dtype or pretrained.config_of(model)["dtype"]).removeprefix("torch.")
+    saved = args.dtype or pretrained.config_of(model).get("dtype")
+    if saved is None:
+        raise CommandError(f"{args.model} does not say what its weights are in; give --dtype float32 or bfloat16")
+    dtype = str(saved).removeprefix("torch.")
     serving = Serving(args.python, dtype, args.gpu_memory, args.tensor_parallel, args.experts)
     # Other arguments of vLLM's can be added to what this prints.
     command = serving.command(str(model), args.host, args.port)

@@ -19,13 +19,14 @@ class Room:
     beyond: bool = False
 
 
-_LIMITS = ("max_position_embeddings", "max_seq_len", "n_positions")
+LIMITS = ("max_position_embeddings", "max_seq_len", "n_positions")
+"""What families call the number of positions that a model was made for."""
 
 
 def limit_of(config: JsonMapping) -> int | None:
     """How many tokens a model was made for, by the fields of its config, which families call differently; None where
     they do not say."""
-    found = [config[name] for name in _LIMITS if isinstance(config.get(name), int)]
+    found = [config[name] for name in LIMITS if isinstance(config.get(name), int)]
     return int(found[0]) if found else None
 
 

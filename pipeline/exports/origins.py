@@ -92,21 +92,26 @@ def _short(reference: str) -> str:
 
 
 def _scores(artifact: Path) -> JsonMapping | None:
-    """What a run beside the artifact says of it."""
+    """What a run beside the artifact says of it; None of an artifact that was copied out of its runs."""
+    if artifact.parent.name != "artifacts":
+        return None
     for folder in sorted(artifact.parent.parent.iterdir()):
-        if not folder.is_dir() or not is_run(folder):
-            continue
-        run = RunFolder(folder)
-        names = [name for name, one in run.readable().items() if one.path.resolve() == artifact]
         try:
-            models: JsonMapping = report_of(run)["models"] if names else {}
-        except RunError:
-            continue  # a report that cannot be read; another run may have measured the model, too
-        for name in names:
-            if name in models:
-                measured: JsonMapping = models[name]
-                return measured
+            measured = _measured(folder, artifact)
+        except (RunError, PermissionError):
+            continue  # a report that cannot be read, or is not ours to read; another run may have measured it, too
+        if measured is not None:
+            return measured
     return None
+
+
+def _measured(folder: Path, artifact: Path) -> JsonMapping | None:
+    if not folder.is_dir() or not is_run(folder):
+        return None
+    run = RunFolder(folder)
+    names = [name for name, one in run.readable().items() if one.path.resolve() == artifact]
+    models: JsonMapping = report_of(run)["models"] if names else {}
+    return next((models[name] for name in names if name in models), None)
 
 
 def _licence(folder: Path | None) -> str | None:

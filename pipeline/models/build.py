@@ -9,6 +9,7 @@ from eval.language_model import LanguageModel
 from pipeline.contract.errors import StageError
 from pipeline.disk.durable import JsonObject
 from pipeline.models import origin
+from pipeline.models.checks.config_source import settled
 from pipeline.models.tokenizer import SPECIALS
 from pipeline.moe.families import FAMILIES
 
@@ -25,7 +26,7 @@ def build(
     Every embedding row starts from one shared random vector: tied embeddings otherwise begin near zero mean, and the
     first steps go into learning the frequency of tokens. Raises StageError where transformers refuses the fields.
     """
-    fields = {"vocab_size": vocabulary, "tie_word_embeddings": True, **special, **architecture}
+    fields = settled({"vocab_size": vocabulary, "tie_word_embeddings": True, **special, **architecture})
     model_type = fields.pop("model_type", None)
     if model_type is None:
         raise StageError("the architecture has no model_type; give one that transformers knows, such as deepseek_v3")

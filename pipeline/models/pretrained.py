@@ -133,6 +133,11 @@ def parameters(model: LanguageModel) -> int:
     return sum(numbers(parameter) for name, parameter in model.named_parameters() if ".lora_" not in name)
 
 
+_WITHOUT_POSITIONS = frozenset({"jamba", "kimi_linear", "nemotron_h", "zamba"})
+"""Families whose recurrent layers tell the order, so that `max_position_embeddings` is no more than what they were
+trained at."""
+
+
 def trained_context(model: LanguageModel) -> int | None:
     """How many tokens the model was made for, prompt and answer together; None where its config does not say."""
     return limit_of(model.config.get_text_config().to_dict())
@@ -157,8 +162,8 @@ def config_of(path: Path | str, commit: str | None = None) -> JsonObject:
 
 
 def context_length(model: LanguageModel) -> int | None:
-    """How many tokens the model can be given; None where rotary positions set no limit but quality."""
+    """How many tokens the model can be given; None where rotary positions, or none at all, set no limit but quality."""
     config = model.config.get_text_config()
-    rotary = config.to_dict().get("rope_parameters")
+    endless = config.to_dict().get("rope_parameters") or config.model_type in _WITHOUT_POSITIONS
     # Rotary positions can be computed for any length; learned ones end.
-    return None if rotary else getattr(config, "max_position_embeddings", None)
+    return None if endless else getattr(config, "max_position_embeddings", None)

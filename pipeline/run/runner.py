@@ -17,6 +17,7 @@ from pipeline.run import launch, signals
 from pipeline.run.before import compiler, contexts, hardware, leaks, parts, servers
 from pipeline.run.display.figures import duration
 from pipeline.run.display.progress import Display
+from pipeline.run.display.until_gone import UntilGone
 from pipeline.run.foreign_calls import files_of
 from pipeline.run.job import Assignment, events_file
 from pipeline.run.reuse import Reuse
@@ -38,10 +39,12 @@ class Runner:
     def __init__(self, recipe: Recipe, prints: Mapping[str, Fingerprint], store: Store, run: RunFolder,
                  display: Display, command: str, *, inexact: bool = False, mend: bool = False) -> None:
         self.recipe, self.prints, self.store, self.run_folder = recipe, prints, store, run
-        self._display, self._command = display, command
+        # Who reads no more, as of `retort run .. | head`, stops the run as a signal does: stages leave checkpoints.
+        self._display = UntilGone(display, signals.lose_readers, lambda: self._on_signal(signal.SIGPIPE, None))
+        self._command = command
         self._attempt = secrets.token_hex(8)
         self._jobs = Assignment(recipe, prints, store, run, self._attempt, inexact)
-        self._reuse = Reuse(recipe, prints, store, run, display, command, mend)
+        self._reuse = Reuse(recipe, prints, store, run, self._display, command, mend)
         self._made: dict[str, Artifact] = {}
         self._waiting = list(recipe.steps)
         self._running: dict[str, Running] = {}

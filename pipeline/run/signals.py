@@ -6,8 +6,9 @@ each stage ends its step and leaves a checkpoint.
 
 import contextlib
 import os
+import select
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 
 STOPS = (
@@ -44,13 +45,30 @@ def leave_to_the_runner(*numbers: signal.Signals) -> None:
 
 def lose_terminal() -> None:
     """After SIGHUP: what is written to the terminal that is gone goes nowhere, instead of failing."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
+    gone = []
     for number in (1, 2):
         try:
-            gone = os.isatty(number)
             os.write(number, b"")
+            if os.isatty(number):
+                gone.append(number)
         except OSError:
-            gone = True
-        if gone:
-            os.dup2(nowhere, number)
+            gone.append(number)
+    _lead_nowhere(gone)
+
+
+def lose_readers() -> bool:
+    """Whether a standard stream leads to a pipe that nobody reads any more, or to a terminal that is gone. What is
+    written there from now on goes nowhere, instead of failing."""
+    streams = select.poll()
+    for number in (1, 2):
+        streams.register(number, 0)  # whether the other end is gone is told without being asked for
+    gone = [number for number, event in streams.poll(0) if event & (select.POLLERR | select.POLLHUP)]
+    _lead_nowhere(gone)
+    return bool(gone)
+
+
+def _lead_nowhere(streams: Sequence[int]) -> None:
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for number in streams:
+        os.dup2(nowhere, number)
     os.close(nowhere)

@@ -333,7 +333,8 @@ class Grpo(Engines, Learning, Minimized, Stage):
         if not self.gate or not self.reward.correct:
             return {}
         sampling = Sampling(self.max_completion_tokens, self.temperature)
-        draws = Draws(self.gate, sampling, (ctx.seed, ctx.name, "gate"), self._prompting())
+        draws = Draws(self.gate, sampling, (ctx.seed, ctx.name, "gate"), self._prompting(),
+                      pretrained.context_length(model))
         asked = Gate(ctx, self.model, problems[:GATED], draws, self.gate_at_least)
         if server is None:
             with placed(model):

@@ -16,13 +16,14 @@ from pipeline.contract.numbers import (
     Weight,
     require_rows,
 )
-from pipeline.contract.room import limit_of
+from pipeline.contract.room import LIMITS, limit_of
 from pipeline.contract.stage import Context, Metrics, Stage
 from pipeline.contract.work import Trained, Work
 from pipeline.data.corpus import Corpus
 from pipeline.data.rows import Joined, Rows, Stream
 from pipeline.disk.durable import JsonObject
 from pipeline.models.checks.architecture import Architecture, faults
+from pipeline.models.checks.config_source import settled
 from pipeline.models.checks.faults import raise_faults
 from pipeline.models.checks.sizes import balance_fault
 from pipeline.models.mtp.section import MtpSection
@@ -135,8 +136,7 @@ class Pretrain(Learning, Stage):
         for corpus in [self.corpus, *(lesson.corpus for lesson in self.lessons), *late]:
             if not corpus.fits(self.length):
                 raise ValueError(f"no text of a corpus is as short as {self.length} tokens; set length higher")
-        # Both spellings of what a family calls its positions.
-        for name in ("max_position_embeddings", "max_seq_len"):
+        for name in LIMITS:
             if isinstance(given := self.architecture.get(name), int) and given < self.length:
                 raise ValueError(f"architecture.{name} ({given}) is below length ({self.length}); leave it out")
         return self
@@ -158,10 +158,10 @@ class Pretrain(Learning, Stage):
         return round(self.late.share * self.steps) if self.late else 0
 
     def context_of_made(self, context: int | None) -> int | None:
-        return limit_of({"max_position_embeddings": self.length, **self.architecture})
+        return limit_of(settled({"max_position_embeddings": self.length, **self.architecture}))
 
     def config_of_made(self, config: JsonObject) -> JsonObject:
-        return {"max_position_embeddings": self.length, "tie_word_embeddings": True, **self.architecture}
+        return settled({"max_position_embeddings": self.length, "tie_word_embeddings": True, **self.architecture})
 
     def work(self) -> Work:
         return Work(trained=[Trained(

@@ -129,7 +129,7 @@ class Sample(ServedEngines, Stage):
         require_room(prompts, self.room(), pretrained.trained_context(model), self.model)
         sampling = Sampling(self.max_completion_tokens, self.temperature, self.top_p, self.top_k, self.min_p)
         how = settled(tokenizer, self._prompting())
-        draws = Draws(self.rollouts, sampling, (ctx.seed, ctx.name), how)
+        draws = Draws(self.rollouts, sampling, (ctx.seed, ctx.name), how, pretrained.context_length(model))
         pieces = ctx.checkpoints.pieces(alone=self.engine == "vllm")
         with drawing(model, tokenizer, self, ctx) as engine:
             keep(engine, tokenizer, problems, draws, pieces, progress=ctx.progress)

@@ -10,10 +10,12 @@ from eval.language_model import LanguageModel, Tokenizer
 from eval.problems.programs import draw_program_of
 from eval.problems.words import draw_story_of
 from eval.prompts import encode_prompt
+from pipeline.contract.errors import StageError
 from pipeline.data.corpus.programs import tell_program
 from pipeline.data.corpus.stories import story_trace
 from pipeline.data.corpus.telling import ENGLISH, tagged
 from pipeline.data.rows import Collator, Row
+from pipeline.models.pretrained import context_length
 
 PROBLEMS = 96
 OPENING = len(("<think>", "Has"))  # tokens of a trace that are given: who says "Zuerst" has a trace of its own
@@ -21,8 +23,10 @@ OPENING = len(("<think>", "Has"))  # tokens of a trace that are given: who says 
 
 def trace_probe(model: LanguageModel, tokenizer: Tokenizer) -> Callable[[], dict[str, float]]:
     """A function that gives, for each family, the share of training-side problems whose correct English trace is
-    the model's own greedy continuation of its first word: one forward pass, no sampling."""
+    the model's own greedy continuation of its first word: one forward pass, no sampling. Traces beyond positions that
+    are learned are left out; raises StageError where a family has no others."""
     rng = random.Random("probe")
+    context = context_length(model)
     collate = Collator(tokenizer.pad_token_id)
     batches = {}
     for family, draw in (("word_problems", _word_trace), ("programs", _program_trace)):
@@ -32,7 +36,11 @@ def trace_probe(model: LanguageModel, tokenizer: Tokenizer) -> Callable[[], dict
             head = encode_prompt(tokenizer, prompt)
             tail = encode_completion(tokenizer, trace, prompt)
             weights = [0.0] * (len(head) + OPENING) + [1.0] * (len(tail) - OPENING)
-            rows.append({"input_ids": head + tail, "weights": weights})
+            if context is None or len(weights) <= context:
+                rows.append({"input_ids": head + tail, "weights": weights})
+        if not rows:
+            raise StageError(f"no trace of the probe's {family} is as short as the {context} positions of the model; "
+                             "set length higher, or give the architecture more positions")
         batches[family] = collate(rows)
 
     def ask() -> dict[str, float]:

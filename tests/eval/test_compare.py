@@ -3,6 +3,7 @@ rows."""
 
 import itertools
 import math
+import tracemalloc
 from fractions import Fraction
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eval import compare as comparing
 from eval.compare import compare, sign_flip_test, widened
 from eval.metrics import Estimate
 
@@ -55,6 +57,25 @@ def test_denominators_without_a_common_one_of_any_size_are_compared():
     assert sign_flip_test([Fraction(1, prime) for prime in primes]) < 1e-4
     mixed = [Fraction((-1) ** place, prime) for place, prime in enumerate(primes)]
     assert 0.1 < sign_flip_test(mixed) < 1
+
+
+@pytest.mark.parametrize("at_once", [1, 1000, 10**9])
+def test_random_signs_are_the_same_however_many_are_held_at_once(monkeypatch, at_once):
+    rng = np.random.default_rng(1)
+    gaps = [Fraction(int(rng.integers(-9, 10)), int(rng.integers(1, 17))) for _ in range(61)]
+    expected = sign_flip_test(gaps, draws=1001)
+    monkeypatch.setattr(comparing, "AT_ONCE", at_once)
+    assert sign_flip_test(gaps, draws=1001) == expected == 0.3313373253493014
+
+
+def test_many_problems_that_differ_take_little_memory():
+    gaps = [Fraction(1 - place % 3, 13 + place % 7) for place in range(3000)]
+    tracemalloc.start()
+    try:
+        sign_flip_test(gaps, draws=10_000)
+        assert tracemalloc.get_traced_memory()[1] < 100 * 2**20
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_small_comparison_by_hand():

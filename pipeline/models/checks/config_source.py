@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
+from pipeline.disk.durable import JsonMapping, JsonObject
+
 BASE = "configuration_utils.py"
 UNKNOWN = object()
 
@@ -139,6 +141,14 @@ def config_class(model_type: str) -> ConfigClass | None:
         if found := _class(file, name):
             return replace(found, modeling=tuple(sorted(models.glob("modeling_*.py"))))
     return None
+
+
+def settled(fields: JsonMapping) -> JsonObject:
+    """Fields of an architecture without those that stand there once more by the family's own name, as GPT-2's
+    `n_positions` beside the `max_position_embeddings` of the standard: transformers would take the standard's."""
+    known = config_class(str(fields.get("model_type")))
+    own = {name: known.own(name) if known else name for name in fields}
+    return {name: value for name, value in fields.items() if own[name] == name or own[name] not in fields}
 
 
 def _block(file: Path, name: str) -> str:

@@ -18,7 +18,7 @@ function prepared(index) {
     return {
       ...row,
       place,
-      moment: `${row.stage}\u0000${row.step ?? ""}\u0000${row.model ?? ""}`,
+      moment: [row.stage, row.step, row.model, row.set].map((part) => part ?? "").join("\u0000"),
       when: when || row.stage,
       shownMoment: shown(when ? `${row.stage} · ${when}` : row.stage),
       shownProblem: shown(row.problem),
@@ -27,7 +27,8 @@ function prepared(index) {
   });
 }
 
-/** By problem the moments at which it was asked, each with its rollouts. */
+/** By problem the moments at which it was asked, each with its rollouts. What one model was asked in several ways, as
+ * with several efforts, are moments of their own, which are told apart by the name of the set. */
 function momentsOf(rows) {
   const problems = new Map();
   for (const row of rows) {
@@ -38,6 +39,13 @@ function momentsOf(rows) {
       moments.set(row.moment, { key: row.moment, label: row.shownMoment, short, rows: [] });
     }
     moments.get(row.moment).rows.push(row);
+  }
+  for (const moments of problems.values()) {
+    const labels = [...moments.values()].map((one) => one.label);
+    for (const one of moments.values()) {
+      const isOne = labels.filter((label) => label === one.label).length === 1;
+      if (!isOne) one.label = `${one.label} · ${shown(one.rows[0].set ?? "")}`;
+    }
   }
   return problems;
 }

@@ -15,7 +15,9 @@ from eval.engine.types import Engine, Request, Sampled, rollout_seed
 from eval.language_model import LanguageModel, Tokenizer
 from eval.prompts import encode_prompts, question_text
 from eval.protocol import Effort, Prompting
+from pipeline.contract.errors import StageError
 from pipeline.contract.processes import share_of
+from pipeline.models.pretrained import context_length
 from pipeline.moe.routers import routers
 from pipeline.rl.plan import GrpoPlan
 from pipeline.rl.rollouts.efforts import asked_with
@@ -66,13 +68,15 @@ class Drawing:
     """Draws a rollout for each visit. A rollout's draws come from (`plan.seed_parts`, problem, visit, place in the
     group) alone, and so do not depend on what else is drawn, on earlier steps, or on how many processes share the work.
 
-    `source` refreshes the weights behind `engine` before the rollouts of a step.
+    `source` refreshes the weights behind `engine` before the rollouts of a step. `context` is how many tokens prompt
+    and answer may have together; None where there is no limit.
     """
 
     engine: Engine
     source: Source
     tokenizer: Tokenizer
     plan: GrpoPlan
+    context: int | None = None
 
     @cached_property
     def reader(self) -> AnswerReader:
@@ -93,7 +97,7 @@ class Drawing:
         `written` is told of each rollout as soon as it is done, with its place in `visits`.
 
         Visits of one prompt stand side by side and become one request, so that the engine reads the prompt once for its
-        group.
+        group. Raises StageError for a prompt that leaves no room for an answer.
         """
         requests: list[Request] = []
         begins: list[int] = []  # the place in `visits` of the first of each request
@@ -101,7 +105,7 @@ class Drawing:
         for place, (visit, prompt) in enumerate(zip(visits, self.prompts(visits), strict=True)):
             if not requests or requests[-1].prompt != prompt:
                 seeds = []
-                requests.append(Request(prompt, seeds))
+                requests.append(Request(prompt, seeds, self._room(visit, prompt)))
                 begins.append(place)
             # Counted over all processes, so that their number changes no draw.
             in_group = (first + place) % self.plan.group_size
@@ -114,6 +118,14 @@ class Drawing:
         groups = answered(self.engine, self.reader, requests, self.plan.sampling, how, written=done)
         return [one for group in groups for one in group]
 
+    def _room(self, visit: Visit, prompt: Sequence[int]) -> int | None:
+        if self.context is None:
+            return None
+        if len(prompt) >= self.context:
+            raise StageError(f"the prompt of problem {visit.problem} has {len(prompt):,} tokens, and the model's "
+                             f"positions end at {self.context:,}; leave it out")
+        return self.context - len(prompt)
+
 
 def drawing_for(
     policy: LanguageModel, accelerator: Accelerator, tokenizer: Tokenizer, plan: GrpoPlan, record_experts: bool,
@@ -122,13 +134,15 @@ def drawing_for(
     """What the plan asks for: a server of vLLM's, vLLM in this process, or the engine of this process over the policy,
     or over a copy of it in `rollout_dtype`, or where it will lie in parts. With `record_experts` each rollout has the
     experts that its tokens took."""
+    context = context_length(policy)
     if plan.served:
-        return Drawing(plan.served.engine, plan.served, tokenizer, plan)
+        return Drawing(plan.served.engine, plan.served, tokenizer, plan, context)
     if plan.vllm:
         share = share_of(plan.rollouts)
         engine = ColocatedEngine(policy, accelerator, tokenizer, plan.vllm, plan.sampling, plan.group_size, share)
-        return Drawing(engine, engine, tokenizer, plan)
+        return Drawing(engine, engine, tokenizer, plan, context)
     source = RolloutModel(policy, plan.rollout_dtype, accelerator.device, parted=parted)
     recorded = [router.users for router in routers(source.model)] if record_experts else []
     drafter = drafter_of(policy, plan.speculate)
-    return Drawing(engine_for(source.model, tokenizer, experts=recorded, drafter=drafter), source, tokenizer, plan)
+    native = engine_for(source.model, tokenizer, experts=recorded, drafter=drafter)
+    return Drawing(native, source, tokenizer, plan, context)

@@ -91,6 +91,19 @@ def test_of_two_runs_every_model_of_both_is_compared(tmp_path, monkeypatch, caps
     assert "A is better at the 5% level" in capsys.readouterr().out
 
 
+def test_models_of_two_runs_without_a_common_set_are_left_out(tmp_path, monkeypatch, capsys):
+    of_run(tmp_path / "runs" / "a", {"base": {"sums": BAD}, "zero": {"sums": GOOD}})
+    of_run(tmp_path / "runs" / "b", {"base": {"products": BAD}, "zero": {"sums": LEVEL}})
+    of_run(tmp_path / "runs" / "c", {"base": {"products": BAD}})
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["compare", "a", "b", "--json"]) == 0
+    told = capsys.readouterr()
+    assert list(json.loads(told.out)) == ["zero"]
+    assert told.err == "left out: a:base and b:base were measured on no problem set in common: sums; products\n"
+    assert cli.main(["compare", "a", "c"]) == 2
+    assert capsys.readouterr().err == "a:base and c:base were measured on no problem set in common: sums; products\n"
+
+
 def test_rows_of_other_programs_need_a_problem_and_a_verdict_alone(tmp_path, capsys):
     for name, found in (("one", GOOD), ("two", BAD)):
         lines = [json.dumps({"problem": row["problem"], "verdict": row["verdict"], "text": "a\u2028b\x85c"},

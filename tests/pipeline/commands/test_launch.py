@@ -47,6 +47,19 @@ def test_bash_reads_the_script(recipe: Path, capsys: pytest.CaptureFixture[str])
     assert "--runs 'where is/it' --name a=b" in script.read_text()
 
 
+def test_values_with_blanks_are_quoted(
+    recipe: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = recipe.parent / "my runs"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    given = ["--name", "a", "--sbatch", "comment=for me", "--sbatch", "account='by me'", "--sbatch", "exclusive"]
+    assert cli.main(["launch", str(recipe), "--dry-run", *given]) == 0
+    found = options(capsys.readouterr().out)
+    assert {f"--chdir='{folder}'", f"--output='{folder}/runs/a.%j.log'", "--comment='for me'", "--account='by me'",
+            "--exclusive"} <= set(found)
+
+
 @pytest.mark.parametrize("option", ["", "=gpu", "par tition=gpu", "partition=gpu\n#SBATCH --nodes=9", "a;b=c"])
 def test_an_option_is_one_line(recipe: Path, capsys: pytest.CaptureFixture[str], option: str) -> None:
     assert cli.main(["launch", str(recipe), "--dry-run", "--sbatch", option]) == 2

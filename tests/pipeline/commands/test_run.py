@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.commands import cli
-from pipeline.recipe import header, recipe
+from pipeline.commands import run as run_command
+from pipeline.recipe import fingerprint, header, recipe
 from pipeline.recipe.fingerprint import of_recipe
 from pipeline.store.store import Store
 
@@ -100,6 +101,19 @@ def test_a_run_that_cannot_begin_says_so_in_the_log_too(
     code, out, err = run("--json-log")
     assert (code, json.loads(out.splitlines()[-1])["code"]) == (1, 1)
     assert "--mend" in err
+
+
+def test_what_hides_the_cursor_begins_when_the_run_does(
+    run: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    begun: list[object] = []
+    monkeypatch.setattr(fingerprint, "of_recipe", interrupted)  # which may take minutes
+    monkeypatch.setattr(run_command, "display", lambda *given: begun.append(given))
+    assert run()[0] == 130
+    assert not begun
 
 
 def test_a_tracker_that_is_not_installed_is_told_before_any_work(

@@ -1,5 +1,6 @@
 """The command that starts vLLM; that it serves is tried in `tests/eval/vllm` and by `make vllm`."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,19 @@ def test_the_command_can_be_read_before_it_is_run(
     assert "--host 127.0.0.1 --port 81" in line
     assert "--enable-return-routed-experts" in line
     assert "--dtype float32" in line  # as it was saved, where vLLM would take bfloat16
+
+
+def test_weights_of_which_nothing_is_said_are_asked_about(
+    tmp_path: Path, tiny: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    saved(tiny, tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({name: config[name] for name in config if name != "dtype"}))
+    asked = ["serve-rollouts", str(tmp_path), "--python", "/opt/vllm/bin/python", "--dry-run"]
+    assert cli.main(asked) == 2
+    assert "does not say what its weights are in; give --dtype float32 or bfloat16" in capsys.readouterr().err
+    assert cli.main([*asked, "--dtype", "bfloat16"]) == 0
+    assert "--dtype bfloat16" in capsys.readouterr().out
 
 
 def test_a_program_that_is_not_there_is_one_line(

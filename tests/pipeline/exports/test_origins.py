@@ -1,9 +1,13 @@
 """The base of a model is what its weights began with, and nothing else that led to it."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from pipeline.exports import origins
 from pipeline.exports.origins import origins_of
 
 
@@ -15,6 +19,28 @@ def stage(folder: Path, name: str, inputs: dict[str, Any], made_of: str | None) 
         "inputs": inputs, "metrics": {}, "files": {}, "made_of": made_of,
     }))
     return place
+
+
+def test_a_model_that_was_copied_out_of_its_runs_is_looked_for_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = stage(tmp_path, "zero", {}, None)
+    copied = tmp_path / "home" / "me" / "student"
+    shutil.copytree(made, copied)
+    monkeypatch.setattr(origins, "is_run", lambda folder: pytest.fail(f"{folder} is none of ours"))
+    found = origins_of(copied)
+    assert (found.scores, [one.name for one in found.stages]) == (None, ["zero"])
+
+
+def test_runs_of_others_that_may_not_be_read_say_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = stage(tmp_path, "zero", {}, None)
+    (tmp_path / "runs" / "theirs").mkdir()
+
+    def refused(folder: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(folder / "recipe.json"))
+
+    monkeypatch.setattr(origins, "is_run", refused)  # root, who may run this, is refused nothing
+    assert origins_of(made).scores is None
 
 
 def test_the_base_is_no_data_set_and_no_teacher(tmp_path: Path) -> None:

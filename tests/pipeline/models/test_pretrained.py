@@ -37,12 +37,13 @@ def test_embeddings_start_around_one_vector() -> None:
     assert rows.mean(0).norm() > 0.03 * rows.shape[1] ** 0.5
 
 
-def test_only_learned_positions_set_a_limit() -> None:
+def test_only_learned_positions_set_a_limit(tiny: Callable[..., Any]) -> None:
     from transformers import GPT2Config, GPT2LMHeadModel
 
     learned = GPT2LMHeadModel(GPT2Config(vocab_size=20, n_positions=40, n_embd=16, n_layer=1, n_head=2))
     assert pretrained.context_length(learned) == 40
     assert pretrained.context_length(build(SMALL, 50, 0)) is None
+    assert [pretrained.context_length(tiny(family)) for family in ("jamba", "dbrx")] == [None, None]
 
 
 def test_tied_parameters_count_once() -> None:

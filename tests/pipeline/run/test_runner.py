@@ -198,6 +198,21 @@ def test_a_stopped_run_can_be_continued(write_recipe: Write, number: signal.Sign
     assert "base     made before, reused" in again.stdout
 
 
+@pytest.mark.parametrize("options", [(), ("--json-log",)])
+def test_a_run_that_nobody_reads_any_more_is_stopped_in_order(write_recipe: Write, options: tuple[str, ...]) -> None:
+    path = str(write_recipe("name: chain\nstages:\n  base: {kind: 'tiny.py:Make', end: orderly}\n"))
+    with started("run", path, *options) as process:
+        assert process.stdout
+        assert process.stderr
+        while "base" not in process.stdout.readline():  # as `| head` does, which leaves before the stage's note
+            pass
+        process.stdout.close()
+        assert process.wait(timeout=60) == 141
+        assert process.stderr.read() == ""
+    assert Path("runs/chain/ended in order").exists()
+    assert events("chain")[-2:] == [("base", "stopped"), ("run", "stopped")]
+
+
 def test_a_second_signal_leaves_at_once(write_recipe: Write) -> None:
     path = str(write_recipe("stages:\n  base: {kind: 'tiny.py:Make', end: stubborn}\n", "stays.yaml"))
     with started("run", path) as process:

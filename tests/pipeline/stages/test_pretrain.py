@@ -8,11 +8,15 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from pipeline.contract.errors import StageError
 from pipeline.data.corpus import Corpus
 from pipeline.data.rows import Rows
+from pipeline.models import pretrained, special_tokens
+from pipeline.models.build import build
 from pipeline.stages import pretrain
 from pipeline.stages.pretrain import Pretrain
 from pipeline.training.fp8.section import Fp8
+from pipeline.training.probe import trace_probe
 from pipeline.training.supervised import Plan
 
 SUMS = {"facts": 1.0, "lists": 0.0, "needles": 0.0, "words": 0.0}
@@ -83,6 +87,33 @@ def test_the_tokenizer_knows_the_words_of_lessons_and_of_what_is_late(
     texts = (words.convert_ids_to_tokens(words(document.text)["input_ids"]) for words in seen)
     without, lessons, late = ("<unk>" in text for text in texts)
     assert (without, lessons, late) == (True, False, False)
+
+
+GPT2: dict[str, Any] = {"model_type": "gpt2", "n_embd": 16, "n_layer": 1, "n_head": 2}
+
+
+def test_positions_are_those_of_the_architecture_by_either_name(
+    answerer: Path, context: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Any] = []
+    monkeypatch.setattr(pretrain, "train", lambda *given: made.append(given[1]) or {})
+    monkeypatch.setattr(pretrain, "trace_probe", lambda *_: lambda: {"word_problems": 1.0})
+    for given, positions in (({}, 96), ({"n_positions": 160}, 160), ({"max_position_embeddings": 160}, 160)):
+        stage = Pretrain.model_validate({**FIELDS, "architecture": {**GPT2, **given}})
+        stage.run(context(base=answerer))
+        assert made[-1].config.n_positions == stage.context_of_made(None) == positions
+    with pytest.raises(ValidationError, match=r"architecture.n_positions \(64\) is below length \(96\)"):
+        Pretrain.model_validate({**FIELDS, "architecture": {**GPT2, "n_positions": 64}})
+
+
+def test_the_probe_asks_what_fits_in_learned_positions(answerer: Path) -> None:
+    tokenizer = pretrained.load_tokenizer(answerer)
+    for positions in (160, 80):
+        model = build({**GPT2, "n_positions": positions}, len(tokenizer), 0, special_tokens.ids(tokenizer))
+        assert trace_probe(model, tokenizer)() == {"word_problems": 0.0, "programs": 0.0}
+    model = build({**GPT2, "n_positions": 20}, len(tokenizer), 0, special_tokens.ids(tokenizer))
+    with pytest.raises(StageError, match="no trace of the probe's word_problems is as short as the 20 positions"):
+        trace_probe(model, tokenizer)
 
 
 def test_the_widths_of_experts_fit_the_precision_of_the_stage() -> None:

@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from eval.prompts import encode_prompt
 from pipeline.contract.errors import StageError
 from pipeline.data.rows import read_rows
 from pipeline.data.tokenized import tokenized
-from pipeline.models import pretrained
+from pipeline.models import pretrained, special_tokens
+from pipeline.models.build import build
 from pipeline.stages.distill import Distill
 from pipeline.stages.sample import Sample
 from tests.pipeline.stages.conftest import PROMPTS
@@ -137,6 +139,22 @@ def test_drafts_change_nothing_that_is_drawn(answerer: Path, ask_for: Ask, conte
     assert found["off"] == found["lookup"]
     with pytest.raises(StageError, match="this model has none"):
         Sample.model_validate({**fields, "speculate": "mtp"}, context={"base": folder}).run(context(zero=answerer))
+
+
+def test_answers_end_where_learned_positions_do(
+    answerer: Path, ask_for: Ask, context: Callable[..., Any], tmp_path: Path
+) -> None:
+    tokenizer = pretrained.load_tokenizer(answerer)
+    longest = max(len(encode_prompt(tokenizer, prompt)) for prompt in PROMPTS[:3]) + 20
+    learned = {"model_type": "gpt2", "n_embd": 16, "n_layer": 1, "n_head": 2, "n_positions": longest}
+    model = build(learned, len(tokenizer), 0, special_tokens.ids(tokenizer))
+    pretrained.save(model, tokenizer, tmp_path / "learned")
+    fields = {"model": "zero", "problems": ["mine.jsonl"], "problems_each": 3, "rollouts": 2, "beyond_context": True,
+              "max_completion_tokens": 2 * longest}
+    stage = Sample.model_validate(fields, context={"base": ask_for(["3"] * 3)})
+    metrics = stage.run(context(zero=tmp_path / "learned"))
+    assert metrics["rollouts"] == 6
+    assert 0 < metrics["tokens"] < 6 * longest
 
 
 def test_what_was_cut_off_is_no_row(answerer: Path, ask_for: Ask, context: Callable[..., Any]) -> None:

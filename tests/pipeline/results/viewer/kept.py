@@ -6,7 +6,7 @@ import json
 import math
 import random
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -101,11 +101,15 @@ def evaluated(problem: int, index: int, verdict: str, text: str) -> Row:
             "extracted": "19", "reason": "said so", "format": True, "readable": True}
 
 
-def evaluate(folder: Path, run: RunFolder, models: Mapping[str, list[Row]]) -> Path:
+def evaluate(
+    folder: Path, run: RunFolder, models: Mapping[str, list[Row]], sets: Sequence[str] = ("sums:test",)
+) -> Path:
+    """A finished stage in which models were measured on these sets, with the same rollouts on each."""
     made = artifact(folder, "score", "evaluate", "report")
-    report = {name: {"parameters": 1, "problems": {"sums:test": reduce(rows)}} for name, rows in models.items()}
+    report = {name: {"parameters": 1, "problems": {one: reduce(rows) for one in sets}} for name, rows in models.items()}
     for name, rows in models.items():
-        write_rows(made / rollouts_file(name, "sums:test"), rows)
+        for one in sets:
+            write_rows(made / rollouts_file(name, one), rows)
     durable.write_json(made / "report.json", {"models": report})
     run.link(3, "score", made)
     return made

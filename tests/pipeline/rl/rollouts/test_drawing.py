@@ -6,19 +6,23 @@ from typing import Any
 
 import pytest
 import torch
+from accelerate import Accelerator
 
 from eval.engine import engine_for
 from eval.engine.types import Sampled, Sampling
 from eval.problems import load
 from eval.prompts import PLAIN, encode_prompt
 from eval.protocol import EFFORTS
+from pipeline.contract.errors import StageError
+from pipeline.models import special_tokens
+from pipeline.models.build import build
 from pipeline.models.tokenizer import train_tokenizer
 from pipeline.moe.replay import OWN
 from pipeline.moe.routers import routers
 from pipeline.rl.batch import forced, padded
 from pipeline.rl.objectives.objective import Objective
 from pipeline.rl.plan import GrpoPlan
-from pipeline.rl.rollouts.drawing import Drawing, Visit
+from pipeline.rl.rollouts.drawing import Drawing, Visit, drawing_for
 from pipeline.training.logprobs import completion_logprobs
 
 PROBLEMS = load("word_problems:train", 3)
@@ -57,6 +61,22 @@ def test_each_visit_is_asked_with_its_effort(drawing: Drawing) -> None:
         assert prompt == encode_prompt(TOKENIZER, visit.prompt, HOW.asking(visit.effort))
     assert VISITS[0].asked == f"{PROBLEMS[0].id} at low effort"
     assert Visit("", "p", 0).asked == "p"
+
+
+def test_answers_end_where_learned_positions_do() -> None:
+    visits = [visit._replace(effort=None) for visit in VISITS]
+    sizes = [len(encode_prompt(TOKENIZER, visit.prompt, PLAIN)) for visit in visits]
+    plan = GrpoPlan(3, 4, 2, Sampling(40), Objective(), (0, "test"), prompting=PLAIN)
+
+    def drawing(positions: int) -> Drawing:
+        learned = {"model_type": "gpt2", "n_embd": 16, "n_layer": 1, "n_head": 2, "n_positions": positions}
+        model = build(learned, len(TOKENIZER), 0, special_tokens.ids(TOKENIZER)).eval()
+        return drawing_for(model, Accelerator(cpu=True), TOKENIZER, plan, record_experts=False, parted=False)
+
+    found = drawn(drawing(max(sizes) + 9), visits)
+    assert all(0 < len(one.ids) <= max(sizes) + 9 - size for one, size in zip(found, sizes, strict=True))
+    with pytest.raises(StageError, match="positions end at 12; leave it out"):
+        drawn(drawing(12), visits)
 
 
 @pytest.mark.parametrize("shares", [[6, 6], [4, 4, 4], [3, 3, 3, 3]])

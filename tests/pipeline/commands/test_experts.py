@@ -1,0 +1,46 @@
+"""`retort experts`: which texts it reads, and what it says of those that it cannot read."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.commands import cli
+from pipeline.models import pretrained
+from pipeline.models.tokenizer import train_tokenizer
+
+
+@pytest.fixture
+def model(tiny: Callable[..., Any], tmp_path: Path) -> str:
+    """A saved model with experts; in `a` and in `b` there are texts of one name."""
+    tokenizer = train_tokenizer(["one two three"], 64)
+    pretrained.save(tiny("qwen3_moe", vocab_size=len(tokenizer)), tokenizer, tmp_path / "tiny")
+    for folder, text in (("a", "one two three"), ("b", "one two three\ntwo three\n")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "texts.txt").write_text(text)
+    return str(tmp_path / "tiny")
+
+
+def test_texts_of_one_name_are_domains_of_their_own(model: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["experts", model, "a/texts.txt", "b/texts.txt", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert list(found["tokens"]) == ["a/texts.txt", "b/texts.txt"]
+    assert found["tokens"]["a/texts.txt"] < found["tokens"]["b/texts.txt"]
+    assert cli.main(["experts", model, "a/texts.txt", "--json"]) == 0
+    assert list(json.loads(capsys.readouterr().out)["tokens"]) == ["texts"]
+
+
+@pytest.mark.parametrize(("held", "texts", "said"), [
+    (b"", ["mine.txt"], "mine.txt: has no texts"),
+    (b"\n \n", ["mine.txt"], "mine.txt: has no texts"),
+    (b"L\xf6we", ["mine.txt"], "mine.txt: is no text in UTF-8 (byte 1)"),
+    (b"one", ["mine.txt", "mine.txt"], "mine.txt is given twice; each domain is given once"),
+])
+def test_texts_that_cannot_be_read_are_told_in_a_line(
+    model: str, capsys: pytest.CaptureFixture[str], held: bytes, texts: list[str], said: str
+) -> None:
+    Path("mine.txt").write_bytes(held)
+    assert cli.main(["experts", model, *texts]) == 2
+    assert capsys.readouterr().err.endswith(f"{said}\n")  # behind bars of what was loaded
