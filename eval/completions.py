@@ -18,6 +18,10 @@ BYTES_BESIDE = 2**20
 
 MOST_STRINGS = 2**16
 
+TORN = ("abort", "aborted", "cancelled", "error", "network_error", "insufficient_system_resource")
+"""Why servers (vLLM and SGLang, those of DeepSeek and Zhipu) ended an answer that neither model nor request has ended;
+others have words of their own for the end of a whole one."""
+
 _STRINGS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _KINDS = {dict: "object", list: "list", str: "text", bool: "truth value", int: "whole number", float: "number"}
@@ -46,7 +50,9 @@ def completion_of(body: bytes, before: str, max_tokens: int) -> Completion:
     thinking = _inside(holder, "reasoning_content", str) or _inside(holder, "reasoning", str)
     if text is None and not thinking:
         raise NoAnswer(f"the answer holds no text: {_start(body)}")
-    finished = choice.get("finish_reason") != "length"
+    if (reason := choice.get("finish_reason")) in TORN:
+        raise NoAnswer(f"the answer was cut off by the server (finish_reason {reason!r})")
+    finished = reason != "length"
     text = HARMONY.read(text, opened=False) if text and is_harmony(text) else text or ""
     if thinking:
         # Where the tokens ended inside the thinking its tag stays open, so that the verdict is TRUNCATED.
