@@ -29,6 +29,10 @@ BYTES_BESIDE = 2**20
 
 MOST_STRINGS = 2**16
 
+TORN = ("abort", "aborted", "cancelled", "error", "network_error", "insufficient_system_resource")
+"""Why servers (vLLM and SGLang, those of DeepSeek and Zhipu) ended an answer that neither model nor request has ended;
+others have words of their own for the end of a whole one."""
+
 _STRINGS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _KINDS = {dict: "object", list: "list", str: "text", bool: "truth value", int: "whole number", float: "number"}
@@ -55,7 +59,9 @@ def completion_of(body: bytes, before: str, max_tokens: int) -> Completion:
     text = _inside(holder, key, str)
     # The older name and the one of OpenRouter and of newer vLLMs; where both are there, they say the same.
     thinking = _inside(holder, "reasoning_content", str) or _inside(holder, "reasoning", str)
-    finished = choice.get("finish_reason") != "length"
+    if (reason := choice.get("finish_reason")) in TORN:
+        raise NoAnswer(f"the answer was cut off by the server (finish_reason {reason!r})")
+    finished = reason != "length"
     # Where the tokens ended in thinking that the server does not tell, there is none, however often one asks.
     if text is None and not thinking and finished:
         ended = _inside(choice, "finish_reason", str)

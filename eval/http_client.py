@@ -1,6 +1,7 @@
 """Requests to a server that nobody vouches for: bounded in time and in bytes, and never led to another place."""
 
 import asyncio
+import ipaddress
 import json
 import os
 import ssl
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import TracebackType
 from typing import Any  # JSON
+from urllib.parse import urlsplit
 
 from rewards.lazy import lazy
 
@@ -42,7 +44,8 @@ class Client:
     Each request has `seconds` from its first byte out to its last byte in, finding the host included, however slowly a
     server drips, and `most` bytes of body are read. Redirects are returned and not followed, so that the key goes to
     this host alone. Nothing is decompressed, no cookie is kept, and headers of more than 100 KiB are refused by the
-    library. Raises ValueError where `url` is none.
+    library. The proxy that the environment names is asked for other machines alone. Raises ValueError where `url` is
+    none, or a proxy or certificates are none that the environment names; ImportError and OSError of these, too.
     """
 
     def __init__(self, url: str, key: str, jobs: int, seconds: float, most: int) -> None:
@@ -50,7 +53,7 @@ class Client:
         headers = {"Accept-Encoding": "identity", **({"Authorization": f"Bearer {key}"} if key else {})}
         self._client = httpx2.AsyncClient(
             headers=headers, follow_redirects=False, timeout=None, limits=httpx2.Limits(max_connections=jobs),
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())), trust_env=not _is_own_machine(url),
         )
 
     async def __aenter__(self) -> "Client":
@@ -95,10 +98,27 @@ class Client:
             )
 
 
+def no_client(error: Exception) -> str:
+    """What to tell of an error that a `Client` raised when it was made."""
+    return ("no client can be made with the proxy or the certificates that the environment names "
+            f"({type(error).__name__}: {error}); look at HTTPS_PROXY, ALL_PROXY and SSL_CERT_FILE")
+
+
 def shortened(text: str) -> str:
     """On one line, and of at most `SHOWN` characters."""
     line = " ".join(text.split())
     return line if len(line) <= SHOWN else f"{line[: SHOWN - 3]}..."
+
+
+def _is_own_machine(url: str) -> bool:
+    """Whether a plain address is of this machine; certificates of an encrypted one are the environment's to say."""
+    parts = urlsplit(url)
+    if parts.scheme != "http" or parts.hostname is None:
+        return False
+    try:
+        return parts.hostname == "localhost" or ipaddress.ip_address(parts.hostname).is_loopback
+    except ValueError:  # a name
+        return False
 
 
 def _reason(error: BaseException) -> str:

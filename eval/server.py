@@ -18,7 +18,7 @@ from eval.answer_formats import OPEN
 from eval.completions import NoText, completion_of, most_bytes
 from eval.engine.types import rollout_seed
 from eval.errors import Overlong, ServerError, Unanswered
-from eval.http_client import Client, NoAnswer, Response, shortened
+from eval.http_client import Client, NoAnswer, Response, no_client, shortened
 from eval.prompts import conversation, plain_text
 from eval.protocol import Protocol
 from eval.rollouts import Rollout
@@ -146,9 +146,7 @@ class Server:
         try:
             return Client(self.url, self.key, self.jobs, self.timeout, most)
         except (ValueError, ImportError, OSError) as error:
-            raise ServerError(f"no client can be made with the proxy or the certificates that the environment names "
-                              f"({type(error).__name__}: {error}); look at HTTPS_PROXY, ALL_PROXY and SSL_CERT_FILE"
-                              ) from error
+            raise ServerError(no_client(error)) from error
 
     def body(self, problem: Problem, index: int, prompt: object) -> dict[str, Any]:
         """What one rollout of a problem is asked with."""

@@ -29,13 +29,14 @@ class StandIn:
     def __init__(self, model: Any, experts: bool = False, fault: Fault | None = None) -> None:
         self.experts, self.fault, self.lock = experts, fault, threading.Lock()
         self.loads, self.forgotten, self.bodies = 0, 0, list[dict[str, Any]]()
+        self.token = ""
         self._take(model)
 
     def _take(self, model: Any) -> None:
         self.model = prepare(model).eval()
 
-    def load(self, folder: str) -> None:
-        self.loads += 1
+    def load(self, folder: str, token: str) -> None:
+        self.loads, self.token = self.loads + 1, token
         self._take(AutoModelForCausalLM.from_pretrained(Path(folder)))
         if self.fault:
             self.fault(self.model)
@@ -75,8 +76,10 @@ def served_by(stand_in: StandIn) -> Iterator[str]:
             if self.path == "/v1/completions":
                 answer = stand_in.complete(body)
             elif self.path == "/collective_rpc":
-                assert body["method"] == "retort_load"
-                stand_in.load(*body["args"])
+                if body["method"] != "retort_loaded":
+                    assert body["method"] == "retort_load"
+                    stand_in.load(*body["args"])
+                answer = {"results": [stand_in.token, stand_in.token]}  # of two workers
             elif self.path == "/reset_prefix_cache":
                 stand_in.forgotten += 1
             else:

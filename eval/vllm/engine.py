@@ -17,6 +17,9 @@ with lazy:
 BYTES_BESIDE, BYTES_A_TOKEN = 2**20, 2**12
 """What an answer takes at most: its frame, and text, id, log-probability and experts of each token."""
 
+ENDED = ("stop", "length")
+"""How a rollout ends: by a token that ends it or a text, or where it has as many tokens as it may have."""
+
 
 class VllmEngine:
     """Draws from the model that `server` has. Token ids go there and come back; no text is tokenized again.
@@ -68,11 +71,17 @@ class VllmEngine:
 
     def _sampled(self, choice: dict[str, Any], prompt: int) -> Sampled:
         """The answer as a rollout; its prompt has so many tokens. Raises ServerError where something is missing."""
-        ids, values = choice["token_ids"], choice["logprobs"]["token_logprobs"]
+        try:
+            ids, values, reason = choice["token_ids"], choice["logprobs"]["token_logprobs"], choice["finish_reason"]
+        except (LookupError, TypeError) as error:
+            raise ServerError(f"the server at {self.server.url} does not tell token ids and their log-probabilities, "
+                              "as vLLM does where it is started with retort serve-rollouts") from error
         if len(ids) != len(values):
             raise ServerError(f"vLLM answers with {len(ids)} tokens and {len(values)} log-probabilities")
+        if reason not in ENDED:
+            raise ServerError(f"vLLM has cut a rollout off (finish_reason {reason!r}): was it paused, or ended?")
         experts = self._experts(choice.get("routed_experts"), prompt + len(ids) - 1) if self.layers else None
-        return Sampled(list(ids), list(values), choice["finish_reason"] == "stop", experts)
+        return Sampled(list(ids), list(values), reason == "stop", experts)
 
     def _experts(self, sent: str | None, tokens: int) -> "torch.Tensor":
         """[tokens, MoE layers, top_k], from an array of all layers as numpy writes it, in base64."""

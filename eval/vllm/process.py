@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from eval import launchers
 from eval.errors import ServerError
 from eval.vllm.server import MODEL, VllmServer
 
@@ -68,10 +69,12 @@ def started(serving: Serving, model: Path, log: Path) -> Iterator[VllmServer]:
     """A server of `model` on this machine for as long as the block lasts; it writes into `log`. Raises ServerError
     where it does not come up."""
     port = _free_port()
+    # This process may be one of several, and the server is none of them.
+    environment = {**launchers.without(os.environ), **serving.environment()}
     with log.open("ab") as file:
         process = subprocess.Popen(
-            serving.command(str(model), "127.0.0.1", port), env={**os.environ, **serving.environment()},
-            stdin=subprocess.DEVNULL, stdout=file, stderr=file, preexec_fn=_end_with_parent, start_new_session=True,
+            serving.command(str(model), "127.0.0.1", port), env=environment, stdin=subprocess.DEVNULL, stdout=file,
+            stderr=file, preexec_fn=_end_with_parent, start_new_session=True,
         )
     try:
         url = f"http://127.0.0.1:{port}"
@@ -83,8 +86,10 @@ def started(serving: Serving, model: Path, log: Path) -> Iterator[VllmServer]:
 
 def _wait_for(process: "subprocess.Popen[bytes]", url: str, log: Path) -> None:
     begun = time.monotonic()
+    # The environment's proxy is for other machines.
+    directly = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     while process.poll() is None and time.monotonic() - begun < PATIENCE:
-        with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/health", timeout=5):
+        with contextlib.suppress(OSError), directly.open(f"{url}/health", timeout=5):
             return
         time.sleep(0.5)
     raise ServerError(f"the vLLM server does not come up: {_last_error(log)} (all of it: {log})")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any  # requests and answers are JSON
 
 from eval.errors import ServerError
-from eval.http_client import Client, NoAnswer, Response, shortened
+from eval.http_client import Client, NoAnswer, Response, no_client, shortened
 
 AT_ONCE = 256
 """Requests that are sent at once; vLLM puts as many of them into a batch as fit into its memory."""
@@ -34,29 +34,50 @@ class VllmServer:
         of its body. Raises ServerError where one is refused, or is not answered after `TRIES` tries."""
         asyncio.run(self._complete(bodies, most_bytes, done))
 
-    def call(self, method: str, *arguments: str) -> None:
-        """Call a method of vLLM's workers, on all of them. Raises ServerError."""
-        self._post("collective_rpc", {"method": method, "args": list(arguments)})
+    def load(self, folder: str, token: str) -> None:
+        """Give the weights in a folder to vLLM's workers, to be known by a token. Raises ServerError."""
+        self._call("retort_load", folder, token)
+
+    def has(self, token: str) -> bool:
+        """Whether all of vLLM's workers have the weights that are known by a token. Raises ServerError."""
+        return set(self._call("retort_loaded")) == {token}
+
+    def _call(self, method: str, *arguments: str) -> list[str]:
+        """What a method of vLLM's workers (`worker/`) returns, of each of them."""
+        response = self._post("collective_rpc", {"method": method, "args": list(arguments)})
+        try:
+            return [str(one) for one in json.loads(response.body)["results"]]
+        except (ValueError, LookupError, TypeError) as error:
+            raise ServerError(self._unknown(response)) from error
 
     def forget_prefixes(self) -> None:
         """Drop the keys and values of prompts that were read with other weights. Raises ServerError."""
         self._post("reset_prefix_cache", {})
 
-    def _post(self, path: str, body: dict[str, Any]) -> None:
-        asyncio.run(self._post_once(path, body))
+    def _client(self, jobs: int, most_bytes: int) -> Client:
+        """Raises ServerError where the environment names a proxy or certificates that are none."""
+        try:
+            return Client(self.url, "", jobs, SECONDS, most_bytes)
+        except (ValueError, ImportError, OSError) as error:
+            raise ServerError(no_client(error)) from error
 
-    async def _post_once(self, path: str, body: dict[str, Any]) -> None:
-        async with Client(self.url, "", 1, SECONDS, 2**20) as client:
+    def _post(self, path: str, body: dict[str, Any]) -> Response:
+        return asyncio.run(self._post_once(path, body))
+
+    async def _post_once(self, path: str, body: dict[str, Any]) -> Response:
+        async with self._client(1, 2**20) as client:
             try:
-                self._require(await client.post(path, body), path)
+                response = await client.post(path, body)
             except NoAnswer as error:
                 raise ServerError(f"the vLLM server at {self.url} does not answer {path}: {error}") from error
+        self._require(response, path)
+        return response
 
     async def _complete(
         self, bodies: Sequence[dict[str, Any]], most_bytes: int, done: Callable[[int, dict[str, Any]], None]
     ) -> None:
         waiting = iter(enumerate(bodies))
-        async with Client(self.url, "", AT_ONCE, SECONDS, most_bytes) as client:
+        async with self._client(AT_ONCE, most_bytes) as client:
 
             async def some() -> None:
                 for place, body in waiting:
@@ -74,8 +95,15 @@ class VllmServer:
                     raise ServerError(f"the vLLM server at {self.url} does not answer: {error}") from error
                 await asyncio.sleep(2.0**attempt)
         self._require(response, "v1/completions")
-        choice: dict[str, Any] = json.loads(response.body)["choices"][0]
+        try:
+            choice: dict[str, Any] = json.loads(response.body)["choices"][0]
+        except (ValueError, LookupError, TypeError) as error:
+            raise ServerError(self._unknown(response)) from error
         return choice
+
+    def _unknown(self, response: Response) -> str:
+        said = shortened(response.body[:300].decode(errors="replace"))
+        return f"what answers at {self.url} is no vLLM server: {said or 'it says nothing'}"
 
     def _require(self, response: Response, path: str) -> None:
         if response.status == 200:
@@ -83,6 +111,8 @@ class VllmServer:
         hint = ""
         if response.status == 404:
             hint = " (start it with retort serve-rollouts)"
+        elif path == "collective_rpc":
+            hint = " (was it started by another version? start it anew with retort serve-rollouts)"
         elif b"float values" in response.body:
             hint = " (its model computes numbers that are none; does vLLM know this architecture in this form?)"
         said = response.body[:300].decode(errors="replace")

@@ -152,11 +152,14 @@ class Checkpoints:
                 self._refuse_inexact(folder, {**theirs, "processes": self.facts.get("processes")})
                 return Pieces(folder, *shared)
         folder.mkdir(parents=True, exist_ok=True)
-        durable.write_json(facts, self.facts)
+        if processes.is_first():
+            durable.write_json(facts, self.facts)
         return Pieces(folder, *shared)
 
     def _refuse_inexact(self, folder: Path, theirs: JsonMapping) -> None:
-        names = sorted({*theirs, *self.facts})
+        # A checkpoint has the facts of the process that wrote it: others may be on machines of another kind.
+        others = () if processes.is_first() else ("hardware",)
+        names = sorted({*theirs, *self.facts}.difference(others))
         other = [
             f"{name} {theirs.get(name)}, now {self.facts.get(name)}"
             for name in names if theirs.get(name) != self.facts.get(name)

@@ -27,9 +27,14 @@ def is_first() -> bool:
 
 def share_of(batch: int) -> int:
     """What each process takes of a batch, whose size in a recipe is that of all together. Raises StageError."""
-    if batch % count():
-        raise StageError(f"a batch of {batch} does not split over {count()} processes")
+    if fault := unshared(batch, count()):
+        raise StageError(fault)
     return batch // count()
+
+
+def unshared(batch: int, processes: int) -> str | None:
+    """Why a batch has no equal shares for so many processes; None where it has."""
+    return f"a batch of {batch} does not split over {processes} processes" if batch % processes else None
 
 
 def own(rows: Sequence[Row]) -> Sequence[Row]:

@@ -62,7 +62,8 @@ class Drawn:
     prompts    problems of a round, over all processes; None is every problem that the stage asks
     rounds     how often that is done
     dtype      what the weights are in while drawing; None is what the model is in
-    native     whether the engine of this process draws; vLLM, which does so elsewhere, is not reckoned
+    native     whether the engine of this process draws; the hours of vLLM, which does so elsewhere, are not reckoned
+    besides    share of the memory of the stage's own GPU that vLLM takes, where it has none of its own
     trained    whether the completions are what the stage trains on, which so lie beside the training's state
     speculate  what drafts tokens: nothing, the text itself (`lookup`), or the model's module (`mtp`)
     """
@@ -74,6 +75,7 @@ class Drawn:
     rounds: int = 1
     dtype: str | None = None
     native: bool = True
+    besides: float = 0.0
     trained: bool = False
     speculate: Literal["off", "lookup", "mtp"] = "off"
 

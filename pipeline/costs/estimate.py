@@ -96,7 +96,7 @@ class _Stage:
         asked = asked_of(lineage, step, drawn)
         mean = asked.prompt + drawn.most * self.setting.assumed.completion
         return Training(trained, config, shape, mean, asked.prompt + drawn.most, drawn.most, asked, teacher,
-                        module)
+                        module, drawn)
 
     def _tokens(self, training: Training) -> float:
         """That a training reads in all."""

@@ -44,8 +44,7 @@ def of_training(training: Training, tokens: float, setting: Setting) -> Effort:
         passes += 1.0
     mixed = learning.mixed_precision if learning.mixed_precision is not None else not device.processor
     half = mixed or (learning.dtype or shape.dtype) != "float32"
-    if half and training.asked is not None:
-        passes += 1.0  # rollouts are read once more before their first update (rl/trainer.py)
+    passes += _scorings(training, half)
     flops = tokens * passes * forward(shape, training.mean / 2)
     if training.teacher:
         flops += tokens * forward(training.teacher, training.mean / 2)
@@ -61,6 +60,17 @@ def of_training(training: Training, tokens: float, setting: Setting) -> Effort:
     if training.trained.fp8:
         seconds *= setting.assumed.simulated
     return Effort(tokens, flops, seconds / setting.sharing.processes)
+
+
+def _scorings(training: Training, half: bool) -> float:
+    """How often a rollout is read for what the policy makes of it before it moves (rl/rounds.py, rl/trainer.py)."""
+    drawn, steps = training.drawn, training.trained.steps
+    if drawn is None or steps is None:
+        return 0.0
+    # What vLLM draws is always held against the policy. Where precisions differ further updates score their rollouts
+    # before the first, which does so as it learns from its own.
+    apart = half or (drawn.native and drawn.dtype not in (None, "float32"))
+    return (0.0 if drawn.native else 1.0) + (1 - drawn.rounds / steps if apart else 0.0)
 
 
 def of_drawing(drawing: Drawing, setting: Setting) -> Effort:

@@ -67,7 +67,7 @@ class Training:
     """A training as a process sees it: what the recipe says, the model's config and sizes, and its rows: `mean` tokens
     long, and `length` in the moment of most memory, of which the last `scored` are learned. These are the same but for
     completions, which may all be as long as they are allowed to be; `asked` is of those, whose prompts are read
-    once. `module` is one for multi-token prediction that is trained, too."""
+    once, and `drawn` says what draws them. `module` is one for multi-token prediction that is trained, too."""
 
     trained: Trained
     config: JsonObject
@@ -78,6 +78,7 @@ class Training:
     asked: Asked | None = None
     teacher: Shape | None = None
     module: Shape | None = None
+    drawn: Drawn | None = None
 
     @property
     def learning(self) -> Learning:
@@ -156,6 +157,9 @@ def divided(found: Rehearsed, training: Training, setting: Setting) -> Memory:
         # DDP's buckets, through which it would average gradients (`training/gradients.py` does); on a processor they
         # are never touched.
         besides += found.gradients
+    if training.drawn and not setting.device.processor:
+        # Of a server's several GPUs the first is the stage's own.
+        besides += training.drawn.besides * setting.device.memory
     if training.trained.fp8:
         # What a forward multiplied by is kept for the backward as well, in two bytes a number.
         besides += BYTES["bfloat16"] * training.shape.parameters

@@ -135,6 +135,39 @@ def holder(path: Path) -> JsonObject | None:
     return None
 
 
+class Watched:
+    """A lock that was held under a token, as a process sees it that looks again and again and lives by it."""
+
+    def __init__(self, path: Path, token: str) -> None:
+        self._path, self._token = path, token
+        self._touched: float | None = None
+        self._looked = time.monotonic()
+        self._still = 0.0  # seconds for which it was seen to be touched no more
+
+    def lost(self) -> bool:
+        """Whether it was given back, is another's, or its holder is gone: as the kernel knows it, or as a whole lease
+        shows in which nobody touched it."""
+        try:
+            with self._path.open() as stream:
+                free = _flock(stream, fcntl.LOCK_SH)
+                found, touched = _written(stream), os.fstat(stream.fileno()).st_mtime
+        except FileNotFoundError:
+            return True
+        except OSError:  # a disk that is away for a moment, and tells nothing of the holder
+            self._looked = time.monotonic()
+            return False
+        if found.get("token") != self._token:
+            return True
+        if free is False or not _counts(found, free):
+            return free is not False
+        now = time.monotonic()
+        # Of a look that the disk kept waiting no more counts than the holder lets pass between two touches: it may have
+        # waited as well.
+        self._still = 0.0 if touched != self._touched else self._still + min(BEAT, now - self._looked)
+        self._looked, self._touched = now, touched
+        return self._still >= LEASE
+
+
 def describe(who: JsonMapping) -> str:
     """`process 4711 on host since 2025-01-31 10:00:00`."""
     return f"process {who.get('pid', '?')} on {who.get('host', '?')} since {who.get('since', '?')}"

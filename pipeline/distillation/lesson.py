@@ -20,6 +20,7 @@ from pipeline.disk.durable import JsonObject
 from pipeline.distillation.divergences import forward_kl, hinton
 from pipeline.distillation.teachers import Told, Words
 from pipeline.training.logprobs import of_chosen
+from pipeline.training.placement import own_device
 
 
 class Kept(Protocol):
@@ -41,7 +42,8 @@ class Divergences:
         return {"seen": self._seen, "last": self.last}
 
     def restore(self, state: JsonObject) -> None:
-        self._seen, self.last = state["seen"], state["last"]
+        seen: Tensor | None = state["seen"]
+        self._seen, self.last = None if seen is None else seen.to(own_device()), state["last"]
 
     @contextmanager
     def uncounted(self) -> Iterator[None]:

@@ -30,6 +30,7 @@ from pipeline.rl.rollouts.sampler_gap import SamplerGap, rounded_apart
 from pipeline.rl.scoring.reference import Reference
 from pipeline.rl.scoring.rollout_replay import RolloutReplay
 from pipeline.rl.scoring.scoring import Scoring, Teacher, logprobs_of
+from pipeline.training.learning import ADAPTERS_IN_PARTS
 from pipeline.training.on_processors import computes_in_bfloat16
 
 Part = RolloutReplay | DynamicSampling | SamplerGap | Curriculum
@@ -75,8 +76,7 @@ class Rounds:
                 autocast=computes_in_bfloat16(plan.learning.mixed_precision),
             )
         if parted and has_adapters(policy):
-            raise StageError("rollouts of adapters are not drawn while the weights lie in parts: leave lora out, or "
-                             "take DDP or ZeRO-2, which hold them whole")
+            raise StageError(ADAPTERS_IN_PARTS)
         recorded = self.replay is not None and plan.replay == "rollout"
         self.apart = rounded_apart(policy, plan)
         self.gap = SamplerGap(plan.vllm) if plan.vllm or self.apart else None

@@ -42,7 +42,7 @@ from pipeline.training.logprobs import fused_head
 from pipeline.training.micro_batches import as_many, by_length, split
 from pipeline.training.mtp.beside import MtpBeside
 from pipeline.training.optimizer.schedule import schedule_of
-from pipeline.training.placement import give_back
+from pipeline.training.placement import give_back, require_one_gpu
 from pipeline.training.resumable import Resumable, Stateful
 
 
@@ -62,9 +62,7 @@ class PolicyTrainer(Resumable, Trainer):
         """`args.max_steps` are the optimizer steps, `plan.updates` for each round. Raises StageError for a plan that
         does not fit the number of processes."""
         plan.check(args.world_size, dynamic is not None)
-        if args.n_gpu > 1:
-            raise StageError(f"one process sees {args.n_gpu} GPUs; start it with an accelerate config, or show it one "
-                             "by CUDA_VISIBLE_DEVICES")
+        require_one_gpu()
         # A row for each optimizer step of each process: Trainer counts by its data; what is in a step is made here.
         steps = Dataset.from_dict({"step": range(args.max_steps * args.world_size)})
         super().__init__(

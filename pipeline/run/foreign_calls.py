@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 _SIZE = 512
-_HEAD = struct.Struct("dd")  # when it began, of the clock that all processes share (0: nothing is at work); its limit
+_HEAD = struct.Struct("dd")  # when it began, by its machine's clock (0: nothing is at work); its limit
 
 
 class ForeignCalls:
@@ -29,7 +29,7 @@ class ForeignCalls:
 
 
 class AtWork(NamedTuple):
-    """A foreign call: what it is of, since how many seconds, and how long it may take."""
+    """A foreign call: what it is of, since how many seconds it is seen, and how long it may take."""
 
     what: str
     since: float
@@ -44,20 +44,32 @@ def files_of(stem: Path) -> list[Path]:
         return []
 
 
-def at_work(stem: Path) -> AtWork | None:
-    """The call that is at work the longest in any process of a stage."""
-    found = [call for file in files_of(stem) if (call := _read(file))]
-    return max(found, key=lambda call: call.since, default=None)
+class Seen:
+    """The calls at work in the processes of a stage, for whoever looks at them again and again."""
 
+    def __init__(self, stem: Path) -> None:
+        self._stem = stem
+        # By file: when the call there began, and when it was seen first. Machines count from when each was booted, so
+        # that the former only tells calls apart, and time is taken by the clock of who looks.
+        self._first: dict[Path, tuple[float, float]] = {}
 
-def _read(file: Path) -> AtWork | None:
-    try:
-        content = file.read_bytes()
-    except OSError:  # the process has not begun, or the folder went with the stage's end
-        return None
-    if len(content) < _SIZE:
-        return None
-    began, most = _HEAD.unpack_from(content)
-    if not began:
-        return None
-    return AtWork(content[_HEAD.size :].rstrip(b"\0").decode(errors="replace"), time.monotonic() - began, most)
+    def at_work(self) -> AtWork | None:
+        """The call that is at work the longest in any process of the stage."""
+        found = [call for file in files_of(self._stem) if (call := self._read(file))]
+        return max(found, key=lambda call: call.since, default=None)
+
+    def _read(self, file: Path) -> AtWork | None:
+        try:
+            content = file.read_bytes()
+        except OSError:  # the process has not begun, or the folder went with the stage's end
+            return None
+        if len(content) < _SIZE:
+            return None
+        began, most = _HEAD.unpack_from(content)
+        if not began:
+            return None
+        now = time.monotonic()
+        same, first = self._first.get(file, (0.0, 0.0))
+        if same != began:
+            self._first[file], first = (began, now), now
+        return AtWork(content[_HEAD.size :].rstrip(b"\0").decode(errors="replace"), now - first, most)

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from eval import launchers
 from pipeline.recipe import accelerate_config
 from pipeline.run import slurm
 from rewards.errors import RetortError
@@ -50,12 +51,13 @@ bits of sums are others than without, and so is what is trained."""
 
 
 def environment() -> Mapping[str, str]:
-    """Environment of stage processes: the current folder stays off sys.path, and hashing does not vary."""
+    """Environment of stage processes: the current folder stays off sys.path, and hashing does not vary. A launcher may
+    have started the run; a stage's processes are those of its own."""
     return {
         **_KEEP_MEMORY,
         # torch's launcher, which accelerate uses, kills the processes that it started 30 seconds after SIGTERM.
         "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": f"{GRACE:.0f}",
-        **os.environ,
+        **launchers.without(os.environ),
         "PYTHONSAFEPATH": "1",
         "PYTHONHASHSEED": "0",
         "TOKENIZERS_PARALLELISM": "false",
@@ -183,6 +185,8 @@ def accelerate(config: Path, job: Path, log: Path) -> StageProcess:
     without_mpi = asked.kind == "MULTI_CPU" and not asked.fields.get("mpirun_config")
     # accelerate starts several processes on CPUs only through MPI, or told that they are GPUs'.
     several = ["--multi_gpu"] if without_mpi else []
+    if asked.kind == "FSDP":  # a config that leaves it out would have true, which `before/hardware.py` refuses
+        several += ["--fsdp_cpu_ram_efficient_loading", "false"]
     on_all: list[str] = []
     if asked.machines > 1 and job_of_slurm:
         on_all, several = job_of_slurm.on_all(asked.machines), [*several, *job_of_slurm.meeting_place()]

@@ -5,6 +5,7 @@ import secrets
 import signal
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from types import FrameType
 
 from eval.errors import ProblemSetError
@@ -18,7 +19,7 @@ from pipeline.run.before import compiler, contexts, hardware, leaks, parts, serv
 from pipeline.run.display.figures import duration
 from pipeline.run.display.progress import Display
 from pipeline.run.display.until_gone import UntilGone
-from pipeline.run.foreign_calls import files_of
+from pipeline.run.foreign_calls import Seen, files_of
 from pipeline.run.job import Assignment, events_file
 from pipeline.run.reuse import Reuse
 from pipeline.run.running import Running
@@ -166,6 +167,8 @@ class Runner:
             step = self.recipe.steps[name]
             if any(needed not in self._made for needed in step.needs) or self._held.get(name, 0.0) > time.monotonic():
                 continue
+            if self._shares_a_server(step):
+                continue
             used = sum(running.step.config.threads for running in self._running.values())
             # Several processes take the devices, and a port, that any others would take as well.
             alone = self._accelerated(step) or any(self._accelerated(one.step) for one in self._running.values())
@@ -173,26 +176,26 @@ class Runner:
                 return  # later and narrower stages do not overtake, or a wide one might never start
             self._start(step)
 
+    def _shares_a_server(self, step: Step) -> bool:
+        """Whether a stage at work sends its model to the server that this one would send its own to."""
+        url = servers.url_of(step)
+        return url is not None and any(servers.url_of(running.step) == url for running in self._running.values())
+
     def _start(self, step: Step) -> None:
         name, fingerprint = step.name, self.prints[step.name]
-        try:
-            # Runs share artifacts, and another run may be making this one.
-            lock = self.store.lock(name, fingerprint)
-        except Held as error:
-            if name not in self._held:
-                self._display.note(name, f"waits: {describe(error.holder)} is making the same artifact")
-            self._held[name] = time.monotonic() + _ASK_AGAIN
+        locks = self._locks(step)
+        if locks is None:
             return
         try:
             artifact = self._reuse.find(name, self._made)
             self._reuse.check_inputs(name, self._made)
         except RunError as error:
-            lock.release()
+            locks.close()
             self._waiting.remove(name)
             self._fail(name, str(error))
             return
         if artifact:  # another run has just made it
-            lock.release()
+            locks.close()
             self._use(name, artifact)
             return
         log = self.run_folder.logs / f"{name}.log"
@@ -204,14 +207,33 @@ class Runner:
         for old in files_of(calls):
             old.unlink()
         self.run_folder.record(name, event="started", fingerprint=fingerprint.digest)
+        logged = log.stat().st_size if log.exists() else 0
         if self.recipe.accelerate and self._accelerated(step):
             process = launch.accelerate(self.recipe.accelerate, file, log)
         else:
             assert self._zygote is not None
             process = self._zygote.start(file, log)
         self._waiting.remove(name)
-        self._running[name] = Running(step, lock, process, events, log, calls)
+        self._running[name] = Running(step, locks, process, events, log, Seen(calls), logged=logged)
         self._display.started(name, step.kind)
+
+    def _locks(self, step: Step) -> ExitStack | None:
+        """The rights that a stage needs; None where it has to wait for one."""
+        name, url = step.name, servers.url_of(step)
+        with ExitStack() as taken:
+            try:
+                # Runs share artifacts, and another run may be making this one.
+                doing = "is making the same artifact"
+                taken.enter_context(self.store.lock(name, self.prints[name]))
+                if url:  # It holds one model, and who sends another takes it from all others.
+                    doing = f"is drawing from {url}"
+                    taken.enter_context(self.store.server_lock(url))
+            except Held as error:
+                if name not in self._held:
+                    self._note(name, f"waits: {describe(error.holder)} {doing}")
+                self._held[name] = time.monotonic() + _ASK_AGAIN
+                return None
+            return taken.pop_all()
 
     def _look_at(self, name: str) -> None:
         running = self._running[name]
@@ -221,7 +243,7 @@ class Runner:
             self._watch_foreign_call(name, running)
             return
         del self._running[name]
-        running.lock.release()
+        running.locks.close()
         artifact = self.store.find(name, self.prints[name])
         # A stage that was stopped in its last moment may have finished without being able to say so.
         if artifact and (running.done or self._stop):
@@ -242,7 +264,7 @@ class Runner:
         self._fail(name, running.why(code, self.run_folder.path))
 
     def _watch_foreign_call(self, name: str, running: Running) -> None:
-        call = running.at_work()
+        call = running.calls.at_work()
         if call is None or call.since < _LONG:
             return
         if call.since < call.most:
@@ -309,7 +331,7 @@ class Runner:
     def _close(self) -> None:
         self._signal_all(signal.SIGKILL)
         for running in self._running.values():
-            running.lock.release()
+            running.locks.close()
         if self._zygote:
             self._zygote.close()
         self._display.close()

@@ -30,7 +30,10 @@ class Allocation:
     def on_all(self, machines: int) -> list[str]:
         """The beginning of a command that runs once on each of so many machines, and ends on all where it fails on
         one."""
-        return ["srun", f"--nodes={machines}", f"--ntasks={machines}", "--ntasks-per-node=1", "--kill-on-bad-exit=1"]
+        # Of the job's options srun takes over all that are needed but this one (since Slurm 22.05).
+        processors = os.environ.get("SLURM_CPUS_PER_TASK", "")
+        return ["srun", f"--nodes={machines}", f"--ntasks={machines}", "--ntasks-per-node=1",
+                *([f"--cpus-per-task={processors}"] if processors else []), "--kill-on-bad-exit=1"]
 
     def meeting_place(self) -> list[str]:
         """Options of `accelerate launch`. The runner is on the first machine, since a batch script is."""

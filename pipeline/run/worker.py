@@ -41,6 +41,7 @@ with lazy:
     import torch
 
     from pipeline.models import shrunk
+    from pipeline.training import placement
 
 
 _LONGEST = 2000  # characters of a note
@@ -197,6 +198,9 @@ def _load(job: Job) -> Stage:
         importlib.import_module(module)
     # A stage that computes nothing is not to load torch for this.
     if "torch" in sys.modules:
+        # Before there are models and rows, as their trainers would say it; a plug-in may train in a way of its own.
+        if kind.__module__.startswith("pipeline.stages.") and (work := stage.work()) and work.trained:
+            placement.require_one_gpu()
         torch.set_num_threads(job.threads)
         if not torch.cuda.is_available():
             # With several threads some sums (gradients of what is read by index) would be in whatever order they come.
@@ -238,11 +242,11 @@ def _die_with_runner(lock: Path, token: str) -> None:
     """End this process group when the run's lock no longer has the runner's token, or what started it is gone, so that
     no orphan goes on writing."""
 
-    started_by = os.getppid()
+    started_by, held = os.getppid(), locks.Watched(lock, token)
 
     def watch() -> None:
         # What accelerate's launcher has started is in groups of its own, which no signal to the launcher's reaches.
-        while _runner_lives(lock, token) and os.getppid() == started_by:
+        while not held.lost() and os.getppid() == started_by:
             time.sleep(_HEARTBEAT)
         os.killpg(0, signal.SIGKILL)
 

@@ -70,6 +70,12 @@ class Engines(BaseModel):
                     "is drawn stays the same but for rounding"
     )
 
+    @property
+    def besides(self) -> float:
+        """Share of the memory of the stage's own GPU that vLLM takes, where it has none of its own."""
+        elsewhere = self.engine == "native" or self.vllm.url or self.vllm.devices
+        return 0.0 if elsewhere else self.vllm.gpu_memory
+
     @model_validator(mode="after")
     def _check_vllm(self) -> "Engines":
         if self.engine == "native" and self.vllm != Vllm():

@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from rewards.lazy import lazy
 
 with lazy:
     import torch
+    from accelerate.utils import broadcast_object_list
     from torch import distributed
 
     from pipeline.training.logprobs import completion_logprobs
@@ -44,21 +46,58 @@ class Served:
         those that its tokens took."""
         self.model, self.tokenizer, self.server, self.folder = model, tokenizer, server, folder
         layers = [router.layer for router in routers(model)] if experts else []
-        self.engine: Engine = VllmEngine(server, ends_of(tokenizer, model), layers)
+        self.engine: Engine = _OfTheseWeights(self, VllmEngine(server, ends_of(tokenizer, model), layers))
+        self._token = ""  # of the weights that were sent last
 
     def refresh(self) -> None:
         """Send the model's weights of now; all processes call it together. Raises StageError."""
         weights.write(self.model, self.tokenizer, self.folder)
+        token = [uuid.uuid4().hex]
         if processes.is_first():
             try:
-                self.server.call("retort_load", str(self.folder.resolve()))
+                self.server.load(str(self.folder.resolve()), *token)
                 self.server.forget_prefixes()
             except ServerError as error:
                 raise StageError(str(error)) from error
             finally:
                 shutil.rmtree(self.folder)
         if distributed.is_available() and distributed.is_initialized():
+            broadcast_object_list(token)
             distributed.barrier()
+        [self._token] = token
+
+    def require_own(self) -> None:
+        """Raise StageError where the server has other weights than it was sent last: somebody else uses it, or it was
+        started anew. Before any are sent it has those that it was started with."""
+        try:
+            own = not self._token or self.server.has(self._token)
+        except ServerError as error:
+            raise StageError(str(error)) from error
+        if not own:
+            raise StageError(f"the vLLM server at {self.server.url} has lost this stage's weights: another stage or "
+                             "run has sent its own, or it was started anew; give each run a server of its own, and "
+                             "run again, which goes on from what is there")
+
+
+class _OfTheseWeights:
+    """An engine whose server may be anybody's: what it draws is taken where the weights were one's own before and
+    after."""
+
+    def __init__(self, served: Served, engine: VllmEngine) -> None:
+        self._served, self._engine = served, engine
+
+    def sample(
+        self,
+        requests: Sequence[Request],
+        sampling: Sampling,
+        progress: Callable[[int, int], None] | None = None,
+        written: Written | None = None,
+    ) -> list[list[Sampled]]:
+        """As `Engine` has it. Raises StageError, and ServerError."""
+        self._served.require_own()
+        found = self._engine.sample(requests, sampling, progress, written)
+        self._served.require_own()
+        return found
 
 
 @contextlib.contextmanager

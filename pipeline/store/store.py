@@ -14,7 +14,7 @@ from pipeline.disk import durable
 from pipeline.disk.durable import JsonMapping, JsonObject
 from pipeline.disk.hashes import FileHashes, file_hashes
 from pipeline.disk.locks import Lock
-from pipeline.recipe.fingerprint import Fingerprint
+from pipeline.recipe.fingerprint import SHORT, Fingerprint
 
 MANIFEST = "stage.json"
 MENDS = "`retort run` with --mend makes it again"
@@ -126,6 +126,11 @@ class Store:
     def lock(self, name: str, fingerprint: Fingerprint) -> Lock:
         """The right to make this artifact. Raises Held while another run makes it."""
         return Lock(self.unfinished / f"{name}-{fingerprint.short}.lock")
+
+    def server_lock(self, url: str) -> Lock:
+        """The right to give weights to the server at a URL. Raises Held while another stage of any run has it."""
+        digest = hashlib.sha256(url.encode()).hexdigest()[:SHORT]
+        return Lock(self.unfinished / f"server-{digest}.lock")
 
     def set_aside(self, folder: Path) -> Path:
         """Put an artifact out of the way, where nothing uses it; returns where it is now."""

@@ -15,9 +15,9 @@ from transformers.integrations import is_deepspeed_zero3_enabled
 
 from pipeline.contract.errors import StageError
 from pipeline.training import on_processors
-from pipeline.training.learning import Learning
+from pipeline.training.learning import Learning, unshareable
 from pipeline.training.micro_batches import most_tokens
-from pipeline.training.optimizer.choice import OF_MATRICES, Choice, Task, choose, make
+from pipeline.training.optimizer.choice import Choice, Task, choose, make
 
 Rates = Callable[[int], float]
 """The share of the peak rate at a step."""
@@ -99,13 +99,7 @@ class BaseTrainer(Trainer):
 
     def _require_shareable(self) -> None:
         """Raises StageError for an optimizer, or a precision, in which a model that is shared cannot be trained."""
-        name = self.choice.name
-        if self.is_deepspeed_enabled and name in OF_MATRICES:
-            raise StageError(f"DeepSpeed cuts parameters into flat pieces, and {name} sees matrices as a whole: take "
-                             "optimizer: {name: adamw}, or FSDP")
-        if self.is_fsdp_enabled and name == "adafactor":  # whose factors torch cannot update in parts
-            raise StageError("torch's adafactor does not run under FSDP: take another optimizer")
-        halves = {str(one.dtype) for one in self.model.parameters()} - {"torch.float32"}
-        if self.collective and halves:
-            raise StageError(f"weights in {halves.pop().removeprefix('torch.')} have no copies in full precision under "
-                             "FSDP and DeepSpeed: set dtype: float32, and mixed_precision: true to compute in bfloat16")
+        halves = {str(one.dtype).removeprefix("torch.") for one in self.model.parameters()} - {"float32"}
+        if fault := unshareable(self.choice.name, next(iter(halves), None), fsdp=bool(self.is_fsdp_enabled),
+                                deepspeed=bool(self.is_deepspeed_enabled)):
+            raise StageError(fault)

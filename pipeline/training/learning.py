@@ -10,6 +10,27 @@ from pipeline.disk.durable import JsonObject
 
 OptimizerName = Literal["adamw", "muon", "adafactor", "nadam", "radam", "rmsprop", "sgd"]
 
+OF_MATRICES = ("muon", "adafactor")
+"""Optimizers that are not made number by number, and need a parameter in its shape."""
+
+ADAPTERS_IN_PARTS = ("rollouts of adapters are not drawn while the weights lie in parts: leave lora out, or take DDP "
+                     "or ZeRO-2, which hold them whole")
+
+
+def unshareable(optimizer: str | None, dtype: str | None, *, fsdp: bool, deepspeed: bool) -> str | None:
+    """Why weights of this dtype that FSDP or DeepSpeed share out are not trained by this optimizer; None where they
+    are. What is not known yet is None, and may do."""
+    if deepspeed and optimizer in OF_MATRICES:
+        return (f"DeepSpeed cuts parameters into flat pieces, and {optimizer} sees matrices as a whole: take "
+                "optimizer: {name: adamw}, or FSDP")
+    if fsdp and optimizer == "adafactor":  # whose factors torch cannot update in parts
+        return "torch's adafactor does not run under FSDP: take another optimizer"
+    if (fsdp or deepspeed) and dtype not in (None, "float32"):
+        return (f"weights in {dtype} have no copies in full precision under FSDP and DeepSpeed: set dtype: float32, "
+                "and mixed_precision: true to compute in bfloat16")
+    return None
+
+
 Beta = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
 """Of a running mean, which at 1 would never move."""
 

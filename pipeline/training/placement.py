@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import torch
 
 from eval.language_model import LanguageModel
+from pipeline.contract.errors import StageError
 
 LARGE = 2**28
 """Bytes of parameters from which memory is given back, which has to be had, and cleared, again: the quickstart's models
@@ -22,6 +23,14 @@ def own_device() -> torch.device:
     if on_processor or not torch.cuda.is_available():
         return torch.device("cpu")
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+
+
+def require_one_gpu() -> None:
+    """Raise StageError where this process belongs to no launcher's and sees several GPUs, which transformers' Trainer
+    would share a batch out to, and trl's refuses."""
+    if "LOCAL_RANK" not in os.environ and own_device().type == "cuda" and torch.cuda.device_count() > 1:
+        raise StageError(f"one process sees {torch.cuda.device_count()} GPUs; start it with an accelerate config, or "
+                         "show it one by CUDA_VISIBLE_DEVICES")
 
 
 @contextlib.contextmanager

@@ -22,7 +22,7 @@ _TRAINED = "trained.pt"  # what can change of a model that is trained in part
 
 class Stateful(Protocol):
     """Something beside a trainer that goes on with it. A state is made of tensors, numbers, strings, and lists and
-    dicts."""
+    dicts. Its tensors come back on the processor, from wherever they were: what is to be elsewhere `restore` moves."""
 
     def state(self) -> JsonObject: ...
     def restore(self, state: JsonObject) -> None: ...
@@ -85,15 +85,11 @@ class Resumable(BaseTrainer):
         """Raises StageError for DeepSpeed's checkpoints of another number of processes."""
         count = len([*folder.glob("states-*.pt")])
         if count == self.args.world_size:
-            found: JsonObject = torch.load(folder / self._states_file, weights_only=True)
-            return found
+            return _loaded(folder / self._states_file)
         if self.is_deepspeed_enabled:
             raise StageError(f"its checkpoint {folder.name} is of {count} processes, and DeepSpeed's checkpoints go on "
                              f"with as many: now there are {self.args.world_size}")
-        # Of other processes' devices there may be none here.
-        everyones = [
-            torch.load(folder / f"states-{place}.pt", map_location="cpu", weights_only=True) for place in range(count)
-        ]
+        everyones = [_loaded(folder / f"states-{place}.pt") for place in range(count)]
         # What is beside tells of the step at hand, and the first process's is as good as another's.
         return {"own": self.regrouped([one["own"] for one in everyones]), "beside": everyones[0]["beside"]}
 
@@ -136,11 +132,17 @@ class Resumable(BaseTrainer):
         part = Path(resume_from_checkpoint) / _TRAINED
         if part.exists():
             # Not strict: the frozen rest is not in the file, and is where it was loaded from.
-            self.model.load_state_dict(torch.load(part, weights_only=True), strict=False)
+            self.model.load_state_dict(_loaded(part), strict=False)
         elif self.collective:
             super()._load_from_checkpoint(resume_from_checkpoint, model)
         else:
             load_exactly(self.model if model is None else model, resume_from_checkpoint)  # type: ignore[arg-type]
+
+
+def _loaded(file: Path) -> JsonObject:
+    # The device that a process had may be another's now, or not be here.
+    found: JsonObject = torch.load(file, map_location="cpu", weights_only=True)
+    return found
 
 
 def load_exactly(model: LanguageModel, folder: str) -> None:

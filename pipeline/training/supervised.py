@@ -35,7 +35,7 @@ from pipeline.training.logprobs import token_logprobs
 from pipeline.training.micro_batches import as_many, by_length, split
 from pipeline.training.mtp.learning import MtpLearning
 from pipeline.training.optimizer.schedule import Phased, Schedule
-from pipeline.training.placement import give_back
+from pipeline.training.placement import give_back, own_device
 from pipeline.training.resumable import Resumable, Stateful
 
 
@@ -207,7 +207,7 @@ class _Watch(TrainerCallback):
                 "rounds": self.plan.schedule.rounds}
 
     def restore(self, state: JsonObject) -> None:
-        self.losses[:], self.first = state["losses"], state["first"]
+        self.losses[:], self.first = ([one.to(own_device()) for one in state[name]] for name in ("losses", "first"))
         self.loss, self.figures = state["loss"], state["figures"]
         self.plan.schedule.rounds = state["rounds"]
 

@@ -22,6 +22,19 @@ def test_what_is_no_answer_is_told_in_one_short_line(what: str) -> None:
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(("reason", "finished"), [("stop", True), ("eos", True), ("length", False), (None, True)])
+def test_an_answer_is_whole_where_the_model_or_the_request_ended_it(reason: str | None, finished: bool) -> None:
+    answer = {"choices": [{"message": {"content": "5"}, "finish_reason": reason}]}
+    assert completion_of(json.dumps(answer).encode(), "", 64) == Completion("5", finished, 0)
+
+
+@pytest.mark.parametrize("reason", ["abort", "error"])
+def test_what_the_server_cut_off_is_no_answer(reason: str) -> None:
+    answer = {"choices": [{"message": {"content": "The answer is 5"}, "finish_reason": reason}]}
+    with pytest.raises(NoAnswer, match=f"cut off by the server \\(finish_reason '{reason}'\\)"):
+        completion_of(json.dumps(answer).encode(), "", 64)
+
+
 @pytest.mark.parametrize("what", STRANGE)
 def test_what_is_strange_is_an_answer_that_a_file_can_hold(what: str) -> None:
     content, text = STRANGE[what]

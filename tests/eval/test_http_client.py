@@ -106,7 +106,7 @@ def test_an_environment_that_no_client_can_be_made_with(
     variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(variable, {"ALL_PROXY": "nonsense://[", "SSL_CERT_FILE": "/nowhere/x.pem"}[variable])
-    assert f"{variable}" in asked("http://127.0.0.1:9", tmp_path, tries=1)
+    assert f"{variable}" in asked("http://server.example:9", tmp_path, tries=1)
 
 
 GREEDY = '''

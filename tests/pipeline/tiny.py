@@ -62,6 +62,10 @@ class Make(Stage):
                 if os.environ["RANK"] == "1":
                     raise StageError("no room here")
                 time.sleep(60)
+            case "kill in the second process":
+                if os.environ["RANK"] == "1":
+                    os.kill(os.getpid(), 9)
+                time.sleep(60)
             case "no memory":
                 raise MemoryError("no room for 9 GiB")
             case "kill":

@@ -41,8 +41,8 @@ spec.loader.exec_module(original)
 
 
 class Weights(original.Weights):
-    def retort_load(self, folder):
-        super().retort_load(folder)
+    def retort_load(self, folder, token):
+        super().retort_load(folder, token)
         layer = next(one for one in self.model_runner.get_model().modules() if hasattr(one, "w13_weight"))
         with torch.no_grad():
             for weight in (layer.w13_weight, layer.w2_weight):

@@ -12,12 +12,20 @@ from vllm.platforms import current_platform
 class Weights:
     """Methods of vLLM's worker, called by name through `/collective_rpc`; its `model_runner` is vLLM's own."""
 
-    def retort_load(self, folder: str) -> str:
-        """Load the weights of a saved model (safetensors as transformers names them) into the running one, in place.
+    retort_token = ""
+
+    def retort_loaded(self) -> str:
+        """The token of the weights that were loaded last; "" where none were."""
+        return self.retort_token
+
+    def retort_load(self, folder: str, token: str) -> str:
+        """Load the weights of a saved model (safetensors as transformers names them) into the running one, in place,
+        and know them by a token that no others have.
 
         vLLM's `reload_weights` does so, but on CPUs leaves weights behind that are packed for their kernels, of which
         it repacks but a part (vLLM 0.32; tests/real/test_vllm.py tells when these two are no longer needed).
         """
+        self.retort_token = ""
         model = self.model_runner.get_model()  # type: ignore[attr-defined]
         on_cpu = current_platform.is_cpu()
         if on_cpu:
@@ -34,4 +42,5 @@ class Weights:
             for module in model.modules():
                 if isinstance(module, VocabParallelEmbedding):
                     module.quant_method.process_weights_after_loading(module)
-        return "loaded"
+        self.retort_token = token
+        return token

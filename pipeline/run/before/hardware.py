@@ -1,7 +1,7 @@
 """Whether this machine has what an accelerate config asks for. accelerate itself takes the processor where there is no
 GPU, and says nothing."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from pipeline.contract.errors import RecipeError
@@ -50,15 +50,25 @@ def _check_fields(asked: AccelerateConfig) -> None:
         value = (fields if above else asked.fields).get(name)
         if value is not None and unwanted(value):
             raise RecipeError(f"{asked.place(*above, name)}: {name}: {str(value).lower()} is not for here: {instead}")
+    number = asked.fields.get("num_processes")
+    if not isinstance(number, int) or number < 1:  # accelerate has no default for it in a config
+        raise RecipeError(f"{asked.place('num_processes')}: num_processes is no number of processes; write "
+                          "num_processes: 1, or how many all machines have together")
 
 
 def _no(value: object) -> bool:
     return str(value).lower() in ("no", "false", "none", "{}")
 
 
+def _compiles(value: object) -> bool:
+    return isinstance(value, Mapping) and not _no(value.get("dynamo_backend", value.get("backend")))
+
+
 _REFUSED: tuple[tuple[str, Callable[[object], bool], str], ...] = (
     ("mixed_precision", lambda value: not _no(value), "each stage says it by `mixed_precision`"),
     ("parallelism_config", lambda value: not _no(value), "rows are shared among all processes"),
+    # Where processes share a model it would be compiled, and where they do not nothing would.
+    ("dynamo_config", _compiles, "stages say it by `compile`"),
     # Layers would be computed again with the router's own experts, and not with those that were replayed.
     ("fsdp_activation_checkpointing", lambda value: not _no(value), "stages say it by `gradient_checkpointing`"),
     # Stages load models before there are other processes to get them from.

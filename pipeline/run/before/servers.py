@@ -1,4 +1,5 @@
-"""Whether the programs are here that stages start vLLM with: a plan may be made where they are not."""
+"""vLLM's servers, as recipes name them: whether the programs are here that stages start them with, since a plan may be
+made where they are not; and which stages use one that is there."""
 
 import shutil
 from collections.abc import Iterable
@@ -6,6 +7,13 @@ from collections.abc import Iterable
 from pipeline.contract.errors import RecipeError
 from pipeline.recipe.recipe import Step
 from pipeline.serving.section import Engines
+
+
+def url_of(step: Step) -> str | None:
+    """Where the server is that a stage sends its model to, and that others may use as well."""
+    config = step.config
+    url = config.vllm.url if isinstance(config, Engines) and config.engine == "vllm" else None
+    return url and url.rstrip("/")
 
 
 def check(steps: Iterable[Step]) -> None:

@@ -132,7 +132,7 @@ class MtpLearning:
         self.module.load_state_dict(state["module"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.rates.load_state_dict({**self.rates.state_dict(), **state["rates"]})
-        self.done, self._losses = state["done"], state["losses"]
+        self.done, self._losses = state["done"], [loss.to(own_device()) for loss in state["losses"]]
         self._told, self._told_at = state["told"], state["told_at"]
 
     def remove(self) -> None:

@@ -43,9 +43,6 @@ _TORCH: dict[OptimizerName, type[Optimizer]] = {
     "adamw": torch.optim.AdamW, "adafactor": torch.optim.Adafactor, "nadam": torch.optim.NAdam,
     "radam": torch.optim.RAdam, "rmsprop": torch.optim.RMSprop, "sgd": torch.optim.SGD,
 }
-OF_MATRICES = ("muon", "adafactor")
-"""Optimizers that are not made number by number, and need a parameter in its shape."""
-
 _DECOUPLED = ("nadam", "radam")
 """Torch's optimizers that decay weights as AdamW does when they are told to."""
 

@@ -10,6 +10,7 @@ from eval.errors import ServerError
 from eval.vllm.engine import VllmEngine
 from eval.vllm.server import VllmServer
 from pipeline.moe.routers import routers
+from tests.hostile import body, serving
 from tests.vllm_stand_in import StandIn, served_by
 
 Tiny = Callable[..., Any]
@@ -48,11 +49,11 @@ def test_everything_that_narrows_is_sent(tiny: Tiny) -> None:
         bounded = Request(REQUESTS[1].prompt, REQUESTS[1].seeds, max_tokens=2)
         VllmEngine(VllmServer(url), ENDS).sample([REQUESTS[1]], Sampling(4, 0.5, stop=("a",)))
         VllmEngine(VllmServer(url), ENDS).sample([bounded], Sampling(4))
-    body, less = stand_in.bodies
-    assert body["prompt"] == [8, 9]  # ids, which are not tokenized again
-    assert (body["top_k"], body["top_p"], body["min_p"], body["repetition_penalty"]) == (0, 1.0, 0.0, 1.0)
-    assert (body["stop_token_ids"], body["stop"], body["include_stop_str_in_output"]) == ([3], ["a"], True)
-    assert (body["temperature"], body["max_tokens"], body["seed"]) == (0.5, 4, 3)
+    sent, less = stand_in.bodies
+    assert sent["prompt"] == [8, 9]  # ids, which are not tokenized again
+    assert (sent["top_k"], sent["top_p"], sent["min_p"], sent["repetition_penalty"]) == (0, 1.0, 0.0, 1.0)
+    assert (sent["stop_token_ids"], sent["stop"], sent["include_stop_str_in_output"]) == ([3], ["a"], True)
+    assert (sent["temperature"], sent["max_tokens"], sent["seed"]) == (0.5, 4, 3)
     assert less["max_tokens"] == 2
 
 
@@ -61,9 +62,31 @@ def test_a_server_that_does_not_tell_experts_is_one_line(tiny: Tiny) -> None:
         VllmEngine(VllmServer(url), ENDS, [0, 1]).sample(REQUESTS, SAMPLING)
 
 
+@pytest.mark.parametrize(("choice", "said"), [
+    ({"finish_reason": "abort"}, r"cut a rollout off \(finish_reason 'abort'\)"),
+    ({"token_ids": None, "logprobs": None}, "does not tell token ids and their log-probabilities"),
+])
+def test_what_is_no_whole_rollout_is_one_line(tiny: Tiny, choice: dict[str, Any], said: str) -> None:
+    class Odd(StandIn):
+        def complete(self, body: dict[str, Any]) -> dict[str, Any]:
+            return {"choices": [{**super().complete(body)["choices"][0], **choice}]}
+
+    with served_by(Odd(tiny("qwen3"))) as url, pytest.raises(ServerError, match=said):
+        VllmEngine(VllmServer(url), ENDS).sample(REQUESTS, SAMPLING)
+
+
+@pytest.mark.parametrize("answer", [b"<html>sign in</html>", b"[]", b'{"choices": []}'])
+def test_an_answer_that_is_none_is_one_line(answer: bytes) -> None:
+    with (
+        serving(body(answer)) as server,
+        pytest.raises(ServerError, match=r"what answers at .* is no vLLM server: [<\[{]"),
+    ):
+        VllmEngine(VllmServer(server.url.removesuffix("/v1")), ENDS).sample(REQUESTS, SAMPLING)
+
+
 def test_what_is_no_server_of_ours_is_told() -> None:
     elsewhere = pytest.raises(ServerError, match=r"refuses elsewhere: HTTP 404 .*serve-rollouts")
     with served_by(StandIn.__new__(StandIn)) as url, elsewhere:
         VllmServer(url)._post("elsewhere", {})
     with pytest.raises(ServerError, match="does not answer collective_rpc: Connection refused"):
-        VllmServer("http://127.0.0.1:9").call("retort_load", "x")
+        VllmServer("http://127.0.0.1:9").load("x", "y")

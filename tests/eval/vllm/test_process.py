@@ -11,12 +11,14 @@ import pytest
 from eval.errors import ServerError
 from eval.vllm import process
 from eval.vllm.process import Serving, started
+from eval.vllm.server import VllmServer
 
 PROGRAM = """#!{python}
 import http.server, os, sys
 from pathlib import Path
 port = int(sys.argv[sys.argv.index("--port") + 1])
 Path("{told}").write_text(" ".join([str(os.getpid()), os.environ["VLLM_SERVER_DEV_MODE"], os.environ["PYTHONPATH"]]))
+Path("{told}").with_name("environment").write_text(" ".join(os.environ))
 {body}
 """
 
@@ -45,6 +47,37 @@ def test_a_server_lives_as_long_as_the_block(tmp_path: Path) -> None:
         os.kill(int(number), 0)
     with pytest.raises(ProcessLookupError):
         os.kill(int(number), 0)
+
+
+def test_a_server_is_no_member_of_its_stages_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    group = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "TORCHELASTIC_USE_AGENT_STORE", "ACCELERATE_USE_FSDP")
+    for name in group:
+        monkeypatch.setenv(name, "1")
+    with started(Serving(program(tmp_path, SERVES), "float32"), tmp_path, tmp_path / "log"):
+        there = (tmp_path / "environment").read_text().split()
+    assert "PATH" in there
+    assert not {*group} & {*there}
+
+
+@pytest.mark.parametrize("proxy", ["http://127.0.0.1:9", "socks5h://127.0.0.1:9"])
+def test_a_server_here_is_not_asked_through_a_proxy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    monkeypatch.setattr(process, "PATIENCE", 20.0)
+    proxies = ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY")
+    for name in proxies:
+        monkeypatch.setenv(name, proxy)
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with (
+        started(Serving(program(tmp_path, SERVES), "float32"), tmp_path, tmp_path / "log") as server,
+        pytest.raises(ServerError, match="refuses reset_prefix_cache: HTTP 501"),  # as the stand-in says itself
+    ):
+        server.forget_prefixes()
+    for name in proxies:
+        monkeypatch.setenv(name, "nonsense://[")
+    with pytest.raises(ServerError, match="no client can be made with the proxy"):
+        VllmServer("http://gpus.example:8000").forget_prefixes()
 
 
 def test_a_server_ends_with_the_process_that_started_it(tmp_path: Path) -> None:

@@ -149,3 +149,24 @@ def test_the_work_of_all_attempts_counts(tmp_path: Path) -> None:
     again = made(tmp_path)
     again.latest()
     assert again.seconds >= 0.05
+
+
+def test_machines_of_two_kinds_go_on_from_what_they_have_made_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+
+    def of(place: str, **facts: str) -> Checkpoints:
+        monkeypatch.setenv("RANK", place)
+        return made(tmp_path, facts={"torch": "2", "hardware": f"kind {place}", **facts})
+
+    write(of("0"), 3)
+    for place in ("1", "0"):
+        assert of(place).latest() is not None
+        of(place).pieces()  # the other one's are there first
+    of("0").pieces()
+    of("1").pieces()
+    with pytest.raises(StageError, match="made with hardware kind 0, now other"):
+        of("0", hardware="other").latest()
+    with pytest.raises(StageError, match="made with torch 2, now 3"):
+        of("1", torch="3").latest()

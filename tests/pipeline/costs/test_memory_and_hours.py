@@ -61,6 +61,32 @@ def test_a_reference_is_held_beside_the_model() -> None:
     assert more == pytest.approx(SHAPE.weights, rel=0.01)
 
 
+@pytest.mark.parametrize(("device", "taken"), [(H100, 0.3 * H100.memory), (CPU, 0.0)], ids=["gpu", "processor"])
+def test_vllm_on_the_stages_own_gpu_takes_its_share(device: Device, taken: float) -> None:
+    setting = replace(ALONE, device=device)
+    alone, beside = (
+        memory.of_training(replace(_training(), drawn=Drawn("base", 8, 64, native=False, besides=share)), setting).peak
+        for share in (0.0, 0.3)
+    )
+    assert beside - alone == pytest.approx(taken)
+
+
+@pytest.mark.parametrize(("native", "dtype", "drawn_in", "more"), [
+    (True, "float32", None, 0.0), (True, "bfloat16", None, 0.75), (True, "float32", "bfloat16", 0.75),
+    (False, "float32", None, 1.0), (False, "bfloat16", None, 1.75),
+])
+def test_rollouts_are_read_again_where_what_drew_them_is_not_what_learns(
+    native: bool, dtype: str, drawn_in: str | None, more: float
+) -> None:
+    training = _training(dtype=dtype, mixed_precision=False)
+    rounds = replace(training.trained, steps=20)  # of 4 updates
+    drawn = Drawn("base", 8, 64, 4, rounds=5, dtype=drawn_in, native=native, trained=True)
+    plain, found = (
+        hours.of_training(replace(training, trained=rounds, drawn=one), 1e6, ALONE).flops for one in (None, drawn)
+    )
+    assert found / plain == pytest.approx((3 + more) / 3)
+
+
 @given(rows=st.integers(1, 4096), most=st.integers(1, 4000), dtype=st.sampled_from(["float32", "bfloat16", None]))
 def test_drawing_holds_weights_and_cache(rows: int, most: int, dtype: str | None) -> None:
     for device in (H100, CPU):

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import fcntl
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -105,6 +106,47 @@ def test_a_machine_that_is_gone_is_outlasted(name: str, tmp_path: Path, monkeypa
     with locks.Lock(path, token="mine"):
         assert json.loads(path.read_text())["token"] == "mine"
     assert not path.exists()
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_who_lives_by_a_lock_outlasts_a_disk_that_was_away(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, now = tmp_path / "lock", [1e6]
+    lock = locks.Lock(path, token="mine", keep=True)
+    ELSEWHERE[name](monkeypatch)
+    monkeypatch.setattr(locks.time, "monotonic", lambda: now[0])
+    watched = locks.Watched(path, "mine")
+
+    def lost(after: float) -> bool:
+        now[0] += after
+        return watched.lost()
+
+    assert locks.Watched(path, "another's").lost()
+    assert not lost(0.5)
+    os.utime(path, (1e9, 1e9))  # when the disk is back the holder has not touched it for long
+    assert not lost(600)
+    assert not lost(0.5)
+    os.utime(path)
+    assert [lost(0.5) for _ in range(59)] == [False] * 59
+    os.utime(path, (2e9, 2e9))
+    assert [lost(0.5) for _ in range(62)].index(True) == 60  # a lease after the last touch
+    lock.release()
+    assert locks.Watched(path, "mine").lost()
+
+
+def test_who_lives_by_a_lock_of_this_machine_asks_the_kernel(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    watched = locks.Watched(path, "mine")
+    assert watched.lost()
+    with subprocess.Popen([sys.executable, "-c", HOLD.replace("argv[1])", "argv[1]), token='mine'"), str(path)],
+                          stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        os.utime(path, (1e9, 1e9))  # whatever the disk says
+        assert not watched.lost()
+        other.send_signal(signal.SIGKILL)
+    assert watched.lost()
 
 
 def test_a_folder_that_can_only_be_read_is_told_of_all_the_same(

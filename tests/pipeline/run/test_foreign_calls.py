@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.commands import cli
 from pipeline.run import runner
-from pipeline.run.foreign_calls import ForeignCalls, at_work
+from pipeline.run.foreign_calls import ForeignCalls, Seen
 from rewards import foreign
 
 Write = Callable[..., Path]
@@ -97,21 +97,51 @@ def test_what_a_plug_in_returns_is_looked_at(
 
 def test_what_is_at_work_is_seen_from_outside(tmp_path: Path) -> None:
     file = tmp_path / "calls"
-    assert at_work(file) is None
-    assert at_work(tmp_path / "gone" / "calls") is None
+    runner = Seen(file)
+    assert runner.at_work() is None
+    assert Seen(tmp_path / "gone" / "calls").at_work() is None
     ForeignCalls(file, 0)
     watch = ForeignCalls(file, 1)  # of the second process of two
-    assert at_work(file) is None
+    assert runner.at_work() is None
     with foreign.watched_by(watch):
         with foreign.calling("rule 'é'" + "x" * 999, 7.0):
-            seen = at_work(file)
+            seen = runner.at_work()
             assert seen is not None
             assert seen.what.startswith("rule 'é'x")
             assert seen.most == 7.0
             assert 0 <= seen.since < 5
-        assert at_work(file) is None
+        assert runner.at_work() is None
     (tmp_path / "torn-0").write_bytes(b"x")
-    assert at_work(tmp_path / "torn") is None
+    assert Seen(tmp_path / "torn").at_work() is None
+
+
+@pytest.mark.parametrize("booted", [-1e6, 1e6])
+def test_a_call_on_a_machine_with_another_clock_is_timed_by_the_runners(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, booted: float
+) -> None:
+    watch, runner = ForeignCalls(tmp_path / "calls", 0), Seen(tmp_path / "calls")
+    now = [5e6]
+
+    def begun(what: str) -> None:
+        with monkeypatch.context() as there:
+            there.setattr(time, "monotonic", lambda: now[0] + booted)
+            watch.began(what, 60.0)
+
+    def since() -> float:
+        seen = runner.at_work()
+        assert seen is not None
+        return seen.since
+
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    begun("a rule")
+    assert since() == 0
+    now[0] += 40
+    assert since() == 40
+    begun("a rule")  # another call of it
+    now[0] += 1
+    assert since() == 0
+    now[0] += 2
+    assert since() == 2
 
 
 def test_a_command_ends_whose_plug_in_does_not(tmp_path: Path) -> None:

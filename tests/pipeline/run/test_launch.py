@@ -1,8 +1,13 @@
 """What the processes of stages are started with."""
 
+import subprocess
+from pathlib import Path
+from typing import Any
+
 import pytest
 
-from pipeline.run import launch
+from pipeline.run import launch, slurm
+from tests.launchers import CONFIGS
 
 PATIENCE = "TORCH_ELASTIC_SHUTDOWN_TIMEOUT"
 
@@ -12,3 +17,41 @@ def test_torchs_launcher_waits_as_long_as_the_runner(monkeypatch: pytest.MonkeyP
     assert float(launch.environment()[PATIENCE]) == launch.GRACE
     monkeypatch.setenv(PATIENCE, "7")
     assert launch.environment()[PATIENCE] == "7"  # a user's own goes before
+
+
+@pytest.mark.parametrize(("name", "kept"), [
+    ("RANK", False), ("WORLD_SIZE", False), ("LOCAL_RANK", False), ("MASTER_PORT", False), ("PET_NNODES", False),
+    ("TORCHELASTIC_USE_AGENT_STORE", False), ("ACCELERATE_USE_FSDP", False), ("FSDP_VERSION", False),
+    ("NCCL_DEBUG", True), ("SLURM_NODEID", True), ("CUDA_VISIBLE_DEVICES", True),
+])
+def test_a_stage_is_no_member_of_the_group_that_started_its_run(
+    monkeypatch: pytest.MonkeyPatch, name: str, kept: bool
+) -> None:
+    monkeypatch.setenv(name, "1")
+    assert (name in launch.environment()) == kept
+
+
+def test_each_machine_has_the_processors_that_the_job_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SLURM_CPUS_PER_TASK", raising=False)
+    assert not [one for one in slurm.Allocation(17, 2).on_all(2) if "cpus" in one]
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "64")
+    assert "--cpus-per-task=64" in slurm.Allocation(17, 2).on_all(2)
+
+
+@pytest.mark.parametrize("said", ["", "  fsdp_cpu_ram_efficient_loading: false\n"])
+def test_each_process_loads_the_model_whatever_an_fsdp_config_leaves_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    """By what accelerate's launcher makes of the command: its default is another."""
+    from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+    from accelerate.utils.launch import prepare_multi_gpu_env
+
+    begun: list[list[str]] = []
+    monkeypatch.setattr(subprocess, "Popen", lambda command, **_: begun.append(command))
+    config = tmp_path / "fsdp.yaml"
+    config.write_text(CONFIGS["fsdp2"].replace("  fsdp_cpu_ram_efficient_loading: false\n", said))
+    launch.accelerate(config, tmp_path / "job.json", tmp_path / "log")
+    [command] = begun
+    args: Any = launch_command_parser().parse_args(command[command.index("pipeline.run.accelerated") + 1 :])
+    args = _validate_launch_command(args)[0]
+    assert prepare_multi_gpu_env(args)["FSDP_CPU_RAM_EFFICIENT_LOADING"] == "false"

@@ -17,6 +17,7 @@ import pytest
 
 from pipeline.disk import durable
 from pipeline.store.run_folder import RunFolder, wall_seconds
+from pipeline.store.store import Store
 
 Write = Callable[..., Path]
 RETORT = [sys.executable, "-P", "-m", "pipeline.commands.cli"]
@@ -102,6 +103,38 @@ def test_stages_are_processes_of_their_own_and_run_beside_each_other(write_recip
     assert base["began"] < other["ended"]
     assert other["began"] < base["ended"]
     assert base["omp"] == "1"
+
+
+SERVED = """\
+name: served
+parallel: 2
+stages:
+  one: {kind: "served.py:Ask", wait: 0.3, threads: 1, engine: vllm, vllm: {url: "http://localhost:8000"}}
+  two: {kind: "served.py:Ask", wait: 0.3, threads: 1, engine: vllm, vllm: {url: "http://localhost:8000/"}}
+"""
+
+
+@pytest.mark.parametrize("of_another_run", [False, True])
+def test_stages_that_send_their_model_to_one_server_run_one_after_the_other(
+    write_recipe: Write, monkeypatch: pytest.MonkeyPatch, of_another_run: bool
+) -> None:
+    path = write_recipe(SERVED)
+    (path.parent / "served.py").write_text(
+        "from tiny import Make\nfrom pipeline.serving.section import ServedEngines\n"
+        "class Ask(ServedEngines, Make):\n    kind = 'ask'\n")
+    monkeypatch.setenv("PYTHONPATH", f"{path.parent}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    if of_another_run:
+        lock = Store(Path("runs")).server_lock("http://localhost:8000")
+        with started("run", str(path)) as process:
+            ledger = Path("runs/served/ledger.jsonl")
+            wait_for(lambda: ledger.exists() and "is drawing from http://localhost" in ledger.read_text(), 60)
+            lock.release()
+            process.communicate(timeout=60)
+        assert process.returncode == 0
+    else:
+        assert retort("run", str(path)).returncode == 0
+    one, two = (manifest("served", name)["metrics"] for name in ("one", "two"))
+    assert one["ended"] <= two["began"] or two["ended"] <= one["began"]
 
 
 def test_a_library_that_ends_the_process_of_stages_fails_the_run(
@@ -303,14 +336,18 @@ def test_gpus_that_are_not_here_stop_a_run_before_any_work(write_recipe: Write, 
     assert re.fullmatch(r"\S+gpus.yaml:1: MULTI_GPU asks for 64 GPUs here, .*\n", done.stderr)
 
 
-def test_what_fails_in_the_second_process_is_told(write_recipe: Write, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("end", "said"), [
+    ("in the second process", "base  failed: process 2 of 2: no room here"),
+    ("kill in the second process", "base  failed: its process was ended by SIGKILL (out of memory?); see "),
+])
+def test_what_fails_in_the_second_process_is_told(write_recipe: Write, tmp_path: Path, end: str, said: str) -> None:
     (tmp_path / "cpu.yaml").write_text("compute_environment: LOCAL_MACHINE\ndistributed_type: MULTI_CPU\n"
                                        "num_processes: 2\nnum_machines: 1\nmixed_precision: 'no'\nuse_cpu: true\n")
     path = write_recipe("accelerate: cpu.yaml\nstages:\n"
-                        "  base: {kind: 'tiny.py:Spread', end: in the second process}\n", "second.yaml")
+                        f"  base: {{kind: 'tiny.py:Spread', end: {end}}}\n", "second.yaml")
     done = retort("run", str(path))
     assert done.returncode == 1
-    assert "base  failed: process 2 of 2: no room here" in done.stdout
+    assert said in done.stdout
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])

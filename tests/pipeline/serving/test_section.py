@@ -60,6 +60,19 @@ def test_where_a_server_is_changes_no_result() -> None:
         assert "vllm" in outside_fingerprint(stage)
 
 
+@pytest.mark.parametrize(("vllm", "share"), [
+    ({}, 0.3), ({"python": sys.executable, "gpu_memory": 0.5}, 0.5), (URL, 0.0),
+    ({"python": sys.executable, "devices": "4"}, 0.0),
+])
+def test_a_plan_knows_what_vllm_takes_of_the_trainings_gpu(
+    vllm: dict[str, Any], share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.stages.grpo.missing", lambda: None)
+    found = [drawn.besides for drawn in Grpo(**SOME, engine="vllm", vllm=vllm).work().drawn if drawn.trained]
+    assert found == [share]
+    assert [drawn.besides for drawn in Grpo(**SOME).work().drawn] == [0.0, 0.0]
+
+
 def test_a_plan_does_not_reckon_what_a_server_draws() -> None:
     for stage in (Sample(model="m", problems=["word_problems:train"], engine="vllm", vllm=URL),
                   Evaluate(models=["m"], problems=["word_problems:test"], engine="vllm", vllm=URL)):

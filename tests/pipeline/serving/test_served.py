@@ -12,6 +12,7 @@ import torch
 
 from eval.answer_reader import AnswerReader
 from eval.engine.types import Request, Sampling
+from eval.vllm.server import VllmServer
 from pipeline.contract.checkpoints import METRICS, Checkpoints, CheckpointSchedule
 from pipeline.contract.errors import StageError
 from pipeline.moe.routers import routers
@@ -112,6 +113,28 @@ def test_a_model_that_is_asked_is_held_against_the_server_once(tiny: Tiny, tmp_p
         pytest.raises(StageError, match="does not draw from this model"),
     ):
         OnDemand(lambda: one, vllm).sample(asked, Sampling(4))
+
+
+@pytest.mark.parametrize("when", ["between two calls", "during a call", "started anew"])
+def test_what_a_server_draws_from_anothers_weights_is_not_taken(tiny: Tiny, tmp_path: Path, when: str) -> None:
+    model, other = policy(tiny, "qwen3"), policy(tiny, "qwen3")
+    asked = [Request([5, 6, 7], [1]), Request([8, 9], [2])]
+    with on_server(model, model, tmp_path / "v") as (stand_in, one, vllm):
+        engine = OnDemand(lambda: one, vllm)
+        engine.sample(asked, Sampling(4))
+        if when == "between two calls":
+            Served(other, TOKENIZER, VllmServer(one.server.url), tmp_path / "other", False).refresh()
+        elif when == "started anew":
+            stand_in.token = ""
+
+        def progress(*_: object) -> None:
+            if when == "during a call":
+                stand_in.token = "another's"
+
+        with pytest.raises(StageError, match="has lost this stage's weights: another stage or run has sent its own"):
+            engine.sample(asked, Sampling(4), progress)
+        one.refresh()  # as a run does that is started again
+        engine.sample(asked, Sampling(4))
 
 
 def test_a_server_that_is_gone_stops_the_stage_in_one_line(tiny: Tiny, tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import torch
 
+from pipeline.contract.errors import StageError
 from pipeline.training import placement
-from pipeline.training.placement import own_device, placed
+from pipeline.training.placement import own_device, placed, require_one_gpu
 
 
 @pytest.fixture
@@ -31,6 +32,20 @@ def test_a_process_has_the_gpu_of_its_number(two_gpus: pytest.MonkeyPatch, rank:
 def test_the_accelerate_config_may_say_otherwise(two_gpus: pytest.MonkeyPatch) -> None:
     two_gpus.setenv("ACCELERATE_USE_CPU", "true")
     assert own_device() == torch.device("cpu")
+
+
+def test_one_process_does_not_take_several_gpus(two_gpus: pytest.MonkeyPatch) -> None:
+    two_gpus.delenv("LOCAL_RANK", raising=False)
+    with pytest.raises(StageError, match="one process sees 2 GPUs; start it with an accelerate config, or show it one"):
+        require_one_gpu()
+    with two_gpus.context() as launched:
+        launched.setenv("LOCAL_RANK", "1")
+        require_one_gpu()
+    with two_gpus.context() as here:
+        here.setenv("ACCELERATE_USE_CPU", "true")
+        require_one_gpu()
+    two_gpus.setattr(torch.cuda, "device_count", lambda: 1)
+    require_one_gpu()
 
 
 class Moved:

@@ -1,9 +1,11 @@
 """Training that is cut off and taken up again ends with the bits of training that was not."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import cycle
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +22,7 @@ from pipeline.contract.errors import StageError, StageStopped
 from pipeline.data.rows import Row
 from pipeline.disk import durable
 from pipeline.disk.hashes import file_hashes
+from pipeline.distillation import lesson
 from pipeline.models import audit, pretrained
 from pipeline.models.lora import Lora, adapted, add
 from pipeline.models.mtp import module
@@ -33,11 +36,14 @@ from pipeline.rl.rollouts.drawing import Visit
 from pipeline.rl.rollouts.dynamic_sampling import DynamicSampling
 from pipeline.rl.rollouts.reward_function import Graded, RewardFunction
 from pipeline.rl.trainer import PolicyTrainer
+from pipeline.training import supervised
 from pipeline.training.fp8.section import Fp8
 from pipeline.training.learning import Learning
+from pipeline.training.mtp import learning
+from pipeline.training.mtp.learning import MtpLearning
 from pipeline.training.optimizer.schedule import Schedule
 from pipeline.training.resumable import Resumable, _Saving, load_exactly
-from pipeline.training.supervised import Plan, Probe, WeightedTrainer, train
+from pipeline.training.supervised import Plan, Probe, WeightedTrainer, _Watch, train
 from rewards.rubric import Reward, Rubric
 from rewards.types import Completion, Label, Problem, Verdict
 from tests.pipeline.rl.test_trainer import arguments
@@ -288,6 +294,41 @@ def test_a_round_of_other_processes_is_gone_on_with(
     assert notes[0].startswith("goes on inexactly: step-3 was made with processes 2")
     for name, value in expected.items():
         assert torch.allclose(value, found[name], atol=1e-5), name  # the rows stand in another order
+
+
+def test_what_was_on_a_device_that_is_not_here_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loss = torch.tensor(2.5)
+    with monkeypatch.context() as there:
+        there.setattr(torch.serialization, "location_tag", lambda _: "cuda:4")
+        torch.save({"own": {}, "beside": {"watch": {"losses": [loss]}}}, tmp_path / "states-0.pt")
+    trainer = Resumable.__new__(Resumable)
+    trainer.args = SimpleNamespace(world_size=1, process_index=0)
+    assert torch.equal(trainer._states(tmp_path)["beside"]["watch"]["losses"][0], loss)
+
+
+@pytest.mark.parametrize("where", [supervised, learning, lesson])
+def test_losses_that_come_back_lie_where_further_ones_will(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch, where: Any
+) -> None:
+    plan = Plan(4, 2, Learning(), Schedule(4))
+    loss = torch.tensor(2.5)
+    part: Any
+    if where is supervised:
+        part = _Watch(None, None, plan, None, None, None)  # type: ignore[arg-type]
+        part.losses, part.first = [loss], [loss]
+    elif where is learning:
+        part = MtpLearning(tiny("qwen3"), Mtp(), Learning(), "supervised", lambda _: 1.0, 4, 0)
+        part._losses = [loss]
+    else:
+        part = lesson.Divergences()
+        part._seen = loss
+    state = copy.deepcopy(part.state())
+    monkeypatch.setattr(where, "own_device", lambda: torch.device("meta"))  # in the place of a GPU
+    part.restore(state)
+    held = {supervised: lambda: [*part.losses, *part.first], learning: lambda: part._losses,
+            lesson: lambda: [part._seen]}[where]()
+    assert held
+    assert all(one.is_meta for one in held)
 
 
 def test_asked_to_stop_it_leaves_a_checkpoint_of_its_step(tiny: Tiny, tmp_path: Path) -> None:

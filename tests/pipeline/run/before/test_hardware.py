@@ -19,8 +19,9 @@ def config(folder: Path, text: str) -> Path:
 
 
 @pytest.mark.parametrize("text", [
-    "num_processes: 1\n", "distributed_type: 'NO'\nuse_cpu: true\n",
-    "distributed_type: MULTI_CPU\nuse_cpu: true\nnum_processes: 2\n", "distributed_type: MULTI_CPU\n",
+    "num_processes: 1\n", "distributed_type: 'NO'\nuse_cpu: true\nnum_processes: 1\n",
+    "distributed_type: MULTI_CPU\nuse_cpu: true\nnum_processes: 2\n", "distributed_type: MULTI_CPU\nnum_processes: 1\n",
+    "num_processes: 1\ndynamo_config: {}\n", "num_processes: 1\ndynamo_config: {dynamo_backend: 'NO'}\n",
 ])
 def test_processors_are_always_there(tmp_path: Path, text: str) -> None:
     hardware.check(config(tmp_path, text))
@@ -41,9 +42,9 @@ def test_gpus_that_are_not_here_are_told_with_file_and_line(
 
 
 def test_sharding_is_for_processors_too(tmp_path: Path) -> None:
-    hardware.check(config(tmp_path, "distributed_type: FSDP\nuse_cpu: true\nfsdp_config: {fsdp_version: 2}\n"))
-    hardware.check(config(tmp_path, "distributed_type: DEEPSPEED\nuse_cpu: true\n"))
-    file = config(tmp_path, "use_cpu: true\ndistributed_type: MULTI_GPU\n")
+    hardware.check(config(tmp_path, f"distributed_type: FSDP\nuse_cpu: true\nnum_processes: 2\n{VERSION}"))
+    hardware.check(config(tmp_path, "distributed_type: DEEPSPEED\nuse_cpu: true\nnum_processes: 2\n"))
+    file = config(tmp_path, "use_cpu: true\ndistributed_type: MULTI_GPU\nnum_processes: 2\n")
     with pytest.raises(RecipeError, match=r"hardware.yaml:2: MULTI_GPU is for GPUs"):
         hardware.check(file)
 
@@ -57,7 +58,7 @@ def test_the_first_fsdp_is_refused(tmp_path: Path, fields: str) -> None:
 
 
 def test_machines_are_those_of_a_slurm_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = config(tmp_path, "distributed_type: MULTI_CPU\nuse_cpu: true\nnum_machines: 3\n")
+    file = config(tmp_path, "distributed_type: MULTI_CPU\nuse_cpu: true\nnum_machines: 3\nnum_processes: 3\n")
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     with pytest.raises(RecipeError, match=r"hardware.yaml:3: 3 machines are asked for, and this run is in no Slurm"):
         hardware.check(file)
@@ -69,8 +70,15 @@ def test_machines_are_those_of_a_slurm_job(tmp_path: Path, monkeypatch: pytest.M
     hardware.check(file)
 
 
+@pytest.mark.parametrize("text", ["distributed_type: MULTI_CPU\n", "num_processes: many\n", "num_processes: 0\n"])
+def test_processes_that_nobody_counted_are_told_with_file_and_line(tmp_path: Path, text: str) -> None:
+    with pytest.raises(RecipeError, match=r"hardware.yaml:1: num_processes is no number of processes; write"):
+        hardware.check(config(tmp_path, text))
+
+
 @pytest.mark.parametrize(("kind", "line", "instead"), [
     ("MULTI_CPU", "mixed_precision: bf16", "each stage says it by `mixed_precision`"),
+    ("MULTI_CPU", "dynamo_config: {dynamo_backend: INDUCTOR}", "stages say it by `compile`"),
     ("FSDP", "  fsdp_activation_checkpointing: true", "`gradient_checkpointing`"),
     ("FSDP", "  fsdp_cpu_ram_efficient_loading: true", "write false"),
     ("DEEPSPEED", "  deepspeed_config_file: zero.json", "under deepspeed_config"),

@@ -15,6 +15,7 @@ stages:
   base:
     kind: pretrain
     steps: 8
+    optimizer: {name: adamw}
     mtp: {}
     architecture: {model_type: qwen3, hidden_size: 32, num_hidden_layers: 1, intermediate_size: 32}
   zero: {kind: grpo, model: base, problems: [word_problems:train], steps: 1, mtp: {}}
@@ -27,6 +28,7 @@ stages:
   base:
     kind: pretrain
     steps: 8
+    optimizer: {name: adamw}
     fp8: {}
     architecture: {model_type: qwen3, hidden_size: 32, num_hidden_layers: 1, intermediate_size: 32}
   long: {kind: extend, model: base, fp8: {}, phases: [{length: 64, steps: 1}]}
@@ -57,7 +59,7 @@ def test_modules_that_learn_with_a_model_in_parts_are_refused(tmp_path: Path, ki
         return
     first, second = faults
     assert first.startswith(f"{tmp_path}/recipe.yaml:3: base.mtp: ")
-    assert second.startswith(f"{tmp_path}/recipe.yaml:9: tuned.mtp: ")
+    assert second.startswith(f"{tmp_path}/recipe.yaml:10: tuned.mtp: ")
     assert second.endswith("or in grpo, where it learns beside the policy")
 
 
@@ -65,3 +67,33 @@ def test_modules_that_learn_with_a_model_in_parts_are_refused(tmp_path: Path, ki
 def test_eight_bits_are_refused_where_matrices_are_shared_out(tmp_path: Path, kind: str) -> None:
     told = [line.split(": ")[1] for line in faults_of(tmp_path, kind, EIGHT)]
     assert told == ([] if kind == "ddp" else ["base.fp8", "long.fp8", "tuned.fp8"])
+
+
+SHARED = """\
+accelerate: config.yaml
+stages:
+  base:
+    kind: pretrain
+    steps: 8
+    batch_size: 7
+    architecture: {model_type: qwen3, hidden_size: 32, num_hidden_layers: 1, intermediate_size: 32}
+  zero: {kind: grpo, model: base, problems: [word_problems:train], steps: 1, lora: {rank: 4}}
+  odd: {kind: grpo, model: base, problems: [word_problems:train], steps: 1, prompts_per_step: 3, group_size: 3,
+        updates_per_step: 1}
+  tuned: {kind: sft, model: base, data: rows.jsonl, optimizer: {name: adafactor}}
+  again: {kind: sft, model: base, data: rows.jsonl, dtype: bfloat16}
+"""
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_what_processes_cannot_share_is_told_before_any_work(tmp_path: Path, kind: str) -> None:
+    told = {line.split(": ", 2)[1]: line.split(": ", 2)[2] for line in faults_of(tmp_path, kind, SHARED)}
+    expected = {"base.batch_size", "odd.prompts_per_step"}
+    if kind != "ddp":
+        expected |= {"tuned.optimizer", "again.dtype"}
+    if kind.startswith("zero"):
+        expected.add("base.optimizer")  # muon is what a model that is made here is trained by
+    if kind in ("fsdp2", "zero3"):
+        expected.add("zero.lora")
+    assert {*told} == expected
+    assert told["odd.prompts_per_step"] == "a batch of 9 does not split over 2 processes"
