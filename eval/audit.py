@@ -2,9 +2,10 @@
 verifier.
 
 What is right: the gold answer in a box and in <answer> tags, and `meta["solution"]` where the problem has one. What is
-wrong: the next problem's answer, where it certainly differs, and for code programs that return nothing, None, or an
-object that equals everything. A verifier that is not ours is put to solutions alone, or to `str(answer)` where there
-are none.
+wrong: the next problem's answer, where it certainly differs, for code programs that return nothing, None, or an object
+that equals everything, and for multiple choice every other letter. Where an answer only says what is asked, as in a
+game, nothing but solutions is tried. A verifier that is not ours is put to solutions alone, or to `str(answer)` where
+there are none.
 """
 
 import re
@@ -30,6 +31,9 @@ _EQUALS_ALL = (
     "        __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __getitem__ = __abs__ = __call__\n    return A()\n"
 )
 _BODIES = {"pass": "    pass\n", "return None": "    return None\n", "an object that equals everything": _EQUALS_ALL}
+_GAMES = ("countdown", "gym")
+"""Verifiers whose answers say what is asked and not what is right."""
+
 _PLAIN = re.compile(r"([-+]?)(?:\\[dt]?frac\{(\d+)\}\{(\d+)\}|(\d+)/(\d+)|(\d[\d,]*(?:\.\d+)?))(\\?%)?")
 
 
@@ -83,6 +87,12 @@ def checks_of(problems: Sequence[Problem], at: int) -> Iterator[Check]:
     elif problem.verifier == "code":
         yield from _empty_programs(problem)
         return
+    elif problem.verifier == "choice":
+        yield from _letters(problem)
+        return
+    elif problem.verifier in _GAMES:
+        if "solution" not in problem.meta:
+            return
     elif "solution" not in problem.meta:
         yield Check(problem, "its own answer", str(problem.answer), True)
     # There may be none: in a set of yes and no the next answers can all be the same.
@@ -95,8 +105,18 @@ def checks_of(problems: Sequence[Problem], at: int) -> Iterator[Check]:
         )
     elif "solution" in other.meta:
         yield Check(problem, f"the solution of {other.id}", str(other.meta["solution"]), False)
-    else:
+    elif problem.verifier not in _GAMES:
         yield Check(problem, f"the answer of {other.id}", str(other.answer), False)
+
+
+def _letters(problem: Problem) -> Iterator[Check]:
+    choices = [(chr(ord("A") + place), text) for place, text in enumerate(problem.answer["choices"])]
+    right = str(problem.answer["letter"]).upper()
+    for letter, text in choices:
+        of = "its own letter" if letter == right else f"the letter {letter}"
+        yield Check(problem, f"{of} in a box", f"So it is \\boxed{{{letter}}}.", letter == right)
+        told = f"<think>So.</think><answer>{letter}) {text}</answer>"
+        yield Check(problem, f"{of} with its text", told, letter == right)
 
 
 def _following(problems: Sequence[Problem], at: int) -> Iterator[Problem]:

@@ -30,8 +30,8 @@ _NAMED = re.compile(
 def verify(problem: Problem, completion: Completion) -> Verdict:
     """The verdict on a completion. UNGRADABLE where the gold answer is not of this verifier's form."""
     gold = problem.answer
-    if not (isinstance(gold, dict) and isinstance(gold.get("letter"), str) and isinstance(gold.get("choices"), list)):
-        return Verdict(Label.UNGRADABLE, None, 'the gold answer is not {"letter": .., "choices": [..]}')
+    if why := unusable(gold):
+        return Verdict(Label.UNGRADABLE, None, why)
     found = extract_answer(completion)
     if found.text is None:
         return Verdict(Label.NO_ANSWER, None, found.where)
@@ -43,6 +43,13 @@ def verify(problem: Problem, completion: Completion) -> Verdict:
     return Verdict(
         Label.CORRECT if right else Label.WRONG, letter, "equal" if right else f"not {gold['letter'].upper()}"
     )
+
+
+def unusable(answer: object) -> str:
+    """Why an answer is none that this verifier can compare with; "" where it is one."""
+    if isinstance(answer, dict) and isinstance(answer.get("letter"), str) and isinstance(answer.get("choices"), list):
+        return ""
+    return 'the gold answer is not {"letter": .., "choices": [..]}'
 
 
 def choose(answer: str, choices: list[str]) -> tuple[str | None, str]:

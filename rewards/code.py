@@ -86,6 +86,7 @@ def _finding(text: str, answer: Any) -> Finding:
 
     Raises BadTests, SandboxError, OSError, or Late, whose text is then the seconds that it had.
     """
+    answer = _without_nulls(answer)
     find, program, limits = _read(answer, text)
     try:
         return find(program, answer, limits)
@@ -96,6 +97,29 @@ def _finding(text: str, answer: Any) -> Finding:
         return Finding(0, 1, "the values returned are too large")
     except Ended as error:
         return Finding(0, 1, f"the process ended without an answer ({error})")
+
+
+def unusable(answer: Any) -> str:
+    """Why nothing can be graded with an answer, by its form alone; "" where something may."""
+    try:
+        _read(_without_nulls(answer), "")
+    except BadTests as error:
+        return str(error)
+    return ""
+
+
+def _without_nulls(answer: Any) -> Any:
+    """The answer without what is null in it: tables give every row the columns, and every test the members, that any
+    other has. What a test expects may be null."""
+    if not isinstance(answer, Mapping):
+        return answer
+    kept = {name: value for name, value in answer.items() if value is not None}
+    if isinstance(kept.get("tests"), list):
+        kept["tests"] = [
+            {name: value for name, value in test.items() if value is not None or name == "expected"}
+            if isinstance(test, Mapping) else test for test in kept["tests"]
+        ]
+    return kept
 
 
 def _read(answer: Any, text: str) -> tuple[Callable[[str, Mapping[str, Any], Limits], Finding], str, Limits]:

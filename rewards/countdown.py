@@ -36,7 +36,7 @@ def verify(problem: Problem, completion: Completion) -> Verdict:
     """CORRECT where the answer is an expression over the given numbers that equals the target."""
     game = _game(problem.answer)
     if game is None:
-        return Verdict(Label.UNGRADABLE, None, "the problem's answer is not {'numbers': [..], 'target': ..}")
+        return Verdict(Label.UNGRADABLE, None, unusable(problem.answer))
     numbers, target = game
     found = extract_answer(completion)
     if found.text is None:
@@ -50,6 +50,11 @@ def verify(problem: Problem, completion: Completion) -> Verdict:
             return Verdict(Label.NO_ANSWER, None, "no expression is marked as the answer")
         return Verdict(Label.WRONG, text[:LONGEST_EXPRESSION], str(error))
     return _verdict(text, value, Counter(used), Counter(numbers), target)
+
+
+def unusable(answer: Any) -> str:
+    """Why an answer is none that this verifier can compare with; "" where it is one."""
+    return "" if _game(answer) is not None else "the problem's answer is not {'numbers': [..], 'target': ..}"
 
 
 def _verdict(text: str, value: Fraction, used: Counter[int], numbers: Counter[int], target: int) -> Verdict:

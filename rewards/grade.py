@@ -1,5 +1,6 @@
 """The one grader: training, rejection sampling, evaluation and `retort grade` all call this."""
 
+import importlib
 import reprlib
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -22,6 +23,8 @@ VERIFIERS: Registry[Verifier] = Registry(
     entry_points="retort.verifiers",
     prefixes=tuple(SHAPES),
 )
+
+_KNOW_THEIR_ANSWERS = ("choice", "code", "countdown")
 
 # Resolving a name looks at files and installed distributions: once for a verifier, and not once for a completion.
 _loaded: dict[tuple[Path | None, str], tuple[Verifier, bool]] = {}
@@ -57,6 +60,14 @@ def grade(problem: Problem, completion: Completion) -> Verdict:
 def _whole(text: str | None) -> str | None:
     """The text without halves of surrogate pairs, which a program can raise and no file can hold."""
     return text.encode(errors="replace").decode() if text else text
+
+
+def unusable(verifier: str, answer: object) -> str:
+    """Why a verifier could grade nothing with an answer, which can be told before any work is done; "" where it may, or
+    where that is for the verifier itself to say."""
+    if verifier not in _KNOW_THEIR_ANSWERS:
+        return ""
+    return str(importlib.import_module(f"rewards.{verifier}").unusable(answer))
 
 
 def load_verifiers(problems: Iterable[Problem]) -> None:

@@ -77,33 +77,51 @@ def read_row(line: str) -> tuple[dict[str, Any], Problem, Completion]:
     columns are the problem's `meta`, for reward functions of other libraries.
     """
     try:
-        row = json.loads(line)
+        row = json.loads(line.removeprefix("\ufeff"))  # which some editors put before the first line
     except ValueError as error:
         raise RowError(f"not JSON ({error})") from error
     if not isinstance(row, dict):
         raise RowError("not a JSON object")
-    verifier = row.get("verifier", "code" if {"tests", "check", "asserts"}.intersection(row) else None)
+    verifier = _given(row, "verifier") or ("code" if _has_tests(row) else None)
     if not isinstance(verifier, str):
         raise RowError('no "verifier"; write "math" or "code"')
     _check_verifier(verifier)
-    if verifier == "code" and "answer" not in row:
-        answer = _tests(row)
-    elif "answer" in row:
-        answer = row["answer"]
-    elif isinstance(row.get("reward_model"), dict) and "ground_truth" in row["reward_model"]:
-        answer = row["reward_model"]["ground_truth"]
-    else:
-        raise RowError('no "answer"')
-    text = row.get("completion", row.get("response"))
+    answer = _answer(row, verifier)
+    text = _given(row, "completion", "response")
     if not isinstance(text, str):
         raise RowError('no "completion" (or "response") with text')
+    if (finished := row.get("finished")) not in (True, False, None):
+        raise RowError(f'"finished" is true or false, not {str(finished)[:40]!r}')
     meta = {name: value for name, value in row.items() if name not in _OURS}
     if isinstance(row.get("prompt"), list):  # a conversation
         meta["prompt"] = row["prompt"]
     problem = Problem(
         str(row.get("id", "")), str(row.get("prompt", "")), answer, verifier, str(row.get("family", "")), meta=meta
     )
-    return row, problem, Completion(text, finished=bool(row.get("finished", True)))
+    return row, problem, Completion(text, finished=finished is None or bool(finished))
+
+
+def _given(row: dict[str, Any], *names: str) -> Any:
+    """The first of these columns that is not null, as it is where rows of several kinds stand in one table."""
+    return next((row[name] for name in names if row.get(name) is not None), None)
+
+
+def _has_tests(row: dict[str, Any]) -> bool:
+    return _given(row, "tests", "check", "asserts") is not None
+
+
+def _answer(row: dict[str, Any], verifier: str) -> Any:
+    """The answer of a row, which may be its tests. Raises RowError."""
+    found = _given(row, "answer")
+    if found is not None:
+        return found
+    if verifier == "code":
+        return _tests(row)
+    if isinstance(row.get("reward_model"), dict) and "ground_truth" in row["reward_model"]:
+        return row["reward_model"]["ground_truth"]
+    if "answer" not in row:
+        raise RowError('no "answer"')
+    return None
 
 
 @functools.cache  # which does not keep what raised
@@ -115,12 +133,12 @@ def _check_verifier(name: str) -> None:
 
 
 def _tests(row: dict[str, Any]) -> dict[str, Any]:
-    if not {"tests", "check", "asserts"}.intersection(row):
+    if not _has_tests(row):
         raise RowError('no "tests" (nor "check" or "asserts")')
     # A script is run as a whole: its tests have standard input in place of a function to call.
-    if "entry" not in row and "asserts" not in row and "stdin" not in str(row.get("tests")):
+    if _given(row, "entry", "asserts") is None and "stdin" not in str(row.get("tests")):
         raise RowError('no "entry"')
-    return {name: row[name] for name in FIELDS if name in row}
+    return {name: row[name] for name in FIELDS if row.get(name) is not None}
 
 
 def grade_line(line: bytes) -> Graded | RowError | None:

@@ -8,8 +8,8 @@ from rewards.types import Problem
 
 COLUMNS = ("id", "problem", "answer")
 # On the hub the only split of the first is called "train", although all of it is for testing.
-SOURCE_2024 = Source("aime2024", "HuggingFaceH4/aime_2024", ("test",), COLUMNS, hub_split="train")
-SOURCE_2025 = Source("aime2025", "math-ai/aime25", ("test",), COLUMNS)
+SOURCE_2024 = Source("aime2024", "HuggingFaceH4/aime_2024", ("test",), COLUMNS, hub_split="train", text=("problem",))
+SOURCE_2025 = Source("aime2025", "math-ai/aime25", ("test",), COLUMNS, text=("problem",))
 
 
 def aime2024(split: str, n: int | None, seed: int) -> list[Problem]:

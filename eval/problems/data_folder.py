@@ -11,7 +11,7 @@ from pathlib import Path
 from eval import row_files
 from eval.errors import ProblemSetError
 from eval.problems.split import require_split
-from eval.row_files import Row, RowFileError
+from eval.row_files import Row, RowFileError, require_text
 from rewards.lazy import lazy
 
 with lazy:
@@ -62,6 +62,8 @@ class Source:
     config: str | None = None
     whole: bool = False
     hub_split: str | None = None
+    text: tuple[str, ...] = ()
+    """The columns that hold text, which a file of one's own may not."""
 
     def file(self, split: str) -> Path | None:
         """The local file of this split, or None where the data folder is not set or does not hold it."""
@@ -75,8 +77,13 @@ class Source:
         path = self.file(split)
         rows = read_rows(path) if path else self._from_hub(split)
         where = str(path or self.repository)
-        for number, row in enumerate(rows, 1):
-            require_columns(row, self.columns, f"{where}, row {number}")
+        try:
+            for number, row in enumerate(rows, 1):
+                require_columns(row, self.columns, f"{where}, row {number}")
+                for column in self.text:
+                    require_text(row[column], column, f"{where}, row {number}")
+        except RowFileError as error:
+            raise ProblemSetError(str(error)) from error
         return rows
 
     def _file_name(self, split: str) -> str:

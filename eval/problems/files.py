@@ -12,8 +12,10 @@ the verifier of all rows: "verifier=verl:score.py:f". A prompt may be messages, 
 
 import itertools
 import json
+import math
 import warnings
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from pathlib import Path
 
 from eval import row_files
@@ -23,6 +25,7 @@ from eval.problems.data_folder import require_columns
 from eval.problems.draw import draw
 from eval.problems.split import split_of
 from eval.row_files import Row, RowFileError, require_text
+from rewards.grade import unusable
 from rewards.types import Problem
 
 EVERYTHING = "*"
@@ -107,7 +110,7 @@ def is_said(ours: str, theirs: str) -> bool:
 
 def is_answer(value: object) -> bool:
     """Whether `math` can compare answers with it."""
-    return isinstance(value, int | float) or (isinstance(value, str) and bool(value.strip()))
+    return (isinstance(value, int | float) and math.isfinite(value)) or (isinstance(value, str) and bool(value.strip()))
 
 
 def _problem(row: Row, path: Path, number: int, where: str) -> Problem:
@@ -121,23 +124,27 @@ def _problem(row: Row, path: Path, number: int, where: str) -> Problem:
     if unknown:
         raise ProblemSetError(f"{where}: there is no column {unknown[0]!r}; 'meta' takes anything, and "
                               f"{path.name}?meta=* all other columns")
-    answer = row["answer"]
+    # Parquet has exact decimals, which are numbers like any other.
+    answer = f"{row['answer']:f}" if isinstance(row["answer"], Decimal) else row["answer"]
+    verifier, meta = row.get("verifier", "math"), conversations.sayable(row.get("meta", {}))
     try:
-        json.dumps(row.get("meta"), ensure_ascii=False).encode()
+        json.dumps(meta, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         raise ProblemSetError(f"{where}: 'meta' holds half of a surrogate pair, which is no text") from error
     if not row["prompt"].strip():
         raise ProblemSetError(f"{where}: 'prompt' is empty")
-    if row.get("verifier", "math") == "math" and not is_answer(answer):
-        raise ProblemSetError(f"{where}: 'answer' must be a text or a number, not {json.dumps(answer)}: math compares "
-                              "nothing else")
+    if verifier == "math" and not is_answer(answer):
+        told = json.dumps(answer, default=str)[:60]
+        raise ProblemSetError(f"{where}: 'answer' must be a text or a number, not {told}: math compares nothing else")
+    if why := unusable(verifier, answer):
+        raise ProblemSetError(f"{where}: nothing can be graded with this 'answer' by {verifier!r}: {why}")
     return Problem(
         id=row.get("id", f"{path.stem}-{number}"),
         prompt=row["prompt"],
         # Numbers in JSON and in Parquet columns have a type of their own; `math` compares text.
         answer=str(answer) if isinstance(answer, int | float) else answer,
-        verifier=row.get("verifier", "math"),
+        verifier=verifier,
         family=row.get("family", path.stem),
         skeleton=row["skeleton"] if "skeleton" in row else row["prompt"],
-        meta=row.get("meta", {}),
+        meta=meta,
     )

@@ -10,7 +10,8 @@ from rewards.types import Problem
 
 WRONG = ("Incorrect Answer 1", "Incorrect Answer 2", "Incorrect Answer 3")
 COLUMNS = ("Question", "Correct Answer", *WRONG)
-SOURCE = Source("gpqa_diamond", "Idavidrein/gpqa", ("test",), COLUMNS, config="gpqa_diamond", hub_split="train")
+SOURCE = Source("gpqa_diamond", "Idavidrein/gpqa", ("test",), COLUMNS, config="gpqa_diamond", hub_split="train",
+                text=("Question",))
 LETTERS = "ABCD"
 
 

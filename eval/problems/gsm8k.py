@@ -5,7 +5,8 @@ from eval.problems.data_folder import Source
 from eval.problems.draw import draw
 from rewards.types import Problem
 
-SOURCE = Source("gsm8k", "openai/gsm8k", ("train", "test"), ("question", "answer"), config="main")
+SOURCE = Source("gsm8k", "openai/gsm8k", ("train", "test"), ("question", "answer"), config="main",
+                text=("question", "answer"))
 
 
 def gsm8k(split: str, n: int | None, seed: int) -> list[Problem]:

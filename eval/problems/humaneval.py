@@ -5,7 +5,8 @@ from eval.problems.draw import draw
 from rewards.types import Problem
 
 COLUMNS = ("task_id", "prompt", "entry_point", "canonical_solution", "test")
-SOURCE = Source("humaneval", "openai/openai_humaneval", ("test",), COLUMNS, whole=True)
+SOURCE = Source("humaneval", "openai/openai_humaneval", ("test",), COLUMNS, whole=True,
+                text=COLUMNS)
 SECONDS = 10.0
 """For all checks of a problem; the slowest reference solution takes about a third of that."""
 

@@ -11,11 +11,13 @@ from typing import Any  # what a column holds only its data set knows
 from eval.errors import ProblemSetError
 from eval.problems.data_folder import Source
 from eval.problems.draw import draw
+from eval.row_files.types import shown
 from rewards.types import Problem
 
 COLUMNS = ("task_id", "text", "code", "test_list", "test_setup_code", "challenge_test_list")
 SPLITS = {"prompt": range(1, 11), "test": range(11, 511), "validation": range(511, 601), "train": range(601, 975)}
-SOURCE = Source("mbpp", "google-research-datasets/mbpp", tuple(SPLITS), COLUMNS, config="full", whole=True)
+SOURCE = Source("mbpp", "google-research-datasets/mbpp", tuple(SPLITS), COLUMNS, config="full", whole=True,
+                text=("text", "code", "test_setup_code"))
 SECONDS = 10.0
 SLOW = {123: 60.0}
 """Seconds where the reference solution itself takes more: about 6 s of a 2.5 GHz core for problem 123."""
@@ -29,16 +31,19 @@ def mbpp(split: str, n: int | None, seed: int) -> list[Problem]:
 
 def _problem(row: dict[str, Any]) -> Problem:
     number = row["task_id"]
+    for column in ("test_list", "challenge_test_list"):
+        if not isinstance(row[column], list) or not all(isinstance(one, str) for one in row[column]):
+            raise ProblemSetError(f"mbpp row {number}: {column!r} is a list of text, not {shown(row[column])}")
     asserts = [*row["test_list"], *row["challenge_test_list"]]
     try:
         names, modules = _provided("\n".join([row["test_setup_code"], *asserts]), row["code"])
     except SyntaxError as error:
         raise ProblemSetError(f"mbpp row {number}: {error.msg}") from error
     setup = "".join(f"import {module}\n" for module in modules) + row["test_setup_code"]
-    shown = "\n".join(row["test_list"])
+    told = "\n".join(row["test_list"])
     return Problem(
         id=f"mbpp-{number}",
-        prompt=f"{row['text'].strip()} Your code should pass these tests:\n\n{shown}\n",
+        prompt=f"{row['text'].strip()} Your code should pass these tests:\n\n{told}\n",
         answer={"names": names, "setup": setup, "asserts": asserts, "seconds": SLOW.get(number, SECONDS)},
         verifier="code",
         family="mbpp",

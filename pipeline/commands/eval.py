@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 _DEFAULTS: JsonObject = {
     "rollouts": 1, "temperature": 1.0, "top_p": 1.0, "top_k": 0, "min_p": 0.0, "max_tokens": 64
 }
+_OF_SERVERS: JsonObject = {"jobs": 8, "timeout": 600.0, "tries": 5}
 FOLDER = Path("evals")
 
 
@@ -90,12 +91,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--server", metavar="URL", help="ask an OpenAI-compatible server, such as http://localhost:8000/v1"
     )
-    parser.add_argument("--jobs", type=int, default=8, help="requests to the server at once (default: 8)")
+    parser.add_argument("--jobs", type=int, help="requests to the server at once (default: 8)")
     parser.add_argument(
-        "--timeout", type=float, default=600.0, help="seconds for one answer of the server (default: 600)"
+        "--timeout", type=float, help="seconds for one answer of the server (default: 600)"
     )
     parser.add_argument(
-        "--tries", type=int, default=5, help="how often the server is asked for one answer (default: 5)"
+        "--tries", type=int, help="how often the server is asked for one answer (default: 5)"
     )
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default=None,
                         help="what the weights are in (default: as they were saved)")
@@ -137,7 +138,10 @@ def _settle(args: argparse.Namespace) -> "Suite | None":
         raise CommandError(
             "say what to ask: --problems gsm8k:test, or --suite r1; retort list problems tells what there is"
         )
-    for option, value in {**_DEFAULTS, **(suite.options if suite else {})}.items():
+    of_servers = [f"--{option}" for option in _OF_SERVERS if getattr(args, option) is not None]
+    if of_servers and not args.server:
+        raise CommandError(f"{' and '.join(of_servers)}: only with --server; leave them out")
+    for option, value in {**_DEFAULTS, **_OF_SERVERS, **(suite.options if suite else {})}.items():
         if getattr(args, option) is None:
             setattr(args, option, value)
     least = {"rollouts": 1, "max_tokens": 1, "temperature": 0, "top_k": 0, "shots": 0, "jobs": 1, "tries": 1}

@@ -44,15 +44,17 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _grade(args: argparse.Namespace) -> int:
+    """1 where there are rows and none can be graded."""
     if args.file != "-" and not Path(args.file).exists():
         raise CommandError(f"retort grade: there is no file {args.file}; for standard input write -")
     if Path(args.file).is_dir():
         raise CommandError(f"retort grade: {args.file} is a folder; give one of its files")
     try:
-        grade_dump(open_dump(args.file), sys.stdout.buffer, sys.stderr, jobs=args.jobs)
+        counts = grade_dump(open_dump(args.file), sys.stdout.buffer, sys.stderr, jobs=args.jobs)
     except WorkerError as error:
         raise RunError(f"retort grade: {error}") from error
-    return 0
+    # A file of another kind has not a row that can be graded.
+    return int(bool(counts) and set(counts) == {"bad rows"})
 
 
 def _audit(args: argparse.Namespace) -> int:

@@ -45,6 +45,8 @@ def main(args: argparse.Namespace) -> int:
     run = RunFolder(find_run(args.run, args.runs))
     if args.per_hour is not None and (args.html is None or not 0 <= args.per_hour < math.inf):
         raise CommandError("retort report: --per-hour is a price, and is for --html")
+    if args.json and args.html is not None:
+        raise CommandError("retort report: --json and --html are asked for one at a time")
     if args.html is not None:
         file = run.path / "report.html" if args.html == Path() else args.html
         size = file.write_text(page(run, args.per_hour), encoding="utf-8")

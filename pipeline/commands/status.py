@@ -10,13 +10,12 @@ from pipeline.commands.run import runs_argument
 from pipeline.contract.errors import RecipeError, RunError
 from pipeline.disk import locks
 from pipeline.disk.durable import JsonMapping, JsonObject
-from pipeline.recipe import fingerprint, recipe, trust
+from pipeline.recipe import fingerprint, recipe
 from pipeline.run.display.figures import duration
 from pipeline.store.cleaning import size
 from pipeline.store.run_folder import RunFolder, find_run, wall_seconds
 from pipeline.store.store import MENDS, Store
 from pipeline.store.verify import known_faults_of
-from rewards import plugin_files
 
 if TYPE_CHECKING:
     from pipeline.recipe.recipe import Recipe
@@ -37,9 +36,7 @@ def main(args: argparse.Namespace) -> int:
     print(f"{folder}  {duration(wall_seconds(ledger))} of work in all its attempts"
           + (f"  running now: {locks.describe(who)}" if who else ""))
     try:
-        written = run.recipe()
-        with plugin_files.running_only(trust.is_trusted):  # the folder may be anyone's
-            read = recipe.read(written["file"], written["overrides"])
+        read = recipe.read_again(run.recipe())
     except (RecipeError, RunError) as error:
         print("its recipe can no longer be read, so this is only what was made:")
         print(table(("stage", "state"), [(name, "done") for name in run.readable()]))

@@ -1,7 +1,7 @@
 """`--set zero.steps=40`: one value of a recipe changed from the command line."""
 
 import re
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Container, Hashable, Mapping, Sequence
 from pathlib import Path
 
 from pipeline.contract.errors import RecipeError
@@ -14,13 +14,21 @@ _BEHIND = re.compile("[:?]")
 """What follows a path: the name of something in a file, a split, or what is said of a dataset's rows."""
 
 
-def apply(document: strict_yaml.Document, overrides: Sequence[str]) -> None:
-    """Change the document in place. Raises RecipeError naming the --set; whether a field exists is checked later."""
+def apply(document: strict_yaml.Document, overrides: Sequence[str], start: Path) -> None:
+    """Change the document in place. Relative paths in the overrides start from `start`. Raises RecipeError naming the
+    --set; whether a field exists is checked later."""
     for override in overrides:
-        _apply(document, override)
+        _apply(document, override, start)
 
 
-def _apply(document: strict_yaml.Document, override: str) -> None:
+def is_of_setting(override: str, stages: Container[str]) -> str | None:
+    """The setting of the top level that an override changes; None where it changes a stage."""
+    first, _, rest = override.partition("=")[0].partition(".")
+    # A stage may be called like a setting, such as "name"; with a field behind it, the stage is meant.
+    return first if first in SETTINGS and not (rest and first in stages) else None
+
+
+def _apply(document: strict_yaml.Document, override: str, start: Path) -> None:
     origin = f"--set {override}"
     key, equals, text = override.partition("=")
     if not equals or not key:
@@ -37,7 +45,7 @@ def _apply(document: strict_yaml.Document, override: str) -> None:
             raise RecipeError(f"{origin}: {part!r} holds {shown_value(target)}, which has no fields")
     if isinstance(target, list) and not isinstance(where[-1], int):
         raise RecipeError(f"{origin}: {where[-1]!r} is not a position in a list of {len(target)}")
-    target[where[-1]] = _absolute(value)
+    target[where[-1]] = _absolute(value, start)
     # What is complained of from here on was written on the command line, not in the file.
     for place in [place for place in document.places if place[: len(where)] == where]:
         del document.places[place]
@@ -48,8 +56,7 @@ def _where(document: strict_yaml.Document, key: str, origin: str) -> tuple[Hasha
     first, _, rest = key.partition(".")
     stages = document.data.get("stages") if isinstance(document.data, dict) else None
     stages = stages if isinstance(stages, dict) else {}
-    # A stage may be called like a setting, such as "name"; with a field behind it, the stage is meant.
-    if first in SETTINGS and not (rest and first in stages):
+    if is_of_setting(key, stages):
         where: list[Hashable] = [first]
         block: object = document.data.get(first)
     elif first not in stages:
@@ -82,17 +89,25 @@ def _next_part(rest: str, block: object) -> tuple[Hashable, str]:
     return part, rest
 
 
-def _absolute(value: object) -> object:
+def _absolute(value: object, start: Path) -> object:
     """Paths on the command line start from the current folder, unlike those in a recipe, which start from its own;
     also those in lists, and the keys of mappings, which rules are named by. A name without an ending or a bar may be a
     stage's, and stays."""
     if isinstance(value, list):
-        return [_absolute(one) for one in value]
+        return [_absolute(one, start) for one in value]
     if isinstance(value, dict):
-        return {_absolute(key): _absolute(one) for key, one in value.items()}
+        return {_absolute(key, start): _absolute(one, start) for key, one in value.items()}
     if not isinstance(value, str) or value.startswith(("/", "~")):
         return value
     place, behind = _BEHIND.split(value, maxsplit=1)[0], _BEHIND.search(value)
-    if ("/" in place or place.startswith(".") or Path(place).suffix) and Path(place).exists():
-        return f"{Path(place).resolve()}{value[behind.start():] if behind else ''}"
+    if ("/" in place or place.startswith(".") or Path(place).suffix) and _is_there(start / place):
+        return f"{(start / place).resolve()}{value[behind.start():] if behind else ''}"
     return value
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is such a path, or a file that its last part is a pattern of."""
+    try:
+        return path.exists() or ("*" in path.name and next(path.parent.glob(path.name), None) is not None)
+    except (OSError, ValueError):  # a prompt may be longer than any name, and its asterisks no pattern
+        return False

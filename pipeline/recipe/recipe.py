@@ -18,7 +18,7 @@ from pipeline.contract.errors import RecipeError
 from pipeline.contract.fields import ArtifactType, Input
 from pipeline.contract.stage import Stage, stage_seed
 from pipeline.disk.durable import JsonMapping, JsonObject
-from pipeline.recipe import inputs, overrides, strict_yaml
+from pipeline.recipe import inputs, overrides, strict_yaml, trust
 from pipeline.recipe.asked import AskedError, Contents, asked_by
 from pipeline.recipe.complaints import Complaint, dotted, of_numbers, of_types, of_validation
 from pipeline.recipe.header import CHANGES_NOTHING, Header
@@ -26,6 +26,7 @@ from pipeline.recipe.path_inputs import require_usable
 from pipeline.recipe.plugins import PlugInUse, registry_of, require_tools, resolve_plug_in
 from pipeline.recipe.shrink import budgets
 from pipeline.recipe.shrink.stand_in import stand_in
+from rewards import plugin_files
 from rewards.lazy import lazy
 from rewards.registry import Entry, RegistryError, did_you_mean
 from rewards.sandbox.levels import Level
@@ -61,7 +62,8 @@ class Step:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A recipe as it will be run. `folder` is where its relative paths start."""
+    """A recipe as it will be run. `folder` is where its relative paths start, and `start` where those of its overrides
+    do."""
 
     name: str
     seed: int
@@ -71,6 +73,7 @@ class Recipe:
     file: str
     folder: Path
     overrides: tuple[str, ...] = ()
+    start: Path = Path()
     sandbox_at_least: Level = Level.L1
     checkpoints: CheckpointSchedule = field(default_factory=CheckpointSchedule)
     leaks: Literal["stop", "tell"] = "stop"
@@ -79,21 +82,23 @@ class Recipe:
 
     @property
     def run_name(self) -> str:
-        """Name of its run where none is given: overridden recipes live beside the plain one."""
-        changing = [one for one in self.overrides if one.partition("=")[0].partition(".")[0] not in CHANGES_NOTHING]
+        """Name of its run where none is given: overridden recipes live beside the plain one. Names that cannot say all
+        that was overridden end in its hash."""
+        changing = [one for one in self.overrides if overrides.is_of_setting(one, self.steps) not in CHANGES_NOTHING]
         if self.shrink and "shrink=true" not in changing:  # as the file says
             changing.append("shrink=true")
         suffix = "".join(f"-{override}" for override in changing)
-        safe = "".join(c if c.isalnum() or c in "._=,+-" else "_" for c in self.name + suffix)
-        if len(safe) <= 100:
+        said = self.name + suffix
+        safe = "".join(c if (c.isascii() and c.isalnum()) or c in "._=,+-" else "_" for c in said)
+        if safe == said and len(safe) <= 100:
             return safe
-
         return f"{safe[:80]}-{hashlib.sha256(suffix.encode()).hexdigest()[:8]}"
 
 
 def read(reference: str, sets: Sequence[str] = (), *, resolve_hub: Callable[[inputs.Source], str] = inputs.resolve_hub,
-         ) -> Recipe:
-    """The recipe that a path or a shipped name leads to, with `sets` applied. Raises RecipeError."""
+         start: Path = Path()) -> Recipe:
+    """The recipe that a path or a shipped name leads to, with `sets` applied, whose relative paths start from `start`.
+    Raises RecipeError."""
     file = locate(reference)
     try:
         document = strict_yaml.read_file(file)
@@ -104,11 +109,20 @@ def read(reference: str, sets: Sequence[str] = (), *, resolve_hub: Callable[[inp
     if not isinstance(document.data, dict):
         raise RecipeError(f"{file}:1: a recipe is a block of keys: name, seed, stages")
     document.data.setdefault("name", file.stem)
-    overrides.apply(document, sets)
+    start = start.resolve()
+    overrides.apply(document, sets, start)
     if document.data.get("shrink") is True:
         budgets.cut(document.data, file.resolve().parent)
-        overrides.apply(document, sets)  # what was asked for goes before what is cut
-    return _Reading(document, file.resolve().parent, tuple(sets)).recipe(resolve_hub)
+        overrides.apply(document, sets, start)  # what was asked for goes before what is cut
+    return replace(_Reading(document, file.resolve().parent, tuple(sets)).recipe(resolve_hub), start=start)
+
+
+def read_again(written: JsonMapping) -> Recipe:
+    """The recipe of a run by its recipe.json (see `as_dict`), as the recipe's file is now. Runs no code that is not
+    trusted: the run may be anyone's. Raises RecipeError."""
+    with plugin_files.running_only(trust.is_trusted):
+        # Of a run that does not say where its overrides were typed it can only be here.
+        return read(written["file"], written["overrides"], start=Path(written.get("overrides_from", "")))
 
 
 def shipped() -> dict[str, Path]:
@@ -171,8 +185,8 @@ class _Reading:
         if self.complaints or header is None:
             raise RecipeError([self._line(where, message) for where, message in self.complaints.items()])
         return Recipe(header.name, header.seed, header.parallel, accelerate, steps, self.document.file, self.folder,
-                      self.sets, sandbox_at_least, header.checkpoints, header.leaks, header.shrink,
-                      tuple(dict.fromkeys(header.report_to)))
+                      self.sets, sandbox_at_least=sandbox_at_least, checkpoints=header.checkpoints,
+                      leaks=header.leaks, shrink=header.shrink, report_to=tuple(dict.fromkeys(header.report_to)))
 
     def _header(self) -> Header | None:
         try:
@@ -343,6 +357,7 @@ def as_dict(recipe: Recipe) -> JsonObject:
     """The recipe with every default written out, for recipe.json."""
     return {
         "name": recipe.name, "file": str(Path(recipe.file).resolve()), "overrides": list(recipe.overrides),
+        "overrides_from": str(recipe.start),
         "seed": recipe.seed, "parallel": recipe.parallel,
         "accelerate": str(recipe.accelerate) if recipe.accelerate else None,
         "sandbox_at_least": recipe.sandbox_at_least.name, "checkpoints": recipe.checkpoints.model_dump(),

@@ -7,11 +7,10 @@ from pathlib import Path
 
 from pipeline.contract.errors import RecipeError, RunError
 from pipeline.disk import locks
-from pipeline.recipe import fingerprint, recipe, trust
+from pipeline.recipe import fingerprint, recipe
 from pipeline.recipe.fingerprint import SHORT
 from pipeline.store.run_folder import RunFolder, is_run
 from pipeline.store.store import Store
-from rewards import plugin_files
 
 _NAME = re.compile(rf"[A-Za-z][\w-]*-[0-9a-f]{{{SHORT}}}(\.lock)?")
 
@@ -40,10 +39,8 @@ def unneeded(runs: Path) -> list[Path]:
 def _needed_by(run: RunFolder) -> Iterator[str]:
     yield from (artifact.path.name for artifact in run.artifacts().values())
     try:
-        written = run.recipe()
         # A run that is not finished has no links to what it will need.
-        with plugin_files.running_only(trust.is_trusted):  # the folder may be anyone's
-            read = recipe.read(written["file"], written["overrides"])
+        read = recipe.read_again(run.recipe())
     # The recipe was changed or is gone: what the run has made and begun is all that is known of it.
     except (RecipeError, RunError):
         yield from run.begun()

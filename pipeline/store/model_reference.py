@@ -4,7 +4,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from pipeline.contract.errors import CommandError
-from pipeline.recipe.inputs import PACKAGE, Source, find, in_package, resolve_hub
+from pipeline.recipe.inputs import PACKAGE, Source, download, find, in_package, resolve_hub
 from pipeline.recipe.path_inputs import require_usable
 from pipeline.store.run_folder import RunFolder, find_run
 from pipeline.store.store import MENDS, Store
@@ -16,7 +16,7 @@ RUNS = Path("runs")
 
 def model_of(reference: str) -> tuple[Path | str, str]:
     """(where it loads from, a short name) of RUN:STAGE, a folder, an artifact, a GGUF file (also one inside a Python
-    package, "package:NAME/FILE") or a hub id 'org/name'.
+    package, "package:NAME/FILE") or a hub id 'org/name', also at a revision, 'org/name@v1'.
 
     Raises CommandError in one line where nothing is found, and InputError where what is found is no model, or neither
     the hub nor its cache has it.
@@ -24,17 +24,20 @@ def model_of(reference: str) -> tuple[Path | str, str]:
     if reference.startswith(PACKAGE):
         path = in_package(reference)
         return path, path.stem
-    run, _, stage = reference.rpartition(":")
-    if run:
-        return _of_run(run, stage)
     path = Path(reference).expanduser()
     if path.exists():
         _require_model(path, reference)
-        return path, path.stem if path.is_file() else path.name
+        named = path.resolve() if path.name in ("", "..") else path  # "." has no name, and a link has its own
+        return path, named.stem if path.is_file() else named.name
+    run, _, stage = reference.rpartition(":")
+    if run:
+        return _of_run(run, stage)
     # After folders: one that is called like a hub id is what was meant.
     if reference.count("/") == 1 and not reference.startswith((".", "/", "~")):
-        resolve_hub(Source(reference, "model", "hub"))  # before libraries ask the hub again and again
-        return reference, reference.rpartition("/")[2]
+        commit = resolve_hub(Source(reference, "model", "hub"))  # before libraries ask the hub again and again
+        name, at, _ = reference.partition("@")
+        # Libraries take a name alone; of another revision they are given the files.
+        return download(name, "model", commit) if at else name, reference.rpartition("/")[2]
     raise CommandError(
         f"there is no model at {reference!r}; give a folder, a .gguf file, RUN:STAGE (runs/quickstart:student) or a "
         "hub id"

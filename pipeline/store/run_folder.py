@@ -212,7 +212,7 @@ def _is_recipe(found: object) -> TypeGuard[JsonObject]:
     if not isinstance(found, dict):
         return False
     file, overrides, stages = (found.get(key) for key in ("file", "overrides", "stages"))
-    return (isinstance(file, str) and isinstance(stages, dict)
+    return (isinstance(file, str) and isinstance(stages, dict) and isinstance(found.get("overrides_from", ""), str)
             and isinstance(overrides, list) and all(isinstance(override, str) for override in overrides))
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -101,3 +102,17 @@ def test_a_wrong_command_is_one_line(words: list[str], expected: str, capsys: py
     found = capsys.readouterr()
     assert found.err.startswith(expected)
     assert found.err.count("\n") == 1
+
+
+def test_multiple_choice_is_tried_by_its_letters() -> None:
+    answer = {"letter": "B", "choices": ["1 eV", "2 eV", "3 eV"]}
+    outcomes = list(audit([Problem("q", "?", answer, "choice", "quiz")]))
+    assert [str(outcome) for outcome in outcomes if outcome.fails] == []
+    assert [outcome.check.right for outcome in outcomes] == [False, False, True, True, False, False]
+
+
+def test_of_a_game_only_solutions_are_tried() -> None:
+    games = [Problem(f"g{n}", "?", {"numbers": [n, 1], "target": n + 1}, "countdown", "") for n in (3, 5)]
+    assert list(audit(games)) == []
+    solved = replace(games[0], meta={"solution": "<answer>3 + 1</answer>"})
+    assert [outcome.label for outcome in audit([solved, games[1]])] == [Label.CORRECT]

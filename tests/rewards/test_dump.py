@@ -79,3 +79,35 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert len(capsys.readouterr().out.splitlines()) == 3
     with pytest.raises(RetortError, match="there is no file"):
         command.main(parser.parse_args([str(tmp_path / "none.jsonl")]))
+
+
+def test_columns_that_are_null_are_not_there() -> None:
+    tests = [{"input": [1], "expected": None, "type": None}]
+    of_code = {"tests": tests, "entry": "f", "check": None, "answer": None, "verifier": None}
+    lines = [
+        {"verifier": "math", "answer": "5", "tests": None, "completion": None, "response": "5", "finished": None},
+        {**of_code, "completion": "def f(x): return None"},
+        {"verifier": "code", "answer": {"entry": "f", "tests": tests, "asserts": None}, "response": "f = print"},
+        {"verifier": "math", "answer": "5", "completion": "<think>5", "finished": None},
+        {"verifier": "math", "answer": None, "completion": "None"},
+    ]
+    out = io.BytesIO()
+    text = "\ufeff" + "\n".join(map(json.dumps, lines))
+    grade_dump(io.BytesIO(text.encode()), out, io.StringIO())
+    verdicts = [json.loads(line)["verdict"] for line in out.getvalue().splitlines()]
+    assert verdicts == ["correct", "correct", "correct", "no_answer", "ungradable"]
+
+
+def test_finished_is_a_truth_value() -> None:
+    err = io.StringIO()
+    line = json.dumps({"verifier": "math", "answer": "5", "response": "5", "finished": "false"})
+    assert grade_dump(io.BytesIO(line.encode()), io.BytesIO(), err) == {"bad rows": 1}
+    assert "\"finished\" is true or false, not 'false'" in err.getvalue()
+
+
+@pytest.mark.parametrize(("text", "code"), [("PAR1\n\nno", 1), ("", 0), (f"no\n{LINES[0]}", 0)])
+def test_a_file_of_no_rows_fails(tmp_path: Path, text: str, code: int) -> None:
+    (tmp_path / "rows.jsonl").write_text(text)
+    parser = argparse.ArgumentParser()
+    command.configure(parser)
+    assert command.main(parser.parse_args([str(tmp_path / "rows.jsonl"), "--jobs", "1"])) == code

@@ -155,5 +155,6 @@ def test_other_names_for_verls_columns(folder: Path) -> None:
 
 
 def test_a_verifier_is_a_column_where_it_has_no_colon(folder: Path) -> None:
-    (folder / "mine.jsonl").write_text('{"prompt": "?", "answer": "B", "by": "choice"}\n')
+    row = {"prompt": "?", "answer": {"letter": "B", "choices": ["x", "y"]}, "by": "choice"}
+    (folder / "mine.jsonl").write_text(json.dumps(row))
     assert load("mine.jsonl?verifier=by")[0].verifier == "choice"

@@ -1,6 +1,8 @@
 """AIME, GPQA, decimals, reasoning-gym, and files of a user's own with columns of any name."""
 
 import json
+from datetime import date
+from decimal import Decimal
 from fractions import Fraction
 
 import pytest
@@ -110,6 +112,43 @@ def test_a_parquet_file(tmp_path):
     (tmp_path / "broken.parquet").write_text("no")
     assert "broken.parquet cannot be read as Parquet" in complaint("broken.parquet", base=tmp_path)
     assert "there is no problem file" in complaint("none.parquet", base=tmp_path)
+
+
+def test_what_only_parquet_can_say(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    answers = pyarrow.array([0.1, 1e-7, 20.0], pyarrow.float32())
+    rows = {"prompt": ["a?", "b?", "c?"], "meta": [{"day": date(2024, 1, 1), "level": 3}] * 3}
+    parquet.write_table(pyarrow.table({**rows, "answer": answers}), tmp_path / "single.parquet")
+    problems = load("single.parquet", base=tmp_path)
+    assert [problem.answer for problem in problems] == ["0.1", "1e-07", "20.0"]
+    assert problems[0].meta == {"level": 3}
+    exact = pyarrow.array([Decimal("1.50"), Decimal("2.25"), Decimal("300.00")])
+    parquet.write_table(pyarrow.table({**rows, "answer": exact}), tmp_path / "exact.parquet")
+    assert [problem.answer for problem in load("exact.parquet", base=tmp_path)] == ["1.50", "2.25", "300.00"]
+    days = pyarrow.array([date(2024, 1, day) for day in (1, 2, 3)])
+    parquet.write_table(pyarrow.table({**rows, "answer": days}), tmp_path / "days.parquet")
+    assert "'answer' must be a text or a number, not \"2024-01-01\"" in complaint("days.parquet", base=tmp_path)
+    parquet.write_table(pyarrow.table({**rows, "answer": [1.0, float("nan"), 2.0]}), tmp_path / "nan.parquet")
+    assert "row 2: 'answer' must be a text or a number, not NaN" in complaint("nan.parquet", base=tmp_path)
+
+
+@pytest.mark.parametrize(("name", "row", "said"), [
+    ("gsm8k_test", {"question": "?", "answer": 72}, "row 1: 'answer' must be text, not 72"),
+    ("gsm8k_test", {"question": None, "answer": "#### 72"}, "row 1: 'question' must be text, not None"),
+    ("math500_test", {"problem": "?", "solution": "", "answer": "1", "subject": "", "level": 1, "unique_id": 7},
+     "row 1: 'unique_id' must be text, not 7"),
+    ("math500_test", {"problem": "?", "solution": "", "answer": None, "subject": "", "level": 1, "unique_id": "a"},
+     "a: 'answer' must be a text or a number, not None"),
+    ("aime2024_test", {"id": 1, "problem": None, "answer": "7"}, "'problem' must be text"),
+    ("humaneval", {"task_id": "a", "prompt": "", "entry_point": "f", "canonical_solution": "", "test": None},
+     "'test' must be text"),
+    ("mbpp", {"task_id": 11, "text": "", "code": "", "test_setup_code": "", "test_list": None,
+              "challenge_test_list": []}, "mbpp row 11: 'test_list' is a list of text, not None"),
+])
+def test_columns_of_another_type_are_told(folder, name, row, said):
+    (folder / f"{name}.jsonl").write_text(json.dumps(row))
+    assert said in complaint(f"{name.removesuffix('_test')}:test")
 
 
 def test_names_of_files_in_a_report():

@@ -126,6 +126,10 @@ def test_a_users_own_rows(tmp_path):
         ({"prompt": " ", "answer": "5"}, ":1: 'prompt' is empty"),
         ({"prompt": "?", "answer": None}, ":1: 'answer' must be a text or a number, not null"),
         ({"prompt": "?", "answer": ["3"]}, ":1: 'answer' must be a text or a number, not [\"3\"]"),
+        ({"prompt": "?", "answer": "C", "verifier": "choice"}, "can be graded with this 'answer' by 'choice'"),
+        ({"prompt": "?", "answer": "def f(): pass", "verifier": "code"}, "by 'code': write {"),
+        ({"prompt": "?", "answer": {"entry": "f", "tests": []}, "verifier": "code"}, "by 'code': there are no tests"),
+        ({"prompt": "?", "answer": "5", "verifier": "countdown"}, "by 'countdown': the problem's answer is not {"),
         ({"prompt": "?", "answer": "", "verifier": "math"}, ":1: 'answer' must be a text or a number, not \"\""),
     ],
 )

@@ -214,6 +214,7 @@ def test_what_was_asked_wrongly_is_one_line(model: Path, tmp_path: Path, capsys:
         ([*some, "--server", "http://x", "--rollouts", "2", "--best-by", "trl:trls.py:size"],
          "compares the rollouts of a problem, and a"),
         ([*some, "--server", "http://x", "--dtype", "bfloat16"], "--dtype and --engine are of a model in this process"),
+        ([*some, "--jobs", "2", "--tries", "1"], "--jobs and --tries: only with --server; leave them out"),
         ([*some, "--server", "nowhere"], "is no URL of a server"),
         ([*some, "--server", "http://x", "--timeout", "0"], "--timeout must be a number of seconds above 0"),
         ([*some, "--server", "http://x", "--timeout", "nan"], "--timeout must be a number of seconds above 0"),

@@ -69,6 +69,11 @@ def test_json_holds_the_stages_and_every_model_by_name(run, capsys):
     assert report["seconds"] >= 0
 
 
+def test_a_page_and_json_are_asked_for_one_at_a_time(run, capsys):
+    assert cli.main(["report", str(run.path), "--json", "--html"]) == 2
+    assert capsys.readouterr() == ("", "retort report: --json and --html are asked for one at a time\n")
+
+
 def test_json_has_curves_of_the_rollouts_that_are_kept(run, capsys):
     write_rows(run.artifacts()["score"].path / "student-sums.jsonl", ROWS)
     durable.write_json(

@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -5,6 +6,7 @@ import pytest
 
 from pipeline.contract.errors import RecipeError
 from pipeline.recipe import fingerprint, recipe, trust
+from pipeline.recipe.header import is_name
 from pipeline.recipe.inputs import InputError, Source
 
 Write = Callable[..., Path]
@@ -106,6 +108,55 @@ def test_sets_are_typed_and_named_in_errors(write_recipe: Write) -> None:
     assert read.run_name == "good-seed=1-base.rate=2e-3-student.reward.rules.format=0.5-traces.others.1=base"
     assert recipe.read(path).run_name == "good"
     assert recipe.read(path, ["parallel=1", "name=better"]).run_name == "better"
+
+
+def name(path: Path, *overrides: str) -> str:
+    return recipe.read(str(path), overrides).run_name
+
+
+def test_runs_of_different_overrides_have_different_names(write_recipe: Write) -> None:
+    path = write_recipe(GOOD.replace("other:", "leaks:").replace("[base, other]", "[base, leaks]"))
+    names = {name(path, f"base.end={end}") for end in ("Is it 3?", "Is it 3!", "a/b", "a_b", "\N{SNOWMAN}", "L\xf6se")}
+    assert len(names) == 6
+    assert all(map(is_name, names))
+    assert "good-base.end=a_b" in names
+    # Of a stage and of a setting that are called alike.
+    assert (name(path, "leaks.steps=4"), name(path, "leaks=tell")) == ("good-leaks.steps=4", "good")
+
+
+@pytest.mark.parametrize("text", [
+    f"You are careful. {'Think before you answer. ' * 20}", "a/" * 3000, "a/**bold**", "./*.py/x",
+])
+def test_a_text_in_a_set_is_no_path(write_recipe: Write, text: str) -> None:
+    assert recipe.read(str(write_recipe(GOOD)), [f"base.end={json.dumps(text)}"]).steps["base"].config.end == text
+
+
+def test_patterns_in_a_set_start_from_the_current_folder(
+    write_recipe: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = str(write_recipe(GOOD))
+    (tmp_path / "here" / "rows").mkdir(parents=True)
+    (tmp_path / "here" / "rows" / "a.jsonl").write_text('{"text": "one"}\n')
+    monkeypatch.chdir(tmp_path / "here")
+    read = recipe.read(path, ["student.data=rows/*.jsonl"])
+    assert [source.path for source in read.steps["student"].sources.values()] == [tmp_path / "here/rows/*.jsonl"]
+
+
+def test_a_recipe_is_read_again_from_anywhere(
+    write_recipe: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = str(write_recipe(GOOD))
+    for place in ("here/given", "there/given"):
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / "config.json").write_text(place)
+    monkeypatch.chdir(tmp_path / "here")
+    read = recipe.read(path, ["traces.model=./given"])
+    written = json.loads(json.dumps(recipe.as_dict(read)))
+    for cwd in (tmp_path / "there", tmp_path):
+        monkeypatch.chdir(cwd)
+        again = recipe.read_again(written)
+        assert again == read
+        assert again.steps["traces"].config.model == str(tmp_path / "here/given")
 
 
 def test_paths_in_a_set_start_from_the_current_folder(
