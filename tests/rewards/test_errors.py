@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ASKED_WRONGLY = {
     "RecipeError", "CommandError", "ProblemSetError", "ComparisonError", "RegistryError", "InputError", "YamlError",
     "ServerError", "RowFileError", "ToolError", "FamilyError",
+    "Overlong", "NothingInCommonError",
 }
 """What can be mended by asking for something else ends with 2; all the others say that something failed."""
 

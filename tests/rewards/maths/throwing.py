@@ -27,7 +27,9 @@ def throw(names: Sequence[str]) -> None:
     limit = SECONDS if len(names) > len(A_FEW) else A_WHILE
     for name in names:
         bomb = BOMBS[name]
-        for gold, answer in [("5", bomb), (SOFT, bomb), (bomb, SOFT)] if len(names) > len(A_FEW) else [("5", bomb)]:
+        # Beside a plain number most are wrong for their size alone; beside what has to be computed none is.
+        few = [("5", bomb), (SOFT, bomb)]
+        for gold, answer in [*few, (bomb, SOFT)] if len(names) > len(A_FEW) else few:
             began = time.monotonic()
             verdict = grade(Problem("", "", gold, "math", ""), Completion(f"<answer>{answer}</answer>"))
             assert time.monotonic() - began < limit, (name, gold)
