@@ -1,7 +1,7 @@
 """Training of weights in half precision through copies in full precision (Micikevicius et al. 2018, arXiv 1710.03740,
 section 3.1)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -10,6 +10,9 @@ from torch.optim import Optimizer
 from pipeline.disk.durable import JsonObject
 
 HALVES = (torch.bfloat16, torch.float16)
+
+AT_ONCE = 2**26
+"""Numbers of gradients that are in fp32 at a time: a quarter of a GiB."""
 
 
 class MasterWeights(Optimizer):
@@ -43,15 +46,28 @@ class MasterWeights(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        copies = self.copies()
-        for one, copy in copies:
+        loss = None if closure is None else torch.enable_grad()(closure)()
+        # `inner` moves what has a gradient, each parameter by itself, so that it may go through them part by part: the
+        # gradients of a part alone are held in fp32.
+        first, *others = _parts(self.copies())
+        self._step(first)
+        whole = [(one, one.grad) for trained in self.trained for one in trained if one.dtype not in HALVES]
+        for one, _ in whole:  # which have moved
+            one.grad = None
+        for part in others:
+            self._step(part)
+        for one, gradient in whole:
+            one.grad = gradient
+        return loss
+
+    def _step(self, part: Sequence[tuple[Tensor, Tensor]]) -> None:
+        for one, copy in part:
             # Gradients are clipped by then: Trainer does it on the parameters themselves.
             copy.grad = None if one.grad is None else one.grad.float()
-        loss = self.inner.step(closure)
-        for one, copy in copies:
+        self.inner.step()
+        for one, copy in part:
             one.copy_(copy)
             copy.grad = None
-        return loss
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         for trained in self.trained:
@@ -78,6 +94,19 @@ def with_masters(optimizer: Optimizer) -> Optimizer:
     """`optimizer`, with fp32 copies of what it trains in half precision; itself where that is nothing."""
     halves = any(one.dtype in HALVES for group in optimizer.param_groups for one in group["params"])
     return MasterWeights(optimizer) if halves else optimizer
+
+
+def _parts(copies: Sequence[tuple[Tensor, Tensor]]) -> list[list[tuple[Tensor, Tensor]]]:
+    """The pairs in their order, as many in a part as have no more than `AT_ONCE` numbers, and at least one."""
+    parts: list[list[tuple[Tensor, Tensor]]] = [[]]
+    numbers = 0
+    for pair in copies:
+        numbers += pair[1].numel()
+        if parts[-1] and numbers > AT_ONCE:
+            parts.append([])
+            numbers = pair[1].numel()
+        parts[-1].append(pair)
+    return parts
 
 
 def _copy(one: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from torch import nn
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from pipeline.training.optimizer import master_weights
 from pipeline.training.optimizer.master_weights import MasterWeights, with_masters
 from pipeline.training.optimizer.muon import Muon
 
@@ -104,3 +105,29 @@ def test_a_schedule_moves_its_rate() -> None:
 def test_what_is_fp32_is_left_alone() -> None:
     full = adamw(layers(torch.float32))
     assert with_masters(full) is full
+
+
+@pytest.mark.parametrize("make", [adamw, muon])
+def test_a_step_in_parts_is_the_step(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    for numbers in (2**26, 70, 1):
+        monkeypatch.setattr(master_weights, "AT_ONCE", numbers)
+        model = layers(torch.bfloat16)
+        optimizer = with_masters(make(model))
+        train(model, optimizer, range(5))
+        found.append((model.state_dict(), optimizer.state_dict()))
+    (whole, state), *others = found
+    for other, other_state in others:
+        assert all(torch.equal(whole[name], other[name]) for name in whole)
+        assert all(torch.equal(one, two) for one, two in zip(state["copies"], other_state["copies"], strict=True))
+        for place, kept in state["inner"]["state"].items():
+            assert all(torch.equal(torch.as_tensor(kept[name]), torch.as_tensor(two))
+                       for name, two in other_state["inner"]["state"][place].items())
+
+
+def test_gradients_are_there_after_a_step() -> None:
+    model = layers(torch.bfloat16)
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    with_masters(adamw(model)).step()
+    assert all(parameter.grad is not None for parameter in model.parameters())
