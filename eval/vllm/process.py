@@ -35,6 +35,9 @@ class Serving:
     tensor_parallel  GPUs that the model is split over
     experts          whether answers tell which experts were taken; vLLM does so on GPUs alone
     devices          the GPUs, as CUDA_VISIBLE_DEVICES has them; those that this process sees
+    on_processors    whether there are none. Prompts are then read whole: of a part vLLM 0.32 draws a token that it
+                     takes back, and with a seed it cannot do so on processors ("CPU Generator does not use offset",
+                     after which the engine is dead; github.com/RBLN-SW/vllm-rbln/pull/1025 tells of it)
     """
 
     python: str
@@ -43,6 +46,7 @@ class Serving:
     tensor_parallel: int = 1
     experts: bool = False
     devices: str | None = None
+    on_processors: bool = False
 
     def environment(self) -> dict[str, str]:
         """What the server needs of its environment: calls to its workers, the file that they load, and its GPUs."""
@@ -61,6 +65,7 @@ class Serving:
             # a model's own defaults would narrow what is drawn from, wherever a request does not say otherwise
             "--generation-config", "vllm",
             *(["--enable-return-routed-experts"] if self.experts else []),
+            *(["--no-enable-chunked-prefill"] if self.on_processors else []),
         ]
 
 

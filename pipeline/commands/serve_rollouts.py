@@ -13,6 +13,8 @@ from pipeline.store.model_reference import model_of
 from rewards.lazy import lazy
 
 with lazy:
+    import torch
+
     from pipeline.models import pretrained
 
 
@@ -37,7 +39,8 @@ def main(args: argparse.Namespace) -> int:
     if saved is None:
         raise CommandError(f"{args.model} does not say what its weights are in; give --dtype float32 or bfloat16")
     dtype = str(saved).removeprefix("torch.")
-    serving = Serving(args.python, dtype, args.gpu_memory, args.tensor_parallel, args.experts)
+    serving = Serving(args.python, dtype, args.gpu_memory, args.tensor_parallel, args.experts,
+                      on_processors=not torch.cuda.is_available())
     # Other arguments of vLLM's can be added to what this prints.
     command = serving.command(str(model), args.host, args.port)
     if args.dry_run:

@@ -8,6 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from eval.vllm.process import Serving
 from pipeline.contract.fields import NotInFingerprint
 from pipeline.serving.speculation import Speculate
+from rewards.lazy import lazy
+
+with lazy:
+    import torch
 
 
 class Vllm(BaseModel):
@@ -51,7 +55,8 @@ class Vllm(BaseModel):
     def serving(self, dtype: str, experts: bool) -> Serving:
         """How a server that the stage starts is started."""
         assert self.python is not None
-        return Serving(self.python, dtype, self.gpu_memory, self.tensor_parallel, experts, self.devices)
+        return Serving(self.python, dtype, self.gpu_memory, self.tensor_parallel, experts, self.devices,
+                       on_processors=self.devices is None and not torch.cuda.is_available())
 
 
 class Engines(BaseModel):

@@ -121,5 +121,7 @@ def test_the_command_says_what_vllm_does_not_do_by_itself() -> None:
                  "--worker-extension-cls retort_vllm_worker.Weights", "--enable-return-routed-experts",
                  "--tensor-parallel-size 2", "--gpu-memory-utilization 0.5"):
         assert part in line
+    assert "chunked" not in line
+    assert "--no-enable-chunked-prefill" in Serving("python", "float32", on_processors=True).command("m", "h", 80)
     assert "routed" not in " ".join(Serving("python", "float32").command("m", "h", 80))
     assert Serving("python", "float32", devices="4,5").environment()["CUDA_VISIBLE_DEVICES"] == "4,5"
