@@ -243,10 +243,16 @@ def _flock(stream: IO[str], kind: int) -> bool | None:
 
 
 def _locked(stream: IO[str]) -> bool | None:
-    for _ in range(5):  # `holder` locks for a moment, which is no reason to give up
+    refused = 0
+    for _ in range(250):
         free = _flock(stream, fcntl.LOCK_EX)
         if free is not False:
             return free
+        # Who only looks shares the lock for a moment, a longer one on a busy machine, which is no reason to give up.
+        if _flock(stream, fcntl.LOCK_SH):
+            fcntl.flock(stream, fcntl.LOCK_UN)
+        elif (refused := refused + 1) == 5:
+            return False
         time.sleep(0.02)
     return False
 

@@ -41,6 +41,17 @@ def test_a_lock_says_who_holds_it_and_dies_with_its_holder(tmp_path: Path) -> No
     assert not path.exists()
 
 
+def test_who_only_looks_keeps_nobody_from_it(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    path.touch()
+    looking = path.open()
+    fcntl.flock(looking, fcntl.LOCK_SH)
+    gone = threading.Timer(0.3, looking.close)
+    gone.start()
+    locks.Lock(path).release()
+    gone.join()
+
+
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(locks, "BEAT", 0.05)
