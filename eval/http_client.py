@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any  # JSON
 from urllib.parse import urlsplit
 
+from eval.errors import ServerError
 from rewards.lazy import lazy
 
 with lazy:  # which takes a tenth of a second, and most evaluations ask no server
@@ -44,17 +45,22 @@ class Client:
     Each request has `seconds` from its first byte out to its last byte in, finding the host included, however slowly a
     server drips, and `most` bytes of body are read. Redirects are returned and not followed, so that the key goes to
     this host alone. Nothing is decompressed, no cookie is kept, and headers of more than 100 KiB are refused by the
-    library. The proxy that the environment names is asked for other machines alone. Raises ValueError where `url` is
-    none, or a proxy or certificates are none that the environment names; ImportError and OSError of these, too.
+    library. The proxy that the environment names is asked for other machines alone. Raises ServerError where that
+    proxy, or the environment's certificates, are none.
     """
 
     def __init__(self, url: str, key: str, jobs: int, seconds: float, most: int) -> None:
         self._url, self._seconds, self._most = url, seconds, most
         headers = {"Accept-Encoding": "identity", **({"Authorization": f"Bearer {key}"} if key else {})}
-        self._client = httpx2.AsyncClient(
-            headers=headers, follow_redirects=False, timeout=None, limits=httpx2.Limits(max_connections=jobs),
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())), trust_env=not _is_own_machine(url),
-        )
+        try:
+            self._client = httpx2.AsyncClient(
+                headers=headers, follow_redirects=False, timeout=None, limits=httpx2.Limits(max_connections=jobs),
+                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())), trust_env=not _is_own_machine(url),
+            )
+        except (ValueError, ImportError, OSError) as error:
+            raise ServerError("no client can be made with the proxy or the certificates that the environment names "
+                              f"({type(error).__name__}: {error}); look at HTTPS_PROXY, ALL_PROXY and SSL_CERT_FILE"
+                              ) from error
 
     async def __aenter__(self) -> "Client":
         return self
@@ -96,12 +102,6 @@ class Client:
             return Response(
                 response.status_code, b"".join(parts), told.get("Location", ""), told.get("Retry-After", "")
             )
-
-
-def no_client(error: Exception) -> str:
-    """What to tell of an error that a `Client` raised when it was made."""
-    return ("no client can be made with the proxy or the certificates that the environment names "
-            f"({type(error).__name__}: {error}); look at HTTPS_PROXY, ALL_PROXY and SSL_CERT_FILE")
 
 
 def shortened(text: str) -> str:

@@ -18,7 +18,7 @@ from eval.answer_formats import OPEN
 from eval.completions import NoText, completion_of, most_bytes
 from eval.engine.types import rollout_seed
 from eval.errors import Overlong, ServerError, Unanswered
-from eval.http_client import Client, NoAnswer, Response, no_client, shortened
+from eval.http_client import Client, NoAnswer, Response, shortened
 from eval.prompts import conversation, plain_text
 from eval.protocol import Protocol
 from eval.rollouts import Rollout
@@ -142,11 +142,7 @@ class Server:
 
     def client(self) -> Client:
         """Raises ServerError where the environment names a proxy or certificates that are none."""
-        most = most_bytes(self.protocol.sampling.max_tokens)
-        try:
-            return Client(self.url, self.key, self.jobs, self.timeout, most)
-        except (ValueError, ImportError, OSError) as error:
-            raise ServerError(no_client(error)) from error
+        return Client(self.url, self.key, self.jobs, self.timeout, most_bytes(self.protocol.sampling.max_tokens))
 
     def body(self, problem: Problem, index: int, prompt: object) -> dict[str, Any]:
         """What one rollout of a problem is asked with."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any  # requests and answers are JSON
 
 from eval.errors import ServerError
-from eval.http_client import Client, NoAnswer, Response, no_client, shortened
+from eval.http_client import Client, NoAnswer, Response, shortened
 
 AT_ONCE = 256
 """Requests that are sent at once; vLLM puts as many of them into a batch as fit into its memory."""
@@ -54,18 +54,11 @@ class VllmServer:
         """Drop the keys and values of prompts that were read with other weights. Raises ServerError."""
         self._post("reset_prefix_cache", {})
 
-    def _client(self, jobs: int, most_bytes: int) -> Client:
-        """Raises ServerError where the environment names a proxy or certificates that are none."""
-        try:
-            return Client(self.url, "", jobs, SECONDS, most_bytes)
-        except (ValueError, ImportError, OSError) as error:
-            raise ServerError(no_client(error)) from error
-
     def _post(self, path: str, body: dict[str, Any]) -> Response:
         return asyncio.run(self._post_once(path, body))
 
     async def _post_once(self, path: str, body: dict[str, Any]) -> Response:
-        async with self._client(1, 2**20) as client:
+        async with Client(self.url, "", 1, SECONDS, 2**20) as client:
             try:
                 response = await client.post(path, body)
             except NoAnswer as error:
@@ -77,7 +70,7 @@ class VllmServer:
         self, bodies: Sequence[dict[str, Any]], most_bytes: int, done: Callable[[int, dict[str, Any]], None]
     ) -> None:
         waiting = iter(enumerate(bodies))
-        async with self._client(AT_ONCE, most_bytes) as client:
+        async with Client(self.url, "", AT_ONCE, SECONDS, most_bytes) as client:
 
             async def some() -> None:
                 for place, body in waiting:
