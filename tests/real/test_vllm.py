@@ -137,6 +137,12 @@ def test_vllms_own_reload_still_leaves_packed_weights_behind(tmp_path: Path) -> 
         assert divergence_of(one, prompts) < 1e-6
 
 
+def test_vllm_still_takes_a_token_back_as_processors_cannot() -> None:
+    """Where this fails, `Serving.on_processors` may be needed no more: try many prompts at once with seeds."""
+    runner = Path(PYTHON).parents[1].glob("lib/python*/site-packages/vllm/v1/worker/gpu_model_runner.py")
+    assert "gen.set_offset(gen.get_offset() - 4)" in next(runner).read_text()
+
+
 def test_adapters_are_sent_with_the_weights(tmp_path: Path) -> None:
     prompts = [[2, 20 + place, 30] for place in range(4)]
     weights.write(random_model(0), TOKENIZER, tmp_path / "first")

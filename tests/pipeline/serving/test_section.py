@@ -2,6 +2,7 @@ import sys
 from typing import Any
 
 import pytest
+import torch
 from pydantic import ValidationError
 
 from pipeline.contract.fields import outside_fingerprint
@@ -12,6 +13,12 @@ from pipeline.stages.sample import Sample
 
 SOME = {"model": "base", "problems": ["word_problems:train"], "steps": 1}
 URL = {"url": "http://localhost:8000"}
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_server_that_is_started_where_there_is_no_gpu_reads_prompts_whole() -> None:
+    assert Vllm(python="python").serving("float32", experts=False).on_processors
+    assert not Vllm(python="python", devices="1").serving("float32", experts=False).on_processors
 
 
 def test_without_vllm_a_recipe_that_asks_for_it_here_is_one_line() -> None:
