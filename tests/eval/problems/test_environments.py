@@ -3,9 +3,7 @@
 import importlib.metadata
 import importlib.util
 import signal
-import sys
 import warnings
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,7 +13,6 @@ from eval.errors import ProblemSetError
 from eval.problems import environments, load, resolve
 from eval.problems.content import content
 from eval.tools.registry import TOOLS
-from rewards.conventions import remote
 from rewards.grade import grade, load_verifiers
 from rewards.registry import RegistryError
 from rewards.types import Completion, Label
@@ -90,11 +87,11 @@ KINDS = {
 
 
 @pytest.fixture(params=["stand-in", "package"])
-def environment(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+def environment(request: pytest.FixtureRequest, own_modules: Path) -> Path:
     """Where modules of environments lie, which import the package or its stand-in."""
     rows = "list"
     if request.param == "stand-in":
-        (tmp_path / "verifiers.py").write_text(PACKAGE)
+        (own_modules / "verifiers.py").write_text(PACKAGE)
     elif importlib.util.find_spec("verifiers") is None:
         pytest.skip("the extra verifiers is not installed")
     elif importlib.metadata.version("verifiers") >= "0.4":
@@ -102,19 +99,11 @@ def environment(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch,
     else:
         rows = "__import__('datasets').Dataset.from_list"
     module = f"rows = {rows}\n{MINE}"
-    (tmp_path / "my_env.py").write_text(module)
+    (own_modules / "my_env.py").write_text(module)
     for name, made in KINDS.items():
-        (tmp_path / f"{name}.py").write_text(module.rpartition("def load_environment")[0]
+        (own_modules / f"{name}.py").write_text(module.rpartition("def load_environment")[0]
                                              + f"def load_environment(): return {made}\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr("rewards.grade._loaded", {})
-    before = set(sys.modules)
-    remote.close()  # the next process has this search path
-    yield tmp_path
-    remote.close()
-    for name in set(sys.modules) - before:
-        if name.partition(".")[0] in ("verifiers", "my_env", *KINDS):
-            del sys.modules[name]
+    return own_modules
 
 
 @pytest.mark.usefixtures("environment")

@@ -1,8 +1,6 @@
 """Tasksets of verifiers as problem sets: a stand-in for the package, and the package itself where it is there."""
 
 import importlib.util
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +8,6 @@ import pytest
 from eval.errors import ProblemSetError
 from eval.problems import load
 from eval.problems.content import content
-from rewards.conventions import remote
 from rewards.grade import grade
 from rewards.registry import RegistryError
 from rewards.types import Completion, Label
@@ -166,28 +163,20 @@ KINDS = {
 
 
 @pytest.fixture(params=["stand-in", "package"])
-def tasksets(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+def tasksets(request: pytest.FixtureRequest, own_modules: Path) -> Path:
     """Where modules of tasksets lie, which import the package or its stand-in."""
     if request.param == "stand-in":
-        (tmp_path / "verifiers" / "v1").mkdir(parents=True)
-        (tmp_path / "verifiers" / "__init__.py").touch()
-        (tmp_path / "verifiers" / "v1" / "__init__.py").write_text(PACKAGE)
-        (tmp_path / "verifiers" / "v1" / "state.py").write_text(STATE)
+        (own_modules / "verifiers" / "v1").mkdir(parents=True)
+        (own_modules / "verifiers" / "__init__.py").touch()
+        (own_modules / "verifiers" / "v1" / "__init__.py").write_text(PACKAGE)
+        (own_modules / "verifiers" / "v1" / "state.py").write_text(STATE)
     elif importlib.util.find_spec("verifiers") is None:
         pytest.skip("the extra verifiers is not installed")
-    (tmp_path / "my_tasks.py").write_text(MINE)
+    (own_modules / "my_tasks.py").write_text(MINE)
     for name, (old, new) in KINDS.items():
         assert old in MINE
-        (tmp_path / f"{name}.py").write_text(MINE.replace(old, new))
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr("rewards.grade._loaded", {})
-    before = set(sys.modules)
-    remote.close()  # the next process has this search path
-    yield tmp_path
-    remote.close()
-    for name in set(sys.modules) - before:
-        if name.partition(".")[0] in ("verifiers", "my_tasks", *KINDS):
-            del sys.modules[name]
+        (own_modules / f"{name}.py").write_text(MINE.replace(old, new))
+    return own_modules
 
 
 @pytest.mark.usefixtures("tasksets")
