@@ -110,7 +110,9 @@ def is_said(ours: str, theirs: str) -> bool:
 
 def is_answer(value: object) -> bool:
     """Whether `math` can compare answers with it."""
-    return (isinstance(value, int | float) and math.isfinite(value)) or (isinstance(value, str) and bool(value.strip()))
+    # Whole numbers are asked for first: no float holds the largest ones.
+    number = isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
+    return number or (isinstance(value, str) and bool(value.strip()))
 
 
 def _problem(row: Row, path: Path, number: int, where: str) -> Problem:

@@ -187,3 +187,10 @@ def test_without_reasoning_gym_it_says_what_to_install():
         assert complaint(
             "gym:gsm_symbolic:test"
         ) == "gym:gsm_symbolic needs the package reasoning-gym: pip install 'retort[gym]'"
+
+
+def test_a_whole_number_of_any_size_is_an_answer(tmp_path):
+    (tmp_path / "large.jsonl").write_text(json.dumps({"prompt": "How many?", "answer": 10**400}) + "\n")
+    [problem] = load("large.jsonl", base=tmp_path)
+    assert grade(problem, Completion(f"\\boxed{{{10**400}}}")).label == Label.CORRECT
+    assert grade(problem, Completion(f"\\boxed{{{10**400 + 1}}}")).label == Label.WRONG
