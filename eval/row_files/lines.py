@@ -34,9 +34,13 @@ def texts(path: Path, file: BufferedReader) -> Iterator[tuple[int, str]]:
             yield number, line.decode()
         except UnicodeDecodeError as error:
             raise RowFileError(
-                f"{where} is not UTF-8 (byte {line[error.start]:#04x} at {error.start + 1}); save the file as UTF-8, "
-                f"from Latin-1 with: iconv -f LATIN1 -t UTF-8 {path.name}"
+                f"{where} is not UTF-8 (byte {line[error.start]:#04x} at {error.start + 1}); {save_as_utf8(path)}"
             ) from error
+
+
+def save_as_utf8(path: Path) -> str:
+    """What to do with a text in another encoding, which nobody can tell for sure: CP949 read as Latin-1 is nonsense."""
+    return f"save the file as UTF-8: iconv -f LATIN1 -t UTF-8 {path.name}, with CP949, GBK or another for LATIN1"
 
 
 def _row(text: str, where: str, path: Path, *, first: bool) -> Row | BadRow:

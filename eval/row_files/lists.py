@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from io import BufferedReader
 from pathlib import Path
 
-from eval.row_files.lines import refuse_constant
+from eval.row_files.lines import refuse_constant, save_as_utf8
 from eval.row_files.opening import opened
 from eval.row_files.types import LONGEST, BadRow, Row, RowFileError, shown
 
@@ -155,8 +155,7 @@ class _Text:
             if self._ended or error.end < len(data) or len(data) - error.start > 3:
                 line = self._line + self._text.count("\n") + data.count(b"\n", 0, error.start)
                 raise RowFileError(
-                    f"{self._path}:{line} is not UTF-8 (byte {data[error.start]:#04x}); save the file as UTF-8, from "
-                    f"Latin-1 with: iconv -f LATIN1 -t UTF-8 {self._path.name}"
+                    f"{self._path}:{line} is not UTF-8 (byte {data[error.start]:#04x}); {save_as_utf8(self._path)}"
                 ) from error
             used = error.start  # a character whose last bytes are not read yet
             text = data[:used].decode()

@@ -44,6 +44,9 @@ def _header(path: Path, reader: Iterator[list[str]]) -> list[str]:
     try:
         header = [name.strip() for name in next(reader, [])]
     except csv.Error as error:
+        if "new-line character" in str(error):  # a carriage return alone, which csv's reader does not take for an end
+            raise RowFileError(f"{path} ends its lines with a carriage return, as old Macs did; write it anew with: "
+                               f"tr '\\r' '\\n' < {path.name}") from error
         raise RowFileError(f"{path}:1 is no header of a table: {error}") from error
     twice = [name for name, count in Counter(header).items() if count > 1]
     if twice:

@@ -69,6 +69,9 @@ def _models_of_both(a: str, b: str, runs: Path) -> list[str] | None:
     """The models that two runs measured; None where these are not two runs. Raises CommandError where there is none."""
     run_a, run_b = run_of(a, runs), run_of(b, runs)
     if run_a is None or run_b is None:
+        for reference, run, other in ((a, run_a, run_b), (b, run_b, run_a)):
+            if run is None and other is not None:
+                measured(reference, runs)  # a run that is not there is told first
         return None
     ours, theirs = models_measured(run_a), models_measured(run_b)
     both = [model for model in ours if model in theirs]

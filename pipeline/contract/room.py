@@ -11,12 +11,14 @@ from pipeline.disk.durable import JsonMapping
 @dataclass(frozen=True)
 class Room:
     """A stage asks `models` (input references) all its problems in this way, and lets each answer take `completion`
-    tokens. `beyond` says that what does not fit is asked all the same."""
+    tokens. `beyond` says that what does not fit is asked all the same. `shots` worked examples of a problem set stand
+    before each of its questions, which `prompting` does not hold, since each set has others."""
 
     models: Sequence[str]
     prompting: Prompting
     completion: int
     beyond: bool = False
+    shots: int = 0
 
 
 LIMITS = ("max_position_embeddings", "max_seq_len", "n_positions")
@@ -45,6 +47,8 @@ def require_room(prompts: Sequence[Sequence[int]], room: Room, context: int | No
         return
     left = context - longest
     advice = f"set max_completion_tokens to at most {left}" if left >= 1 else "leave the longest out"
+    if room.shots:
+        advice += ", show fewer worked examples (shots)"
     raise StageError(
         f"{who}: {too_long:,} of {len(prompts):,} prompts, the longest of {longest:,} tokens, and answers of up to "
         f"{room.completion:,} do not fit in its context of {context:,}; {advice}, extend the context first (kind: "

@@ -11,6 +11,7 @@ from eval.problems import load
 from eval.protocol import Prompting
 from eval.row_files import is_row_file
 from eval.row_files.opening import is_compressed, opened, without_compression
+from eval.shots import shots_of
 from pipeline.contract import dataset
 from pipeline.contract.dataset.forms import text_of
 from pipeline.contract.errors import StageError
@@ -83,19 +84,22 @@ def rows_of(lineage: Lineage, step: Step, trained: Trained) -> Rows:
 
 def asked_of(lineage: Lineage, step: Step, drawn: Drawn) -> Asked:
     """The problems that a drawing asks at once."""
+    # Every stage that asks problems has a room.
+    room = step.config.room()
+    characters = lineage.assumed.characters
     count, lengths = 0, []
     for asks in step.config.asks(stage_seed(lineage.recipe.seed, step.name)):
         try:
             problems = load(asks.reference, asks.n, asks.seed, base=lineage.recipe.folder)
+            shots = shots_of(asks.reference, room.shots if room else 0, base=lineage.recipe.folder)
         except (ProblemSetError, RegistryError):  # not at hand, such as one of the hub's
             count += asks.n or SOME
             continue
         count += len(problems)
-        lengths += [tokens_of(problem.prompt, lineage.assumed.characters) for problem in problems[:SOME]]
-    # Every stage that asks problems has a room.
-    room = step.config.room()
+        shown = sum(TEMPLATE + tokens_of(text, characters) for shot in shots for text in shot)
+        lengths += [shown + tokens_of(problem.prompt, characters) for problem in problems[:SOME]]
     said = f"{room.prompting.system or ''}\n{room.prompting.instruction or ''}" if room else ""
-    around = TEMPLATE + tokens_of(said, lineage.assumed.characters)
+    around = TEMPLATE + tokens_of(said, characters)
     mean = sum(lengths) / len(lengths) + around if lengths else lineage.assumed.prompt
     return Asked(drawn.prompts or max(1, count), mean)
 

@@ -1,5 +1,6 @@
 """What is wrong with a recipe, as lines that a person can act on."""
 
+import json
 import math
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
@@ -118,8 +119,8 @@ def _message(complaint: Any, model: type[BaseModel], also_known: Sequence[str]) 
 
 
 def shown_value(value: object) -> str:
-    """A value as Python writes it, cut where it is long."""
-    shown = repr(value)
+    """A value as Python writes it, cut where it is long; null, true and false as YAML does."""
+    shown = json.dumps(value) if value is None or isinstance(value, bool) else repr(value)
     return shown if len(shown) <= 60 else f"{shown[:57]}..."
 
 

@@ -173,7 +173,7 @@ class Evaluate(ServedEngines, Stage):
     def room(self) -> Room:
         how = having_tools(self.prompt.prompting(), self.tools, self._folder)
         how = how.asking(self.effort[0] if self.effort else None)
-        return Room(self.models, how, self.max_completion_tokens, self.beyond_context)
+        return Room(self.models, how, self.max_completion_tokens, self.beyond_context, self.prompt.shots)
 
     def work(self) -> Work:
         native = self.engine == "native"

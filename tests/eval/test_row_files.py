@@ -48,8 +48,8 @@ ZIPPED = gzip.compress(LINES, mtime=0)  # without the time, which would be part 
     (gzip.compress(b"a" * 257 + b"ustar", mtime=0), "mine.jsonl is a tar archive; unpack it first: tar -xf mine.jsonl"),
     (b"ARROW1", "mine.jsonl is an Arrow file"),
     (LINES.decode().encode("utf-16"), "mine.jsonl is UTF-16; save it as UTF-8: iconv -f UTF-16 -t UTF-8 mine.jsonl"),
-    (b'{"a": 1}\n{"a": "caf\xe9"}\n', "mine.jsonl:2 is not UTF-8 (byte 0xe9 at 11); save the file as UTF-8, from "
-                                      "Latin-1 with: iconv -f LATIN1 -t UTF-8 mine.jsonl"),
+    (b'{"a": 1}\n{"a": "caf\xe9"}\n', "mine.jsonl:2 is not UTF-8 (byte 0xe9 at 11); save the file as UTF-8: "
+                                      "iconv -f LATIN1 -t UTF-8 mine.jsonl, with CP949"),
     (b'{"a": 1}\n{"a":\n', "mine.jsonl:2 is not JSON: "),
     (b'{"a": 1}\n{"a": 1, "b": 2\r\n', "mine.jsonl:2 is not JSON: Expecting ',' delimiter at column 16"),
     (b'[{"a": 1}]\n', "mine.jsonl:1 is not a JSON object: [{\"a\": 1}]; write one object a line: jq -c '.[]' mine"),
@@ -70,6 +70,8 @@ def test_other_kinds_of_files_are_named(tmp_path: Path) -> None:
     assert "is a zip archive" in complaint(tmp_path / "mine.zip")
     (tmp_path / "mine.parquet").write_text("no")
     assert complaint(tmp_path / "mine.parquet").startswith("mine.parquet cannot be read as Parquet")
+    (tmp_path / "mac.csv").write_bytes(b"prompt,answer\rq,a\r")
+    assert "mac.csv ends its lines with a carriage return, as old Macs did; " in complaint(tmp_path / "mac.csv")
     assert complaint(tmp_path / "none.jsonl") == "none.jsonl cannot be read (No such file or directory)"
     assert complaint(tmp_path / "mine.zip" / "x") .endswith("cannot be read (Not a directory)")
 

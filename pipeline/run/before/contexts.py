@@ -4,11 +4,14 @@ What a model was made for stands in the config of the one that was given, or in 
 made, and goes down the lineage from there; so does the tokenizer.
 """
 
+import dataclasses
 import functools
 from collections.abc import Iterator
 from pathlib import Path
 
+from eval.errors import PromptError
 from eval.problems import load
+from eval.shots import shots_of
 from pipeline.contract import dataset
 from pipeline.contract.errors import RecipeError, StageError
 from pipeline.contract.room import Room, limit_of, require_room, require_rows_fit
@@ -61,13 +64,15 @@ class _Contexts:
             if self.exactly and reference is not None:
                 try:
                     self._require_rows(step, reference)
-                except StageError as error:
+                except (StageError, PromptError) as error:
                     yield f"{step.place}: {step.name}: {error}"
         for step, reference, room in self._asked():
             try:
                 self._require_room(step, reference, room)
             except StageError as error:
                 yield f"{step.place}: {error}"
+            except PromptError as error:
+                yield f"{step.place}: {step.name}: {reference}: {error}"
 
     def _require_rows(self, step: Step, reference: str) -> None:
         how, given = step.config.puts_rows(), self._given(step, reference)
@@ -95,7 +100,8 @@ class _Contexts:
         tokenizer: Tokenizer = self.tokenizer(given)
         for use in step.config.asks(stage_seed(self.recipe.seed, step.name)):
             problems = load(use.reference, use.n, use.seed, base=self.recipe.folder)
-            prompts = encode_prompts(tokenizer, problems, room.prompting)
+            shots = shots_of(use.reference, room.shots, base=self.recipe.folder)
+            prompts = encode_prompts(tokenizer, problems, dataclasses.replace(room.prompting, shots=shots))
             require_room(prompts, room, context, f"{who} on {use.reference}")
 
     def _context(self, step: Step, reference: str) -> int | None:

@@ -97,6 +97,8 @@ def _complaint(recipe: Recipe, grave: list[Leak]) -> list[str]:
         lines += [f"    test      {_short(leak.test.text)}", f"    training  {_short(leak.train.text)}"]
     if len(first) > SHOWN:
         lines.append(f"  and {len(first) - SHOWN} more")
+    if any(leak.test.name == leak.train.name for leak in grave):
+        lines.append("who means to measure on what is trained on says so by the split, `:train` behind the set")
     return [*lines, "take them out of the one or the other; `leaks: tell` in the recipe runs it all the same"]
 
 

@@ -174,6 +174,7 @@ def test_what_cannot_be_compared_is_one_line(run, tmp_path, capsys):
         (str(run), f"{run}:base", f"{run} is a run, which measured base, zero; name one of these, such as {run}:base"),
         (f"{run}:base", str(run), f"{run} is a run, which measured base, zero; name one of these, such as {run}:base"),
         (":base", f"{run}:base", "there are no rollouts at ':base'"),
+        (str(run), f"{run}-seed=1", f"there are no rollouts at '{run}-seed=1'"),
         (str(run), str(few), "needs at least two problems in common, not 1"),
         (str(run), str(bare), f"measured base, zero, and {bare} nothing; name one of each, such as {run}:base"),
         (

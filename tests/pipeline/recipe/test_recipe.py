@@ -75,6 +75,7 @@ def test_a_recipe_is_read_and_wired(write_recipe: Write) -> None:
     ("    data: traces", "    data: traces\n    problems: gsm8q:test",
      "14: student.problems: there is no problem set called 'gsm8q'; did you mean 'gsm8k'?"),
     ("    data: traces", "    data: traces\n    data: traces", "14: key 'data' is written twice"),
+    ("steps: 5", "steps: null", "not null"), ("steps: 5", "steps: true", "not true"),
 ])
 def test_each_mistake_is_one_line_with_its_place(write_recipe: Write, old: str, new: str, expected: str) -> None:
     assert old in GOOD

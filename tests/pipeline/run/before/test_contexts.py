@@ -33,6 +33,16 @@ STAGES = """
   score:
     {kind: evaluate, models: [tuned], problems: [mine.jsonl], problems_each: COUNT, max_completion_tokens: TOKENS}
 """
+PLUGIN = """
+from rewards.types import Problem
+
+
+def own(split, n, seed):
+    asked = "What is one and two? " * 2
+    return [Problem(id=f"{split}-{i}", prompt=asked, answer="3", verifier="math", family="own") for i in range(9)][:n]
+"""
+"""A set with a train split, of which worked examples are taken."""
+
 MADE = """
   made:
     kind: pretrain
@@ -151,3 +161,28 @@ def test_rows_that_a_limit_leaves_out_are_not_put_to_the_template(folder: Path) 
     check(asked(1), exactly=True)
     with pytest.raises(RecipeError, match=r"chats\.jsonl:2"):
         check(asked(2), exactly=True)
+
+
+def test_a_template_that_does_not_take_a_prompt_is_told_with_each_stage(folder: Path) -> None:
+    asked = read(folder, "given", 2, 8, change=("max_completion_tokens", "prompt: {template_options: {x: 1}}, "
+                                                                         "max_completion_tokens"))
+    with pytest.raises(RecipeError) as caught:
+        check(asked, exactly=True)
+    first, second = str(caught.value).splitlines()
+    assert first.startswith(f"{folder / 'recipe.yaml'}:3: traces: given: ")
+    assert second.startswith(f"{folder / 'recipe.yaml'}:6: score: tuned: ")
+    assert "chat template" in first
+
+
+@pytest.mark.parametrize(("shots", "told"), [(0, False), (1, False), (4, True)])
+def test_worked_examples_take_room_too(folder: Path, shots: int, told: bool) -> None:
+    (folder / "own.py").write_text(PLUGIN)
+    score = f"{{kind: evaluate, models: [given], problems: [own.py:own:test], problems_each: 1, " \
+            f"prompt: {{shots: {shots}, template: qa}}, max_completion_tokens: 8}}"
+    (folder / "recipe.yaml").write_text(f"name: shots\nstages:\n  score: {score}\n")
+    asked = recipe.read(str(folder / "recipe.yaml"), [])
+    if told:
+        with pytest.raises(RecipeError, match=r"yaml:3: score: given on own\.py:own:test: 1 of 1 prompts.*shots"):
+            check(asked, exactly=True)
+    else:
+        check(asked, exactly=True)

@@ -142,6 +142,15 @@ def test_a_train_split_that_is_measured_on_is_meant(write_recipe: Write) -> None
     assert check(recipe.read(str(path))) == "6 test problems were looked for in 24 training texts: none is there"
 
 
+def test_who_measures_on_the_training_file_is_told_how_to_say_so(write_recipe: Write, tmp_path: Path) -> None:
+    write(tmp_path / "train.jsonl", questions(24))
+    path = write_recipe(STAGES.format(leaks="", train="train.jsonl", test="train.jsonl"))
+    with pytest.raises(RecipeError, match="by the split, `:train` behind the set"):
+        check(recipe.read(str(path)))
+    meant = write_recipe(STAGES.format(leaks="", train="train.jsonl", test="'train.jsonl:train'"))
+    check(recipe.read(str(meant)))
+
+
 @pytest.mark.parametrize("name", sorted(recipe.shipped()))
 def test_shipped_recipes_are_clean(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = Path(os.environ.get(VARIABLE) or Path(__file__).parents[5] / "shared" / "data")
