@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from peft import PeftModel
+from peft import PeftConfig, get_peft_model
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from eval.language_model import LanguageModel, Tokenizer
@@ -66,7 +66,7 @@ def _read(path: Path | str, dtype: Dtype | None) -> tuple[LanguageModel, Tokeniz
         )
         _require_whole(model, found)
         if weights.adapter:
-            model = PeftModel.from_pretrained(model, weights.adapter).merge_and_unload()
+            model = _with_adapter(model, weights.adapter)
             model.requires_grad_(True)  # peft has frozen what it was put on
     except Exception as error:  # files from outside, and libraries that raise whatever their bytes lead to
         raise StageError(f"{path} does not load as a model: {_first_line(error)}") from error
@@ -87,6 +87,23 @@ def _require_whole(model: LanguageModel, found: Mapping[str, Collection[str]]) -
     hint = (f"; its files have names with {around!r}, which {_WRAPPERS[around]} puts there: save the model that is "
             "inside of it") if around else ""
     raise StageError(f"its files lack weights, which would be drawn at random: {_some(missing)}{hint}")
+
+
+def _with_adapter(model: LanguageModel, folder: Path) -> LanguageModel:
+    """The model with the adapter in `folder` added to its weights, in place. Raises StageError where names in the
+    adapter's file are not those of this model: peft passes over such, and that part of the adapter does nothing."""
+    wrapped = get_peft_model(model, PeftConfig.from_pretrained(folder, inference_mode=True))
+    found = wrapped.load_adapter(folder, wrapped.active_adapter)
+    wrong = {
+        "weights for which that has no place": found.unexpected_keys,
+        "none for layers that it adapts": found.missing_keys,
+    }
+    said = [f"{what} ({_some(names)})" for what, names in wrong.items() if names]
+    if said:
+        raise StageError(f"the adapter does not fit its base, a {model.config.model_type}: it has "
+                         f"{' and '.join(said)}; set base_model_name_or_path to what it was trained on")
+    merged: LanguageModel = wrapped.merge_and_unload()
+    return merged
 
 
 def _some(names: Sequence[str]) -> str:
@@ -138,7 +155,7 @@ def save(model: LanguageModel, tokenizer: Tokenizer, out: Path, adapter_of: Path
     if adapter_of is not None:
         with built_whole():
             base = load(adapter_of, str(model.dtype).removeprefix("torch."))[0]  # type: ignore[arg-type]
-        together = PeftModel.from_pretrained(base, out / "adapter").merge_and_unload().state_dict()
+        together = _with_adapter(base, out / "adapter").state_dict()
         if state:
             audit.require_same(state, together, f"after saving: {out / 'adapter'} on its base does not give")
         state = together
