@@ -1,9 +1,9 @@
 """Loading and saving models as transformers knows them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from peft import PeftModel
+from peft import PeftConfig, get_peft_model
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from eval.language_model import LanguageModel, Tokenizer
@@ -19,6 +19,9 @@ from pipeline.models.mtp import saved as mtp
 from pipeline.models.shards import built_whole, class_of, numbers, sharded, whole_state
 from pipeline.models.sources import Weights, model_folder, weights_of
 from pipeline.recipe import inputs
+
+_WRAPPERS = {"_orig_mod.": "torch.compile", "module.": "DistributedDataParallel"}
+"""What stands in the names of weights that were saved from around a model, and what puts it there."""
 
 
 def load(path: Path | str, dtype: Dtype | None = None) -> tuple[LanguageModel, Tokenizer]:
@@ -58,17 +61,54 @@ def _read(path: Path | str, dtype: Dtype | None) -> tuple[LanguageModel, Tokeniz
     weights = weights_of(path)
     try:
         tokenizer = _tokenizer(weights)
-        model = AutoModelForCausalLM.from_pretrained(
-            weights.folder, dtype=dtype or "auto", trust_remote_code=False, **weights.options
+        model, found = AutoModelForCausalLM.from_pretrained(
+            weights.folder, dtype=dtype or "auto", trust_remote_code=False, output_loading_info=True, **weights.options
         )
+        _require_whole(model, found)
         if weights.adapter:
-            model = PeftModel.from_pretrained(model, weights.adapter).merge_and_unload()
+            model = _with_adapter(model, weights.adapter)
             model.requires_grad_(True)  # peft has frozen what it was put on
     except Exception as error:  # files from outside, and libraries that raise whatever their bytes lead to
         raise StageError(f"{path} does not load as a model: {_first_line(error)}") from error
     mtp.load(model, path)
     settled = [*special_tokens.settle(tokenizer, str(path)), *special_tokens.held(tokenizer, model, str(path))]
     return prepare(model), tokenizer, _told(model, tokenizer, weights, settled)
+
+
+def _require_whole(model: LanguageModel, found: Mapping[str, Collection[str]]) -> None:
+    """Raises StageError where the files lack a parameter that is not tied to another one: transformers draws it at
+    random and says so in a log alone. Buffers that are missing begin as they are made. `found` is what transformers
+    tells of the loading."""
+    own = {name for name, _ in model.named_parameters()}
+    missing = sorted(own & set(found["missing_keys"]))
+    if not missing:
+        return
+    around = next((part for part in _WRAPPERS for name in found["unexpected_keys"] if f".{part}" in f".{name}"), None)
+    hint = (f"; its files have names with {around!r}, which {_WRAPPERS[around]} puts there: save the model that is "
+            "inside of it") if around else ""
+    raise StageError(f"its files lack weights, which would be drawn at random: {_some(missing)}{hint}")
+
+
+def _with_adapter(model: LanguageModel, folder: Path) -> LanguageModel:
+    """The model with the adapter in `folder` added to its weights, in place. Raises StageError where names in the
+    adapter's file are not those of this model: peft passes over such, and that part of the adapter does nothing."""
+    wrapped = get_peft_model(model, PeftConfig.from_pretrained(folder, inference_mode=True))
+    found = wrapped.load_adapter(folder, wrapped.active_adapter)
+    wrong = {
+        "weights for which that has no place": found.unexpected_keys,
+        "none for layers that it adapts": found.missing_keys,
+    }
+    said = [f"{what} ({_some(names)})" for what, names in wrong.items() if names]
+    if said:
+        raise StageError(f"the adapter does not fit its base, a {model.config.model_type}: it has "
+                         f"{' and '.join(said)}; set base_model_name_or_path to what it was trained on")
+    merged: LanguageModel = wrapped.merge_and_unload()
+    return merged
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - audit.SHOWN} more" if len(names) > audit.SHOWN else ""
+    return f"{', '.join(names[:audit.SHOWN])}{more}"
 
 
 def _first_line(error: Exception) -> str:
@@ -115,7 +155,7 @@ def save(model: LanguageModel, tokenizer: Tokenizer, out: Path, adapter_of: Path
     if adapter_of is not None:
         with built_whole():
             base = load(adapter_of, str(model.dtype).removeprefix("torch."))[0]  # type: ignore[arg-type]
-        together = PeftModel.from_pretrained(base, out / "adapter").merge_and_unload().state_dict()
+        together = _with_adapter(base, out / "adapter").state_dict()
         if state:
             audit.require_same(state, together, f"after saving: {out / 'adapter'} on its base does not give")
         state = together

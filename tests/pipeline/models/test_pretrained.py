@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from pipeline.contract.errors import StageError
 from pipeline.models import pretrained
 from pipeline.models.build import build
 from pipeline.models.tokenizer import train_tokenizer
+from tests.conftest import TINY
 
 Tiny = Callable[..., Any]
 SMALL = {"model_type": "qwen3", "hidden_size": 16, "num_hidden_layers": 1, "intermediate_size": 16, "head_dim": 8,
@@ -98,13 +100,28 @@ def lose_weights(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
 
 
+def lose_head(folder: Path) -> None:
+    rename_weights(folder, lambda name: "" if name == "lm_head.weight" else name)
+
+
+def save_compiled(folder: Path) -> None:
+    rename_weights(folder, lambda name: f"_orig_mod.{name}")
+
+
+def rename_weights(folder: Path, new: Callable[[str], str]) -> None:
+    """Weights whose new name is empty are left out."""
+    state = load_file(folder / "model.safetensors")
+    kept = {new(name): value for name, value in state.items() if new(name)}
+    save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
+
+
 def lose_everything(folder: Path) -> None:
     shutil.rmtree(folder)
     folder.mkdir()
 
 
 @pytest.mark.parametrize(
-    "damage", [break_config, break_family, break_weights, break_tokenizer, lose_weights, lose_everything]
+    "damage", [break_config, break_family, break_weights, break_tokenizer, lose_weights, save_compiled, lose_everything]
 )
 def test_what_does_not_load_is_one_line(saved: Path, damage: Callable[[Path], None]) -> None:
     damage(saved / "model")
@@ -112,3 +129,30 @@ def test_what_does_not_load_is_one_line(saved: Path, damage: Callable[[Path], No
         pretrained.load(saved)
     assert str(caught.value).startswith(f"{saved} does not load as a model: ")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("damage", "said"), [
+    (lose_head, "lm_head.weight"),
+    (save_compiled, "lm_head.weight, model.embed_tokens.weight, model.layers.0.input_layernorm.weight and 11 more; "
+                    "its files have names with '_orig_mod.', which torch.compile puts there: save the model that is "
+                    "inside of it"),
+])
+def test_weights_that_are_missing_are_not_drawn_at_random(
+    tmp_path: Path, damage: Callable[[Path], None], said: str
+) -> None:
+    tokenizer = train_tokenizer(["Tom has 3 apples."], 64)
+    untied = build({**SMALL, "tie_word_embeddings": False}, len(tokenizer), 0)
+    pretrained.save(untied, tokenizer, tmp_path)
+    damage(tmp_path / "model")
+    with pytest.raises(StageError) as caught:
+        pretrained.load(tmp_path)
+    assert str(caught.value) == (f"{tmp_path} does not load as a model: its files lack weights, which would be drawn "
+                                 f"at random: {said}")
+
+
+@pytest.mark.parametrize("family", TINY)
+def test_nothing_is_missing_of_a_whole_model(tmp_path: Path, tiny: Tiny, family: str) -> None:
+    tokenizer = train_tokenizer(["Tom has 3 apples."], 64)
+    tiny(family, vocab_size=len(tokenizer)).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    pretrained.load(tmp_path)

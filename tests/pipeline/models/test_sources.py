@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from pipeline.contract.errors import StageError
 from pipeline.models import pretrained
@@ -187,6 +188,25 @@ def test_an_adapter_is_loaded_with_its_base_and_fingerprinted_with_it(adapter: P
     before = inputs.fingerprint_of_path(adapter)
     (adapter.parent / "base" / "extra.txt").write_text("another base")
     assert inputs.fingerprint_of_path(adapter) != before
+
+
+def test_an_adapter_of_another_model_is_refused(adapter: Path) -> None:
+    """Such as one that was trained on a class with pictures, where the layers have longer names."""
+    file = adapter / "adapter_model.safetensors"
+    state = load_file(file)
+    renamed = {name.replace("model.layers.1", "model.language_model.layers.1"): value for name, value in state.items()}
+    assert set(renamed) - set(state)
+    for kept, said in (
+        (renamed, "it has weights for which that has no place (base_model.model.model.language_model.layers.1."),
+        ({name: value for name, value in state.items() if "layers.1" not in name},
+         "a llama: it has none for layers that it adapts (base_model.model.model.layers.1."),
+    ):
+        save_file(kept, file, metadata={"format": "pt"})
+        with pytest.raises(StageError) as caught:
+            pretrained.load(adapter)
+        assert str(caught.value).startswith(f"{adapter} does not load as a model: the adapter does not fit its base, ")
+        assert said in str(caught.value)
+        assert str(caught.value).endswith(" more); set base_model_name_or_path to what it was trained on")
 
 
 @pytest.mark.parametrize("base", ["../gone", "", None, 3, "stage"])
