@@ -73,6 +73,9 @@ def write(model: LanguageModel, tokenizer: Tokenizer, folder: Path, preset: str)
 
     saved.write(model, tokenizer, folder)
     saved.rewrite(folder, change)
+    if not loss.tensors:
+        raise CommandError(f"the family {model.config.model_type} has no linear layers that this format stores; export "
+                           "it --to vllm instead")
     config = QuantizationConfig(
         config_groups={"group_0": preset_name_to_scheme(preset, ["Linear"])}, ignore=_LEFT,
         format=_FORMATS[preset], quantization_status="compressed",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from eval.language_model import LanguageModel
 from pipeline.contract.errors import CommandError
 from pipeline.disk.durable import JsonMapping
+from pipeline.serving import weights
 from rewards.lazy import lazy
 from rewards.registry import did_you_mean
 
@@ -88,7 +89,7 @@ def family_of(model: LanguageModel) -> Family:
         raise CommandError(f"a GGUF file cannot be written of the family {kind}{hint}; it can of {', '.join(FAMILIES)}")
     complaint = _refused(config) or FAMILIES[kind].refuses(config)
     if complaint:
-        raise CommandError(f"{complaint}; export it --to vllm instead")
+        raise CommandError(f"{complaint}{'' if weights.passed_over(config) else '; export it --to vllm instead'}")
     return FAMILIES[kind]
 
 

@@ -65,7 +65,9 @@ def modelfile(model: LanguageModel, tokenizer: Tokenizer, gguf: str) -> tuple[st
         left = ("The chat template says more than ollama's can: write a TEMPLATE into the Modelfile, or ask the model "
                 "with text that is written already.")
     drawing = model.generation_config.to_dict()
-    numbers = {name: drawing.get(name) for name in ("temperature", "top_p", "top_k")}
+    numbers = {name: drawing.get(name) for name in ("temperature", "top_p", "top_k", "min_p")}
+    # ollama has a penalty of its own where a Modelfile says nothing, which transformers has not.
+    numbers |= {"repeat_penalty": drawing.get("repetition_penalty") or 1.0}
     lines += [f"PARAMETER {name} {value}" for name, value in numbers.items() if value is not None]
     context = model.config.get_text_config().to_dict().get("max_position_embeddings")
     if context:

@@ -1,6 +1,6 @@
 """A model as a folder that transformers and vLLM load, and the rewriting of its tensors in other formats."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,14 +22,22 @@ if TYPE_CHECKING:
 def write(model: LanguageModel, tokenizer: Tokenizer, folder: Path) -> None:
     """Model and tokenizer in the names of their makers: experts are tensors of their own, as vLLM wants them. Raises
     CommandError for a model that vLLM would take for another."""
-    if said := weights.passed_over(model.config):
+    if said := weights.passed_over(model.config.to_dict()):
         raise CommandError(said)
     state = model.state_dict()
+    _require_finite(state)
     model.save_pretrained(folder, state_dict=dict(state))  # a copy, from which transformers takes tied weights out
     audit.check_state(class_of(model), state, folder, "after saving")
     weights.complete(folder, model, state)
     tokenizer.init_kwargs.pop("local_files_only", None)
     tokenizer.save_pretrained(folder)
+
+
+def _require_finite(state: "Mapping[str, Tensor]") -> None:
+    for name, tensor in state.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise CommandError(f"{name} has numbers that are infinite or none in {str(tensor.dtype).partition('.')[2]};"
+                               " give another --type, or look at how the model was trained")
 
 
 def rewrite(folder: Path, change: "Callable[[str, Tensor], dict[str, Tensor]]") -> None:

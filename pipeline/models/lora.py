@@ -98,6 +98,9 @@ def add(model: LanguageModel, lora: Lora, seed: int) -> "PeftModel":
     # See the docstring: these are linear layers that peft takes for experts by their names.
     mistaken = {name for name in wanted if experts and name.endswith(_NAMES_OF_EXPERTS)}
     parameters = sorted(f"{name}.weight" for name in mistaken) + ([] if lora.experts is False else experts)
+    if not wanted and not parameters:
+        raise StageError(f"lora: {model.config.model_type} models have no linear layers or experts to adapt; train it "
+                         "without `lora`")
     # peft draws from the global stream, which must not depend on what was drawn before.
     torch.manual_seed(seed)
     return get_peft_model(model, LoraConfig(

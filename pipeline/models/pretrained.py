@@ -118,7 +118,7 @@ def _first_line(error: Exception) -> str:
 
 def _told(model: LanguageModel, tokenizer: Tokenizer, weights: Weights, settled: Sequence[str]) -> str:
     config = model.config.get_text_config()
-    context = config.to_dict().get("max_position_embeddings")
+    context = limit_of(config.to_dict())
     facts = [
         f"{config.model_type}, {parameters(model):,} parameters in {str(model.dtype).removeprefix('torch.')}, "
         f"from {weights}",

@@ -89,6 +89,8 @@ def _neurons(dense: JsonObject, form: Form) -> tuple[int, int]:
     """How many of the block's neurons are shared, and how many each expert has."""
     every = dense["intermediate_size"]
     shared = round(every * form.shared)
+    if form.shared and not shared:
+        raise StageError(f"shared: {form.shared} of {every} neurons is none; take more, or leave `shared` out")
     if (every - shared) % form.segments or every == shared:
         raise StageError(f"the feed-forward blocks have {every} neurons, of which {every - shared} are left for "
                          f"experts; they cannot be cut into {form.segments} equal segments; change segments or shared")

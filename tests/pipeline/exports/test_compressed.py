@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import GPT2Config, GPT2LMHeadModel
 
 from pipeline.contract.errors import CommandError
 from pipeline.exports import compressed, mxfp4
@@ -101,3 +102,10 @@ def test_what_a_format_has_no_words_for_is_one_line(
     with pytest.raises(CommandError, match=said) as caught:
         compressed.write(tiny(family, vocab_size=len(WORDS), **changed), WORDS, tmp_path, preset)
     assert len(caught.value.lines) == 1
+
+
+def test_a_model_without_linear_layers_is_refused(tmp_path: Path) -> None:
+    """GPT-2's layers are of a class of its own, and a folder that says it is compressed would hold nothing that is."""
+    model = GPT2LMHeadModel(GPT2Config(vocab_size=len(WORDS), n_embd=32, n_layer=1, n_head=2, n_positions=32))
+    with pytest.raises(CommandError, match="the family gpt2 has no linear layers that this format stores"):
+        compressed.write(model, WORDS, tmp_path / "w", compressed.FP8)

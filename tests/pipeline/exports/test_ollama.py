@@ -65,7 +65,7 @@ def test_what_is_no_turns_is_left_to_a_person(tiny: Callable[..., Any], template
 @pytest.mark.parametrize(("template", "begins"), [
     (chat_template.OWN_TEMPLATE, 'TEMPLATE """{{ range .Messages }}'),
     ("{% for message in messages %}<bos><{{ message.role }}>{{ message.content }}{% endfor %}"
-     "{% if add_generation_prompt %}<assistant>{% endif %}", "PARAMETER num_ctx 64"),
+     "{% if add_generation_prompt %}<assistant>{% endif %}", "PARAMETER repeat_penalty 1.0"),
 ])
 def test_bos_is_not_written_where_the_tokenizer_adds_it(
     tiny: Callable[..., Any], template: str, begins: str
@@ -88,6 +88,10 @@ def test_how_the_model_draws_and_ends(tiny: Callable[..., Any]) -> None:
         "FROM ./tiny.gguf",
         'TEMPLATE """<bos>{{ range .Messages }}{{ if eq .Role "user" }}<user>{{ .Content }}'
         '{{ else if eq .Role "assistant" }}<assistant>{{ .Content }}<eos>{{ end }}{{ end }}<assistant>"""',
-        "PARAMETER temperature 0.6", "PARAMETER top_p 0.95", "PARAMETER num_ctx 64", 'PARAMETER stop "<eos>"',
+        "PARAMETER temperature 0.6", "PARAMETER top_p 0.95", "PARAMETER repeat_penalty 1.0", "PARAMETER num_ctx 64",
+        'PARAMETER stop "<eos>"',
         'PARAMETER stop "<user>"',
     ]
+    model.generation_config.update(min_p=0.05, repetition_penalty=1.05)
+    text, _ = ollama.modelfile(model, of(chat_template.OWN_TEMPLATE), "tiny.gguf")
+    assert {"PARAMETER min_p 0.05", "PARAMETER repeat_penalty 1.05"} <= set(text.splitlines())

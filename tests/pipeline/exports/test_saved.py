@@ -1,6 +1,7 @@
 """A folder for vLLM has what vLLM reads and transformers does not write."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from transformers import AutoModelForCausalLM
 from pipeline.contract.errors import CommandError
 from pipeline.exports import saved
 from pipeline.models.tokenizer import train_tokenizer
+from pipeline.serving import weights
 
 TOKENIZER = train_tokenizer(["3"], 48)
 Tiny = Callable[..., Any]
@@ -39,6 +41,41 @@ def test_a_deepseek_has_its_head_and_says_how_experts_are_chosen(
 
 
 def test_what_vllm_would_pass_over_is_refused(tiny: Tiny, tmp_path: Path) -> None:
-    with pytest.raises(CommandError, match="attention_bias is true, and vLLM's deepseek_v3 has no biases"):
+    with pytest.raises(CommandError, match="attention_bias is true, and vLLM's deepseek_v3 computes as if"):
         saved.write(tiny("deepseek_v3", attention_bias=True), TOKENIZER, tmp_path / "w")
-    saved.write(tiny("qwen3_moe", attention_bias=True), TOKENIZER, tmp_path / "w")
+    saved.write(tiny("mixtral"), TOKENIZER, tmp_path / "w")
+
+
+YARN = {"rope_theta": 1e4, "factor": 4.0, "original_max_position_embeddings": 16}
+
+
+@pytest.mark.parametrize(("family", "changed", "said"), [
+    ("deepseek_v3", {"rope_interleave": False}, "rope_interleave is false"),
+    ("deepseek_v3", {"rope_parameters": {**YARN, "rope_type": "linear"}}, 'rope_type is "linear"'),
+    ("deepseek_v3", {"rope_parameters": {**YARN, "rope_type": "yarn"}}, None),
+    ("deepseek_v2", {"rms_norm_eps": 1e-5}, "rms_norm_eps is 1e-05"),
+    ("olmoe", {"norm_topk_prob": True}, "norm_topk_prob is true"), ("olmoe", {"clip_qkv": 8.0}, r"clip_qkv is 8\.0"),
+    ("qwen3", {"attention_bias": True}, "attention_bias is true"),
+    ("qwen3", {"rope_parameters": {**YARN, "rope_type": "linear"}}, None),
+    ("mixtral", {}, None), ("qwen3_moe", {}, None),
+])
+def test_configs_that_vllm_computes_otherwise(tiny: Tiny, family: str, changed: Any, said: str | None) -> None:
+    plain = {"attention_bias": False} if family.startswith("deepseek") else {}
+    plain |= {"rms_norm_eps": 1e-5} if family == "olmoe" else {}
+    found = weights.passed_over(tiny(family, **{**plain, **changed}).config.to_dict())
+    assert (found is None) == (said is None)
+    assert re.match(said or "", found or "")
+
+
+def test_a_deepseek_v2_says_how_its_experts_are_weighed(tiny: Tiny) -> None:
+    asked = weights.asked_by_vllm(tiny("deepseek_v2", topk_method="greedy", n_group=None).config)
+    assert asked == {"norm_topk_prob": False, "n_group": 1, "topk_group": 1}
+    limited = tiny("deepseek_v2", topk_method="group_limited_greedy", n_group=2, topk_group=1)
+    assert weights.asked_by_vllm(limited.config) == {"norm_topk_prob": False}
+
+
+def test_numbers_that_a_type_cannot_hold_are_refused(tiny: Tiny, tmp_path: Path) -> None:
+    model = tiny("qwen3")
+    model.model.norm.weight.data[0] = 1e5
+    with pytest.raises(CommandError, match=r"model\.norm\.weight has numbers that are infinite or none in float16"):
+        saved.write(model.half(), TOKENIZER, tmp_path / "w")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
 from eval.engine import engine_for
 from eval.engine.plain import PlainEngine
@@ -143,3 +143,9 @@ def test_a_model_that_is_given_as_an_adapter_can_be_trained(tiny: Tiny, context:
 def test_a_target_that_is_no_layer_is_told(tiny: Tiny, family: str, targets: list[str]) -> None:
     with pytest.raises(StageError, match=f"no linear layer's name ends in '{targets[-1]}'; {family} models have"):
         add(tiny(family), Lora(rank=4, targets=targets), 0)
+
+
+def test_a_model_without_linear_layers_is_told() -> None:
+    model = GPT2LMHeadModel(GPT2Config(vocab_size=48, n_embd=32, n_layer=1, n_head=2, n_positions=32))
+    with pytest.raises(StageError, match="gpt2 models have no linear layers or experts to adapt"):
+        add(model, Lora(rank=4), 0)

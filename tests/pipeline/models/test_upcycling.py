@@ -107,6 +107,7 @@ def test_its_precision_is_the_dense_models() -> None:
     ("qwen3", {"attention_bias": True}, COPIES, "this qwen3 model has biases"),
     ("llama", {}, Form(10, 5, segments=5), "48 neurons, of which 48 are left for experts; they cannot be cut into 5"),
     ("llama", {}, Form(2, 1, shared=0.999), "48 neurons, of which 0 are left"),
+    ("llama", {}, Form(2, 1, shared=0.003), "shared: 0.003 of 48 neurons is none"),
     ("qwen2", {"use_sliding_window": True, "max_window_layers": 1}, SHARED, "attends within a window"),
     ("qwen3", {"use_sliding_window": True, "max_window_layers": 1}, COPIES, "attends within a window"),
 ])
