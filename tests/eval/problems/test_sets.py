@@ -110,6 +110,13 @@ def test_a_users_own_rows(tmp_path):
     assert every == load(str(file))
     first = every[0]
     assert (first.id, first.answer, first.verifier, first.family) == ("mine-1", "1", "math", "mine")
+    nulls = dict.fromkeys(("id", "verifier", "family", "skeleton", "meta"))  # as tables have them
+    (tmp_path / "nulls.jsonl").write_text(json.dumps({**nulls, **rows[0]}) + "\n" + json.dumps({**rows[1], "id": 60}))
+    one, other = load("nulls.jsonl", base=tmp_path)
+    assert (one.id, one.verifier, one.family, one.meta, one.skeleton) == ("nulls-1", "math", "nulls", {}, "0 + 1?")
+    assert other.id == "60"
+    (tmp_path / "MINE.JSONL").write_text(file.read_text())
+    assert [problem.prompt for problem in load("MINE.JSONL", base=tmp_path)] == [problem.prompt for problem in every]
     train, test = (load(f"mine.jsonl:{split}", base=tmp_path) for split in ("train", "test"))
     assert {p.id for p in train} | {p.id for p in test} == {p.id for p in every}
     assert len(train) + len(test) == 50
