@@ -11,6 +11,9 @@ from eval.protocol import Prompting
 from rewards.extract import split_thinking
 from rewards.types import Completion
 
+THOUGHTS = ("reasoning_content", "reasoning", "thinking")
+"""What templates call the thinking of a message, each by one of these names."""
+
 
 def encode_completions(
     tokenizer: Tokenizer, questions: Sequence[Question], texts: Sequence[str], how: Prompting = PLAIN
@@ -68,7 +71,7 @@ def _turns(
     apart = _thinks_apart(tokenizer, form, options)
     wholes = written(
         tokenizer,
-        [[*turns, _message(text, apart)] for turns, text in zip(conversations, texts, strict=True)],
+        [[*turns, message_of(text, apart)] for turns, text in zip(conversations, texts, strict=True)],
         options, asks=False,
     )
     return [whole.removeprefix(prompt) if whole.startswith(prompt) else None
@@ -79,18 +82,17 @@ def _thinks_apart(tokenizer: Tokenizer, form: AnswerFormat, options: Mapping[str
     """Whether the template has a place for thinking beside the answer."""
     if form.opening != OPEN:
         return True
-    turns = [{"role": "user", "content": "?"}, _message(f"{OPEN}thought-of{CLOSE}said", apart=True)]
+    turns = [{"role": "user", "content": "?"}, message_of(f"{OPEN}thought-of{CLOSE}said", apart=True)]
     return "thought-of" in written(tokenizer, [turns], options, asks=False)[0]
 
 
-def _message(text: str, apart: bool) -> Message:
+def message_of(text: str, apart: bool) -> Message:
+    """The assistant's message of a text; with `apart` its thinking is beside its answer, where it has both."""
     thinking, answer = split_thinking(Completion(text))
     if not apart or answer is None or not thinking:
         return {"role": "assistant", "content": text}
     inside = thinking.removeprefix(OPEN).strip()
-    # Templates call it by one of these names.
-    named = dict.fromkeys(("reasoning_content", "reasoning", "thinking"), inside)
-    return {"role": "assistant", "content": answer.strip(), **named}
+    return {"role": "assistant", "content": answer.strip(), **dict.fromkeys(THOUGHTS, inside)}
 
 
 def _holds(turn: str | None, text: str) -> bool:

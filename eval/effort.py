@@ -1,14 +1,19 @@
 """How a model is told how long to think: by an option of its chat template, or by a line behind the question."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any  # a template's options are JSON
 
-from eval.chat_template import known_options
+from eval.chat_template import known_options, written
 from eval.errors import PromptError
 from eval.language_model import Tokenizer
 from eval.protocol import Effort, Prompting
 
-OPTIONS = ("reasoning_effort", "enable_thinking")
+OPTIONS = ("reasoning_effort", "enable_thinking", "thinking")
 """Options of chat templates by which a model is told how much to think."""
+
+OTHER_NAMES: dict[Effort, str] = {"high": "xhigh"}
+"""What an effort is called where a template refuses its own name (Qwen3.8)."""
 
 LINES: tuple[dict[Effort, str], ...] = (
     {name: f"Reasoning effort: {name}" for name in ("low", "medium", "high")},
@@ -21,21 +26,23 @@ LINES: tuple[dict[Effort, str], ...] = (
 
 def with_effort(tokenizer: Tokenizer, how: Prompting) -> Prompting:
     """`how`, whose template is settled, with what tells this tokenizer's model of the effort: `reasoning_effort` where
-    its chat template knows that option (gpt-oss); else a line behind the question.
+    its chat template knows that option and takes the effort (gpt-oss); else a line behind the question.
 
-    A template that knows `enable_thinking` alone (Qwen3) is told to let the model think, and the line says how long:
-    with thinking switched off, even a low effort's budget could not be used. Raises PromptError where the tokenizer has
-    no tokens for any line.
+    A template that only switches thinking on or off (Qwen3, DeepSeek-V3.1) is told to let the model think, and the line
+    says how long: with thinking switched off, even a low effort's budget could not be used. Raises PromptError where
+    the tokenizer has no tokens for any line.
     """
     if how.effort is None:
         return how
     known = known_options(tokenizer, how.template_options) if how.template == "chat" else []
     if "reasoning_effort" in known:
-        return replace(how, template_options={**how.template_options, "reasoning_effort": how.effort})
+        for name in (how.effort, *([OTHER_NAMES[how.effort]] if how.effort in OTHER_NAMES else [])):
+            options = {**how.template_options, "reasoning_effort": name}
+            if _is_taken(tokenizer, options):
+                return replace(how, template_options=options)
     line = _line(tokenizer, how.effort)
-    if "enable_thinking" in known:
-        how = replace(how, template_options={**how.template_options, "enable_thinking": True})
-    return replace(how, effort_line=line)
+    switched: dict[str, Any] = {name: True for name in ("enable_thinking", "thinking") if name in known}
+    return replace(how, effort_line=line, template_options={**how.template_options, **switched})
 
 
 def with_effort_for_server(how: Prompting) -> Prompting:
@@ -54,6 +61,15 @@ def with_line(text: str, how: Prompting) -> str:
 def with_tool_line(text: str, how: Prompting) -> str:
     """A question with the text that tells of the tools, where there is one."""
     return f"{text}\n{how.tool_line}" if how.tool_line else text
+
+
+def _is_taken(tokenizer: Tokenizer, options: Mapping[str, Any]) -> bool:
+    """Whether the chat template asks a question with these options; one may refuse an effort that it does not know."""
+    try:
+        written(tokenizer, [[{"role": "user", "content": "?"}]], options)
+    except PromptError:
+        return False
+    return True
 
 
 def _line(tokenizer: Tokenizer, effort: Effort) -> str:

@@ -18,6 +18,8 @@ _LETTER = re.compile(
     r"(?:[\])]\s*[.:]?|[.:)]|$)\s*(.*)",
     re.IGNORECASE | re.DOTALL,
 )
+_GOLD = re.compile(r"\s*[\[(]?\s*([A-Za-z])\s*[\])]?[.:]?\s*")
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _BRACKETED = re.compile(r"\b([A-Za-z])\s+[\[(]([^\[\]()]{2,})[\])]\s*\.?$")
 """A letter with a choice's text in brackets behind it."""
 _NAMED = re.compile(
@@ -39,17 +41,27 @@ def verify(problem: Problem, completion: Completion) -> Verdict:
     if letter is None:
         shown = found.text if len(found.text) <= 200 else found.text[:197] + "..."
         return Verdict(Label.WRONG, shown, why)
-    right = letter == gold["letter"].upper()
-    return Verdict(
-        Label.CORRECT if right else Label.WRONG, letter, "equal" if right else f"not {gold['letter'].upper()}"
-    )
+    right = _gold(gold["letter"])
+    if letter == right:
+        return Verdict(Label.CORRECT, letter, "equal")
+    return Verdict(Label.WRONG, letter, f"not {right}")
 
 
 def unusable(answer: object) -> str:
     """Why an answer is none that this verifier can compare with; "" where it is one."""
-    if isinstance(answer, dict) and isinstance(answer.get("letter"), str) and isinstance(answer.get("choices"), list):
+    if not isinstance(answer, dict) or not isinstance(answer.get("letter"), str) \
+            or not isinstance(answer.get("choices"), list):
+        return 'the gold answer is not {"letter": .., "choices": [..]}'
+    letter, known = _gold(answer["letter"]), _LETTERS[: len(answer["choices"])]
+    if letter and letter in known:
         return ""
-    return 'the gold answer is not {"letter": .., "choices": [..]}'
+    return f"the letter {answer['letter'][:40]!r} is none of the {len(answer['choices'])} choices"
+
+
+def _gold(letter: str) -> str:
+    """The letter of the right choice, which sets also have in brackets; "" of what is none."""
+    found = _GOLD.fullmatch(letter)
+    return found.group(1).upper() if found else ""
 
 
 def choose(answer: str, choices: list[str]) -> tuple[str | None, str]:

@@ -15,9 +15,9 @@ the sandbox keeps a program from, at which level, and what it does not; `retort 
 
 import textwrap
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Protocol
 
 from rewards.extract import extract_code
 from rewards.sandbox.frames import Ended, Late, TooMuch
@@ -40,6 +40,14 @@ LONGEST_PROGRAM = 64_000
 REMEMBERED = 20_000
 
 _remembered: "OrderedDict[bytes, Verdict]" = OrderedDict()
+
+
+class _Tester(Protocol):
+    """A module that puts programs to tests of one form."""
+
+    def find(self, code: str, answer: Mapping[str, Any], limits: Limits) -> Finding: ...
+
+    def require(self, answer: Mapping[str, Any]) -> None: ...
 
 
 def verify(problem: Problem, completion: Completion) -> Verdict:
@@ -87,9 +95,9 @@ def _finding(text: str, answer: Any) -> Finding:
     Raises BadTests, SandboxError, OSError, or Late, whose text is then the seconds that it had.
     """
     answer = _without_nulls(answer)
-    find, program, limits = _read(answer, text)
+    tester, program, limits = _read(answer, text)
     try:
-        return find(program, answer, limits)
+        return tester.find(program, answer, limits)
     except Late as error:
         # Passed on, because it is no finding that may be remembered; the two below are the program's own doing.
         raise Late(f"{limits.a_test:g}") from error
@@ -100,9 +108,10 @@ def _finding(text: str, answer: Any) -> Finding:
 
 
 def unusable(answer: Any) -> str:
-    """Why nothing can be graded with an answer, by its form alone; "" where something may."""
+    """Why nothing can be graded with an answer, without running anything; "" where something may."""
     try:
-        _read(_without_nulls(answer), "")
+        tester, _, _ = _read(_without_nulls(answer), "")
+        tester.require(_without_nulls(answer))
     except BadTests as error:
         return str(error)
     return ""
@@ -122,8 +131,8 @@ def _without_nulls(answer: Any) -> Any:
     return kept
 
 
-def _read(answer: Any, text: str) -> tuple[Callable[[str, Mapping[str, Any], Limits], Finding], str, Limits]:
-    """(how it is tested, the program, its limits). Raises BadTests."""
+def _read(answer: Any, text: str) -> tuple[_Tester, str, Limits]:
+    """(what tests it, the program, its limits). Raises BadTests."""
     if not isinstance(answer, Mapping):
         raise BadTests('write {"entry": "f", "tests": [{"input": [1], "expected": 3}]}')
     try:
@@ -142,15 +151,15 @@ def _read(answer: Any, text: str) -> tuple[Callable[[str, Mapping[str, Any], Lim
         raise BadTests("the tolerance is in [0, 1)")
     # The indentation of a completion counts where it goes on with a function; elsewhere it is an accident.
     if "check" in answer and answer.get("prefix"):
-        return checks.find, checks.continued(str(answer["prefix"]), str(answer.get("entry")), text), limits
+        return checks, checks.continued(str(answer["prefix"]), str(answer.get("entry")), text), limits
     program = textwrap.dedent(text).strip()
     if "check" in answer or "asserts" in answer:
-        return checks.find, program, limits
+        return checks, program, limits
     tests = answer.get("tests")
     if not isinstance(tests, list) or not tests:
         raise BadTests("there are no tests")
     script = isinstance(tests[0], Mapping) and "stdin" in tests[0]
-    return (scripts.find if script else functions.find), program, limits
+    return (scripts if script else functions), program, limits
 
 
 def forget() -> None:

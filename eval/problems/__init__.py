@@ -157,7 +157,7 @@ def own_rows(reference: str) -> OwnRows | None:
 
     Raises ProblemSetError where what follows the question mark is neither a map of columns nor a format.
     """
-    match = re.fullmatch(rf"(.+(?:{_ENDINGS}))(?:\?(.*?))?(?::(train|test))?", reference)
+    match = re.fullmatch(rf"(.+(?i:{_ENDINGS}))(?:\?(.*?))?(?::(train|test))?", reference)
     if match is None:
         return None
     file, told, split = match.groups()

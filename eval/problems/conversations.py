@@ -66,7 +66,7 @@ def _text(content: object) -> str | None:
 
 def _is_sayable(value: object) -> bool:
     try:
-        json.dumps(value)
+        json.dumps(value, allow_nan=False)
     except (TypeError, ValueError, RecursionError):
         return False
     return True

@@ -89,8 +89,8 @@ def _renamed(row: Row, columns: Mapping[str, str], where: str) -> Row:
         return row
     told = {ours: theirs for ours, theirs in columns.items() if not is_said(ours, theirs)}
     require_columns(row, tuple(told.values()), where)
-    # Ids are often numbers in a file, and text in a Problem.
-    named = {ours: str(row[theirs]) if ours == "id" else row[theirs] for ours, theirs in told.items()}
+    named = {ours: str(row[theirs]) if ours == "id" and row[theirs] is not None else row[theirs]
+             for ours, theirs in told.items()}
     made: Row = {key: row[key] for key in ("prompt", "answer") if key in row}
     if of_verl:
         made = conversations.of_verl(row, where)
@@ -116,6 +116,10 @@ def is_answer(value: object) -> bool:
 
 
 def _problem(row: Row, path: Path, number: int, where: str) -> Problem:
+    # Tables have all columns in each row, and ids are often numbers.
+    row = {key: value for key, value in row.items() if value is not None or key not in OPTIONAL}
+    if type(row.get("id")) is int:
+        row["id"] = str(row["id"])
     require_columns(row, ("prompt", "answer"), where)
     for key, kind in {"prompt": str, **OPTIONAL}.items():
         if key in row and kind is str:

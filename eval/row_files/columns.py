@@ -2,6 +2,9 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any  # what a column holds only its file knows
+
+import numpy as np
 
 from eval.row_files.types import BadRow, Row, RowFileError
 from rewards.lazy import lazy
@@ -19,18 +22,32 @@ def of_parquet(path: Path) -> Iterator[tuple[str, Row | BadRow]]:
     try:
         with parquet.ParquetFile(path) as file:
             for batch in file.iter_batches(batch_size=BATCH):
-                for row in _with_short_floats(batch).to_pylist():
+                short = [field for field in batch.schema if _has_short_floats(field.type)]
+                for row in batch.to_pylist():
                     number += 1
-                    yield f"{path}, row {number}", row
+                    exact = {field.name: _written(row[field.name], field.type) for field in short}
+                    yield f"{path}, row {number}", {**row, **exact}
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise RowFileError(f"{path} cannot be read as Parquet: {' '.join(str(error).split())[:160]}") from error
 
 
-def _with_short_floats(batch: "pyarrow.RecordBatch") -> "pyarrow.RecordBatch":
-    """The batch with numbers of single precision as they are written: 0.1 and not 0.10000000149011612, which is another
-    answer."""
-    for place, field in enumerate(batch.schema):
-        if field.type == pyarrow.float32():
-            doubles = batch.column(place).cast(pyarrow.string()).cast(pyarrow.float64())
-            batch = batch.set_column(place, field.name, doubles)
-    return batch
+def _has_short_floats(kind: "pyarrow.DataType") -> bool:
+    """Whether a column of this type holds numbers of single or half precision, in itself or further inside."""
+    return kind in (pyarrow.float32(), pyarrow.float16()) or any(
+        _has_short_floats(kind.field(place).type) for place in range(kind.num_fields))
+
+
+def _written(value: Any, kind: "pyarrow.DataType") -> Any:
+    """A value with numbers of single and half precision as they are written: 0.1 and not 0.10000000149011612, which is
+    another answer."""
+    if value is None or not _has_short_floats(kind):
+        return value
+    if kind == pyarrow.float32():
+        return float(str(np.float32(value)))
+    if kind == pyarrow.float16():
+        return float(str(np.float16(value)))
+    if pyarrow.types.is_struct(kind):
+        return {field.name: _written(value[field.name], field.type) for field in kind}
+    if isinstance(value, list) and not pyarrow.types.is_map(kind):
+        return [_written(one, kind.value_type) for one in value]
+    return value

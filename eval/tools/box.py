@@ -7,10 +7,9 @@ from dataclasses import dataclass, replace
 from eval.language_model import Tokenizer
 from eval.protocol import Prompting
 from eval.tools.asking import observation
-from eval.tools.formats import hermes
 from eval.tools.formats.form import CallForm
-from eval.tools.formats.hermes import Hermes
 from eval.tools.formats.tags import Tags
+from eval.tools.formats.template import InTemplate, Reader, reader_of
 from eval.tools.tool import Call, Tool, tools_of
 from eval.tools.use import ToolUse
 
@@ -55,21 +54,23 @@ def toolbox(tokenizer: Tokenizer, how: Prompting) -> Toolbox:
     assert how.tools is not None
     tools = tools_of(how.tools)
     options = {**how.template_options, "tools": [tool.schema for tool in tools.values()]}
-    form: CallForm = Hermes(tokenizer, options) if _in_template(tokenizer, how) else Tags(tokenizer)
+    read = _reader(tokenizer, how)
+    form: CallForm = InTemplate(tokenizer, options, read) if read else Tags(tokenizer)
     return Toolbox(tokenizer, tools, form, how.tools)
 
 
 def telling_of_tools(tokenizer: Tokenizer, how: Prompting) -> Prompting:
     """`how`, whose template is settled, with what tells this tokenizer's model of its tools: the option `tools` of its
-    chat template where that writes calls in a form that is known here, else a text behind the question."""
+    chat template where that writes calls between the tags of a known form, else a text behind the question."""
     if how.tools is None:
         return how
     tools = tools_of(how.tools)
-    if _in_template(tokenizer, how):
+    if _reader(tokenizer, how):
         schemas = [tool.schema for tool in tools.values()]
         return replace(how, template_options={**how.template_options, "tools": schemas})
     return replace(how, tool_line=Tags(tokenizer).line(tools))
 
 
-def _in_template(tokenizer: Tokenizer, how: Prompting) -> bool:
-    return how.template == "chat" and hermes.fits(tokenizer)
+def _reader(tokenizer: Tokenizer, how: Prompting) -> Reader | None:
+    """What reads the calls of the chat template; None where the question is to tell how calls are written."""
+    return reader_of(tokenizer, how.template_options) if how.template == "chat" else None

@@ -19,6 +19,7 @@ _EXACT = Context(prec=2000)
 """More digits than a result can have."""
 
 _ZEROS = re.compile(r"(?<![\w.])0+(?=\d)")
+_SEPARATED = re.compile(r"\d,\d")
 _EXPONENT = re.compile(r"[eE][-+]?(\d+)$")
 _TWO_SIDED: Mapping[type[ast.operator], Callable[[Fraction, Fraction], Fraction]] = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
@@ -33,6 +34,8 @@ def calculator(expression: str) -> str:
         expression: Numbers with + - * / // % ** and brackets, such as (12 + 3.5) * 4.
     """
     text = expression.replace("\u00d7", "*").replace("\u00f7", "/").replace("\u2212", "-").replace("^", "**")
+    if _SEPARATED.search(text):
+        raise ValueError(f"{text[:80]!r} has commas in its numbers; leave them out, such as 1000 for 1,000")
     text = _ZEROS.sub("", text).strip()  # Python has no number 07
     if len(text) > LONGEST_EXPRESSION:
         raise ValueError(f"an expression of more than {LONGEST_EXPRESSION} characters")

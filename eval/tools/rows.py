@@ -4,7 +4,7 @@ from typing import Any  # a row is JSON
 
 from eval.effort import with_tool_line
 from eval.protocol import Prompting
-from eval.tools.formats import hermes
+from eval.tools.formats.template import turns
 from rewards.types import Completion
 
 
@@ -17,5 +17,5 @@ def row_of(question: str, completion: Completion, how: Prompting) -> dict[str, A
     if how.tools is None or how.tool_line is not None:
         told = {"not_learned": completion.observations} if completion.observations else {}
         return {"prompt": with_tool_line(question, how), "completion": completion.text, **told}
-    turns = [{"role": "user", "content": question}, *hermes.turns(completion.text, completion.observations)]
-    return {"messages": turns, "tools": how.template_options["tools"]}
+    messages = [{"role": "user", "content": question}, *turns(completion.text, completion.observations)]
+    return {"messages": messages, "tools": how.template_options["tools"]}

@@ -20,6 +20,11 @@ with lazy:
     from transformers.utils import get_json_schema
 
 
+_OF_PYTHON: Mapping[str, Any] = {"True": True, "False": False, "None": None}
+"""Chat templates write these so where they write an argument as text."""
+_NONE = ("null", "None")
+
+
 @dataclass(frozen=True)
 class Call:
     """What a model asks for: a tool and its arguments; `fault` says why that could not be read."""
@@ -48,15 +53,20 @@ class Tool:
     def required(self) -> list[str]:
         return list(self.schema["function"]["parameters"].get("required", ()))
 
+    def argument(self, name: str, text: str) -> Any:
+        """An argument that was written as a text: that is what it is where it is to be one, else what it is as JSON."""
+        wanted = self.parameters.get(name, {})
+        if wanted.get("type", "string") == "string" and not (wanted.get("nullable") and text in _NONE):
+            return text
+        if text in _OF_PYTHON:
+            return _OF_PYTHON[text]
+        with contextlib.suppress(ValueError, RecursionError):  # what it is instead is told when it is checked
+            return json.loads(text)
+        return text
+
     def named(self, text: str) -> dict[str, Any]:
-        """The arguments of a call that says nothing but one text: that is the first of them, read as JSON where it is
-        not to be a text."""
-        for name, wanted in self.parameters.items():
-            if wanted.get("type", "string") != "string":
-                with contextlib.suppress(ValueError, RecursionError):  # what it is instead is told when it is checked
-                    return {name: json.loads(text)}
-            return {name: text}
-        return {}
+        """The arguments of a call that says nothing but one text: that is the first of them."""
+        return {name: self.argument(name, text) for name in list(self.parameters)[:1]}
 
 
 @lru_cache(maxsize=16)

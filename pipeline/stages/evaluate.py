@@ -81,7 +81,7 @@ class Evaluate(ServedEngines, Stage):
     """
 
     kind: ClassVar[str] = "evaluate"
-    version: ClassVar[int] = 7
+    version: ClassVar[int] = 8
     makes: ClassVar[ArtifactType] = "report"
     distributed: ClassVar[bool] = True
 

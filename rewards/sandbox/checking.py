@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from rewards.sandbox.instances import Instances
-from rewards.sandbox.outcomes import BROKEN, MISSING, RAISED, VALUE, execute, failure, namespace_of, quoted
+from rewards.sandbox.outcomes import BROKEN, MISSING, RAISED, VALUE, compiled, execute, failure, namespace_of, quoted
 from rewards.sandbox.serving import OPERATIONS
 from rewards.sandbox.values import TYPES, decoded, encoded
 from rewards.sandbox.wire import Channel
@@ -143,11 +143,12 @@ def check(task: Mapping[str, Any], channel: Channel) -> None:
     passed, why = 0, "null"
     try:
         if "asserts" in task:
+            # Before anything is asked: what is no Python is no program's fault.
+            tests = [functools.partial(exec, compiled(source), namespace) for source in task["asserts"]]
             execute(task["support"], namespace)
             # After it, since it may use the same names for something of its own.
             namespace.update({name: program.proxy(name) for name in task["names"]})
             execute(task["setup"], namespace)
-            tests = [functools.partial(execute, source, namespace) for source in task["asserts"]]
         else:
             execute(task["setup"], namespace)
             namespace[task["candidate"]] = program.proxy(task["candidate"])  # HumanEval/33 calls it by its own name

@@ -7,6 +7,7 @@ a fresh child, takes longer than most programs.
 import builtins
 import json
 from collections.abc import Callable, Mapping
+from types import CodeType
 from typing import Any
 
 VALUE, RAISED, MISSING, BROKEN = "value", "raised", "missing", "broken"
@@ -18,9 +19,13 @@ def namespace_of(name: str) -> dict[str, Any]:
     return {"__name__": name, "__builtins__": builtins}
 
 
-def execute(code: str, namespace: dict[str, Any]) -> None:
+def compiled(code: str) -> CodeType:
     # dont_inherit: the __future__ imports of this file are not the program's.
-    exec(compile(code, "<solution>", "exec", dont_inherit=True), namespace)
+    return compile(code, "<solution>", "exec", dont_inherit=True)
+
+
+def execute(code: str, namespace: dict[str, Any]) -> None:
+    exec(compiled(code), namespace)
 
 
 def load(task: Mapping[str, Any], namespace: dict[str, Any]) -> None:

@@ -18,6 +18,7 @@ import json
 import re
 import textwrap
 import time
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -58,6 +59,21 @@ def find(code: str, answer: Mapping[str, Any], limits: Limits) -> Finding:
                 return _relayed(program, run, limits)
 
     return sandbox.attempted(ask, [theirs, ours])
+
+
+def require(answer: Mapping[str, Any]) -> None:
+    """Raises BadTests for tests that no program could be put to: some are no Python, or there is no check."""
+    tests = _tests(answer)
+    names: tuple[str, ...] = ()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SyntaxWarning)
+        for part in (tests.get("support", ""), tests["setup"], *tests.get("asserts", ()), tests.get("check", "")):
+            try:
+                names = compile(part, "<tests>", "exec", dont_inherit=True).co_names
+            except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+                raise BadTests(f"the tests cannot be run: {one_line(f'{type(error).__name__}: {error}')}") from error
+    if "check" in tests and "check" not in names:
+        raise BadTests('"check" has no function check(candidate)')
 
 
 def continued(prefix: str, entry: str, text: str) -> str:

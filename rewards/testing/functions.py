@@ -31,16 +31,8 @@ def find(code: str, answer: Mapping[str, Any], limits: Limits) -> Finding:
 
     Raises BadTests, SandboxError, and what a run raises.
     """
-    entry, tests = answer.get("entry"), answer["tests"]
-    if not isinstance(entry, str) or not _ENTRY.fullmatch(entry):
-        raise BadTests('write {"entry": "f", "tests": [{"input": [1], "expected": 3}]}')
-    for test in tests:
-        if not isinstance(test, Mapping) or not isinstance(test.get("input"), list | tuple) or "expected" not in test:
-            raise BadTests(f'a test is {{"input": [..], "expected": ..}}, not {str(test)[:80]}')
-        if test.get("type", "list") not in _TYPES:
-            raise BadTests(f'the "type" of a test is "list" or "tuple", not {str(test["type"])[:80]}')
-        if not isinstance(test.get("also", []), list | tuple):
-            raise BadTests(f'"also" is the list of other values that are right, not {str(test["also"])[:80]}')
+    require(answer)
+    entry, tests = answer["entry"], answer["tests"]
     inputs = [list(test["input"]) for test in tests]
     task = {"mode": "call", "prelude": answer.get("prelude", ""), "code": code, "entry": entry, "inputs": inputs}
     try:
@@ -54,6 +46,20 @@ def find(code: str, answer: Mapping[str, Any], limits: Limits) -> Finding:
     except (TypeError, ValueError) as error:
         raise BadTests(f"an input is not plain data: {error}") from error
     return _judged(frames, tests, loose=answer.get("compare") == "loose")
+
+
+def require(answer: Mapping[str, Any]) -> None:
+    """Raises BadTests for tests that no program could be put to, as far as their form says so."""
+    entry, tests = answer.get("entry"), answer["tests"]
+    if not isinstance(entry, str) or not _ENTRY.fullmatch(entry):
+        raise BadTests('write {"entry": "f", "tests": [{"input": [1], "expected": 3}]}')
+    for test in tests:
+        if not isinstance(test, Mapping) or not isinstance(test.get("input"), list | tuple) or "expected" not in test:
+            raise BadTests(f'a test is {{"input": [..], "expected": ..}}, not {str(test)[:80]}')
+        if test.get("type", "list") not in _TYPES:
+            raise BadTests(f'the "type" of a test is "list" or "tuple", not {str(test["type"])[:80]}')
+        if not isinstance(test.get("also", []), list | tuple):
+            raise BadTests(f'"also" is the list of other values that are right, not {str(test["also"])[:80]}')
 
 
 def _one_by_one(task: Mapping[str, Any], limits: Limits) -> list[bytes]:

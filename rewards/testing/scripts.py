@@ -26,10 +26,8 @@ def find(code: str, answer: Mapping[str, Any], limits: Limits) -> Finding:
 
     Raises BadTests, SandboxError, and Late where the seconds are over, which all tests share.
     """
+    require(answer)
     tests = answer["tests"]
-    for test in tests:
-        if not isinstance(test, Mapping) or not all(isinstance(test.get(name), str) for name in ("stdin", "stdout")):
-            raise BadTests(f'a test of a script is {{"stdin": "..", "stdout": ".."}}, not {str(test)[:80]}')
     tolerance = None if answer.get("compare") != "loose" else Decimal(repr(float(answer.get("tolerance", 0))))
     passed, reason, left = 0, "", limits.seconds
     for number, test in enumerate(tests, 1):
@@ -44,6 +42,13 @@ def find(code: str, answer: Mapping[str, Any], limits: Limits) -> Finding:
         if complaint and not reason:
             reason = f"test {number}: {complaint}"
     return Finding(passed, len(tests), reason)
+
+
+def require(answer: Mapping[str, Any]) -> None:
+    """Raises BadTests for what is no test of a script."""
+    for test in answer["tests"]:
+        if not isinstance(test, Mapping) or not all(isinstance(test.get(name), str) for name in ("stdin", "stdout")):
+            raise BadTests(f'a test of a script is {{"stdin": "..", "stdout": ".."}}, not {str(test)[:80]}')
 
 
 def _printed(task: Mapping[str, Any], seconds: float, megabytes: int) -> tuple[str, str]:

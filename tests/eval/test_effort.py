@@ -60,6 +60,22 @@ def test_the_templates_own_options() -> None:
     assert how.asking(None) == how
 
 
+def test_efforts_that_a_template_refuses() -> None:
+    named = "{% if reasoning_effort not in ['low', 'medium', OTHER] %}{{ raise_exception('no') }}{% endif %}" + TEMPLATE
+    qwen = tokenizer(template=named.replace("OTHER", "'xhigh'"))
+    told = [settled(qwen, Prompting(instruction=None, effort=effort)) for effort in EFFORTS]
+    assert [how.template_options["reasoning_effort"] for how in told] == ["low", "medium", "xhigh"]
+    assert settled(qwen, told[2]) == told[2]
+    nothing = "{% if reasoning_effort is defined %}{{ raise_exception('no') }}{% endif %}"
+    other = settled(tokenizer(template=TEMPLATE + nothing), Prompting(instruction=None, effort="high"))
+    assert (other.template_options, other.effort_line) == ({}, "30")
+
+
+def test_thinking_is_switched_on_by_the_name_that_deepseek_has_for_it() -> None:
+    deepseek = tokenizer(template=TEMPLATE + "{% if thinking %}<think>{% endif %}")
+    assert settled(deepseek, Prompting(instruction=None, effort="low")).template_options == {"thinking": True}
+
+
 def test_what_no_vocabulary_can_tell_is_one_line() -> None:
     bare = tokenizer()
     bare.backend_tokenizer.model = type(bare.backend_tokenizer.model)({"<unk>": 1}, unk_token="<unk>")

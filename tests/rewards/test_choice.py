@@ -52,6 +52,19 @@ def test_a_gold_answer_of_another_form_is_not_the_models_fault():
     assert verify(Problem("p", "?", "C", "choice", "quiz"), Completion("C")).label == Label.UNGRADABLE
 
 
+@pytest.mark.parametrize("letter", ["(C)", " c ", "C.", "[C]", "C)"])
+def test_the_letter_of_a_gold_answer_may_be_in_its_clothes(letter):
+    assert of("C", letter).label == Label.CORRECT
+    assert of("B", letter).reason == "not C"
+
+
+@pytest.mark.parametrize("letter", ["", " ", "AB", "E", "3", "()", "\u00e4"])
+def test_a_letter_that_is_no_choice_is_not_the_models_fault(letter):
+    verdict = of("C", letter)
+    assert verdict.label == Label.UNGRADABLE
+    assert verdict.reason == f"the letter {letter!r} is none of the 4 choices"
+
+
 @pytest.mark.parametrize(("answer", "letter"), [
     ("5 mW", "A"), ("A) 5 mW", "A"), ("**5 MW**.", "B"), ("B (5 MW)", "B"), ("A) 5 MW", None), ("5 mw", None),
     ("B) 5 mw", "B"), ("$Aa$", "C"), ("AA", "D"), ("D. aa", "D"),

@@ -7,6 +7,7 @@ CodeContests (Li et al. 2022, arXiv 2203.07814):
 DeepCoder's training set, with the tests of either:
     {"problem": "..", "tests": "{\\"inputs\\": [..], \\"outputs\\": [..]}", "starter_code": ""}
     {"problem": "..", "tests": "[{\\"input\\": \\"..\\", \\"output\\": \\"..\\", \\"testtype\\": \\"stdin\\"}]"}
+    {"problem": "..", "tests": "[{\\"input\\": [1], \\"output\\": 2, \\"fn_name\\": \\"f\\"}]"}
 """
 
 from dataclasses import replace
@@ -53,6 +54,16 @@ def read_deepcoder(row: Row) -> CodeProblem:
     if not isinstance(tests, list):
         return contests.read({**shared, "question": row["problem"], "input_output": tests})
     metadata = parsed(row.get("metadata"), "metadata")
+    cases = [case for case in tests if isinstance(case, dict)]
+    if any(case.get("fn_name") for case in cases):
+        functions = {str(case.get("fn_name")) for case in cases}
+        if len(functions) > 1:
+            raise CannotGrade("have tests of several functions", ", ".join(sorted(functions)))
+        calls = {"inputs": [case.get("input") for case in cases], "outputs": [case.get("output") for case in cases],
+                 "fn_name": functions.pop()}
+        return contests.read({**shared, "question": row["problem"], "input_output": calls})
+    if others := {str(case["type"]) for case in cases if case.get("type")} - {"stdin", "stdin_stdout"}:
+        raise CannotGrade("have tests of other types than stdin or functional", ", ".join(sorted(others)))
     # Each test may bring the name of the function, too.
     first = tests[0].get("metadata") if tests and isinstance(tests[0], dict) else None
     named = next((one for one in (metadata, first) if isinstance(one, dict) and one.get("func_name")), {})

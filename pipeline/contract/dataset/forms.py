@@ -143,6 +143,8 @@ def _turn(value: object, name: str, columns: Mapping[str, str]) -> Row:
             _require_text(turn[key], f"{key} of {name}")
     if turn.get("weight", 1) not in (0, 1):
         raise _Bad("type", f"'weight' of {name} must be 0 or 1, not {shown(turn['weight'])}")
+    if turn.get("tool_calls"):
+        turn["tool_calls"] = _calls(turn["tool_calls"], name)
     content = _content(value.get(content_key), name)
     if content is None:
         if role != "assistant" or not (turn.get("tool_calls") or any(key in turn for key in _THOUGHTS)):
@@ -151,6 +153,29 @@ def _turn(value: object, name: str, columns: Mapping[str, str]) -> Row:
     elif role == "assistant" and not content.strip() and not turn.get("tool_calls"):
         raise _Bad("empty", f"{name} is empty, and the assistant's")
     return {"role": role, "content": content, **turn}
+
+
+def _calls(value: object, name: str) -> object:
+    """Calls of tools with their arguments as an object: OpenAI's interface writes them as JSON text, which a template
+    would write as a text once more."""
+    if not isinstance(value, list | tuple):
+        return value
+    return [_call(call, name) for call in value]
+
+
+def _call(call: object, name: str) -> object:
+    function = call.get("function") if isinstance(call, Mapping) else None
+    if not isinstance(call, Mapping) or not isinstance(function, Mapping) \
+            or not isinstance(function.get("arguments"), str):
+        return call
+    told = function["arguments"]
+    try:
+        arguments = json.loads(told) if told.strip() else {}
+    except (ValueError, RecursionError) as error:
+        raise _Bad("type", f"'arguments' of a call in {name} must be a JSON object, not {shown(told)}") from error
+    if not isinstance(arguments, dict):
+        raise _Bad("type", f"'arguments' of a call in {name} must be a JSON object, not {shown(told)}")
+    return {**call, "function": {**function, "arguments": arguments}}
 
 
 def _content(value: object, name: str) -> str | None:

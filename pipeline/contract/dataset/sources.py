@@ -5,6 +5,7 @@ import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any  # what a column holds only its file knows
 
 from eval import row_files
 from eval.row_files import BadRow, Row, RowFileError
@@ -33,7 +34,10 @@ def entries(path: Path, selection: Selection) -> Iterator[tuple[str, Row | BadRo
     found = files(path, selection)
     for file in found:
         # A split is a part of one JSON file, or a choice among the files of a folder.
-        yield from row_files.entries(file, None if path.is_dir() else selection.split)
+        rows = row_files.entries(file, None if path.is_dir() else selection.split)
+        if file.name.lower().endswith(".parquet"):
+            rows = ((where, row if isinstance(row, BadRow) else _of_table(row, selection)) for where, row in rows)
+        yield from rows
 
 
 def files(path: Path, selection: Selection) -> list[Path]:
@@ -72,12 +76,31 @@ def _of_saved(path: Path, selection: Selection) -> Iterator[tuple[str, Row | Bad
         for table in read.iter(_ROWS):
             for row in table.to_pylist():
                 number += 1
-                yield f"{folder}, row {number}", row
+                yield f"{folder}, row {number}", _of_table(row, selection)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, pyarrow.ArrowException) as error:
         if isinstance(error, RowFileError):
             raise
         said = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
         raise RowFileError(f"{folder} cannot be read as what save_to_disk of datasets writes ({said})") from error
+
+
+def _of_table(row: Row, selection: Selection) -> Row:
+    """A row with its tools and the calls of them as they were before they became a table, in which each struct has the
+    members of all rows: a model would learn calls with the arguments of other tools, which are null."""
+    named = {ours: selection.columns.get(ours, ours) for ours in ("messages", "prompt", "completion", "tools")}
+    kept = {**row, named["tools"]: _without_nulls(row[named["tools"]])} if named["tools"] in row else dict(row)
+    for column in (named["messages"], named["prompt"], named["completion"]):
+        if isinstance(kept.get(column), list):
+            kept[column] = [{**turn, "tool_calls": _without_nulls(turn["tool_calls"])}
+                            if isinstance(turn, dict) and "tool_calls" in turn else turn for turn in kept[column]]
+    return kept
+
+
+def _without_nulls(value: Any) -> Any:
+    """What members of objects have to say; a list may hold null."""
+    if isinstance(value, dict):
+        return {name: _without_nulls(one) for name, one in value.items() if one is not None}
+    return [_without_nulls(one) for one in value] if isinstance(value, list) else value
 
 
 def _of_folder(path: Path, selection: Selection) -> list[Path]:

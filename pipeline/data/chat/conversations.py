@@ -13,6 +13,7 @@ from eval.language_model import Tokenizer
 from eval.prompts import PLAIN, settled
 from eval.protocol import Prompting
 from pipeline.contract.errors import StageError
+from pipeline.data.chat.messages import Messages
 from pipeline.data.chat.spans import NotFound, Span, assistant_spans
 from pipeline.data.chat.template import ChatTemplate
 from rewards.foreign import LOADING, calling
@@ -56,10 +57,11 @@ class _Rendered:
 
 
 class Conversations:
-    """Encodes conversations by a tokenizer's chat template. Ids are those of `apply_chat_template`, but for two cases:
-    the text of a special token that somebody typed is text, and where no special token ends the assistant's turn, the
-    last one ends with the end of text, or no model would learn to stop. Raises StageError where there is no template,
-    or where the tokenizer cannot say which characters a token stands for."""
+    """Encodes conversations by a tokenizer's chat template. Ids are those of `apply_chat_template`, given messages in
+    the form that the template takes (`messages.py`), but for two cases: the text of a special token that somebody typed
+    is text, and where no special token ends the assistant's turn, the last one ends with the end of text, or no model
+    would learn to stop. Raises StageError where there is no template, or where the tokenizer cannot say which
+    characters a token stands for."""
 
     def __init__(self, tokenizer: Tokenizer, how: Prompting = PLAIN) -> None:
         self._how = settled(tokenizer, how)
@@ -72,6 +74,7 @@ class Conversations:
                              "need; train on rows of prompt and completion")
         self._tokenizer = tokenizer
         self._template = ChatTemplate(tokenizer, self._how.template_options)
+        self._messages = Messages(self._template)
 
     def encode(self, conversations: Sequence[Conversation]) -> list[Encoded | Unfit]:
         """Ids and which of them are learned, or why there are none."""
@@ -107,7 +110,7 @@ class Conversations:
 
     def _put(self, conversation: Conversation) -> Conversation:
         """The conversation with the system's turn where it has none, and the instruction in the user's last one."""
-        turns = list(conversation.messages)
+        turns = [self._messages.of(message) for message in conversation.messages]
         last = next((place for place in reversed(range(len(turns))) if turns[place]["role"] == "user"), None)
         told = None if self._how.instruction == AUTO else self._how.instruction
         if last is not None and (told or self._how.effort_line):

@@ -83,7 +83,7 @@ def test_functions_get_the_ground_truth_as_it_is(folder: Path) -> None:
 
 def test_what_json_cannot_say_is_left_out(folder: Path) -> None:
     day = datetime.datetime(2025, 1, 1)
-    info = {"split": "train", "when": day, "deep": {"raw": b"1", "n": 1}}
+    info = {"split": "train", "when": day, "deep": {"raw": b"1", "n": 1, "share": float("nan")}}
     write(folder, row(1, made=day, raw=b"\x00", extra_info=info))
     [problem] = load("train.parquet")
     assert problem.meta["extra_info"] == {"split": "train", "deep": {"n": 1}}

@@ -123,6 +123,16 @@ def test_what_only_parquet_can_say(tmp_path):
     problems = load("single.parquet", base=tmp_path)
     assert [problem.answer for problem in problems] == ["0.1", "1e-07", "20.0"]
     assert problems[0].meta == {"level": 3}
+    half = pyarrow.array([0.1, 1e-7, 20.0], pyarrow.float32()).cast(pyarrow.float16())
+    parquet.write_table(pyarrow.table({**rows, "answer": half}), tmp_path / "half.parquet")
+    assert [problem.answer for problem in load("half.parquet", base=tmp_path)] == ["0.1", "1e-07", "20.0"]
+    models = pyarrow.array([{"ground_truth": 0.1, "more": [[0.2], None]}] * 3, pyarrow.struct(
+        [("ground_truth", pyarrow.float32()), ("more", pyarrow.list_(pyarrow.list_(pyarrow.float16())))]))
+    inside = pyarrow.table({"prompt": rows["prompt"], "reward_model": models, "extra_info": models})
+    parquet.write_table(inside, tmp_path / "inside.parquet")
+    [problem, *_] = load("inside.parquet", base=tmp_path)
+    assert problem.answer == "0.1"
+    assert problem.meta["extra_info"] == {"ground_truth": 0.1, "more": [[0.2], None]}
     exact = pyarrow.array([Decimal("1.50"), Decimal("2.25"), Decimal("300.00")])
     parquet.write_table(pyarrow.table({**rows, "answer": exact}), tmp_path / "exact.parquet")
     assert [problem.answer for problem in load("exact.parquet", base=tmp_path)] == ["1.50", "2.25", "300.00"]

@@ -110,6 +110,13 @@ def test_a_users_own_rows(tmp_path):
     assert every == load(str(file))
     first = every[0]
     assert (first.id, first.answer, first.verifier, first.family) == ("mine-1", "1", "math", "mine")
+    nulls = dict.fromkeys(("id", "verifier", "family", "skeleton", "meta"))  # as tables have them
+    (tmp_path / "nulls.jsonl").write_text(json.dumps({**nulls, **rows[0]}) + "\n" + json.dumps({**rows[1], "id": 60}))
+    one, other = load("nulls.jsonl", base=tmp_path)
+    assert (one.id, one.verifier, one.family, one.meta, one.skeleton) == ("nulls-1", "math", "nulls", {}, "0 + 1?")
+    assert other.id == "60"
+    (tmp_path / "MINE.JSONL").write_text(file.read_text())
+    assert [problem.prompt for problem in load("MINE.JSONL", base=tmp_path)] == [problem.prompt for problem in every]
     train, test = (load(f"mine.jsonl:{split}", base=tmp_path) for split in ("train", "test"))
     assert {p.id for p in train} | {p.id for p in test} == {p.id for p in every}
     assert len(train) + len(test) == 50
@@ -129,6 +136,18 @@ def test_a_users_own_rows(tmp_path):
         ({"prompt": "?", "answer": "C", "verifier": "choice"}, "can be graded with this 'answer' by 'choice'"),
         ({"prompt": "?", "answer": "def f(): pass", "verifier": "code"}, "by 'code': write {"),
         ({"prompt": "?", "answer": {"entry": "f", "tests": []}, "verifier": "code"}, "by 'code': there are no tests"),
+        ({"prompt": "?", "answer": {"entry": "f", "tests": [{"inputs": [1], "expected": 2}]}, "verifier": "code"},
+         "by 'code': a test is {"),
+        ({"prompt": "?", "answer": {"entry": "f g", "tests": [{"input": [1], "expected": 2}]}, "verifier": "code"},
+         "by 'code': write {"),
+        ({"prompt": "?", "answer": {"names": ["f"], "asserts": []}, "verifier": "code"}, "there is at least one"),
+        ({"prompt": "?", "answer": {"names": ["f"], "asserts": ["assert f(1) =="]}, "verifier": "code"},
+         "by 'code': the tests cannot be run: SyntaxError"),
+        ({"prompt": "?", "answer": {"entry": "f", "check": "x = 1"}, "verifier": "code"}, "has no function check("),
+        ({"prompt": "?", "answer": {"tests": [{"stdin": 1, "stdout": "2"}]}, "verifier": "code"},
+         "by 'code': a test of a script is {"),
+        ({"prompt": "?", "answer": {"letter": "E", "choices": ["1", "2"]}, "verifier": "choice"},
+         "by 'choice': the letter 'E' is none of the 2 choices"),
         ({"prompt": "?", "answer": "5", "verifier": "countdown"}, "by 'countdown': the problem's answer is not {"),
         ({"prompt": "?", "answer": "", "verifier": "math"}, ":1: 'answer' must be a text or a number, not \"\""),
     ],

@@ -15,6 +15,7 @@ from rewards.sandbox.processes import SandboxError
 
 MINE = '''
 import os, time
+from typing import Literal, Optional
 
 def weather(city: str, days: int = 1) -> str:
     """Says how the weather is.
@@ -31,6 +32,17 @@ def weather(city: str, days: int = 1) -> str:
         raise SystemExit("no more")
     return f"{days} days of sun in {city}" if city != "flood" else "water " * 10_000
 
+def word(word: str, n: Optional[int] = None, kind: Literal["noun", "verb"] = "noun", at: int | str = 0) -> str:
+    """Looks a word up.
+
+    Args:
+        word: The word.
+        n: How often.
+        kind: What it is (choices: ["noun", "verb"])
+        at: Where.
+    """
+    return f"{word} {n!r} {kind} {at}"
+
 def no_docstring(city: str) -> str:
     return city
 '''
@@ -39,7 +51,7 @@ def no_docstring(city: str) -> str:
 @pytest.fixture
 def mine(tmp_path: Path) -> dict[str, Tool]:
     (tmp_path / "mine.py").write_text(MINE)
-    return tools_of(ToolUse(("mine.py:weather", "calculator", "python"), folder=str(tmp_path)))
+    return tools_of(ToolUse(("mine.py:weather", "mine.py:word", "calculator", "python"), folder=str(tmp_path)))
 
 
 def test_the_schema_of_a_tool_comes_from_its_docstring(mine: dict[str, Tool]) -> None:
@@ -62,6 +74,13 @@ def test_the_schema_of_a_tool_comes_from_its_docstring(mine: dict[str, Tool]) ->
     (Call("calculator", {}), "error: calculator needs the argument 'expression'"),
     (Call("calculator", {"expression": 12}), "error: the argument 'expression' of calculator is of the type string"),
     (Call("weather", {"city": "Rome", "days": True}), "error: the argument 'days' of weather is of the type integer"),
+    (Call("weather", {"city": "Rome", "days": None}), "error: the argument 'days' of weather is of the type integer"),
+    (Call("weather", {"city": "Rome", "days": 2.5}), "error: the argument 'days' of weather is of the type integer"),
+    (Call("weather", {"city": "Rome", "days": 2.0}), "2 days of sun in Rome"),
+    (Call("word", {"word": "w", "n": None, "kind": "verb", "at": "end"}), "w None verb end"),
+    (Call("word", {"word": "w", "n": 3.0}), "w 3 noun 0"),
+    (Call("word", {"word": "w", "kind": "v"}), "error: the argument 'kind' of word is one of noun, verb"),
+    (Call("word", {"word": "w", "at": []}), "error: the argument 'at' of word is of the type integer or string"),
     (Call("", {}, "the call is no JSON"), "error: the call is no JSON"),
     (Call("weather", {"city": "closed"}), "error: SystemExit: no more"),
     (Call("weather", {"city": "gone"}), "error: its process ended"),

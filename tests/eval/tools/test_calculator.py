@@ -15,6 +15,11 @@ def test_it_reckons(expression: str, value: str) -> None:
     assert calculator(expression) == value
 
 
+def test_separators_of_thousands_are_told() -> None:
+    with pytest.raises(ValueError, match=r"'1,000 \+ 5' has commas in its numbers; leave them out"):
+        calculator("1,000 + 5")
+
+
 @pytest.mark.parametrize("expression", [
     "__import__('os')", "9 ** 9 ** 9", "1 / 0", "(" * 300, "1 +", "x + 1", "'a' * 3", "1 < 2", "1" * 401, "2 ** 0.5",
     "1e999999999", "1e-999999999", "1 / 1.5E+9_999_999",

@@ -141,6 +141,12 @@ def test_data_in_and_out_keep_their_types() -> None:
     assert asserts("def f(x, k): return x, k", names=["f"], setup="", asserts=tests).correct
 
 
+def test_an_assert_that_is_no_python_is_nobodys_fault() -> None:
+    verdict = asserts(BOX + "def area(box): return 6", asserts=["assert area(big) =="])
+    assert verdict.label is Label.UNGRADABLE
+    assert "the tests cannot be run: SyntaxError" in verdict.reason
+
+
 @pytest.mark.parametrize(
     ("changed", "words"),
     [

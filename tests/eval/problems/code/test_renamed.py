@@ -43,6 +43,12 @@ def test_deepcoder(tmp_path: Path) -> None:
     problem = only(tmp_path, CASES)
     assert verdict(problem, "class Solution:\n    def double(self, n): return n + n").correct
     assert verdict(problem, "class Solution:\n    def double(self, n): return n").label is Label.WRONG
+    called = [{"type": "function_call", "fn_name": "double", "input": [n], "output": 2 * n} for n in (3, 4)]
+    problem = only(tmp_path, {"problem": "Double.", "tests": json.dumps(called)})
+    assert verdict(problem, "def double(n): return n + n").correct
+    assert verdict(problem, "def double(n): return 6").label is Label.WRONG
+    printed = json.dumps([{"type": "stdin_stdout", "input": "3\n", "output": "6\n"}])
+    assert verdict(only(tmp_path, {"problem": "Double.", "tests": printed}), DOUBLE).correct
     tests = json.dumps({"inputs": ["3\n"], "outputs": ["6\n"]})
     assert verdict(only(tmp_path, {"problem": "Double.", "tests": tests}), DOUBLE).correct
 
@@ -56,6 +62,9 @@ def test_deepcoder(tmp_path: Path) -> None:
     ({**CASES, "tests": "[]"}, "have no tests"),
     ({**CASES, "tests": ""}, "have no tests"),
     ({**CASES, "tests": json.dumps([{"input": "3", "output": "6", "testtype": "functional"}])}, "no func_name"),
+    ({**CASES, "tests": json.dumps([{"input": "3", "output": "6", "type": "function_call"}])}, "of other types than"),
+    ({**CASES, "tests": json.dumps([{"input": "3", "output": "6", "fn_name": "f"}])}, "inputs that are no lists"),
+    ({**CASES, "tests": json.dumps([{"input": [3], "output": 6, "fn_name": name} for name in "fg"])}, "several func"),
 ])
 def test_rows_that_cannot_be_graded(tmp_path: Path, row: dict[str, Any], said: str) -> None:
     with pytest.raises(ProblemSetError, match=said):

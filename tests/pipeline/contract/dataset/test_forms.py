@@ -58,6 +58,17 @@ def test_a_call_of_a_tool_and_thinking_need_no_content() -> None:
     assert record({"messages": [USER, thinks]})["messages"][1] == {**thinks, "content": ""}
 
 
+def test_arguments_of_calls_may_be_text_as_openai_has_them() -> None:
+    def called(*arguments: object) -> dict[str, Any]:
+        calls = [{"type": "function", "function": {"name": "add", "arguments": one}} for one in arguments]
+        return {"messages": [USER, {"role": "assistant", "content": "", "tool_calls": calls}]}
+
+    assert record(called('{"x": 1}', "", {"y": 2})) == called({"x": 1}, {}, {"y": 2})
+    for told in ("{x: 1}", "[1]"):
+        said = f"'arguments' of a call in message 2 of 'messages' must be a JSON object, not {told!r}"
+        assert bad(called(told)) == ("type", said)
+
+
 def test_conversational_prompts_are_asked_and_completions_learned() -> None:
     asked = [USER, SAID, {"role": "user", "content": "And 4?"}]
     found = record({"prompt": asked, "completion": [{"role": "assistant", "content": "9"}], "id": 3})

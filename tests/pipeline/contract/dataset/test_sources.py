@@ -48,6 +48,34 @@ def test_files_of_every_format_hold_the_same_rows(tmp_path: Path) -> None:
         assert read(tmp_path, file.name) == ["1", "2", "3"], file.name
 
 
+def test_a_call_of_a_tool_in_a_table_has_no_arguments_of_other_tools(tmp_path: Path) -> None:
+    from datasets import Dataset
+
+    def called(tool: str, argument: str, told: object) -> dict[str, object]:
+        schema = {"type": "object", "properties": {argument: {"type": "string", "description": "what"}}}
+        call = {"type": "function", "function": {"name": tool, "arguments": {argument: told}}}
+        turns = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "", "tool_calls": [call]}]
+        return {"turns": turns, "tools": [{"type": "function", "function": {"name": tool, "parameters": schema}}]}
+
+    # Each struct of a table has the members of all rows, null where they are another tool's.
+    rows = [called("add", "numbers", [3, None]), called("search", "words", "Rome")]
+    Dataset.from_list(rows).to_parquet(tmp_path / "a.parquet")
+    Dataset.from_list(rows).save_to_disk(tmp_path / "saved")
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for place in ("a.parquet", "saved", "a.jsonl"):
+        told = parse(f"{place}?messages=turns")
+        assert [{"turns": one["messages"], "tools": one["tools"]}
+                for one in records(tmp_path / place, told.selection)] == rows, place
+
+
+def test_null_that_a_line_says_is_kept(tmp_path: Path) -> None:
+    call = {"function": {"name": "days", "arguments": {"count": None}}}
+    row = {"messages": [{"role": "assistant", "content": "", "tool_calls": [call]}]}
+    write(tmp_path / "a.jsonl", json.dumps(row))
+    [found] = records(tmp_path / "a.jsonl")
+    assert found["messages"] == row["messages"]
+
+
 def test_several_files_by_a_pattern(tmp_path: Path) -> None:
     for part in (2, 1):
         write(tmp_path / f"part-{part}.jsonl", json.dumps({"text": f"of {part}"}) + "\n")
