@@ -35,7 +35,7 @@ with lazy:
     import tokenizers
     import transformers
 
-VERSION = 4
+VERSION = 5
 """Raised when the same rows get other ids, or the file another form."""
 
 _BLOCK = 512

@@ -1,6 +1,5 @@
 """Conversations as token ids, and for each token whether it is the assistant's."""
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from eval.prompts import PLAIN, settled
 from eval.protocol import Prompting
 from pipeline.contract.errors import StageError
 from pipeline.data.chat.messages import Messages
-from pipeline.data.chat.spans import NotFound, Span, assistant_spans
+from pipeline.data.chat.spans import NotFound, Span, assistant_spans, stands_in
 from pipeline.data.chat.template import ChatTemplate
 from rewards.foreign import LOADING, calling
 
@@ -94,8 +93,8 @@ class Conversations:
             text = self._template.render(messages, conversation.tools)
             typed = self._typed(messages, conversation.tools, text)
             spans = self._spans(messages, conversation, text)
-        except NotFound:
-            return Unfit("template", "the chat template changes the assistant's turns, so that they cannot be found")
+        except NotFound as error:
+            return Unfit("template", f"the chat template changes {_unfound(messages, error.place)}")
         except Exception as error:  # a template is a program that came with the model
             said = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
             return Unfit("template", f"the tokenizer's chat template does not take it ({said})")
@@ -162,8 +161,7 @@ class Conversations:
             tail = str(message["content"]).strip()
             if message["role"] == "assistant":  # of which a template may take the thinking away
                 tail = tail.rpartition("</think>")[2].strip()[-40:].strip()
-            if tail not in text and json.dumps(tail, ensure_ascii=False)[1:-1] not in text \
-                    and json.dumps(tail)[1:-1] not in text:
+            if not stands_in(tail, text):
                 return f"message {number}, the {message['role']}'s"
         for number, message in enumerate(messages, 1):
             if message.get("tool_calls") and self._is_the_same(messages, number, tools, text):
@@ -250,6 +248,15 @@ class Conversations:
                 ids.append(id_)
                 learned.append(weight)
         return Encoded(ids, learned)
+
+
+def _unfound(messages: Sequence[Message], place: int | None) -> str:
+    """What could not be found, and what helps."""
+    if place is None:
+        return "the assistant's turns, so that they cannot be found"
+    what = f"message {place + 1}, the assistant's, so that it cannot be found"
+    beside_a_call = messages[place].get("tool_calls") and str(messages[place]["content"]).strip()
+    return f"{what}; give the words beside its call as thinking" if beside_a_call else what
 
 
 def _is_word_of(text: str, begin: int, start: int, end: int) -> bool:

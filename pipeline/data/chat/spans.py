@@ -5,6 +5,8 @@ what lies between the marks is the template's and stands in the first, too. A tu
 assistant go on (its generation prompt), and ends with the token that ends it.
 """
 
+import itertools
+import json
 import re
 from collections.abc import Sequence
 
@@ -14,11 +16,22 @@ from pipeline.data.chat.template import ChatTemplate
 Span = tuple[int, int]
 """Characters, from and to."""
 
+_BORDERS = "\n>]"  # what a mark of a template's, or its line, ends with
 _TAIL = 40  # characters at the end of a text that a template does not change
 
 
 class NotFound(Exception):
-    """The turns of a conversation could not be told apart; never leaves this room."""
+    """The turns of a conversation could not be told apart, such as that of the message at `place`; never leaves this
+    room."""
+
+    def __init__(self, place: int | None = None) -> None:
+        super().__init__(place)
+        self.place = place
+
+
+def stands_in(said: str, text: str) -> bool:
+    """Whether a template has written it, as it is or as a text of JSON."""
+    return said in text or json.dumps(said, ensure_ascii=False)[1:-1] in text or json.dumps(said)[1:-1] in text
 
 
 def assistant_spans(template: ChatTemplate, messages: Sequence[Message], tools: object, text: str) -> list[Span]:
@@ -27,15 +40,40 @@ def assistant_spans(template: ChatTemplate, messages: Sequence[Message], tools: 
     places = [place for place, message in enumerate(messages) if message["role"] == "assistant"]
     # A template may ask for the call of a tool before the tool's answer, so that it cannot be a mark.
     without_calls = [place for place in places if not messages[place].get("tool_calls")]
+    answers = _answers(template, messages, tools, text)
+    unfound: int | None = None
     for marked in (places, without_calls, []):
         try:
             found = dict(zip(marked, _by_marks(template, messages, tools, marked, text), strict=True))
             others = [place for place in places if place not in found]
             found |= {place: _by_prefixes(template, messages, tools, place, text) for place in others}
-        except NotFound:
+        except NotFound as error:
+            unfound = error.place if unfound is None else unfound
             continue
-        return [found[place] for place in places]
-    raise NotFound
+        spans = [found[place] for place in places]
+        if all(one[1] <= other[0] for one, other in itertools.pairwise(spans)) and \
+                not any(begin <= answer < end for begin, end in spans for answer in answers):
+            return spans
+    raise NotFound(unfound if len(without_calls) < len(places) else None)
+
+
+def _answers(template: ChatTemplate, messages: Sequence[Message], tools: object, text: str) -> list[int]:
+    """Where what tools said begins: a call, a tool's answer and the words after it may be one turn of a template's, of
+    which the answer is not the assistant's."""
+    left, right = "\ue004", "\ue005"
+    marked = [{**message, "content": f"{left}{place}{right}"} if message["role"] == "tool" else message
+              for place, message in enumerate(messages)]
+    if marked == list(messages):
+        return []
+    begins: list[int] = []
+    at = 0
+    for piece in re.split(f"{left}\\d+{right}", template.render(marked, tools))[:-1]:
+        found = text.find(piece, at)
+        if found < 0:
+            raise NotFound
+        at = found + len(piece)
+        begins.append(at)
+    return begins
 
 
 def _between(
@@ -70,7 +108,7 @@ def _by_marks(
         if number + 1 < len(places):
             header = _header(template, after)
             fixed = after if header is None else after[:header]
-            at = _end(text, start, written, str(messages[place]["content"]), fixed)
+            at = _end(text, start, written, messages[place], fixed)
         else:
             at = len(text) - len(after)
             if at < start or not text.endswith(after):
@@ -84,43 +122,61 @@ def _begin(
 ) -> tuple[int, str]:
     """Where a turn begins whose text follows `piece`, which begins at `at`; and what the template writes between the
     two, such as an empty thinking."""
+    asked = _asked(template, before, tools)
+    if asked is not None and len(asked) >= at and text.startswith(asked) and piece.startswith(text[at : len(asked)]):
+        return len(asked), piece[len(asked) - at :]
+    # Into turns of the past a template may write less than it has the assistant go on with.
     header = _header(template, piece)
-    fixed = piece if header is None else piece[:header]
-    if not text.startswith(fixed, at):
+    if header is None or not text.startswith(piece[:header], at):
         raise NotFound
-    start = at + len(fixed)
-    if header is not None:
-        opened = _opened(text[start:], template.opening)
-        return start + opened, piece[header + opened :]
-    # After a tool's turn, for one, a template may have the assistant go on in another way.
-    if text[:start] != template.render(before, tools, asks=True):
-        raise NotFound
-    return start, ""
+    start = at + header
+    opened = _opened(text[start:], template.opening)
+    return start + opened, piece[header + opened :]
+
+
+def _asked(template: ChatTemplate, before: Sequence[Message], tools: object) -> str | None:
+    """What the model is given to go on with; None where the template refuses what is no whole conversation."""
+    try:
+        return template.render(before, tools, asks=True) if before else ""
+    except Exception:  # a template is a program that came with the model
+        return None
 
 
 def _opened(text: str, opening: str) -> int:
     """How much of the generation prompt a turn begins with: a template may write only its first part into turns of the
     past, and then a word that both begin with is none of it."""
     common = _common(text[: len(opening)], opening)
-    return common if common == len(opening) else max(opening.rfind(mark, 0, common) + 1 for mark in "\n>]")
+    return common if common == len(opening) else max(opening.rfind(mark, 0, common) + 1 for mark in _BORDERS)
 
 
 def _header(template: ChatTemplate, piece: str) -> int | None:
-    """Where in what stands before a text the generation prompt begins: all of it, or its first part at the end."""
+    """Where in what stands before a text the generation prompt begins: all of it; or its first part, at the end or with
+    something behind it that opens or ends no turn, such as an empty thinking."""
     opening = template.opening
-    found = piece.rfind(opening) if opening else -1
-    if found >= 0:
-        return found
-    return next((len(piece) - n for n in range(len(opening) - 1, 0, -1) if piece.endswith(opening[:n])), None)
+    for length in range(len(opening), 0, -1):
+        found = piece.rfind(opening[:length])
+        behind = found + length
+        if found >= 0 and (length in (len(opening), len(piece) - found) or (
+                opening[length - 1] in _BORDERS and not template.borders.search(piece, behind))):
+            return found
+    return None
 
 
-def _end(text: str, start: int, written: str, content: str, after: str) -> int:
-    """Where a text ends that begins at `start` and is followed by `after`."""
+def _end(text: str, start: int, written: str, message: Message, after: str) -> int:
+    """Where a message ends that begins at `start` and is followed by `after`."""
+    content = str(message["content"])
+    tail = content.rpartition("</think>")[2].strip()[-_TAIL:]
+    if message.get("tool_calls"):
+        # A mark stood for the call, too, which the template writes beside the words.
+        words = text.find(tail, start)
+        ends = [] if words < 0 else _all(text, after, words + len(tail))
+        if not ends:
+            raise NotFound
+        return ends[0]
     for said in (content, content.strip()):
         if text.startswith(written + said + after, start):
             return start + len(written + said)
     # The template has changed it, such as taken its thinking away, and left its end as it was.
-    tail = content.rpartition("</think>")[2].strip()[-_TAIL:]
     ends = [place for place in _all(text, after, start) if _ends_alike(text[start:place], content, tail)]
     if not ends or (not tail and len(ends) > 1):
         raise NotFound
@@ -156,13 +212,13 @@ def _by_prefixes(
     template: ChatTemplate, messages: Sequence[Message], tools: object, place: int, text: str
 ) -> Span:
     """The span of one message: from where the conversation before it ends, to where the one that ends with it does."""
+    begins = _asked(template, messages[:place], tools)
     try:
-        begins = template.render(messages[:place], tools, asks=True) if place else ""
         ends = template.render(messages[: place + 1], tools)
     except Exception as error:  # a template may refuse what is no whole conversation
-        raise NotFound from error
-    if not text.startswith(begins) or not text.startswith(ends) or len(ends) <= len(begins):
-        raise NotFound
+        raise NotFound(place) from error
+    if begins is None or not text.startswith(begins) or not text.startswith(ends) or len(ends) <= len(begins):
+        raise NotFound(place)
     last = [mark for mark in template.special.finditer(ends) if mark.start() >= len(begins)]
     if not last or ends[last[-1].end() :].strip():
         return len(begins), len(ends)

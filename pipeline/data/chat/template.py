@@ -75,6 +75,12 @@ class ChatTemplate:
         return _any_of({*self.special.findall("".join(self._probe))})
 
     @cached_property
+    def borders(self) -> re.Pattern[str]:
+        """The special tokens that the generation prompt begins with, and that end the assistant's turn."""
+        first = self.special.match(self.opening)
+        return _any_of({*self.special.findall(self.ending), *([first.group()] if first else [])})
+
+    @cached_property
     def foreign_ends(self) -> frozenset[str]:
         """Special tokens that end other turns and not the assistant's last one. gpt-oss ends a message of the past with
         <|end|>, which does not end an answer, and so must not be learned as its end."""

@@ -69,6 +69,13 @@ def learned(tokenizer: Any, messages: Sequence[Any], tools: Any = None, how: Pro
     return parts(tokenizer, found)
 
 
+def texts(tokenizer: Any, messages: Sequence[Any]) -> list[str]:
+    """The texts that are learned, with tools at hand."""
+    found = encoded(tokenizer, messages, TOOLS)
+    assert isinstance(found, Encoded), found
+    return parts(tokenizer, found)
+
+
 def parts(tokenizer: Any, found: Encoded) -> list[str]:
     runs: list[list[int]] = []
     for place, (id_, weight) in enumerate(zip(found.ids, found.learned, strict=True)):
@@ -149,6 +156,56 @@ def test_turns_of_tools(load: Load) -> None:
     oss = load("gptoss")
     assert learned(oss, CALLED, TOOLS) == [called, f"{final}It is 5.<|return|>"]
     assert learned(oss, [*CALLED, user("b"), said("x")]) == [called, f"{final}It is 5.", f"{final}x<|return|>"]
+
+
+def test_words_beside_a_call_are_learned_with_it(load: Load) -> None:
+    call = '<tool_call>\n{"name": "add", "arguments": {"x": 1}}\n</tool_call><|im_end|>'
+    qwen = load("qwen3")
+    turns = [user("a"), said("Let me.", tool_calls=[CALL]), *CALLED[2:]]
+    assert learned(qwen, turns, TOOLS) == [f"Let me.\n{call}", "<think>\n\n</think>\n\nIt is 5.<|im_end|>"]
+    again = [*turns[:3], *turns[1:]]
+    assert learned(qwen, again, TOOLS) == [f"Let me.\n{call}"] * 2 + ["<think>\n\n</think>\n\nIt is 5.<|im_end|>"]
+    turns[1] = {**turns[1], "weight": 0}
+    assert learned(qwen, turns, TOOLS) == ["<think>\n\n</think>\n\nIt is 5.<|im_end|>"]
+
+
+def templated(template: str, specials: Sequence[str]) -> Any:
+    """The quickstart's tokenizer with a template of trl's and its special tokens."""
+    words = ["call:add{x:1}", "It is 5.", "no", "yes", "well\n", "hm\n", "<tool_call>\n<function=add>\n",
+             "<parameter=x>\n", "\n</parameter>\n</function>\n</tool_call>\n"]
+    tokenizer = train_tokenizer(words, 256)
+    tokenizer.add_special_tokens({"additional_special_tokens": list(specials)})
+    tokenizer.chat_template = (Path(trl.__file__).parent / f"chat_templates/{template}.jinja").read_text()
+    return tokenizer
+
+
+GEMMA_4 = ["<|turn>", "<turn|>", "<|channel>", "<channel|>", "<|tool_call>", "<tool_call|>", "<|tool_response>",
+           "<tool_response|>"]
+
+
+@pytest.mark.parametrize("template", ["gemma4", "gemma4_v5"])
+def test_what_a_tool_said_within_a_turn_of_gemma_4_is_not_learned(template: str) -> None:
+    tokenizer = templated(template, GEMMA_4)
+    call, words = "<|tool_call>call:add{x:1}<tool_call|><|tool_response>", "It is 5.<turn|>"
+    assert texts(tokenizer, CALLED) == [call, words]
+    assert texts(tokenizer, [*CALLED, user("b"), said("no")]) == [call, words, "no<turn|>"]
+    assert texts(tokenizer, [CALLED[0], {**CALLED[1], "weight": 0}, *CALLED[2:]]) == [words]
+    # It writes the words beside a call behind what the tool said.
+    found = encoded(tokenizer, [user("a"), said("Let me.", tool_calls=[CALL]), *CALLED[2:]])
+    assert isinstance(found, Unfit)
+    assert "message 2, the assistant's, so that it cannot be found; give the words beside its call" in found.said
+
+
+def test_a_template_that_has_an_empty_thinking_where_its_prompt_opens_one() -> None:
+    tokenizer = templated("nemotron_3_nano", ["<|im_start|>", "<|im_end|>"])
+    assert texts(tokenizer, [user("a"), said("no")]) == ["</think>no<|im_end|>"]
+    assert texts(tokenizer, [user("a"), said("no"), user("b"), said("yes")]) == ["</think>no<|im_end|>",
+                                                                                "</think>yes<|im_end|>"]
+    thinking = [said("", reasoning_content="hm", tool_calls=[CALL]), {"role": "tool", "name": "add", "content": "5"}]
+    called = "<tool_call>\n<function=add>\n<parameter=x>\n1\n</parameter>\n</function>\n</tool_call>\n<|im_end|>"
+    assert texts(tokenizer, [user("a"), *thinking, *thinking, said("no", reasoning_content="well")]) == [
+        f"hm\n</think>\n{called}", f"hm\n</think>\n{called}", "well\n</think>\nno<|im_end|>"
+    ]
 
 
 @pytest.mark.parametrize(("name", "messages", "part"), [
