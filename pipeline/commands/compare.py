@@ -1,6 +1,7 @@
 """`retort compare`: is A better than B? Paired by problem, on every set that both were measured on.
 
-Of two runs every model that both measured on some set is compared.
+Of two runs every model that both measured on some set is compared. Where the numbers of a problem's rollouts differ, as
+many of the first as both have are compared.
 """
 
 import argparse
@@ -142,6 +143,9 @@ def as_text(problems: str, a: str, b: str, found: "Comparison", more: JsonObject
     d = found.difference
     lines.append(f"  difference {100 * d.mean:+.1f} points, 95% interval {100 * d.low:+.1f} to {100 * d.high:+.1f}, "
                  f"p {'< 0.0001' if found.p < 0.0001 else f'= {found.p:.4f}'}")
+    if found.uneven:
+        lines.append(f"  (of each problem's first rollouts, as many as both have: their numbers differ at {found.uneven} "
+                     f"of {found.n} problems)")
     lines.append(f"  better at {found.a_better} problems, worse at {found.b_better}, the same at {found.same}; "
                  f"flipped to solved {found.to_a}, to unsolved {found.to_b}")
     lines.append(f"  {_verdict(found)}")

@@ -137,6 +137,17 @@ def test_two_models_of_a_run_are_compared_as_they_were_measured_alike(run, capsy
     assert "careful" not in text
 
 
+def test_numbers_of_rollouts_that_differ_are_told(tmp_path, capsys):
+    report(tmp_path / "one", {"m": {"sums": rows([1, 0, 1, 0], 1)}})
+    report(tmp_path / "many", {"m": {"sums": rows([3, 0, 1, 0])}})
+    assert cli.main(["compare", str(tmp_path / "one"), str(tmp_path / "many")]) == 0
+    text = capsys.readouterr().out
+    assert "difference +0.0 points" in text
+    assert "(of each problem's first rollouts, as many as both have: their numbers differ at 4 of 4 problems)" in text
+    assert cli.main(["compare", str(tmp_path / "many"), str(tmp_path / "many")]) == 0
+    assert "their numbers differ" not in capsys.readouterr().out
+
+
 def test_json_has_every_number(run, capsys):
     assert cli.main(["compare", f"{run}:base", f"{run}:zero", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)["sums"]
