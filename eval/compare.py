@@ -85,6 +85,15 @@ def compare(rows_a: Iterable[Row], rows_b: Iterable[Row]) -> Comparison:
     )
 
 
+def asked_otherwise(rows_a: Iterable[Row], rows_b: Iterable[Row]) -> dict[str, tuple[str, str]]:
+    """What A and B were asked where a problem of both has two prompts under one id. An id may be a line of a file,
+    which says nothing of the question once the file was edited. Rows without a prompt tell nothing here."""
+    ours, theirs = ({problem: str(group[0]["prompt"]) for problem, group in by_problem(rows).items()
+                     if "prompt" in group[0]} for rows in (rows_a, rows_b))
+    return {problem: (prompt, theirs[problem]) for problem, prompt in ours.items()
+            if problem in theirs and prompt != theirs[problem]}
+
+
 def sign_flip_test(gaps: Sequence[Fraction], draws: int = DRAWS) -> float:
     """Two-sided p that paired differences are symmetric about 0: Fisher's randomisation test of their sum, as mid-p.
 
