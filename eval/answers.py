@@ -108,13 +108,16 @@ def _rows(answers: Sequence[Rollout], best_by: Chooser | None) -> list[Row]:
 
 
 def read_rows(file: Path) -> list[Row]:
-    """The whole rows of a file of rollouts; a torn one is left out, and a file that is not there has none."""
+    """The whole rows of a file of rollouts; a torn one is left out, and so is JSON that is no row, such as the number
+    at the end of a torn one. A file that is not there has none."""
     if not file.is_file():
         return []
     found: list[Row] = []
     for line in file.read_bytes().split(b"\n"):
         try:
-            found.append(json.loads(line))
-        except ValueError:  # an empty line between rows, or a row that a killed attempt left torn
+            row = json.loads(line)
+        except (ValueError, RecursionError):  # an empty line between rows, or a row that a killed attempt left torn
             continue
+        if isinstance(row, dict):
+            found.append(row)
     return found

@@ -25,9 +25,11 @@ time: the signs are those of one large draw."""
 class Comparison:
     """A against B on the problems that both were asked and that could be graded for both.
 
-    `a` and `b` are their pass@1 there. `difference` is a - b with its 95% interval. `p` is two-sided. `a_better` and
-    `b_better` count problems where one's rate of correct rollouts is higher; `to_a` and `to_b` those that flipped: one
-    solves them more often than not, the other does not. `more` is how many more problems of this kind it would take to
+    `a` and `b` are their pass@1 there. All else is of as many rollouts of a problem as both sides have, its first ones
+    that could be graded; `uneven` counts the problems where one side has more. `difference` is that of A less that of
+    B, with its 95% interval: a - b where no problem is uneven. `p` is two-sided. `a_better` and `b_better` count
+    problems where one's rate of correct rollouts is higher; `to_a` and `to_b` those that flipped: one solves them more
+    often than not, the other does not. `more` is how many more problems of this kind it would take to
     see a difference of this size, in `POWER` of all tries at the 5% level: 0 where these were enough, None where the
     two are level. `visible` is the smallest difference that these problems would show so often.
     """
@@ -35,6 +37,7 @@ class Comparison:
     n: int
     a: float
     b: float
+    uneven: int
     difference: Estimate
     p: float
     a_better: int
@@ -52,9 +55,14 @@ class Comparison:
 def compare(rows_a: Iterable[Row], rows_b: Iterable[Row]) -> Comparison:
     """Compare two models' rollouts on one problem set. Raises ComparisonError where they share fewer than two
     problems."""
-    exact_a, exact_b = _exact_rates(rows_a), _exact_rates(rows_b)
-    shared = [problem for problem in exact_a if problem in exact_b]
-    a, b = ({problem: float(side[problem]) for problem in shared} for side in (exact_a, exact_b))
+    right_a, right_b = _right(rows_a), _right(rows_b)
+    shared = [problem for problem in right_a if problem in right_b]
+    # One rollout against 64 of the same model is a difference that is small and negative mostly, and large and positive
+    # seldom. Only between equal numbers could each have had the other sign as well, as the test takes it.
+    both = {problem: min(len(right_a[problem]), len(right_b[problem])) for problem in shared}
+    exact_a, exact_b = ({problem: _rate(side[problem][:count]) for problem, count in both.items()}
+                        for side in (right_a, right_b))
+    a, b = ({problem: float(rate) for problem, rate in side.items()} for side in (exact_a, exact_b))
     difference = widened(paired_difference(a, b))
     gaps = [exact_a[problem] - exact_b[problem] for problem in shared]
     p = sign_flip_test(gaps)
@@ -63,8 +71,9 @@ def compare(rows_a: Iterable[Row], rows_b: Iterable[Row]) -> Comparison:
     half = Fraction(1, 2)
     return Comparison(
         n=len(shared),
-        a=math.fsum(a.values()) / len(shared),
-        b=math.fsum(b.values()) / len(shared),
+        a=math.fsum(float(_rate(right_a[problem])) for problem in shared) / len(shared),
+        b=math.fsum(float(_rate(right_b[problem])) for problem in shared) / len(shared),
+        uneven=sum(len(right_a[problem]) != len(right_b[problem]) for problem in shared),
         difference=difference,
         p=p,
         a_better=sum(gap > 0 for gap in gaps),
@@ -74,6 +83,15 @@ def compare(rows_a: Iterable[Row], rows_b: Iterable[Row]) -> Comparison:
         more=_more_problems(sum(gaps, Fraction(0)), spread, len(gaps), p),
         visible=_reach() * spread / math.sqrt(len(gaps)),
     )
+
+
+def asked_otherwise(rows_a: Iterable[Row], rows_b: Iterable[Row]) -> dict[str, tuple[str, str]]:
+    """What A and B were asked where a problem of both has two prompts under one id. An id may be a line of a file,
+    which says nothing of the question once the file was edited. Rows without a prompt tell nothing here."""
+    ours, theirs = ({problem: str(group[0]["prompt"]) for problem, group in by_problem(rows).items()
+                     if "prompt" in group[0]} for rows in (rows_a, rows_b))
+    return {problem: (prompt, theirs[problem]) for problem, prompt in ours.items()
+            if problem in theirs and prompt != theirs[problem]}
 
 
 def sign_flip_test(gaps: Sequence[Fraction], draws: int = DRAWS) -> float:
@@ -144,14 +162,17 @@ def widened(difference: Estimate) -> Estimate:
     return Estimate(difference.mean, max(-1.0, difference.mean - most), min(1.0, difference.mean + most), difference.n)
 
 
-def _exact_rates(rows: Iterable[Row]) -> dict[str, Fraction]:
-    """Share of correct rollouts by problem, as eval.report.rates has it, without rounding."""
-    found: dict[str, Fraction] = {}
+def _right(rows: Iterable[Row]) -> dict[str, list[bool]]:
+    """Of every problem whether its gradable rollouts are correct, in their order; a problem without one is absent."""
+    found: dict[str, list[bool]] = {}
     for problem, group in by_problem(rows).items():
-        labels = [row["verdict"] for row in group if row["verdict"] != Label.UNGRADABLE]
-        if labels:
-            found[problem] = Fraction(labels.count(Label.CORRECT), len(labels))
+        if right := [row["verdict"] == Label.CORRECT for row in group if row["verdict"] != Label.UNGRADABLE]:
+            found[problem] = right
     return found
+
+
+def _rate(right: Sequence[bool]) -> Fraction:
+    return Fraction(sum(right), len(right))
 
 
 def _more_problems(total: Fraction, spread: float, n: int, p: float) -> int | None:

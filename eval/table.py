@@ -38,9 +38,9 @@ def table(models: Mapping[str, Mapping[str, Any]], width: int = 100) -> str:
     `eval.report.reduce`.
 
     Rates are in percent, with the 95% interval in brackets; `cut` is the share of rollouts that their token budget
-    ended. Where all the groups do not fit into `width` characters they continue below, with the models' names again. A
-    model's "mean" (from `mean_of_sets`) is shown where it has one, else the mean of the sets that every model was
-    measured on. Ungradable rollouts are told in a line underneath.
+    ended. Where all the groups do not fit into `width` characters they continue below, with the models' names again.
+    The mean is over the sets that every model was measured on, whatever "mean" a model brings. Ungradable rollouts are
+    told in a line underneath.
     """
     columns = [model["problems"] for model in models.values()]
     sets = list(dict.fromkeys(name for column in columns for name in column))
@@ -50,8 +50,7 @@ def table(models: Mapping[str, Mapping[str, Any]], width: int = 100) -> str:
     names = _Group("", [["model", "size"], *rows])
     groups = [_set_group(name, [column.get(name) for column in columns]) for name in sets]
     shared = [{name: column[name] for name in common} for column in columns]
-    means = [model.get("mean") or mean_of_sets(own)
-             for model, own in zip(models.values(), shared, strict=True)]
+    means = [mean_of_sets(own) for own in shared]
     # Of sets that were asked with several efforts or budgets a mean would be one of ways of asking.
     has_mean = len(common) > 1 and not any(model.get("efforts") for model in models.values())
     if has_mean:

@@ -1,6 +1,7 @@
 """`retort compare`: is A better than B? Paired by problem, on every set that both were measured on.
 
-Of two runs every model that both measured on some set is compared.
+Of two runs every model that both measured on some set is compared. Where the numbers of a problem's rollouts differ, as
+many of the first as both have are compared.
 """
 
 import argparse
@@ -45,22 +46,24 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     models = _models_of_both(args.a, args.b, args.runs)
-    if models is None:
-        found, texts = _compared(args.a, args.b, args.runs)
-    else:
-        left_out: list[str] = []
-        found, texts = {}, []
-        for model in models:
-            try:
-                found[model], more = _compared(f"{args.a}:{model}", f"{args.b}:{model}", args.runs)
-            except NothingInCommonError as error:
-                left_out += error.lines
-                continue
-            texts += more
-        if not found:
-            raise CommandError(left_out)
-        for line in left_out:
-            print(f"left out: {line}", file=sys.stderr)
+    pairs = {"": (args.a, args.b)} if models is None else {
+        model: (f"{args.a}:{model}", f"{args.b}:{model}") for model in models}
+    found: JsonObject = {}
+    texts: list[str] = []
+    left_out: list[str] = []
+    for model, (a, b) in pairs.items():
+        try:
+            sets, more = _compared(a, b, args.runs, left_out)
+        except NothingInCommonError as error:
+            left_out += error.lines
+            continue
+        if sets:
+            found |= {model: sets} if model else sets
+        texts += more
+    if not found:
+        raise CommandError(left_out)
+    for line in left_out:
+        print(f"left out: {line}", file=sys.stderr)
     print(json.dumps(found, indent=2) if args.json else "\n\n".join(texts))
     return 0
 
@@ -82,19 +85,40 @@ def _models_of_both(a: str, b: str, runs: Path) -> list[str] | None:
     return both
 
 
-def _compared(a: str, b: str, runs: Path) -> tuple[JsonObject, list[str]]:
-    """One model against another: by problem set what is known, and a text for a person."""
+def _compared(a: str, b: str, runs: Path, left_out: list[str]) -> tuple[JsonObject, list[str]]:
+    """One model against another: by problem set what is known, and a text for a person. A set of which no problem asks
+    the same of both gets a line in `left_out`."""
     found: JsonObject = {}
     texts = []
     for one, other in _pairs(a, b, measured(a, runs), measured(b, runs)):
         rows_a, rows_b = one.rows(), other.rows()
+        others = comparing.asked_otherwise(rows_a, rows_b)
+        both = by_problem(rows_a).keys() & by_problem(rows_b).keys()
+        if others and len(others) == len(both):
+            left_out.append(f"{one.file} and {other.file}: all {len(others)} problems of both ask something else under "
+                            f"the same id, such as {_example(others)}; measure both on the same problems")
+            continue
+        rows_a, rows_b = ([row for row in rows if row["problem"] not in others] for rows in (rows_a, rows_b))
+        less = [f"{len(others)} of {len(both)} problems, which ask something else under the same id, such as "
+                f"{_example(others)}"] if others else []
         try:
             comparison = comparing.compare(rows_a, rows_b)
         except ComparisonError as error:
-            raise CommandError(f"{one.file} and {other.file}: {error}") from error
-        found[one.problems] = _as_dict(comparison, rows_a, rows_b, one.differs_from(other))
-        texts.append(as_text(one.problems, a, b, comparison, found[one.problems]))
+            raise CommandError("; left out: ".join([f"{one.file} and {other.file}: {error}", *less])) from error
+        found[one.problems] = {**_as_dict(comparison, rows_a, rows_b, one.differs_from(other)),
+                               "asked_otherwise": list(others)}
+        texts.append("\n  left out: ".join([as_text(one.problems, a, b, comparison, found[one.problems]), *less]))
     return found, texts
+
+
+def _example(others: "dict[str, tuple[str, str]]") -> str:
+    """A problem's id and its two prompts, from shortly before the place where they part."""
+    problem, (one, other) = next(iter(others.items()))
+    same = next((place for place, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]),
+                min(len(one), len(other)))
+    start = max(0, same - 20)
+    told = [f"{'...' if start else ''}{prompt[start:][:60]}" for prompt in (one, other)]
+    return f"{problem}: {told[0]!r} and {told[1]!r}"
 
 
 def _pairs(a: str, b: str, ours: "list[Measured]", theirs: "list[Measured]") -> "list[tuple[Measured, Measured]]":
@@ -145,6 +169,9 @@ def as_text(problems: str, a: str, b: str, found: "Comparison", more: JsonObject
     d = found.difference
     lines.append(f"  difference {100 * d.mean:+.1f} points, 95% interval {100 * d.low:+.1f} to {100 * d.high:+.1f}, "
                  f"p {'< 0.0001' if found.p < 0.0001 else f'= {found.p:.4f}'}")
+    if found.uneven:
+        lines.append(f"  (of each problem's first rollouts, as many as both have: their numbers differ at "
+                     f"{found.uneven} of {found.n} problems)")
     lines.append(f"  better at {found.a_better} problems, worse at {found.b_better}, the same at {found.same}; "
                  f"flipped to solved {found.to_a}, to unsolved {found.to_b}")
     lines.append(f"  {_verdict(found)}")

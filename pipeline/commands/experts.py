@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
@@ -12,8 +13,8 @@ from pipeline.contract.errors import CommandError, StageError
 from pipeline.data.chat import Conversation
 from pipeline.data.rows import Document, document, rows
 from pipeline.disk.durable import JsonObject
-from pipeline.store.model_reference import model_of
-from pipeline.store.run_folder import RunFolder
+from pipeline.store.model_reference import RUNS, model_of
+from pipeline.store.run_folder import RunFolder, find_run
 from rewards.lazy import lazy
 
 with lazy:
@@ -39,8 +40,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    if min(args.most, args.length) < 1 or args.capacity <= 0:
-        raise CommandError("--most and --length must be at least 1, and --capacity above 0")
+    if min(args.most, args.length) < 1 or not 0 < args.capacity < math.inf:
+        raise CommandError("--most and --length must be at least 1, and --capacity a number above 0")
     folder, label = model_of(args.model)
     named = _named(args.texts)
     try:
@@ -78,7 +79,7 @@ def _domain(text: str) -> tuple[str, Path]:
     if path.exists():
         return path.stem, path
     run, _, stage = text.rpartition(":")
-    artifact = RunFolder(Path(run)).artifacts().get(stage) if run else None
+    artifact = RunFolder(find_run(run, RUNS)).artifacts().get(stage) if run else None
     if artifact is None or not (artifact.path / "data.jsonl").is_file():
         raise CommandError(
             f"there is no text at {text!r}; give a .jsonl or .txt file, or RUN:STAGE of a dataset "
@@ -90,7 +91,8 @@ def _domain(text: str) -> tuple[str, Path]:
 def _ids(tokenizer: Tokenizer, path: Path, most: int, length: int) -> list[list[int]]:
     if path.suffix == ".txt":
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
+            # Not splitlines, which also ends a text at a form feed or at U+2028.
+            lines = path.read_text(encoding="utf-8").split("\n")
         except UnicodeDecodeError as error:
             raise CommandError(f"{path}: is no text in UTF-8 (byte {error.start:,})") from error
         found: list[Document | Conversation] = [Document(None, line) for line in lines if line.strip()]

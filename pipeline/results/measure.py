@@ -17,6 +17,7 @@ from eval.ways import Way
 from pipeline.contract.errors import CommandError, RunError
 from pipeline.disk import durable
 from pipeline.disk.durable import JsonMapping, JsonObject
+from pipeline.disk.locks import Held, Lock, describe
 from pipeline.run.versions import versions
 from rewards.types import Problem
 
@@ -67,7 +68,8 @@ def measure(
     what is measured and how before anything is asked.
 
     With `out` None it is a folder under `folder` that is named after all of this, so that the same evaluation finds
-    what it has. Raises RunError where the folder holds another evaluation, or where a server left rollouts unanswered.
+    what it has. Raises CommandError where the folder holds another evaluation, and RunError where another process is at
+    work on it or a server left rollouts unanswered.
     """
     header = {
         "model": {"name": model.label, **model.facts},
@@ -75,7 +77,21 @@ def measure(
         "versions": versions(),
     }
     out = out or folder / f"{model.label}-{sha256_of(header)[:10]}"
-    _claim(out, header)
+    try:
+        # Two jobs of one command have one folder: both would ask everything, and each take the other's files away.
+        lock = Lock(out / "lock")
+    except Held as error:
+        raise RunError(f"{out}: {describe(error.holder)} is at work on this evaluation; wait for it, or give another "
+                       "--out") from error
+    with lock:
+        _claim(out, header)
+        return out, _measured(model, sets, out, header, progress)
+
+
+def _measured(
+    model: Measured, sets: Sequence[Asked], out: Path, header: JsonMapping, progress: Progress
+) -> JsonObject:
+    """The report, which is written beside the rollouts."""
     rows = {one.name: _rows(out, model.label, one, progress) for one in sets}
     problems = {name: reduce(found) for name, found in rows.items()}
     curves = {name: curve(found) for name, found in rows.items() if problems[name]["rollouts"] > 1}
@@ -91,7 +107,7 @@ def measure(
     }
     report = {"models": {model.label: measured}, "versions": header["versions"]}
     durable.write_json(out / "report.json", report)
-    return out, report
+    return report
 
 
 def _claim(out: Path, header: JsonMapping) -> None:

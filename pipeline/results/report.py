@@ -1,6 +1,6 @@
 """What a run made, gathered from its ledger, its artifacts' stage.json and its evaluate stages' report.json."""
 
-import math
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from pipeline.disk import durable
 from pipeline.disk.durable import JsonMapping, JsonObject
 from pipeline.store.run_folder import RunFolder, wall_seconds
 from pipeline.store.store import Artifact
+from rewards.types import Label
 
 Report = JsonObject
 _LIBRARIES = ("retort", "python", "torch", "transformers")
@@ -68,8 +69,19 @@ def curves_of(run: RunFolder, models: JsonMapping) -> dict[str, dict[str, list[P
                     files[name, problems] = file
     curves: dict[str, dict[str, list[Point]]] = {}
     for (name, problems), file in files.items():
-        curves.setdefault(name, {})[problems] = curve(read_rows(file))
+        rows = read_rows(file)
+        # A file that was changed has no curve, as its figures are no longer those of its rows; `verify` tells of it.
+        if all(map(_is_rollout, rows)):
+            curves.setdefault(name, {})[problems] = curve(rows)
     return curves
+
+
+def _is_rollout(row: JsonMapping) -> bool:
+    """Whether this holds what a curve is made of."""
+    return (
+        isinstance(row.get("problem"), str) and row.get("verdict") in list(Label) and "extracted" in row
+        and _is_number(row.get("tokens")) and _is_number(row.get("best_by", 0))
+    )
 
 
 def efforts_of(models: JsonMapping) -> dict[str, dict[str, list[Point]]]:
@@ -133,7 +145,8 @@ def _is_measured(numbers: object) -> bool:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
+    # False for NaN and infinities, and for integers that no float holds.
+    return isinstance(value, int | float) and -sys.float_info.max <= value <= sys.float_info.max
 
 
 def _made_on(artifacts: Mapping[str, Artifact]) -> dict[str, list[str]]:

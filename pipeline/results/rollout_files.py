@@ -13,7 +13,8 @@ from rewards.types import Label
 
 LABELS = list(Label)
 
-# What makes two measurements of one set comparable; the number of problems and of rollouts may differ.
+# What makes two measurements of one set comparable. The number of problems may differ, and so may that of rollouts:
+# problems of both are compared, by as many of their first rollouts as both have.
 PROTOCOL = (
     "system", "instruction", "template", "template_options", "open_thinking", "shots", "temperature", "top_p", "top_k",
     "min_p", "max_completion_tokens", "thinking_budget", "stop", "effort"

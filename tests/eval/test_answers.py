@@ -83,6 +83,8 @@ def test_a_torn_row_harms_no_other(tmp_path: Path) -> None:
     file = tmp_path / "rows"
     file.write_bytes(b'\n{"a": 1}\n{"b": \xe3\n{"c": 3}\n{"d"')
     assert read_rows(file) == [{"a": 1}, {"c": 3}]
+    file.write_bytes(b'null\n{"a": 1}\n[1, 2]\n5\n' + b"[" * 100_000)
+    assert read_rows(file) == [{"a": 1}]
 
 
 def test_at_temperature_zero_neither_batch_nor_engine_nor_order_matters(model: tuple[Any, Any], tmp_path: Path) -> None:

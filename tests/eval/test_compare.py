@@ -99,6 +99,19 @@ def test_ungradable_rollouts_and_problems_of_one_side_alone_are_out():
         compare(rows([1], 1), rows([1], 1))
 
 
+def test_of_uneven_numbers_of_rollouts_the_first_of_both_are_compared():
+    # p0 and p1 have one gradable rollout against four, of which the first is wrong and right.
+    a = [{"problem": "p0", "verdict": "ungradable"}, *rows([1, 1], 1)]
+    b = [{"problem": f"p{i}", "verdict": verdict} for i, verdicts in enumerate(
+        (["wrong", "correct", "correct", "correct"], ["correct", "wrong", "wrong", "wrong"])
+    ) for verdict in verdicts]
+    found = compare(a, b)
+    assert (found.a, found.b, found.difference.mean, found.uneven) == (1.0, 0.5, 0.5, 2)
+    assert (found.a_better, found.same, found.to_a, found.to_b) == (1, 1, 1, 0)
+    assert compare(b, a).difference.mean == -0.5
+    assert compare(rows([1, 1], 1), rows([1, 0], 1)).uneven == 0
+
+
 def test_where_no_problem_differs_the_interval_has_a_width_all_the_same():
     found = compare(rows([1] * 50, 1), rows([1] * 50, 1))
     assert found.p == 1.0
@@ -117,6 +130,22 @@ def test_two_samples_of_one_model_differ_five_times_in_100(n, rollouts):
         a, b = (rows(rng.binomial(rollouts, chances), rollouts) for _ in range(2))
         alarms += compare(a, b).p < 0.05
     assert 0.03 <= alarms / 800 <= 0.07
+
+
+@pytest.mark.parametrize(("alpha", "beta"), [(0.3, 4), (4, 0.3)])
+def test_one_rollout_against_many_of_one_model_differs_no_more_often(alpha, beta):
+    """Of a hard set or an easy one, where the many have a score that the one cannot have."""
+    rng = np.random.default_rng(7)
+    alarms, misses = 0, 0
+    for _ in range(200):
+        chances = rng.beta(alpha, beta, 30)
+        many = [{"problem": f"p{i}", "verdict": "correct" if right else "wrong"}
+                for i, chance in enumerate(chances) for right in rng.random(16) < chance]
+        found = compare(rows(rng.binomial(1, chances), 1), many)
+        alarms += found.p < 0.05
+        misses += not found.difference.low <= 0 <= found.difference.high
+    assert alarms / 200 <= 0.07
+    assert misses / 200 <= 0.07
 
 
 def test_as_many_more_problems_as_it_says_do_tell():

@@ -67,10 +67,12 @@ def test_sets_that_a_model_lacks_are_dashes_and_in_no_mean():
     assert "mean: sums + programs" in text
 
 
-def test_a_mean_that_the_report_brings_is_shown():
-    sets = MODELS["base"]["problems"]
-    brought = {"base": {**MODELS["base"], "mean": mean_of_sets({"sums": sets["sums"]})}}
-    assert "mean: sums" in table(brought).splitlines()
+def test_means_are_of_the_same_sets_whatever_a_report_brings():
+    problems = {**MODELS["base"]["problems"], "easy": numbers(50)}
+    brought = {**MODELS, "base": {"parameters": None, "problems": problems, "mean": mean_of_sets(problems)}}
+    lines = table(brought, width=200).splitlines()
+    assert [line for line in lines if line.startswith("mean:")] == ["mean: sums + programs"]
+    assert [line.split()[1] for line in lines[2:3]] == ["15.0"]
 
 
 def test_one_set_has_no_mean():

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TypedDict
@@ -81,7 +82,9 @@ def _spans(rows: Sequence[JsonMapping], most: int) -> list[Sequence[JsonMapping]
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    # False for NaN and infinities, and for integers that no float holds.
+    largest = sys.float_info.max
+    return isinstance(value, int | float) and not isinstance(value, bool) and -largest <= value <= largest
 
 
 def _is_load(value: object) -> bool:

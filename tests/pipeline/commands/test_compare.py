@@ -137,6 +137,61 @@ def test_two_models_of_a_run_are_compared_as_they_were_measured_alike(run, capsy
     assert "careful" not in text
 
 
+def test_numbers_of_rollouts_that_differ_are_told(tmp_path, capsys):
+    report(tmp_path / "one", {"m": {"sums": rows([1, 0, 1, 0], 1)}})
+    report(tmp_path / "many", {"m": {"sums": rows([3, 0, 1, 0])}})
+    assert cli.main(["compare", str(tmp_path / "one"), str(tmp_path / "many")]) == 0
+    text = capsys.readouterr().out
+    assert "difference +0.0 points" in text
+    assert "(of each problem's first rollouts, as many as both have: their numbers differ at 4 of 4 problems)" in text
+    assert cli.main(["compare", str(tmp_path / "many"), str(tmp_path / "many")]) == 0
+    assert "their numbers differ" not in capsys.readouterr().out
+
+
+def asked(found, prompts):
+    """The rows with prompts: those that `prompts` has for their problems, else one of each problem's own."""
+    return [{**row, "prompt": prompts.get(row["problem"], f"What is {row['problem']}?")} for row in found]
+
+
+def test_other_questions_under_the_same_ids_are_left_out_and_told(tmp_path, capsys):
+    long = "This was asked in a longer text, that ends otherwise: "
+    report(tmp_path / "one", {"m": {"sums": asked(GOOD, {"p0": f"{long}1 + 1", "p3": "2 + 2"})}})
+    report(tmp_path / "two", {"m": {"sums": asked(LEVEL, {"p0": f"{long}5 + 5", "p3": "6 + 6"})}})
+    names = [str(tmp_path / "one"), str(tmp_path / "two")]
+    assert cli.main(["compare", *names]) == 0
+    text = capsys.readouterr().out
+    assert "sums: 8 problems" in text
+    assert ("left out: 2 of 10 problems, which ask something else under the same id, such as p0: "
+            "'...hat ends otherwise: 1 + 1' and '...hat ends otherwise: 5 + 5'") in text
+    assert cli.main(["compare", *names, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["sums"]["asked_otherwise"] == ["p0", "p3"]
+    assert cli.main(["compare", names[0], names[0]]) == 0
+    assert "left out" not in capsys.readouterr().out
+    report(tmp_path / "bare", {"m": {"sums": LEVEL}})  # as earlier versions wrote rows
+    assert cli.main(["compare", names[0], str(tmp_path / "bare")]) == 0
+    assert "sums: 10 problems" in capsys.readouterr().out
+
+
+def test_a_set_of_other_questions_alone_is_refused_in_one_line(tmp_path, capsys):
+    turned = {f"p{i}": f"What is p{9 - i}?" for i in range(10)}
+    report(tmp_path / "one", {"m": {"sums": asked(GOOD, {}), "products": asked(GOOD, {})}})
+    report(tmp_path / "two", {"m": {"sums": asked(LEVEL, turned), "products": asked(BAD, {})}})
+    report(tmp_path / "all", {"m": {"sums": asked(LEVEL, turned)}})
+    report(tmp_path / "near", {"m": {"sums": asked(LEVEL, {**turned, "p9": "What is p9?"})}})
+    refused = ("all 10 problems of both ask something else under the same id, such as p0: 'What is p0?' and "
+               "'What is p9?'; measure both on the same problems\n")
+    for other, expected in (("all", refused), ("near", "not 1; left out: 9 of 10 problems")):
+        assert cli.main(["compare", str(tmp_path / "one"), str(tmp_path / other)]) == 2
+        err = capsys.readouterr().err
+        assert expected in err
+        assert err.count("\n") == 1
+    assert cli.main(["compare", str(tmp_path / "one"), str(tmp_path / "two"), "--json"]) == 0
+    told = capsys.readouterr()
+    assert list(json.loads(told.out)) == ["products"]
+    assert told.err.startswith("left out: ")
+    assert told.err.endswith(refused)
+
+
 def test_json_has_every_number(run, capsys):
     assert cli.main(["compare", f"{run}:base", f"{run}:zero", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)["sums"]

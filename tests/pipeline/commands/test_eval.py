@@ -15,6 +15,7 @@ import pytest
 from eval.problems import load
 from eval.scaling import efforts_table
 from pipeline.commands import cli
+from pipeline.disk.locks import Lock
 from pipeline.models import pretrained
 from pipeline.models.tokenizer import train_tokenizer
 from pipeline.stages.evaluate import Evaluate
@@ -99,6 +100,20 @@ def test_without_a_folder_it_finds_its_own_again(
     assert files(folder) == before
     assert cli.main([*asked, "--seed", "1"]) == 0
     assert len(list((tmp_path / "evals").iterdir())) == 2
+
+
+def test_an_evaluation_that_another_process_is_at_work_on_is_one_line(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    asked = ["eval", str(model), "--problems", "word_problems:test", "--n", "2", "--max-tokens", "4", "--out", str(out)]
+    with Lock(out / "lock"):
+        assert cli.main(asked) == 1
+        told = capsys.readouterr().err
+        assert f"{out}: process {os.getpid()} on " in told
+        assert told.endswith(" is at work on this evaluation; wait for it, or give another --out\n")
+    assert cli.main(asked) == 0
+    assert set(files(out)) == {"evaluation.json", "report.json", "some-word_problems.jsonl"}
 
 
 def test_efforts_and_budgets_are_asked_as_the_stage_asks_them(

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from pipeline.commands import cli
+from pipeline.disk import durable
 from pipeline.models import pretrained
 from pipeline.models.tokenizer import train_tokenizer
+from pipeline.store.run_folder import RunFolder
 
 
 @pytest.fixture
@@ -30,6 +32,41 @@ def test_texts_of_one_name_are_domains_of_their_own(model: str, capsys: pytest.C
     assert found["tokens"]["a/texts.txt"] < found["tokens"]["b/texts.txt"]
     assert cli.main(["experts", model, "a/texts.txt", "--json"]) == 0
     assert list(json.loads(capsys.readouterr().out)["tokens"]) == ["texts"]
+
+
+@pytest.mark.parametrize("capacity", ["0", "inf", "nan"])
+def test_a_capacity_that_is_no_number_is_told(
+    model: str, capsys: pytest.CaptureFixture[str], capacity: str
+) -> None:
+    assert cli.main(["experts", model, "a/texts.txt", "--capacity", capacity]) == 2
+    assert "--capacity a number above 0" in capsys.readouterr().err
+
+
+def test_a_text_ends_at_its_line_alone(model: str, capsys: pytest.CaptureFixture[str]) -> None:
+    found = []
+    for between in (" ", "\u2028", "\f", "\x85"):
+        Path("mine.txt").write_text(f"one{between}two\n", encoding="utf-8")
+        assert cli.main(["experts", model, "mine.txt", "--most", "1", "--length", "1000", "--json"]) == 0
+        found.append(json.loads(capsys.readouterr().out)["tokens"]["mine"])
+    assert min(found) == found[0]
+
+
+def test_a_run_s_dataset_is_a_domain_by_the_run_s_name(model: str, capsys: pytest.CaptureFixture[str]) -> None:
+    run = RunFolder(Path("runs/mine"))
+    run.begin("first", {"name": "mine", "stages": {}}, "retort run mine")
+    folder = Path("runs/artifacts/traces-0123456789")
+    folder.mkdir(parents=True)
+    (folder / "data.jsonl").write_text(json.dumps({"text": "one two"}) + "\n")
+    durable.write_json(folder / "stage.json", {
+        "name": "traces", "kind": "sample", "makes": "dataset", "fingerprint": "0123456789", "seconds": 1.0,
+        "config": {}, "inputs": {}, "metrics": {}, "files": {},
+    })
+    run.link(1, "traces", folder)
+    assert cli.main(["experts", model, "mine:traces", "--json"]) == 0
+    assert list(json.loads(capsys.readouterr().out)["tokens"]) == ["traces"]
+    for text in ("mine:other", "nobody:traces"):
+        assert cli.main(["experts", model, text]) == 2
+        assert capsys.readouterr().err.count("\n") == 1
 
 
 @pytest.mark.parametrize(("held", "texts", "said"), [

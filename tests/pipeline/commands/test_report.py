@@ -86,6 +86,21 @@ def test_json_has_curves_of_the_rollouts_that_are_kept(run, capsys):
     assert "curves" not in models["base"]
 
 
+@pytest.mark.parametrize(("line", "counted"), [
+    ("null", True), ("[1, 2]", True), ("{}", False), ('{"problem": "p0", "verdict": "correct"}', False),
+    ('{"problem": "p0", "verdict": ["correct"], "extracted": null, "tokens": 1}', False),
+])
+def test_a_row_of_rollouts_that_is_none_is_no_traceback(run, line, counted, capsys):
+    file = run.artifacts()["score"].path / "student-sums.jsonl"
+    write_rows(file, ROWS)
+    file.write_text(f"{line}\n{file.read_text()}")
+    durable.write_json(
+        run.artifacts()["needle"].path / "report.json", {"models": {"student": {"problems": {"sums": reduce(ROWS)}}}}
+    )
+    assert cli.main(["report", str(run.path), "--json"]) == 0
+    assert ("curves" in json.loads(capsys.readouterr().out)["models"]["student"]) == counted
+
+
 def test_text_has_the_stages_and_a_table_for_each_evaluate_stage(run, capsys):
     assert cli.main(["report", "tiny", "--runs", str(run.path.parent)]) == 0
     text = capsys.readouterr().out
@@ -110,6 +125,7 @@ def test_what_a_stage_of_somebody_elses_says_is_shown_as_far_as_it_goes(run, cap
 
 
 @pytest.mark.parametrize("content", [
+    '{"models": {"m": {"parameters": 1%s, "problems": {}}}}' % ("0" * 400),
     "[]", "5", '{"models": []}', '{"models": {"m": 5}}', '{"models": {"m": {"problems": []}}}', "[" * 100_000,
     '{"models": {"m": {"problems": {"sums": {"n": 5}}}}}', "\ufeff{}",
     '{"models": {"m": {"problems": {"sums": {"n": 1, "rollouts": 1, "readable": 1, "mean_length": 1, "truncated": 0, '
