@@ -94,6 +94,8 @@ class _Contexts:
             return
         tokenizer: Tokenizer = self.tokenizer(given)
         for use in step.config.asks(stage_seed(self.recipe.seed, step.name)):
+            if use.purpose == "shown":
+                continue
             problems = load(use.reference, use.n, use.seed, base=self.recipe.folder)
             prompts = encode_prompts(tokenizer, problems, room.prompting)
             require_room(prompts, room, context, f"{who} on {use.reference}")
