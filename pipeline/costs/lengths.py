@@ -85,6 +85,8 @@ def asked_of(lineage: Lineage, step: Step, drawn: Drawn) -> Asked:
     """The problems that a drawing asks at once."""
     count, lengths = 0, []
     for asks in step.config.asks(stage_seed(lineage.recipe.seed, step.name)):
+        if asks.purpose == "shown":
+            continue
         try:
             problems = load(asks.reference, asks.n, asks.seed, base=lineage.recipe.folder)
         except (ProblemSetError, RegistryError):  # not at hand, such as one of the hub's
