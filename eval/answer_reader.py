@@ -36,6 +36,17 @@ class AnswerReader:
         """Whether a completion ended by itself, and not where its tokens did."""
         return bool(ids) and (ids[-1] in self.ends or (self._stopping is not None and self._stopping.ends(list(ids))))
 
+    def stopped(self, begun: Sequence[int], ids: Sequence[int]) -> int | None:
+        """How many of `ids` complete a stop text that begins in what was written before them; None where none does. The
+        engine that drew them has looked at these alone."""
+        # What stands before whole is no reason to stop: it was written by force.
+        if self._stopping is None or self._stopping.ends(list(begun)):
+            return None
+        for count in range(1, min(len(ids), self._stopping.reach) + 1):
+            if self._stopping.ends([*begun, *ids[:count]]):
+                return count
+        return None
+
     def text(self, ids: Sequence[int], *, opened: bool = False) -> str:
         """The completion in the one form; `opened` where its prompt opens the thinking."""
         return self.format.read(self.raw(ids), opened=opened)

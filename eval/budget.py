@@ -52,8 +52,11 @@ def sample_within(
         place, index, forced = goes_on[number]
         begun = found[place][index]
         known = len(begun.ids) + len(forced)
-        kept = reader.answered([*begun.ids, *forced, *rest.ids], known) - known
-        whole = joined(begun, forced, cut(rest, max(0, kept), len(again[number].prompt)))
+        kept = max(0, reader.answered([*begun.ids, *forced, *rest.ids], known) - known)
+        stopped = reader.stopped([*begun.ids, *forced], rest.ids[:kept])
+        kept = kept if stopped is None else stopped
+        part = cut(rest, kept, len(again[number].prompt))
+        whole = joined(begun, forced, part if stopped is None else replace(part, finished=True))
         found[place][index] = whole
         if written:
             written(place, index, whole)

@@ -42,6 +42,10 @@ class FamilyError(RetortError, ValueError):
     exit_code: ClassVar[int] = 2
 
 
+class NumbersError(RetortError):
+    """A model computes what are no numbers, so that nothing can be drawn from it. One line."""
+
+
 class ToolError(RetortError, ValueError):
     """A tool that a model is to have cannot be used: it is no function of the right form, or lacks what it needs. One
     line."""

@@ -8,6 +8,11 @@ from eval.protocol import Shot
 from rewards.types import Problem
 
 
+def train_split(reference: str) -> str:
+    """The split of the same set that worked examples come from."""
+    return f"{reference.rpartition(':')[0]}:train"
+
+
 def shots_of(reference: str, count: int, *, base: Path | None = None) -> tuple[Shot, ...]:
     """The first `count` problems of the set's train split with their solutions: `meta["solution"]` where the set has
     one, else the bare answer in <answer> tags.
@@ -16,11 +21,10 @@ def shots_of(reference: str, count: int, *, base: Path | None = None) -> tuple[S
     """
     if not count:
         return ()
-    name, _, split = reference.rpartition(":")
-    if split == "train":
+    if reference.endswith(":train"):
         raise ProblemSetError(f"{reference}: worked examples come from the train split, so measure another one")
     try:
-        problems = load(f"{name}:train", count, seed=0, base=base)
+        problems = load(train_split(reference), count, seed=0, base=base)
     except ProblemSetError as error:
         raise ProblemSetError(f"{reference} has no worked examples for few-shot prompts: {error}") from error
     return tuple((problem.prompt, _solution(problem)) for problem in problems)
@@ -34,10 +38,10 @@ def require_shots(reference: str, count: int, *, base: Path | None = None) -> No
             shots_of(reference, count, base=base)
         return
     try:
-        require_held(f"{name}:train", count, base=base)
+        require_held(train_split(reference), count, base=base)
     except ProblemSetError as error:
         raise ProblemSetError(f"{reference} has no worked examples for few-shot prompts: {error}") from error
-    if is_at_hand(f"{name}:train", base=base):
+    if is_at_hand(train_split(reference), base=base):
         shots_of(reference, count, base=base)
 
 

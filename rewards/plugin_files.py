@@ -226,17 +226,44 @@ def _files_on_the_way(folder: Path, names: Sequence[str]) -> Iterator[Path]:
 
 
 def _reads(tree: ast.Module, file: Path) -> Iterator[Path]:
-    for node in tree.body:
-        if not (isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == READS for t in node.targets)):
+    for node in _own_statements(tree):
+        value = _said(node)
+        if value is None:
             continue
         try:
-            names = ast.literal_eval(node.value)
+            # What is put together, or only sometimes said, is known when it is run, and nothing is run for this.
+            names = ast.literal_eval(value) if node in tree.body and not isinstance(node, ast.AugAssign) else None
         except ValueError:
             names = None
         if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
-            raise PluginFileError(f"{file}:{node.lineno}: {READS} is a list of file names in quotes")
+            raise PluginFileError(f"{file}:{node.lineno}: {READS} is a list of file names in quotes, said once and at "
+                                  "the top")
         for name in names:
             read = file.parent / name
             if not read.is_file():
                 raise PluginFileError(f"{file}:{node.lineno}: {READS} names {name!r}, and there is no such file")
             yield read
+
+
+def _own_statements(tree: ast.Module) -> Iterator[ast.stmt]:
+    """The statements of a module, those in `if` and `try` too, without those of its functions and classes, whose names
+    are their own."""
+    waiting: list[ast.AST] = [*tree.body]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.stmt):
+            yield node
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            waiting += ast.iter_child_nodes(node)
+
+
+def _said(node: ast.stmt) -> ast.expr | None:
+    """What a statement gives READS, in whichever way; None where it gives it nothing."""
+    if isinstance(node, ast.Assign):
+        targets = node.targets
+    elif isinstance(node, ast.AnnAssign | ast.AugAssign):
+        targets = [node.target]
+    else:
+        return None
+    named = any(isinstance(one, ast.Name) and one.id == READS for target in targets for one in ast.walk(target))
+    return node.value if named else None

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from eval.engine.decoder import Decoder
 from eval.engine.experts import ExpertRecorder
-from eval.engine.sampling import draw
+from eval.engine.sampling import draw, require_numbers
 from eval.engine.speculation.draft import Drafter
 from eval.engine.speculation.reading import Reading
 from eval.engine.speculation.row import Row
@@ -183,6 +183,7 @@ class _Batch:
             self.sampling.min_p
         )
         drawn, values = tokens.tolist(), logprobs.tolist()
+        require_numbers(values, self.engine.model)
         finished, first = [], 0
         for place, (row, count) in enumerate(zip(self.live, counts, strict=True)):
             stand = standing(drawn[first : first + count], row.drafts) if row.drafts else 1

@@ -7,12 +7,15 @@ import torch
 from torch import Tensor, nn
 
 from eval.engine.experts import ExpertRecorder
-from eval.engine.sampling import draw, uniforms
+from eval.engine.sampling import draw, require_numbers, uniforms
 from eval.engine.stopping import Stopping
 from eval.engine.types import Request, Sampled, Sampling, Written
 from eval.language_model import LanguageModel
 
 ROWS = 64
+UNPADDED = frozenset({"minimax"})
+"""Families of which a batch has prompts of one length: their linear attention takes padding for text, as of
+transformers 5.23 also in its own `generate`."""
 
 
 class PlainEngine:
@@ -37,24 +40,31 @@ class PlainEngine:
     ) -> list[list[Sampled]]:
         rows = [(list(request.prompt), seed, request.most(sampling)) for request in requests for seed in request.seeds]
         places = [(place, index) for place, request in enumerate(requests) for index in range(len(request.seeds))]
-        sampled: list[Sampled] = []
+        sampled: dict[int, Sampled] = {}
         training = self.model.training
         self.model.eval()
         try:
             with torch.no_grad(), contextlib.ExitStack() as stack:
                 if self.recorder:
                     stack.enter_context(self.recorder.watching(self.experts))
-                for start in range(0, len(rows), ROWS):
-                    sampled += self._batch(rows[start : start + ROWS], sampling)
-                    if written:
-                        for place, one in zip(places[start:], sampled[start:], strict=False):
-                            written(*place, one)
+                for batch in self._batches([len(prompt) for prompt, *_ in rows]):
+                    for number, one in zip(batch, self._batch([rows[n] for n in batch], sampling), strict=True):
+                        sampled[number] = one
+                        if written:
+                            written(*places[number], one)
                     if progress:
                         progress(len(sampled), len(rows))
         finally:
             self.model.train(training)
-        ordered = iter(sampled)
+        ordered = iter(sampled[number] for number in range(len(rows)))
         return [[next(ordered) for _ in request.seeds] for request in requests]
+
+    def _batches(self, lengths: Sequence[int]) -> list[list[int]]:
+        """Which rows, by the lengths of their prompts, are drawn together."""
+        alike: dict[int, list[int]] = {}
+        for number, length in enumerate(lengths):
+            alike.setdefault(length if self.model.config.model_type in UNPADDED else 0, []).append(number)
+        return [some[start : start + ROWS] for some in alike.values() for start in range(0, len(some), ROWS)]
 
     def _batch(self, rows: list[tuple[list[int], int, int]], sampling: Sampling) -> list[Sampled]:
         """Of rows with a prompt, a seed and a number of tokens that they may have."""
@@ -84,7 +94,9 @@ class PlainEngine:
                 output.logits[:, -1], sampling.temperature, numbers[:, step], sampling.top_p, sampling.top_k,
                 sampling.min_p
             )
-            for place, (token, value) in enumerate(zip(tokens.tolist(), logprobs.tolist(), strict=True)):
+            values = logprobs.tolist()
+            require_numbers([value for value, over in zip(values, done, strict=True) if not over], self.model)
+            for place, (token, value) in enumerate(zip(tokens.tolist(), values, strict=True)):
                 if not done[place]:
                     drawn[place].ids.append(token)
                     drawn[place].logprobs.append(value)

@@ -1,11 +1,14 @@
 """Inverse-CDF sampling from per-rollout streams of uniform numbers."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from eval.errors import NumbersError
+from eval.language_model import LanguageModel
 
 BLOCK = 256  # numbers made at once
 TOKENS = 128  # of the vocabulary, whose probabilities are added up first
@@ -55,6 +58,18 @@ def draw(
         logprobs = _only(logprobs, logprobs >= logprobs.amax(dim=-1, keepdim=True) + math.log(min_p))
     tokens = _exceeding(logprobs.exp(), uniform)
     return tokens, _at(logprobs, tokens)
+
+
+def require_numbers(logprobs: Sequence[float], model: LanguageModel) -> None:
+    """Raises NumbersError where a log-probability that the model gave what was drawn is no number. Of such a model the
+    vocabulary's last token would be drawn, again and again, and be graded as an answer."""
+    if math.isnan(sum(logprobs)):  # one sum for all rows of a step
+        raise NumbersError(
+            f"the model {model.config.name_or_path or model.config.model_type} computes NaN, which is no number, so "
+            f"that nothing can be drawn from it: its training went astray, or its numbers are too large for "
+            f"{str(model.dtype).removeprefix('torch.')}; take a model from before that, train it with a lower "
+            "learning_rate, or give it another dtype"
+        )
 
 
 def _at(values: Tensor, tokens: Tensor) -> Tensor:

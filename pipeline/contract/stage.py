@@ -19,12 +19,13 @@ Metrics = JsonMapping
 
 
 class Asks(NamedTuple):
-    """Problems that a stage loads, and whether a model learns from them or is measured on them."""
+    """Problems that a stage loads, and whether a model learns from them, is measured on them, or is shown them as
+    worked examples."""
 
     reference: str
     n: int | None
     seed: int
-    purpose: Literal["train", "test"]
+    purpose: Literal["train", "test", "shown"]
 
 
 def stage_seed(seed: int, name: str) -> int:

@@ -89,6 +89,8 @@ def asked_of(lineage: Lineage, step: Step, drawn: Drawn) -> Asked:
     characters = lineage.assumed.characters
     count, lengths = 0, []
     for asks in step.config.asks(stage_seed(lineage.recipe.seed, step.name)):
+        if asks.purpose == "shown":
+            continue
         try:
             problems = load(asks.reference, asks.n, asks.seed, base=lineage.recipe.folder)
             shots = shots_of(asks.reference, room.shots if room else 0, base=lineage.recipe.folder)

@@ -1,5 +1,6 @@
 """Hashes of what was written, to know it again."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -89,6 +90,25 @@ def file_hashes(folder: Path, manifest: str, hashes: FileHashes | None = None) -
     """SHA-256 of every file under `folder` but its manifest, by relative path, sorted. Raises OSError."""
     hashes = hashes or FileHashes()
     return {file.relative_to(folder).as_posix(): hashes.of(file) for file in files_of(folder, manifest)}
+
+
+def files_through_links(folder: Path) -> list[Path]:
+    """Every file under `folder`, also in folders that links lead to, sorted. A link to a folder that it was reached
+    through is not gone into again."""
+    found: list[Path] = []
+    waiting: list[tuple[Path, frozenset[Path]]] = [(folder, frozenset())]
+    while waiting:
+        at, through = waiting.pop()
+        here = at.resolve()
+        if here in through:
+            continue
+        with contextlib.suppress(PermissionError):  # what may not be looked at is used by nobody
+            for path in at.iterdir():
+                if path.is_dir():
+                    waiting.append((path, through | {here}))
+                elif path.is_file():
+                    found.append(path)
+    return sorted(found)
 
 
 def files_of(folder: Path, manifest: str) -> list[Path]:

@@ -1,5 +1,6 @@
 """The problems that stages ask, looked at before the run: that there are enough of them, and what they are."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from eval.errors import ProblemSetError
@@ -41,3 +42,20 @@ def asked_by(config: Stage, seed: int) -> list[Asks]:
     except Exception as error:  # a stage may be anyone's code
         raise AskedError(f"`asks` of {type(config).__qualname__} fails ({type(error).__name__}: "
                          f"{' '.join(str(error).split())})") from error
+
+
+def edited(problems: Mapping[str, str], asked: Sequence[Asks], folder: Path) -> list[str]:
+    """The references of sets that do not hold any more what they held when the hashes `problems` were made, or whose
+    verifiers were edited since."""
+    contents = Contents(folder)
+    found: list[str] = []
+    for one in asked:
+        if one.reference not in problems:
+            continue
+        try:
+            held = contents.of(one)
+        except AskedError:  # what cannot be had now is not what the stage has asked
+            continue
+        if held not in (None, problems[one.reference]):
+            found.append(one.reference)
+    return found

@@ -1,5 +1,6 @@
 """What a stage's result depends on, as one hash: equal fingerprints mean the same artifact."""
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
@@ -9,8 +10,9 @@ from pathlib import Path
 from pipeline.contract import fields
 from pipeline.disk.durable import JsonMapping, JsonObject
 from pipeline.disk.hashes import FileHashes
-from pipeline.recipe import inputs, strict_yaml
+from pipeline.recipe import inputs, plugins, strict_yaml
 from pipeline.recipe.recipe import Recipe, Step
+from rewards.registry import RegistryError
 
 SHORT = 10  # characters of a fingerprint that a folder's name shows
 
@@ -65,6 +67,34 @@ def _parts(recipe: Recipe, step: Step, read: Mapping[str, str]) -> JsonObject:
     if recipe.accelerate and type(step.config).distributed:  # the others run in one process
         parts["accelerate"] = _accelerate(recipe.accelerate)
     return parts
+
+
+def edited(
+    parts: JsonMapping, paths: Mapping[str, Path], folder: Path, accelerate: Path | None, hashes: FileHashes
+) -> list[str]:
+    """The files and plug-ins, as the recipe names them, that are no longer what `parts` were made of. `paths` are those
+    of the inputs that are given by one, `folder` is where plug-ins are found from. Nothing of a plug-in is run."""
+    found = [reference for reference, path in paths.items() if _differs(path, parts["inputs"][reference], hashes)]
+    for use, known in parts["plug_ins"].items():
+        kind = next(kind for kind in (*plugins.REGISTRIES, "documents") if use.startswith(f"{kind} "))
+        reference = use.removeprefix(f"{kind} ")
+        with contextlib.suppress(RegistryError):  # it is gone, or is no Python now
+            if plugins.source_hash(kind, reference, folder, hashes) == known:
+                continue
+        found.append(reference)
+    if accelerate is not None:
+        with contextlib.suppress(strict_yaml.YamlError, OSError):
+            if _accelerate(accelerate) == parts["accelerate"]:
+                return found
+        found.append(str(accelerate))
+    return found
+
+
+def _differs(path: Path, known: str, hashes: FileHashes) -> bool:
+    try:
+        return inputs.fingerprint_of_path(path, hashes) != known
+    except inputs.InputError:  # the base of an adapter is on the hub, and the hub does not answer: that says nothing
+        return False
 
 
 WHERE = frozenset({"num_processes", "num_machines", "machine_rank", "main_process_ip", "main_process_port", "gpu_ids",

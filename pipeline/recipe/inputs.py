@@ -16,7 +16,7 @@ from pipeline.contract.errors import StageError
 from pipeline.contract.fields import ArtifactType
 from pipeline.disk import durable
 from pipeline.disk.durable import JsonObject
-from pipeline.disk.hashes import FileHashes
+from pipeline.disk.hashes import FileHashes, files_through_links
 from rewards.errors import RetortError
 from rewards.lazy import lazy
 
@@ -109,8 +109,10 @@ def fingerprint_of_path(path: Path, hashes: FileHashes | None = None) -> str:
     if is_adapter(path):
         base = base_of_adapter(path)
         total.update((resolve_hub(base) if base.path is None else fingerprint_of_path(base.path, hashes)).encode())
-    within = path.rglob("*") if path.is_dir() else path.parent.glob(path.name) if "*" in path.name else [path]
-    for file in sorted(p for p in within if p.is_file()):
+    # A link to another folder is how one switches versions of a model.
+    within = files_through_links(path) if path.is_dir() else \
+        sorted(path.parent.glob(path.name)) if "*" in path.name else [path]
+    for file in (p for p in within if p.is_file()):
         # A file's own name is no part of what it holds; its ending decides how it is read.
         name = file.relative_to(path).as_posix() if path.is_dir() else file.suffix
         total.update(f"{name}\0{hashes.of(file)}\0".encode())

@@ -28,6 +28,14 @@ def is_of_setting(override: str, stages: Container[str]) -> str | None:
     return first if first in SETTINGS and not (rest and first in stages) else None
 
 
+def said_in_full(override: str, start: Path) -> str:
+    """An override with what its relative paths lead to; the same text where there is none in it."""
+    key, _, text = override.partition("=")
+    value = strict_yaml.value(text)
+    full = _absolute(value, start)
+    return override if full == value else f"{key}={full}"
+
+
 def _apply(document: strict_yaml.Document, override: str, start: Path) -> None:
     origin = f"--set {override}"
     key, equals, text = override.partition("=")

@@ -1,6 +1,5 @@
 """The registries of every kind of plug-in, and what a recipe uses of them."""
 
-import hashlib
 import importlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,8 +11,9 @@ from eval.errors import ProblemSetError
 from eval.problems import own_rows, resolve
 from eval.tools.tool import tools_of
 from pipeline.contract.tools import Tools
+from pipeline.disk.hashes import FileHashes
 from pipeline.recipe.inputs import fingerprint_of_path
-from rewards.registry import Registry, RegistryError, did_you_mean
+from rewards.registry import Entry, Registry, RegistryError, did_you_mean
 
 REGISTRIES: Mapping[str, str] = {
     "stage": "pipeline.stages:STAGES",
@@ -47,15 +47,17 @@ def resolve_plug_in(kind: str, reference: str, folder: Path) -> PlugInUse:
     A problem set is given with its split ("gsm8k:test", "mine.py:riddles:test"), or as a file of rows ("mine.jsonl");
     "documents" are a folder, whose files are what it is used for.
     """
-    if kind == "problem set":
-        return _problem_set(reference, folder)
-    if kind == "documents":
-        return _documents(reference, folder)
-    entry = registry_of(kind).resolve(reference, base=folder)
+    found = _found(kind, reference, folder)
     # Built-in ones load; a file of the user's is tried now and not when its stage begins.
-    if entry.origin != "built-in":
-        entry.load()
-    return PlugInUse(kind, reference, entry.source_hash())
+    if not isinstance(found, Path) and found.origin != "built-in":
+        found.load()
+    return PlugInUse(kind, reference, _hash(found, FileHashes()))
+
+
+def source_hash(kind: str, reference: str, folder: Path, hashes: FileHashes) -> str:
+    """The hash of what `reference` uses as its source is now; nothing of it is run. `hashes` spares reading files that
+    were read before. Raises RegistryError."""
+    return _hash(_found(kind, reference, folder), hashes)
 
 
 def require_tools(config: BaseModel, folder: Path) -> None:
@@ -66,27 +68,28 @@ def require_tools(config: BaseModel, folder: Path) -> None:
             tools_of(tools.used(folder))
 
 
-def _documents(reference: str, folder: Path) -> PlugInUse:
-    path = folder / Path(reference).expanduser()
-    if not path.is_dir():
-        raise RegistryError(f"there is no folder {str(path)!r}")
-    return PlugInUse("documents", reference, fingerprint_of_path(path))
-
-
-def _problem_set(reference: str, folder: Path) -> PlugInUse:
+def _found(kind: str, reference: str, folder: Path) -> Entry[Any] | Path:
+    """The plug-in, or the file or folder that is used in the place of one."""
+    if kind == "documents":
+        path = folder / Path(reference).expanduser()
+        if not path.is_dir():
+            raise RegistryError(f"there is no folder {str(path)!r}")
+        return path
+    if kind != "problem set":
+        return registry_of(kind).resolve(reference, base=folder)
     try:
         rows = own_rows(reference)
+        if rows is None:
+            return resolve(reference, base=folder)[0]
     except ProblemSetError as error:
         raise RegistryError(str(error)) from error
-    if rows:
-        path = folder / Path(rows.file).expanduser()
-        if not path.is_file():
-            raise RegistryError(f"there is no file {str(path)!r}")
-        return PlugInUse("problem set", reference, hashlib.sha256(path.read_bytes()).hexdigest())
-    try:
-        entry, _ = resolve(reference, base=folder)
-    except ProblemSetError as error:
-        raise RegistryError(str(error)) from error
-    if entry.origin != "built-in":
-        entry.load()
-    return PlugInUse("problem set", reference, entry.source_hash())
+    path = folder / Path(rows.file).expanduser()
+    if not path.is_file():
+        raise RegistryError(f"there is no file {str(path)!r}")
+    return path
+
+
+def _hash(found: Entry[Any] | Path, hashes: FileHashes) -> str:
+    if not isinstance(found, Path):
+        return found.source_hash()
+    return hashes.of(found) if found.is_file() else fingerprint_of_path(found, hashes)

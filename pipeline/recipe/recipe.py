@@ -88,11 +88,13 @@ class Recipe:
         if self.shrink and "shrink=true" not in changing:  # as the file says
             changing.append("shrink=true")
         suffix = "".join(f"-{override}" for override in changing)
+        # One relative path is another file in another folder, and a run of another file is another run.
+        full = "".join(f"-{overrides.said_in_full(override, self.start)}" for override in changing)
         said = self.name + suffix
         safe = "".join(c if (c.isascii() and c.isalnum()) or c in "._=,+-" else "_" for c in said)
-        if safe == said and len(safe) <= 100:
+        if safe == said and full == suffix and len(safe) <= 100:
             return safe
-        return f"{safe[:80]}-{hashlib.sha256(suffix.encode()).hexdigest()[:8]}"
+        return f"{safe[:80]}-{hashlib.sha256(full.encode()).hexdigest()[:8]}"
 
 
 def read(reference: str, sets: Sequence[str] = (), *, resolve_hub: Callable[[inputs.Source], str] = inputs.resolve_hub,

@@ -27,6 +27,7 @@ class Job:
     threads             processors that it may use
     sources             reference -> {"origin", "path"}, or {"origin", "repository", "type", "commit"} for the hub,
                         or {"origin", "config", "digest"} for what a tiny model stands in for
+    accelerate          the config of its processes, where it is part of the stage's fingerprint
     out, artifact       the folder it works in, and what that becomes when the stage is done
     events              the file that it tells what happens, as JSONL
     lock, token         the run's lock; when it no longer carries the token, the runner is gone
@@ -48,6 +49,7 @@ class Job:
     seed: int
     threads: int
     sources: dict[str, JsonObject]
+    accelerate: Path | None
     out: Path
     artifact: Path
     events: Path
@@ -82,7 +84,8 @@ class Job:
         """The job of a file that `write` made."""
         told = json.loads(file.read_text())
         names = ("folder", "out", "artifact", "events", "lock", "checkpoints", "run")
-        paths = {name: Path(told[name]) for name in names}
+        paths: dict[str, Path | None] = {name: Path(told[name]) for name in names}
+        paths["accelerate"] = Path(told["accelerate"]) if told["accelerate"] else None
         return cls(**{**told, **paths, "schedule": CheckpointSchedule(**told["schedule"])})
 
 
@@ -114,6 +117,7 @@ class Assignment:
             seed=self.recipe.seed,
             threads=step.config.threads,
             sources=sources,
+            accelerate=self.recipe.accelerate if "accelerate" in fingerprint.parts else None,
             out=out,
             artifact=self.store.path(step.name, fingerprint).resolve(),
             events=events_file(self.run, step.name),

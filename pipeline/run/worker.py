@@ -22,7 +22,7 @@ from pipeline.contract.checkpoints import METRICS, Checkpoints
 from pipeline.contract.errors import StageError, StageStopped
 from pipeline.contract.stage import Stage, stage_seed
 from pipeline.disk import durable, locks
-from pipeline.recipe import inputs
+from pipeline.recipe import asked, fingerprint, inputs
 from pipeline.recipe.plugins import registry_of
 from pipeline.run.foreign_calls import ForeignCalls
 from pipeline.run.job import Job
@@ -134,7 +134,11 @@ def run_job(job_file: Path) -> int:
     _die_with_runner(job.lock, job.token)
     events.tell("started", pid=os.getpid())
     try:
+        if main:
+            _require_unedited(job)
         stage = _load(job)
+        if main:
+            _require_unedited(job, stage)
         _seed_streams(stage_seed(job.seed, job.name))
         context = WorkerContext(job, events, main=main)
         with context.tracking:
@@ -142,6 +146,8 @@ def run_job(job_file: Path) -> int:
                 metrics = _metrics(stage.run(context), context)
             # The artifact is whole when every process has written what is its own.
             _wait_for_other_processes()
+            if main:
+                _require_unedited(job, stage)
             seconds = round(context.checkpoints.seconds, 3)
             context.tracking.finish(metrics)
         if main:
@@ -162,6 +168,19 @@ def run_job(job_file: Path) -> int:
         events.failed(message[:200], expected=False)
         return 1
     return 0
+
+
+def _require_unedited(job: Job, stage: Stage | None = None) -> None:
+    """Raises StageError where a file, a plug-in or (with `stage`) a problem set is not what the fingerprint was made
+    of when the run began: what the stage makes would be found by that fingerprint ever after."""
+    parts, shared = job.manifest["parts"], store.Store(job.artifact.parent.parent)
+    paths = {reference: Path(source["path"]) for reference, source in job.sources.items() if source["origin"] == "path"}
+    edited = fingerprint.edited(parts, paths, job.folder, job.accelerate, shared.hashes)
+    if stage is not None and "problems" in parts:
+        edited += asked.edited(parts["problems"], asked.asked_by(stage, stage_seed(job.seed, job.name)), job.folder)
+    shared.hashes.keep()
+    if edited:
+        raise StageError(f"{edited[0]} was edited since the run began; run it again")
 
 
 def _metrics(given: object, context: WorkerContext) -> dict[str, object]:

@@ -17,7 +17,7 @@ from eval.problems import load, set_names
 from eval.prompts import encode_prompts, settled
 from eval.protocol import Effort, Protocol
 from eval.rollouts import Draws, Rollout, keep, recall, rollouts_file, write_rows
-from eval.shots import require_shots, shots_of
+from eval.shots import require_shots, shots_of, train_split
 from eval.ways import Way, budgets_of, called, ways
 from pipeline.contract import processes
 from pipeline.contract.fields import ArtifactType, ModelInput, PlugIn, ReportInput
@@ -168,7 +168,11 @@ class Evaluate(ServedEngines, Stage):
         return self
 
     def asks(self, seed: int) -> list[Asks]:
-        return [Asks(reference, self.problems_each, 0, "test") for reference in self.problems if self.models]
+        if not self.models:
+            return []
+        shown = [train_split(reference) for reference in self.problems] if self.prompt.shots else []
+        return [*(Asks(reference, self.problems_each, 0, "test") for reference in self.problems),
+                *(Asks(reference, self.prompt.shots, 0, "shown") for reference in dict.fromkeys(shown))]
 
     def room(self) -> Room:
         how = having_tools(self.prompt.prompting(), self.tools, self._folder)

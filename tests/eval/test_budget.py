@@ -132,6 +132,25 @@ def test_behind_a_budget_no_thinking_begins_wherever_it_falls(
     assert len(one.ids) == len(one.logprobs)
 
 
+@pytest.mark.parametrize(("begun", "rest", "stop", "expected"), [
+    ("So</think>3\nQues", "tion: next", "Question:", "So</think>3\nQuestion:"),
+    ("So", "4\nmore", "think>4", "So</think>4"),  # the tag between them is written by force
+    ("So", "45", "</think>", "So</think>45"),  # what is so written ends no answer
+    ("So</think>3", "4\nQuestion", "Question:", "So</think>34\nQuestion"),
+])
+def test_a_stop_text_that_lies_across_the_budget_ends_the_answer(
+    begun: str, rest: str, stop: str, expected: str
+) -> None:
+    tokenizer = byte_tokenizer()
+    reader = AnswerReader(tokenizer, stop=(stop,))
+    ids = tokenizer("?<think>", add_special_tokens=False)["input_ids"]
+    sampling = Sampling(len(begun) + 100, stop=(stop,))
+    [[one]] = sample_within(Scripted(tokenizer, begun, rest), reader, [Request(ids, [0])], sampling, len(begun))
+    assert tokenizer.decode(one.ids) == expected
+    assert one.finished == expected.endswith(stop)
+    assert len(one.ids) == len(one.logprobs)
+
+
 def test_a_budget_of_everything_changes_nothing(ask: Ask) -> None:
     assert ask(24) == ask(None)
 

@@ -100,6 +100,9 @@ def test_a_module_of_a_package_has_the_package_s_files(tmp_path: Path) -> None:
     ({"rule.py": "READS = ['gone.txt']\n"}, "rule.py:1: READS names 'gone.txt', and there is no such file"),
     ({"rule.py": "x = 1\nREADS = [x]\n"}, "rule.py:2: READS is a list of file names in quotes"),
     ({"rule.py": "READS = 'list.txt'\n"}, "READS is a list of file names"),
+    ({"rule.py": "READS = []\nREADS += ['gone.txt']\n"}, "rule.py:2: READS is a list of file names in quotes, said on"),
+    ({"rule.py": "if True:\n    READS = []\n"}, "rule.py:2: READS is a list of file names in quotes, said once"),
+    ({"rule.py": "READS: list[str] = ['gone.txt']\n"}, "rule.py:1: READS names 'gone.txt'"),
 ])
 def test_what_cannot_be_used_is_one_line(tmp_path: Path, files: dict[str, str], said: str) -> None:
     write(tmp_path, files)
@@ -122,3 +125,9 @@ def test_tracebacks_show_the_user_s_line(tmp_path: Path) -> None:
         plugin_files.load(tmp_path / "rule.py").fail()
     last = caught.traceback[-1]
     assert (Path(str(last.path)), last.lineno + 1) == (tmp_path / "rule.py", 5)
+
+
+@pytest.mark.parametrize("said", ["READS: list[str] = ['list.txt']", "READS: list[str]\nREADS = ['list.txt']"])
+def test_files_that_a_typed_module_reads_count(tmp_path: Path, said: str) -> None:
+    write(tmp_path, {"rule.py": f"{said}\n", "list.txt": "a"})
+    assert plugin_files.sources(tmp_path / "rule.py") == [tmp_path / "rule.py", tmp_path / "list.txt"]

@@ -99,6 +99,8 @@ class _Contexts:
             return
         tokenizer: Tokenizer = self.tokenizer(given)
         for use in step.config.asks(stage_seed(self.recipe.seed, step.name)):
+            if use.purpose == "shown":
+                continue
             problems = load(use.reference, use.n, use.seed, base=self.recipe.folder)
             shots = shots_of(use.reference, room.shots, base=self.recipe.folder)
             prompts = encode_prompts(tokenizer, problems, dataclasses.replace(room.prompting, shots=shots))

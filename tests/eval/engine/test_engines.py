@@ -16,7 +16,7 @@ from eval.engine.decoder import Decoder
 from eval.engine.native import NativeEngine
 from eval.engine.plain import PlainEngine
 from eval.engine.types import Request, Sampled, Sampling, rollout_seed
-from eval.errors import FamilyError
+from eval.errors import FamilyError, NumbersError
 
 Tiny = Callable[..., Any]
 FAMILIES = ("deepseek_v3", "deepseek_v3_plain_queries", "deepseek_v3_yarn", "qwen3", "qwen3_moe")
@@ -369,3 +369,27 @@ def test_what_keeps_a_state_of_its_own_is_refused_in_one_line(family: str) -> No
     model = AutoModelForCausalLM.from_config(config)
     with pytest.raises(FamilyError, match=f"{family} models keep a state of their own"):
         engine_for(model, Tokenizer())
+
+
+def test_prompts_of_several_lengths_are_not_padded_where_padding_is_taken_for_text() -> None:
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(
+        "minimax", vocab_size=64, hidden_size=32, num_hidden_layers=2, intermediate_size=32, num_attention_heads=4,
+        num_key_value_heads=2, head_dim=8, num_local_experts=4, num_experts_per_tok=2, initializer_range=0.3,
+        layer_types=["linear_attention", "full_attention"],
+    )
+    model, asked = AutoModelForCausalLM.from_config(config).eval(), requests(each=2)
+    for request, group in zip(asked, plain(model).sample(asked, SAMPLING), strict=True):
+        for one in group:
+            expected = full_forward(model, request.prompt, one.ids, 1.0)
+            assert torch.allclose(torch.tensor(one.logprobs), expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("engine", [native, plain])
+def test_a_model_that_computes_nan_is_no_model_that_answers(tiny: Tiny, engine: Callable[..., Any]) -> None:
+    model = tiny("qwen3")
+    model.config.name_or_path = "runs/r/01-s/model"
+    with torch.no_grad():
+        model.model.norm.weight.fill_(torch.nan)
+    with pytest.raises(NumbersError, match=r"the model runs/r/01-s/model computes NaN, .* float32; take a model"):
+        engine(model).sample(requests(2, 1), SAMPLING)

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.contract.errors import RecipeError
+from pipeline.disk.hashes import FileHashes
 from pipeline.recipe import fingerprint, recipe
 
 Write = Callable[..., Path]
@@ -107,3 +108,14 @@ def test_an_accelerate_config_that_is_none_is_told_with_its_name(
     (tmp_path / "cpu.yaml").write_text(text)
     with pytest.raises(RecipeError, match=f"recipe.yaml:1: accelerate: .*{said}"):
         prints(write_recipe("accelerate: cpu.yaml\nstages:\n  base: {kind: 'tiny.py:Make'}\n"))
+
+
+def test_an_accelerate_config_that_was_edited_is_told(write_recipe: Write, tmp_path: Path) -> None:
+    path = write_recipe("name: wide\naccelerate: config.yaml\nstages:\n  base: {kind: 'tiny.py:Spread'}\n")
+    config = tmp_path / "config.yaml"
+    config.write_text("distributed_type: MULTI_CPU\nmixed_precision: 'no'\n")
+    parts = prints(path)["base"].parts
+    assert fingerprint.edited(parts, {}, tmp_path, config, FileHashes()) == []
+    for text in ("distributed_type: MULTI_CPU\nmixed_precision: bf16\n", "a: [1"):
+        config.write_text(text)
+        assert fingerprint.edited(parts, {}, tmp_path, config, FileHashes()) == [str(config)]

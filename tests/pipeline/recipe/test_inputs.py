@@ -126,3 +126,18 @@ def test_a_tokenizer_beside_a_gguf_file_is_part_of_the_fingerprint(tmp_path: Pat
     beside = inputs.fingerprint_of_path(file)
     (tmp_path / "chat_template.jinja").write_text("{{ messages }}")
     assert len({alone, beside, inputs.fingerprint_of_path(file)}) == 3
+
+
+def test_a_link_to_another_folder_is_another_input(tmp_path: Path) -> None:
+    for version in ("v1", "v2"):
+        (tmp_path / version).mkdir()
+        (tmp_path / version / "weights").write_text(version)
+        (tmp_path / version / "again").symlink_to(tmp_path / version)  # goes round, and is not followed for ever
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "model").symlink_to(tmp_path / "v1")
+    first = inputs.fingerprint_of_path(mine)
+    assert inputs.fingerprint_of_path(mine) == first
+    (mine / "model").unlink()
+    (mine / "model").symlink_to(tmp_path / "v2")
+    assert inputs.fingerprint_of_path(mine) != first

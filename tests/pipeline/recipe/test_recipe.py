@@ -125,6 +125,17 @@ def test_runs_of_different_overrides_have_different_names(write_recipe: Write) -
     assert (name(path, "leaks.steps=4"), name(path, "leaks=tell")) == ("good-leaks.steps=4", "good")
 
 
+def test_runs_of_files_of_one_name_in_two_folders_have_different_names(write_recipe: Write, tmp_path: Path) -> None:
+    path = write_recipe(GOOD)
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "rows.jsonl").write_text('{"text": "one"}\n')
+    for typed in ("student.data=rows.jsonl", "student.data=./rows.jsonl"):
+        names = {recipe.read(str(path), [typed], start=tmp_path / folder).run_name for folder in ("a", "b")}
+        assert len(names) == 2
+        assert all(map(is_name, names))
+
+
 @pytest.mark.parametrize("text", [
     f"You are careful. {'Think before you answer. ' * 20}", "a/" * 3000, "a/**bold**", "./*.py/x",
 ])

@@ -17,7 +17,8 @@ values = st.recursive(
 def a_job(folder: Path, token: str = "", **config: object) -> Job:
     return Job(
         name="zero", kind="grpo", folder=folder, config=config, seed=3, threads=2,
-        sources={"base": {"origin": "path", "path": "models/base"}}, out=folder / "out", artifact=folder / "zero-1",
+        sources={"base": {"origin": "path", "path": "models/base"}}, accelerate=None,
+        out=folder / "out", artifact=folder / "zero-1",
         events=folder / "events.jsonl", lock=folder / "lock", token=token, sandbox_at_least="L1",
         checkpoints=folder / "checkpoints", schedule=CheckpointSchedule(every_seconds=None, every_steps=4),
         inexact=False, computed={"compile": True}, manifest={"fingerprint": "f"}, report_to=[], recipe="mine",

@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -139,3 +140,68 @@ def test_a_field_of_checkpoints_is_changed_between_two_attempts(
     assert "its checkpoint step-3 was made with at_once None, now 2: going on would not" in capsys.readouterr().out
     assert cli.main([*less, "--inexact"]) == 0
     assert "goes on inexactly: step-3 was made with at_once None, now 2" in capsys.readouterr().out
+
+
+EDITS = '''
+from pathlib import Path
+from typing import Annotated, ClassVar
+from pipeline.stage import ArtifactType, Asks, Context, DatasetInput, Metrics, PlugIn, ReportInput, Stage
+
+class Edit(Stage):
+    """Adds a line to a file beside the recipe, at its first attempt."""
+    kind: ClassVar[str] = "edit"
+    makes: ClassVar[ArtifactType] = "report"
+    preload: ClassVar[tuple[str, ...]] = ()
+    edits: str = ""
+    adds: str = ""
+
+    def run(self, ctx: Context) -> Metrics:
+        if self.edits and not Path("edited").exists():
+            Path("edited").touch()
+            with Path(self.edits).open("a") as file:
+                file.write(self.adds)
+        return {}
+
+class Use(Edit):
+    """The same, with an input and plug-ins."""
+    data: DatasetInput = "rows.jsonl"
+    rule: Annotated[str, PlugIn("rule")] = "rules.py:short"
+    asked: Annotated[str, PlugIn("problem set")] = "mine.jsonl"
+    reports: list[ReportInput] = []
+
+    def asks(self, seed: int) -> list[Asks]:
+        return [Asks(self.asked, None, 0, "test")]
+'''
+BESIDE = {
+    "edit.py": EDITS,
+    "rows.jsonl": '{"prompt": "a", "completion": "b"}\n',
+    "rules.py": 'READS = ["words.txt"]\ndef short(problem, completion): return 1.0\n',
+    "words.txt": "few\n",
+    "judge.py": "def fair(problem, completion): return None\n",
+    "mine.jsonl": '{"prompt": "1 + 1?", "answer": "2", "verifier": "judge.py:fair"}\n',
+}
+
+
+@pytest.mark.parametrize(("stage", "file", "adds", "said"), [
+    ("first", "rows.jsonl", '{"prompt": "c", "completion": "d"}\n', "rows.jsonl"),
+    ("first", "judge.py", "# other\n", "mine.jsonl"),
+    ("second", "edit.py", "not Python", "edit.py:Use"),
+    ("second", "words.txt", "more\n", "rules.py:short"),
+])
+def test_what_is_edited_during_a_run_is_in_no_artifact_of_what_was_there_before(
+    write_recipe: Callable[..., Path], capsys: pytest.CaptureFixture[str], stage: str, file: str, adds: str, said: str
+) -> None:
+    edits = f"edits: {file}, adds: {json.dumps(adds)}"
+    path = write_recipe(f"""name: odd
+stages:
+  first: {{kind: 'edit.py:Edit', {edits if stage == 'first' else ''}}}
+  second: {{kind: 'edit.py:Use', reports: [first], {edits if stage == 'second' else ''}}}
+""")
+    for name, text in BESIDE.items():
+        path.with_name(name).write_text(text)
+    assert cli.main(["run", str(path)]) == 1
+    assert f"{said} was edited since the run began; run it again" in capsys.readouterr().out
+    assert not list(Path("runs/artifacts").glob("second-*"))
+    path.with_name(file).write_text(BESIDE[file])
+    assert cli.main(["run", str(path)]) == 0
+    assert list(Path("runs/artifacts").glob("second-*"))

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from eval.report import reduce
 from pipeline.contract.fields import marked
+from pipeline.contract.stage import Asks
 from pipeline.stages.evaluate import Evaluate
 
 Ask = Callable[[Sequence[str]], Path]
@@ -139,3 +140,11 @@ def test_what_an_earlier_report_says_of_efforts_stays(
     assert report["efforts"] == asked["efforts"]
     assert "mean" not in report  # which would be one of ways
     assert len(report["problems"]) == len(asked["problems"]) + 1
+
+
+def test_worked_examples_are_part_of_what_is_asked() -> None:
+    fields = {"models": ["zero"], "problems": ["word_problems:test"], "problems_each": 4}
+    assert Evaluate.model_validate(fields).asks(0) == [Asks("word_problems:test", 4, 0, "test")]
+    assert Evaluate.model_validate({**fields, "prompt": {"shots": 2}}).asks(0) == [
+        Asks("word_problems:test", 4, 0, "test"), Asks("word_problems:train", 2, 0, "shown"),
+    ]
