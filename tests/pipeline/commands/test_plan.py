@@ -1,5 +1,6 @@
 """`retort plan --on`: a table, assumptions by name, and one line for what cannot be done."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -41,6 +42,17 @@ def test_a_plan_with_money(write_recipe: Write, capsys: pytest.CaptureFixture[st
     assumed = "\n".join(lines[lines.index("assumed:"):])
     for name in ("h100: 79.1 GiB", "price 2.9", "mfu 0.4", "completion 0.6"):
         assert name in assumed
+
+
+def test_a_terminal_shows_which_stage_is_reckoned(
+    write_recipe: Write, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_recipe(RECIPE)
+    assert cli.main(["plan", str(path), "--on", "h100"]) == 0
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert cli.main(["plan", str(path), "--on", "h100"]) == 0
+    assert "reckons base, 1 of 2\r\x1b[Kreckons own, 2 of 2\r\x1b[K" in capsys.readouterr().err
 
 
 def test_assumptions_can_be_given(write_recipe: Write, capsys: pytest.CaptureFixture[str]) -> None:
