@@ -1,6 +1,7 @@
 """Saved models held against memory, tensor by tensor: what is saved wrongly is found when it is saved, not a stage
 later."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from eval.language_model import LanguageModel
@@ -14,6 +15,12 @@ with lazy:
 
 
 SHOWN = 3
+
+
+def some(names: Sequence[str]) -> str:
+    """The first of these names, and how many more there are."""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"{', '.join(names[:SHOWN])}{more}"
 
 
 def check(model: LanguageModel, folder: Path | str, what: str) -> None:

@@ -2,7 +2,8 @@
 
 import contextlib
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -10,14 +11,16 @@ from eval.language_model import LanguageModel
 from pipeline.contract import processes
 from pipeline.contract.errors import StageError
 from pipeline.contract.stage import Context
+from pipeline.models import audit
 from pipeline.models.shards import sharded, whole_state
 from rewards.lazy import lazy
 
 with lazy:
     import torch
-    from peft import LoraConfig, PeftModel, get_peft_model
+    from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model, load_peft_weights
     from peft.tuners.lora.layer import LoraLayer, ParamWrapper
-    from torch import Tensor
+    from torch import Tensor, nn
+    from transformers import PreTrainedModel
 
 
 _IN_PEFT = "base_model.model."
@@ -110,6 +113,59 @@ def add(model: LanguageModel, lora: Lora, seed: int) -> "PeftModel":
         target_parameters=parameters or None,
         task_type="CAUSAL_LM",
     ))
+
+
+def with_adapter(model: LanguageModel, folder: Path) -> LanguageModel:
+    """The model with the adapter in `folder` added to its weights, in place. Raises StageError where names in the
+    adapter's file are not those of this model: peft passes over such, and that part of the adapter does nothing.
+
+    A head that is tied to the embeddings stays so where both are still the same."""
+    plain = cast("PreTrainedModel", model)
+    tied = dict(plain.all_tied_weights_keys)
+    shared = {target: plain.get_parameter(source) for target, source in tied.items()}
+    configs = [(config, config.tie_word_embeddings) for config in (plain.config, plain.config.get_text_config())]
+    wrapped = get_peft_model(model, PeftConfig.from_pretrained(folder, inference_mode=True))
+    found = wrapped.load_adapter(folder, wrapped.active_adapter)
+    wrong = {
+        "weights for which that has no place": _without_place(folder, found.unexpected_keys),
+        "none for layers that it adapts": found.missing_keys,
+    }
+    said = [f"{what} ({audit.some(names)})" for what, names in wrong.items() if names]
+    if said:
+        raise StageError(f"the adapter does not fit its base, a {model.config.model_type}: it has "
+                         f"{' and '.join(said)}; set base_model_name_or_path to what it was trained on")
+    for target, parameter in shared.items():
+        _own(model.get_submodule(target.rpartition(".")[0]), parameter)
+    merged: PreTrainedModel = wrapped.merge_and_unload()
+    if tied:
+        alike = all(torch.equal(merged.get_parameter(one), merged.get_parameter(other)) for one, other in tied.items())
+        for config, before in configs:
+            config.tie_word_embeddings = before and alike
+        merged.all_tied_weights_keys = merged.get_expanded_tied_weights_keys(all_submodels=True)
+        merged.tie_weights()
+    return cast(LanguageModel, merged)
+
+
+def _without_place(folder: Path, unexpected: list[str]) -> list[str]:
+    """Those of the names in an adapter's file that peft knows no place for whose numbers do not stand there under
+    another name, too: of embeddings and heads that were trained peft writes some twice, and reads them once."""
+    twice = [name for name in unexpected if ".modules_to_save." in name or ".token_adapter." in name]
+    if not twice:
+        return unexpected
+    state = load_peft_weights(str(folder), device="cpu")
+    read = [value for name, value in state.items() if name not in unexpected]
+    spared = {name for name in twice if any(torch.equal(state[name], value) for value in read)}
+    return [name for name in unexpected if name not in spared]
+
+
+def _own(part: "nn.Module", tied: "nn.Parameter") -> None:
+    """Give a part of a model its own copy of a parameter that it shares: what is added to the head would be added to
+    the embeddings, too."""
+    copy = nn.Parameter(tied.detach().clone(), requires_grad=tied.requires_grad)
+    for module in part.modules():
+        for name, parameter in list(module.named_parameters(recurse=False)):
+            if parameter is tied:
+                setattr(module, name, copy)
 
 
 def merged_state(model: LanguageModel) -> "dict[str, Tensor]":

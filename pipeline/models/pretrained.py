@@ -3,7 +3,6 @@
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from peft import PeftConfig, get_peft_model
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from eval.language_model import LanguageModel, Tokenizer
@@ -13,7 +12,7 @@ from pipeline.contract.numbers import Dtype
 from pipeline.contract.room import limit_of
 from pipeline.contract.stage import Context
 from pipeline.disk.durable import JsonObject
-from pipeline.models import audit, origin, special_tokens
+from pipeline.models import audit, lora, origin, special_tokens
 from pipeline.models.build import prepare
 from pipeline.models.mtp import saved as mtp
 from pipeline.models.shards import built_whole, class_of, numbers, sharded, whole_state
@@ -43,10 +42,23 @@ def load_tokenizer(path: Path | str) -> Tokenizer:
 
 def _tokenizer(weights: Weights) -> Tokenizer:
     # Code that a model's folder brings along is never run; unless told so, transformers asks on the terminal.
-    tokenizer: Tokenizer = AutoTokenizer.from_pretrained(
-        weights.folder, trust_remote_code=False, **weights.tokenizer_options
-    )
+    tokenizer: Tokenizer
+    if weights.tokenizer_of_adapter:
+        # The family, which is not said there, decides what class transformers reads a tokenizer by.
+        config = AutoConfig.from_pretrained(weights.folder, trust_remote_code=False, **weights.config_options)
+        tokenizer = AutoTokenizer.from_pretrained(weights.tokenizer_of_adapter, config=config, trust_remote_code=False)
+    else:
+        tokenizer = AutoTokenizer.from_pretrained(weights.folder, trust_remote_code=False, **weights.tokenizer_options)
     return tokenizer
+
+
+def _embeddings(weights: Weights, tokenizer: Tokenizer, of_base: int) -> int:
+    """How many embeddings the model has whose base has `of_base`: where the tokenizer of an adapter has more tokens,
+    one for each of them, as peft's AutoPeftModel loads it. Tokens for which the base, too, has none (a picture, in
+    Gemma 3's text models) are no reason."""
+    if weights.tokenizer_of_adapter is None or len(tokenizer) <= of_base:
+        return of_base
+    return len(tokenizer) if len(tokenizer) > len(_tokenizer(weights.base)) else of_base
 
 
 def take(ctx: Context, reference: str, dtype: Dtype | None = None) -> tuple[LanguageModel, Tokenizer]:
@@ -59,6 +71,7 @@ def take(ctx: Context, reference: str, dtype: Dtype | None = None) -> tuple[Lang
 
 def _read(path: Path | str, dtype: Dtype | None) -> tuple[LanguageModel, Tokenizer, str]:
     weights = weights_of(path)
+    settled: list[str] = []
     try:
         tokenizer = _tokenizer(weights)
         model, found = AutoModelForCausalLM.from_pretrained(
@@ -66,12 +79,14 @@ def _read(path: Path | str, dtype: Dtype | None) -> tuple[LanguageModel, Tokeniz
         )
         _require_whole(model, found)
         if weights.adapter:
-            model = _with_adapter(model, weights.adapter)
+            wanted = _embeddings(weights, tokenizer, special_tokens.embeddings(model))
+            with special_tokens.grown(model, wanted, tokenizer, settled):
+                model = lora.with_adapter(model, weights.adapter)
             model.requires_grad_(True)  # peft has frozen what it was put on
     except Exception as error:  # files from outside, and libraries that raise whatever their bytes lead to
         raise StageError(f"{path} does not load as a model: {_first_line(error)}") from error
     mtp.load(model, path)
-    settled = [*special_tokens.settle(tokenizer, str(path)), *special_tokens.held(tokenizer, model, str(path))]
+    settled += [*special_tokens.settle(tokenizer, str(path)), *special_tokens.held(tokenizer, model, str(path))]
     return prepare(model), tokenizer, _told(model, tokenizer, weights, settled)
 
 
@@ -86,34 +101,15 @@ def _require_whole(model: LanguageModel, found: Mapping[str, Collection[str]]) -
     around = next((part for part in _WRAPPERS for name in found["unexpected_keys"] if f".{part}" in f".{name}"), None)
     hint = (f"; its files have names with {around!r}, which {_WRAPPERS[around]} puts there: save the model that is "
             "inside of it") if around else ""
-    raise StageError(f"its files lack weights, which would be drawn at random: {_some(missing)}{hint}")
-
-
-def _with_adapter(model: LanguageModel, folder: Path) -> LanguageModel:
-    """The model with the adapter in `folder` added to its weights, in place. Raises StageError where names in the
-    adapter's file are not those of this model: peft passes over such, and that part of the adapter does nothing."""
-    wrapped = get_peft_model(model, PeftConfig.from_pretrained(folder, inference_mode=True))
-    found = wrapped.load_adapter(folder, wrapped.active_adapter)
-    wrong = {
-        "weights for which that has no place": found.unexpected_keys,
-        "none for layers that it adapts": found.missing_keys,
-    }
-    said = [f"{what} ({_some(names)})" for what, names in wrong.items() if names]
-    if said:
-        raise StageError(f"the adapter does not fit its base, a {model.config.model_type}: it has "
-                         f"{' and '.join(said)}; set base_model_name_or_path to what it was trained on")
-    merged: LanguageModel = wrapped.merge_and_unload()
-    return merged
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - audit.SHOWN} more" if len(names) > audit.SHOWN else ""
-    return f"{', '.join(names[:audit.SHOWN])}{more}"
+    raise StageError(f"its files lack weights, which would be drawn at random: {audit.some(missing)}{hint}")
 
 
 def _first_line(error: Exception) -> str:
+    """The next one, too, where the first only announces it, as torch's "Error(s) in loading state_dict for X:"."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
+    if not lines:
+        return type(error).__name__
+    return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
 
 
 def _told(model: LanguageModel, tokenizer: Tokenizer, weights: Weights, settled: Sequence[str]) -> str:
@@ -155,7 +151,7 @@ def save(model: LanguageModel, tokenizer: Tokenizer, out: Path, adapter_of: Path
     if adapter_of is not None:
         with built_whole():
             base = load(adapter_of, str(model.dtype).removeprefix("torch."))[0]  # type: ignore[arg-type]
-        together = _with_adapter(base, out / "adapter").state_dict()
+        together = lora.with_adapter(base, out / "adapter").state_dict()
         if state:
             audit.require_same(state, together, f"after saving: {out / 'adapter'} on its base does not give")
         state = together
@@ -190,14 +186,18 @@ def context_of(path: Path | str) -> int | None:
 
 def config_of(path: Path | str, commit: str | None = None) -> JsonObject:
     """The fields of the config of what `load` loads, of text where it is of several kinds of input; of a hub id at this
-    commit. Nothing else is read or downloaded. Raises StageError."""
+    commit. Nothing else is read or downloaded but the tokenizer of an adapter, which may add to its base's vocabulary.
+    Raises StageError."""
     weights = weights_of(path)
-    gguf = {"gguf_file": weights.gguf} if weights.gguf else {}
     try:
-        config = AutoConfig.from_pretrained(weights.folder, revision=commit, trust_remote_code=False, **gguf)
+        config = AutoConfig.from_pretrained(
+            weights.folder, revision=commit, trust_remote_code=False, **weights.config_options
+        )
+        fields: JsonObject = config.get_text_config().to_dict()
+        if weights.tokenizer_of_adapter:
+            fields["vocab_size"] = _embeddings(weights, _tokenizer(weights), fields["vocab_size"])
     except Exception as error:  # as in `_read`, and a network
         raise StageError(f"{path} has no config that can be read: {_first_line(error)}") from error
-    fields: JsonObject = config.get_text_config().to_dict()
     return fields
 
 

@@ -46,11 +46,28 @@ class Weights:
         own = isinstance(self.folder, Path) and (self.folder / "tokenizer.json").is_file()
         return {"gguf_file": self.gguf} if self.gguf and not own else {}
 
+    @property
+    def config_options(self) -> dict[str, str]:
+        """The same for `from_pretrained` of configs."""
+        return {"gguf_file": self.gguf} if self.gguf else {}
+
+    @property
+    def tokenizer_of_adapter(self) -> Path | None:
+        """The folder of the adapter where it has a tokenizer, which goes before the base's."""
+        # the file that peft's AutoPeftModel looks for
+        return self.adapter if self.adapter and (self.adapter / "tokenizer_config.json").is_file() else None
+
+    @property
+    def base(self) -> "Weights":
+        """The same without the adapter."""
+        return Weights(self.folder, self.gguf)
+
     def __str__(self) -> str:
         if self.gguf:
             return f"the GGUF file {self.gguf}, widened"
         if self.adapter:
-            return f"the adapter {self.adapter.name} on {self.folder}"
+            own = " with its tokenizer" if self.tokenizer_of_adapter else ""
+            return f"the adapter {self.adapter.name}{own} on {self.folder}"
         method = _quantization(self.folder).get("quant_method")
         return f"{method} weights, widened" if method else "saved weights"
 

@@ -1,7 +1,17 @@
 """A tokenizer and a model that come from outside, made fit for each other: padding, ends, and the vocabulary's size."""
 
+import contextlib
+from collections.abc import Iterator
+from typing import cast
+
 from eval.language_model import LanguageModel, Tokenizer
 from pipeline.contract.errors import StageError
+from rewards.lazy import lazy
+
+with lazy:
+    import torch
+    from torch import nn
+    from transformers import PreTrainedModel
 
 _PADS = ("<|finetune_right_pad_id|>", "<pad>", "<|pad|>", "[PAD]", "<|PAD_TOKEN|>", "<|endoftext|>", "<|end_of_text|>")
 """Tokens that families reserve for padding, or whose makers pad with them (Qwen's <|endoftext|>)."""
@@ -34,7 +44,7 @@ def held(tokenizer: Tokenizer, model: LanguageModel, name: str) -> list[str]:
     """Holds the vocabularies of both against each other; what is odd about them is returned, a phrase each. Raises
     StageError where the tokenizer knows tokens that the model has no embedding of."""
     said = []
-    rows = model.get_input_embeddings().get_parameter("weight").shape[0]
+    rows = embeddings(model)
     beyond = [token for token, place in tokenizer.get_vocab().items() if place >= rows]
     # Gemma 3's text models lack the row of one token that stands for pictures.
     unusable = [token for token in beyond if token not in tokenizer.all_special_tokens]
@@ -46,3 +56,45 @@ def held(tokenizer: Tokenizer, model: LanguageModel, name: str) -> list[str]:
     if rows > len(tokenizer):
         said.append(f"{rows - len(tokenizer):,} embeddings without a token")
     return said
+
+
+def embeddings(model: LanguageModel) -> int:
+    """How many tokens the model has an embedding of."""
+    return int(model.get_input_embeddings().get_parameter("weight").shape[0])
+
+
+@contextlib.contextmanager
+def grown(model: LanguageModel, rows: int, tokenizer: Tokenizer, said: list[str]) -> Iterator[None]:
+    """Gives the model, in place, `rows` embeddings where it has fewer, and its head as many, for an adapter that is put
+    on while this lasts. They begin as the mean of the others, which is transformers' way but for what it draws.
+
+    Of special tokens that get nothing else from the adapter a phrase is added to `said`. Raises StageError where it has
+    none for other tokens, whose weights the training that made it had and did not save.
+    """
+    before = embeddings(model)
+    if rows <= before:
+        yield
+        return
+    cast("PreTrainedModel", model).resize_token_embeddings(rows, mean_resizing=False)
+    means = [tensor[:before].mean(0) for tensor in _of_tokens(model)]
+    for tensor, mean in zip(_of_tokens(model), means, strict=True):
+        tensor[before:] = mean
+    yield
+    lacking = [
+        token for token, place in sorted(tokenizer.get_vocab().items()) if place >= before
+        and any(mean.ndim and torch.equal(tensor[place], mean)  # one number of a bias may be the mean by chance
+                for tensor, mean in zip(_of_tokens(model), means, strict=True))
+    ]
+    unusable = [token for token in lacking if token not in tokenizer.all_special_tokens]
+    if unusable:
+        raise StageError(f"its tokenizer adds {rows - before:,} tokens to its base's, and the adapter has no weights "
+                         f"of {', '.join(map(repr, unusable[:3]))}; save it with embeddings and head, as peft does by "
+                         "save_embedding_layers=True")
+    if lacking:
+        said.append(f"no weights of {', '.join(lacking[:3])} in the adapter, so they are the mean of the others")
+
+
+def _of_tokens(model: LanguageModel) -> "list[torch.Tensor]":
+    """What has a row for each token: the matrices of embeddings and head, which may be tied, and a bias of the head."""
+    modules: list[nn.Module | None] = [model.get_input_embeddings(), model.get_output_embeddings()]
+    return [parameter.data for module in modules if module is not None for parameter in module.parameters()]

@@ -39,7 +39,9 @@ def of_recipe(recipe: Recipe, hashes: FileHashes | None = None) -> dict[str, Fin
         for reference, source in step.sources.items():
             if source.origin == "stage":
                 read[reference] = found[reference].digest
-            elif source.origin in ("hub", "shrunk"):
+            elif source.origin == "hub":
+                read[reference] = inputs.fingerprint_of_hub(source)
+            elif source.origin == "shrunk":
                 read[reference] = source.commit
             else:
                 if reference not in paths:

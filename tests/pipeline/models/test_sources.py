@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 
 from pipeline.contract.errors import StageError
@@ -188,6 +189,91 @@ def test_an_adapter_is_loaded_with_its_base_and_fingerprinted_with_it(adapter: P
     before = inputs.fingerprint_of_path(adapter)
     (adapter.parent / "base" / "extra.txt").write_text("another base")
     assert inputs.fingerprint_of_path(adapter) != before
+
+
+ADDED = ["<tool>", "<|turn|>"]
+"""Tokens of an adapter's own tokenizer; the second is a special one."""
+
+
+def save_adapter(llama: Any, folder: Path, tied: bool, save_embeddings: bool = True, **how: Any) -> torch.Tensor:
+    """A base and an adapter on it, as trainers leave them: tokens are added, the embeddings resized, and the tokenizer
+    lies beside the adapter. What it answers to its own tokens is returned."""
+    llama.config.tie_word_embeddings = tied
+    if not tied:
+        llama.lm_head.weight = torch.nn.Parameter(torch.randn_like(llama.lm_head.weight) * 0.1)
+    llama.save_pretrained(folder / "base")
+    TOKENIZER.save_pretrained(folder / "base")
+    tokenizer = pretrained.load_tokenizer(folder / "base")
+    tokenizer.add_tokens(ADDED[:1])
+    tokenizer.add_special_tokens({"additional_special_tokens": ADDED[1:]})
+    tokenizer.chat_template = "{% for message in messages %}<|turn|>{{ message.content }}{% endfor %}"
+    model: Any = pretrained.load(folder / "base")[0]
+    model.resize_token_embeddings(len(tokenizer))
+    lora = {"r": 2, "target_modules": ["q_proj"], "task_type": "CAUSAL_LM", **how}
+    wrapped = get_peft_model(model, LoraConfig(**lora))
+    with torch.no_grad():
+        for parameter in (one for one in wrapped.parameters() if one.requires_grad):
+            parameter += 0.05 * torch.randn_like(parameter)
+    wrapped.active_peft_config.base_model_name_or_path = str(folder / "base")
+    wrapped.save_pretrained(folder / "adapter", save_embedding_layers="auto" if save_embeddings else False)
+    tokenizer.save_pretrained(folder / "adapter")
+    answered: torch.Tensor = wrapped.eval()(torch.tensor([[2, 7, len(TOKENIZER), len(TOKENIZER) + 1]])).logits.detach()
+    return answered
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("how", [
+    {}, {"modules_to_save": ["embed_tokens", "lm_head"]}, {"target_modules": ["q_proj", "embed_tokens", "lm_head"]},
+    {"trainable_token_indices": [len(TOKENIZER), len(TOKENIZER) + 1]},
+])
+def test_an_adapter_brings_its_tokenizer_and_the_embeddings_of_what_that_adds(
+    llama: Any, tmp_path: Path, tied: bool, how: dict[str, Any]
+) -> None:
+    answered = save_adapter(llama, tmp_path, tied, **how)
+    for place in (tmp_path / "adapter", tmp_path / "saved"):
+        model, tokenizer = pretrained.load(place)
+        assert torch.allclose(model.eval()(torch.tensor([[2, 7, *tokenizer.convert_tokens_to_ids(ADDED)]])).logits,
+                              answered, atol=1e-5)
+        assert tokenizer.chat_template.endswith("<|turn|>{{ message.content }}{% endfor %}")
+        assert pretrained.load_tokenizer(place).get_vocab() == tokenizer.get_vocab()
+        assert pretrained.config_of(place)["vocab_size"] == len(tokenizer) == len(TOKENIZER) + 2
+        pretrained.save(model, tokenizer, tmp_path / "saved")
+
+
+def test_tokens_that_an_adapter_adds_without_weights_are_told_or_refused(
+    llama: Any, tmp_path: Path, context: Callable[..., Any]
+) -> None:
+    save_adapter(llama, tmp_path, True, save_embeddings=False)
+    with pytest.raises(StageError, match="its tokenizer adds 2 tokens to its base's, and the adapter has no weights of "
+                                         "'<tool>'; save it with embeddings and head"):
+        pretrained.load(tmp_path / "adapter")
+    tokenizer = pretrained.load_tokenizer(tmp_path / "base")
+    tokenizer.add_special_tokens({"additional_special_tokens": ADDED})
+    tokenizer.save_pretrained(tmp_path / "adapter")
+    ctx = context(tuned=tmp_path / "adapter")
+    model = pretrained.take(ctx, "tuned")[0]
+    assert f"from the adapter adapter with its tokenizer on {tmp_path / 'base'}; " in ctx.notes[0]
+    assert ctx.notes[0].endswith("no weights of <tool>, <|turn|> in the adapter, so they are the mean of the others")
+    embeddings = model.get_input_embeddings().get_parameter("weight")
+    assert torch.equal(embeddings[-1], embeddings[:-2].mean(0))
+
+
+def test_tokens_that_the_base_has_no_embedding_of_are_added_by_no_adapter(llama: Any, tmp_path: Path) -> None:
+    """Such as the picture of Gemma 3's text models, whose tokenizer lies beside adapters, too."""
+    save_adapter(llama, tmp_path, True, save_embeddings=False)
+    for folder in ("base", "adapter"):
+        tokenizer = pretrained.load_tokenizer(tmp_path / "base")
+        tokenizer.add_special_tokens({"additional_special_tokens": ADDED[1:]})
+        tokenizer.save_pretrained(tmp_path / folder)
+    assert pretrained.load(tmp_path / "adapter")[0].config.vocab_size == len(TOKENIZER)
+    assert pretrained.config_of(tmp_path / "adapter")["vocab_size"] == len(TOKENIZER)
+
+
+def test_why_an_adapter_does_not_load_is_said(llama: Any, tmp_path: Path) -> None:
+    save_adapter(llama, tmp_path, True, modules_to_save=["embed_tokens", "lm_head"])
+    TOKENIZER.save_pretrained(tmp_path / "adapter")
+    with pytest.raises(StageError, match=r"Error\(s\) in loading state_dict for .*: size mismatch for .*embed_tokens"):
+        pretrained.load(tmp_path / "adapter")
 
 
 def test_an_adapter_of_another_model_is_refused(adapter: Path) -> None:

@@ -1,3 +1,8 @@
+import dataclasses
+import http.server
+import json
+import shutil
+import threading
 from pathlib import Path
 
 import pytest
@@ -27,6 +32,51 @@ def test_a_cached_repository_needs_no_network(cache: Path) -> None:
     assert inputs.resolve_hub(hub("org/name@c0ffee")) == "c0ffee"
     with pytest.raises(InputError, match="HF_HUB_OFFLINE is set"):
         inputs.resolve_hub(hub("org/name@other"))
+
+
+def test_an_adapter_of_the_hub_is_another_input_than_its_commit(cache: Path) -> None:
+    """It was read with its base's tokenizer once; the commit is the same."""
+    for files, adapter in ((["config.json"], False), (["adapter_config.json"], True), ([], False),
+                           (["config.json", "adapter_config.json"], False)):
+        snapshot = cache / "models--org--name" / "snapshots" / "c0ffee"
+        snapshot.mkdir(parents=True)
+        for file in files:
+            (snapshot / file).write_text("{}")
+        source = dataclasses.replace(hub("org/name"), commit="c0ffee")
+        assert (inputs.fingerprint_of_hub(source) != "c0ffee") == adapter
+        shutil.rmtree(snapshot)
+
+
+@pytest.mark.usefixtures("cache")
+def test_an_adapter_of_the_hub_is_the_same_input_before_it_is_downloaded(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Hub(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = json.dumps({"id": "org/tuned", "sha": "c0ffee", "siblings": [
+                {"rfilename": "adapter_config.json"}, {"rfilename": "tokenizer_config.json"}]}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    from huggingface_hub import constants
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Hub) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        place = f"http://127.0.0.1:{server.server_port}"
+        monkeypatch.delenv("HF_HUB_OFFLINE")
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "ENDPOINT", place)
+        monkeypatch.setattr("huggingface_hub.hf_api.constants.ENDPOINT", place)
+        source = hub("org/tuned")
+        source = dataclasses.replace(source, commit=inputs.resolve_hub(source))
+        before = inputs.fingerprint_of_hub(source)
+        server.shutdown()
+    snapshot = cache / "models--org--tuned" / "snapshots" / "c0ffee"
+    snapshot.mkdir(parents=True)
+    (snapshot / "adapter_config.json").write_text("{}")
+    assert inputs.fingerprint_of_hub(source) == before != "c0ffee"
 
 
 @pytest.mark.usefixtures("cache")
