@@ -37,6 +37,10 @@ def left_out_of(rows: Tokenized, chosen: Fitting, note: Callable[[str], None]) -
     if rows.dropped:
         bad = rows.dropped.total()
         note(f"{bad} of {bad + len(rows)} rows are bad, left out, such as {rows.first_dropped}")
+    if rows.without_thinking:
+        note(f"the chat template leaves the thinking of {rows.without_thinking} earlier turns out, which are not "
+             "learned; to learn one, let a row end with it")
+        counts["not learned/thinking left out"] = rows.without_thinking
     if chosen.longer:
         done = "cut" if chosen.cut else "left out"
         note(f"{chosen.longer} of {len(rows)} rows are longer than {chosen.most} tokens, {done}")

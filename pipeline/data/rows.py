@@ -11,6 +11,7 @@ from typing import Any, Protocol  # rows hold lists of integers and of floats un
 from eval.answer_formats import OPEN
 from eval.answer_reader import AnswerReader
 from eval.assistant_turns import encode_completions, encode_texts
+from eval.chat_template import OWN_TEMPLATE
 from eval.language_model import Tokenizer
 from eval.prompts import PLAIN, encode_prompts
 from eval.protocol import Effort, Prompting
@@ -69,6 +70,18 @@ class Encoder:
         return AnswerReader(self._tokenizer)
 
     @cached_property
+    def _begin_of_texts(self) -> list[int]:
+        """What a text without a prompt begins with: what the tokenizer itself puts in front of one, which may be less
+        than its `bos_token` (SmolLM2's opens a turn of a chat). The models of `pretrain` know texts that begin as its
+        template does alone, and its tokenizer puts nothing in front."""
+        first = self._tokenizer.bos_token_id
+        if self._tokenizer.chat_template == OWN_TEMPLATE and first is not None:
+            return [first]
+        begun = self._tokenizer("a", return_special_tokens_mask=True)
+        pairs = zip(begun["input_ids"], begun["special_tokens_mask"], strict=True)
+        return [id_ for id_, special in itertools.takewhile(lambda pair: pair[1], pairs)]
+
+    @cached_property
     def _conversations(self) -> Conversations:
         return Conversations(self._tokenizer, self._how)
 
@@ -90,13 +103,11 @@ class Encoder:
         """One without a prompt is learned whole."""
         asked = [(document.prompt, document.text) for document in documents if document.prompt is not None]
         pairs = iter(self._asked(asked, self._how) if self._efforts is None else self._with_efforts(asked))
-        # A text without a prompt begins as every text does that the model will see.
-        bare = [] if self._tokenizer.bos_token_id is None else [self._tokenizer.bos_token_id]
         bodies = [document.text for document in documents if document.prompt is None]
         texts = iter(encode_texts(self._tokenizer, bodies))
         made: list[Encoded | Unfit] = []
         for document in documents:
-            head, tail = (bare, next(texts)) if document.prompt is None else next(pairs)
+            head, tail = (self._begin_of_texts, next(texts)) if document.prompt is None else next(pairs)
             made.append(self._joined(head, tail, document))
         return made
 

@@ -64,7 +64,8 @@ class Wanted:
 class Tokenized:
     """Rows of token ids by number: of each its length, and where the first token stands that is learned and has one
     before it; and in `numbers` which row of the selection it is. `dropped` counts bad rows by reason, `first_dropped`
-    tells of the first one, `efforts` counts rows by the effort that they are asked with."""
+    tells of the first one, `efforts` counts rows by the effort that they are asked with, `without_thinking` turns that
+    are not learned since the chat template leaves their thinking out."""
 
     def __init__(self, folder: Path) -> None:
         """Raises OSError or ValueError where the folder holds no whole file of rows."""
@@ -81,6 +82,7 @@ class Tokenized:
         self.dropped = Counter(about["dropped"])
         self.first_dropped = str(about["first_dropped"])
         self.efforts: dict[str, int] = about.get("efforts", {})
+        self.without_thinking = int(about["without_thinking"])
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -167,12 +169,13 @@ def _write(making: Path, tokenizer: Tokenizer, wanted: Wanted, note: Callable[[s
         "ids": lists, "spans": lists, "silent": lists, "length": pyarrow.int32(), "first_learned": pyarrow.int32(),
         "number": pyarrow.int64(),
     })
-    count = 0
+    count = without_thinking = 0
     with pyarrow.OSFile(str(making / _ROWS), "wb") as file, pyarrow.ipc.new_stream(file, schema) as writer:
         encoder = Encoder(tokenizer, wanted.how, wanted.efforts)
         for encoded in _encoded(encoder, wanted, dropped):
             writer.write_batch(pyarrow.RecordBatch.from_pylist([_kept(*one) for one in encoded], schema))
             before, count = count, count + len(encoded)
+            without_thinking += sum(one.without_thinking for _, one in encoded)
             if count // _TOLD > before // _TOLD:
                 note(f"{count:,} rows are token ids")
     if not count:
@@ -182,7 +185,7 @@ def _write(making: Path, tokenizer: Tokenizer, wanted: Wanted, note: Callable[[s
     durable.sync_files(making)
     durable.write_json(making / _ABOUT, {
         "sha256": digest, "rows": count, "dropped": dict(dropped.reasons), "first_dropped": dropped.first,
-        "efforts": dict(encoder.asked),
+        "efforts": dict(encoder.asked), "without_thinking": without_thinking,
     })
 
 

@@ -84,7 +84,7 @@ class Pretrain(Learning, Stage):
     """
 
     kind: ClassVar[str] = "pretrain"
-    version: ClassVar[int] = 8
+    version: ClassVar[int] = 9
     makes: ClassVar[ArtifactType] = "model"
     distributed: ClassVar[bool] = True
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any  # a message is JSON, and so are a template's options
 
 from eval.chat_template import Message
@@ -12,13 +12,11 @@ from eval.language_model import Tokenizer
 from eval.prompts import PLAIN, settled
 from eval.protocol import Prompting
 from pipeline.contract.errors import StageError
+from pipeline.data.chat import thinking
 from pipeline.data.chat.messages import Messages
 from pipeline.data.chat.spans import NotFound, Span, assistant_spans, stands_in
 from pipeline.data.chat.template import ChatTemplate
 from rewards.foreign import LOADING, calling
-
-_THOUGHTS = ("thinking", "reasoning", "reasoning_content")
-_THOUGHT = re.compile("<think>(.*?)</think>", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -32,11 +30,13 @@ class Conversation:
 @dataclass(frozen=True)
 class Encoded:
     """Token ids [seq], and of each whether it is to be learned [seq]. What is not has the weight of a prompt, but none
-    in the spans `silent`: from, to, from, to.."""
+    in the spans `silent`: from, to, from, to.. `without_thinking` counts the turns that are not learned since the
+    template leaves their thinking out."""
 
     ids: list[int]
     learned: list[bool]
     silent: Sequence[int] = ()
+    without_thinking: int = 0
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,7 @@ class _Rendered:
     learned: list[Span]
     typed: list[Span]
     ended: bool
+    without_thinking: int
 
 
 class Conversations:
@@ -87,25 +88,30 @@ class Conversations:
 
     def _rendered(self, conversation: Conversation) -> _Rendered | Unfit:
         conversation = self._put(conversation)
-        messages = [{key: value for key, value in message.items() if key != "weight"}
-                    for message in conversation.messages]
+        tools, turns = conversation.tools, conversation.messages
+        messages: Sequence[Message] = [
+            {key: value for key, value in message.items() if key != "weight"} for message in turns
+        ]
         try:
-            text = self._template.render(messages, conversation.tools)
-            typed = self._typed(messages, conversation.tools, text)
-            spans = self._spans(messages, conversation, text)
+            text = self._template.render(messages, tools)
+            silent = thinking.left_out(self._template, messages, tools)
+            messages = thinking.without(self._template, messages, tools, silent, text) if silent else messages
+            lost = [place for place in silent if turns[place].get("weight", 1)]
+            turns = [{**turn, "weight": 0} if place in lost else turn for place, turn in enumerate(turns)]
+            typed = self._typed(messages, tools, text)
+            spans = self._spans(messages, Conversation(turns, tools), text)
         except NotFound as error:
             return Unfit("template", f"the chat template changes {_unfound(messages, error.place)}")
         except Exception as error:  # a template is a program that came with the model
             said = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
             return Unfit("template", f"the tokenizer's chat template does not take it ({said})")
-        left_out = self._left_out(messages, conversation.tools, text)
+        left_out = self._left_out(messages, tools, text) or _last_lost(turns, lost)
         if left_out:
             return Unfit("template", f"the tokenizer's chat template leaves out {left_out}")
         if typed is None:
             return Unfit("special tokens", "a special token is typed where the chat template reads it")
-        last = conversation.messages[-1]
-        ended = self._template.ends_turns or last["role"] != "assistant" or not last.get("weight", 1)
-        return _Rendered(text, spans, typed, ended)
+        ended = self._template.ends_turns or turns[-1]["role"] != "assistant" or not turns[-1].get("weight", 1)
+        return _Rendered(text, spans, typed, ended, len(lost))
 
     def _put(self, conversation: Conversation) -> Conversation:
         """The conversation with the system's turn where it has none, and the instruction in the user's last one."""
@@ -166,9 +172,7 @@ class Conversations:
         for number, message in enumerate(messages, 1):
             if message.get("tool_calls") and self._is_the_same(messages, number, tools, text):
                 return f"the tool calls of message {number}"
-        last = messages[-1]
-        thoughts = [*(last.get(key) for key in _THOUGHTS), *_THOUGHT.findall(str(last["content"]))]
-        if any(str(thought).strip() not in text for thought in thoughts if thought):
+        if any(thought not in text for thought in thinking.thoughts_of(messages[-1])):
             return f"the thinking of message {len(messages)}; such rows can be learned as prompt and completion"
         return None
 
@@ -176,10 +180,7 @@ class Conversations:
         """Whether the text is the same without the tool calls of a message."""
         less = [{key: value for key, value in message.items() if key != "tool_calls" or place != number}
                 for place, message in enumerate(messages, 1)]
-        try:
-            return self._template.render(less, tools) == text
-        except Exception:  # the template misses them
-            return False
+        return thinking.writes(self._template, less, tools, text)
 
     def _typed(self, messages: Sequence[Message], tools: object, text: str) -> list[Span] | None:
         """Where the text of a special token was typed and is none of the template's; None where the template makes
@@ -217,14 +218,14 @@ class Conversations:
             if span is None:
                 break
             learned[place] = end > begin and (begin >= span[0] or _is_word_of(rendered.text, begin, span[0], end))
-        made = Encoded(list(ids), learned)
+        made = Encoded(list(ids), learned, without_thinking=rendered.without_thinking)
         if rendered.typed:
             typed = self._as_text(made, offsets, rendered)
             if isinstance(typed, Unfit):
                 return typed
             made = typed
         if not rendered.ended:
-            made = Encoded([*made.ids, self._tokenizer.eos_token_id], [*made.learned, True])
+            made = replace(made, ids=[*made.ids, self._tokenizer.eos_token_id], learned=[*made.learned, True])
         if not any(made.learned[1:]):
             return Unfit("no assistant", "no token is the assistant's, by the tokenizer's chat template")
         return made
@@ -247,7 +248,14 @@ class Conversations:
             else:
                 ids.append(id_)
                 learned.append(weight)
-        return Encoded(ids, learned)
+        return replace(made, ids=ids, learned=learned)
+
+
+def _last_lost(turns: Sequence[Message], lost: Sequence[int]) -> str | None:
+    """What is left out where nothing is left to learn without it."""
+    if not lost or any(turn["role"] == "assistant" and turn.get("weight", 1) for turn in turns):
+        return None
+    return f"the thinking of message {lost[-1] + 1}, and no other turn is left to learn; let the row end with it"
 
 
 def _unfound(messages: Sequence[Message], place: int | None) -> str:

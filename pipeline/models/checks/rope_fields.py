@@ -118,10 +118,20 @@ def all_rope_faults(parameters: JsonMapping) -> Iterator[Fault]:
         yield from (((key, *where), said) for where, said in rope_faults(value))
 
 
+def _faults_of_scaling(scaling: JsonObject) -> Iterator[Fault]:
+    if "rope_type" not in scaling:
+        # In a config the default type goes without saying; here something is to be scaled.
+        yield (), "needs a rope_type, such as yarn"
+        return
+    if scaling["rope_type"] == "dynamic":
+        # transformers counts from the model's longest position, which is the new one once it is extended.
+        yield ("rope_type",), ("dynamic scales positions beyond a model's own, and all are its own once it is "
+                               "extended; take yarn or linear")
+    yield from rope_faults(scaling)
+
+
 def _checked(scaling: JsonObject) -> JsonObject:
-    # In a config the default type goes without saying; here something is to be scaled.
-    unsaid = [((), "needs a rope_type, such as yarn")]
-    raise_faults("scaling", rope_faults(scaling) if "rope_type" in scaling else unsaid)
+    raise_faults("scaling", _faults_of_scaling(scaling))
     return scaling
 
 

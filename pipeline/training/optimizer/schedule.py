@@ -1,4 +1,4 @@
-"""Learning rates over a stage, as factors of the peak."""
+"""Learning rates over a stage, as factors of the stage's `learning_rate`, called the peak."""
 
 import math
 from collections.abc import Sequence
@@ -15,8 +15,10 @@ DECAY = 0.2
 
 @dataclass
 class Schedule:
-    """Warm-up, then `shape` (see `learning.RateSchedule`) from the peak to `floor` over `steps`; then, where more is
-    asked for, rounds of `more` steps each.
+    """`shape` (see `learning.RateSchedule`) from the peak to `floor` over `steps`, multiplied by a warm-up; then, where
+    more is asked for, rounds of `more` steps each.
+
+    The shape begins at step 0, and not behind the warm-up: a cosine or a line does not reach the peak.
 
     A further round is a cosine too, from `restart` of the peak: training that was not enough goes on without being
     planned longer from the start, which would change every step of it. The warm-up counts from `first`: 1 gives the

@@ -58,6 +58,20 @@ def test_long_rows_are_left_out_or_cut(kept: Tokenized) -> None:
     assert left_out_of(kept, fitting(kept, 44, cut=False), notes.append) == {}
 
 
+def test_turns_whose_thinking_is_left_out_are_counted(tmp_path: Path, tokenizer: Any) -> None:
+    tokenizer.chat_template = tokenizer.chat_template.replace(
+        "message['content']", "(message['content'] if loop.last else message['content'].split('</think>')[-1])")
+    talk = [{"role": "user", "content": " a"}, {"role": "assistant", "content": "<think> a</think> b"}]
+    file = tmp_path / "talks.jsonl"
+    file.write_text("".join(json.dumps({"messages": talk * count}) + "\n" for count in (1, 3, 2)))
+    for _ in range(2):  # made, and read from the disk
+        found = tokenized(tmp_path / "cache", tokenizer, Wanted(file), lambda _: None)
+        notes: list[str] = []
+        assert left_out_of(found, fitting(found, 99, cut=False), notes.append) == {"not learned/thinking left out": 3}
+    assert notes == ["the chat template leaves the thinking of 3 earlier turns out, which are not learned; "
+                     "to learn one, let a row end with it"]
+
+
 def test_a_row_that_is_cut_learns_no_end(kept: Tokenized, tokenizer: Any) -> None:
     whole, cut = (Ordered(kept, [2], most)[0] for most in (14, 12))
     assert whole["input_ids"][-1] == tokenizer.eos_token_id

@@ -1,5 +1,6 @@
 """Rows, batches and dataset files."""
 
+import copy
 import json
 from itertools import cycle
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 import tokenizers
 import torch
-from tokenizers import decoders, models, pre_tokenizers
+from tokenizers import decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from eval.assistant_turns import encode_completion
@@ -32,6 +33,22 @@ def test_prompts_weigh_less_and_the_end_is_learned(tokenizer: Any) -> None:
     assert made["input_ids"] == head + tail
     assert made["weights"] == [0.25] * len(head) + [1.0] * len(tail)
     assert made["input_ids"][-1] == tokenizer.eos_token_id
+
+
+def test_a_text_begins_with_what_the_tokenizer_itself_puts_in_front(tokenizer: Any) -> None:
+    def begun(tokenizer: Any) -> str:
+        (made,) = rows(tokenizer, [Document(None, "Tom")])
+        return tokenizer.decode(made["input_ids"])
+
+    assert begun(tokenizer) == "<bos>Tom<eos>"  # its own template begins so, and asks for no token of the tokenizer's
+    other = copy.deepcopy(tokenizer)
+    other.chat_template = None
+    assert begun(other) == "Tom<eos>"
+    ids = [(token, other.convert_tokens_to_ids(token)) for token in ("<bos>", "<eos>", "<user>")]
+    for single, expected in (("<bos> $A", "<bos>Tom<eos>"), ("$A <eos>", "Tom<eos>"), ("<eos> $A", "<eos>Tom<eos>"),
+                             ("<bos> <user> $A <eos>", "<bos><user>Tom<eos>")):
+        other.backend_tokenizer.post_processor = processors.TemplateProcessing(single=single, special_tokens=ids)
+        assert begun(other) == expected
 
 
 @pytest.mark.parametrize("opened", [False, True])

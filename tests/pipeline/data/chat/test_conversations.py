@@ -112,13 +112,13 @@ def test_white_space_is_kept_or_taken_away_as_the_template_does(load: Load, name
     assert second.removeprefix("<think>\n\n</think>\n\n").strip() == "no"
 
 
-def test_thinking_of_earlier_turns_is_left_out_by_qwen3(load: Load) -> None:
+def test_an_earlier_turn_whose_thinking_qwen3_leaves_out_is_not_learned(load: Load) -> None:
     tokenizer = load("qwen3")
     last = "<think>\nwell\n</think>\n\n5<|im_end|>"
     inside = [user("a"), said("<think>\nhm\n</think>\n\nx"), user("b"), said("<think>\nwell\n</think>\n\n5")]
-    assert learned(tokenizer, inside) == ["x<|im_end|>", last]
+    assert learned(tokenizer, inside) == [last]
     beside = [user("a"), said("x", reasoning_content="hm"), user("b"), said("5", reasoning_content="well")]
-    assert learned(tokenizer, beside) == ["x<|im_end|>", last]
+    assert learned(tokenizer, beside) == [last]
     off = Prompting(instruction=None, template_options={"enable_thinking": False})
     # Asked without thinking the model is given the empty thinking, and so does not learn to write it.
     assert learned(tokenizer, [user("a"), said("x"), user("b"), said("y")], how=off) == ["x<|im_end|>", "y<|im_end|>"]
@@ -127,10 +127,16 @@ def test_thinking_of_earlier_turns_is_left_out_by_qwen3(load: Load) -> None:
 def test_channels_of_gpt_oss(load: Load) -> None:
     tokenizer = load("gptoss")
     turns = [user("a"), said("x", thinking="hm"), user("b"), said("5", thinking="well")]
-    assert learned(tokenizer, turns) == [
-        "<|channel|>final<|message|>x",
-        "<|channel|>analysis<|message|>well<|end|><|start|>assistant<|channel|>final<|message|>5<|return|>",
-    ]
+    final = "<|channel|>analysis<|message|>well<|end|><|start|>assistant<|channel|>final<|message|>5<|return|>"
+    assert learned(tokenizer, turns) == [final]
+    # It leaves the thinking out of calls, too, once their answer is given.
+    thinking = said("", thinking="hm", tool_calls=[CALL])
+    tool = {"role": "tool", "name": "add", "content": "5"}
+    assert learned(tokenizer, [user("a"), thinking, tool, turns[-1]], TOOLS) == [final]
+    assert learned(tokenizer, [user("a"), thinking, tool, thinking], TOOLS) == [
+        "<|channel|>analysis<|message|>hm<|end|><|start|>assistant to=functions.add<|channel|>commentary json"
+        '<|message|>{"x": 1}<|call|>'
+    ] * 2
     found = encoded(tokenizer, [user("a"), said("<|channel|>final<|message|>5")])
     assert isinstance(found, Unfit)
     assert "You have passed a message containing <|channel|> tags" in found.said
@@ -295,14 +301,14 @@ def test_a_template_that_ends_no_turn_gets_the_end_of_text(load: Load) -> None:
     assert parts(tokenizer, found) == ["yes"]
 
 
-def test_thinking_that_a_template_empties_is_found_by_what_follows_it(load: Load) -> None:
+def test_a_turn_whose_thinking_a_template_empties_is_not_learned(load: Load) -> None:
     tokenizer = load("qwen3+glm4moe")
     turns = [user("a"), said("<think>\nhm\n</think>\n\nHello"), user("b"), said("<think>well</think>5")]
     found = encoded(tokenizer, turns)
     assert isinstance(found, Encoded), found
-    first, second = parts(tokenizer, found)
-    assert first.startswith("<think></think>\nHello")
-    assert second.startswith("<think>well</think>\n5")
+    (last,) = parts(tokenizer, found)
+    assert last.startswith("<think>well</think>\n5")
+    assert "<think></think>\nHello" in tokenizer.decode(found.ids)
 
 
 def test_the_prompt_section_is_put_as_it_is_asked(load: Load) -> None:

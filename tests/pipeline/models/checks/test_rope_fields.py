@@ -60,3 +60,11 @@ def test_a_field_tells_the_place_inside_it() -> None:
     assert [error["loc"] for error in caught.value.errors()] == [("scaling", "factor"), ("scaling", "{factr}")]
     with pytest.raises(ValidationError, match="needs a rope_type"):
         Holder(scaling={"factor": 2.0})
+
+
+def test_a_scaling_that_would_scale_nothing_is_refused() -> None:
+    dynamic = {"rope_type": "dynamic", "factor": 4.0}
+    assert list(rope_faults(dynamic)) == []  # of an architecture it scales what lies beyond its context
+    with pytest.raises(ValidationError, match="all are its own once it is extended; take yarn") as caught:
+        Holder(scaling={**dynamic, "factr": 2.0})
+    assert [error["loc"] for error in caught.value.errors()] == [("scaling", "rope_type"), ("scaling", "factr")]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.training.learning import RateSchedule
-from pipeline.training.optimizer.schedule import Schedule, schedule_of
+from pipeline.training.optimizer.schedule import Schedule, Shape, schedule_of
 
 
 def test_the_shape() -> None:
@@ -53,6 +53,21 @@ def test_what_a_recipe_wants(wanted: dict[str, Any], rates: list[float]) -> None
     if not wanted:  # a cosine from 1 to 0.1, behind two steps of warm-up
         expected = {step: min(1, (step + 1) / 2) * (0.1 + 0.45 * (1 + math.cos(math.pi * step / 10))) for step in found}
     assert found == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("shape", "warmup", "highest"), [
+    ("cosine", 0.1, 0.98), ("linear", 0.1, 0.92), ("cosine", 0.3, 0.83), ("linear", 0.3, 0.74),
+    ("cosine", 0.5, 0.57), ("linear", 0.5, 0.56), ("constant", 0.5, 1.0), ("wsd", 0.5, 1.0),
+])
+def test_the_highest_rate_is_what_the_fields_say(shape: Shape, warmup: float, highest: float) -> None:
+    schedule = schedule_of(RateSchedule(shape=shape, warmup=warmup), steps=100, warmup=0)
+    assert round(max(schedule(step) for step in range(100)), 2) == highest
+
+
+@pytest.mark.parametrize(("steps", "warmup", "highest"), [(10, 5, 0.69), (5, 5, 0.41), (30, 30, 0.30)])
+def test_the_highest_rate_of_a_short_stage_is_what_the_readme_says(steps: int, warmup: int, highest: float) -> None:
+    schedule = schedule_of(RateSchedule(), steps, warmup)
+    assert round(max(schedule(step) for step in range(steps)), 2) == highest
 
 
 def test_a_warm_up_from_nothing_is_that_of_transformers() -> None:
