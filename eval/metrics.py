@@ -181,7 +181,7 @@ def share(values: Values, weights: Values | None = None, level: float = 0.95) ->
 
 
 def average(values: Values, level: float = 0.95) -> Estimate:
-    """Mean over problems of values that are no shares, such as lengths, with a t interval on the problems' own means.
+    """Mean over problems of lengths, of which none is below 0, with a t interval on the problems' own means.
 
     One problem says nothing of another: its interval is the value itself. Raises ValueError where there is none.
     """
@@ -190,7 +190,7 @@ def average(values: Values, level: float = 0.95) -> Estimate:
         raise ValueError("an estimate needs at least one problem")
     n, middle = int(x.size), float(x.mean())
     reach = student_t((1 + level) / 2, n - 1) * float(x.std(ddof=1)) / math.sqrt(n) if n > 1 else 0.0
-    return Estimate(middle, middle - reach, middle + reach, n)
+    return Estimate(middle, max(0.0, middle - reach), middle + reach, n)
 
 
 def mean_of(estimates: Sequence[Estimate]) -> Estimate:

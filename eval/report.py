@@ -98,11 +98,12 @@ def by_meta(rows: Iterable[Row]) -> dict[str, dict[str, float]]:
     keys = [key for key, found in values.items() if 1 < len(found) <= FEW]
     table: dict[str, dict[str, float]] = {}
     for chosen in [*((key,) for key in keys), *combinations(keys, 2)]:
-        cells: dict[str, list[float]] = {}
+        # By value: 0 and 0.0 are one cell, called as the first of them is.
+        cells: dict[tuple[float, ...], list[float]] = {}
         for meta, rate in sorted(scored, key=lambda one: [one[0].get(key, 0) for key in chosen]):
             if all(key in meta for key in chosen):
-                cells.setdefault(" ".join(str(meta[key]) for key in chosen), []).append(rate)
-        table[" ".join(chosen)] = {cell: _mean(found) for cell, found in cells.items()}
+                cells.setdefault(tuple(meta[key] for key in chosen), []).append(rate)
+        table[" ".join(chosen)] = {" ".join(map(str, cell)): _mean(found) for cell, found in cells.items()}
     return table
 
 

@@ -3,6 +3,7 @@
 The contract itself is in `pipeline/contract/`; this module keeps the one name that plug-ins were promised.
 """
 
+from pipeline.contract.dataset import rows_of
 from pipeline.contract.errors import StageError, Stopped
 from pipeline.contract.fields import (
     ArtifactType,
@@ -18,5 +19,5 @@ from pipeline.contract.work import Drawn, Trained, Work
 
 __all__ = [
     "ArtifactType", "Asks", "Context", "DatasetInput", "Drawn", "Input", "Metrics", "ModelInput", "NotInFingerprint",
-    "PlugIn", "ReportInput", "Stage", "StageError", "Stopped", "Trained", "Work",
+    "PlugIn", "ReportInput", "Stage", "StageError", "Stopped", "Trained", "Work", "rows_of",
 ]

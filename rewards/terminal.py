@@ -8,6 +8,7 @@ with escape sequences of its own (the live display) writes to `raw(stream)` and 
 
 import contextlib
 import io
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -102,13 +103,22 @@ def raw(stream: TextIO) -> TextIO:
     return stream.stream if isinstance(stream, EscapingStream) else stream
 
 
+def _nowhere() -> TextIO:
+    return open(os.devnull, "w", encoding="utf-8")
+
+
 @contextlib.contextmanager
 def escaping() -> Iterator[None]:
     """Standard output and standard error are escaped inside.
 
-    They stay so where something is raised, since Python prints the traceback after that.
+    They stay so where something is raised, since Python prints the traceback after that. One that was closed (`>&-`),
+    which Python has none for, writes nowhere.
     """
     before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = (cast(TextIO, EscapingStream(raw(stream))) for stream in before)
+    inside = [_nowhere() if stream is None else raw(stream) for stream in before]
+    sys.stdout, sys.stderr = (cast(TextIO, EscapingStream(stream)) for stream in inside)
     yield
     sys.stdout, sys.stderr = before
+    for given, stream in zip(before, inside, strict=True):
+        if given is None:
+            stream.close()

@@ -120,11 +120,12 @@ def test_the_problem_set() -> None:
     assert all(grade(one, Completion(f"<answer>{one.answer}</answer>", finished=True)).correct for one in train)
 
 
-def test_the_stage_runs(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("named", ["traces", "traces/data.jsonl"])
+def test_the_stage_runs(named: str, capsys: pytest.CaptureFixture[str]) -> None:
     """A stage that knows nothing but `pipeline.stage`, on a data set of one's own."""
     data = Path("traces")
     data.mkdir()
-    (data / "data.jsonl").write_text('{"prompt": "1 + 1 = ?", "completion": "2"}\n' * 3)
-    Path("counts.yaml").write_text("stages:\n  counted: {kind: count.py:Count, data: traces}\n")
+    (data / "data.jsonl").write_text('{"prompt": "1 + 1 = ?", "completion": "2\u2028"}\n' * 3)
+    Path("counts.yaml").write_text(f"stages:\n  counted: {{kind: count.py:Count, data: {named}}}\n")
     assert cli.main(["run", "counts.yaml"]) == 0
     assert "rows 3" in capsys.readouterr().out

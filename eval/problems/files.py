@@ -144,13 +144,15 @@ def _problem(row: Row, path: Path, number: int, where: str) -> Problem:
         raise ProblemSetError(f"{where}: 'answer' must be a text or a number, not {told}: math compares nothing else")
     if why := unusable(verifier, answer):
         raise ProblemSetError(f"{where}: nothing can be graded with this 'answer' by {verifier!r}: {why}")
+    # A name that is not in UTF-8 is half characters to Python, which no file of rollouts could hold.
+    called = path.stem.encode(errors="backslashreplace").decode()
     return Problem(
-        id=row.get("id", f"{path.stem}-{number}"),
+        id=row.get("id", f"{called}-{number}"),
         prompt=row["prompt"],
         # Numbers in JSON and in Parquet columns have a type of their own; `math` compares text.
         answer=str(answer) if isinstance(answer, int | float) else answer,
         verifier=verifier,
-        family=row.get("family", path.stem),
+        family=row.get("family", called),
         skeleton=row["skeleton"] if "skeleton" in row else row["prompt"],
         meta=meta,
     )

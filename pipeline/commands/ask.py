@@ -22,7 +22,7 @@ with lazy:
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", help="a run's folder, such as runs/quickstart")
     parser.add_argument("stage", help="the stage whose model answers, such as student")
-    parser.add_argument("question")
+    parser.add_argument("question", type=prompt_flags.text)
     parser.add_argument("--temperature", type=float, default=0.0, help="default: 0, the likeliest answer")
     parser.add_argument("--max-tokens", type=int, default=128)
     parser.add_argument("--seed", type=int, default=0)

@@ -17,8 +17,8 @@ Section = TypeVar("Section", bound=BaseModel)
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Make them known."""
-    parser.add_argument("--system", metavar="TEXT", help="the system's turn (default: none)")
-    parser.add_argument("--instruction", metavar="TEXT", default=AUTO,
+    parser.add_argument("--system", metavar="TEXT", type=text, help="the system's turn (default: none)")
+    parser.add_argument("--instruction", metavar="TEXT", type=text, default=AUTO,
                         help="how to answer, put after each question, or around it where {question} stands in it; "
                              "'' for none (default: auto, the default of the problem's verifier, for chat models)")
     parser.add_argument("--template", choices=("auto", "chat", "r1", "qa"), default="auto",
@@ -29,7 +29,8 @@ def add(parser: argparse.ArgumentParser) -> None:
                              "given several times")
     parser.add_argument("--open-thinking", action="store_true",
                         help="begin every answer with <think>; of a server's chat template: it does so")
-    parser.add_argument("--stop", nargs="+", default=[], metavar="TEXT", help="texts that end an answer")
+    parser.add_argument("--stop", nargs="+", default=[], metavar="TEXT", type=text,
+                        help="texts that end an answer")
 
 
 def prompting(args: argparse.Namespace, shots: Sequence[Shot] = (), thinking_budget: int | None = None) -> Prompting:
@@ -55,6 +56,16 @@ def section(made: type[Section], flags: Mapping[str, str], **fields: object) -> 
         field = str(first["loc"][0]) if first["loc"] else ""
         flag = f"--{flags.get(field, field).replace('_', '-')}: " if field else ""
         raise CommandError(f"{flag}{first['msg'].removeprefix('Value error, ')}") from error
+
+
+def text(given: str) -> str:
+    """Type of an argument that is put to a model; a path may hold any bytes, which Python writes as half characters."""
+    try:
+        given.encode()
+    except UnicodeEncodeError:
+        raise argparse.ArgumentTypeError(f"{given!r} is not in UTF-8; save the script so, or set the terminal to it") \
+            from None
+    return given
 
 
 def efforts(text: str) -> list[Effort]:
@@ -84,11 +95,11 @@ def _require_once(named: Sequence[object]) -> None:
         raise argparse.ArgumentTypeError(f"{twice[0]} is named twice")
 
 
-def _option(text: str) -> tuple[str, object]:
+def _option(given: str) -> tuple[str, object]:
     """KEY=VALUE, the value as JSON where it is some, else as text."""
-    key, equals, value = text.partition("=")
+    key, equals, value = text(given).partition("=")
     if not equals or not key:
-        raise argparse.ArgumentTypeError(f"{text!r} is no KEY=VALUE, such as enable_thinking=false")
+        raise argparse.ArgumentTypeError(f"{given!r} is no KEY=VALUE, such as enable_thinking=false")
     try:
         return key, json.loads(value.lower() if value.lower() in ("true", "false", "null") else value)
     except (ValueError, RecursionError):

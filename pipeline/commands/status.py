@@ -1,7 +1,7 @@
 """`retort status`: what of a run is done, and what would be made again and why."""
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from pipeline.store.store import MENDS, Store
 from pipeline.store.verify import known_faults_of
 
 if TYPE_CHECKING:
+    from pipeline.recipe.fingerprint import Fingerprint
     from pipeline.recipe.recipe import Recipe
     from pipeline.store.run_folder import RunFolder
     from pipeline.store.store import Artifact
@@ -43,27 +44,26 @@ def main(args: argparse.Namespace) -> int:
         raise error from None
     print(table(("stage", "state", "seconds", "why"), _rows(read, run, ledger, folder.parent)))
     if made := run.readable():
-        print(_seconds(made, ledger))
+        print(_seconds(made, run.made_here()))
     return 0
 
 
-def _seconds(made: Mapping[str, "Artifact"], ledger: list[JsonObject]) -> str:
+def _seconds(made: Mapping[str, "Artifact"], made_here: Collection[str]) -> str:
     """Why the stages' seconds do not add up to those of the run."""
     total = sum(artifact.manifest["seconds"] for artifact in made.values())
-    own = {(row.get("stage"), row.get("artifact")) for row in ledger if row.get("event") == "finished"}
-    others = [name for name, artifact in made.items() if (name, artifact.path.name) not in own]
+    others = [name for name in made if name not in made_here]
     told = f"; made by other runs: {', '.join(others)}" if others else ""
     return f"the stages took {duration(total)} in all, some of them side by side{told}"
 
 
 def _rows(read: "Recipe", run: "RunFolder", ledger: list[JsonObject], runs: Path) -> list[tuple[str, ...]]:
-    store, linked = Store(runs), run.readable()
+    store, linked, lost = Store(runs), run.readable(), run.lost()
     prints = fingerprint.of_recipe(read, store.hashes)
     last = {str(row.get("stage")): row for row in ledger if row.get("event") != "note"}
     rows: list[tuple[str, ...]] = []
     for name in read.steps:
-        made = store.find(name, prints[name])
         old = linked.get(name)
+        made = store.find(name, prints[name]) or _copied(run, old, prints[name])
         if made and (faults := known_faults_of(made, store.hashes)):
             rows.append((name, "changed", "", f"{faults[0]}; {MENDS}"))
         elif made:
@@ -72,10 +72,16 @@ def _rows(read: "Recipe", run: "RunFolder", ledger: list[JsonObject], runs: Path
             changes = fingerprint.differences(old.manifest.get("parts", {}), prints[name].parts)
             rows.append((name, "to be made again", "", "; ".join(changes) or "its artifact is gone"))
         else:
-            state, seconds, why = _unmade(last.get(name, {}))
+            state, seconds, why = _unmade(last.get(name, {}), lost.get(name, ""))
             kept = _kept(store.partial(name, prints[name]) / "checkpoints")
             rows.append((name, state, seconds, "; ".join(filter(None, [why, kept]))))
     return rows
+
+
+def _copied(run: "RunFolder", old: "Artifact | None", expected: "Fingerprint") -> "Artifact | None":
+    """An artifact that was copied to where its link stood (cp -L), from where `retort run` takes it."""
+    here = old is not None and old.path.parent == run.path.resolve()
+    return old if old and here and old.manifest["fingerprint"] == expected.digest else None
 
 
 def _kept(folder: Path) -> str:
@@ -86,7 +92,7 @@ def _kept(folder: Path) -> str:
     return f"would go on after {pieces} pieces of rollouts ({size(folder) / 1e6:.1f} MB)" if pieces else ""
 
 
-def _unmade(row: JsonMapping) -> tuple[str, str, str]:
+def _unmade(row: JsonMapping, lost: str) -> tuple[str, str, str]:
     match row.get("event"):
         case "failed":
             return "failed", "", str(row.get("message", ""))
@@ -94,4 +100,4 @@ def _unmade(row: JsonMapping) -> tuple[str, str, str]:
             return "begun", "", f"at {row.get('time')}"
         case "stopped":
             return "stopped", "", f"at {row.get('time')}"
-    return "to be made", "", ""
+    return ("to be made again", "", lost) if lost else ("to be made", "", "")

@@ -13,11 +13,16 @@ JsonMapping = Mapping[str, Any]
 """The same, for who only reads it."""
 
 
+_OF_HALVES = "backslashreplace"
+"""What becomes of half characters, as which Python reads names of files that are not in UTF-8: `\\udce9`, which JSON
+reads as the same."""
+
+
 def write_json(path: Path, content: object) -> None:
     """Write a JSON file whole or not at all."""
     # In the same folder, since a rename is one step only within a file system.
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("w", encoding="utf-8") as stream:
+    with temporary.open("w", encoding="utf-8", errors=_OF_HALVES) as stream:
         json.dump(content, stream, indent=2, ensure_ascii=False)
         stream.write("\n")
         stream.flush()
@@ -58,7 +63,7 @@ def append_row(path: Path, content: Mapping[str, object]) -> None:
             stream.seek(-1, os.SEEK_END)
             if stream.read(1) != b"\n":
                 stream.write(b"\n")
-        stream.write(json.dumps(content, ensure_ascii=False).encode() + b"\n")
+        stream.write(json.dumps(content, ensure_ascii=False).encode(errors=_OF_HALVES) + b"\n")
 
 
 def rows(path: Path) -> list[JsonObject]:

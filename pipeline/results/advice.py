@@ -13,10 +13,11 @@ def next_commands(run: RunFolder, report: Report) -> list[tuple[str, str]]:
     """(command as one would type it, what it does), the most urgent first."""
     path = shlex.quote(str(run.path))
     found = []
-    if report["waiting"] and run.command():
-        found.append((run.command(), "goes on with it"))
+    # What is damaged may be in its place again before anything is made anew.
     if report["damaged"]:
         found.append((f"retort verify {path}", "tells what is not as it was made"))
+    if report["waiting"] and run.command():
+        found.append((run.command(), "goes on with it"))
     made = [name for name, artifact in run.readable().items() if artifact.manifest["makes"] == "model"]
     ranked = _ranked(report["models"])
     best = [name for name in ranked if name in made] or made[-1:]

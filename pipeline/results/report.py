@@ -27,7 +27,7 @@ def report_of(run: RunFolder) -> Report:
     stages    one entry for each finished stage in the recipe's order: name, kind, seconds that making it took, tokens
               (None where a stage counts none), whether this run found it already made, and its metrics
     waiting   names of the recipe's stages that are not finished
-    damaged   a line for each file of the run, and each stage.json, that is gone or torn
+    damaged   a line for each file of the run, each artifact and each stage.json that is gone or torn
     made_on   names of stages by what their numbers hang on beside the recipe: processor, its vector instructions and
               libraries
     models    by name: parameters, the numbers of each problem set (see eval.report.reduce) and how they were measured;
@@ -35,20 +35,16 @@ def report_of(run: RunFolder) -> Report:
 
     Raises RunError where a report.json cannot be read.
     """
-    ledger = run.ledger()
-    artifacts = run.readable()
-    # Of a stage that was made, edited and then found made elsewhere the first artifact is another one.
-    made = {(str(row.get("stage")), row.get("artifact")) for row in ledger if row.get("event") == "finished"}
-    made_here = {name for name, artifact in artifacts.items() if (name, artifact.path.name) in made}
+    artifacts, made_here = run.readable(), run.made_here()
     models: JsonObject = {}
     for artifact in artifacts.values():
         for name, measured in models_of(artifact).items():
             models[name] = together(models.get(name, {}), measured)
     return {
-        "seconds": round(wall_seconds(ledger), 3),
+        "seconds": round(wall_seconds(run.ledger()), 3),
         "stages": [_stage(name, artifact, name not in made_here) for name, artifact in artifacts.items()],
         "waiting": [name for name in run.stages() or () if name not in artifacts],
-        "damaged": [*run.faults(), *run.unreadable().values()],
+        "damaged": [*run.faults(), *run.lost().values(), *run.unreadable().values()],
         "made_on": _made_on(artifacts),
         "models": models,
     }

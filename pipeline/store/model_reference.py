@@ -55,13 +55,15 @@ def _require_model(path: Path, reference: str) -> None:
 
 def _of_run(name: str, stage: str) -> tuple[Path, str]:
     run = find_run(name, RUNS)
-    artifacts = RunFolder(run).artifacts()
+    artifacts, lost = RunFolder(run).artifacts(), RunFolder(run).lost()
+    if stage in lost:
+        raise CommandError(lost[stage])
     if not artifacts:
         raise CommandError(f"{run} has no finished stages yet; retort status {run} tells how far it is")
     models = {name: artifact for name, artifact in artifacts.items() if (artifact.path / "model").is_dir()}
     if stage not in models:
         near = get_close_matches(stage, models, n=1, cutoff=0.4)
-        hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(models)}"
+        hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(models) or 'none'}"
         raise CommandError(f"{run} has no finished model {stage!r}; {hint}")
     faults = faults_of(models[stage], Store(run.parent).hashes)
     if faults:

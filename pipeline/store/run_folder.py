@@ -103,6 +103,12 @@ class RunFolder:
         return {str(row["stage"]): Path(str(row["artifact"])).name for row in self.ledger()
                 if row.get("event") in ("finished", "reused") and "artifact" in row and "stage" in row}
 
+    def made_here(self) -> set[str]:
+        """Names of the stages whose artifact this run has made, and not found made by another one."""
+        # Of a stage that was made, edited and then found made elsewhere the first artifact is another one.
+        made = {(row["stage"], row.get("artifact")) for row in self.ledger() if row["event"] == "finished"}
+        return {name for name, artifact in self.readable().items() if (name, _name_of(name, artifact)) in made}
+
     def begun(self) -> set[str]:
         """Names of the artifacts that the run was last making, finished or not, as far as its ledger tells."""
         last = {str(row["stage"]): str(row["fingerprint"]) for row in self.ledger()
@@ -118,12 +124,11 @@ class RunFolder:
             if folder.is_symlink():
                 continue
             try:
-                fingerprint = str(Artifact(folder).manifest["fingerprint"])
+                target = store.artifacts / _name_of(_stage_of(folder), Artifact(folder))
             except RunError:
                 if _stage_of(folder) in own:
                     store.set_aside(folder)
                 continue
-            target = store.artifacts / f"{_stage_of(folder)}-{fingerprint[:SHORT]}"
             if target.exists():
                 store.set_aside(folder)
             else:
@@ -158,6 +163,14 @@ class RunFolder:
         """Finished artifacts by stage name, in the recipe's order; whether they can be read is another question."""
         return {_stage_of(link): Artifact(link.resolve()) for link in self._links()
                 if link.is_dir() and (link.is_symlink() or (link / MANIFEST).is_file())}
+
+    def lost(self) -> dict[str, str]:
+        """What is wrong with links to artifacts that are not there, by stage: of a run that was copied without them, or
+        of artifacts that somebody has removed."""
+        again = f"`{self.command() or 'retort run RECIPE'}` makes it again"
+        return {_stage_of(link): f"{link}: leads to {os.readlink(link)}, which is gone; copy a run with what its "
+                                 f"links lead to (cp -rL), or {again}"
+                for link in self._links() if not link.exists()}
 
     def readable(self) -> dict[str, Artifact]:
         """Those of `artifacts` whose stage.json can be read."""
@@ -218,6 +231,12 @@ def _is_recipe(found: object) -> TypeGuard[JsonObject]:
 
 def _stage_of(link: Path) -> str:
     return link.name.partition("-")[2]
+
+
+def _name_of(stage: str, artifact: Artifact) -> str:
+    """What an artifact is called in the store, also one that was copied to where a link to it stood. Raises RunError
+    where its stage.json cannot be read."""
+    return f"{stage}-{str(artifact.manifest['fingerprint'])[:SHORT]}"
 
 
 def wall_seconds(ledger: Iterable[JsonMapping]) -> float:

@@ -19,9 +19,10 @@ def faults_of_run(run: RunFolder, hashes: FileHashes) -> dict[str, list[str]]:
     faults = {name: faults_of(artifact, hashes) + made_from_others(artifact, linked)
               for name, artifact in linked.items()}
     stages = run.stages()
-    for name, folder in run.claimed().items():
+    claimed = {name: f"{run.path.parent / 'artifacts' / folder} is gone" for name, folder in run.claimed().items()}
+    for name, fault in {**claimed, **run.lost()}.items():
         if name not in faults and (stages is None or name in stages):
-            faults[name] = [f"{run.path.parent / 'artifacts' / folder} is gone"]
+            faults[name] = [fault]
     own = run.faults()
     return {**({"run": own} if own else {}), **faults}
 

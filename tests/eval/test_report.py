@@ -200,3 +200,16 @@ def test_what_is_no_number_in_meta_makes_no_cell() -> None:
     assert by_meta(rows) == {
         "level": {"1": 1.0, "2": 1.0}, "depth": {"2": 1.0, "3": 1.0}, "level depth": {"1 2": 1.0},
     }
+
+
+def test_equal_numbers_of_meta_are_one_cell() -> None:
+    told = [{"depth": 0}, {"depth": 0.5}, {"depth": 0.0}, {"depth": 1}, {"depth": 1.0}]
+    rows = [{"problem": str(n), "verdict": "correct" if n < 2 else "wrong", "meta": meta}
+            for n, meta in enumerate(told)]
+    assert by_meta(rows) == {"depth": {"0": 0.5, "0.5": 1.0, "1": 0.0}}
+
+
+def test_no_thinking_is_shorter_than_nothing():
+    numbers = reduce([row(str(n), thinking=length) for n, length in enumerate([0, 0, 0, 18])])
+    assert numbers["thinking"] == 4.5
+    assert numbers["thinking_ci95"] == [0.0, 18.821008]

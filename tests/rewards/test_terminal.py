@@ -95,3 +95,11 @@ def test_standard_streams_are_escaped_inside_and_stay_so_for_a_traceback(capsys:
         raise KeyError
     assert isinstance(sys.stderr, EscapingStream)
     sys.stdout, sys.stderr = out, err
+
+
+def test_what_is_written_to_a_closed_stream_goes_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)  # as Python has it after `>&-`
+    with escaping():
+        print("nothing", flush=True)
+        assert not sys.stdout.isatty()
+    assert sys.stdout is None

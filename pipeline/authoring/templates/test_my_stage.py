@@ -8,10 +8,9 @@ FILE = Path(__file__).with_name("my_stage.py")
 
 def run(folder: Path, most_words: int) -> subprocess.CompletedProcess[str]:
     """A run of a recipe of this stage alone, on two rows of two and four words."""
-    (folder / "rows").mkdir()
     rows = [{"prompt": "Say something.", "completion": text} for text in ("Two words.", "This has four words.")]
-    (folder / "rows" / "data.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-    stage = {"kind": f"{FILE}:MyStage", "data": "./rows", "most_words": most_words}
+    (folder / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    stage = {"kind": f"{FILE}:MyStage", "data": "rows.jsonl", "most_words": most_words}
     (folder / "recipe.yaml").write_text(json.dumps({"stages": {"short": stage}}))
     command = [sys.executable, "-m", "pipeline.commands.cli", "run", "recipe.yaml"]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True)

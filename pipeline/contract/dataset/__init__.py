@@ -12,11 +12,12 @@ from pipeline.contract.dataset import forms, sources
 from pipeline.contract.dataset.reference import ALL, DataReference, Selection, parse
 from pipeline.contract.dataset.sources import FILE
 from pipeline.contract.errors import StageError
+from pipeline.contract.stage import Context
 from pipeline.disk.durable import JsonObject
 
 __all__ = [
     "ALL", "FILE", "DataReference", "ReadsRows", "Selection", "bad_row", "drops_bad_rows", "glance", "parse", "placed",
-    "records",
+    "records", "rows_of",
 ]
 
 MOST_ROWS = 20_000
@@ -49,6 +50,13 @@ def records(
 ) -> Iterator[JsonObject]:
     """The rows of a dataset, one after the other, as `forms.record` makes them; the rest is as in `placed`."""
     return (record for _, record in placed(path, selection, bad))
+
+
+def rows_of(ctx: Context, reference: str) -> Iterator[JsonObject]:
+    """The rows of the dataset that a stage's input field names, whatever it is (an earlier stage, a file, a folder, a
+    set of the hub) and with what stands behind its question mark. A row has "prompt", which may be None, and
+    "completion", or "messages". Raises StageError as `placed` does."""
+    return records(ctx.path(reference), parse(reference).selection)
 
 
 def placed(

@@ -1,6 +1,7 @@
 """Loading by reference: fixed sets, a user's own files and functions, and every way to get it wrong."""
 
 import json
+import os
 
 import pytest
 
@@ -180,3 +181,10 @@ def test_ids_are_unique_over_several_sets(tmp_path):
 def test_half_a_surrogate_pair_is_told_before_it_is_asked(tmp_path):
     (tmp_path / "mine.jsonl").write_text('{"prompt": "?", "answer": "5", "meta": {"x": "\\ud801"}}\n')
     assert "'meta' holds half of a surrogate pair" in complaint("mine.jsonl", base=tmp_path)
+
+
+def test_a_file_whose_name_is_not_in_utf_8_has_ids_that_can_be_written(tmp_path):
+    file = tmp_path / os.fsdecode(b"caf\xe9.jsonl")
+    file.write_text('{"prompt": "1 + 1 = ?", "answer": "2"}\n')
+    (problem,) = load(str(file))
+    assert (problem.id, problem.family) == ("caf\\udce9-1", "caf\\udce9")

@@ -59,6 +59,13 @@ def test_a_wrong_command_is_one_line(
     (["eval", "m", "--n", "x"], "retort eval: argument --n: invalid int value: 'x'; see retort eval --help"),
     (["grade", "--nosuch"], "retort grade: unrecognized arguments: --nosuch; see retort grade --help"),
     (["new", "recipe"], "retort new: the following arguments are required: NAME; see retort new --help"),
+    (["ask", "run", "m", "caf\udce9"],
+     "retort ask: argument question: 'caf\\udce9' is not in UTF-8; save the script so, or set the terminal to it; see "
+     "retort ask --help"),
+    *((["eval", "m", "--problems", "a.jsonl", option, f"{key}caf\udce9"],
+       f"retort eval: argument {option}: '{key}caf\\udce9' is not in UTF-8; save the script so, or set the terminal to "
+       "it; see retort eval --help")
+      for option, key in (("--system", ""), ("--instruction", ""), ("--stop", ""), ("--template-option", "mood="))),
 ])
 def test_a_wrong_option_is_one_line(words: list[str], expected: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):

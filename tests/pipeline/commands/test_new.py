@@ -1,5 +1,6 @@
 """`retort new`: what it writes works at once, and it overwrites and hides nothing."""
 
+import json
 import re
 import subprocess
 import sys
@@ -10,7 +11,9 @@ import pytest
 
 from pipeline.authoring.templates import TEMPLATES
 from pipeline.commands import cli
-from pipeline.recipe import recipe
+from pipeline.disk import durable
+from pipeline.recipe import recipe, trust
+from pipeline.store.run_folder import RunFolder
 from rewards.types import Completion, Label, Problem, Verdict
 
 RECIPE = """\
@@ -70,6 +73,29 @@ def test_the_plug_ins_work_in_the_recipe_as_it_is_told(written: Path, capsys: py
         for name in ("rows.jsonl", "all.yaml"):
             (written / name).unlink()
     assert "short_rows.py:ShortRows" in capsys.readouterr().out
+
+
+def test_the_stage_takes_every_form_of_rows(written: Path, tmp_path: Path) -> None:
+    (tmp_path / "short_rows.py").write_bytes((written / "short_rows.py").read_bytes())
+    trust.remember([tmp_path])
+    # A line separator within a text ends no row.
+    said = [{"q": "Say something.", "a": "Two\u2028words."}, {"q": "Say more.", "a": "Three words, \x85these."}]
+    Path("said.jsonl").write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in said))
+    turns = [{"role": "user", "content": "Say as much as you can."}, {"role": "assistant", "content": "Short."}]
+    Path("talks").mkdir()
+    Path("talks/data.jsonl").write_text(json.dumps({"messages": turns}))
+    Path("short.yaml").write_text(
+        "stages:\n"
+        "  one: {kind: short_rows.py:ShortRows, data: 'said.jsonl?prompt=q&completion=a', most_words: 2}\n"
+        "  two: {kind: short_rows.py:ShortRows, data: ./talks, most_words: 1}\n"
+        "  again: {kind: short_rows.py:ShortRows, data: one, most_words: 2}\n"
+    )
+    assert cli.main(["run", "short.yaml"]) == 0
+    assert cli.main(["verify", "short"]) == 0
+    kept = {name: durable.rows(artifact.path / "data.jsonl")
+            for name, artifact in RunFolder(Path("runs/short")).artifacts().items()}
+    assert kept["one"] == kept["again"] == [{"prompt": "Say something.", "completion": "Two\u2028words."}]
+    assert kept["two"] == [{"messages": turns}]
 
 
 def test_an_editor_finds_the_schema(written: Path) -> None:

@@ -24,6 +24,13 @@ def test_a_torn_row_harms_no_other(tmp_path: Path) -> None:
     assert durable.rows(tmp_path / "none") == []
 
 
+def test_names_that_are_not_in_utf_8_come_back(tmp_path: Path) -> None:
+    content = {"path": os.fsdecode(b"caf\xe9/a.yaml")}
+    durable.append_row(tmp_path / "rows.jsonl", content)
+    durable.write_json(tmp_path / "one.json", content)
+    assert durable.rows(tmp_path / "rows.jsonl") == [durable.read_json(tmp_path / "one.json")] == [content]
+
+
 def manifest(fingerprint: str) -> dict[str, object]:
     return {"name": "base", "kind": "any", "makes": "model", "fingerprint": fingerprint, "seconds": 1.0, "config": {},
             "inputs": {}, "metrics": {}}

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
+from pipeline.contract.errors import CommandError
 from pipeline.store.model_reference import model_of
 
 COMMIT = "c0ffee" * 6 + "c0de"
@@ -37,3 +38,9 @@ def test_a_revision_of_a_hub_model_is_loaded_from_its_files(tmp_path: Path, monk
         (cached / "refs" / name).write_text(COMMIT)
     assert model_of("org/some@v1") == (snapshot, "some@v1")
     assert model_of("org/some") == ("org/some", "some")
+
+
+@pytest.mark.usefixtures("run")
+def test_a_run_without_a_model_says_so() -> None:
+    with pytest.raises(CommandError, match="chain has no finished model 'base'; it has none"):
+        model_of("chain:base")

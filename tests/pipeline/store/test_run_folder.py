@@ -1,0 +1,50 @@
+"""Runs that were copied to another folder, with and without what their links lead to."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pipeline.commands import cli
+from pipeline.store.run_folder import RunFolder
+
+
+def out_of(capsys: pytest.CaptureFixture[str], *command: str) -> str:
+    capsys.readouterr()
+    cli.main(command)
+    return "".join(capsys.readouterr())
+
+
+def test_links_that_lead_nowhere_are_told_and_no_stage_is_told_as_never_made(
+    run: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    moved = shutil.copytree(run.path, tmp_path / "elsewhere" / "moved", symlinks=True)
+    told = f"{moved}/01-base: leads to ../artifacts/{run.artifacts()['base'].path.name}, which is gone"
+    report = out_of(capsys, "report", str(moved))
+    assert told in report
+    assert "cp -rL" in report
+    assert report.index("next:\n  retort verify") < report.index("goes on with it")
+    states = out_of(capsys, "status", str(moved)).splitlines()[2:]
+    assert all("to be made again" in state and "which is gone" in state for state in states)
+    verified = out_of(capsys, "verify", str(moved))
+    assert verified.count("which is gone") == 2
+    assert "not as made: base, data." in verified
+    assert told in out_of(capsys, "ask", str(moved), "base", "hi")
+
+
+def test_a_stage_that_failed_when_it_was_made_again_is_one_that_failed(
+    run: RunFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(run.artifacts()["base"].path)
+    run.record("base", event="failed", message="it broke")
+    assert "failed           it broke" in out_of(capsys, "status", "chain")
+
+
+def test_a_run_that_was_copied_with_its_artifacts_has_made_them_itself(
+    run: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copied = shutil.copytree(run.path, tmp_path / "elsewhere" / "copied")
+    assert "earlier run" not in out_of(capsys, "report", str(copied))
+    status = out_of(capsys, "status", str(copied))
+    assert "other runs" not in status
+    assert status.count("done") == 2
