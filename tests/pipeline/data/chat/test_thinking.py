@@ -68,6 +68,14 @@ def test_a_template_that_writes_every_thinking_has_all_learned() -> None:
     assert (words, lost) == ("<think>\nhm\n</think>\n\nno<|im_end|>", 2)
 
 
+def test_calls_of_gpt_oss_with_thinking_are_taken() -> None:
+    calls = [user("a"), thought("", tool_calls=[CALL]), TOOL]
+    words, lost = encoded("gptoss", [*calls, thought("yes")])
+    assert ("to=functions.add" in words, words.count("hm"), lost) == (False, 1, 1)  # written without it: not learned
+    words, lost = encoded("gptoss", calls)
+    assert ("to=functions.add" in words, words.count("hm"), lost) == (True, 1, 0)
+
+
 def test_a_row_of_which_nothing_is_left_is_a_bad_one() -> None:
     lost = "leaves out the thinking of message 2, and no other turn is left to learn; let the row end with it"
     assert lost in encoded("qwen3", [user("a"), thought("no"), user("b")])[0]
