@@ -27,7 +27,7 @@ def thought(content: str, **more: Any) -> dict[str, Any]:
 
 def encoded(template: str, messages: list[dict[str, Any]]) -> tuple[str, int]:
     """What is learned by a template of trl's, and how many turns are not since their thinking is left out."""
-    tokenizer = train_tokenizer(["It is 5.", "no", "yes", "hm\n", "well\n"], 256)
+    tokenizer = train_tokenizer(["It is 5.", "no", "yes", "hm\n", "well\n", " to=functions.add"], 256)
     tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "<|im_end|>"]})
     tokenizer.chat_template = (Path(trl.__file__).parent / f"chat_templates/{template}.jinja").read_text()
     found = Conversations(tokenizer).encode([Conversation(messages)])[0]
