@@ -27,7 +27,7 @@ def thought(content: str, **more: Any) -> dict[str, Any]:
 
 def encoded(template: str, messages: list[dict[str, Any]]) -> tuple[str, int]:
     """What is learned by a template of trl's, and how many turns are not since their thinking is left out."""
-    tokenizer = train_tokenizer(["It is 5.", "no", "yes", "hm\n", "well\n"], 256)
+    tokenizer = train_tokenizer(["It is 5.", "no", "yes", "hm\n", "well\n", " to=functions.add"], 256)
     tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "<|im_end|>"]})
     tokenizer.chat_template = (Path(trl.__file__).parent / f"chat_templates/{template}.jinja").read_text()
     found = Conversations(tokenizer).encode([Conversation(messages)])[0]
@@ -66,6 +66,14 @@ def test_a_template_that_writes_every_thinking_has_all_learned() -> None:
     assert (words.count("hm"), lost) == (2, 0)
     words, lost = encoded("qwen3", [*calls, user("b"), thought("no")])
     assert (words, lost) == ("<think>\nhm\n</think>\n\nno<|im_end|>", 2)
+
+
+def test_calls_of_gpt_oss_with_thinking_are_taken() -> None:
+    calls = [user("a"), thought("", tool_calls=[CALL]), TOOL]
+    words, lost = encoded("gptoss", [*calls, thought("yes")])
+    assert ("to=functions.add" in words, words.count("hm"), lost) == (False, 1, 1)  # written without it: not learned
+    words, lost = encoded("gptoss", calls)
+    assert ("to=functions.add" in words, words.count("hm"), lost) == (True, 1, 0)
 
 
 def test_a_row_of_which_nothing_is_left_is_a_bad_one() -> None:
