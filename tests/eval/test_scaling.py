@@ -78,9 +78,10 @@ def test_efforts_with_their_thinking_by_hand():
     assert [(point["effort"], point["budget"]) for point in found] == [
         (None, None), ("low", None), ("high", 9), ("high", None)
     ]
-    # Two problems with means of 2 and 4: t is 12.706 for one degree of freedom, and the standard error 1.
+    # Two problems with means of 2 and 4: t is 12.706 for one degree of freedom, and the standard error 1. No length is
+    # below 0.
     assert found[1]["thinking"] == 3
-    assert found[1]["thinking_ci95"] == pytest.approx([3 - 12.7062, 3 + 12.7062], abs=1e-3)
+    assert found[1]["thinking_ci95"] == pytest.approx([0, 3 + 12.7062], abs=1e-3)
     assert "thinking" not in found[0], "nobody has counted"
     told = efforts_table({"zero": {"sums": found}}).splitlines()
     assert told[0].split() == ["model", "problems", "effort", "budget", "thinking", "tokens", "pass@1"]
