@@ -1,6 +1,5 @@
 """What a run made, gathered from its ledger, its artifacts' stage.json and its evaluate stages' report.json."""
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from eval.scaling import Point, curve
 from pipeline.contract.errors import RunError
 from pipeline.disk import durable
 from pipeline.disk.durable import JsonMapping, JsonObject
+from pipeline.results.finite import is_number
 from pipeline.store.run_folder import RunFolder, wall_seconds
 from pipeline.store.store import Artifact
 from rewards.types import Label
@@ -76,7 +76,7 @@ def _is_rollout(row: JsonMapping) -> bool:
     """Whether this holds what a curve is made of."""
     return (
         isinstance(row.get("problem"), str) and row.get("verdict") in list(Label) and "extracted" in row
-        and _is_number(row.get("tokens")) and _is_number(row.get("best_by", 0))
+        and is_number(row.get("tokens")) and is_number(row.get("best_by", 0))
     )
 
 
@@ -124,7 +124,7 @@ def _is_model(measured: object) -> bool:
     return (
         isinstance(problems, dict) and all(map(_is_measured, problems.values()))
         and isinstance(protocol, dict) and all(isinstance(one, dict) for one in protocol.values())
-        and (parameters is None or _is_number(parameters))
+        and (parameters is None or is_number(parameters))
     )
 
 
@@ -133,16 +133,11 @@ def _is_measured(numbers: object) -> bool:
     if not isinstance(numbers, dict):
         return False
     bounds = numbers.get("pass@1_ci95")
-    scored = numbers.get("pass@1") is None or (_is_number(numbers["pass@1"]) and isinstance(bounds, list)
-                                               and len(bounds) == 2 and all(map(_is_number, bounds)))
+    scored = numbers.get("pass@1") is None or (is_number(numbers["pass@1"]) and isinstance(bounds, list)
+                                               and len(bounds) == 2 and all(map(is_number, bounds)))
     unfinished = numbers.get("unfinished")  # reports of earlier versions have none
-    return scored and (unfinished is None or _is_number(unfinished)) \
-        and all(_is_number(numbers.get(key)) for key in _NUMBERS)
-
-
-def _is_number(value: object) -> bool:
-    # False for NaN and infinities, and for integers that no float holds.
-    return isinstance(value, int | float) and -sys.float_info.max <= value <= sys.float_info.max
+    return scored and (unfinished is None or is_number(unfinished)) \
+        and all(is_number(numbers.get(key)) for key in _NUMBERS)
 
 
 def _made_on(artifacts: Mapping[str, Artifact]) -> dict[str, list[str]]:

@@ -2,7 +2,6 @@
 
 import itertools
 import math
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TypedDict
@@ -10,6 +9,7 @@ from typing import TypedDict
 from pipeline.contract.checkpoints import METRICS
 from pipeline.disk import durable
 from pipeline.disk.durable import JsonMapping
+from pipeline.results.finite import is_number
 
 MOST_POINTS = 240
 """Of a curve. A longer one is shown as the mean of as many spans of steps, with the least and the most of each."""
@@ -37,15 +37,15 @@ class Curves(TypedDict):
 
 def curves(rows: Sequence[JsonMapping]) -> Curves | None:
     """The numbers of rows that have a step; None where there are none."""
-    steps = [row for row in rows if _is_number(row.get("step"))]
-    names = list(dict.fromkeys(name for row in steps for name, value in row.items() if _is_number(value)))
+    steps = [row for row in rows if is_number(row.get("step"))]
+    names = list(dict.fromkeys(name for row in steps for name, value in row.items() if is_number(value)))
     names = [name for name in names if name != "step"][:MOST_COLUMNS]
     if not names:
         return None
     spans = _spans(steps, MOST_POINTS)
     table = Curves(step=[span[0]["step"] for span in spans], value={}, least={}, most={})
     for name in names:
-        found = [[row[name] for row in span if _is_number(row.get(name))] for span in spans]
+        found = [[row[name] for row in span if is_number(row.get(name))] for span in spans]
         table["value"][name] = [_short(math.fsum(values) / len(values)) if values else None for values in found]
         if len(spans) < len(steps):
             table["least"][name] = [_short(min(values)) if values else None for values in found]
@@ -56,7 +56,7 @@ def curves(rows: Sequence[JsonMapping]) -> Curves | None:
 def loads(rows: Sequence[JsonMapping]) -> list[dict[str, float | str]]:
     """How busy experts were by step, as {step, expert, load}: load is relative to an even share, and `expert` is
     LAYER.EXPERT, or LAYER alone with the load of its busiest where there are very many."""
-    found = [row for row in rows if _is_number(row.get("step")) and _is_load(row.get(LOAD))]
+    found = [row for row in rows if is_number(row.get("step")) and _is_load(row.get(LOAD))]
     if not found:
         return []
     cells: list[dict[str, float | str]] = []
@@ -81,15 +81,9 @@ def _spans(rows: Sequence[JsonMapping], most: int) -> list[Sequence[JsonMapping]
     return [rows[begin:end] for begin, end in itertools.pairwise(edges)]
 
 
-def _is_number(value: object) -> bool:
-    # False for NaN and infinities, and for integers that no float holds.
-    largest = sys.float_info.max
-    return isinstance(value, int | float) and not isinstance(value, bool) and -largest <= value <= largest
-
-
 def _is_load(value: object) -> bool:
     return isinstance(value, dict) and bool(value) and all(
-        isinstance(experts, list) and experts and all(map(_is_number, experts)) for experts in value.values()
+        isinstance(experts, list) and experts and all(map(is_number, experts)) for experts in value.values()
     )
 
 

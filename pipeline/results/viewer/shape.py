@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from pipeline.disk.durable import JsonMapping, JsonObject
+from pipeline.results.finite import is_number
 from pipeline.results.viewer.files import KeptFile
 from rewards.extract import split_thinking
 from rewards.types import Completion, Label
@@ -13,8 +14,6 @@ LIGHT = ("id", "stage", "kind", "model", "set", "step", "problem", "family", "ro
 
 LONGEST_NAME = 300
 """Characters of an id or a name: they are in every light row, and may be anyone's."""
-
-_LARGEST = 1e300
 
 
 def whole(row: JsonMapping, kept: KeptFile) -> JsonObject | None:
@@ -86,11 +85,6 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str)
 
 
-def _is_number(value: object) -> bool:
-    # The comparison is false for what is no number to a browser, too: NaN, infinities, integers of 400 digits.
-    return isinstance(value, int | float) and not isinstance(value, bool) and -_LARGEST < value < _LARGEST
-
-
 def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53
 
@@ -100,7 +94,7 @@ def _is_list_of(is_right: Callable[[object], bool]) -> Callable[[object], bool]:
 
 
 def _is_number_or_none(value: object) -> bool:
-    return value is None or _is_number(value)
+    return value is None or is_number(value)
 
 
 def _is_count_or_none(value: object) -> bool:
@@ -116,20 +110,20 @@ def _are_spans(value: object) -> bool:
 
 
 def _are_parts(value: object) -> bool:
-    return isinstance(value, dict) and all(map(_is_number, value.values()))
+    return isinstance(value, dict) and all(map(is_number, value.values()))
 
 
 _KEYS: Mapping[str, Callable[[object], bool]] = {
     **dict.fromkeys(("problem", "family", "prompt", "thinking", "answer", "reason", "expected", "extracted"), _is_text),
     "verdict": lambda value: value in [label.value for label in Label],
     **dict.fromkeys(("step", "rollout", "tokens"), _is_count),
-    **dict.fromkeys(("reward", "advantage"), _is_number),
+    **dict.fromkeys(("reward", "advantage"), is_number),
     "finished": lambda value: isinstance(value, bool),
     "parts": _are_parts,
     "pieces": _is_list_of(_is_text),
     "logprobs": _is_list_of(_is_number_or_none),
     "sampler_logprobs": _is_list_of(_is_number_or_none),
     "experts": _is_list_of(_is_count_or_none),
-    "experts_busiest": _is_list_of(_is_number),
+    "experts_busiest": _is_list_of(is_number),
     "observations": _are_spans,
 }
