@@ -36,7 +36,7 @@ _COMPUTED: Mapping[str, JsonObject] = {
 """By family and field of the config the values that vLLM computes by, whatever stands there: DeepSeek's attention has
 no biases and turns neighbouring numbers, takes every scaling of positions for YaRN, and the norms of its latents have
 transformers' epsilon here and the config's there; the last projection of Qwen3's attention has no bias; OLMoE's fields
-are not read (vllm/model_executor/models/{deepseek_v2,qwen3,qwen3_moe,olmoe}.py, vLLM 0.32)."""
+are not read. As its source says (vllm/model_executor/models/{deepseek_v2,qwen3,qwen3_moe,olmoe}.py); none was run."""
 
 _SIGMOID: JsonObject = {"topk_method": "noaux_tc", "scoring_func": "sigmoid"}
 _NOT_NORMED: JsonObject = {"norm_topk_prob": False}
