@@ -14,8 +14,8 @@ from eval.language_model import LanguageModel
 
 ROWS = 64
 UNPADDED = frozenset({"minimax"})
-"""Families of which a batch has prompts of one length: their linear attention takes padding for text, as of
-transformers 5.23 also in its own `generate`."""
+"""Families of which a batch has prompts of one length: behind a prompt that was padded, transformers 5.23 computes all
+tokens but the first wrongly, in its own `generate`, too."""
 
 
 class PlainEngine:

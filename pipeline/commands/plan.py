@@ -106,7 +106,7 @@ def _with_money(args: argparse.Namespace, read: recipe.Recipe) -> int:
 
 
 def _estimates(read: recipe.Recipe, device: Device, assumed: Assumptions) -> "Iterator[Estimate]":
-    """Of each stage. On a terminal a line tells which one is reckoned: four stages of a mixture of 30B take more than a minute."""
+    """Of each stage. On a terminal a line tells which one is reckoned: four of a mixture of 30B take a minute."""
     reckoned = estimates(read, device, assumed)
     shows = sys.stderr.isatty()
     for place, name in enumerate(read.steps, 1):

@@ -371,14 +371,31 @@ def test_what_keeps_a_state_of_its_own_is_refused_in_one_line(family: str) -> No
         engine_for(model, Tokenizer())
 
 
-def test_prompts_of_several_lengths_are_not_padded_where_padding_is_taken_for_text() -> None:
+def minimax() -> Any:
     torch.manual_seed(0)
-    config = AutoConfig.for_model(
+    return AutoModelForCausalLM.from_config(AutoConfig.for_model(
         "minimax", vocab_size=64, hidden_size=32, num_hidden_layers=2, intermediate_size=32, num_attention_heads=4,
         num_key_value_heads=2, head_dim=8, num_local_experts=4, num_experts_per_tok=2, initializer_range=0.3,
         layer_types=["linear_attention", "full_attention"],
+    )).eval()
+
+
+def test_transformers_still_goes_on_wrongly_behind_padding_in_a_minimax() -> None:
+    """Where this fails, `UNPADDED` is needed no more."""
+    model, prompt = minimax(), torch.tensor([[5, 6, 7, 8]])
+    padded = torch.cat([torch.full((1, 3), 1), prompt], dim=1)
+    alone, behind = (
+        model.generate(ids, attention_mask=mask, max_new_tokens=2, do_sample=False, eos_token_id=None, pad_token_id=1,
+                       output_logits=True, return_dict_in_generate=True)
+        for ids, mask in ((prompt, torch.ones_like(prompt)), (padded, torch.tensor([[0, 0, 0, 1, 1, 1, 1]])))
     )
-    model, asked = AutoModelForCausalLM.from_config(config).eval(), requests(each=2)
+    first, second = ((one - other).abs().max() for one, other in zip(alone.logits, behind.logits, strict=True))
+    assert first < 1e-4
+    assert second > 1e-3
+
+
+def test_prompts_of_several_lengths_are_not_padded_where_that_goes_wrong() -> None:
+    model, asked = minimax(), requests(each=2)
     for request, group in zip(asked, plain(model).sample(asked, SAMPLING), strict=True):
         for one in group:
             expected = full_forward(model, request.prompt, one.ids, 1.0)
