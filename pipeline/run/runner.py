@@ -15,7 +15,7 @@ from pipeline.recipe.fingerprint import Fingerprint
 from pipeline.recipe.inputs import InputError
 from pipeline.recipe.recipe import Recipe, Step, as_dict
 from pipeline.run import launch, signals
-from pipeline.run.before import compiler, contexts, hardware, leaks, parts, servers
+from pipeline.run.before import compiler, contexts, hardware, leaks, parts, precision, servers
 from pipeline.run.display.figures import duration
 from pipeline.run.display.progress import Display
 from pipeline.run.display.until_gone import UntilGone
@@ -141,6 +141,7 @@ class Runner:
                 hardware.check(self.recipe.accelerate)
                 parts.check(self.recipe.accelerate, (self.recipe.steps[name] for name in self._waiting))
             compiler.check(self.recipe.steps[name] for name in self._waiting)
+            precision.check(self.recipe.steps[name] for name in self._waiting)
             servers.check(self.recipe.steps[name] for name in self._waiting)
             contexts.check(self.recipe, exactly=True)
             text = leaks.check(self.recipe)

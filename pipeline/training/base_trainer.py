@@ -15,7 +15,7 @@ from transformers.integrations import is_deepspeed_zero3_enabled
 
 from pipeline.contract.errors import StageError
 from pipeline.training import on_processors
-from pipeline.training.learning import Learning, unshareable
+from pipeline.training.learning import Learning, unshareable, untrainable
 from pipeline.training.micro_batches import most_tokens
 from pipeline.training.optimizer.choice import Choice, Task, choose, make
 
@@ -37,6 +37,9 @@ class BaseTrainer(Trainer):
     rates: Rates
 
     def learn_by(self, learning: Learning, task: Task, rates: Rates) -> None:
+        """Raises StageError where the model's weights are in a precision in which they are not trained."""
+        if fault := untrainable(str(self.model.dtype).removeprefix("torch.")):
+            raise StageError(fault)
         self.choice, self.rates = choose(self.model, learning, task), rates
         self.mixed_precision = on_processors.computes_in_bfloat16(learning.mixed_precision)
         self.most_tokens = learning.micro_batch_tokens or most_tokens(

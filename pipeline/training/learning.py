@@ -31,6 +31,14 @@ def unshareable(optimizer: str | None, dtype: str | None, *, fsdp: bool, deepspe
     return None
 
 
+def untrainable(dtype: str) -> str | None:
+    """Why weights of this dtype are not trained as they were given; None where they are."""
+    if dtype != "float16":
+        return None
+    return ("the model is in float16, in which small gradients are lost without scaling of the loss, which is not "
+            "done here: set dtype: float32, or bfloat16")
+
+
 Beta = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
 """Of a running mean, which at 1 would never move."""
 

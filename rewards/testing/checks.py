@@ -19,7 +19,7 @@ import re
 import textwrap
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rewards.sandbox import imports
@@ -95,6 +95,40 @@ def _whole(prefix: str) -> str:
     return prefix
 
 
+def _require_deciding(texts: Sequence[str], check: str) -> None:
+    """Raises BadTests where a test only states a value, such as `f(1) == 3` without `assert`: any program passes it."""
+    for text in texts:
+        if (found := _statements(text)) is not None and not any(map(_decides, found)):
+            raise BadTests(f"no program fails {text.strip()!r}: write it as an assert")
+    for defined in _statements(check) or ():
+        if isinstance(defined, ast.FunctionDef) and defined.name == "check" and not any(map(_decides, defined.body)):
+            raise BadTests("no program fails the function check(candidate): it asserts nothing")
+
+
+def _statements(text: str) -> list[ast.stmt] | None:
+    """The statements of a text; None where it is no Python, of which is told where it is run."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SyntaxWarning)
+            return ast.parse(text).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+def _decides(statement: ast.stmt) -> bool:
+    """Whether a statement may tell one program from another: any but a value that nobody looks at. A call by itself
+    may, since what is called may assert."""
+    match statement:
+        case ast.Pass():
+            return False
+        case ast.Expr(value=ast.Call(func=ast.Name(id="print"))):
+            return False
+        case ast.Expr(value=value) | ast.Return(value=value):
+            return isinstance(value, ast.Call | ast.Await | ast.NamedExpr | ast.YieldFrom)
+        case _:
+            return True
+
+
 def _tests(answer: Mapping[str, Any]) -> dict[str, Any]:
     texts = [answer.get(name, "") for name in ("prefix", "setup", "check", "entry", "support")]
     lists = [answer.get(name, []) for name in ("asserts", "names", "classes")]
@@ -103,6 +137,7 @@ def _tests(answer: Mapping[str, Any]) -> dict[str, Any]:
         raise BadTests('"prefix", "setup", "support", "check" and "entry" are text, "asserts", "names" and "classes" '
                        "are lists of text")
     classes = list(answer.get("classes", []))
+    _require_deciding(answer.get("asserts", []), answer.get("check", ""))
     if "check" in answer:
         if not answer.get("entry"):
             raise BadTests('beside "check" write the "entry", the name of the function that it is given')

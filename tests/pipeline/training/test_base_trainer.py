@@ -60,3 +60,8 @@ def test_what_it_can(trainer: Make, shared: str, optimizer: str) -> None:
     setattr(made, shared, True)
     made.create_optimizer()
     assert made.collective
+
+
+def test_float16_is_not_trained_without_a_scaled_loss(trainer: Make) -> None:
+    with pytest.raises(StageError, match=r"the model is in float16, .* set dtype: float32, or bfloat16"):
+        trainer("adamw", torch.float16)

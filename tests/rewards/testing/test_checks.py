@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from rewards.code import unusable
 from rewards.grade import grade
 from rewards.testing.checks import continued
 from rewards.types import Completion, Label, Problem, Verdict
@@ -161,6 +162,33 @@ def test_tests_that_cannot_be_run_are_nobodys_fault(changed: dict[str, Any], wor
     verdict = check("    return xs", **changed)
     assert verdict.label is Label.UNGRADABLE
     assert words in verdict.reason
+
+
+@pytest.mark.parametrize(
+    "text", ["", "  # area(big) is 20", "area(big) == 20", "not area(big)", "area(big) == 20 and area(big) > 1",
+             "[area(big) == 20]", "print(area(big) == 20)", "20"]
+)
+def test_an_assert_that_nothing_fails_is_no_test(text: str) -> None:
+    verdict = asserts(BOX + "def area(box): return 6", asserts=[*ASSERTS, text])
+    assert verdict.label is Label.UNGRADABLE
+    assert "no program fails" in verdict.reason
+    assert "no program fails" in unusable({"names": ["area"], "asserts": [text]})
+
+
+@pytest.mark.parametrize("body", ["pass", "candidate([1]) == [2]", '"""Doubles."""\n    return candidate([1]) == [2]'])
+def test_a_check_that_nothing_fails_is_no_test(body: str) -> None:
+    verdict = check("    return xs", check=f"METADATA = {{}}\n\n\ndef check(candidate):\n    {body}\n")
+    assert verdict.label is Label.UNGRADABLE
+    assert "no program fails" in verdict.reason
+
+
+@pytest.mark.parametrize(
+    "text", ["area(big)", "same(area(big), 20)", "if area(big) != 20:\n    raise ValueError", "x = area(big)",
+             "for _ in 'ab': assert area(big) == 20", "x: int = area(big)\nassert x == 20"]
+)
+def test_whatever_a_program_could_fail_is_a_test(text: str) -> None:
+    setup = "big = Box(4, 4)\nbig.b = 5\ndef same(a, b): assert a == b"
+    assert asserts(BOX + "def area(box): return box.a * box.b", setup=setup, asserts=[text]).correct
 
 
 def test_the_program_that_a_completion_makes() -> None:
