@@ -80,8 +80,9 @@ def _models_of_both(a: str, b: str, runs: Path) -> list[str] | None:
     both = [model for model in ours if model in theirs]
     if not both:
         names = [", ".join(names) or "nothing" for names in (ours, theirs)]
-        raise CommandError(f"{a} measured {names[0]}, and {b} {names[1]}; name one of each, such as "
-                           f"{a}:{(ours or ['MODEL'])[0]} {b}:{(theirs or ['MODEL'])[0]}")
+        lost = [*run_a.lost().values(), *run_b.lost().values()]
+        raise CommandError([f"{a} measured {names[0]}, and {b} {names[1]}; name one of each, such as "
+                            f"{a}:{(ours or ['MODEL'])[0]} {b}:{(theirs or ['MODEL'])[0]}", *lost])
     return both
 
 

@@ -58,10 +58,12 @@ def rollouts_of(reference: str, runs: Path) -> "Rollouts":
     found = Rollouts(run, "" if whole else stage)
     stages = found.stages()
     if not stages:
-        raise CommandError(f"{run.path} has kept no rollouts; stages of the kinds grpo, sample and evaluate keep some")
+        raise CommandError([f"{run.path} has kept no rollouts; stages of the kinds grpo, sample and evaluate keep some",
+                            *run.lost().values()])
     if found.stage and found.stage not in stages:
         hint = did_you_mean(found.stage, stages)
-        raise CommandError(f"{run.path} has kept no rollouts of a stage {found.stage!r}{hint}")
+        gone = [line for name, line in run.lost().items() if name == found.stage]
+        raise CommandError([f"{run.path} has kept no rollouts of a stage {found.stage!r}{hint}", *gone])
     return found
 
 

@@ -81,6 +81,8 @@ def measured(reference: str, runs: Path) -> list[Measured]:
         return [Measured(path.stem, path, {})]
     if run := run_of(reference, runs):
         names = models_measured(run)
+        if not names and (lost := run.lost()):
+            raise CommandError([*lost.values()])
         raise CommandError(f"{reference} is a run, which measured {', '.join(names) or 'nothing'}; name one of these, "
                            f"such as {reference}:{(names or ['MODEL'])[0]}, or two runs to compare all of both")
     label = ""
@@ -94,7 +96,8 @@ def measured(reference: str, runs: Path) -> list[Measured]:
     found = _of_run(path, label) if is_run(path) else _of_folder(path, label, {})
     if found:
         return found
-    raise CommandError(f"{path} holds no rollouts of {label or 'any model'!r}; {_hint(path)}")
+    lost = [*RunFolder(path).lost().values()] if is_run(path) else []
+    raise CommandError([f"{path} holds no rollouts of {label or 'any model'!r}; {_hint(path)}", *lost])
 
 
 def _of_run(run: Path, label: str) -> list[Measured]:

@@ -1,6 +1,7 @@
 """`retort compare`, on what evaluate stages and `retort eval` leave."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -241,6 +242,16 @@ def test_what_cannot_be_compared_is_one_line(run, tmp_path, capsys):
         err = capsys.readouterr().err
         assert expected in err
         assert err.count("\n") == 1
+
+
+def test_of_a_run_that_was_copied_without_its_artifacts_each_is_told(run, tmp_path, capsys):
+    shutil.rmtree(tmp_path / "runs" / "artifacts")
+    here = of_run(tmp_path / "elsewhere" / "here", {"base": {"sums": GOOD}})
+    for a, b in ((run, f"{here}:base"), (run, here), (f"{run}:base", f"{here}:base")):
+        assert cli.main(["compare", str(a), str(b)]) == 2
+        err = capsys.readouterr().err
+        assert "01-score: leads to" in err
+        assert "which is gone; copy a run with what its links lead to (cp -rL), or `retort run tiny` makes it" in err
 
 
 @pytest.mark.parametrize(("one", "other", "said"), [

@@ -72,6 +72,17 @@ def test_what_is_not_there_is_told_in_one_line(
     assert capsys.readouterr().err == told.format(runs=tmp_path) + "\n"
 
 
+@pytest.mark.parametrize("asked", ["tiny", "tiny:score"])
+def test_of_a_run_that_was_copied_without_its_artifacts_each_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], asked: str
+) -> None:
+    run = RunFolder(tmp_path / "tiny")
+    run.begin("first", {"name": "tiny", "stages": {}}, "retort run tiny")
+    run.link(1, "score", tmp_path / "artifacts" / "score-0123456789")
+    assert cli.main(["look", asked, "--runs", str(tmp_path)]) == 2
+    assert "01-score: leads to ../artifacts/score-0123456789, which is gone" in capsys.readouterr().err
+
+
 def test_a_port_that_is_taken_is_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     kept.apples(tmp_path, steps=1, problems=1, each=1)
     with socket.create_server(("127.0.0.1", 0)) as taken:
