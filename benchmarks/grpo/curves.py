@@ -18,7 +18,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 from trl import GRPOConfig, GRPOTrainer
 
 from eval.answer_reader import AnswerReader
-from eval.engine.types import Sampling
+from eval.engine.types import Sampled, Sampling
 from eval.language_model import LanguageModel, Tokenizer
 from eval.problems import load
 from eval.prompts import encode_prompts
@@ -101,7 +101,7 @@ def _trls(
     )
 
     def graded(completion_ids: list[list[int]], problem: list[str], **_: object) -> list[float | None]:
-        return reward.finish(problem, completion_ids)
+        return reward.finish(problem, [Sampled(list(ids), [0.0] * len(ids), True) for ids in completion_ids])
 
     rows = Dataset.from_list([{"prompt": p.prompt, "problem": p.id} for p in problems])
     return Plain(model=model, args=args, reward_funcs=graded, train_dataset=rows, processing_class=tokenizer)

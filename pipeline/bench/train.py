@@ -30,7 +30,7 @@ from transformers import (
 )
 from trl import GRPOConfig, GRPOTrainer, SFTTrainer
 
-from eval.engine.types import Sampling
+from eval.engine.types import Sampled, Sampling
 from eval.language_model import LanguageModel
 from pipeline.bench import rollouts
 from pipeline.data.rows import Collator
@@ -136,11 +136,11 @@ def grpo_seconds(
 class Alternating:
     """Rewards of 0 and 1 by turns, so that no group is without signal."""
 
-    def begin(self, problem: str, ids: Sequence[int]) -> None:
+    def begin(self, problem: str, drawn: Sampled) -> None:
         pass
 
-    def totals(self, problems: Sequence[str], completions: Sequence[Sequence[int]]) -> list[float | None]:
-        return [float(place % 2) for place, _ in enumerate(completions)]
+    def totals(self, problems: Sequence[str], drawn: Sequence[Sampled]) -> list[float | None]:
+        return [float(place % 2) for place, _ in enumerate(drawn)]
 
     finish = totals
 

@@ -8,7 +8,7 @@ rollouts, processes and checkpoints are those of `grpo`.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from eval.engine.types import Sampling
+from eval.engine.types import Sampled, Sampling
 from eval.language_model import LanguageModel, Tokenizer
 from eval.prompts import settled
 from eval.protocol import Prompting
@@ -32,9 +32,9 @@ from rewards.types import Problem
 class Ungraded:
     """Grading of rollouts that are worth nothing."""
 
-    def begin(self, problem: str, ids: Sequence[int]) -> None: ...
+    def begin(self, problem: str, drawn: Sampled) -> None: ...
 
-    def totals(self, problems: Sequence[str], completions: Sequence[Sequence[int]]) -> list[float | None]:
+    def totals(self, problems: Sequence[str], drawn: Sequence[Sampled]) -> list[float | None]:
         return [0.0 for _ in problems]
 
     finish = totals

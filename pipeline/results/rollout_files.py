@@ -81,8 +81,8 @@ def measured(reference: str, runs: Path) -> list[Measured]:
         return [Measured(path.stem, path, {})]
     if run := run_of(reference, runs):
         names = models_measured(run)
-        if not names and (lost := run.lost()):
-            raise CommandError([*lost.values()])
+        if not names and run.lost():
+            raise CommandError([*run.lost().values()])
         raise CommandError(f"{reference} is a run, which measured {', '.join(names) or 'nothing'}; name one of these, "
                            f"such as {reference}:{(names or ['MODEL'])[0]}, or two runs to compare all of both")
     label = ""

@@ -95,7 +95,7 @@ class Rounds:
         if ahead is None:
             self.drawing.source.refresh()
         asked, sampled = ahead or self._draw(own)
-        rewards = rewards_of(self.grading.finish([one.asked for one in asked], [one.ids for one in sampled]))
+        rewards = rewards_of(self.grading.finish([one.asked for one in asked], sampled))
         if self.curriculum:
             self.curriculum.see(asked)
         prompts = self.drawing.prompts(asked)
@@ -145,10 +145,10 @@ class Rounds:
         def draw(asked: Sequence[Visit]) -> list[Sampled]:
             # Grading begins while other rollouts are still written.
             first = self.accelerator.process_index * len(asked)
-            return self.drawing.draw(asked, first, lambda place, one: self.grading.begin(asked[place].asked, one.ids))
+            return self.drawing.draw(asked, first, lambda place, one: self.grading.begin(asked[place].asked, one))
 
         def rewards(asked: Sequence[Visit], drawn: Sequence[Sampled]) -> list[float | None]:
-            return self.grading.totals([one.asked for one in asked], [one.ids for one in drawn])
+            return self.grading.totals([one.asked for one in asked], drawn)
 
         if self.dynamic:
             return self.dynamic.fill(visits, draw, rewards)

@@ -2,12 +2,14 @@
 by FSDP2 or DeepSpeed."""
 
 import contextlib
+import math
 from collections.abc import Callable
 
 import torch
 from accelerate import DistributedType
 from torch import Tensor, nn
 from torch.distributed.fsdp import MixedPrecisionPolicy
+from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import Trainer
@@ -89,6 +91,18 @@ class BaseTrainer(Trainer):
         if self.is_deepspeed_enabled:  # whose engine makes the optimizer's step in the backward; as Trainer tells it
             self.accelerator.gradient_state._set_sync_gradients(last)
         self.accelerator.backward(loss)
+
+    def _get_grad_norm(self, model: nn.Module, grad_norm: Tensor | float | None = None) -> Tensor | float | None:
+        """What Trainer asks for before every step of the optimizer, by a name that a test holds it to. Raises
+        StageError for a gradient that is no number, before the step would make the weights so, and a checkpoint of
+        them take the place of the last good one. DeepSpeed has made the step by then, and no checkpoint."""
+        norm: Tensor | float | None = super()._get_grad_norm(model, grad_norm=grad_norm)
+        if isinstance(norm, DTensor):  # of which each process has its part: all of them end together, or none does
+            norm = norm.full_tensor()
+        if norm is not None and not math.isfinite(norm):
+            raise StageError(f"the gradient of step {self.state.global_step + 1} is {float(norm)}: lower learning_rate "
+                             "or give a longer warm-up, or look for what of the model or the data is infinite")
+        return norm
 
     def autocast_smart_context_manager(
         self, cache_enabled: bool | None = True

@@ -12,6 +12,7 @@ from accelerate.utils import gather_object
 
 from eval.answer_reader import AnswerReader
 from eval.ends import ends_of
+from eval.engine.types import Sampled
 from eval.language_model import LanguageModel, Tokenizer
 from eval.prompts import encode_prompts
 from eval.protocol import Effort, Prompting
@@ -27,9 +28,9 @@ from rewards.types import Completion, Problem, Verdict
 # Rewards are multiples of this: means of groups of the usual sizes are then exact.
 EXACT = 2.0**-16
 
-Answer = tuple[str, tuple[int, ...]]
-"""What a problem is called (its id, with the effort that it is asked with) and the ids of a completion: all that a
-reward depends on."""
+Answer = tuple[str, tuple[int, ...], tuple[range, ...]]
+"""What a problem is called (its id, with the effort that it is asked with), the ids of a completion and which of them
+the model has not written: all that a reward depends on."""
 
 
 class Graded(NamedTuple):
@@ -41,17 +42,17 @@ class Graded(NamedTuple):
 
 
 class Grading(Protocol):
-    """Says what rollouts are worth. Completions are token ids, the end-of-text id included."""
+    """Says what rollouts are worth."""
 
-    def begin(self, problem: str, ids: Sequence[int]) -> None:
+    def begin(self, problem: str, drawn: Sampled) -> None:
         """A completion of this problem was drawn, and may be graded meanwhile."""
         ...
 
-    def totals(self, problems: Sequence[str], completions: Sequence[Sequence[int]]) -> list[float | None]:
+    def totals(self, problems: Sequence[str], drawn: Sequence[Sampled]) -> list[float | None]:
         """The rewards of completions that were begun, None where nobody can tell."""
         ...
 
-    def finish(self, problems: Sequence[str], completions: Sequence[Sequence[int]]) -> list[float | None]:
+    def finish(self, problems: Sequence[str], drawn: Sequence[Sampled]) -> list[float | None]:
         """The rewards of the round's completions; what was begun is counted for the log, with what other processes
         have, and forgotten. All of them call it together."""
         ...
@@ -62,6 +63,7 @@ class RewardFunction:
 
     `problems` are by what they are called (`efforts.asked_with`), which is their id where no effort is asked for.
     `reader` knows where completions end, and `opened` are the names of the problems whose prompts open the thinking.
+    With `tools` what was not drawn is what they have written, and no answer of the model's.
     What `begin` is told is graded in the background, and the same answer once; rules that want all completions of a
     problem at once follow where totals are asked for, a group that is the same being asked about once. Counts verdicts,
     and keeps the parts of the reward for the log, of all that was begun since the last `finish`, or of what is asked
@@ -69,9 +71,11 @@ class RewardFunction:
     """
 
     def __init__(
-        self, problems: Mapping[str, Problem], rubric: Rubric, reader: AnswerReader, opened: Collection[str] = ()
+        self, problems: Mapping[str, Problem], rubric: Rubric, reader: AnswerReader, opened: Collection[str] = (),
+        *, tools: bool = False
     ) -> None:
         self.problems, self.rubric, self.reader, self.opened = problems, rubric, reader, frozenset(opened)
+        self.tools = tools
         self.parts: dict[str, float] = {}
         self.verdicts: dict[str, float] = {}
         self.by_effort: dict[str, float] = {}
@@ -101,7 +105,7 @@ class RewardFunction:
                 asked[name] = with_budget(problem, effort, budgets[effort]) if effort else problem
                 if reader.opens(ids):
                     opened.append(name)
-        return cls(asked, rubric, reader, opened)
+        return cls(asked, rubric, reader, opened, tools=how.tools is not None)
 
     def __enter__(self) -> "RewardFunction":
         return self
@@ -120,32 +124,27 @@ class RewardFunction:
         self.by_effort = state["by_effort"]
         self.scales.restore(state["scales"])
 
-    def begin(self, problem: str, ids: Sequence[int]) -> None:
+    def begin(self, problem: str, drawn: Sampled) -> None:
         """Have a completion of this problem graded, in the background."""
-        answer = problem, tuple(ids)
+        answer = _answer(problem, drawn)
         self._begun.append(answer)
         # The same answer to the same problem is graded once a round, however often it is drawn.
         if answer not in self._found:
-            # Also where a completion ends with the last token that it may have.
-            finished, opened = self.reader.ended(ids), problem in self.opened
-            completion = self.reader.completion(ids, opened=opened, finished=finished)
-            asked = self.problems[problem]
-            # Where it is asked with an effort; elsewhere nobody wants to know.
-            thinking = self.reader.thinking_tokens(ids, opened=opened) if has_budget(asked) else None
-            completion = replace(completion, ids=tuple(ids), thinking=thinking)
-            self._found[answer] = self._background.submit(self._score, asked, completion)
+            self._found[answer] = self._background.submit(
+                self._score, self.problems[problem], self._completion(problem, drawn)
+            )
 
-    def totals(self, problems: Sequence[str], completions: Sequence[Sequence[int]]) -> list[float | None]:
+    def totals(self, problems: Sequence[str], drawn: Sequence[Sampled]) -> list[float | None]:
         """The rewards of completions that were begun, rounded to multiples of `EXACT`; those of a group stand side by
         side."""
-        return [_exact(reward) for reward in self._rewards(_answers(problems, completions))]
+        return [_exact(reward) for reward in self._rewards(_answers(problems, drawn))]
 
-    def finish(self, problems: Sequence[str], completions: Sequence[Sequence[int]]) -> list[float | None]:
+    def finish(self, problems: Sequence[str], drawn: Sequence[Sampled]) -> list[float | None]:
         """The rewards of the round's completions; what was begun is counted for the log, and forgotten."""
         if not self._begun:
-            for name, ids in zip(problems, completions, strict=True):
-                self.begin(name, ids)
-        answers = _answers(problems, completions)
+            for name, one in zip(problems, drawn, strict=True):
+                self.begin(name, one)
+        answers = _answers(problems, drawn)
         rewards = self._rewards(answers)
         self.told = [self._found[answer].result()._replace(reward=reward)
                      for answer, reward in zip(answers, rewards, strict=True)]
@@ -154,13 +153,23 @@ class RewardFunction:
         groups = [reward for group in self._groups.values() for reward in group]
         efforts = [
             told(self.problems[name], one.completion, one.verdict)
-            for (name, _), one in zip(self._begun, graded, strict=True) if has_budget(self.problems[name])
+            for (name, *_), one in zip(self._begun, graded, strict=True) if has_budget(self.problems[name])
         ]
         self.by_effort = figures(gather_object(efforts))
         self._count([one.verdict for one in graded], groups if self.rubric.whole else [one.reward for one in graded])
         self._begun, self._found, self._groups = [], {}, {}
         self.rounds += 1
         return [_exact(reward) for reward in rewards]
+
+    def _completion(self, problem: str, drawn: Sampled) -> Completion:
+        ids, opened = drawn.ids, problem in self.opened
+        # Also where a completion ends with the last token that it may have.
+        completion = self.reader.completion(ids, opened=opened, finished=self.reader.ended(ids))
+        # Where it is asked with an effort; elsewhere nobody wants to know.
+        asked_with_effort = has_budget(self.problems[problem])
+        thinking = self.reader.thinking_tokens(ids, opened=opened) if asked_with_effort else None
+        spans = self.reader.spans(ids, drawn.forced, opened=opened) if self.tools else ()
+        return replace(completion, ids=tuple(ids), thinking=thinking, observations=spans)
 
     def _rewards(self, answers: Sequence[Answer]) -> list[Reward]:
         """Those of a group stand side by side."""
@@ -195,8 +204,12 @@ class RewardFunction:
         self.verdicts = {name: count / counts.total() for name, count in counts.items()}
 
 
-def _answers(problems: Sequence[str], completions: Sequence[Sequence[int]]) -> list[Answer]:
-    return [(name, tuple(ids)) for name, ids in zip(problems, completions, strict=True)]
+def _answers(problems: Sequence[str], drawn: Sequence[Sampled]) -> list[Answer]:
+    return [_answer(problem, one) for problem, one in zip(problems, drawn, strict=True)]
+
+
+def _answer(problem: str, drawn: Sampled) -> Answer:
+    return problem, tuple(drawn.ids), drawn.forced
 
 
 def _exact(reward: Reward) -> float | None:

@@ -27,11 +27,11 @@ Tiny = Callable[..., Any]
 class ByTurns:
     """Rewards of 0 and 1 by turns."""
 
-    def begin(self, problem: str, ids: Any) -> None:
+    def begin(self, problem: str, drawn: Any) -> None:
         pass
 
-    def totals(self, problems: Any, completions: Any) -> list[float | None]:
-        return [float(place % 2) for place, _ in enumerate(completions)]
+    def totals(self, problems: Any, drawn: Any) -> list[float | None]:
+        return [float(place % 2) for place, _ in enumerate(drawn)]
 
     finish = totals
 
@@ -39,11 +39,11 @@ class ByTurns:
 class FirstOfAll:
     """Rewards of a first group that differ, and of another that do not."""
 
-    def begin(self, problem: str, ids: Any) -> None:
+    def begin(self, problem: str, drawn: Any) -> None:
         pass
 
-    def totals(self, problems: Any, completions: Any) -> list[float | None]:
-        return [float(place == 0) for place, _ in enumerate(completions)]
+    def totals(self, problems: Any, drawn: Any) -> list[float | None]:
+        return [float(place == 0) for place, _ in enumerate(drawn)]
 
     finish = totals
 

@@ -13,7 +13,7 @@ from transformers import TrainingArguments
 from trl import GRPOConfig, GRPOTrainer
 
 from eval.answer_reader import AnswerReader
-from eval.engine.types import Sampling
+from eval.engine.types import Sampled, Sampling
 from eval.problems import load
 from pipeline.contract.errors import StageError
 from pipeline.models import lora, pretrained
@@ -33,7 +33,7 @@ from rewards.rubric import Reward, Rubric
 from rewards.types import Completion, Label, Problem, Verdict
 
 Tiny = Callable[..., Any]
-Rewards = Callable[[Sequence[str], Sequence[Sequence[int]]], list[float | None]]
+Rewards = Callable[[Sequence[str], Sequence[Sampled]], list[float | None]]
 PROBLEMS = load("word_problems:train", 8)
 TOKENIZER = train_tokenizer([p.prompt + " <think>So 3.</think><answer>3</answer>" for p in PROBLEMS], 96)
 TEMPERATURE = 0.8
@@ -47,18 +47,18 @@ class Fixed:
     def __init__(self, rewards: Rewards) -> None:
         self.totals = self.finish = rewards
 
-    def begin(self, problem: str, ids: Sequence[int]) -> None:
+    def begin(self, problem: str, drawn: Sampled) -> None:
         pass
 
 
-def at_random(problems: Sequence[str], completions: Sequence[Sequence[int]]) -> list[float | None]:
+def at_random(problems: Sequence[str], drawn: Sequence[Sampled]) -> list[float | None]:
     """1 or 0 by what was drawn; always 0 for every other problem, whose groups then say nothing."""
     odd = [int(name.rpartition("-")[2]) % 2 for name in problems]
-    return [float(sum(ids) % 2 * matters) for ids, matters in zip(completions, odd, strict=True)]
+    return [float(sum(one.ids) % 2 * matters) for one, matters in zip(drawn, odd, strict=True)]
 
 
-def alternating(_problems: Sequence[str], completions: Sequence[Sequence[int]]) -> list[float | None]:
-    return [float(place % 2) for place, _ in enumerate(completions)]
+def alternating(_problems: Sequence[str], drawn: Sequence[Sampled]) -> list[float | None]:
+    return [float(place % 2) for place, _ in enumerate(drawn)]
 
 
 def arguments(folder: Any, steps: int = 2, *, bf16: bool = False) -> TrainingArguments:
@@ -319,7 +319,8 @@ def test_equal_rewards_are_no_advantage_at_all(model: Any, tmp_path: Any) -> Non
     deviation."""
     threes = {problem.id: Problem(problem.id, problem.prompt, "3", "math", "threes") for problem in PROBLEMS}
     grading = RewardFunction(threes, Rubric(rules={"format": 0.2}), AnswerReader(TOKENIZER))
-    said = [*encode("<think>So 3.</think><answer>3</answer>"), TOKENIZER.eos_token_id]
+    ids = [*encode("<think>So 3.</think><answer>3</answer>"), TOKENIZER.eos_token_id]
+    said = Sampled(ids, [0.0] * len(ids), True)
     totals = grading.finish([PROBLEMS[0].id] * 6, [said] * 6)
     assert totals == pytest.approx([1.2] * 6, abs=1e-4)
     assert torch.tensor(totals).std() == 0

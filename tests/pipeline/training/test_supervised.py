@@ -187,3 +187,18 @@ def test_first_steps_that_raise_the_loss_are_told(
     train(ctx, tiny("qwen3"), tokenizer, rows(48), plan(12, learning=high, schedule=Schedule(12, warmup=0)))
     found = [note for note in ctx.notes if note.startswith("the first 10 steps raised the loss from ")]
     assert len(found) == told
+
+
+def test_a_gradient_that_is_no_number_ends_the_training_before_it_is_applied(
+    tiny: Tiny, tokenizer: Any, context: Context
+) -> None:
+    model, backwards = tiny("qwen3"), iter([1.0, 1.0, torch.inf])
+    weight = model.model.norm.weight
+    # A model whose gradient runs over in its third step.
+    weight.register_hook(lambda gradient: gradient * next(backwards))
+    ctx = context()
+    one_part = plan(4, learning=MUON.model_copy(update={"micro_batch_tokens": 10_000}))
+    with pytest.raises(StageError, match=r"the gradient of step 3 is (inf|nan): lower learning_rate"):
+        train(ctx, model, tokenizer, rows(16), one_part)
+    assert ctx.seen[-1] == (2, 4)
+    assert all(bool(torch.isfinite(parameter).all()) for parameter in model.parameters())
