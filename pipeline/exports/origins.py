@@ -31,16 +31,14 @@ class Made:
 @dataclass(frozen=True)
 class Origins:
     """`stages` come after those that they are made of, and the model's own is the last. `scores` are what the run's
-    `evaluate` stages say of the model; None where none measured it. `hub_base` is a hub id."""
+    `evaluate` stages say of the model; None where none measured it. `hub_base` is a hub id. `from_scratch` is whether
+    the model's own weights, and not only its teacher's, began as random numbers."""
 
     stages: Sequence[Made]
     scores: JsonMapping | None
     licence: str | None
     hub_base: str | None
-
-    @property
-    def from_scratch(self) -> bool:
-        return any(stage.kind == "pretrain" for stage in self.stages)
+    from_scratch: bool = False
 
 
 def origins_of(place: Path | str) -> Origins:
@@ -51,21 +49,22 @@ def origins_of(place: Path | str) -> Origins:
     place = place.resolve()
     stages: dict[Path, Made] = {}
     _walk(Artifact(place), stages)
-    base = _base(Artifact(place))
+    first, base = _first(Artifact(place))
     hub = base["repository"] if base and base["origin"] == "hub" else None
     licence = _licence(Path(base["path"])) if base and base.get("path") else None
-    return Origins(tuple(stages.values()), _scores(place), licence, hub)
+    drawn = base is None and first.manifest["kind"] == "pretrain"
+    return Origins(tuple(stages.values()), _scores(place), licence, hub, drawn)
 
 
-def _base(artifact: Artifact) -> JsonMapping | None:
-    """The model that no stage has made and whose weights this one's began with. None where it began with none, or was
-    made before its stage said which of its inputs that is."""
+def _first(artifact: Artifact) -> tuple[Artifact, JsonMapping | None]:
+    """The stage that the model's weights began with, and the model that no stage has made that it took. None where it
+    took none, was made before its stage said which of its inputs that is, or what came before it is not there."""
     manifest = artifact.manifest
     source: JsonMapping | None = manifest["inputs"].get(manifest.get("made_of"))
     if source is None or source["origin"] != "stage":
-        return source
+        return artifact, source
     before = _before(artifact, source)
-    return _base(before) if (before.path / MANIFEST).is_file() else None
+    return _first(before) if (before.path / MANIFEST).is_file() else (artifact, None)
 
 
 def _before(artifact: Artifact, source: JsonMapping) -> Artifact:

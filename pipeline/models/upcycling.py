@@ -10,8 +10,8 @@ The two forms beside plain copies give the same logits at the start, too, as the
     segments of one copy begin with the same row in the router ("virtual groups" of He et al. 2024, arXiv 2410.07524,
     section 3.2), so that a token takes all of them or none; each has a segment's share of its copy's weight, for which
     its output is multiplied by their number.
-`shared` keeps a share of the neurons in an expert that every token goes through, as Qwen2-MoE's is. Its gate begins at
-    zero, which halves the expert, for which its output is doubled.
+`shared` keeps a share of the neurons, or nearly so many, in an expert that every token goes through, as Qwen2-MoE's
+    is. Its gate begins at zero, which halves the expert, for which its output is doubled.
 
 Left out: upcycling every other layer only, and keeping a dense model's optimizer state (both in the paper); starting
 part of each copy anew, so that they differ sooner (Qwen1.5-MoE; Nakamura et al. 2025, arXiv 2502.19261), which would
@@ -55,7 +55,7 @@ def upcycled(model: LanguageModel, form: Form, seed: int) -> LanguageModel:
 
     Raises StageError where no family that Retort knows computes what the model does, or its sizes do not divide.
     """
-    dense = model.config.to_dict()
+    dense = {**model.config.to_dict(), "dtype": str(model.dtype)}
     config = AutoConfig.for_model(**config_of_mixture(dense, form))
     set_seed(seed)
     # Its weights are drawn and then replaced, all but the routers'.
@@ -86,14 +86,19 @@ def _family(dense: JsonObject, form: Form) -> str:
 
 
 def _neurons(dense: JsonObject, form: Form) -> tuple[int, int]:
-    """How many of the block's neurons are shared, and how many each expert has."""
+    """How many of the block's neurons are shared, and how many each expert has: of the shares that leave experts of a
+    width that torch multiplies, in groups, the nearest to the one that is asked for."""
     every = dense["intermediate_size"]
-    shared = round(every * form.shared)
-    if form.shared and not shared:
+    if form.shared and not round(every * form.shared):
         raise StageError(f"shared: {form.shared} of {every} neurons is none; take more, or leave `shared` out")
-    if (every - shared) % form.segments or every == shared:
-        raise StageError(f"the feed-forward blocks have {every} neurons, of which {every - shared} are left for "
-                         f"experts; they cannot be cut into {form.segments} equal segments; change segments or shared")
+    # Rows of 16 bytes, as the checks of `architecture` have it (`models/checks/sizes.py`).
+    width = form.segments * (4 if str(dense.get("dtype")).endswith("float32") else 8)
+    fitting = [every - left for left in range(width, every + 1, width) if (every - left > 0) == (form.shared > 0)]
+    shared = min(fitting, key=lambda one: abs(one - every * form.shared), default=every)
+    if abs(shared - every * form.shared) > width / 2:
+        raise StageError(f"the feed-forward blocks have {every} neurons; what is not shared cannot be cut into "
+                         f"{form.segments} equal segments with a multiple of {width // form.segments} neurons each, as "
+                         "experts have to have; change segments or shared")
     return shared, (every - shared) // form.segments
 
 

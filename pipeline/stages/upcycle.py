@@ -45,7 +45,9 @@ class Upcycle(Stage):
         default=1, ge=1, le=64, description="narrower experts that a copy of the feed-forward block is cut into"
     )
     shared: float = Field(
-        default=0.0, ge=0, lt=1, allow_inf_nan=False, description="share of the block's neurons that every token uses"
+        default=0.0, ge=0, lt=1, allow_inf_nan=False,
+        description="share of the block's neurons that every token uses, rounded so that the width of experts is one "
+                    "that torch multiplies"
     )
     dtype: Dtype | None = Field(default=None, description="what the weights are in; as saved where it is left out")
 
@@ -64,7 +66,7 @@ class Upcycle(Stage):
 
     def config_of_made(self, config: JsonObject) -> JsonObject:
         precision = self.dtype or config.get("dtype")
-        return {**config_of_mixture(config, self._form()), "dtype": precision}
+        return {**config_of_mixture({**config, "dtype": precision}, self._form()), "dtype": precision}
 
     def work(self) -> Work:
         # The mixture's weights are drawn, and held once more as what they are replaced by.

@@ -11,11 +11,11 @@ from pipeline.exports import origins
 from pipeline.exports.origins import origins_of
 
 
-def stage(folder: Path, name: str, inputs: dict[str, Any], made_of: str | None) -> Path:
+def stage(folder: Path, name: str, inputs: dict[str, Any], made_of: str | None, kind: str = "sft") -> Path:
     place = folder / "runs" / "artifacts" / f"{name}-0123456789"
     place.mkdir(parents=True)
     (place / "stage.json").write_text(json.dumps({
-        "name": name, "kind": "sft", "makes": "model", "fingerprint": "0123456789", "seconds": 1.0, "config": {},
+        "name": name, "kind": kind, "makes": "model", "fingerprint": "0123456789", "seconds": 1.0, "config": {},
         "inputs": inputs, "metrics": {}, "files": {}, "made_of": made_of,
     }))
     return place
@@ -58,3 +58,15 @@ def test_the_base_is_no_data_set_and_no_teacher(tmp_path: Path) -> None:
     assert [one.name for one in found.stages] == ["first", "second"]
     new = origins_of(stage(tmp_path, "new", others, None))
     assert (new.hub_base, new.licence) == (None, None)
+
+
+def test_only_its_own_weights_make_a_model_one_from_scratch(tmp_path: Path) -> None:
+    base = {"origin": "hub", "repository": "org/base", "type": "model", "commit": "c"}
+    drawn = stage(tmp_path, "drawn", {}, None, "pretrain")
+    source = {"drawn": {"origin": "stage", "path": str(drawn)}}
+    assert origins_of(drawn).from_scratch
+    assert origins_of(stage(tmp_path, "tuned", source, "drawn")).from_scratch
+    student = stage(tmp_path, "student", {"org/base": base, **source}, "org/base", "distill")
+    assert not origins_of(student).from_scratch
+    # What it began with was removed.
+    assert not origins_of(stage(tmp_path, "lost", {"gone": {"origin": "stage", "path": "gone"}}, "gone")).from_scratch

@@ -51,6 +51,22 @@ def test_it_begins_with_the_dense_models_logits(
     assert again.config.tie_word_embeddings is tied
 
 
+@pytest.mark.parametrize(("neurons", "form", "dtype", "shared", "each"), [
+    (48, Form(4, 2, 2, 0.25), torch.float32, 16, 16),  # a quarter would leave experts of 18
+    (48, Form(4, 2, shared=0.3), torch.float32, 16, 32),
+    (48, Form(4, 2, shared=0.25), torch.bfloat16, 16, 32),
+    (1536, Form(4, 2, shared=0.3), torch.float32, 460, 1076),
+])
+def test_experts_have_a_width_that_can_be_multiplied(
+    neurons: int, form: Form, dtype: torch.dtype, shared: int, each: int
+) -> None:
+    made = upcycled(dense("llama", intermediate_size=neurons).to(dtype), form, seed=1)
+    assert made.config.shared_expert_intermediate_size == shared
+    assert made.config.moe_intermediate_size == each
+    with torch.no_grad():
+        assert bool(made(IDS).logits.isfinite().all())
+
+
 def test_experts_do_not_matter_but_everything_else_does() -> None:
     """The copies are equal and nothing besides them: a changed expert changes logits, a changed router does not."""
     model = dense("llama")
@@ -105,8 +121,8 @@ def test_its_precision_is_the_dense_models() -> None:
     ("gpt_neox", {}, Form(10, 5, segments=5), "gpt_neox models are not upcycled"),
     ("llama", {"mlp_bias": True}, COPIES, "this llama model has biases"),
     ("qwen3", {"attention_bias": True}, COPIES, "this qwen3 model has biases"),
-    ("llama", {}, Form(10, 5, segments=5), "48 neurons, of which 48 are left for experts; they cannot be cut into 5"),
-    ("llama", {}, Form(2, 1, shared=0.999), "48 neurons, of which 0 are left"),
+    ("llama", {}, Form(10, 5, segments=5), "48 neurons; what is not shared cannot be cut into 5 equal segm"),
+    ("llama", {}, Form(2, 1, shared=0.999), "48 neurons; what is not shared cannot be cut into 1 equal"),
     ("llama", {}, Form(2, 1, shared=0.003), "shared: 0.003 of 48 neurons is none"),
     ("qwen2", {"use_sliding_window": True, "max_window_layers": 1}, SHARED, "attends within a window"),
     ("qwen3", {"use_sliding_window": True, "max_window_layers": 1}, COPIES, "attends within a window"),
