@@ -1,6 +1,7 @@
 """A tool and a call of it."""
 
 import contextlib
+import inspect
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -90,6 +91,8 @@ def _made(reference: str, use: ToolUse) -> Tool:
         said = " ".join(str(error).split())[:200]
         raise ToolError(f"tool {reference!r}: {said}; a tool is a function with a type for each argument, and with a "
                         "docstring that tells of them under 'Args:'") from error
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise ToolError(f"tool {reference!r} yields; a tool returns what it has to say, all at once")
     name = str(schema["function"]["name"])
     if entry.origin != "built-in":
         return Tool(name, schema, apart(entry))

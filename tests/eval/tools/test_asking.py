@@ -14,7 +14,7 @@ from rewards.registry import RegistryError
 from rewards.sandbox.processes import SandboxError
 
 MINE = '''
-import os, time
+import asyncio, os, time
 from typing import Literal, Optional
 
 def weather(city: str, days: int = 1) -> str:
@@ -43,6 +43,31 @@ def word(word: str, n: Optional[int] = None, kind: Literal["noun", "verb"] = "no
     """
     return f"{word} {n!r} {kind} {at}"
 
+async def later(city: str) -> str:
+    """Says it after a while.
+
+    Args:
+        city: Where.
+    """
+    await asyncio.sleep(0)
+    return f"sun in {city}"
+
+def drops(city: str) -> str:
+    """Says it bit by bit.
+
+    Args:
+        city: Where.
+    """
+    yield city
+
+async def later_drops(city: str) -> str:
+    """Says it bit by bit, later.
+
+    Args:
+        city: Where.
+    """
+    yield city
+
 def no_docstring(city: str) -> str:
     return city
 '''
@@ -51,7 +76,9 @@ def no_docstring(city: str) -> str:
 @pytest.fixture
 def mine(tmp_path: Path) -> dict[str, Tool]:
     (tmp_path / "mine.py").write_text(MINE)
-    return tools_of(ToolUse(("mine.py:weather", "mine.py:word", "calculator", "python"), folder=str(tmp_path)))
+    return tools_of(ToolUse(
+        ("mine.py:weather", "mine.py:word", "mine.py:later", "calculator", "python"), folder=str(tmp_path)
+    ))
 
 
 def test_the_schema_of_a_tool_comes_from_its_docstring(mine: dict[str, Tool]) -> None:
@@ -81,6 +108,7 @@ def test_the_schema_of_a_tool_comes_from_its_docstring(mine: dict[str, Tool]) ->
     (Call("word", {"word": "w", "n": 3.0}), "w 3 noun 0"),
     (Call("word", {"word": "w", "kind": "v"}), "error: the argument 'kind' of word is one of noun, verb"),
     (Call("word", {"word": "w", "at": []}), "error: the argument 'at' of word is of the type integer or string"),
+    (Call("later", {"city": "Rome"}), "sun in Rome"),
     (Call("", {}, "the call is no JSON"), "error: the call is no JSON"),
     (Call("weather", {"city": "closed"}), "error: SystemExit: no more"),
     (Call("weather", {"city": "gone"}), "error: its process ended"),
@@ -134,6 +162,9 @@ def test_what_is_no_tool_is_told_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(MINE)
     with pytest.raises(ToolError, match="a tool is a function with a type for each argument"):
         tools_of(ToolUse(("mine.py:no_docstring",), folder=str(tmp_path)))
+    for name in ("drops", "later_drops"):
+        with pytest.raises(ToolError, match=f"tool 'mine.py:{name}' yields; a tool returns what it has to say"):
+            tools_of(ToolUse((f"mine.py:{name}",), folder=str(tmp_path)))
     with pytest.raises(RegistryError, match="did you mean 'calculator'"):
         tools_of(ToolUse(("calculater",)))
     with pytest.raises(ToolError, match="two tools have one name"):
