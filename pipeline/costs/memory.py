@@ -19,7 +19,7 @@ from pipeline.disk.durable import JsonMapping, JsonObject
 from pipeline.models.lora import Lora
 from pipeline.serving.speculation import MOST
 from pipeline.training.learning import Learning
-from pipeline.training.logprobs import LOGITS, changes_logits
+from pipeline.training.logprobs import LOGITS, changes_logits, held_always
 from pipeline.training.micro_batches import BYTES as OF_PROCESSORS
 from pipeline.training.micro_batches import tokens_within
 from pipeline.training.optimizer.choice import Task
@@ -115,9 +115,10 @@ def lesson_of(training: Training, setting: Setting) -> Lesson:
     autocast = learning.mixed_precision if learning.mixed_precision is not None else not processor
     whole = Lesson(of_part, length, scored, min(2, -(-rows // of_part)), precise=training.asked is not None,
                    autocast=autocast, at_once=processor and not setting.sharing.collective, mtp=training.trained.mtp)
-    few = of_part * scored * training.shape.vocabulary <= LOGITS
+    fields = config_of(training.config).get_text_config().to_dict()
+    few = of_part * scored * training.shape.vocabulary <= LOGITS or held_always(fields)
     without_cache = learning.gradient_checkpointing or training.shape.stateful
-    sliced = training.teacher is None and not changes_logits(config_of(training.config).get_text_config().to_dict())
+    sliced = training.teacher is None and not changes_logits(fields)
     if training.asked is None or not whole.at_once or without_cache or not (few or sliced):
         return whole
     # As `rl/scoring/forwards.py` has it: the completions go on from prompts that are read once.

@@ -31,6 +31,17 @@ _CHANGED_AFTER = (
 )
 """Fields of configs of families that change what their head gives: those that trl knows."""
 
+_UNKNOWN_TO_TRL = (
+    "logits_soft_cap", "logits_mup_width_multiplier", "output_logit_soft_cap", "unpadded_vocab_size"
+)
+"""Fields with which families (RecurrentGemma, Inkling, xLSTM) change their logits that trl's tiles do not know. Their
+logits are held, however many; a test looks for others in transformers."""
+
+_BEFORE_HEAD = frozenset({
+    "bert", "big_bird", "electra", "ernie", "megatron-bert", "modernbert-decoder", "rembert", "roc_bert", "roformer"
+})
+"""Families with layers between their last hidden states and their head, of whose logits the same is true."""
+
 Score = Callable[..., tuple[Tensor, ...]]
 """Of logits [tokens, vocabulary] and ids [tokens], and of what else is given of these tokens: values [tokens], the
 log-probabilities first where both are wanted."""
@@ -94,8 +105,13 @@ def _by_head(model: LanguageModel) -> bool:
 
 
 def changes_logits(fields: Mapping[str, object]) -> bool:
-    """Whether a family with these fields of a config scales or caps what its head gives."""
-    return any(fields.get(name) for name in _CHANGED_AFTER)
+    """Whether a family with these fields of a config makes its logits of more than its hidden states and its head."""
+    return any(fields.get(name) for name in _CHANGED_AFTER) or held_always(fields)
+
+
+def held_always(fields: Mapping[str, object]) -> bool:
+    """Whether only the whole model knows the logits of a family with these fields of a config."""
+    return fields.get("model_type") in _BEFORE_HEAD or any(fields.get(name) for name in _UNKNOWN_TO_TRL)
 
 
 def _collective(model: LanguageModel) -> bool:
@@ -189,7 +205,9 @@ class _Entropy(torch.autograd.Function):
 
 def few(model: LanguageModel, ids: Tensor, count: int) -> bool:
     """Whether the logits of `count` tokens of each of the rows of ids [rows, seq] are held at once: on CPUs, up to
-    `LOGITS`."""
+    `LOGITS`; everywhere, where nothing else makes them right."""
+    if held_always(model.config.get_text_config().to_dict()):
+        return True
     if ids.device.type != "cpu" or _collective(model):
         return False
     return bool(len(ids) * count * model.config.get_text_config().vocab_size <= LOGITS)
