@@ -4,15 +4,9 @@ import contextlib
 from collections.abc import Iterator
 
 from torch import nn
+from transformers import PretrainedConfig
 
 from eval.language_model import LanguageModel
-
-_NUMBERS = (
-    "attention_dropout", "attn_dropout", "dropout", "activation_dropout", "hidden_dropout", "dropout_p", "layerdrop",
-    "router_jitter_noise", "jitter_noise",
-)
-"""What layers of transformers' families call the shares that they drop, and the noise of their routers, where these are
-numbers and no layers."""
 
 
 @contextlib.contextmanager
@@ -22,14 +16,24 @@ def without_dropout(model: LanguageModel) -> Iterator[None]:
     Rollouts are drawn without dropout. A policy that is trained with it has other log-probabilities before anything is
     learned: with a tenth of attention dropped, three quarters of a tiny model's ratios lie out of bounds at once.
     """
-    found: list[tuple[nn.Module, str, float]] = []
-    for module in model.modules():
-        names = ("p",) if isinstance(module, nn.Dropout) else _NUMBERS
-        for name in names:
-            value = vars(module).get(name)
-            if isinstance(value, float) and value:
-                found.append((module, name, value))
-                setattr(module, name, 0.0)
+    found = [(place, name, value) for place in _places(model) for name, value in vars(place).items()
+             if _drops(place, name) and isinstance(value, float) and value]
+    for place, name, _ in found:
+        setattr(place, name, 0.0)
     yield
-    for module, name, value in found:
-        setattr(module, name, value)
+    for place, name, value in found:
+        setattr(place, name, value)
+
+
+def _places(model: LanguageModel) -> list[nn.Module | PretrainedConfig]:
+    """The model's modules, and the configs that they have: some (Falcon's) read a share there in every forward."""
+    modules = [*model.modules()]
+    configs = {id(config): config for module in modules
+               if isinstance(config := vars(module).get("config"), PretrainedConfig)}
+    return [*modules, *configs.values()]
+
+
+def _drops(place: nn.Module | PretrainedConfig, name: str) -> bool:
+    """Whether a number of this name is a share that is dropped, or noise of routers: families call theirs
+    `attention_dropout`, `resid_pdrop`, `layerdrop`, `router_jitter_noise`, and by other names with these parts."""
+    return (name == "p" and isinstance(place, nn.Dropout)) or "drop" in name or "jitter" in name

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -13,19 +14,27 @@ from tests.pipeline.training.test_resumable import checkpoints
 IDS = torch.arange(4, 20).view(1, -1)
 
 
-def test_layers_and_numbers_that_drop_are_off_and_come_back() -> None:
-    for family, fields in (
-        ("gpt2", {"n_embd": 32, "n_layer": 2, "n_head": 4, "resid_pdrop": 0.5, "attn_pdrop": 0.5}),
-        ("granite", {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 4,
-                     "intermediate_size": 48, "attention_dropout": 0.5}),
-    ):
-        config = AutoConfig.for_model(family, vocab_size=48, initializer_range=0.5, **fields)
-        model = AutoModelForCausalLM.from_config(config, attn_implementation="eager")
-        expected = model.eval()(IDS).logits
-        model.train()
-        with without_dropout(model):
-            assert torch.equal(model(IDS).logits, expected), family
-        assert not torch.equal(model(IDS).logits, expected), family
+SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 4,
+         "intermediate_size": 48}
+
+
+@pytest.mark.parametrize(("family", "fields"), [
+    ("gpt2", {"n_embd": 32, "n_layer": 2, "n_head": 4, "resid_pdrop": 0.5, "attn_pdrop": 0.5}),
+    ("granite", {**SIZES, "attention_dropout": 0.5}),
+    ("seed_oss", {**SIZES, "residual_dropout": 0.5}),
+    ("starcoder2", {**SIZES, "residual_dropout": 0.5, "embedding_dropout": 0.5}),
+    ("falcon", {**SIZES, "hidden_dropout": 0.5}),
+    ("mixtral", {**SIZES, "router_jitter_noise": 0.5}),
+])
+def test_whatever_drops_is_off_and_comes_back(family: str, fields: dict[str, Any]) -> None:
+    config = AutoConfig.for_model(family, vocab_size=48, initializer_range=0.5, **fields)
+    model = AutoModelForCausalLM.from_config(config, attn_implementation="eager")
+    expected, before = model.eval()(IDS).logits, model.config.to_dict()
+    model.train()
+    with without_dropout(model):
+        assert torch.equal(model(IDS).logits, expected)
+    assert not torch.equal(model(IDS).logits, expected)
+    assert model.config.to_dict() == before
 
 
 def test_a_policy_with_dropout_has_not_moved_before_an_update(tiny: Any, tmp_path: Path) -> None:
