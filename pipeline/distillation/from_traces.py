@@ -23,7 +23,8 @@ from pipeline.models import pretrained
 
 @dataclass(frozen=True)
 class Course:
-    """A student with its tokenizer, the rows of traces by their numbers, and the order in which it learns them."""
+    """A student with its tokenizer, the rows of traces by their numbers, and the order in which it learns them. With
+    `beyond` rows may be longer than models were made for."""
 
     ctx: Context
     student: LanguageModel
@@ -31,6 +32,7 @@ class Course:
     match: Match
     rows: Mapping[int, Row]
     order: Sequence[int]
+    beyond: bool = False
 
     def by_mean(self, teachers: Sequence[str]) -> Taught:
         """By the mean of the teachers at these input references."""
@@ -58,8 +60,9 @@ class Course:
             (mine, self.student.config.get_text_config().to_dict()), (theirs, pretrained.config_of(ctx.path(teacher)))
         ))
         words = SharedWords.of(mine, known, theirs, their_known, match.top_k)
-        most = pretrained.context_of(ctx.path(teacher)) or MOST_TOKENS
-        aligned = Aligned.of(mine, self.rows, theirs, {row: their_rows.row(row, 0.0, most) for row in self.rows}, words)
+        of_theirs = {row: their_rows.row(row, 0.0, MOST_TOKENS) for row in self.rows}
+        self._require_context(teacher, max((len(row["input_ids"]) for row in of_theirs.values()), default=0))
+        aligned = Aligned.of(mine, self.rows, theirs, of_theirs, words)
         tokens = sum(Learned(self.rows).counts().values())
         if not aligned.rows:
             raise StageError(f"{label} and the student read no part of the traces alike: take method: traces")
@@ -75,12 +78,22 @@ class Course:
         return Taught(told, self.order, words, self.match.temperature, self.match.mix, self.tokenizer.pad_token_id)
 
     def _told(self, teachers: Sequence[str], words: Words, rows: Mapping[int, Row]) -> Distributions:
-        """The mean of what teachers tell of rows."""
+        """The mean of what teachers tell of rows. Raises StageError where one was made for shorter ones."""
+        longest = max((len(row["input_ids"]) for row in rows.values()), default=0)
+        for teacher in teachers:
+            self._require_context(teacher, longest)
         learned = Learned(rows)
         load = partial(Teachers.of, self.ctx, teachers, self.tokenizer, words, self.match.temperature)
         return distributions(
             self.ctx.cache, learned, words, self._made_by(teachers), lambda: Reading(load(), learned), self.ctx.note
         )
+
+    def _require_context(self, teacher: str, longest: int) -> None:
+        context = pretrained.context_of(self.ctx.path(teacher))
+        if not self.beyond and context is not None and longest > context:
+            raise StageError(f"{self.ctx.label(teacher)} was made for {context:,} tokens, and the longest row that it "
+                             f"is asked about has {longest:,}: lower max_length, extend the teacher (kind: extend), or "
+                             "set beyond_context: true")
 
     def _made_by(self, teachers: Sequence[str]) -> dict[str, object]:
         return {"teachers": [pretrained.sha256(self.ctx.path(one)) for one in teachers],

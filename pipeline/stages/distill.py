@@ -126,7 +126,8 @@ class Distill(Training):
     def room(self) -> Room | None:
         if self.rollouts is None:
             return None
-        return Room([self.student], self.prompt.prompting(), self.rollouts.max_completion_tokens, self.beyond_context)
+        models = [self.student, *self._references]
+        return Room(models, self.prompt.prompting(), self.rollouts.max_completion_tokens, self.beyond_context)
 
     def work(self) -> Work:
         if self.traces is not None:
@@ -187,7 +188,7 @@ class Distill(Training):
         if self.method == "self":
             require_one_shape(ctx, references[0], student)
         learned = {number: rows.row(number, 0.0, longest) for number in sorted(set(order))}
-        course = Course(ctx, student, tokenizer, self.match, learned, order)
+        course = Course(ctx, student, tokenizer, self.match, learned, order, self.beyond_context)
         if isinstance(self.traces, list):
             return course.by_best(references, self._best(ctx, ctx.note).teachers)
         if self.method != "cross_tokenizer":
@@ -207,6 +208,7 @@ class Distill(Training):
         assert room
         prompts = encode_prompts(tokenizer, problems, room.prompting)
         require_room(prompts, room, pretrained.trained_context(model), self.student)
+        require_room(prompts, room, pretrained.context_of(ctx.path(self.teacher)), self.teacher)
         lessons = on_policy.Lessons(problems, room.prompting, self.rollouts, self, self.balance)
         with lora.adapted(model, self.lora, ctx, self.student):
             metrics = on_policy.train(ctx, model, tokenizer, self.teacher, lessons)

@@ -221,7 +221,8 @@ class Grpo(Engines, Learning, Minimized, Stage):
         return [Asks(reference, self.problems_each, seed, "train") for reference in self.problems]
 
     def room(self) -> Room:
-        return Room([self.model], self._prompting(), self.max_completion_tokens, self.beyond_context)
+        models = [self.model, *([self.teacher.model] if self.teacher else [])]
+        return Room(models, self._prompting(), self.max_completion_tokens, self.beyond_context)
 
     def made_of(self) -> str:
         return self.model
@@ -252,6 +253,8 @@ class Grpo(Engines, Learning, Minimized, Stage):
         self.reward.require(problems)
         prompts = encode_prompts(tokenizer, problems, self._prompting())
         require_room(prompts, self.room(), pretrained.trained_context(model), self.model)
+        if self.teacher:
+            require_room(prompts, self.room(), pretrained.context_of(ctx.path(self.teacher.model)), self.teacher.model)
 
         how = settled(tokenizer, self._prompting())
         rounds = self.steps * (1 + self.dynamic_sampling)

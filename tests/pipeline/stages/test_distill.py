@@ -148,6 +148,22 @@ def test_a_teacher_with_other_words_is_come_nearer_to(paths: dict[str, Path], tm
     assert weights(again) == weights(ctx)
 
 
+@pytest.mark.parametrize("name", ["logits", "ensemble", "self", "cross_tokenizer", "on_policy", "grpo"])
+def test_a_teacher_is_not_asked_beyond_its_context(
+    name: str, paths: dict[str, Path], ask_for: Ask, context: Context, tmp_path: Path
+) -> None:
+    for which in ("teacher", "stranger"):
+        model, tokenizer = pretrained.load(paths[which])
+        model.config.max_position_embeddings = 24
+        pretrained.save(model, tokenizer, tmp_path / which)
+    short = {**paths, "teacher": tmp_path / "teacher", "stranger": tmp_path / "stranger"}
+    stage = stage_of(name, ask_for(["3"] * 8))
+    with pytest.raises(StageError, match=r"was made for 24 tokens, and the longest|do not fit in its context of 24"):
+        stage.run(context(**short))
+    room = stage.room()
+    assert room is None or [*room.models] == ["student", "teacher"]
+
+
 def _run(stage: Distill, context: Context, paths: dict[str, Path]) -> Any:
     ctx = context(**paths)
     stage.run(ctx)
