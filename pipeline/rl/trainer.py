@@ -74,9 +74,9 @@ class PolicyTrainer(Resumable, Trainer):
         self.policy: LanguageModel = self.accelerator.unwrap_model(self.model)
         self.temperature = plan.sampling.temperature
         learning = plan.learning
-        # As GRPO is published, rates are constant after the warm-up.
+        # As GRPO is published, rates are constant after the warm-up; an only update has one.
         self.learn_by(learning, "reinforcement", schedule_of(
-            learning.schedule, args.max_steps, warmup=4, shape="constant", first=0
+            learning.schedule, args.max_steps, warmup=4, shape="constant", first=1 if args.max_steps == 1 else 0
         ))
         self.mtp = MtpBeside(
             self.policy, plan.mtp, learning, "reinforcement", self.rates, args.max_steps, args.seed

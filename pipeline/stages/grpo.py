@@ -268,7 +268,8 @@ class Grpo(Engines, Learning, Minimized, Stage):
             server = inside.enter_context(self._served(ctx, model, tokenizer)) if self._by_server else None
             before = self._gate(ctx, model, tokenizer, problems, server)
             reward = inside.enter_context(RewardFunction.of(
-                problems, self.reward, model, tokenizer, how, self.effort.budgets() if self.effort else {}
+                problems, self.reward, model, tokenizer, how, self.effort.budgets() if self.effort else {},
+                self.group_size
             ))
             inside.enter_context(lora.adapted(model, self.lora, ctx, self.model))
             balance = Balance(model, self.balance)

@@ -36,10 +36,15 @@ def group_advantages(
     `scale` is what divides: the standard deviation of the group's rewards as in the paper, of the whole batch's rewards
     (as trl has it), or of the batch's advantages before this (Hu et al. 2025, REINFORCE++, arXiv 2501.03262, equation
     11; their mean is 0 already); the group's mean (MaxRL, arXiv 2602.02710, by which a problem weighs the more the more
-    rarely it is solved; a group whose mean is not above 0 teaches nothing then); or nothing (Dr. GRPO, arXiv
+    rarely it is solved); or nothing (Dr. GRPO, arXiv
     2503.20783, which shows that the group's deviation favours problems that are too easy or too hard). `baseline` is
     whose mean is taken from a reward: the group's, or that of the others of its group (RLOO, arXiv 2402.14740, equation
     8). A reward that is NaN stands for a rollout that could not be graded: it leaves its group, and has advantage 0.
+
+    MaxRL's rewards are 0 or 1. Where rules take something away as well, a mean may be as near to 0 as it likes, and one
+    group would outweigh all others: what divides is at least what the mean is where only the best of the group has its
+    reward and the others have 0, which changes nothing for rewards of 0 and 1. A group without any reward above 0
+    teaches nothing then.
     """
     groups = rewards.view(-1, group_size)  # [groups, group_size]
     mean = torch.nanmean(groups, dim=1).repeat_interleave(group_size)
@@ -49,14 +54,17 @@ def group_advantages(
     equal = equal.repeat_interleave(group_size)
     # A group of one graded rollout has nothing to compare it with; its deviation is NaN and its advantage 0.
     dull = equal | torch.isclose(deviation, torch.zeros_like(deviation)) | deviation.isnan()
+    graded = (~groups.isnan()).sum(dim=1).repeat_interleave(group_size)
+    best = groups.nan_to_num(nan=-torch.inf).amax(dim=1).repeat_interleave(group_size)
+    if scale == "mean":
+        dull |= best <= 0
     without_signal = dull.float().mean().item()
-    values = (rewards - mean).masked_fill(equal, 0.0)
+    values = (rewards - mean).masked_fill(equal & ~rewards.isnan(), 0.0)
     if baseline == "others":
-        graded = (~groups.isnan()).sum(dim=1).repeat_interleave(group_size)
         # r_i less the mean of the other n - 1 is n / (n - 1) times r_i less the mean of all n.
         values = torch.where(graded > 1, values * graded / (graded - 1).clamp(min=1), 0.0)
     if scale == "mean":
-        values = torch.where(mean > 0, values / (mean + SCALE_FLOOR), 0.0)
+        values = torch.where(best > 0, values / (torch.maximum(mean, best / graded) + SCALE_FLOOR), 0.0)
     elif scale != "none":
         own = {"group": deviation, "batch": _of_all(rewards), "advantages": _of_all(values)}[scale]
         values = values / (own + SCALE_FLOOR)

@@ -63,7 +63,8 @@ class RewardFunction:
 
     `problems` are by what they are called (`efforts.asked_with`), which is their id where no effort is asked for.
     `reader` knows where completions end, and `opened` are the names of the problems whose prompts open the thinking.
-    With `tools` what was not drawn is what they have written, and no answer of the model's.
+    With `tools` what was not drawn is what they have written, and no answer of the model's. Completions of a problem
+    that stand side by side are of several groups where they are more than `group_size`.
     What `begin` is told is graded in the background, and the same answer once; rules that want all completions of a
     problem at once follow where totals are asked for, a group that is the same being asked about once. Counts verdicts,
     and keeps the parts of the reward for the log, of all that was begun since the last `finish`, or of what is asked
@@ -72,10 +73,10 @@ class RewardFunction:
 
     def __init__(
         self, problems: Mapping[str, Problem], rubric: Rubric, reader: AnswerReader, opened: Collection[str] = (),
-        *, tools: bool = False
+        *, tools: bool = False, group_size: int | None = None
     ) -> None:
         self.problems, self.rubric, self.reader, self.opened = problems, rubric, reader, frozenset(opened)
-        self.tools = tools
+        self.tools, self.group_size = tools, group_size
         self.parts: dict[str, float] = {}
         self.verdicts: dict[str, float] = {}
         self.by_effort: dict[str, float] = {}
@@ -91,7 +92,7 @@ class RewardFunction:
     @classmethod
     def of(
         cls, problems: Sequence[Problem], rubric: Rubric, model: LanguageModel, tokenizer: Tokenizer, how: Prompting,
-        budgets: Mapping[Effort, int] = MappingProxyType({})
+        budgets: Mapping[Effort, int] = MappingProxyType({}), group_size: int | None = None
     ) -> "RewardFunction":
         """For answers of this model to problems that are put as `how` says, with each of the efforts that have
         `budgets` for their thinking."""
@@ -105,7 +106,7 @@ class RewardFunction:
                 asked[name] = with_budget(problem, effort, budgets[effort]) if effort else problem
                 if reader.opens(ids):
                     opened.append(name)
-        return cls(asked, rubric, reader, opened, tools=how.tools is not None)
+        return cls(asked, rubric, reader, opened, tools=how.tools is not None, group_size=group_size)
 
     def __enter__(self) -> "RewardFunction":
         return self
@@ -173,7 +174,10 @@ class RewardFunction:
 
     def _rewards(self, answers: Sequence[Answer]) -> list[Reward]:
         """Those of a group stand side by side."""
-        return [reward for _, group in groupby(answers, key=lambda one: one[0]) for reward in self._of_group(group)]
+        runs = [[*run] for _, run in groupby(answers, key=lambda one: one[0])]
+        groups = [run[begin : begin + (self.group_size or len(run))]
+                  for run in runs for begin in range(0, len(run), self.group_size or len(run))]
+        return [reward for group in groups for reward in self._of_group(group)]
 
     def _score(self, problem: Problem, completion: Completion) -> "Graded":
         verdict = grade(problem, completion)

@@ -330,6 +330,13 @@ def test_equal_rewards_are_no_advantage_at_all(model: Any, tmp_path: Any) -> Non
     assert (first(made).advantages == 0).all()
 
 
+def test_an_only_update_has_a_rate(model: Any, tmp_path: Any) -> None:
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    made = trainer(model, tmp_path, rewards=alternating, steps=1)
+    made.train()
+    assert not all(torch.equal(old, new) for old, new in zip(before, model.parameters(), strict=True))
+
+
 def test_what_is_dealt_to_updates_is_every_rollout_once(model: Any, tmp_path: Any) -> None:
     made = trainer(model, tmp_path)
     torch.manual_seed(3)

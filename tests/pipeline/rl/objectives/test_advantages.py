@@ -43,6 +43,22 @@ def test_further_scales_by_hand() -> None:
     assert values.tolist() == pytest.approx([1, -1 / 3, -1 / 3, -1 / 3, 1 / 3, 1 / 3, -1, 1 / 3, 0, 0, 0, 0])
 
 
+def test_where_rules_take_away_no_group_outweighs_the_others() -> None:
+    rewards = torch.tensor([1.0, -0.99, 0, 0, 0, 0, 0, 0, 1, -1, -0.5, 0, 0, 0, 0, 0, -1, -0.5, 0, 0, 0, 0, 0, 0])
+    values, without = group_advantages(rewards, 8, "mean")
+    # Divided by an eighth, as if one rollout alone had a reward of 1.
+    assert values[:3].tolist() == pytest.approx([7.99, -7.93, -0.01], rel=1e-2)
+    assert values[8:11].tolist() == pytest.approx([8.5, -7.5, -3.5], rel=1e-2)
+    assert values[16:].count_nonzero() == 0
+    assert without == pytest.approx(1 / 3)
+
+
+def test_those_nobody_could_grade_are_in_no_deviation() -> None:
+    """The graded ones are a 1 alone, of advantage 0, and four halves."""
+    values = group_advantages(torch.tensor([1.0, NAN, NAN, NAN, 1, 0, 1, 0]), 4, "advantages").values
+    assert values.tolist() == pytest.approx([0, 0, 0, 0, 1, -1, 1, -1], rel=1e-3)
+
+
 def test_alone_in_its_group_a_rollout_has_no_others() -> None:
     values = group_advantages(torch.tensor([1.0, NAN, 1.0, 0.0]), 2, "none", "others").values
     assert values.tolist() == [0, 0, 1, -1]

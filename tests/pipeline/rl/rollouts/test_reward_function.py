@@ -153,6 +153,13 @@ def test_rules_of_a_group_see_it_whole_and_once(tmp_path: Path) -> None:
     assert reward.parts == {"correct": 0.0, "rank": pytest.approx(3 / 5), "calls": pytest.approx(7 / 5)}
 
 
+def test_two_groups_of_a_problem_side_by_side_are_two(tmp_path: Path) -> None:
+    reward = ranked(tmp_path, rank=1.0)
+    reward.group_size = 2
+    one, short, long = PROBLEMS[0].id, encode("3"), encode("3 3 3 3")
+    assert reward.finish([one] * 4, rollouts(short, long, long, long)) == [0.0, 1.0, 0.0, 0.0]
+
+
 def test_groups_that_gave_way_are_counted_with_the_others(tmp_path: Path) -> None:
     reward = ranked(tmp_path, rank=1.0)
     one, two = PROBLEMS[0].id, PROBLEMS[1].id
