@@ -62,7 +62,8 @@ class Drawn:
     prompts    problems of a round, over all processes; None is every problem that the stage asks
     rounds     how often that is done
     dtype      what the weights are in while drawing; None is what the model is in
-    native     whether the engine of this process draws; the hours of vLLM, which does so elsewhere, are not reckoned
+    native     whether the engine of this process draws, and not vLLM, whose memory elsewhere is not reckoned
+    served     GPUs of a server that the stage starts, all of which draw; None where each process draws its share
     besides    share of the memory of the stage's own GPU that vLLM takes, where it has none of its own
     trained    whether the completions are what the stage trains on, which so lie beside the training's state
     speculate  what drafts tokens: nothing, the text itself (`lookup`), or the model's module (`mtp`)
@@ -75,6 +76,7 @@ class Drawn:
     rounds: int = 1
     dtype: str | None = None
     native: bool = True
+    served: int | None = None
     besides: float = 0.0
     trained: bool = False
     speculate: Literal["off", "lookup", "mtp"] = "off"

@@ -92,7 +92,8 @@ class _Stage:
         drawn = next((one for one in self.work.drawn if one.trained), None)
         if drawn is None:
             rows = rows_of(lineage, step, trained)
-            return Training(trained, config, shape, rows.mean, rows.mean, rows.mean, teacher=teacher, module=module)
+            return Training(trained, config, shape, rows.mean, rows.mean, rows.mean, teacher=teacher, module=module,
+                            longest=rows.longest)
         asked = asked_of(lineage, step, drawn)
         mean = asked.prompt + drawn.most * self.setting.assumed.completion
         return Training(trained, config, shape, mean, asked.prompt + drawn.most, drawn.most, asked, teacher,

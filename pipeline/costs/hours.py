@@ -74,8 +74,9 @@ def _scorings(training: Training, half: bool) -> float:
 
 
 def of_drawing(drawing: Drawing, setting: Setting) -> Effort:
-    """Of a drawing, of all processes."""
-    shape, assumed, device, processes = drawing.shape, setting.assumed, setting.device, setting.sharing.processes
+    """Of a drawing, of all that draw."""
+    shape, assumed, device = drawing.shape, setting.assumed, setting.device
+    processes = drawing.drawn.served or setting.sharing.processes
     dtype = drawing.drawn.dtype or shape.dtype
     size = BYTES[dtype]
     rate = device.float32 if dtype == "float32" else device.bfloat16

@@ -40,10 +40,11 @@ _PIECES = re.compile(r"[^\W\d_]+|\d|[^\w\s]|_")
 
 @dataclass(frozen=True)
 class Rows:
-    """Their number, and their tokens on the mean."""
+    """Their number, their tokens on the mean, and those of the longest that was seen."""
 
     count: float
     mean: float
+    longest: float
 
 
 def tokens_of(text: str, characters: float) -> float:
@@ -65,13 +66,13 @@ def rows_of(lineage: Lineage, step: Step, trained: Trained) -> Rows:
     if trained.shares:
         parts = {data: rows_of(lineage, step, replace(trained, data=data, shares={})) for data in trained.shares}
         mean = sum(share * parts[data].mean for data, share in trained.shares.items())
-        return Rows(sum(part.count for part in parts.values()), mean)
+        return Rows(sum(part.count for part in parts.values()), mean, max(part.longest for part in parts.values()))
     assumed = lineage.assumed
     longest = trained.length or _context(lineage, step, trained)
     source = step.sources[trained.data] if trained.data else None
     if source is None or (source.origin == "hub" and trained.steps):
         # A stage that says how many steps it makes goes round its data as often as it has to.
-        return Rows((trained.steps or 1) * trained.batch, max(1.0, longest * assumed.filled))
+        return Rows((trained.steps or 1) * trained.batch, max(1.0, longest * assumed.filled), longest)
     if source.origin == "stage":
         rows = _of_stage(lineage, lineage.recipe.steps[source.reference])
     elif source.path is not None:
@@ -79,7 +80,7 @@ def rows_of(lineage: Lineage, step: Step, trained: Trained) -> Rows:
     else:
         raise StageError(f"the rows of {trained.data} are on the hub, and are not read for a plan; give a local copy")
     count = rows.count if trained.limit is None else min(rows.count, trained.limit)
-    return Rows(count, min(rows.mean, longest))
+    return Rows(count, min(rows.mean, longest), min(rows.longest, longest))
 
 
 def asked_of(lineage: Lineage, step: Step, drawn: Drawn) -> Asked:
@@ -117,8 +118,9 @@ def _of_stage(lineage: Lineage, maker: Step) -> Rows:
     if work is None or work.rows is None or not work.drawn:
         raise StageError(f"{maker.name} does not say how many rows it makes")
     drawn = work.drawn[0]
-    mean = asked_of(lineage, maker, drawn).prompt + drawn.most * lineage.assumed.completion
-    return Rows(max(1.0, work.rows * lineage.assumed.kept), mean)
+    prompt = asked_of(lineage, maker, drawn).prompt
+    mean = prompt + drawn.most * lineage.assumed.completion
+    return Rows(max(1.0, work.rows * lineage.assumed.kept), mean, prompt + drawn.most)
 
 
 def _of_file(lineage: Lineage, step: Step, trained: Trained, path: Path) -> Rows:
@@ -137,11 +139,11 @@ def _of_file(lineage: Lineage, step: Step, trained: Trained, path: Path) -> Rows
         lengths = [_reckoned(record, trained.prompting, lineage.assumed.characters) for record in records]
     mean = sum(lengths) / len(lengths)
     if size <= READ:
-        return Rows(len(lengths), mean)
+        return Rows(len(lengths), mean, max(lengths))
     texts = [len(text_of(record)) for record in islice(dataset.records(path, selection, bad=lambda _: None), limit)]
     written = sum(texts) / len(texts)
     counted = sum(_rows_in(file, written) for file in files if is_row_file(file.name))
-    return Rows(max(float(len(lengths)), counted), mean)
+    return Rows(max(float(len(lengths)), counted), mean, max(lengths))
 
 
 def _reckoned(record: JsonObject, how: Prompting, characters: float) -> float:

@@ -67,7 +67,8 @@ class Training:
     """A training as a process sees it: what the recipe says, the model's config and sizes, and its rows: `mean` tokens
     long, and `length` in the moment of most memory, of which the last `scored` are learned. These are the same but for
     completions, which may all be as long as they are allowed to be; `asked` is of those, whose prompts are read
-    once, and `drawn` says what draws them. `module` is one for multi-token prediction that is trained, too."""
+    once, and `drawn` says what draws them. `module` is one for multi-token prediction that is trained, too. The
+    `longest` row goes through whole, whatever a part may have."""
 
     trained: Trained
     config: JsonObject
@@ -79,6 +80,7 @@ class Training:
     teacher: Shape | None = None
     module: Shape | None = None
     drawn: Drawn | None = None
+    longest: float = 0.0
 
     @property
     def learning(self) -> Learning:
@@ -127,6 +129,14 @@ def lesson_of(training: Training, setting: Setting) -> Lesson:
     return replace(whole, length=scored, prompts=prompts, prompt=prompt) if prompts < of_part else whole
 
 
+def largest_of(training: Training, setting: Setting) -> Lesson:
+    """`lesson_of`, or the longest row where that is more than a part of others."""
+    lesson, longest = lesson_of(training, setting), round(training.longest)
+    if longest <= lesson.rows * lesson.length:
+        return lesson
+    return replace(lesson, rows=1, length=longest, scored=longest - 1, parts=min(2, training.trained.batch))
+
+
 @functools.lru_cache(maxsize=64)
 def _rehearsed(written: str, task: Task, lesson: Lesson) -> Rehearsed:
     """Of a config, learning and adapters, written as JSON: stages often have the same, and remedies go back to it."""
@@ -138,7 +148,7 @@ def of_training(training: Training, setting: Setting) -> Memory:
     """While it trains. Raises StageError where its steps cannot be gone through."""
     task: Task = "supervised" if training.asked is None else "reinforcement"
     written = json.dumps([training.config, training.trained.learning, training.trained.adapters])
-    found = _rehearsed(written, task, lesson_of(training, setting))
+    found = _rehearsed(written, task, largest_of(training, setting))
     return divided(found, training, setting)
 
 

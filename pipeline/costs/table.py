@@ -52,13 +52,15 @@ def assumptions(assumed: Assumptions, device: Device) -> Iterator[str]:
 
 def _row(one: Estimate, devices: int) -> tuple[str, ...]:
     largest = one.largest
-    if one.said or one.shape is None or largest is None:
+    if one.said or one.shape is None:
         return (one.step.name, one.step.kind, *["-"] * (len(HEADER) - 2))
-    parts = (largest.weights, largest.gradients, largest.optimizer, largest.activations, largest.cache,
-             largest.besides, largest.peak)
+    # vLLM fills the memory that it is given.
+    memory = ("-",) * 8 if largest is None else (*map(_gib, (
+        largest.weights, largest.gradients, largest.optimizer, largest.activations, largest.cache, largest.besides,
+        largest.peak
+    )), "yes" if one.fits else "NO")
     return (one.step.name, one.step.kind, _large(one.shape.parameters), _large(one.effort.tokens),
-            f"{one.effort.flops:.1e}", *map(_gib, parts), "yes" if one.fits else "NO", _short(one.hours),
-            _short(_money(one, devices)))
+            f"{one.effort.flops:.1e}", *memory, _short(one.hours), _short(_money(one, devices)))
 
 
 def _money(one: Estimate, devices: int) -> float:

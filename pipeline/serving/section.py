@@ -81,6 +81,11 @@ class Engines(BaseModel):
         elsewhere = self.engine == "native" or self.vllm.url or self.vllm.devices
         return 0.0 if elsewhere else self.vllm.gpu_memory
 
+    @property
+    def served(self) -> int | None:
+        """GPUs of a server that the stage starts; None where it starts none."""
+        return self.vllm.tensor_parallel if self.engine == "vllm" and self.vllm.python else None
+
     @model_validator(mode="after")
     def _check_vllm(self) -> "Engines":
         if self.engine == "native" and self.vllm != Vllm():

@@ -183,7 +183,7 @@ class Evaluate(ServedEngines, Stage):
         native = self.engine == "native"
         return Work(drawn=[
             Drawn(model, self.rollouts * len(self._ways()), self.max_completion_tokens, dtype=self.dtype, native=native,
-                  speculate=self.speculate)
+                  served=self.served, speculate=self.speculate)
             for model in self.models
         ])
 

@@ -230,9 +230,9 @@ class Grpo(Engines, Learning, Minimized, Stage):
     def work(self) -> Work:
         native = self.engine == "native"
         asked = Drawn(self.model, self.gate, self.max_completion_tokens, prompts=GATED, native=native,
-                      speculate=self.speculate)
+                      served=self.served, speculate=self.speculate)
         drawn = Drawn(self.model, self.group_size, self.max_completion_tokens, self.prompts_per_step, self.steps,
-                      self.rollout_dtype, native, self.besides, trained=True, speculate=self.speculate)
+                      self.rollout_dtype, native, self.served, self.besides, True, self.speculate)
         batch = self.prompts_per_step * self.group_size // self.updates_per_step
         trained = Trained(
             self.model, batch, self.steps * self.updates_per_step, learning=self.learning(),

@@ -115,7 +115,7 @@ class Sample(ServedEngines, Stage):
     def work(self) -> Work:
         native = self.engine == "native"
         drawn = Drawn(self.model, self.rollouts, self.max_completion_tokens, dtype=self.dtype, native=native,
-                      speculate=self.speculate)
+                      served=self.served, speculate=self.speculate)
         most = min(self.keep_each, self.rollouts) * self.problems_each * len(self.problems)
         return Work(drawn=[drawn], rows=most)
 

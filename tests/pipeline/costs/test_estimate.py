@@ -14,7 +14,7 @@ from pipeline.costs.assumptions import Assumptions
 from pipeline.costs.devices import DEVICES, GIB, Device
 from pipeline.costs.estimate import Estimate, estimates
 from pipeline.costs.remedies import remedies
-from pipeline.costs.table import lines
+from pipeline.costs.table import lines, rows
 from pipeline.recipe import recipe
 
 Write = Callable[..., Path]
@@ -74,6 +74,18 @@ stages:{BASE}
     tokens = {name: found[name].effort.tokens for name in ("short", "long", "both")}
     # 80 rows of both, of which three quarters are short.
     assert tokens["both"] == pytest.approx(80 * (0.75 * tokens["short"] / 60 + 0.25 * tokens["long"] / 20))
+
+
+def test_a_stage_that_vllm_draws_has_its_hours_and_money_in_its_row(write_recipe: Write) -> None:
+    found = _of(write_recipe(f"""
+name: drawn
+stages:{BASE}
+  traces: {{kind: sample, model: base, problems: [word_problems:train], problems_each: 64, engine: vllm,
+           vllm: {{python: /opt/vllm/bin/python, tensor_parallel: 2}}}}
+"""))
+    base, traces, every = rows([*found.values()], 2)
+    assert traces[5:13] == ("-",) * 8
+    assert "-" not in (*base, *traces[2:5], *traces[13:], *every[13:])
 
 
 def test_what_is_not_known_is_said(write_recipe: Write) -> None:

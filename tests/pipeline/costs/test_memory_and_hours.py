@@ -163,3 +163,20 @@ def test_drawing_is_as_fast_as_the_memory() -> None:
     found = hours.of_drawing(drawing, ALONE)
     read = 600 * 4 * large.parameters / (H100.bandwidth * 0.3)  # a row alone reads all weights for each of 600 tokens
     assert found.seconds == pytest.approx(read, rel=0.05)
+
+
+def test_the_longest_row_goes_through_whole() -> None:
+    short, long = _training(batch=4, length=64), _training(batch=4, length=2048, micro_batch_tokens=2048)
+    among = replace(short, longest=2048)
+    assert memory.of_training(among, ALONE).activations == memory.of_training(long, ALONE).activations
+    assert memory.of_training(replace(short, longest=100), ALONE) == memory.of_training(short, ALONE)
+    assert hours.of_training(among, 1e6, ALONE) == hours.of_training(short, 1e6, ALONE)
+
+
+def test_a_server_draws_on_its_own_gpus() -> None:
+    drawing = Drawing(Drawn("base", 8, 100, native=False), SHAPE, Asked(4000, 50.0))
+    alone, eight = (hours.of_drawing(drawing, setting).seconds for setting in (ALONE, _shared("DDP", 8)))
+    served = replace(drawing, drawn=replace(drawing.drawn, served=2))
+    two = hours.of_drawing(served, _shared("DDP", 8)).seconds
+    assert eight < two < alone
+    assert two == hours.of_drawing(served, ALONE).seconds
