@@ -3,6 +3,7 @@
 import builtins
 import functools
 import json
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,6 +12,10 @@ from rewards.sandbox.outcomes import BROKEN, MISSING, RAISED, VALUE, compiled, e
 from rewards.sandbox.serving import OPERATIONS
 from rewards.sandbox.values import TYPES, decoded, encoded
 from rewards.sandbox.wire import Channel
+
+_COMPARISONS = ("allclose", "isclose", "array_equiv", "testing.assert_allclose", "testing.assert_almost_equal",
+                "testing.assert_array_almost_equal", "testing.assert_array_equal", "testing.assert_array_less")
+"""Those of NumPy that say of an empty list and a number that they are the same."""
 
 
 class CandidateError(Exception):
@@ -134,6 +139,28 @@ def _exception(kind: object, text: object, base: object = "", *_: object) -> Bas
         return CandidateError(text)
 
 
+def _look_at_emptiness() -> None:
+    """Have NumPy's comparisons here, in the tests' process, raise AssertionError where one side alone is empty."""
+    numpy: Any = sys.modules.get("numpy")  # a module that need not be there
+    if numpy is None:
+        return
+    for path in _COMPARISONS:
+        module, name = (numpy.testing if "." in path else numpy), path.rpartition(".")[2]
+        setattr(module, name, _looking_at_emptiness(numpy, getattr(module, name)))
+
+
+def _looking_at_emptiness(numpy: Any, compare: Callable[..., object]) -> Callable[..., object]:
+    @functools.wraps(compare)
+    def compared(*arguments: object, **named: object) -> object:
+        one, other = [numpy.shape(value) for value in (*arguments, *named.values())[:2]]
+        # It is broadcast to no comparison at all, of which nothing can be false.
+        if one != other and (0 in one or 0 in other):
+            raise AssertionError(f"shapes {one} and {other}, of which one is empty")
+        return compare(*arguments, **named)
+
+    return compared
+
+
 def check(task: Mapping[str, Any], channel: Channel) -> None:
     """Run the tests and state ["done", passed, of how many, why not all], or ["unusable", 0, 0, why] of the tests
     themselves."""
@@ -141,6 +168,7 @@ def check(task: Mapping[str, Any], channel: Channel) -> None:
     program = _Program(channel, Instances(namespace, task.get("classes", ())))
     tests: list[Callable[[], object]] = []
     passed, why = 0, "null"
+    _look_at_emptiness()
     try:
         if "asserts" in task:
             # Before anything is asked: what is no Python is no program's fault.

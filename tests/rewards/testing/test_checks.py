@@ -95,6 +95,28 @@ def test_a_value_that_is_not_plain_passes_nothing(operation: str) -> None:
     assert asserts(program, names=["area"], setup="", asserts=tests).label is Label.WRONG
 
 
+@pytest.mark.parametrize("comparison", [
+    "np.allclose(area(1), 0.5)", "np.allclose(b=[[0.5]], a=area(1))", "np.isclose(0.5, area(1)).all()",
+    "near(area(1), 0.5)", "np.array_equiv(area(1), 0.5)", "np.testing.assert_allclose(area(1), 0.5) is None",
+    "np.testing.assert_array_equal(actual=area(1), desired=0.5) is None",
+    "np.testing.assert_array_less(area(1), 0.6) is None", "np.testing.assert_almost_equal(area(1), 0.5) is None",
+])
+def test_numpy_does_not_find_an_empty_list_near_every_number(comparison: str) -> None:
+    tests, setup = [f"assert {comparison}"], "import numpy as np\nfrom numpy import allclose as near"
+    program = "import numpy\ndef area(x): return "
+    for right in ("0.5", "numpy.float32(0.5)", "numpy.array(0.5)"):
+        assert asserts(program + right, names=["area"], setup=setup, asserts=tests).correct
+    for empty in ("[]", "()", "[[]]", "numpy.empty((0, 1))"):
+        assert asserts(program + empty, names=["area"], setup=setup, asserts=tests).label is Label.WRONG
+
+
+def test_numpy_finds_empty_lists_equal() -> None:
+    tests = ["assert np.allclose(area(1), [])", "np.testing.assert_array_equal(area(1), np.array([]))",
+             "assert np.allclose([area(2)], 0.5)"]
+    program = "def area(x): return [] if x == 1 else [0.5, 0.5]"
+    assert asserts(program, names=["area"], setup="import numpy as np", asserts=tests).correct
+
+
 _SAY = ("import os, struct, time\ndef area(x):\n    said = {0!r}\n    os.write(3, struct.pack('>I', len(said)) + said)"
         "\n    time.sleep(9)")
 
