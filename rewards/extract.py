@@ -29,6 +29,11 @@ _FINAL = re.compile(
 _HOPE = re.compile(r"[.,;]?\s{1,3}I hope (?:it|this) is correct.*", re.IGNORECASE | re.DOTALL)
 _END_OF_TEXT = re.compile(r"(?:<\|[A-Za-z_]{1,30}\|>|</s>|<eos>)$")
 _FENCE = re.compile(r"^[ \t]*(```+|~~~+)[^\n`]*$", re.MULTILINE)
+# How a program begins that no fence has opened: the prompt has, or it goes on with a function of the prompt.
+_CODE_BEGINS = re.compile(
+    r"\s*^(?:[ \t]{2,}\S|(?:async[ \t]+)?def[ \t]|class[ \t]|import[ \t]|from[ \t].*[ \t]import\b|@\w|return\b)",
+    re.MULTILINE,
+)
 _TAG_AT_END = re.compile(r"</?think>\s{0,20}\Z")
 _WORDS = re.compile(r"[*_]{0,3}[A-Za-z\u4e00-\u9fff]{2,}")
 _BLANK_LINES = re.compile(r"\A(?:[ \t]*\n)+")
@@ -167,8 +172,14 @@ def _final_line(text: str) -> Extraction | None:
 
 
 def _last_fence(text: str) -> str | None:
-    """Content of the last fenced block; an opened block that nothing closes runs to the end of the text."""
+    """Content of the last fenced block; an opened block that nothing closes runs to the end of the text, and one that
+    the prompt has opened begins with it."""
     fences = list(_FENCE.finditer(text))
+    # A fence at the margin with nothing behind it may close as well as open.
+    if fences and fences[0].group().rstrip() == fences[0].group(1):
+        before = text[: fences[0].start()]
+        if _CODE_BEGINS.match(before):
+            return before
     content: str | None = None
     index = 0
     while index < len(fences):

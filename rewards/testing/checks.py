@@ -4,13 +4,13 @@
      "check": "def check(candidate):\n    assert candidate(1) == 2"}
     {"names": ["f"], "setup": "", "asserts": ["assert f(1) == 2"]}
 
-`prefix` is what the completion continues; names in it, such as helpers, are there for the check too. The tests run in a
-second child, where the candidate and the `names` are proxies: what is asked of them goes to the first child, where the
-program is, and plain values come back. So the program never shares a process with what is expected of it. Instances of
-its own classes stay in the first child; the tests can hand them back, call their methods and ask for their attributes,
-items, length and text, but not compare them. `classes` are those that tests and program both define, such as the nodes
-of a list: their instances go from one to the other by what they hold. `support` is what the tests have besides: it runs
-before the names stand for the program's.
+`prefix` is what the completion continues, up to what comes behind the function and is no Python; names in it, such as
+helpers, are there for the check too. The tests run in a second child, where the candidate and the `names` are proxies:
+what is asked of them goes to the first child, where the program is, and plain values come back. So the program never
+shares a process with what is expected of it. Instances of its own classes stay in the first child; the tests can hand
+them back, call their methods and ask for their attributes, items, length and text, but not compare them. `classes` are
+those that tests and program both define, such as the nodes of a list: their instances go from one to the other by what
+they hold. `support` is what the tests have besides: it runs before the names stand for the program's.
 """
 
 import ast
@@ -46,7 +46,8 @@ def find(code: str, answer: Mapping[str, Any], limits: Limits) -> Finding:
 
     def ask(first: Zygote, second: Zygote) -> Finding:
         with first.run(limits.seconds, limits.megabytes, theirs) as program:
-            program.give({"mode": "serve", "prelude": prelude, "code": code, "classes": tests["classes"]})
+            program.give({"mode": "serve", "prelude": prelude, "code": code, "classes": tests["classes"],
+                          "given": _given(answer, code)})
             what, *said = _parsed(program.receive())
             if what != "value":
                 return Finding(0, 1, one_line(said[0]))
@@ -84,6 +85,12 @@ def continued(prefix: str, entry: str, text: str) -> str:
     if not alone[:1].isspace() and re.search(defines, alone, re.MULTILINE):
         return f"{_whole(prefix)}\n{alone.strip()}\n"
     return f"{prefix}{text if text[:1].isspace() else '    ' + text}\n"
+
+
+def _given(answer: Mapping[str, Any], code: str) -> int | None:
+    """How many lines of a program are the prefix that it goes on with; None where it stands alone."""
+    prefix = answer.get("prefix", "") if "check" in answer else ""
+    return prefix.count("\n") if prefix and not code.startswith(f"{_whole(prefix)}\n") else None
 
 
 def _whole(prefix: str) -> str:

@@ -116,7 +116,7 @@ def test_any_mess_is_answered(text: str) -> None:
 def test_long_texts_take_no_long_time() -> None:
     pieces = (
         "\\boxed{", "<answer>", "answer is ", "#", "```\n", "{", "\\boxed{1},", "(a)\\boxed{1}", "<eos> ",
-        "final ", " \t",
+        "final ", " \t", "  \n", "\n",
     )  # fmt: skip
     for piece in pieces:
         extract_answer(Completion(piece * 10_000))
@@ -132,6 +132,14 @@ def test_long_texts_take_no_long_time() -> None:
         ("<think>t</think><answer>\ndef f(x):\n    return x\n</answer>", "def f(x):\n    return x"),
         ("<think>t</think><answer>```python\nx = 1\n```</answer>", "x = 1"),
         ("```python\nx = 1", "x = 1"),
+        ("    return 1\n```", "    return 1"),
+        ("\n    return 1\n```\n\nThis is one.", "    return 1"),
+        ("def f(x):\n    return x\n```\nFor example:\n```python\nf(1)\n```", "def f(x):\n    return x"),
+        ("from math import pi\n\ndef f(): return pi\n```\n", "from math import pi\n\ndef f(): return pi"),
+        ("return 1\n```", "return 1"),
+        (" Here it is:\n```\ndef f(x):", "def f(x):"),
+        ("From here on\n```\nx = 1\n```\nit is one.", "x = 1"),
+        ("    Indented words\n```python\nx = 1\n```", "x = 1"),
         ("<think>def f(x): return x", None),
         ("<answer></answer>", None),
         ("", None),

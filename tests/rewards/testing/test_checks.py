@@ -51,6 +51,30 @@ def test_a_completion_goes_on_or_stands_alone(text: str) -> None:
     assert verdict.correct, verdict
 
 
+@pytest.mark.parametrize("behind", [
+    "def other(x):\n    return x +", "def other(x):", "class Other(", "print(twice([1",
+    "if __name__ == '__main__':\n    pr(",
+    "This function doubles each number.", "assert twice([1]) == [2]\n\n# Another\ndef next_one(x):\n    \"\"\"Adds",
+    "def half(x):\n    return x // 2\n\nNow some words: it's done.\n\nAnd (more", "@cache\ndef other(",
+])
+def test_what_comes_behind_the_function_and_is_no_python_is_cut(behind: str) -> None:
+    body = "    out = []\n\n    for x in xs:\n        out.append(2 * x)\n    return out\n\n\n"
+    assert check(body + behind).correct
+    assert check(body.replace("2 *", "3 *") + behind).label is Label.WRONG
+
+
+def test_what_comes_behind_the_function_and_is_python_counts() -> None:
+    assert check("    return doubled(xs)\n\ndef doubled(xs):\n    return [2 * x for x in xs]\n\nprint(").correct
+    assert check("    return [2 * x for x in xs]\n\ndef twice(xs):\n    return xs\n").label is Label.WRONG
+
+
+@pytest.mark.parametrize("text", ["    return [2 * x for x in", "    x = (\n    return [2 * x for x in xs]\n\nprint()"])
+def test_a_function_that_is_no_python_is_wrong(text: str) -> None:
+    verdict = check(text)
+    assert verdict.label is Label.WRONG
+    assert "SyntaxError" in verdict.reason
+
+
 EQUALS_ALL = (
     "class A:\n    def __eq__(self, o): return True\n    def __bool__(self): return True\n    def "
     "__len__(self): return 0\ndef twice(xs): return A()"
