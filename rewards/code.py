@@ -135,6 +135,9 @@ def _read(answer: Any, text: str) -> tuple[_Tester, str, Limits]:
     """(what tests it, the program, its limits). Raises BadTests."""
     if not isinstance(answer, Mapping):
         raise BadTests('write {"entry": "f", "tests": [{"input": [1], "expected": 3}]}')
+    for name in answer:
+        if name not in FIELDS:
+            raise BadTests(f"an answer has no {name!r}; it may have {', '.join(FIELDS)}")
     try:
         limits = Limits(
             float(answer.get("seconds", SECONDS)), int(answer.get("megabytes", MEGABYTES)),
@@ -149,6 +152,8 @@ def _read(answer: Any, text: str) -> tuple[_Tester, str, Limits]:
         raise BadTests('"compare" can be "loose", and "prelude" is text')
     if not 0 <= tolerance < 1:
         raise BadTests("the tolerance is in [0, 1)")
+    if tolerance and "compare" not in answer:
+        raise BadTests('beside a "tolerance" write "compare": "loose"; without it nothing is compared by it')
     # The indentation of a completion counts where it goes on with a function; elsewhere it is an accident.
     if "check" in answer and answer.get("prefix"):
         return checks, checks.continued(str(answer["prefix"]), str(answer.get("entry")), text), limits

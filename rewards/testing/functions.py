@@ -3,7 +3,8 @@
 `input` is the list of positional arguments. A list and a tuple are alike, since JSON has one of them, unless a test
 says `"type": "tuple"` (or "list") of what is to be returned; `"also": [..]` are other values that are right. The entry
 "Solution().add" is a method, called on a new instance for each test, or a function of its name. With "compare": "loose"
-numbers are the same where Python's == says so. Expected values stay here.
+numbers are the same where Python's == says so, or, with a "tolerance", where a float is expected and the number is so
+near to it, absolutely or relative to it. Expected values stay here.
 """
 
 import json
@@ -45,7 +46,7 @@ def find(code: str, answer: Mapping[str, Any], limits: Limits) -> Finding:
             frames = _one_by_one({**task, "apart": True}, limits)
     except (TypeError, ValueError) as error:
         raise BadTests(f"an input is not plain data: {error}") from error
-    return _judged(frames, tests, loose=answer.get("compare") == "loose")
+    return _judged(frames, tests, loose=answer.get("compare") == "loose", tolerance=float(answer.get("tolerance", 0)))
 
 
 def require(answer: Mapping[str, Any]) -> None:
@@ -85,7 +86,7 @@ def _one_by_one(task: Mapping[str, Any], limits: Limits) -> list[bytes]:
     return sandbox.attempted(ask, [modules])
 
 
-def _judged(frames: Sequence[bytes], tests: Sequence[Mapping[str, Any]], *, loose: bool) -> Finding:
+def _judged(frames: Sequence[bytes], tests: Sequence[Mapping[str, Any]], *, loose: bool, tolerance: float) -> Finding:
     try:
         outcomes = []
         for frame in frames:
@@ -96,7 +97,7 @@ def _judged(frames: Sequence[bytes], tests: Sequence[Mapping[str, Any]], *, loos
         # The frame is whatever the process wrote: a program can write to the channel in place of its runner.
         if len(outcomes) > len(tests):
             raise ValueError("more answers than questions")
-        complaints = [_complaint(what, value, test, loose)
+        complaints = [_complaint(what, value, test, loose, tolerance)
                       for (what, value), test in zip(outcomes, tests, strict=False)]
     except _NOT_AN_ANSWER:
         return Finding(0, len(tests), "what the process wrote is not an answer")
@@ -107,7 +108,7 @@ def _judged(frames: Sequence[bytes], tests: Sequence[Mapping[str, Any]], *, loos
     return Finding(passed, len(tests), first)
 
 
-def _complaint(what: object, value: object, test: Mapping[str, Any], loose: bool) -> str:
+def _complaint(what: object, value: object, test: Mapping[str, Any], loose: bool, tolerance: float) -> str:
     """"" where the outcome is what the test expects. Raises what reading hostile bytes may."""
     if what != "value":
         return one_line(value)
@@ -115,6 +116,6 @@ def _complaint(what: object, value: object, test: Mapping[str, Any], loose: bool
     returned = decoded(value, most_keys=len(repr((expected, *others))))  # a larger one cannot be equal
     if "type" in test and type(returned) is not _TYPES[test["type"]]:
         return f"{short(returned)} is no {test['type']}"
-    if any(agrees(one, returned, loose=loose) for one in (expected, *others)):
+    if any(agrees(one, returned, loose=loose, tolerance=tolerance) for one in (expected, *others)):
         return ""
     return f"{short(returned)} where {short(expected)} is expected"

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from rewards.code import agrees
-from rewards.grade import grade, grade_many
+from rewards.grade import grade, grade_many, unusable
 from rewards.sandbox.pool import sandbox
 from rewards.types import Completion, Label, Problem, Verdict
 from tests.rewards.honest import HONEST, NEAR_MISSES
@@ -166,6 +166,36 @@ def test_agreement(expected: Any, actual: Any, right: bool) -> None:
 )  # fmt: skip
 def test_agreement_as_python_has_it(expected: Any, actual: Any, right: bool) -> None:
     assert agrees(expected, actual, loose=True) is right
+
+
+@pytest.mark.parametrize(
+    ("expected", "actual", "right"),
+    [
+        (0.5, 0.5009, True), (0.5, 0.502, False), (2000.0, 2001, True), (2000.0, 2003.0, False), (0.0, 1e-4, True),
+        ([0.5, {"a": (1.0,)}], [0.5001, {"a": [0.9999]}], True), ([0.5, {"a": (1.0,)}], [0.5, {"a": [0.9]}], False),
+        (5, 5.0001, False), (5, 5.0, True), (float("nan"), 0.0, False), (float("inf"), 1e300, False),
+        (1e308, -1e308, False), (0.5, "0.5", False), (1.0, 10**400, False),
+    ],
+)  # fmt: skip
+def test_what_a_function_returns_may_be_within_a_tolerance(expected: Any, actual: Any, right: bool) -> None:
+    assert agrees(expected, actual, loose=True, tolerance=1e-3) is right
+
+
+def test_the_tolerance_of_an_answer_is_for_functions_too() -> None:
+    tests, options = [{"input": [1], "expected": 0.5}], {"compare": "loose", "tolerance": 1e-3}
+    assert run("def f(x): return 0.5001", tests, "f", **options).correct
+    assert run("def f(x): return 0.5001", tests, "f", **options, each=2).correct
+    assert run("def f(x): return 0.51", tests, "f", **options).label is Label.WRONG
+    assert run("def f(x): return 0.5001", tests, "f", compare="loose").label is Label.WRONG
+
+
+def test_an_option_that_is_not_there_is_told() -> None:
+    for options, said in (({"tolerence": 1e-3}, "an answer has no 'tolerence'; it may have entry, tests"),
+                          ({"tolerance": 1e-3}, 'write "compare": "loose"')):
+        verdict = run("def add(a, b): return a + b", **options)
+        assert verdict.label is Label.UNGRADABLE
+        assert said in verdict.reason
+        assert said in unusable("code", {"entry": "add", "tests": TESTS, **options})
 
 
 def test_what_runs_before_a_program_and_what_is_right_too() -> None:
