@@ -51,7 +51,8 @@ class _Tester(Protocol):
 
 
 def verify(problem: Problem, completion: Completion) -> Verdict:
-    """CORRECT where the program passes every test; `share` of the verdict is the share of tests passed.
+    """CORRECT where the program passes every test; `share` of the verdict is the share of tests passed, of which a test
+    that is too slow is the last that is run.
 
     UNGRADABLE where the problem's own tests cannot be read or run, or no process can be started. Verdicts on equal
     programs and tests are remembered within a process, except UNGRADABLE ones and deadlines, which may depend on load.
@@ -73,8 +74,11 @@ def verify(problem: Problem, completion: Completion) -> Verdict:
         return _unfinished(found.text, error)
     label = Label.CORRECT if finding.passed == finding.tests else Label.WRONG
     reason = finding.reason or f"{finding.passed} of {finding.tests} tests passed"
+    verdict = Verdict(label, found.text, reason, share=finding.passed / finding.tests)
     # Only verdicts that the program alone decides: a deadline may have been the machine's fault.
-    verdict = _remembered[key] = Verdict(label, found.text, reason, share=finding.passed / finding.tests)
+    if finding.late:
+        return verdict
+    _remembered[key] = verdict
     # The oldest goes; a group is graded at once, so its repeats come soon after.
     if len(_remembered) > REMEMBERED:
         _remembered.popitem(last=False)
@@ -84,7 +88,7 @@ def verify(problem: Problem, completion: Completion) -> Verdict:
 def _unfinished(text: str, error: Exception) -> Verdict:
     """The verdict on a program whose tests did not run to their end."""
     if isinstance(error, Late):
-        return Verdict(Label.WRONG, text, f"no answer within {error} s", share=0.0)
+        return Verdict(Label.WRONG, text, str(error), share=0.0)
     reason = f"the tests cannot be used: {error}" if isinstance(error, BadTests) else str(error)
     return Verdict(Label.UNGRADABLE, text, reason)
 
@@ -92,7 +96,7 @@ def _unfinished(text: str, error: Exception) -> Verdict:
 def _finding(text: str, answer: Any) -> Finding:
     """What putting a program to the tests of an answer comes to.
 
-    Raises BadTests, SandboxError, OSError, or Late, whose text is then the seconds that it had.
+    Raises BadTests, SandboxError, OSError, or Late, whose text then says so.
     """
     answer = _without_nulls(answer)
     tester, program, limits = _read(answer, text)
@@ -100,7 +104,7 @@ def _finding(text: str, answer: Any) -> Finding:
         return tester.find(program, answer, limits)
     except Late as error:
         # Passed on, because it is no finding that may be remembered; the two below are the program's own doing.
-        raise Late(f"{limits.a_test:g}") from error
+        raise Late(limits.too_late) from error
     except TooMuch:
         return Finding(0, 1, "the values returned are too large")
     except Ended as error:

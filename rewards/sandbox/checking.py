@@ -8,7 +8,19 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from rewards.sandbox.instances import Instances
-from rewards.sandbox.outcomes import BROKEN, MISSING, RAISED, VALUE, compiled, execute, failure, namespace_of, quoted
+from rewards.sandbox.outcomes import (
+    BROKEN,
+    LATE,
+    MISSING,
+    RAISED,
+    VALUE,
+    compiled,
+    execute,
+    failure,
+    namespace_of,
+    outcome,
+    quoted,
+)
 from rewards.sandbox.serving import OPERATIONS
 from rewards.sandbox.values import TYPES, decoded, encoded
 from rewards.sandbox.wire import Channel
@@ -25,6 +37,10 @@ class CandidateError(Exception):
 class CandidateEnded(BaseException):
     """The candidate has no function of that name, or raised what ends a program: no test that expects an exception
     takes it for one."""
+
+
+class CandidateLate(BaseException):
+    """The candidate took too long: no further test is run."""
 
 
 class _CannotAsk(BaseException):
@@ -80,15 +96,24 @@ class _Program:
         self._instances = instances
         self.asked = False
         """Until the candidate was asked for something, whatever goes wrong is the tests' own fault."""
+        self._late: CandidateLate | None = None
 
     def ask(self, what: str, *parts: str) -> object:
         """The value that a question comes to. Raises what the candidate did."""
         self.asked = True
         self._channel.send(f"[{','.join([quoted(what), *parts])}]".encode())
         kind, value, *more = json.loads(self._channel.receive())
+        if kind == LATE:
+            self._late = CandidateLate(value)
+        self.require_in_time()
         if kind != VALUE:
             raise _exception(kind, value, *more)
         return decoded(value, self._known)
+
+    def require_in_time(self) -> None:
+        """Raises CandidateLate, also where a test has caught it."""
+        if self._late is not None:
+            raise self._late
 
     def proxy(self, name: str) -> Callable[..., object]:
         """A function that asks for a call of what the program calls `name`."""
@@ -185,12 +210,15 @@ def check(task: Mapping[str, Any], channel: Channel) -> None:
         for test in tests:
             try:
                 test()
+                program.require_in_time()
                 passed += 1
             except (Exception, CandidateEnded) as error:
                 why = failure(RAISED, error) if why == "null" else why
-    except (Exception, CandidateEnded, _CannotAsk) as error:
+    except (Exception, CandidateEnded, CandidateLate, _CannotAsk) as error:
         if isinstance(error, _CannotAsk) or not program.asked:
             channel.send(f'["unusable",0,0,{failure(BROKEN, error)}]'.encode())
             return
-        why = failure(RAISED, error)  # what the candidate gave spoiled the preparation of its tests
+        if why == "null":  # else a test has failed before
+            # What the candidate gave spoiled the preparation of its tests, where it was not late.
+            why = outcome(LATE, str(error)) if isinstance(error, CandidateLate) else failure(RAISED, error)
     channel.send(f'["done",{passed},{max(len(tests), 1)},{why}]'.encode())

@@ -23,12 +23,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rewards.sandbox import imports
-from rewards.sandbox.frames import Ended, TooMuch
+from rewards.sandbox.frames import Ended, Late, TooMuch
+from rewards.sandbox.outcomes import LATE, outcome
 from rewards.sandbox.pool import sandbox
 from rewards.sandbox.processes import Run, Zygote
 from rewards.testing.finding import BadTests, Finding, Limits, one_line
 
 _TESTS_MEGABYTES = 1024
+_TO_THE_COUNT = 1.0
+"""Seconds that tests have to say how many were passed before the program was late."""
 
 
 def find(code: str, answer: Mapping[str, Any], limits: Limits) -> Finding:
@@ -161,7 +164,7 @@ def _tests(answer: Mapping[str, Any]) -> dict[str, Any]:
 
 def _relayed(program: Run, tests: Run, limits: Limits) -> Finding:
     """Carry questions and answers, as bytes that are not looked into, until the tests are through."""
-    end = program.deadline
+    end, late, said = program.deadline, False, b""
     while True:
         try:
             frame = tests.receive()
@@ -169,10 +172,15 @@ def _relayed(program: Run, tests: Run, limits: Limits) -> Finding:
             raise BadTests(f"the tests ended without a result ({error or 'too much at once'})") from error
         what, *rest = _parsed(frame)
         if what in ("call", "get", "set", "do"):
-            # Bytes that are not looked into: what a program says means nothing here.
-            program.deadline = min(end, time.monotonic() + limits.a_test)
-            program.send_frame(frame)
-            said = program.receive()
+            if not late:  # whoever is late is not asked again
+                program.deadline = min(end, time.monotonic() + limits.a_test)
+                try:
+                    # Bytes that are not looked into: what a program says means nothing here.
+                    program.send_frame(frame)
+                    said = program.receive()
+                except Late:
+                    late, said = True, outcome(LATE, limits.too_late).encode()
+                    tests.deadline = max(tests.deadline, time.monotonic() + _TO_THE_COUNT)
             try:
                 tests.send_frame(said)
             except Ended as error:
@@ -181,7 +189,7 @@ def _relayed(program: Run, tests: Run, limits: Limits) -> Finding:
         passed, count, failure = rest
         if what != "done":
             raise BadTests(f"the tests cannot be run: {one_line(failure[1])}")
-        return Finding(passed, count, one_line(failure[1]) if failure else "")
+        return Finding(passed, count, one_line(failure[1]) if failure else "", late)
 
 
 def _parsed(frame: bytes) -> tuple[Any, ...]:

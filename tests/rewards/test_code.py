@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from rewards.code import _remembered as remembered
 from rewards.code import agrees
 from rewards.grade import grade, grade_many, unusable
 from rewards.sandbox.pool import sandbox
@@ -129,6 +130,23 @@ def test_the_share_of_tests_that_are_passed() -> None:
     assert run("def add(a, b):\n    if not a: raise SystemExit\n    return a + b", tests).share == 0.75
     assert run("def add(a, b): return 'x'", tests).share == 0.0
     assert run("import os\nos._exit(0)", tests).share == 0.0
+
+
+def test_a_test_that_is_too_slow_costs_itself_and_those_behind_it() -> None:
+    tests = [{"input": [x], "expected": x} for x in range(4)]
+    slow = "def f(x):\n    while x == 2: pass\n    return x"
+    verdict = run(slow, tests, "f", each=1)
+    assert (verdict.label, verdict.share, verdict.reason) == (Label.WRONG, 0.5, "test 3: no answer within 1 s")
+    assert run(slow.replace("== 2", "< 2"), tests, "f", each=0.3).share == 0.0
+
+
+def test_what_a_deadline_decided_is_not_remembered() -> None:
+    tests = [{"input": [x], "expected": x} for x in range(2)]
+    kept = len(remembered)
+    assert run("def f(x):\n    while x == 1: pass\n    return x", tests, "f", each=1).share == 0.5
+    assert len(remembered) == kept
+    assert run("def f(x): return 0 * x", tests, "f", each=5).share == 0.5
+    assert len(remembered) == kept + 1
 
 
 def test_values_of_every_plain_type() -> None:

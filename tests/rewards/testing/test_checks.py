@@ -175,6 +175,37 @@ def test_what_spoils_the_preparation_is_the_programs_fault_if_it_was_asked() -> 
         assert asserts("def area(x): return 6", names=["area"], setup="", asserts=[test]).label is Label.UNGRADABLE
 
 
+@pytest.mark.parametrize("slow", [
+    "assert area(3) == 3", "try: area(3)\nexcept: pass", "try:\n    area(3)\nfinally:\n    assert area(1) == 1",
+    "try: area(3)\nexcept BaseException: raise ValueError",])
+def test_a_program_that_is_too_slow_has_passed_the_tests_before(slow: str) -> None:
+    tests = ["assert area(1) == 1", "assert area(2) == 2", slow, "assert True == True", "assert area(4) == 4"]
+    program = "def area(x):\n    while x == 3: pass\n    return x"
+    verdict = asserts(program, names=["area"], setup="", asserts=tests, seconds=9, each=1)
+    assert (verdict.label, verdict.share) == (Label.WRONG, 0.4)
+    assert "no answer within 1 s" in verdict.reason or slow.endswith("ValueError")
+
+
+def test_tests_that_never_end_are_ended() -> None:
+    tests = ["while True:\n    try: area(3)\n    except: pass"]
+    verdict = asserts("def area(x):\n    while True: pass", names=["area"], setup="", asserts=tests, seconds=1)
+    assert (verdict.label, verdict.share) == (Label.WRONG, 0)
+
+
+def test_seconds_for_all_tests_are_over_in_one_of_them() -> None:
+    tests = ["assert area(1) == 1", "assert area(2) == 2", "assert area(3) == 3"]
+    program = "def area(x):\n    while x > 1: pass\n    return x"
+    assert asserts(program, names=["area"], setup="", asserts=tests, seconds=1).share == pytest.approx(1 / 3)
+    late = asserts(program, names=["area"], setup="area(2)", asserts=tests, seconds=1)
+    assert (late.label, late.share) == (Label.WRONG, 0)
+
+
+def test_a_program_that_says_itself_that_it_is_late_has_gained_nothing() -> None:
+    said = b'["late", "no answer"]'
+    tests = ["try: area(1)\nexcept: pass", "assert True == True"]
+    assert asserts(_SAY.format(said), names=["area"], setup="", asserts=tests).share == 0
+
+
 def test_tests_and_program_are_two_processes() -> None:
     tests = ["import os\nassert area(0) == os.getpid() or area(1)"]
     code = "import os\nrun = object()\ndef area(n): return 'run' in globals() if n else -1"
