@@ -151,6 +151,18 @@ class _Program:
         return _Remote(self, rest[0])
 
 
+class _Verbatim(str):
+    """What a KeyError was raised with, of which the text is known."""
+
+    __repr__ = str.__str__
+    __slots__ = ()
+
+
+def _key(said: str) -> str:
+    """What a KeyError was raised with: its text is how Python writes that, and not that itself."""
+    return said[1:-1] if repr(said[1:-1]) == said else _Verbatim(said)
+
+
 def _exception(kind: object, text: object, base: object = "", *_: object) -> BaseException:
     """The exception that the candidate raised, as far as both sides have its class."""
     found = vars(builtins).get(base) if isinstance(base, str) else None
@@ -158,6 +170,8 @@ def _exception(kind: object, text: object, base: object = "", *_: object) -> Bas
         ended = kind == MISSING or isinstance(found, type)
         return CandidateEnded(text) if ended else CandidateError(text)
     name, said = str(text).partition(": ")[::2]
+    if found is KeyError and name == base:
+        return KeyError(*[_key(said)] if said else [])
     try:
         return found(said if name == base else text)
     except TypeError:  # one that takes more than a text

@@ -219,6 +219,25 @@ def test_data_in_and_out_keep_their_types() -> None:
     assert asserts("def f(x, k): return x, k", names=["f"], setup="", asserts=tests).correct
 
 
+@pytest.mark.parametrize(("raised", "text"), [
+    ("'k'", "'k'"), ("5", "5"), ('"it\'s"', '"it\'s"'), ("('a', 1)", "('a', 1)"), ("'a\\n'", r"'a\n'"), ("", ""),
+])
+def test_the_text_of_a_key_error_is_what_it_was(raised: str, text: str) -> None:
+    tests = [f"try: f()\nexcept KeyError as error: assert (str(error), type(error)) == ({text!r}, KeyError)\n"
+             "else: assert False"]
+    assert asserts(f"def f(): raise KeyError({raised})", names=["f"], setup="", asserts=tests).correct
+    said = ["try: f()\nexcept KeyError as error: assert error.args == ('k',)\nelse: assert False"]
+    assert asserts("def f(): return {}['k']", names=["f"], setup="", asserts=said).correct
+
+
+def test_instances_are_written_as_the_program_writes_them() -> None:
+    program = ("class Box:\n    def __init__(self, n): self.n = n\n    def __repr__(self): return f'Box({self.n})'\n"
+               "def area(box): return box.n")
+    tests = ["assert repr(Box(3)) == str(Box(3)) == f'{Box(3)}' == f'{Box(3)!r}' == 'Box(3)'"]
+    assert asserts(program, setup="", asserts=tests).correct
+    assert asserts(program.replace("'Box(", "'B("), setup="", asserts=tests).label is Label.WRONG
+
+
 def test_an_assert_that_is_no_python_is_nobodys_fault() -> None:
     verdict = asserts(BOX + "def area(box): return 6", asserts=["assert area(big) =="])
     assert verdict.label is Label.UNGRADABLE
