@@ -15,7 +15,8 @@ from rewards.sandbox.values import TYPES, decoded, encoded
 from rewards.sandbox.wire import Channel
 
 OPERATIONS: Mapping[str, Callable[..., object]] = {
-    "__len__": len, "__getitem__": lambda x, key: x[key], "__iter__": iter, "__next__": next, "__str__": str, "__repr__": repr,
+    "__len__": len, "__getitem__": lambda x, key: x[key], "__iter__": iter, "__next__": next, "__str__": str,
+    "__repr__": repr,
     "__setitem__": lambda x, key, value: x.__setitem__(key, value), "__delitem__": lambda x, key: x.__delitem__(key),
     "__int__": int, "__float__": float, "__call__": lambda x, *arguments, **named: x(*arguments, **named),
 }
