@@ -13,6 +13,7 @@ What is expected never enters the process of the program, which can state answer
 the sandbox keeps a program from, at which level, and what it does not; `retort doctor` says which level there is here.
 """
 
+import re
 import textwrap
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -57,7 +58,7 @@ def verify(problem: Problem, completion: Completion) -> Verdict:
     UNGRADABLE where the problem's own tests cannot be read or run, or no process can be started. Verdicts on equal
     programs and tests are remembered within a process, except UNGRADABLE ones and deadlines, which may depend on load.
     """
-    found = extract_code(completion)
+    found = extract_code(completion, _asked_for(problem.answer))
     if found.text is None:
         return Verdict(Label.NO_ANSWER, None, found.where)
     # A group of rollouts often holds the same program several times.
@@ -83,6 +84,15 @@ def verify(problem: Problem, completion: Completion) -> Verdict:
     if len(_remembered) > REMEMBERED:
         _remembered.popitem(last=False)
     return verdict
+
+
+def _asked_for(answer: Any) -> list[str]:
+    """The names of what a program is to define, as far as the answer can be read."""
+    if not isinstance(answer, Mapping):
+        return []
+    names = answer.get("names")
+    listed = [one for one in names if isinstance(one, str)] if isinstance(names, list | tuple) else []
+    return listed or [one for one in re.split(r"\W+", str(answer.get("entry") or "")) if one]
 
 
 def _unfinished(text: str, error: Exception) -> Verdict:

@@ -114,6 +114,14 @@ def test_near_misses(name: str) -> None:
     assert run(NEAR_MISSES[name]).label is Label.WRONG
 
 
+def test_a_block_of_usage_behind_the_program_is_not_the_program() -> None:
+    text = "```python\n{}\n```\nUsed like this:\n```python\nprint(add(1, 2))\n```\n"
+    assert run(text.format("def add(a, b): return a + b")).correct
+    assert run(text.format("class Solution:\n    def add(self, a, b): return a + b"), entry="Solution().add").correct
+    assert run(text.format("def add(a, b): return a - b")).label is Label.WRONG
+    assert run(text.format("def plus(a, b): return a + b")).label is Label.WRONG
+
+
 def test_a_list_is_no_tuple_where_the_test_says_so() -> None:
     alike = {"input": [1], "expected": [1, 2]}
     for kind, right in (("list", "[1, 2]"), ("tuple", "(1, 2)")):

@@ -149,6 +149,20 @@ def test_code(text: str, expected: str | None) -> None:
     assert extract_code(Completion(text)).text == expected
 
 
+@pytest.mark.parametrize(("last", "expected"), [
+    ("print(f(1))", "first"), ("f(1) == 1", "first"), ("fg = 1", "first"), ("# def f(x)", "first"),
+    ("def f(x):\n    return 2", "last"), ("class A:\n    def f(self): return 2", "last"), ("f = len", "last"),
+    ("\n    return 2", "last"), ("async def f(x): return 2", "last"),
+])
+def test_a_block_that_shows_how_a_function_is_used_is_not_the_program(last: str, expected: str) -> None:
+    first = "Here:\n```python\ndef f(x):\n    return 1\n```\nFor example:\n"
+    completion = Completion(f"{first}```python\n{last}\n```\nDone.")
+    chosen = extract_code(completion, ["f", "g"]).text
+    assert chosen == ("def f(x):\n    return 1" if expected == "first" else last.lstrip("\n"))
+    assert extract_code(completion).text == last.lstrip("\n")
+    assert extract_code(completion, ["h"]).text == last.lstrip("\n")
+
+
 @pytest.mark.parametrize(("written", "told", "rest", "expected"), [
     ("I look it up.", "\\boxed{12}", " So the answer is 7.", "7."),
     ("\\boxed{7}", "\n#### 12\n", "Done.", "7"),
