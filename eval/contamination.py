@@ -1,7 +1,8 @@
 """Test problems in training data: what a test set shares with the texts that a model is trained on.
 
 Words are compared in lower case and without punctuation, numbers by value: "1,000", "1000.0" and "$1000" are one word,
-and "twelve" is 12. The detectors:
+and "twelve" is 12. Scripts that put no blanks between words (Chinese, Japanese, Thai, Lao, Khmer, Burmese) have each
+character for a word, which is half a word of another script where it is said below how many a text has. The detectors:
 
 13-gram   13 words in a row are the same (GPT-3, arXiv 2005.14165, appendix C, without its rule for grams that are
           common)
@@ -36,7 +37,13 @@ FEW_NUMBERS = 2  # numbers that a text has at least, for `numbers` to say someth
 FEW_WORDS = 10  # and words
 SHORT = 6  # words below which a test text is found only where it is a whole line of the training text
 
-_WORD = re.compile(r"\d[\d,]*(?:\.\d+)?|\.\d+|[^\W\d_]+(?:['’][^\W\d_]+)?")
+# Of scripts without blanks, in which a run of letters is a clause: a text that quotes it goes on without one, too.
+_UNSPACED = (
+    r"\u0e01-\u0e46\u0e81-\u0ec6\u1000-\u102a\u1780-\u17b3\u3005\u3041-\u3096\u30a1-\u30fa\u30fc-\u30fe"
+    r"\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9d\U00020000-\U0003134f"
+)
+_LETTERS = rf"[^\W\d_{_UNSPACED}]+"
+_WORD = re.compile(rf"\d[\d,]*(?:\.\d+)?|\.\d+|[{_UNSPACED}]|{_LETTERS}(?:['’]{_LETTERS})?")
 _SIGNS = re.compile(rf"{_WORD.pattern}|[-+*/^=<>×÷−·]")
 _SMALL = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
           "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty"]
@@ -94,9 +101,9 @@ class TestTexts:
         self._keys: dict[tuple[str, str], int] = {}
         self._short: dict[tuple[str, ...], set[int]] = defaultdict(set)
         for place, (test, found) in enumerate(zip(self.tests, self._words, strict=True)):
-            if len(found) < SHORT and (exact := _with_signs(test.text)):
+            if _length(found) < SHORT and (exact := _with_signs(test.text)):
                 self._short[exact].add(place)
-            whole = found if len(found) >= SHORT else []
+            whole = found if _length(found) >= SHORT else []
             self._index_runs(place, whole, "13-gram", 13 if test.key is None else 0)
             self._index_runs(place, whole, "8-gram", 8 if test.key is None else len(whole))
             if test.key is not None:
@@ -166,10 +173,15 @@ def _is_number(word: str) -> bool:
     return word[-1].isdigit() and word.isascii()
 
 
+def _length(found: Sequence[str]) -> float:
+    """How many words these are; a character of a script without blanks is half of one."""
+    return sum(0.5 if len(word) == 1 and word > "\u0e00" else 1.0 for word in found)
+
+
 def _told(found: Sequence[str]) -> bool:
     """Whether a text is told in words with numbers in them, so that `numbers` can say something of it."""
     numbers = sum(map(_is_number, found))
-    return numbers >= FEW_NUMBERS and len(found) - numbers >= FEW_WORDS
+    return numbers >= FEW_NUMBERS and _length(found) - numbers >= FEW_WORDS
 
 
 def _nearly(found: Sequence[str]) -> set[Bag]:

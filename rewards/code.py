@@ -13,6 +13,7 @@ What is expected never enters the process of the program, which can state answer
 the sandbox keeps a program from, at which level, and what it does not; `retort doctor` says which level there is here.
 """
 
+import re
 import textwrap
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -51,12 +52,13 @@ class _Tester(Protocol):
 
 
 def verify(problem: Problem, completion: Completion) -> Verdict:
-    """CORRECT where the program passes every test; `share` of the verdict is the share of tests passed.
+    """CORRECT where the program passes every test; `share` of the verdict is the share of tests passed, of which a test
+    that is too slow is the last that is run.
 
     UNGRADABLE where the problem's own tests cannot be read or run, or no process can be started. Verdicts on equal
     programs and tests are remembered within a process, except UNGRADABLE ones and deadlines, which may depend on load.
     """
-    found = extract_code(completion)
+    found = extract_code(completion, _asked_for(problem.answer))
     if found.text is None:
         return Verdict(Label.NO_ANSWER, None, found.where)
     # A group of rollouts often holds the same program several times.
@@ -73,18 +75,30 @@ def verify(problem: Problem, completion: Completion) -> Verdict:
         return _unfinished(found.text, error)
     label = Label.CORRECT if finding.passed == finding.tests else Label.WRONG
     reason = finding.reason or f"{finding.passed} of {finding.tests} tests passed"
+    verdict = Verdict(label, found.text, reason, share=finding.passed / finding.tests)
     # Only verdicts that the program alone decides: a deadline may have been the machine's fault.
-    verdict = _remembered[key] = Verdict(label, found.text, reason, share=finding.passed / finding.tests)
+    if finding.late:
+        return verdict
+    _remembered[key] = verdict
     # The oldest goes; a group is graded at once, so its repeats come soon after.
     if len(_remembered) > REMEMBERED:
         _remembered.popitem(last=False)
     return verdict
 
 
+def _asked_for(answer: Any) -> list[str]:
+    """The names of what a program is to define, as far as the answer can be read."""
+    if not isinstance(answer, Mapping):
+        return []
+    names = answer.get("names")
+    listed = [one for one in names if isinstance(one, str)] if isinstance(names, list | tuple) else []
+    return listed or [one for one in re.split(r"\W+", str(answer.get("entry") or "")) if one]
+
+
 def _unfinished(text: str, error: Exception) -> Verdict:
     """The verdict on a program whose tests did not run to their end."""
     if isinstance(error, Late):
-        return Verdict(Label.WRONG, text, f"no answer within {error} s", share=0.0)
+        return Verdict(Label.WRONG, text, str(error), share=0.0)
     reason = f"the tests cannot be used: {error}" if isinstance(error, BadTests) else str(error)
     return Verdict(Label.UNGRADABLE, text, reason)
 
@@ -92,7 +106,7 @@ def _unfinished(text: str, error: Exception) -> Verdict:
 def _finding(text: str, answer: Any) -> Finding:
     """What putting a program to the tests of an answer comes to.
 
-    Raises BadTests, SandboxError, OSError, or Late, whose text is then the seconds that it had.
+    Raises BadTests, SandboxError, OSError, or Late, whose text then says so.
     """
     answer = _without_nulls(answer)
     tester, program, limits = _read(answer, text)
@@ -100,7 +114,7 @@ def _finding(text: str, answer: Any) -> Finding:
         return tester.find(program, answer, limits)
     except Late as error:
         # Passed on, because it is no finding that may be remembered; the two below are the program's own doing.
-        raise Late(f"{limits.a_test:g}") from error
+        raise Late(limits.too_late) from error
     except TooMuch:
         return Finding(0, 1, "the values returned are too large")
     except Ended as error:
@@ -135,6 +149,9 @@ def _read(answer: Any, text: str) -> tuple[_Tester, str, Limits]:
     """(what tests it, the program, its limits). Raises BadTests."""
     if not isinstance(answer, Mapping):
         raise BadTests('write {"entry": "f", "tests": [{"input": [1], "expected": 3}]}')
+    for name in answer:
+        if name not in FIELDS:
+            raise BadTests(f"an answer has no {name!r}; it may have {', '.join(FIELDS)}")
     try:
         limits = Limits(
             float(answer.get("seconds", SECONDS)), int(answer.get("megabytes", MEGABYTES)),
@@ -149,6 +166,8 @@ def _read(answer: Any, text: str) -> tuple[_Tester, str, Limits]:
         raise BadTests('"compare" can be "loose", and "prelude" is text')
     if not 0 <= tolerance < 1:
         raise BadTests("the tolerance is in [0, 1)")
+    if tolerance and "compare" not in answer:
+        raise BadTests('beside a "tolerance" write "compare": "loose"; without it nothing is compared by it')
     # The indentation of a completion counts where it goes on with a function; elsewhere it is an accident.
     if "check" in answer and answer.get("prefix"):
         return checks, checks.continued(str(answer["prefix"]), str(answer.get("entry")), text), limits

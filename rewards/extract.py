@@ -6,6 +6,7 @@ of), a "final answer" line, and else the whole remainder if it is short.
 """
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from rewards.boxes import last_box
@@ -29,6 +30,11 @@ _FINAL = re.compile(
 _HOPE = re.compile(r"[.,;]?\s{1,3}I hope (?:it|this) is correct.*", re.IGNORECASE | re.DOTALL)
 _END_OF_TEXT = re.compile(r"(?:<\|[A-Za-z_]{1,30}\|>|</s>|<eos>)$")
 _FENCE = re.compile(r"^[ \t]*(```+|~~~+)[^\n`]*$", re.MULTILINE)
+# How a program begins that no fence has opened: the prompt has, or it goes on with a function of the prompt.
+_CODE_BEGINS = re.compile(
+    r"\s*^(?:[ \t]{2,}\S|(?:async[ \t]+)?def[ \t]|class[ \t]|import[ \t]|from[ \t].*[ \t]import\b|@\w|return\b)",
+    re.MULTILINE,
+)
 _TAG_AT_END = re.compile(r"</?think>\s{0,20}\Z")
 _WORDS = re.compile(r"[*_]{0,3}[A-Za-z\u4e00-\u9fff]{2,}")
 _BLANK_LINES = re.compile(r"\A(?:[ \t]*\n)+")
@@ -84,8 +90,12 @@ def extract_answer(completion: Completion) -> Extraction:
     return _boxed(remainder) or _last_hashes(remainder) or _final_line(remainder) or tagged or _bare(remainder)
 
 
-def extract_code(completion: Completion) -> Extraction:
-    """The program of a completion: <answer> tags, else the last fenced block, else everything after the thinking."""
+def extract_code(completion: Completion, names: Collection[str] = ()) -> Extraction:
+    """The program of a completion: <answer> tags, else the last fenced block, else everything after the thinking.
+
+    With `names`, of what is asked for, it is the last block that defines one of them, or goes on with it indented,
+    where there is such a block: one that only shows how it is used may stand behind.
+    """
     _, remainder = split_thinking(own_words(completion))
     if remainder is None:
         return Extraction(None, "the thinking was never closed")
@@ -94,7 +104,7 @@ def extract_code(completion: Completion) -> Extraction:
         if tagged.text is None:
             return tagged
         remainder = tagged.text
-    fenced = _last_fence(remainder)
+    fenced = _last_fence(remainder, names)
     code = remainder if fenced is None else fenced
     where = "answer tag" if tagged is not None else "whole completion" if fenced is None else "fenced block"
     if not code.strip():
@@ -166,10 +176,27 @@ def _final_line(text: str) -> Extraction | None:
     return Extraction(answer, "final answer line")
 
 
-def _last_fence(text: str) -> str | None:
-    """Content of the last fenced block; an opened block that nothing closes runs to the end of the text."""
+def _last_fence(text: str, names: Collection[str]) -> str | None:
+    """Content of the last fenced block that is of these names, else of the last; an opened block that nothing closes
+    runs to the end of the text, and one that the prompt has opened begins with it."""
+    blocks = _blocks(text)
+    if not blocks:
+        return None
+    either = "|".join(map(re.escape, names))
+    of_names = re.compile(
+        rf"^[ \t]*(?:(?:async[ \t]+)?def|class)[ \t]+(?:{either})\b|^(?:{either})[ \t]*=(?!=)|\A\n*[ \t]", re.MULTILINE)
+    return next((block for block in reversed(blocks) if names and of_names.search(block)), blocks[-1])
+
+
+def _blocks(text: str) -> list[str]:
+    """What the fenced blocks of a text hold, in order."""
     fences = list(_FENCE.finditer(text))
-    content: str | None = None
+    # A fence at the margin with nothing behind it may close as well as open.
+    if fences and fences[0].group().rstrip() == fences[0].group(1):
+        before = text[: fences[0].start()]
+        if _CODE_BEGINS.match(before):
+            return [before]
+    found: list[str] = []
     index = 0
     while index < len(fences):
         opening = fences[index]
@@ -182,7 +209,7 @@ def _last_fence(text: str) -> str | None:
             None,
         )
         if closing is None:
-            return text[opening.end() :]
-        content = text[opening.end() : fences[closing].start()]
+            return [*found, text[opening.end() :]]
+        found.append(text[opening.end() : fences[closing].start()])
         index = closing + 1
-    return content
+    return found

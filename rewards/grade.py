@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import SupportsFloat
 
 from rewards.conventions.bind import SHAPES
 from rewards.conventions.verdicts import verifier_of
@@ -114,6 +115,15 @@ def _verifier(reference: str, base: Path | None = None) -> tuple[Verifier, bool]
 
 
 def _checked(given: object) -> Verdict:
+    """The verdict of code that is not ours, each part of it of its own type: nothing checked them when it was made.
+    "correct" in the place of Label.CORRECT is the same. Raises TypeError or ValueError."""
     if not isinstance(given, Verdict):
         raise TypeError(f"it returned {reprlib.repr(given)} and no Verdict")
-    return given
+    for what, said in (("extracted", given.extracted), ("reason", given.reason)):
+        if not isinstance(said, str | None):
+            raise TypeError(f"{what!r} of its Verdict is {reprlib.repr(said)}, which is no text")
+    share = given.share
+    # NaN is in no interval; it would make the advantage of every rollout of its group NaN.
+    if share is not None and not (isinstance(share, SupportsFloat) and 0 <= float(share) <= 1):
+        raise TypeError(f"'share' of its Verdict is {reprlib.repr(share)}, which is no number in [0, 1]")
+    return replace(given, label=Label(given.label), share=None if share is None else float(share))

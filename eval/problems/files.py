@@ -31,6 +31,9 @@ from rewards.types import Problem
 EVERYTHING = "*"
 """In the place of a column for `meta`: all of them."""
 
+_CHOICES = {"choices", "options"}
+"""Columns in which published sets have the choices of a question (MMLU, ARC, MMLU-Pro)."""
+
 _told: dict[str | tuple[str, type[Warning], int], int] = {}
 """What `warnings` has shown of this module."""
 
@@ -80,6 +83,7 @@ def _as_ours(row: Row, columns: Mapping[str, str], where: str) -> Row:
         kept = made["meta"] if isinstance(made.get("meta"), dict) else {}
         made = {**made, "prompt": conversations.question(made["prompt"], where),
                 "meta": {**kept, "prompt": made["prompt"]}}
+    _require_choices(row, made, where)
     return made
 
 
@@ -101,6 +105,26 @@ def _renamed(row: Row, columns: Mapping[str, str], where: str) -> Row:
     if is_said("verifier", columns.get("verifier", "")):
         made["verifier"] = columns["verifier"]
     return {**made, **named}
+
+
+def _require_choices(row: Row, made: Row, where: str) -> None:
+    """Raises ProblemSetError where the answer only says which of the choices in a column of its own is right, and the
+    prompt has not all of them: nobody could answer it."""
+    asked = made.get("prompt")
+    if not isinstance(asked, str):
+        return
+    for column in row.keys() & _CHOICES:
+        held = row[column]["text"] if isinstance(row[column], dict) and "text" in row[column] else row[column]
+        if not isinstance(held, list) or len(held) < 2:
+            continue
+        letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"[: len(held)]
+        which = {*letters, *letters.lower(), *map(str, range(len(held) + 1))}
+        answer, texts = made.get("answer"), [str(one).strip() for one in held]
+        # A text that is one of the choices may well be the answer itself.
+        if str(answer).strip(" ().") in which and answer not in texts and not all(one in asked for one in texts):
+            raise ProblemSetError(
+                f"{where}: the answer {answer!r} says which of {column!r} is right, and the prompt does not have them: "
+                'write them into it, beside "verifier": "choice" and "answer": {"letter": "C", "choices": [..]}')
 
 
 def is_said(ours: str, theirs: str) -> bool:

@@ -3,14 +3,31 @@
 import builtins
 import functools
 import json
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from rewards.sandbox.instances import Instances
-from rewards.sandbox.outcomes import BROKEN, MISSING, RAISED, VALUE, compiled, execute, failure, namespace_of, quoted
+from rewards.sandbox.outcomes import (
+    BROKEN,
+    LATE,
+    MISSING,
+    RAISED,
+    VALUE,
+    compiled,
+    execute,
+    failure,
+    namespace_of,
+    outcome,
+    quoted,
+)
 from rewards.sandbox.serving import OPERATIONS
 from rewards.sandbox.values import TYPES, decoded, encoded
 from rewards.sandbox.wire import Channel
+
+_COMPARISONS = ("allclose", "isclose", "array_equiv", "testing.assert_allclose", "testing.assert_almost_equal",
+                "testing.assert_array_almost_equal", "testing.assert_array_equal", "testing.assert_array_less")
+"""Those of NumPy that say of an empty list and a number that they are the same."""
 
 
 class CandidateError(Exception):
@@ -20,6 +37,10 @@ class CandidateError(Exception):
 class CandidateEnded(BaseException):
     """The candidate has no function of that name, or raised what ends a program: no test that expects an exception
     takes it for one."""
+
+
+class CandidateLate(BaseException):
+    """The candidate took too long: no further test is run."""
 
 
 class _CannotAsk(BaseException):
@@ -75,15 +96,24 @@ class _Program:
         self._instances = instances
         self.asked = False
         """Until the candidate was asked for something, whatever goes wrong is the tests' own fault."""
+        self._late: CandidateLate | None = None
 
     def ask(self, what: str, *parts: str) -> object:
         """The value that a question comes to. Raises what the candidate did."""
         self.asked = True
         self._channel.send(f"[{','.join([quoted(what), *parts])}]".encode())
         kind, value, *more = json.loads(self._channel.receive())
+        if kind == LATE:
+            self._late = CandidateLate(value)
+        self.require_in_time()
         if kind != VALUE:
             raise _exception(kind, value, *more)
         return decoded(value, self._known)
+
+    def require_in_time(self) -> None:
+        """Raises CandidateLate, also where a test has caught it."""
+        if self._late is not None:
+            raise self._late
 
     def proxy(self, name: str) -> Callable[..., object]:
         """A function that asks for a call of what the program calls `name`."""
@@ -121,6 +151,18 @@ class _Program:
         return _Remote(self, rest[0])
 
 
+class _Verbatim(str):
+    """What a KeyError was raised with, of which the text is known."""
+
+    __repr__ = str.__str__
+    __slots__ = ()
+
+
+def _key(said: str) -> str:
+    """What a KeyError was raised with: its text is how Python writes that, and not that itself."""
+    return said[1:-1] if repr(said[1:-1]) == said else _Verbatim(said)
+
+
 def _exception(kind: object, text: object, base: object = "", *_: object) -> BaseException:
     """The exception that the candidate raised, as far as both sides have its class."""
     found = vars(builtins).get(base) if isinstance(base, str) else None
@@ -128,10 +170,34 @@ def _exception(kind: object, text: object, base: object = "", *_: object) -> Bas
         ended = kind == MISSING or isinstance(found, type)
         return CandidateEnded(text) if ended else CandidateError(text)
     name, said = str(text).partition(": ")[::2]
+    if found is KeyError and name == base:
+        return KeyError(*[_key(said)] if said else [])
     try:
         return found(said if name == base else text)
     except TypeError:  # one that takes more than a text
         return CandidateError(text)
+
+
+def _look_at_emptiness() -> None:
+    """Have NumPy's comparisons here, in the tests' process, raise AssertionError where one side alone is empty."""
+    numpy: Any = sys.modules.get("numpy")  # a module that need not be there
+    if numpy is None:
+        return
+    for path in _COMPARISONS:
+        module, name = (numpy.testing if "." in path else numpy), path.rpartition(".")[2]
+        setattr(module, name, _looking_at_emptiness(numpy, getattr(module, name)))
+
+
+def _looking_at_emptiness(numpy: Any, compare: Callable[..., object]) -> Callable[..., object]:
+    @functools.wraps(compare)
+    def compared(*arguments: object, **named: object) -> object:
+        one, other = [numpy.shape(value) for value in (*arguments, *named.values())[:2]]
+        # It is broadcast to no comparison at all, of which nothing can be false.
+        if one != other and (0 in one or 0 in other):
+            raise AssertionError(f"shapes {one} and {other}, of which one is empty")
+        return compare(*arguments, **named)
+
+    return compared
 
 
 def check(task: Mapping[str, Any], channel: Channel) -> None:
@@ -141,6 +207,7 @@ def check(task: Mapping[str, Any], channel: Channel) -> None:
     program = _Program(channel, Instances(namespace, task.get("classes", ())))
     tests: list[Callable[[], object]] = []
     passed, why = 0, "null"
+    _look_at_emptiness()
     try:
         if "asserts" in task:
             # Before anything is asked: what is no Python is no program's fault.
@@ -157,12 +224,15 @@ def check(task: Mapping[str, Any], channel: Channel) -> None:
         for test in tests:
             try:
                 test()
+                program.require_in_time()
                 passed += 1
             except (Exception, CandidateEnded) as error:
                 why = failure(RAISED, error) if why == "null" else why
-    except (Exception, CandidateEnded, _CannotAsk) as error:
+    except (Exception, CandidateEnded, CandidateLate, _CannotAsk) as error:
         if isinstance(error, _CannotAsk) or not program.asked:
             channel.send(f'["unusable",0,0,{failure(BROKEN, error)}]'.encode())
             return
-        why = failure(RAISED, error)  # what the candidate gave spoiled the preparation of its tests
+        if why == "null":  # else a test has failed before
+            # What the candidate gave spoiled the preparation of its tests, where it was not late.
+            why = outcome(LATE, str(error)) if isinstance(error, CandidateLate) else failure(RAISED, error)
     channel.send(f'["done",{passed},{max(len(tests), 1)},{why}]'.encode())

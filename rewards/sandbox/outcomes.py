@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from types import CodeType
 from typing import Any
 
-VALUE, RAISED, MISSING, BROKEN = "value", "raised", "missing", "broken"
+VALUE, RAISED, MISSING, BROKEN, LATE = "value", "raised", "missing", "broken", "late"
 
 quoted = json.encoder.encode_basestring_ascii
 

@@ -10,12 +10,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from rewards.sandbox.instances import Instances
-from rewards.sandbox.outcomes import BROKEN, MISSING, RAISED, called, failure, load, namespace_of, outcome
+from rewards.sandbox.outcomes import BROKEN, MISSING, RAISED, called, compiled, failure, load, namespace_of, outcome
 from rewards.sandbox.values import TYPES, decoded, encoded
 from rewards.sandbox.wire import Channel
 
 OPERATIONS: Mapping[str, Callable[..., object]] = {
     "__len__": len, "__getitem__": lambda x, key: x[key], "__iter__": iter, "__next__": next, "__str__": str,
+    "__repr__": repr,
     "__setitem__": lambda x, key, value: x.__setitem__(key, value), "__delitem__": lambda x, key: x.__delitem__(key),
     "__int__": int, "__float__": float, "__call__": lambda x, *arguments, **named: x(*arguments, **named),
 }
@@ -30,7 +31,7 @@ def serve(task: Mapping[str, Any], channel: Channel) -> None:
     """Run the program, then answer until the other side has had enough."""
     namespace = namespace_of("solution")
     try:
-        load(task, namespace)
+        load({**task, "code": _without_what_follows(task["code"], task["given"])}, namespace)
     except BaseException as error:
         channel.send(failure(BROKEN, error).encode())
         return
@@ -45,6 +46,27 @@ def serve(task: Mapping[str, Any], channel: Channel) -> None:
         except BaseException as error:
             said = failure(RAISED, error, _builtin(error))
         channel.send(said.encode())
+
+
+def _without_what_follows(code: str, given: int | None) -> str:
+    """The code; where it goes on with the `given` lines of a function, as far as it is Python.
+
+    Base models do not end behind the function: they begin another, or words, which the end of their tokens cuts. From
+    the line that is back at the margin on, where that is no Python, the function has ended.
+    """
+    if given is None:
+        return code
+    lines = code.split("\n")
+    while True:  # cutting the head of a function off leaves its decorators
+        try:
+            compiled("\n".join(lines))
+        except SyntaxError as error:
+            last = min(error.lineno or 0, len(lines))
+            at_margin = [number for number in range(given, last) if lines[number] and not lines[number][0].isspace()]
+            if at_margin:
+                del lines[at_margin[-1] :]
+                continue
+        return "\n".join(lines)
 
 
 def _builtin(error: BaseException) -> str:

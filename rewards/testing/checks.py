@@ -4,13 +4,13 @@
      "check": "def check(candidate):\n    assert candidate(1) == 2"}
     {"names": ["f"], "setup": "", "asserts": ["assert f(1) == 2"]}
 
-`prefix` is what the completion continues; names in it, such as helpers, are there for the check too. The tests run in a
-second child, where the candidate and the `names` are proxies: what is asked of them goes to the first child, where the
-program is, and plain values come back. So the program never shares a process with what is expected of it. Instances of
-its own classes stay in the first child; the tests can hand them back, call their methods and ask for their attributes,
-items, length and text, but not compare them. `classes` are those that tests and program both define, such as the nodes
-of a list: their instances go from one to the other by what they hold. `support` is what the tests have besides: it runs
-before the names stand for the program's.
+`prefix` is what the completion continues, up to what comes behind the function and is no Python; names in it, such as
+helpers, are there for the check too. The tests run in a second child, where the candidate and the `names` are proxies:
+what is asked of them goes to the first child, where the program is, and plain values come back. So the program never
+shares a process with what is expected of it. Instances of its own classes stay in the first child; the tests can hand
+them back, call their methods and ask for their attributes, items, length and text, but not compare them. `classes` are
+those that tests and program both define, such as the nodes of a list: their instances go from one to the other by what
+they hold. `support` is what the tests have besides: it runs before the names stand for the program's.
 """
 
 import ast
@@ -23,12 +23,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rewards.sandbox import imports
-from rewards.sandbox.frames import Ended, TooMuch
+from rewards.sandbox.frames import Ended, Late, TooMuch
+from rewards.sandbox.outcomes import LATE, outcome
 from rewards.sandbox.pool import sandbox
 from rewards.sandbox.processes import Run, Zygote
 from rewards.testing.finding import BadTests, Finding, Limits, one_line
 
 _TESTS_MEGABYTES = 1024
+_TO_THE_COUNT = 1.0
+"""Seconds that tests have to say how many were passed before the program was late."""
 
 
 def find(code: str, answer: Mapping[str, Any], limits: Limits) -> Finding:
@@ -46,7 +49,8 @@ def find(code: str, answer: Mapping[str, Any], limits: Limits) -> Finding:
 
     def ask(first: Zygote, second: Zygote) -> Finding:
         with first.run(limits.seconds, limits.megabytes, theirs) as program:
-            program.give({"mode": "serve", "prelude": prelude, "code": code, "classes": tests["classes"]})
+            program.give({"mode": "serve", "prelude": prelude, "code": code, "classes": tests["classes"],
+                          "given": _given(answer, code)})
             what, *said = _parsed(program.receive())
             if what != "value":
                 return Finding(0, 1, one_line(said[0]))
@@ -84,6 +88,12 @@ def continued(prefix: str, entry: str, text: str) -> str:
     if not alone[:1].isspace() and re.search(defines, alone, re.MULTILINE):
         return f"{_whole(prefix)}\n{alone.strip()}\n"
     return f"{prefix}{text if text[:1].isspace() else '    ' + text}\n"
+
+
+def _given(answer: Mapping[str, Any], code: str) -> int | None:
+    """How many lines of a program are the prefix that it goes on with; None where it stands alone."""
+    prefix = answer.get("prefix", "") if "check" in answer else ""
+    return prefix.count("\n") if prefix and not code.startswith(f"{_whole(prefix)}\n") else None
 
 
 def _whole(prefix: str) -> str:
@@ -154,7 +164,7 @@ def _tests(answer: Mapping[str, Any]) -> dict[str, Any]:
 
 def _relayed(program: Run, tests: Run, limits: Limits) -> Finding:
     """Carry questions and answers, as bytes that are not looked into, until the tests are through."""
-    end = program.deadline
+    end, late, said = program.deadline, False, b""
     while True:
         try:
             frame = tests.receive()
@@ -162,10 +172,15 @@ def _relayed(program: Run, tests: Run, limits: Limits) -> Finding:
             raise BadTests(f"the tests ended without a result ({error or 'too much at once'})") from error
         what, *rest = _parsed(frame)
         if what in ("call", "get", "set", "do"):
-            # Bytes that are not looked into: what a program says means nothing here.
-            program.deadline = min(end, time.monotonic() + limits.a_test)
-            program.send_frame(frame)
-            said = program.receive()
+            if not late:  # whoever is late is not asked again
+                program.deadline = min(end, time.monotonic() + limits.a_test)
+                try:
+                    # Bytes that are not looked into: what a program says means nothing here.
+                    program.send_frame(frame)
+                    said = program.receive()
+                except Late:
+                    late, said = True, outcome(LATE, limits.too_late).encode()
+                    tests.deadline = max(tests.deadline, time.monotonic() + _TO_THE_COUNT)
             try:
                 tests.send_frame(said)
             except Ended as error:
@@ -174,7 +189,7 @@ def _relayed(program: Run, tests: Run, limits: Limits) -> Finding:
         passed, count, failure = rest
         if what != "done":
             raise BadTests(f"the tests cannot be run: {one_line(failure[1])}")
-        return Finding(passed, count, one_line(failure[1]) if failure else "")
+        return Finding(passed, count, one_line(failure[1]) if failure else "", late)
 
 
 def _parsed(frame: bytes) -> tuple[Any, ...]:

@@ -11,11 +11,13 @@ class BadTests(RetortError, ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Tests passed of how many, and why not all, in one line."""
+    """Tests passed of how many, and why not all, in one line. `late`: a test was over its seconds, which may be the
+    machine's fault; it and those behind it are not passed."""
 
     passed: int
     tests: int
     reason: str = ""
+    late: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,11 @@ class Limits:
     def a_test(self) -> float:
         """The seconds of one test."""
         return self.seconds if self.each is None else min(self.seconds, self.each)
+
+    @property
+    def too_late(self) -> str:
+        """What is said of a test that was over its seconds."""
+        return f"no answer within {self.a_test:g} s"
 
 
 def one_line(text: object) -> str:

@@ -3,16 +3,18 @@
 `input` is the list of positional arguments. A list and a tuple are alike, since JSON has one of them, unless a test
 says `"type": "tuple"` (or "list") of what is to be returned; `"also": [..]` are other values that are right. The entry
 "Solution().add" is a method, called on a new instance for each test, or a function of its name. With "compare": "loose"
-numbers are the same where Python's == says so. Expected values stay here.
+numbers are the same where Python's == says so, or, with a "tolerance", where a float is expected and the number is so
+near to it, absolutely or relative to it. Expected values stay here.
 """
 
 import json
 import re
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from rewards.sandbox.frames import Ended
+from rewards.sandbox.frames import Ended, Late
 from rewards.sandbox.imports import named_in
 from rewards.sandbox.pool import sandbox
 from rewards.sandbox.processes import Zygote
@@ -40,12 +42,15 @@ def find(code: str, answer: Mapping[str, Any], limits: Limits) -> Finding:
         if any(isinstance(one, dict) and not all(isinstance(key, str) for key in one) for row in inputs for one in row):
             task |= {"inputs": [json.loads(encoded(row)) for row in inputs], "typed": True}
         if limits.each is None:
-            frames = [sandbox.answer(task, limits.seconds, limits.megabytes)]
+            frames, late = [sandbox.answer(task, limits.seconds, limits.megabytes)], False
         else:
-            frames = _one_by_one({**task, "apart": True}, limits)
+            frames, late = _one_by_one({**task, "apart": True}, limits)
     except (TypeError, ValueError) as error:
         raise BadTests(f"an input is not plain data: {error}") from error
-    return _judged(frames, tests, loose=answer.get("compare") == "loose")
+    loose, tolerance = answer.get("compare") == "loose", float(answer.get("tolerance", 0))
+    finding = _judged(frames, tests, loose=loose, tolerance=tolerance,
+                      else_said=limits.too_late if late else "no answer")
+    return replace(finding, late=late)
 
 
 def require(answer: Mapping[str, Any]) -> None:
@@ -62,11 +67,12 @@ def require(answer: Mapping[str, Any]) -> None:
             raise BadTests(f'"also" is the list of other values that are right, not {str(test["also"])[:80]}')
 
 
-def _one_by_one(task: Mapping[str, Any], limits: Limits) -> list[bytes]:
-    """A frame for each input, as far as there are any; each has its own seconds. Raises Late, TooMuch, SandboxError."""
+def _one_by_one(task: Mapping[str, Any], limits: Limits) -> tuple[list[bytes], bool]:
+    """(a frame for each input, as far as there are any; whether the next would have been late). Each has its own
+    seconds. Raises TooMuch, SandboxError, and Late or Ended where the first has none."""
     modules = named_in(task["prelude"] + "\n" + task["code"])
 
-    def ask(zygote: Zygote) -> list[bytes]:
+    def ask(zygote: Zygote) -> tuple[list[bytes], bool]:
         frames: list[bytes] = []
         with zygote.run(limits.seconds, limits.megabytes, modules) as run:
             run.give(task)
@@ -76,16 +82,18 @@ def _one_by_one(task: Mapping[str, Any], limits: Limits) -> list[bytes]:
                 run.deadline = min(end, time.monotonic() + limits.a_test)
                 try:
                     frames.append(run.receive())
-                except Ended:
+                except (Ended, Late) as error:
                     if not frames:
                         raise
-                    break
-        return frames
+                    return frames, isinstance(error, Late)
+        return frames, False
 
     return sandbox.attempted(ask, [modules])
 
 
-def _judged(frames: Sequence[bytes], tests: Sequence[Mapping[str, Any]], *, loose: bool) -> Finding:
+def _judged(frames: Sequence[bytes], tests: Sequence[Mapping[str, Any]], *, loose: bool, tolerance: float,
+            else_said: str) -> Finding:
+    """`else_said` is said of tests without an outcome."""
     try:
         outcomes = []
         for frame in frames:
@@ -96,18 +104,18 @@ def _judged(frames: Sequence[bytes], tests: Sequence[Mapping[str, Any]], *, loos
         # The frame is whatever the process wrote: a program can write to the channel in place of its runner.
         if len(outcomes) > len(tests):
             raise ValueError("more answers than questions")
-        complaints = [_complaint(what, value, test, loose)
+        complaints = [_complaint(what, value, test, loose, tolerance)
                       for (what, value), test in zip(outcomes, tests, strict=False)]
     except _NOT_AN_ANSWER:
         return Finding(0, len(tests), "what the process wrote is not an answer")
-    # A program that exits in the middle has answered the tests before.
-    complaints += ["no answer"] * (len(tests) - len(complaints))
+    # A program that exits in the middle, or is too slow there, has answered the tests before.
+    complaints += [else_said] * (len(tests) - len(complaints))
     passed = sum(not complaint for complaint in complaints)
     first = next((f"test {number}: {complaint}" for number, complaint in enumerate(complaints, 1) if complaint), "")
     return Finding(passed, len(tests), first)
 
 
-def _complaint(what: object, value: object, test: Mapping[str, Any], loose: bool) -> str:
+def _complaint(what: object, value: object, test: Mapping[str, Any], loose: bool, tolerance: float) -> str:
     """"" where the outcome is what the test expects. Raises what reading hostile bytes may."""
     if what != "value":
         return one_line(value)
@@ -115,6 +123,6 @@ def _complaint(what: object, value: object, test: Mapping[str, Any], loose: bool
     returned = decoded(value, most_keys=len(repr((expected, *others))))  # a larger one cannot be equal
     if "type" in test and type(returned) is not _TYPES[test["type"]]:
         return f"{short(returned)} is no {test['type']}"
-    if any(agrees(one, returned, loose=loose) for one in (expected, *others)):
+    if any(agrees(one, returned, loose=loose, tolerance=tolerance) for one in (expected, *others)):
         return ""
     return f"{short(returned)} where {short(expected)} is expected"

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from rewards.sandbox.frames import Ended, TooMuch
+from rewards.sandbox.frames import Ended, Late, TooMuch
 from rewards.sandbox.pool import sandbox
 from rewards.testing.finding import BadTests, Finding, Limits, one_line, short
 
@@ -24,7 +24,7 @@ _LONGEST_NUMBER = 400
 def find(code: str, answer: Mapping[str, Any], limits: Limits) -> Finding:
     """Run a script once for every test and count the expected outputs.
 
-    Raises BadTests, SandboxError, and Late where the seconds are over, which all tests share.
+    A test that is over its own seconds, or those that all tests share, is the last. Raises BadTests and SandboxError.
     """
     require(answer)
     tests = answer["tests"]
@@ -33,10 +33,13 @@ def find(code: str, answer: Mapping[str, Any], limits: Limits) -> Finding:
     for number, test in enumerate(tests, 1):
         began = time.monotonic()
         task = {"mode": "print", "prelude": answer.get("prelude", ""), "code": code, "stdin": test["stdin"]}
-        said, complaint = _printed(task, min(left, limits.a_test), limits.megabytes)
+        try:
+            said, complaint = _printed(task, min(left, limits.a_test), limits.megabytes)
+        except Late:
+            return Finding(passed, len(tests), reason or f"test {number}: {limits.too_late}", late=True)
         if not complaint and not _agree(said, test["stdout"], tolerance):
             complaint = f"{short(said)} where {short(test['stdout'])} is expected"
-        # The tests share the seconds: the one in which they end, and no other, raises Late.
+        # The tests share the seconds: the one in which they end, and no other, is late.
         left = max(left - (time.monotonic() - began), 0.001)
         passed += not complaint
         if complaint and not reason:
@@ -52,7 +55,7 @@ def require(answer: Mapping[str, Any]) -> None:
 
 
 def _printed(task: Mapping[str, Any], seconds: float, megabytes: int) -> tuple[str, str]:
-    """(what the script printed, why that is nothing or "")."""
+    """(what the script printed, why that is nothing or ""). Raises Late, SandboxError."""
     try:
         what, said = json.loads(sandbox.answer(task, seconds, megabytes))
     except Ended as error:

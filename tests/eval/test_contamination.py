@@ -47,6 +47,25 @@ def test_planted_leaks_by_detector(planted, expected):
     assert found(QUESTION, planted) == expected
 
 
+@pytest.mark.parametrize(("question", "row"), [
+    ("已知函数的图像关于直线对称且在区间上单调递增求实数的取值范围", "题目：{}解答：设函数"),
+    ("小明有15张卡片，他又得到2张，然后送给小红7张，请问小明现在还有多少张卡片？", "问题{}答案是10。"),
+    ("太郎は本を十冊持っています。花子に三冊あげました。残りは何冊ですか。", "問題:{}答え:七冊"),
+    ("จงหาค่าของตัวแปรที่ทำให้สมการเป็นจริงสำหรับจำนวนจริงทุกจำนวน", "โจทย์{}เฉลย"),
+])
+def test_texts_without_blanks_are_found_within_a_line(question: str, row: str) -> None:
+    assert {"13-gram", "8-gram"} <= found(question, row.format(question))
+    others = "下列说法正确的是哪一个请选择一项。", "次の式を計算しなさい。答えは整数です。", "จงหาผลบวกของจำนวนต่อไปนี้"
+    for other in others:
+        assert found(question, row.format(other)) == set()
+
+
+def test_short_texts_without_blanks_are_compared_whole() -> None:
+    assert found("求x的最小值。", "求x的最小值。\n它是2。") == {"8-gram"}
+    assert found("下列正确的是哪项？", "题目：下列正确的是哪项？选一个。") == set()
+    assert words("设f函数x2=15张") == ["设", "f", "函", "数", "x", "2", "15", "张"]
+
+
 def test_thirteen_equal_words_alone_are_told_and_stop_nothing():
     part = " ".join(QUESTION.split()[:16])
     (leak,) = TestTexts([Text("test", QUESTION)]).leaks(Text("train", f"{part} and that is all that they do"))

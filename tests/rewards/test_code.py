@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from rewards.code import _remembered as remembered
 from rewards.code import agrees
-from rewards.grade import grade, grade_many
+from rewards.grade import grade, grade_many, unusable
 from rewards.sandbox.pool import sandbox
 from rewards.types import Completion, Label, Problem, Verdict
 from tests.rewards.honest import HONEST, NEAR_MISSES
@@ -113,6 +114,14 @@ def test_near_misses(name: str) -> None:
     assert run(NEAR_MISSES[name]).label is Label.WRONG
 
 
+def test_a_block_of_usage_behind_the_program_is_not_the_program() -> None:
+    text = "```python\n{}\n```\nUsed like this:\n```python\nprint(add(1, 2))\n```\n"
+    assert run(text.format("def add(a, b): return a + b")).correct
+    assert run(text.format("class Solution:\n    def add(self, a, b): return a + b"), entry="Solution().add").correct
+    assert run(text.format("def add(a, b): return a - b")).label is Label.WRONG
+    assert run(text.format("def plus(a, b): return a + b")).label is Label.WRONG
+
+
 def test_a_list_is_no_tuple_where_the_test_says_so() -> None:
     alike = {"input": [1], "expected": [1, 2]}
     for kind, right in (("list", "[1, 2]"), ("tuple", "(1, 2)")):
@@ -129,6 +138,23 @@ def test_the_share_of_tests_that_are_passed() -> None:
     assert run("def add(a, b):\n    if not a: raise SystemExit\n    return a + b", tests).share == 0.75
     assert run("def add(a, b): return 'x'", tests).share == 0.0
     assert run("import os\nos._exit(0)", tests).share == 0.0
+
+
+def test_a_test_that_is_too_slow_costs_itself_and_those_behind_it() -> None:
+    tests = [{"input": [x], "expected": x} for x in range(4)]
+    slow = "def f(x):\n    while x == 2: pass\n    return x"
+    verdict = run(slow, tests, "f", each=1)
+    assert (verdict.label, verdict.share, verdict.reason) == (Label.WRONG, 0.5, "test 3: no answer within 1 s")
+    assert run(slow.replace("== 2", "< 2"), tests, "f", each=0.3).share == 0.0
+
+
+def test_what_a_deadline_decided_is_not_remembered() -> None:
+    tests = [{"input": [x], "expected": x} for x in range(2)]
+    kept = len(remembered)
+    assert run("def f(x):\n    while x == 1: pass\n    return x", tests, "f", each=1).share == 0.5
+    assert len(remembered) == kept
+    assert run("def f(x): return 0 * x", tests, "f", each=5).share == 0.5
+    assert len(remembered) == kept + 1
 
 
 def test_values_of_every_plain_type() -> None:
@@ -166,6 +192,36 @@ def test_agreement(expected: Any, actual: Any, right: bool) -> None:
 )  # fmt: skip
 def test_agreement_as_python_has_it(expected: Any, actual: Any, right: bool) -> None:
     assert agrees(expected, actual, loose=True) is right
+
+
+@pytest.mark.parametrize(
+    ("expected", "actual", "right"),
+    [
+        (0.5, 0.5009, True), (0.5, 0.502, False), (2000.0, 2001, True), (2000.0, 2003.0, False), (0.0, 1e-4, True),
+        ([0.5, {"a": (1.0,)}], [0.5001, {"a": [0.9999]}], True), ([0.5, {"a": (1.0,)}], [0.5, {"a": [0.9]}], False),
+        (5, 5.0001, False), (5, 5.0, True), (float("nan"), 0.0, False), (float("inf"), 1e300, False),
+        (1e308, -1e308, False), (0.5, "0.5", False), (1.0, 10**400, False),
+    ],
+)  # fmt: skip
+def test_what_a_function_returns_may_be_within_a_tolerance(expected: Any, actual: Any, right: bool) -> None:
+    assert agrees(expected, actual, loose=True, tolerance=1e-3) is right
+
+
+def test_the_tolerance_of_an_answer_is_for_functions_too() -> None:
+    tests, options = [{"input": [1], "expected": 0.5}], {"compare": "loose", "tolerance": 1e-3}
+    assert run("def f(x): return 0.5001", tests, "f", **options).correct
+    assert run("def f(x): return 0.5001", tests, "f", **options, each=2).correct
+    assert run("def f(x): return 0.51", tests, "f", **options).label is Label.WRONG
+    assert run("def f(x): return 0.5001", tests, "f", compare="loose").label is Label.WRONG
+
+
+def test_an_option_that_is_not_there_is_told() -> None:
+    for options, said in (({"tolerence": 1e-3}, "an answer has no 'tolerence'; it may have entry, tests"),
+                          ({"tolerance": 1e-3}, 'write "compare": "loose"')):
+        verdict = run("def add(a, b): return a + b", **options)
+        assert verdict.label is Label.UNGRADABLE
+        assert said in verdict.reason
+        assert said in unusable("code", {"entry": "add", "tests": TESTS, **options})
 
 
 def test_what_runs_before_a_program_and_what_is_right_too() -> None:

@@ -116,7 +116,7 @@ def test_any_mess_is_answered(text: str) -> None:
 def test_long_texts_take_no_long_time() -> None:
     pieces = (
         "\\boxed{", "<answer>", "answer is ", "#", "```\n", "{", "\\boxed{1},", "(a)\\boxed{1}", "<eos> ",
-        "final ", " \t",
+        "final ", " \t", "  \n", "\n",
     )  # fmt: skip
     for piece in pieces:
         extract_answer(Completion(piece * 10_000))
@@ -132,6 +132,14 @@ def test_long_texts_take_no_long_time() -> None:
         ("<think>t</think><answer>\ndef f(x):\n    return x\n</answer>", "def f(x):\n    return x"),
         ("<think>t</think><answer>```python\nx = 1\n```</answer>", "x = 1"),
         ("```python\nx = 1", "x = 1"),
+        ("    return 1\n```", "    return 1"),
+        ("\n    return 1\n```\n\nThis is one.", "    return 1"),
+        ("def f(x):\n    return x\n```\nFor example:\n```python\nf(1)\n```", "def f(x):\n    return x"),
+        ("from math import pi\n\ndef f(): return pi\n```\n", "from math import pi\n\ndef f(): return pi"),
+        ("return 1\n```", "return 1"),
+        (" Here it is:\n```\ndef f(x):", "def f(x):"),
+        ("From here on\n```\nx = 1\n```\nit is one.", "x = 1"),
+        ("    Indented words\n```python\nx = 1\n```", "x = 1"),
         ("<think>def f(x): return x", None),
         ("<answer></answer>", None),
         ("", None),
@@ -139,6 +147,20 @@ def test_long_texts_take_no_long_time() -> None:
 )
 def test_code(text: str, expected: str | None) -> None:
     assert extract_code(Completion(text)).text == expected
+
+
+@pytest.mark.parametrize(("last", "expected"), [
+    ("print(f(1))", "first"), ("f(1) == 1", "first"), ("fg = 1", "first"), ("# def f(x)", "first"),
+    ("def f(x):\n    return 2", "last"), ("class A:\n    def f(self): return 2", "last"), ("f = len", "last"),
+    ("\n    return 2", "last"), ("async def f(x): return 2", "last"),
+])
+def test_a_block_that_shows_how_a_function_is_used_is_not_the_program(last: str, expected: str) -> None:
+    first = "Here:\n```python\ndef f(x):\n    return 1\n```\nFor example:\n"
+    completion = Completion(f"{first}```python\n{last}\n```\nDone.")
+    chosen = extract_code(completion, ["f", "g"]).text
+    assert chosen == ("def f(x):\n    return 1" if expected == "first" else last.lstrip("\n"))
+    assert extract_code(completion).text == last.lstrip("\n")
+    assert extract_code(completion, ["h"]).text == last.lstrip("\n")
 
 
 @pytest.mark.parametrize(("written", "told", "rest", "expected"), [

@@ -47,6 +47,35 @@ def test_a_verifier_that_fails_is_ungradable(tmp_path: Path, body: str, said: st
     assert said in verdict.reason
 
 
+@pytest.mark.parametrize(("given", "label", "said"), [
+    ("'correct', '5'", Label.CORRECT, ""),
+    ("'no_answer'", Label.NO_ANSWER, ""),
+    ("'CORRECT', '5'", Label.UNGRADABLE, "'CORRECT' is not a valid Label"),
+    ("True, '5'", Label.UNGRADABLE, "True is not a valid Label"),
+    ("Label.CORRECT, 42", Label.UNGRADABLE, "'extracted' of its Verdict is 42, which is no text"),
+    ("Label.WRONG, '5', ValueError('far')", Label.UNGRADABLE, "'reason' of its Verdict is ValueError('far')"),
+    ("Label.WRONG, '5', share=float('nan')", Label.UNGRADABLE, "'share' of its Verdict is nan"),
+    ("Label.WRONG, '5', share=7", Label.UNGRADABLE, "'share' of its Verdict is 7, which is no number in [0, 1]"),
+    ("Label.WRONG, '5', share='0.5'", Label.UNGRADABLE, "'share' of its Verdict is '0.5'"),
+])
+def test_each_part_of_a_plug_ins_verdict_is_what_it_has_to_be(
+        tmp_path: Path, given: str, label: Label, said: str) -> None:
+    (tmp_path / "mine.py").write_text(
+        f"from rewards.types import Label, Verdict\ndef odd(problem, completion):\n    return Verdict({given})\n")
+    verdict = grade(Problem("1", "", "", f"{tmp_path}/mine.py:odd", ""), Completion("5"))
+    assert verdict.label is label
+    assert said in verdict.reason
+    assert verdict.correct == (label is Label.CORRECT)
+
+
+def test_a_share_is_a_plain_float(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from fractions import Fraction\nfrom rewards.types import Label, Verdict\n"
+        "def odd(problem, completion):\n    return Verdict(Label.WRONG, share=Fraction(1, 2))\n")
+    verdict = grade(Problem("1", "", "", f"{tmp_path}/mine.py:odd", ""), Completion("5"))
+    assert (type(verdict.share), verdict.share) == (float, 0.5)
+
+
 @pytest.mark.parametrize("gold", [None, [], ["3"], {"a": 1}])
 @pytest.mark.parametrize("said", ["None", "<answer>None</answer>", "\\boxed{None}", "['3']", "[]", "\\boxed{}"])
 def test_no_text_equals_what_is_no_answer(gold: Any, said: str) -> None:

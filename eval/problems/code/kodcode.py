@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeGuard
 
+from eval.problems.code.plain_use import constants, require_plain_use
 from eval.problems.code.prompts import ENDING
 from eval.problems.code.row import (
     EACH,
@@ -51,12 +52,12 @@ def read(row: Row) -> CodeProblem:
     defined, holders = _defined(theirs), {node.name: node for node in theirs.body if _only_holds(node)}
     if set(holders) != _classes(theirs):  # another class may keep such an instance, and know it by its identity
         holders = {}
-    asked = _Asked(defined)
+    asked = _Asked(defined, constants(theirs))
     tree = asked.visit(tree)
     used = (asked.names | _free(tree) & defined) - _defined(tree)
     tree.body[:0] = [holders[one] for one in sorted(used & set(holders))]
     names = sorted(used - set(holders))
-    _require_plain_use(tree, set(names))
+    require_plain_use(tree, set(names), asked.modules, theirs)
     tests = list(_tests(tree))
     if not tests:
         raise CannotGrade("have no test functions")
@@ -80,19 +81,22 @@ def read(row: Row) -> CodeProblem:
 
 class _Asked(ast.NodeTransformer):
     """Takes the imports of the solution and of pytest away, and the calls of tests at the end; `names` are what was
-    imported from the solution."""
+    imported from the solution, `modules` what it was imported as."""
 
-    def __init__(self, defined: set[str]) -> None:
-        self._defined = defined
+    def __init__(self, defined: set[str], values: set[str]) -> None:
+        self._defined, self._values = defined, values
         self.names: set[str] = set()
+        self.modules: set[str] = set()
 
     def visit_Import(self, node: ast.Import) -> list[ast.stmt] | ast.stmt:
         kept: list[ast.stmt] = []
         for alias in node.names:
             if alias.name == _FROM:
-                self.names |= self._defined
-                held = "\n".join(f"    {one} = staticmethod({one})" for one in sorted(self._defined)) or "    pass"
-                kept += ast.parse(f"class {alias.asname or _FROM}:\n{held}").body
+                held = sorted(self._defined - self._values)
+                self.names |= set(held)
+                self.modules.add(alias.asname or _FROM)
+                body = "\n".join(f"    {one} = staticmethod({one})" for one in held) or "    pass"
+                kept += ast.parse(f"class {alias.asname or _FROM}:\n{body}").body
             elif alias.name == "pytest":
                 kept += ast.parse(f"{alias.asname} = pytest").body if alias.asname else []
             else:
@@ -168,36 +172,6 @@ def _words(node: ast.expr) -> list[str]:
     if isinstance(node, ast.List | ast.Tuple):
         return [str(one.value) for one in node.elts if isinstance(one, ast.Constant)]
     return []
-
-
-def _require_plain_use(tree: ast.Module, names: set[str]) -> None:
-    """Raises CannotGrade where tests use a proxy as what it is not: a class to catch, to compare with or to extend, or
-    a function that changes its arguments, of which it gets copies."""
-    raising = {inner for node in ast.walk(tree) if isinstance(node, ast.With | ast.Try) for inner in ast.walk(node)}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and node not in raising and ast.unparse(
-                node.value.func) in names:
-            raise CannotGrade("have tests of what a call changes or prints", ast.unparse(node))
-        classes: list[ast.expr | None] = []
-        if isinstance(node, ast.ExceptHandler):
-            classes = [node.type]
-        elif isinstance(node, ast.ClassDef):
-            classes = [*node.bases]
-        elif isinstance(node, ast.Call):
-            called = ast.unparse(node.func)
-            last = called.rpartition(".")[2]
-            if last in ("isinstance", "issubclass", "raises", "assertRaises", "assertIsInstance"):
-                classes = [*node.args]
-            elif last in ("patch", "monkeypatch", "setattr"):
-                raise CannotGrade("have tests that patch the program", called)
-            elif called in ("open", "redirect_stdout", "contextlib.redirect_stdout") or "tempfile" in called:
-                raise CannotGrade("have tests that use files or catch what is printed", called)
-            classes = [one for one in classes if not isinstance(one, ast.Call)]
-        for one in classes:
-            used = {inner.id for inner in ast.walk(one) if isinstance(inner, ast.Name)} if one is not None else set()
-            # A function may well be the one that is to raise.
-            if wrong := {inner for inner in used & names if inner[:1].isupper()}:
-                raise CannotGrade("have tests that need a class of the program's own", min(wrong))
 
 
 def _defined(tree: ast.Module) -> set[str]:

@@ -102,6 +102,25 @@ def test_a_file_with_a_map_of_columns(tmp_path):
         resolve_plug_in("problem set", "mine.jsonl?x=y", tmp_path)
 
 
+@pytest.mark.parametrize("row", [
+    {"choices": ["red", "blue", "green", "grey"], "answer": 2}, {"options": ["red", "blue"], "answer": "B"},
+    {"choices": {"text": ["red", "blue"], "label": ["A", "B"]}, "answer": "(a)"},
+])
+def test_choices_that_no_prompt_has_are_told(tmp_path, row):
+    def written(**changed):
+        (tmp_path / "mine.jsonl").write_text(json.dumps({"question": "Which colour?", **row, **changed}) + "\n")
+        return "mine.jsonl?prompt=question&answer=answer&meta=*"
+
+    said = f"mine.jsonl:1: the answer {row['answer']!r} says which of"
+    assert said in complaint(written(), base=tmp_path)
+    assert said in complaint(written().removesuffix("&meta=*"), base=tmp_path)
+    assert said in complaint(written(question=[{"role": "user", "content": "Which colour?"}]), base=tmp_path)
+    for asked in ({"question": "Which? A) red B) blue C) green D) grey"}, {"answer": "blue"},
+                  {"choices": ["3", "4", "5"], "answer": "4", "options": None},
+                  {column: None for column in row if column != "answer"}):
+        assert len(load(written(**asked), base=tmp_path)) == 1
+
+
 def test_a_parquet_file(tmp_path):
     pa = pytest.importorskip("pyarrow")
     from pyarrow import parquet

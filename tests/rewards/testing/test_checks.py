@@ -51,6 +51,30 @@ def test_a_completion_goes_on_or_stands_alone(text: str) -> None:
     assert verdict.correct, verdict
 
 
+@pytest.mark.parametrize("behind", [
+    "def other(x):\n    return x +", "def other(x):", "class Other(", "print(twice([1",
+    "if __name__ == '__main__':\n    pr(",
+    "This function doubles each number.", "assert twice([1]) == [2]\n\n# Another\ndef next_one(x):\n    \"\"\"Adds",
+    "def half(x):\n    return x // 2\n\nNow some words: it's done.\n\nAnd (more", "@cache\ndef other(",
+])
+def test_what_comes_behind_the_function_and_is_no_python_is_cut(behind: str) -> None:
+    body = "    out = []\n\n    for x in xs:\n        out.append(2 * x)\n    return out\n\n\n"
+    assert check(body + behind).correct
+    assert check(body.replace("2 *", "3 *") + behind).label is Label.WRONG
+
+
+def test_what_comes_behind_the_function_and_is_python_counts() -> None:
+    assert check("    return doubled(xs)\n\ndef doubled(xs):\n    return [2 * x for x in xs]\n\nprint(").correct
+    assert check("    return [2 * x for x in xs]\n\ndef twice(xs):\n    return xs\n").label is Label.WRONG
+
+
+@pytest.mark.parametrize("text", ["    return [2 * x for x in", "    x = (\n    return [2 * x for x in xs]\n\nprint()"])
+def test_a_function_that_is_no_python_is_wrong(text: str) -> None:
+    verdict = check(text)
+    assert verdict.label is Label.WRONG
+    assert "SyntaxError" in verdict.reason
+
+
 EQUALS_ALL = (
     "class A:\n    def __eq__(self, o): return True\n    def __bool__(self): return True\n    def "
     "__len__(self): return 0\ndef twice(xs): return A()"
@@ -95,6 +119,28 @@ def test_a_value_that_is_not_plain_passes_nothing(operation: str) -> None:
     assert asserts(program, names=["area"], setup="", asserts=tests).label is Label.WRONG
 
 
+@pytest.mark.parametrize("comparison", [
+    "np.allclose(area(1), 0.5)", "np.allclose(b=[[0.5]], a=area(1))", "np.isclose(0.5, area(1)).all()",
+    "near(area(1), 0.5)", "np.array_equiv(area(1), 0.5)", "np.testing.assert_allclose(area(1), 0.5) is None",
+    "np.testing.assert_array_equal(actual=area(1), desired=0.5) is None",
+    "np.testing.assert_array_less(area(1), 0.6) is None", "np.testing.assert_almost_equal(area(1), 0.5) is None",
+])
+def test_numpy_does_not_find_an_empty_list_near_every_number(comparison: str) -> None:
+    tests, setup = [f"assert {comparison}"], "import numpy as np\nfrom numpy import allclose as near"
+    program = "import numpy\ndef area(x): return "
+    for right in ("0.5", "numpy.float32(0.5)", "numpy.array(0.5)"):
+        assert asserts(program + right, names=["area"], setup=setup, asserts=tests).correct
+    for empty in ("[]", "()", "[[]]", "numpy.empty((0, 1))"):
+        assert asserts(program + empty, names=["area"], setup=setup, asserts=tests).label is Label.WRONG
+
+
+def test_numpy_finds_empty_lists_equal() -> None:
+    tests = ["assert np.allclose(area(1), [])", "np.testing.assert_array_equal(area(1), np.array([]))",
+             "assert np.allclose([area(2)], 0.5)"]
+    program = "def area(x): return [] if x == 1 else [0.5, 0.5]"
+    assert asserts(program, names=["area"], setup="import numpy as np", asserts=tests).correct
+
+
 _SAY = ("import os, struct, time\ndef area(x):\n    said = {0!r}\n    os.write(3, struct.pack('>I', len(said)) + said)"
         "\n    time.sleep(9)")
 
@@ -129,6 +175,37 @@ def test_what_spoils_the_preparation_is_the_programs_fault_if_it_was_asked() -> 
         assert asserts("def area(x): return 6", names=["area"], setup="", asserts=[test]).label is Label.UNGRADABLE
 
 
+@pytest.mark.parametrize("slow", [
+    "assert area(3) == 3", "try: area(3)\nexcept: pass", "try:\n    area(3)\nfinally:\n    assert area(1) == 1",
+    "try: area(3)\nexcept BaseException: raise ValueError",])
+def test_a_program_that_is_too_slow_has_passed_the_tests_before(slow: str) -> None:
+    tests = ["assert area(1) == 1", "assert area(2) == 2", slow, "assert True == True", "assert area(4) == 4"]
+    program = "def area(x):\n    while x == 3: pass\n    return x"
+    verdict = asserts(program, names=["area"], setup="", asserts=tests, seconds=9, each=1)
+    assert (verdict.label, verdict.share) == (Label.WRONG, 0.4)
+    assert "no answer within 1 s" in verdict.reason or slow.endswith("ValueError")
+
+
+def test_tests_that_never_end_are_ended() -> None:
+    tests = ["while True:\n    try: area(3)\n    except: pass"]
+    verdict = asserts("def area(x):\n    while True: pass", names=["area"], setup="", asserts=tests, seconds=1)
+    assert (verdict.label, verdict.share) == (Label.WRONG, 0)
+
+
+def test_seconds_for_all_tests_are_over_in_one_of_them() -> None:
+    tests = ["assert area(1) == 1", "assert area(2) == 2", "assert area(3) == 3"]
+    program = "def area(x):\n    while x > 1: pass\n    return x"
+    assert asserts(program, names=["area"], setup="", asserts=tests, seconds=1).share == pytest.approx(1 / 3)
+    late = asserts(program, names=["area"], setup="area(2)", asserts=tests, seconds=1)
+    assert (late.label, late.share) == (Label.WRONG, 0)
+
+
+def test_a_program_that_says_itself_that_it_is_late_has_gained_nothing() -> None:
+    said = b'["late", "no answer"]'
+    tests = ["try: area(1)\nexcept: pass", "assert True == True"]
+    assert asserts(_SAY.format(said), names=["area"], setup="", asserts=tests).share == 0
+
+
 def test_tests_and_program_are_two_processes() -> None:
     tests = ["import os\nassert area(0) == os.getpid() or area(1)"]
     code = "import os\nrun = object()\ndef area(n): return 'run' in globals() if n else -1"
@@ -140,6 +217,25 @@ def test_data_in_and_out_keep_their_types() -> None:
              "b'x'})", "assert f(int, k=None)[0] is int",
              "assert type(f(True, k=1)[0]) is bool"]
     assert asserts("def f(x, k): return x, k", names=["f"], setup="", asserts=tests).correct
+
+
+@pytest.mark.parametrize(("raised", "text"), [
+    ("'k'", "'k'"), ("5", "5"), ('"it\'s"', '"it\'s"'), ("('a', 1)", "('a', 1)"), ("'a\\n'", r"'a\n'"), ("", ""),
+])
+def test_the_text_of_a_key_error_is_what_it_was(raised: str, text: str) -> None:
+    tests = [f"try: f()\nexcept KeyError as error: assert (str(error), type(error)) == ({text!r}, KeyError)\n"
+             "else: assert False"]
+    assert asserts(f"def f(): raise KeyError({raised})", names=["f"], setup="", asserts=tests).correct
+    said = ["try: f()\nexcept KeyError as error: assert error.args == ('k',)\nelse: assert False"]
+    assert asserts("def f(): return {}['k']", names=["f"], setup="", asserts=said).correct
+
+
+def test_instances_are_written_as_the_program_writes_them() -> None:
+    program = ("class Box:\n    def __init__(self, n): self.n = n\n    def __repr__(self): return f'Box({self.n})'\n"
+               "def area(box): return box.n")
+    tests = ["assert repr(Box(3)) == str(Box(3)) == f'{Box(3)}' == f'{Box(3)!r}' == 'Box(3)'"]
+    assert asserts(program, setup="", asserts=tests).correct
+    assert asserts(program.replace("'Box(", "'B("), setup="", asserts=tests).label is Label.WRONG
 
 
 def test_an_assert_that_is_no_python_is_nobodys_fault() -> None:

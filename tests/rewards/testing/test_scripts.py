@@ -85,6 +85,14 @@ def test_some_tests_passed() -> None:
     assert (half.label, half.share, half.reason) == (Label.WRONG, 0.5, "test 2: '7\\n' where '6\\n' is expected")
 
 
+@pytest.mark.parametrize("limit", [{"each": 1, "seconds": 9}, {"seconds": 1}])
+def test_a_script_that_is_too_slow_has_passed_the_tests_before(limit: dict[str, float]) -> None:
+    slow = run("a, b = map(int, input().split())\nwhile a == 10: pass\nprint(a + b)", TESTS * 2, **limit)
+    assert (slow.label, slow.share, slow.reason) == (Label.WRONG, 0.25, "test 2: no answer within 1 s")
+    first = run("a, b = map(int, input().split())\nwhile a == 10: pass\nprint(b)", TESTS, **limit)
+    assert first.reason == "test 1: '4\\n' where '7\\n' is expected"
+
+
 @pytest.mark.parametrize(("expected", "said", "tolerance", "right"), [
     ("1 2\n3", "1   2\n\n 3 \n", 0, True), ("1 2", "1\n2", 0, False), ("0.50", "0.5", 0, True), ("2", "2.0", 0, True),
     ("0.5", "0.5000001", 0, False), ("0.5", "0.5000001", 1e-5, True), ("5", "5.0000001", 1e-5, False),

@@ -29,6 +29,8 @@ CHEATS = {
               "                if key in scope: return scope[key]\n        f = f.f_back\nNAME = look",
     "channel": "import os, struct\nb = b'[\"value\",true]'\nos.write(3, struct.pack('>I', len(b)) + b)\n"
                "NAME = lambda *a, **k: None",
+    "empty": "NAME = lambda *a, **k: []",
+    "empty array": "import numpy\nNAME = lambda *a, **k: numpy.empty((1, 0))",
 }
 """Programs that solve nothing; NAME stands for the function that is asked for."""
 

@@ -82,6 +82,15 @@ def test_floats_within_their_tolerance(tmp_path: Path, row: dict[str, Any]) -> N
     assert cheats_that_pass(problem, "halves") == []
 
 
+@pytest.mark.parametrize("assertion", [CLOSE, OLDER], ids=["close", "older"])
+def test_an_empty_list_is_no_number(tmp_path: Path, assertion: str) -> None:
+    test = (f"{assertion}def check(candidate):\n    for inp, exp in zip([[[1]], [[3, 4]]], [0.5, 3.5]):\n"
+            "        assertion(candidate(*inp), exp, 0)\n")
+    problem = only(tmp_path, {**ROW, "canonical_solution": "    return sum(xs) / 2", "test": test})
+    assert verdict(problem, "    return sum(xs) / 2 + 1e-9").correct
+    assert cheats_that_pass(problem, "halves") == []
+
+
 def test_any_zero_of_a_polynomial_is_right(tmp_path: Path) -> None:
     problem = only(tmp_path, ZERO)
     assert verdict(problem, "    return -xs[0] / xs[1] + 1e-6").correct
