@@ -14,7 +14,7 @@ from eval.errors import PromptError
 from eval.prompts import encode_prompts, settled
 from eval.protocol import Prompting
 from eval.tools.box import Toolbox, toolbox
-from eval.tools.tool import Tool
+from eval.tools.tool import Call, Tool
 from eval.tools.use import ToolUse
 from pipeline.models.tokenizer import train_tokenizer
 from pipeline.moe.routers import routers
@@ -157,3 +157,14 @@ def test_a_tool_cannot_write_what_only_a_model_may() -> None:
     ids = box.shown([call], 0)
     marks = [TOKENIZER.convert_tokens_to_ids(mark) for mark in ("<answer>", "</answer>", "<eos>", "</result>")]
     assert [one for one in ids if one in marks] == marks[3:], "the one that ends what the tool says"
+
+
+def test_a_tool_says_words_that_somebody_added_to_the_tokenizer() -> None:
+    tokenizer = train_tokenizer(TEXTS, 96)
+    tokenizer.add_tokens(["84", "kg", "<|mine|>", "[OURS]"])
+    box = toolbox(tokenizer, settled(tokenizer, replace(HOW, tools=ToolUse(("calculator",), observation=40))))
+    tool = Tool("calculator", box.tools["calculator"].schema, lambda **_: "84 kg <|mine|> [OURS]")
+    box = Toolbox(box.tokenizer, {"calculator": tool}, box.form, box.use)
+    ids = box.shown([Call("calculator", {"expression": "12 * 7"})], 0)
+    words = {word: tokenizer.convert_tokens_to_ids(word) in ids for word in ("84", "kg", "<|mine|>", "[OURS]")}
+    assert words == {"84": True, "kg": True, "<|mine|>": False, "[OURS]": False}
