@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from eval.answer_formats import OPEN
 from eval.language_model import Tokenizer
 from eval.protocol import Prompting
 from eval.tools.asking import observation
@@ -31,10 +32,11 @@ class Toolbox:
     form: CallForm
     use: ToolUse
 
-    def calls(self, ids: Sequence[int], *, ended: bool) -> list[Call]:
-        """The calls of a turn of these tokens; `ended` where it ended by itself."""
+    def calls(self, ids: Sequence[int], *, opened: bool, ended: bool) -> list[Call]:
+        """The calls of a turn of these tokens; `opened` where its prompt opens the thinking, `ended` where it ended by
+        itself."""
         turn = self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
-        return self.form.calls(turn, self.tools, ended=ended)
+        return self.form.calls(OPEN + turn if opened else turn, self.tools, ended=ended)
 
     def shown(self, calls: Sequence[Call], last: int) -> list[int]:
         """The token ids of what the calls come to; `last` is the token that the turn ended with."""
