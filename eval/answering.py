@@ -18,7 +18,7 @@ def answered(
     """What an engine draws for requests that were put as `how` says."""
     if how.tools is not None:
         box = toolbox(reader.tokenizer, settled(reader.tokenizer, how))
-        return Conversations(engine, box, requests, sampling, written).sample(progress)
+        return Conversations(engine, reader, box, requests, sampling, written).sample(progress)
     if how.thinking_budget is not None:
         return sample_within(engine, reader, requests, sampling, how.thinking_budget, progress, written)
     return engine.sample(requests, sampling, progress, written)

@@ -14,10 +14,10 @@ from pipeline.contract.fields import (
     PlugIn,
     ReportInput,
 )
-from pipeline.contract.stage import Asks, Context, Metrics, Stage
+from pipeline.contract.stage import Asks, Context, Known, Metrics, Stage
 from pipeline.contract.work import Drawn, Trained, Work
 
 __all__ = [
-    "ArtifactType", "Asks", "Context", "DatasetInput", "Drawn", "Input", "Metrics", "ModelInput", "NotInFingerprint",
-    "PlugIn", "ReportInput", "Stage", "StageError", "Stopped", "Trained", "Work", "rows_of",
+    "ArtifactType", "Asks", "Context", "DatasetInput", "Drawn", "Input", "Known", "Metrics", "ModelInput",
+    "NotInFingerprint", "PlugIn", "ReportInput", "Stage", "StageError", "Stopped", "Trained", "Work", "rows_of",
 ]

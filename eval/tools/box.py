@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from eval.answer_formats import OPEN
 from eval.language_model import Tokenizer
 from eval.protocol import Prompting
 from eval.tools.asking import observation
@@ -17,6 +18,10 @@ MARKS = ("<think>", "</think>", "<answer>", "</answer>", "<call>", "</call>", "<
          "</tool_call>", "<tool_response>", "</tool_response>")
 """What says where the parts of an answer begin and end, and so must not come from a tool."""
 
+_LIKE_A_MARK = re.compile(r"<.+>|\[.+\]", re.DOTALL)
+"""Added tokens that may have such a part in a model's own form. Others are words that somebody added, as a tool says
+them."""
+
 
 @dataclass(frozen=True)
 class Toolbox:
@@ -27,10 +32,11 @@ class Toolbox:
     form: CallForm
     use: ToolUse
 
-    def calls(self, ids: Sequence[int], *, ended: bool) -> list[Call]:
-        """The calls of a turn of these tokens; `ended` where it ended by itself."""
+    def calls(self, ids: Sequence[int], *, opened: bool, ended: bool) -> list[Call]:
+        """The calls of a turn of these tokens; `opened` where its prompt opens the thinking, `ended` where it ended by
+        itself."""
         turn = self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
-        return self.form.calls(turn, self.tools, ended=ended)
+        return self.form.calls(OPEN + turn if opened else turn, self.tools, ended=ended)
 
     def shown(self, calls: Sequence[Call], last: int) -> list[int]:
         """The token ids of what the calls come to; `last` is the token that the turn ended with."""
@@ -39,7 +45,9 @@ class Toolbox:
     def _told(self, said: str) -> str:
         """What a tool says as plain text, of at most so many tokens."""
         said = said.encode(errors="replace").decode()  # half a surrogate pair is no text for a tokenizer
-        marks = {*MARKS, *self.tokenizer.get_added_vocab()}
+        added = self.tokenizer.added_tokens_decoder.values()
+        marks = {*MARKS, *self.tokenizer.all_special_tokens,
+                 *(one.content for one in added if one.special or _LIKE_A_MARK.fullmatch(one.content))}
         found = re.sub("|".join(re.escape(mark) for mark in sorted(marks, key=len, reverse=True) if mark.strip()),
                        lambda mark: f"{mark.group()[0]} {mark.group()[1:]}", said)
         ids = self.tokenizer(found, add_special_tokens=False)["input_ids"]

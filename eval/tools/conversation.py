@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 
+from eval.answer_reader import AnswerReader
 from eval.engine.types import Engine, Request, Sampled, Sampling, Written, rollout_seed
 from eval.forcing import joined
 from eval.tools.box import Toolbox
@@ -23,10 +24,11 @@ class Conversations:
     """
 
     def __init__(
-        self, engine: Engine, box: Toolbox, requests: Sequence[Request], sampling: Sampling,
+        self, engine: Engine, reader: AnswerReader, box: Toolbox, requests: Sequence[Request], sampling: Sampling,
         written: Written | None = None,
     ) -> None:
-        self.engine, self.box, self.requests, self.sampling, self.written = engine, box, requests, sampling, written
+        self.engine, self.reader, self.box = engine, reader, box
+        self.requests, self.sampling, self.written = requests, sampling, written
         self.found: dict[Place, Sampled] = {}
         self._shown: dict[Place, Future[list[int]]] = {}
 
@@ -55,7 +57,8 @@ class Conversations:
 
         def done(request: int, index: int, drawn: Sampled) -> None:
             place = places[request][index]
-            calls = self.box.calls(drawn.ids, ended=drawn.finished)
+            opened = self.reader.opens(requests[request].prompt)
+            calls = self.box.calls(drawn.ids, opened=opened, ended=drawn.finished)
             begun = self.found.get(place, Sampled([], [], False))
             if calls and self.box.form.stops:
                 drawn = replace(drawn, finished=False)  # such a call is no end

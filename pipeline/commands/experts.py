@@ -121,10 +121,14 @@ def _layer(layer: JsonObject) -> str:
         f"layer {layer['layer']}, {layer['top_k']} of {layer['experts']} experts a token",
         "  load of each expert over an even one",
         *loads,
-        f"  the token alone tells its first expert {told['share']:.0%} of the time ({told['without']:.0%} without "
-        f"knowing the token)",
-        f"  consecutive tokens share the first expert {repeats['first']:.0%} of the time (chance "
+        f"  the token alone tells its first expert {_share(told['share'])} of the time ({_share(told['without'])} "
+        f"without knowing the token)",
+        f"  consecutive tokens share the first expert {_share(repeats['first'])} of the time (chance "
         f"{repeats['first_by_chance']:.0%}), "
-        f"any {repeats['any']:.0%} ({repeats['any_by_chance']:.0%})",
+        f"any {_share(repeats['any'])} ({repeats['any_by_chance']:.0%})",
         f"  beyond capacity, by quarter of the text: {', '.join(f'{share:.1%}' for share in layer['dropped'])}",
     ])
+
+
+def _share(value: float | None) -> str:
+    return "?%" if value is None else f"{value:.0%}"

@@ -14,7 +14,7 @@ from pipeline.costs import devices
 from pipeline.costs.assumptions import Assumptions
 from pipeline.costs.devices import DEVICES, GIB, THIS, Device
 from pipeline.recipe import fingerprint, inputs, recipe, trust
-from pipeline.run.before import contexts, precision
+from pipeline.run.before import contexts, precision, reads
 from pipeline.store.store import Artifact, Store
 from pipeline.store.verify import known_faults_of
 from rewards import plugin_files
@@ -55,6 +55,7 @@ def main(args: argparse.Namespace) -> int:
         trust.remember(file.parent for file in plugin_files.run_so_far())
     contexts.check(read, exactly=False)
     precision.check(read.steps.values())
+    reads.check(read, exactly=False)
     if args.on:
         return _with_money(args, read)
     store = Store(args.runs)

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal, NamedTuple, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationInfo, model_validator
 
+from eval.language_model import Tokenizer
 from eval.protocol import Prompting
 from pipeline.contract.checkpoints import Checkpoints
 from pipeline.contract.fields import ArtifactType
@@ -66,6 +67,21 @@ class Context(Protocol):
     def note(self, text: str) -> None:
         """One plain line for the person who watches: a warning, or why a stage ended early."""
         ...
+
+
+class Known(Protocol):
+    """What is known of a stage's inputs before the run. Each is None where it is not known: of what an earlier stage
+    makes from nothing, and of what lies on the hub."""
+
+    def path(self, reference: str) -> Path | None:
+        """Where an input lies that was given."""
+        ...
+
+    def config(self, reference: str) -> JsonObject | None:
+        """The fields of a model's transformers config."""
+        ...
+
+    def tokenizer(self, reference: str) -> Tokenizer | None: ...
 
 
 class Stage(BaseModel):
@@ -137,6 +153,10 @@ class Stage(BaseModel):
         """The fields of the transformers config of the stage's model, where the one that it is made of has `config`
         (empty where it is made of none). Raises StageError where no such model can be made."""
         return config
+
+    def check_inputs(self, known: Known) -> None:
+        """Raises StageError where the stage would fail on its inputs, as far as they are known before the run. By
+        default nothing is looked at."""
 
     def work(self) -> Work | None:
         """What the stage computes, for `retort plan --on`. None is not known, which a stage of your own may leave it

@@ -148,7 +148,7 @@ def module_of(config: JsonMapping, dtype: str | None = None) -> Shape:
     (`models/mtp/module.py`): a layer like its last one, and what makes that layer's input. The model's head, by which a
     token is multiplied, too, counts among `active` alone. Raises StageError."""
     whole, model = shape_of(config, dtype), without_weights(config, dtype)
-    require_possible(model)
+    require_possible(model.config)
     last = cast(nn.ModuleList, model.get_decoder().layers)[-1]
     names = {name: one.numel() for name, one in last.named_parameters()}
     experts = {name: count for name, count in names.items() if whole.mixture and ".experts." in name}

@@ -8,6 +8,7 @@ before the character is whole.
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
@@ -21,6 +22,8 @@ Place = tuple[int, int]
 """Characters of a text, from and to."""
 
 _WORDS = re.compile(r"\w+|\s+|[^\w\s]")
+_MOST_PAIRS = 10_000_000
+"""Of equal words in two texts, which one after another takes a second or two."""
 
 
 class Span(NamedTuple):
@@ -148,6 +151,21 @@ def _blocks(mine: str, theirs: str) -> list[_Block]:
         return [_Block(0, 0, len(mine))]
     words, their_words = _WORDS.findall(mine), _WORDS.findall(theirs)
     starts, their_starts = (list(accumulate(map(len, some), initial=0)) for some in (words, their_words))
-    matches = SequenceMatcher(None, words, their_words).get_matching_blocks()
-    return [_Block(starts[one.a], their_starts[one.b], starts[one.a + one.size] - starts[one.a])
-            for one in matches if one.size]
+    return [_Block(starts[one], their_starts[other], starts[one + count] - starts[one])
+            for one, other, count in _common(words, their_words)]
+
+
+def _common(words: Sequence[str], their_words: Sequence[str]) -> Iterator[tuple[int, int, int]]:
+    """Where words stand in both, from where in each, and how many."""
+    at = their_at = 0
+    # difflib finds no place by a word that is over a hundredth of many: of text that repeats a few it finds none.
+    for one, other, count in SequenceMatcher(None, words, their_words).get_matching_blocks():
+        between, their_between = words[at:one], their_words[their_at:other]
+        often = Counter(their_between)
+        if sum(often[word] for word in between) <= _MOST_PAIRS:
+            for found in SequenceMatcher(None, between, their_between, autojunk=False).get_matching_blocks():
+                if found.size:
+                    yield at + found.a, their_at + found.b, found.size
+        if count:
+            yield one, other, count
+        at, their_at = one + count, other + count

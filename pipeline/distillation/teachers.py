@@ -17,6 +17,7 @@ from torch import Tensor
 from eval.language_model import LanguageModel, Tokenizer
 from pipeline.contract.errors import StageError
 from pipeline.contract.stage import Context
+from pipeline.disk.durable import JsonObject
 from pipeline.distillation import divergences
 from pipeline.models import pretrained
 from pipeline.models.shards import built_whole
@@ -137,13 +138,12 @@ def words_of(
     return Words.of(min(len(tokenizer), *(int(fields["vocab_size"]) for fields in heads)), top_k)
 
 
-def require_one_shape(ctx: Context, reference: str, student: LanguageModel) -> None:
-    """Raises StageError where the teacher is of another architecture or size than the student."""
-    mine, theirs = student.config.get_text_config().to_dict(), pretrained.config_of(ctx.path(reference))
+def require_one_shape(student: JsonObject, teacher: JsonObject, label: str) -> None:
+    """Raises StageError where the teacher's config is of another architecture or size than the student's."""
     for name in _SHAPE:
-        if mine.get(name) != theirs.get(name):
-            raise StageError(f"{ctx.label(reference)} is no earlier self of the student: its {name} is "
-                             f"{theirs.get(name)}, the student's {mine.get(name)}; take method: logits")
+        if student.get(name) != teacher.get(name):
+            raise StageError(f"{label} is no earlier self of the student: its {name} is {teacher.get(name)}, the "
+                             f"student's {student.get(name)}; take method: logits")
 
 
 def require_same_tokenizer(student: Tokenizer, teacher: Tokenizer, label: str) -> None:

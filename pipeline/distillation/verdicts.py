@@ -11,6 +11,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -89,6 +90,12 @@ def _write(making: Path, traces: Sequence[Traces]) -> None:
             for row in kept[number][problem]:
                 file.write(json.dumps({**row, _TEACHER: number}) + "\n")
     durable.sync_files(making)
+
+
+def require_verdicts(traces: Traces) -> None:
+    """Raises StageError where the first row says nothing of its problem or of how often its teacher was right."""
+    for row in islice(dataset.records(traces.path, traces.selection), 1):
+        _verdict(traces, row)
 
 
 def _verdict(traces: Traces, row: Mapping[str, object]) -> tuple[str, float]:

@@ -56,10 +56,11 @@ def write(model: LanguageModel, tokenizer: Tokenizer, folder: Path, preset: str)
     lie in one tensor, or rows that blocks do not divide."""
     rounded = {f"{name}.weight" for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
     convolutions = {f"{name}.weight" for name, module in model.named_modules() if isinstance(module, torch.nn.Conv1d)}
+    no_layers = {*convolutions, *(name for name, _ in model.named_buffers())}
     loss = Loss()
 
     def change(name: str, tensor: "Tensor") -> "dict[str, Tensor]":
-        if name in convolutions:
+        if name in no_layers:
             return {name: tensor}
         if tensor.ndim > 2 or (tensor.ndim == 2 and ".experts." in name and not _EXPERT.search(name)):
             raise CommandError(f"the family {model.config.model_type} has its experts in one tensor ({name}), which "

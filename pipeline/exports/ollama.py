@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from eval import chat_template
+from eval.answer_formats import CLOSE, OPEN, answer_format
 from eval.ends import ends_of
 from eval.errors import PromptError
 from eval.language_model import LanguageModel, Tokenizer
@@ -58,6 +59,9 @@ def modelfile(model: LanguageModel, tokenizer: Tokenizer, gguf: str) -> tuple[st
     lines, left = [f"FROM ./{gguf}"], ""
     if turns and '"""' not in turns.go():
         lines.append(f'TEMPLATE """{turns.go()}"""')
+        if not _keeps_thinking(tokenizer, turns):
+            left = ("The model's chat template writes earlier answers without their thinking, and the TEMPLATE writes "
+                    "them as they are sent: send them to ollama without it.")
     elif tokenizer.chat_template is None:
         left = ("The model has no chat template: write a TEMPLATE into the Modelfile, or ask the model with text that "
                 "is written already.")
@@ -111,6 +115,15 @@ def turns_of(tokenizer: Tokenizer) -> Turns | None:
         return found if found and all(found.written(one) == _written(tokenizer, one) for one in talks) else None
     except PromptError:
         return None  # such as a template that refuses system prompts
+
+
+def _keeps_thinking(tokenizer: Tokenizer, turns: Turns) -> bool:
+    """Whether the chat template writes the thinking of earlier answers, as the turns do."""
+    answer = answer_format(tokenizer).write(f"{OPEN}\nIt thinks.\n{CLOSE}\n\nIt answers.")
+    thought = [{"role": "user", "content": "?"}, {"role": "assistant", "content": answer},
+               {"role": "user", "content": "?"}]
+    # llama.cpp may put a BOS before the turns.
+    return _written(tokenizer, thought).endswith(turns.written(thought))
 
 
 def _written(tokenizer: Tokenizer, conversation: Sequence[chat_template.Message]) -> str:

@@ -103,10 +103,10 @@ def relative_load(texts: Sequence[Text], experts: int) -> list[float]:
     return relative
 
 
-def token_decides(texts: Sequence[Text], experts: int) -> dict[str, float]:
+def token_decides(texts: Sequence[Text], experts: int) -> dict[str, float | None]:
     """How often the most frequent first choice of a token's other occurrences is its own ("share"), over tokens that
     occur at least twice; "without" takes all tokens for occurrences of one. A tie counts as a guess among those that
-    tie."""
+    tie. None where nothing occurs twice."""
     ids = torch.cat([text.ids for text in texts])
     first = torch.cat([text.chosen[:, 0] for text in texts])
     # Ids are renumbered, so that the table has a row for each that occurs and none for the rest of the vocabulary.
@@ -115,11 +115,11 @@ def token_decides(texts: Sequence[Text], experts: int) -> dict[str, float]:
     return {"share": _told(counts), "without": _told(counts.sum(dim=0, keepdim=True))}
 
 
-def _told(counts: Tensor) -> float:
+def _told(counts: Tensor) -> float | None:
     """Of counts [ids, experts]: how often the rest of an id's occurrences would tell an occurrence's expert."""
     repeated = counts[counts.sum(dim=1) >= 2]
     if not len(repeated):
-        return math.nan
+        return None
     right = 0.0
     for expert in range(counts.shape[1]):
         others = repeated.clone()
@@ -132,9 +132,9 @@ def _told(counts: Tensor) -> float:
     return right / float(repeated.sum())
 
 
-def repeats(texts: Sequence[Text], experts: int, top_k: int) -> dict[str, float]:
-    """The share of consecutive tokens with the same first choice, and with a choice in common; with what chance
-    gives."""
+def repeats(texts: Sequence[Text], experts: int, top_k: int) -> dict[str, float | None]:
+    """The share of consecutive tokens with the same first choice, and with a choice in common, None where no text has
+    two tokens; with what chance gives."""
     pairs = same = common = 0
     for text in texts:
         before, after = text.chosen[:-1], text.chosen[1:]
@@ -145,8 +145,8 @@ def repeats(texts: Sequence[Text], experts: int, top_k: int) -> dict[str, float]
     # that two draws of top_k experts have none in common
     chance = 1 - math.comb(experts - top_k, top_k) / math.comb(experts, top_k)
     return {
-        "first": same / pairs if pairs else math.nan, "first_by_chance": 1 / experts,
-        "any": common / pairs if pairs else math.nan, "any_by_chance": chance,
+        "first": same / pairs if pairs else None, "first_by_chance": 1 / experts,
+        "any": common / pairs if pairs else None, "any_by_chance": chance,
     }
 
 

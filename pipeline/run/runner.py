@@ -15,7 +15,7 @@ from pipeline.recipe.fingerprint import Fingerprint
 from pipeline.recipe.inputs import InputError
 from pipeline.recipe.recipe import Recipe, Step, as_dict
 from pipeline.run import launch, signals
-from pipeline.run.before import compiler, contexts, hardware, leaks, parts, precision, servers
+from pipeline.run.before import compiler, contexts, hardware, leaks, parts, precision, reads, servers
 from pipeline.run.display.figures import duration
 from pipeline.run.display.progress import Display
 from pipeline.run.display.until_gone import UntilGone
@@ -134,8 +134,8 @@ class Runner:
         return self.recipe.accelerate is not None and type(step.config).distributed
 
     def _check_before(self) -> None:
-        """Raises RecipeError where the machine has not what is asked for, answers do not fit in a context, or test
-        problems are in the training data."""
+        """Raises RecipeError where the machine has not what is asked for, answers do not fit in a context, stages
+        cannot work with what they read, or test problems are in the training data."""
         try:
             if self.recipe.accelerate and any(self._accelerated(self.recipe.steps[name]) for name in self._waiting):
                 hardware.check(self.recipe.accelerate)
@@ -144,6 +144,7 @@ class Runner:
             precision.check(self.recipe.steps[name] for name in self._waiting)
             servers.check(self.recipe.steps[name] for name in self._waiting)
             contexts.check(self.recipe, exactly=True)
+            reads.check(self.recipe, exactly=True)
             text = leaks.check(self.recipe)
         except (RecipeError, ProblemSetError, StageError, InputError) as error:
             self.run_folder.record("run", event="failed", message=str(error))

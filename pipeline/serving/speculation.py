@@ -24,6 +24,9 @@ Speculate = Literal["off", "lookup", "mtp"]
 MOST = {"lookup": 4, "mtp": 2}
 """Tokens drafted at once; see benchmarks/speculation/README.md."""
 
+NO_MODULE = ("speculate: mtp drafts with a module that is trained beside the model, and this model has none: train one "
+             "with mtp: {} in pretrain, sft or grpo, or take speculate: lookup")
+
 
 def drafter_of(model: LanguageModel, speculate: Speculate) -> "Callable[[Decoder, Sampling], Drafter] | None":
     """What drafts for an engine of this model. Raises StageError where the model has no MTP module and is to have
@@ -34,8 +37,7 @@ def drafter_of(model: LanguageModel, speculate: Speculate) -> "Callable[[Decoder
         return lambda _decoder, _sampling: Lookup(MOST["lookup"])
     own = module.of(model)
     if own is None:
-        raise StageError("speculate: mtp drafts with a module that is trained beside the model, and this model has "
-                         "none: train one with mtp: {} in pretrain, sft or grpo, or take speculate: lookup")
+        raise StageError(NO_MODULE)
     config = model.config
     return lambda decoder, sampling: MtpDrafter(own.to(decoder.device), config, MOST["mtp"], decoder, sampling)
 

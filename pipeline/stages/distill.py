@@ -13,7 +13,7 @@ from pipeline.contract.dataset import ALL, OF_ROWS
 from pipeline.contract.fields import ArtifactType, DatasetInput, ModelInput
 from pipeline.contract.numbers import Epochs
 from pipeline.contract.room import Room, require_room
-from pipeline.contract.stage import Asks, Context, Metrics
+from pipeline.contract.stage import Asks, Context, Known, Metrics
 from pipeline.contract.work import Drawn, Trained, Work
 from pipeline.data.tokenized import Tokenized, Wanted, tokenized
 from pipeline.distillation.sections import Match, Rollouts
@@ -26,8 +26,8 @@ with lazy:
     from eval.prompts import encode_prompts
     from pipeline.distillation import on_policy
     from pipeline.distillation.from_traces import Course
-    from pipeline.distillation.teachers import require_one_shape
-    from pipeline.distillation.verdicts import Best, Traces, best
+    from pipeline.distillation.teachers import require_one_shape, require_same_tokenizer
+    from pipeline.distillation.verdicts import Best, Traces, best, require_verdicts
     from pipeline.models import lora, pretrained
     from pipeline.training.supervised import Lesson
 
@@ -123,6 +123,19 @@ class Distill(Training):
             return []
         return [Asks(reference, self.rollouts.problems_each, seed, "train") for reference in self.rollouts.problems]
 
+    def check_inputs(self, known: Known) -> None:
+        for reference in self._references if self.method != "cross_tokenizer" else []:
+            mine, theirs = known.tokenizer(self.student), known.tokenizer(reference)
+            if mine is not None and theirs is not None:
+                require_same_tokenizer(mine, theirs, reference)
+        if self.method == "self" and self.teacher:
+            config, their_config = known.config(self.student), known.config(self.teacher)
+            if config is not None and their_config is not None:
+                require_one_shape(config, their_config, self.teacher)
+        for reference in self._all_traces if isinstance(self.traces, list) else []:
+            if path := known.path(reference):
+                require_verdicts(Traces(reference, path, dataset.parse(reference).selection))
+
     def room(self) -> Room | None:
         if self.rollouts is None:
             return None
@@ -186,7 +199,8 @@ class Distill(Training):
         if not references:
             return None
         if self.method == "self":
-            require_one_shape(ctx, references[0], student)
+            mine = student.config.get_text_config().to_dict()
+            require_one_shape(mine, pretrained.config_of(ctx.path(references[0])), ctx.label(references[0]))
         learned = {number: rows.row(number, 0.0, longest) for number in sorted(set(order))}
         course = Course(ctx, student, tokenizer, self.match, learned, order, self.beyond_context)
         if isinstance(self.traces, list):

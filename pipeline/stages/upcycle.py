@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from pipeline.contract.errors import StageError
 from pipeline.contract.fields import ArtifactType, ModelInput
 from pipeline.contract.numbers import Dtype
-from pipeline.contract.stage import Context, Metrics, Stage
+from pipeline.contract.stage import Context, Known, Metrics, Stage
 from pipeline.contract.work import Work
 from pipeline.disk.durable import JsonObject
 from rewards.lazy import lazy
@@ -67,6 +67,12 @@ class Upcycle(Stage):
     def config_of_made(self, config: JsonObject) -> JsonObject:
         precision = self.dtype or config.get("dtype")
         return {**config_of_mixture({**config, "dtype": precision}, self._form()), "dtype": precision}
+
+    def check_inputs(self, known: Known) -> None:
+        config = known.config(self.model)
+        if config is not None:
+            # Of a config that does not say so, with the precision in which experts may have the most widths.
+            self.config_of_made({**config, "dtype": config.get("dtype") or "float32"})
 
     def work(self) -> Work:
         # The mixture's weights are drawn, and held once more as what they are replaced by.

@@ -12,7 +12,8 @@ class CallForm(Protocol):
     stops: tuple[str, ...]
 
     def calls(self, turn: str, tools: Mapping[str, Tool], *, ended: bool) -> list[Call]:
-        """The calls of a turn, as the model wrote it with its special tokens; `ended` where it ended by itself."""
+        """The calls of a turn, as the model wrote it with its special tokens, behind `<think>` where its prompt opened
+        the thinking; `ended` where it ended by itself."""
         ...
 
     def shown(self, said: Sequence[str], last: int) -> list[int]:

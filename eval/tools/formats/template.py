@@ -14,6 +14,8 @@ from eval.errors import PromptError
 from eval.language_model import Tokenizer
 from eval.tools.formats import glm, hermes, qwen_coder
 from eval.tools.tool import Call, Tool
+from rewards.extract import split_thinking
+from rewards.types import Completion
 
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
 MOST_CALLS = 8
@@ -74,7 +76,8 @@ class InTemplate:
 
     def calls(self, turn: str, tools: Mapping[str, Tool], *, ended: bool) -> list[Call]:
         # Thinking may speak of calls; only those behind it are made.
-        inside = _CALL.findall(turn.rpartition("</think>")[2])[:MOST_CALLS] if ended else []
+        _, answer = split_thinking(Completion(turn))
+        inside = _CALL.findall(answer)[:MOST_CALLS] if ended and answer else []
         return [self.read(one, tools) for one in inside]
 
     def shown(self, said: Sequence[str], last: int) -> list[int]:

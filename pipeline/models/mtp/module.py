@@ -1,7 +1,7 @@
 """A module that predicts the token after the next one (DeepSeek-V3, arXiv 2412.19437, section 2.2)."""
 
 import copy
-from typing import Any  # layers and norms of transformers, which differ by family
+from typing import Any  # layers, norms and configs of transformers, which differ by family
 from weakref import WeakKeyDictionary
 
 import torch
@@ -83,7 +83,7 @@ def attach(model: LanguageModel, module: Mtp) -> None:
 def begin(model: LanguageModel, seed: int) -> Mtp:
     """The module of a model that is to be trained: a new one, of this seed, where it has none. Raises StageError for a
     family whose layers are not known here."""
-    require_possible(model)
+    require_possible(model.config)
     own = of(model)
     if own is None:
         own = Mtp(model, seed)
@@ -91,7 +91,7 @@ def begin(model: LanguageModel, seed: int) -> Mtp:
     return own
 
 
-def require_possible(model: LanguageModel) -> None:
-    """Raise StageError for a family whose layers are not known here."""
-    if reason := why_not(model.config):
+def require_possible(config: Any) -> None:
+    """Raise StageError for the config of a family whose layers are not known here."""
+    if reason := why_not(config):
         raise StageError(f"mtp: {reason}; leave it out")

@@ -31,7 +31,7 @@ def load(model: LanguageModel, place: Path | str) -> bool:
     file = Path(place) / FILE
     if not file.is_file():
         return False
-    module.require_possible(model)
+    module.require_possible(model.config)
     own = module.Mtp(model)
     try:
         own.load_state_dict(load_file(file))

@@ -44,8 +44,10 @@ class EightBits:
         return {"draws": self.draws.get_state(), "process": processes.place()} if self.draws else {}
 
     def restore(self, state: JsonObject) -> None:
-        # Gone on with by other processes, each is given the first one's state.
-        if self.draws and state["process"] == processes.place():
+        # Gone on with by other processes, each is given the first one's state; gone on with on another kind of device,
+        # one that its generator does not take.
+        if (self.draws and state["process"] == processes.place()
+                and len(state["draws"]) == len(self.draws.get_state())):
             self.draws.set_state(state["draws"])
 
     def remove(self) -> None:

@@ -51,6 +51,18 @@ def test_a_text_ends_at_its_line_alone(model: str, capsys: pytest.CaptureFixture
     assert min(found) == found[0]
 
 
+def test_what_a_text_of_one_token_does_not_tell_is_null(model: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("one.txt").write_text("one", encoding="utf-8")
+    assert cli.main(["experts", model, "one.txt", "--length", "1", "--json"]) == 0
+    written = capsys.readouterr().out
+    assert "NaN" not in written
+    for layer in json.loads(written)["layers"]:
+        assert layer["token_decides"] == {"share": None, "without": None}
+        assert (layer["repeats"]["first"], layer["repeats"]["any"]) == (None, None)
+    assert cli.main(["experts", model, "one.txt", "--length", "1"]) == 0
+    assert "tells its first expert ?% of the time (?% without" in capsys.readouterr().out
+
+
 def test_a_run_s_dataset_is_a_domain_by_the_run_s_name(model: str, capsys: pytest.CaptureFixture[str]) -> None:
     run = RunFolder(Path("runs/mine"))
     run.begin("first", {"name": "mine", "stages": {}}, "retort run mine")

@@ -82,6 +82,16 @@ def test_what_a_template_writes_between_is_in_no_span(mine: str, theirs: str) ->
     assert [span.their_end for span in found] == sorted({span.their_end for span in found})
 
 
+@pytest.mark.parametrize("answer", ["", "So it is seven of them, as was asked."])
+def test_text_of_few_words_that_come_often_is_in_spans(answer: str) -> None:
+    program = "\n".join(f"x = x + {line % 3}" for line in range(60))
+    tokenizer = byte_level(420)
+    row, _, found = told(tokenizer, tokenizer, f"<think>{program}</think>{answer}",
+                         f"<think>\n{program}\n</think>\n{answer}")
+    learned = sum(weight > 0 for weight in row["weights"])
+    assert sum(span.end - span.begin for span in found) > .95 * learned
+
+
 def test_tokens_that_the_tokenizer_would_not_make_itself_are_one_span() -> None:
     """As at the edge of what a template has written, where a word was read with what stands before it."""
     tokenizer = byte_level(420)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import GPT2Config, GPT2LMHeadModel
+from transformers import GPT2Config, GPT2LMHeadModel, MiniMaxConfig, MiniMaxForCausalLM
 
 from pipeline.contract.errors import CommandError
 from pipeline.exports import compressed, mxfp4
@@ -79,6 +79,22 @@ def test_convolutions_and_routers_of_jamba_are_left_as_they_are(tiny: Callable[.
         assert torch.equal(stored[name], model.state_dict()[name]), name
     assert stored["model.layers.0.mamba.in_proj.weight"].dtype == torch.float8_e4m3fn
     assert stored["model.layers.0.feed_forward.experts.0.up_proj.weight"].dtype == torch.float8_e4m3fn
+
+
+def test_what_a_minimax_counts_its_attention_down_by_is_left_as_it_is(tmp_path: Path) -> None:
+    """Buffers of three dimensions, which are saved."""
+    model = MiniMaxForCausalLM(MiniMaxConfig(
+        vocab_size=len(WORDS), hidden_size=32, num_hidden_layers=2, intermediate_size=64, num_attention_heads=4,
+        num_key_value_heads=2, head_dim=8, num_local_experts=4,
+    ))
+    compressed.write(model, WORDS, tmp_path, compressed.FP8)
+    again = read_back(tmp_path)
+    left = [name for name in model.state_dict() if name.endswith("_decay")]
+    assert len(left) == 3
+    for name in left:
+        assert torch.equal(again.state_dict()[name], model.state_dict()[name]), name
+    for name in ("self_attn.out_proj.weight", "mlp.experts.down_proj"):
+        assert 0.01 < difference(model, again, f"model.layers.1.{name}") < 0.03, name
 
 
 def test_numbers_that_mxfp4_has_are_kept() -> None:

@@ -24,6 +24,9 @@ CHANNELS = (
 )
 
 
+FORGETFUL = CHATML.replace("{{ message.content }}", "{{ message.content.split('</think>')[-1].lstrip() }}")
+
+
 def of(template: str | None) -> Any:
     return spelling(["<user>", "<assistant>", "<|im_start|>", "<|im_end|>"], chat_template=template)
 
@@ -60,6 +63,18 @@ def test_what_is_no_turns_is_left_to_a_person(tiny: Callable[..., Any], template
     text, left = ollama.modelfile(tiny("qwen3"), of(template), "tiny.gguf")
     assert "TEMPLATE" not in text
     assert "write a TEMPLATE into the Modelfile" in left
+
+
+@pytest.mark.parametrize(("template", "said"), [
+    (FORGETFUL, "send them to ollama without it"), (CHATML, ""), (chat_template.OWN_TEMPLATE, ""),
+])
+def test_thinking_that_the_template_leaves_out_of_earlier_answers_is_told(
+    tiny: Callable[..., Any], template: str, said: str
+) -> None:
+    text, left = ollama.modelfile(tiny("qwen3"), of(template), "tiny.gguf")
+    assert "TEMPLATE" in text
+    assert said in left
+    assert bool(said) == bool(left)
 
 
 @pytest.mark.parametrize(("template", "begins"), [

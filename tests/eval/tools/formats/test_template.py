@@ -57,12 +57,21 @@ def test_the_template_is_told_of_the_tools(tokenizer: Any) -> None:
      [Call("calculator", {"expression": "1 + 1"})]),
     ('<tool_call>{"name": "a"}</tool_call>\n<tool_call>{"name": "b"}</tool_call>', [Call("a", {}), Call("b", {})]),
     ('<think>I might <tool_call>{"name": "a"}</tool_call></think>No.<|im_end|>', []),
+    ('<think>I might <tool_call>{"name": "a"}</tool_call><|im_end|>', []),
     ("It is 84.<|im_end|>", []),
 ])
 def test_calls_are_read(tokenizer: Any, turn: str, calls: list[Call]) -> None:
     form = toolbox(tokenizer, settled(tokenizer, HOW)).form
     assert form.calls(turn, {}, ended=True) == calls
     assert form.calls(turn, {}, ended=False) == []
+
+
+@pytest.mark.parametrize(("opened", "turn", "calls"), [
+    (True, "", 0), (True, "</think>", 1), (False, "", 1), (True, "</think>Or <think>", 0),
+])
+def test_no_call_is_made_in_thinking_that_nothing_closes(tokenizer: Any, opened: bool, turn: str, calls: int) -> None:
+    ids = tokenizer(turn + '<tool_call>{"name": "a"}</tool_call><|im_end|>', add_special_tokens=False)["input_ids"]
+    assert len(toolbox(tokenizer, settled(tokenizer, HOW)).calls(ids, opened=opened, ended=True)) == calls
 
 
 @pytest.mark.parametrize(("name", "read"), [

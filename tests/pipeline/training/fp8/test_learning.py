@@ -68,6 +68,13 @@ def test_its_stream_goes_on_from_a_state(tiny: Tiny) -> None:
     assert EightBits(tiny("qwen3"), Fp8(), 0).state() == {}
 
 
+def test_a_stream_of_another_kind_of_device_is_begun_anew(tiny: Tiny) -> None:
+    """A generator of CUDA's has a state of 16 bytes, and none of a processor's takes it."""
+    eight, other = (EightBits(tiny("qwen3"), Fp8(stochastic_rounding=True), 0) for _ in range(2))
+    eight.restore({**eight.state(), "draws": torch.zeros(16, dtype=torch.uint8)})
+    assert torch.equal(torch.rand(3, generator=eight.draws), torch.rand(3, generator=other.draws))
+
+
 @pytest.mark.parametrize(("accumulation", "capability", "refused"), [
     ("scaled_mm", (8, 0), True), ("scaled_mm", (8, 9), False), ("promoted", (8, 0), False),
 ])
