@@ -27,7 +27,11 @@ _NO_UNIT_WORDS = (
     "twenty thirty forty fifty sixty seventy eighty ninety choose hex hexadecimal octal oct binary least most ish"
 )
 _NO_UNIT = frozenset(_NO_UNIT_WORDS.split())
-_FRACTION_WORD = re.compile(r"hal(?:f|ves)|thirds?|quarters?|\w*(?:rth|fth|xth|nth|hth|dth|nth)s?")
+# By their names, since months and births end as tenths and fourths do.
+_FRACTION_WORD = re.compile(
+    r"hal(?:f|ves)|(?:[\w-]*-)?thirds?|quarters?"
+    r"|[\w-]*(?:four|fif|six|seven|eigh|nin|ten|teen|eleven|twelf|tie|hundred|thousand|illion)ths?"
+)
 _SHORT_UNIT_WORDS = (
     "nm um mm cm dm km mi ft in yd ha ac mg kg lb oz lbs ozs ml cl dl qt pt gal hr hrs min sec ms ns am pm yr yrs wk "
     "mol rpm mph kph kmh fps usd eur gbp rs cc pcs pc ct pts sq cu hz khz mhz ghz kb mb gb tb kw mw kwh kj ox "
