@@ -9,6 +9,7 @@ that a list of guesses gains nothing.
 import re
 
 from rewards import math
+from rewards.choice import right_letter
 from rewards.extract import Extraction, extract_answer, own_words, split_thinking
 from rewards.types import Completion, Label, Problem, Verdict
 
@@ -32,7 +33,7 @@ _DENIES = re.compile(
 _PROSE = re.compile(r"(?<![\\A-Za-z])(?!(?:sqrt|and|or|cdot)\b)[A-Za-z]{3,}|[\u4e00-\u9fff]")
 """A word: with one a text is more than an answer."""
 _WORDS_BEHIND = re.compile(r",\s+(?=[a-z]{3})")
-_LETTER = re.compile(r"\(([A-J])\)|\b([B-J])\b|\bA\b(?=[.,)]|\s*$)")
+_LETTER = re.compile(r"\(([A-J])\)|\b([B-J])\b|\bA\b(?=[.,)/}]|\s*(?:$|or\b|and [B-J]\b))")
 
 
 def extract_flexible(completion: Completion) -> Extraction:
@@ -74,7 +75,7 @@ def _choice(problem: Problem, completion: Completion) -> bool:
         named = {letter.strip("()") for letter in letters}
         if named:
             # Two letters in one sentence ("it is B, not A") are not to be guessed at.
-            return len(named) == 1 and named == {str(gold["letter"]).upper()}
+            return named == {right_letter(gold["letter"])}
     return False
 
 
