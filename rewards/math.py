@@ -25,6 +25,7 @@ from rewards.maths.kinds import Answer, Group, Words
 from rewards.maths.numerals import may_be_two
 from rewards.types import Completion, Label, Problem, Verdict
 
+_HASHES = re.compile(r"^[ \t]*####", re.MULTILINE)
 _PLAIN = re.compile(r"\s*\$?([-+]?)([1-9]\d{0,2}(?:,\d{3})+|\d+)(?:\.(\d+))?\.?\s*", re.ASCII)
 
 def verify(problem: Problem, completion: Completion) -> Verdict:
@@ -47,6 +48,9 @@ def gold_of(problem: Problem) -> str:
     if problem.answer is None or (isinstance(problem.answer, Collection) and not isinstance(problem.answer, str)):
         return ""
     gold = str(problem.answer)
+    if "####" in gold and "\\boxed" not in gold and not _HASHES.search(gold):
+        # A solution of GSM8K whose lines were joined.
+        return gold.rpartition("####")[2].strip()
     return extract_answer(Completion(gold)).text or "" if "\\boxed" in gold or "####" in gold else gold
 
 
