@@ -35,7 +35,7 @@ _SAID_OF_IT = re.compile(
 _BETWEEN_SENTENCES = re.compile(r"[.!?][*_)$]{0,4}\s|\n")
 # The widely copied examples of Minerva's prompt end in this sentence, and so do completions that follow them.
 _HOPE = re.compile(r"[.,;]?\s{1,3}I hope (?:it|this) is correct.*", re.IGNORECASE | re.DOTALL)
-_END_OF_TEXT = re.compile(r"(?:<\|[A-Za-z_]{1,30}\|>|</s>|<eos>)$")
+_END_OF_TEXT = re.compile(r"(?:<\|[A-Za-z_]{1,30}\|>|<｜[^｜<>\s]{1,30}｜>|</s>|<eos>|<end_of_turn>)$")
 _FENCE = re.compile(r"^[ \t]*(```+|~~~+)[^\n`]*$", re.MULTILINE)
 _TAG_AT_END = re.compile(r"</?think>\s{0,20}\Z")
 _WORDS = re.compile(r"[*_]{0,3}[A-Za-z\u4e00-\u9fff]{2,}")
