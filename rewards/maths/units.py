@@ -179,7 +179,9 @@ def units_agree(one: str, other: str) -> bool:
     short, long = sorted((one, other), key=len)
     if short == long or (short.startswith("/") and long.endswith(short)):
         return True
-    return short in _CURRENCIES.values() and re.fullmatch(rf"{short}[ /]\D+", long) is not None
+    more = re.fullmatch(rf"{short}([ /])([^\d ]+)\D*", long) if short in _CURRENCIES.values() else None
+    # "$18 left" is money, and $18 cm is nothing.
+    return more is not None and (more[1] == "/" or more[2] not in _SHORT_UNITS | {*_SYNONYMS, *_SYNONYMS.values()})
 
 
 def _normal(word: str) -> str:
