@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
 
+from rewards.choice import right_letter
 from rewards.grade import grade_many
 from rewards.types import Completion, Label, Problem
 
@@ -111,7 +112,7 @@ def checks_of(problems: Sequence[Problem], at: int) -> Iterator[Check]:
 
 def _letters(problem: Problem) -> Iterator[Check]:
     choices = [(chr(ord("A") + place), text) for place, text in enumerate(problem.answer["choices"])]
-    right = str(problem.answer["letter"]).upper()
+    right = right_letter(problem.answer["letter"])
     for letter, text in choices:
         of = "its own letter" if letter == right else f"the letter {letter}"
         yield Check(problem, f"{of} in a box", f"So it is \\boxed{{{letter}}}.", letter == right)

@@ -40,7 +40,9 @@ def last_box(text: str) -> Boxed | None:
         content, end = _braced(text, start.end())
         if content is None:
             return Boxed(None, "the braces of the last box do not close")
-        boxes.append((start.start(), end, _unboxed(content)))
+        # One that holds nothing only says where an answer is to be.
+        if content.strip():
+            boxes.append((start.start(), end, _unboxed(content)))
     joined: list[str] = []
     end_of_previous = -1
     for begin, end, content in boxes:

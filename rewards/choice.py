@@ -11,20 +11,26 @@ import re
 from rewards.extract import extract_answer
 from rewards.types import Completion, Label, Problem, Verdict
 
-_CLOTHES = re.compile(r"\\(?:text|textbf|mathrm|mathbf|boxed)\s*\{([^{}]*)\}|[*_`$]+")
-# A letter has to be followed by a bracket, a full stop, a colon or nothing: "A proton moves" names no choice.
+_CLOTHES = re.compile(r"\\(?:text|textbf|mathrm|mathbf|boxed)\s*\{([^{}]*)\}|\\[()\[\]]|[*_`$]+")
+_SPACES = re.compile(r"\\[ ,;:!]|~")
+# A letter has to be followed by a bracket, a full stop, a colon, an empty line or nothing: "A proton moves" names no
+# choice.
 _LETTER = re.compile(
-    r"(?:(?:the\s+)?(?:answer|choice|option)\s*(?:is|:)?\s*)?[\[(]?\s*([A-Za-z])\s*"
-    r"(?:[\])]\s*[.:]?|[.:)]|$)\s*(.*)",
+    r"(?:(?:the\s+)?(?:answer|choice|option)\s*(?:is|:)?\s*)?[\[(]?\s*([A-Za-z])"
+    r"(?:\s*[\])]\s*[.:]?|\s*[.:)]|\s*$|[ \t]*\n[ \t]*(?=\n))\s*(.*)",
     re.IGNORECASE | re.DOTALL,
 )
 _GOLD = re.compile(r"\s*[\[(]?\s*([A-Za-z])\s*[\])]?[.:]?\s*")
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _BRACKETED = re.compile(r"\b([A-Za-z])\s+[\[(]([^\[\]()]{2,})[\])]\s*\.?$")
 """A letter with a choice's text in brackets behind it."""
+_BESIDE = re.compile(r"([A-Za-z])\s*[,–—-]?\s+(.+)", re.DOTALL)
+"""A letter with something behind it that names the letter's choice only where it is the choice's text."""
 _NAMED = re.compile(
     r"[\[(](?P<a>[A-Z])[\])]|\b(?P<b>[A-Z])\)|\b(?:[Aa]nswer|[Cc]hoice|[Oo]ption)\s*(?:is|:)?\s*\(?(?P<c>[A-Z])\b"
-    r"|(?:\b(?:or|and)|[,;/])\s+(?P<d>[A-Z])[.:]|\b(?P<e>[A-Z])[.*_$]*\s*$"
+    r"|(?:\b(?:or|and)|[,;/])\s+(?P<d>[A-Z])[.:]|\b(?P<e>[A-Z])[.*_$]*\s*\Z"
+    r"|^[ \t]*(?P<f>[A-Z])[ \t]*$",
+    re.MULTILINE,
 )
 """A letter that names a choice in running text."""
 
@@ -41,7 +47,7 @@ def verify(problem: Problem, completion: Completion) -> Verdict:
     if letter is None:
         shown = found.text if len(found.text) <= 200 else found.text[:197] + "..."
         return Verdict(Label.WRONG, shown, why)
-    right = _gold(gold["letter"])
+    right = right_letter(gold["letter"])
     if letter == right:
         return Verdict(Label.CORRECT, letter, "equal")
     return Verdict(Label.WRONG, letter, f"not {right}")
@@ -52,14 +58,14 @@ def unusable(answer: object) -> str:
     if not isinstance(answer, dict) or not isinstance(answer.get("letter"), str) \
             or not isinstance(answer.get("choices"), list):
         return 'the gold answer is not {"letter": .., "choices": [..]}'
-    letter, known = _gold(answer["letter"]), _LETTERS[: len(answer["choices"])]
+    letter, known = right_letter(answer["letter"]), _LETTERS[: len(answer["choices"])]
     if letter and letter in known:
         return ""
     return f"the letter {answer['letter'][:40]!r} is none of the {len(answer['choices'])} choices"
 
 
-def _gold(letter: str) -> str:
-    """The letter of the right choice, which sets also have in brackets; "" of what is none."""
+def right_letter(letter: str) -> str:
+    """The letter of the right choice, which sets also have in brackets and in small letters; "" of what is none."""
     found = _GOLD.fullmatch(letter)
     return found.group(1).upper() if found else ""
 
@@ -70,8 +76,11 @@ def choose(answer: str, choices: list[str]) -> tuple[str | None, str]:
     by_text = _with_text(answer, choices)
     if by_text:
         return (min(by_text), "") if len(by_text) == 1 else (None, "the text of several choices")
-    bare = _CLOTHES.sub(lambda match: match.group(1) or "", answer).strip()
-    match = _LETTER.fullmatch(_BRACKETED.sub(r"\1. \2", bare))
+    bare = _BRACKETED.sub(r"\1. \2", _undressed(answer).strip())
+    # "C, 10 eV" names C where 10 eV is its text, and "C, because" is left to the lenient reading.
+    if (beside := _BESIDE.fullmatch(bare)) and _with_text(beside[2], choices) == {beside[1].upper()}:
+        bare = f"{beside[1]}. {beside[2]}"
+    match = _LETTER.fullmatch(bare)
     letter = match.group(1).upper() if match else None
     if match is None or letter is None or ord(letter) - ord("A") >= len(choices):
         return None, "names none of the choices"
@@ -91,8 +100,9 @@ def choose(answer: str, choices: list[str]) -> tuple[str | None, str]:
 def _with_text(answer: str, choices: list[str]) -> set[str]:
     """The letters of the choices that have this text: as it is written where one has it so, since mW is no MW and Aa no
     aa, and otherwise in any letters and markup."""
-    for spelled in (_written, _plain):
-        found = {chr(ord("A") + i) for i, text in enumerate(choices) if spelled(text) == spelled(answer)}
+    for spelled in (_written, _plain, _plain_undressed):
+        said = spelled(answer)
+        found = {chr(ord("A") + i) for i, text in enumerate(choices) if said and spelled(text) == said}
         if found:
             return found
     return set()
@@ -106,3 +116,12 @@ def _written(text: str) -> str:
 def _plain(text: str) -> str:
     """Letters, digits and signs in lower case, without white space, markup and a full stop."""
     return re.sub(r"[\s$*`]+", "", text).rstrip(".").lower()
+
+
+def _plain_undressed(text: str) -> str:
+    return _plain(_SPACES.sub("", _undressed(text)))
+
+
+def _undressed(text: str) -> str:
+    """The text without marks of LaTeX and Markdown around words and formulas."""
+    return _CLOTHES.sub(lambda match: match.group(1) or "", text)

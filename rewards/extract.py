@@ -26,9 +26,17 @@ _FINAL = re.compile(
     r"|^(?:[#*_ \t]{0,8}final\s{1,3}|[#*_]{1,4}[ \t]?[*_]{0,3})answer[*_ \t]{0,4}$",
     re.IGNORECASE | re.MULTILINE,
 )
+# What is said of an answer that has been given: "I hope this answer is helpful.", "The answer is in dollars."
+_SAID_OF_IT = re.compile(
+    r"(?:(?:indeed|also|therefore|thus|quite|very|likely)\s{1,3}){0,2}"
+    r"(?:(?:correct|right|reasonable|sensible|plausible|realistic|consistent|helpful|useful|clear|unclear|valid|verified)"
+    r"(?:[.,;!)*]|\s{0,3}$|\s{1,3}(?:since|because|as|with|for)\b)|in(?:\s[a-z]{3,20}){1,3}[.!)*]{0,4}\s{0,3}$)",
+    re.MULTILINE,
+)
+_BETWEEN_SENTENCES = re.compile(r"[.!?][*_)$]{0,4}\s|\n")
 # The widely copied examples of Minerva's prompt end in this sentence, and so do completions that follow them.
 _HOPE = re.compile(r"[.,;]?\s{1,3}I hope (?:it|this) is correct.*", re.IGNORECASE | re.DOTALL)
-_END_OF_TEXT = re.compile(r"(?:<\|[A-Za-z_]{1,30}\|>|</s>|<eos>)$")
+_END_OF_TEXT = re.compile(r"(?:<\|[A-Za-z_]{1,30}\|>|<｜[^｜<>\s]{1,30}｜>|</s>|<eos>|<end_of_turn>)$")
 _FENCE = re.compile(r"^[ \t]*(```+|~~~+)[^\n`]*$", re.MULTILINE)
 # How a program begins that no fence has opened: the prompt has, or it goes on with a function of the prompt.
 _CODE_BEGINS = re.compile(
@@ -168,12 +176,22 @@ def _final_line(text: str) -> Extraction | None:
     markers = list(_FINAL.finditer(text))
     if not markers:
         return None
-    # The last one, since a model that corrects itself says it twice.
-    rest = text[markers[-1].end() :]
+    # The last one that says what it is, since a model that corrects itself says it twice.
+    last, end = len(markers) - 1, len(text)
+    while last and _is_said_of_it(text, markers[last]):
+        last, end = last - 1, markers[last].start()
+    # Up to the sentence in which something is said of it.
+    sentences = [found.end() for found in _BETWEEN_SENTENCES.finditer(text, markers[last].end(), end)]
+    rest = text[markers[last].end() : sentences[-1] if sentences and end < len(text) else None]
     answer = _HOPE.sub("", rest.partition("\n")[0].strip() or rest.strip())
     if not answer:
         return Extraction(None, "nothing follows the final answer line")
     return Extraction(answer, "final answer line")
+
+
+def _is_said_of_it(text: str, marker: re.Match[str]) -> bool:
+    states = marker.group().rstrip("*_` \t").lower().endswith("is")
+    return states and _SAID_OF_IT.match(text, marker.end()) is not None
 
 
 def _last_fence(text: str, names: Collection[str]) -> str | None:

@@ -9,13 +9,14 @@ that a list of guesses gains nothing.
 import re
 
 from rewards import math
+from rewards.choice import right_letter
 from rewards.extract import Extraction, extract_answer, own_words, split_thinking
+from rewards.maths.copied import FORMULA
 from rewards.types import Completion, Label, Problem, Verdict
 
 LONGEST = 4_000
 """Characters at the end of a completion in which its last statement is looked for."""
 
-_FORMULA = re.compile(r"\$\$(.+?)\$\$|\\\[(.+?)\\\]|\\\((.+?)\\\)|\$([^$\n]+?)\$", re.DOTALL)
 _BOLD = re.compile(r"\*\*([^*\n]{1,200})\*\*")
 _SENTENCE_END = re.compile(r"(?<=[.!?。])\s+(?=[A-Z\\$*(<])|\n+|(?<=。)")
 _STATES = re.compile(r".*(?:=|≈|\b(?:is|are|be|was|equals?|gives?|get|has|have|by)\b|[:：]|是|为)\s*(.+)$", re.DOTALL)
@@ -32,7 +33,7 @@ _DENIES = re.compile(
 _PROSE = re.compile(r"(?<![\\A-Za-z])(?!(?:sqrt|and|or|cdot)\b)[A-Za-z]{3,}|[\u4e00-\u9fff]")
 """A word: with one a text is more than an answer."""
 _WORDS_BEHIND = re.compile(r",\s+(?=[a-z]{3})")
-_LETTER = re.compile(r"\(([A-J])\)|\b([B-J])\b|\bA\b(?=[.,)]|\s*$)")
+_LETTER = re.compile(r"\(([A-J])\)|\b([B-J])\b|\bA\b(?=[.,)/}]|\s*(?:$|or\b|and [B-J]\b))")
 
 
 def extract_flexible(completion: Completion) -> Extraction:
@@ -60,7 +61,7 @@ def flexible(problem: Problem, completion: Completion, verdict: Verdict) -> Labe
     if problem.verifier == "choice":
         return Label.CORRECT if _choice(problem, completion) else verdict.label
     found = extract_flexible(completion)
-    if found.text is not None and math.compare(math.gold_of(problem), found.text).correct:
+    if found.text is not None and math.judge(problem, found.text).correct:
         return Label.CORRECT
     return verdict.label
 
@@ -74,7 +75,7 @@ def _choice(problem: Problem, completion: Completion) -> bool:
         named = {letter.strip("()") for letter in letters}
         if named:
             # Two letters in one sentence ("it is B, not A") are not to be guessed at.
-            return len(named) == 1 and named == {str(gold["letter"]).upper()}
+            return named == {right_letter(gold["letter"])}
     return False
 
 
@@ -91,7 +92,7 @@ def _stated(text: str) -> str:
 def _in_sentence(sentence: str) -> str:
     if _DENIES.search(sentence):
         return ""
-    formulas = [next(filter(None, match.groups())) for match in _FORMULA.finditer(sentence)]
+    formulas = [next(filter(None, match.groups())) for match in FORMULA.finditer(sentence)]
     # A formula without a number or a sign names something ("the largest $n$ is 34"), and one of words is no formula.
     values = [
         formula for formula in formulas

@@ -7,11 +7,14 @@ here.
 The policy: numbers are compared exactly, however large. A decimal stands for a number that no decimal can write only
 with six digits or more. A percentage is its hundredth, and where the gold is one, the number before the sign will do. A
 missing unit is forgiven, another one is not. Tuples, sets, intervals, times and dates are types of their own, and all
-of a set is needed. Spaces and brackets make lists: `1,234` is a number, `1, 234` and `(1,234)` are not.
+of a set is needed. Spaces and brackets make lists: `1,234` is a number, `1, 234` and `(1,234)` are not. An expression
+that the question itself states is no answer where the gold one has fewer operations: `99^2+99+1` is not 9901 to "What
+is 99^2+99+1?", and is to every other question.
 """
 
 import re
 from collections.abc import Collection
+from dataclasses import replace
 from functools import lru_cache
 
 from rewards.extract import extract_answer
@@ -21,10 +24,14 @@ from rewards.maths.algebra import TooLarge, Unsupported
 from rewards.maths.answers import readings
 from rewards.maths.brackets import respelled
 from rewards.maths.clean import LONGEST, clean
+from rewards.maths.copied import is_copied
 from rewards.maths.kinds import Answer, Group, Words
 from rewards.maths.numerals import may_be_two
 from rewards.types import Completion, Label, Problem, Verdict
 
+_HASHES = re.compile(r"^[ \t]*####", re.MULTILINE)
+_EQUAL = "equal"
+"""The reason of a verdict on texts that were read and mean the same."""
 _PLAIN = re.compile(r"\s*\$?([-+]?)([1-9]\d{0,2}(?:,\d{3})+|\d+)(?:\.(\d+))?\.?\s*", re.ASCII)
 
 def verify(problem: Problem, completion: Completion) -> Verdict:
@@ -33,12 +40,24 @@ def verify(problem: Problem, completion: Completion) -> Verdict:
     if found.text is None:
         return Verdict(Label.NO_ANSWER, None, found.where)
     gold = gold_of(problem)
-    verdict = compare(gold, found.text)
+    verdict = judge(problem, found.text)
     if found.parts is None or verdict.label is Label.CORRECT:
         return verdict
     # Of a problem with several parts, all boxes together.
     of_parts = compare(gold, found.parts)
     return of_parts if of_parts.correct else verdict
+
+
+def judge(problem: Problem, answer: str) -> Verdict:
+    """The verdict on an answer that is already extracted, for which the question's own expression is none."""
+    gold = gold_of(problem)
+    verdict = compare(gold, answer)
+    # What was not read is the gold answer's own text, or a number.
+    if verdict.reason == _EQUAL and _plain(answer) is None and is_copied(
+        problem.prompt, answer, _readings(gold), _readings(answer)
+    ):
+        return replace(verdict, label=Label.WRONG, reason="the question's own expression, not worked out")
+    return verdict
 
 
 def gold_of(problem: Problem) -> str:
@@ -47,6 +66,9 @@ def gold_of(problem: Problem) -> str:
     if problem.answer is None or (isinstance(problem.answer, Collection) and not isinstance(problem.answer, str)):
         return ""
     gold = str(problem.answer)
+    if "####" in gold and "\\boxed" not in gold and not _HASHES.search(gold):
+        # A solution of GSM8K whose lines were joined.
+        return gold.rpartition("####")[2].strip()
     return extract_answer(Completion(gold)).text or "" if "\\boxed" in gold or "####" in gold else gold
 
 
@@ -69,7 +91,7 @@ def compare(gold: str, answer: str) -> Verdict:
     plain_gold, plain = _plain(gold), _plain(answer)
     # Most answers of most sets are plain numbers, and need none of what follows.
     if plain_gold is not None and plain is not None:
-        return Verdict(Label.CORRECT, shown, "equal") if plain_gold == plain else _different(gold, shown)
+        return Verdict(Label.CORRECT, shown, _EQUAL) if plain_gold == plain else _different(gold, shown)
     return _by_text(gold, answer, shown) or _by_meaning(gold, answer, shown)
 
 
@@ -121,7 +143,7 @@ def _of_readings(golds: tuple[Answer, ...], answers: tuple[Answer, ...], gold: s
                 if not agree(g, a):
                     continue
                 if not doubtful or isinstance(g, Group):
-                    return Verdict(Label.CORRECT, shown, "equal")
+                    return Verdict(Label.CORRECT, shown, _EQUAL)
                 # The same spelling of a gold answer has to be the one that its author meant.
                 undecided = "the gold answer is a decimal or two answers"
             except (decision.Undecided, Unsupported, TooLarge) as error:

@@ -13,6 +13,7 @@ from rewards.maths.decision import equal_by_value
 from rewards.maths.kinds import Answer, Choice, Clock, Equation, Group, Matrix, Named, Words
 from rewards.maths.regions import Region
 from rewards.maths.scalars import Number, number
+from rewards.maths.units import units_agree
 
 MOST_ITEMS = 64
 """Parts of an answer. Sets are compared part by part, in time that grows with the square of their number."""
@@ -174,7 +175,7 @@ def _may_agree(gold: Number, given: Number) -> bool:
     # What only one side names is forgiven: "x = 5" and "5 cm" are ways to write 5.
     if not _names_agree(gold.name, given.name):
         return False
-    if gold.unit and given.unit and gold.unit != given.unit:
+    if gold.unit and given.unit and not units_agree(gold.unit, given.unit):
         return False
     if gold.percent != given.percent and (gold.unit or given.unit):
         return False  # 5% is no $5
@@ -204,8 +205,10 @@ def _reads_as_points(number: Number) -> bool:
 
 
 def _groups_agree(gold: Group, given: Group) -> bool:
-    if max(len(gold.items), len(given.items)) > MOST_ITEMS:
+    if len(gold.items) > MOST_ITEMS:
         raise TooLarge("too many parts")
+    if len(given.items) > MOST_ITEMS:
+        return False  # of so many parts it is no way to write a shorter answer
     if _assigns(gold) or _assigns(given):
         return _assignments_agree(gold, given)
     kinds = {"(" if side.kind == "⟨" else side.kind for side in (gold, given)}

@@ -18,6 +18,7 @@ from rewards.maths.clean import clean, too_deep
 from rewards.maths.clocks import clock, full_hour
 from rewards.maths.dates import date
 from rewards.maths.kinds import Answer, Choice, Equation, Group, Matrix, Named, Words
+from rewards.maths.matrices import MATRIX, cells
 from rewards.maths.numerals import variants
 from rewards.maths.parser import parse
 from rewards.maths.quantities import quantity, with_plain_names
@@ -26,10 +27,6 @@ from rewards.maths.regions import REALS, Region, Span, except_for, inequalities,
 from rewards.maths.scalars import Number, number
 
 _RELATION = re.compile(r"[<>≤≥]")
-_MATRIX = re.compile(
-    r"^[(\[]?\\begin\s*\{([pbBv]?)(?:matrix|array)\}(?:\{[lcr|]*\})?(.*)\\end\s*\{\1(?:matrix|array)\}[)\]]?$",
-    re.DOTALL,
-)
 # What may stand before an equals sign as the name of a value: x, x_1, f(x), f'(2), \angle ABC, |A|, (x, y).
 _LETTER = r"\\?[A-Za-zα-ωπ]"
 _NAME = (
@@ -39,6 +36,8 @@ _NAME = (
 )
 # A colon with a digit behind it belongs to a ratio or a time of day.
 _ASSIGNED = re.compile(rf"^({_NAME})\s*(?:=|∈|:(?!\s*\d))\s*(.*)$")
+_OF_MATRIX = re.compile(rf"^(?:{_NAME}|(?:[A-Z]|\\text ?\{{[A-Z]\}}) ?\^ ?(?:\{{ ?(?:-1|T) ?\}}|T)) ?= ?")
+_HEADING = re.compile(r"^\\text ?\{(?:the )?(?:domain|range|solutions?(?: set)?) ?(?:is ?)?:? ?\} ?", re.IGNORECASE)
 _SHORT = re.compile(rf"{_LETTER}(?:_\{{?\w+\}}?)?")
 _FUNCTION = re.compile(r"[A-Za-z](?:\^ ?\{-1\}|'+)?\((?:[A-Za-z]|-?\d+)\)|\\frac ?\{d[a-z]\}\{d[a-z]\}")
 _OR = re.compile(r"\s+or\s+")
@@ -98,7 +97,7 @@ def _read(text: str) -> Iterator[Answer]:
 
 def _marked(text: str) -> Answer | None:
     """An answer that a sign of its own marks as a date, a matrix, an exception, an inequality, words or a choice."""
-    day, matrix = date(text), _MATRIX.match(re.sub(r"^[A-Z] ?= ?", "", text))
+    day, matrix = date(text), MATRIX.match(_OF_MATRIX.sub("", text))
     if day or matrix:
         return _matrix(matrix) if matrix else Words(day)
     if excluded := _EXCEPT.fullmatch(text):
@@ -124,7 +123,7 @@ def _related(text: str) -> Iterator[Answer]:
     if (named := _of_quantity(text)) is not None:
         yield from named
     elif "∪" in text or "∖" in text:
-        yield union([interval(part) for part in split(assigned[2] if assigned and "∈" in text else text, "∪")])
+        yield union([interval(part) for part in split(assigned[2] if assigned else _HEADING.sub("", text), "∪")])
     elif _RELATION.search(text):
         yield _bounded(text)
     elif len(parts := _parts(text)) > 1:
@@ -368,11 +367,10 @@ def _equation(text: str) -> Equation | Number:
 
 
 def _matrix(match: re.Match[str]) -> Matrix:
-    if match[1] == "v":
+    if match[2] == "v":
         # vmatrix is a number and no matrix.
         raise Unsupported("a determinant")
-    rows = [row for row in re.split(r"\\\\", match[2]) if row.strip()]
-    return Matrix(tuple(tuple(_item(cell) for cell in row.split("&")) for row in rows))
+    return Matrix(tuple(tuple(_item(cell) for cell in row) for row in cells(match)))
 
 
 def region_of(answer: Answer) -> Region | None:

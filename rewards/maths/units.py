@@ -27,7 +27,11 @@ _NO_UNIT_WORDS = (
     "twenty thirty forty fifty sixty seventy eighty ninety choose hex hexadecimal octal oct binary least most ish"
 )
 _NO_UNIT = frozenset(_NO_UNIT_WORDS.split())
-_FRACTION_WORD = re.compile(r"hal(?:f|ves)|thirds?|quarters?|\w*(?:rth|fth|xth|nth|hth|dth|nth)s?")
+# By their names, since months and births end as tenths and fourths do.
+_FRACTION_WORD = re.compile(
+    r"hal(?:f|ves)|(?:[\w-]*-)?thirds?|quarters?"
+    r"|[\w-]*(?:four|fif|six|seven|eigh|nin|ten|teen|eleven|twelf|tie|hundred|thousand|illion)ths?"
+)
 _SHORT_UNIT_WORDS = (
     "nm um mm cm dm km mi ft in yd ha ac mg kg lb oz lbs ozs ml cl dl qt pt gal hr hrs min sec ms ns am pm yr yrs wk "
     "mol rpm mph kph kmh fps usd eur gbp rs cc pcs pc ct pts sq cu hz khz mhz ghz kb mb gb tb kw mw kwh kj ox "
@@ -40,6 +44,8 @@ _FUNCTION_WORDS = "sin cos tan cot csc arcsin arccos arctan sinh cosh tanh ln lo
 _FUNCTIONS = frozenset(_FUNCTION_WORDS.split())
 # Letters that are units where a space parts them from a number. "5m" may be five times m, and is left to the algebra.
 _SINGLE = frozenset("mgshlLAVWNJKCF")
+_OF_ONE = ("each", "apiece")
+"""Words behind a unit that add nothing to it."""
 _CODES = {"USD": "§", "EUR": "€", "GBP": "£", "JPY": "¥", "INR": "₹", "Rs": "₹", "US": ""}
 _CODE = re.compile(r"^([-+]?)\s*(?:\\text\s*\{\s*)?(USD|EUR|GBP|JPY|INR|Rs\.?|US(?=§))\s*\}?\s*(?=[§\d.])")
 _ORDINAL = re.compile(
@@ -57,6 +63,9 @@ _COUNTED = re.compile(
     r"((?![百万萬亿億兆十半多几余]|千(?![克米瓦]))[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af]{1,6})", re.DOTALL,
 )  # fmt: skip
 """A number with a unit of a script that has no spaces; not with 万, which makes it ten thousand times as large."""
+_RATE = re.compile(r"^([-+]?[\d.,]*\d) ?/ ?([A-Za-z]{2,}(?: [A-Za-z]+)?)$")
+_SHARE = re.compile(r"/(?:cent|mille?|hundred|thousand|\w+illion|[\d.]+)s?\b", re.IGNORECASE)
+"""Per cent, per thousand or per 100, which make another number of the one before them."""
 _PLAIN = re.compile(
     r"^([-+]?[\d.,/ ]*\d|.*\}|.*[π)])(\s*)"
     r"((?:square |cubic )?[A-Za-zµ][A-Za-zµ. ]*(?:/\s?[A-Za-z]+)?(?:\^\{?[23]\}?)?)$",
@@ -83,10 +92,13 @@ def split_unit(text: str) -> tuple[str, str, Fraction | int, bool]:
         return percent[1], unit, 1, True
     if (degrees := _degrees_or_counted(text)) is not None:
         return *degrees, 1, False
+    # $18/hour; without the sign of money or a mark around the word it is a quotient of letters.
+    text = _RATE.sub(r"\1\\text{/\2}", text) if unit else text
     marked = _MARKED.match(text)
     if marked:
         words = re.sub(r"\\text\s*\{([^{}]*)\}", r"\1 ", marked[2])
-        return _scaled(marked[1].strip(), words, unit)
+        scalar = marked[1].strip()
+        return _scaled(scalar.rstrip("/ "), "/" * scalar.endswith("/") + words, unit)
     plain = _PLAIN.match(text)
     if plain and _is_unit(plain[3], spaced=bool(plain[2]), number=plain[1]):
         return _scaled(plain[1].strip(), plain[3], unit)
@@ -132,16 +144,18 @@ def _is_short_word(word: str, *, raised: bool) -> bool:
 def _scaled(scalar: str, words: str, currency: str) -> tuple[str, str, Fraction | int, bool]:
     words = re.sub(r"\s*(?:/|\bper\b)\s*", "/", words)
     words = re.sub(r"\s+(?=\^)", "", words.strip())
-    parts = [part for part in re.split(r"[\s.]+", words) if part]
+    parts = [part for part in re.split(r"[\s.]+", words) if part and part.casefold() not in _OF_ONE]
     factor = 1
     while parts and parts[0].casefold().rstrip("s") in _SCALES:
         factor *= _SCALES[parts.pop(0).casefold().rstrip("s")]
     if parts and parts[0].casefold() == "of":
         parts.pop(0)
     # No unit has so many words, but a sentence behind a number has.
-    if len(parts) > 5 or words.startswith("/") or words.endswith("/"):
+    if len(parts) > 5 or words.endswith("/"):
         raise Malformed("a sentence")
-    if any(_FRACTION_WORD.fullmatch(part.casefold()) for part in parts):
+    if _SHARE.match(words):
+        raise Malformed("a share in words")
+    if any(_FRACTION_WORD.fullmatch(word) for part in parts for word in part.casefold().split("/")):
         raise Malformed("a fraction in words")
     if any(re.sub(r"[^a-z]", "", part.casefold()) in _NO_UNIT and part.casefold() not in ("m", "s") for part in parts):
         raise Malformed("words that are no unit")
@@ -157,7 +171,17 @@ def _scaled(scalar: str, words: str, currency: str) -> tuple[str, str, Fraction 
 def _joined(currency: str, unit: str) -> str:
     if not currency or not unit or unit == currency:
         return currency or unit
-    return f"{currency} {unit}"
+    return f"{currency}{'' if unit.startswith('/') else ' '}{unit}"
+
+
+def units_agree(one: str, other: str) -> bool:
+    """Whether two units may be of one number: the same, or money and money for something, $18 and $18 per day."""
+    short, long = sorted((one, other), key=len)
+    if short == long or (short.startswith("/") and long.endswith(short)):
+        return True
+    more = re.fullmatch(rf"{short}([ /])([^\d ]+)\D*", long) if short in _CURRENCIES.values() else None
+    # "$18 left" is money, and $18 cm is nothing.
+    return more is not None and (more[1] == "/" or more[2] not in _SHORT_UNITS | {*_SYNONYMS, *_SYNONYMS.values()})
 
 
 def _normal(word: str) -> str:

@@ -104,8 +104,9 @@ def test_a_wrong_command_is_one_line(words: list[str], expected: str, capsys: py
     assert found.err.count("\n") == 1
 
 
-def test_multiple_choice_is_tried_by_its_letters() -> None:
-    answer = {"letter": "B", "choices": ["1 eV", "2 eV", "3 eV"]}
+@pytest.mark.parametrize("letter", ["B", "(B)", " b"])
+def test_multiple_choice_is_tried_by_its_letters(letter: str) -> None:
+    answer = {"letter": letter, "choices": ["1 eV", "2 eV", "3 eV"]}
     outcomes = list(audit([Problem("q", "?", answer, "choice", "quiz")]))
     assert [str(outcome) for outcome in outcomes if outcome.fails] == []
     assert [outcome.check.right for outcome in outcomes] == [False, False, True, True, False, False]

@@ -71,3 +71,28 @@ def test_a_letter_that_is_no_choice_is_not_the_models_fault(letter):
 ])
 def test_choices_that_only_their_capitals_tell_apart(answer, letter):
     assert choose(answer, ["5 mW", "5 MW", "Aa", "AA"])[0] == letter
+
+
+@pytest.mark.parametrize("answer", [
+    "\\boxed{\\text{10 eV}}", "\\boxed{10\\text{ eV}}", "$10\\ \\mathrm{eV}$", "Answer: A, 10 eV", "A - 10 eV",
+    "\\(A\\) 10 eV",
+    "\\boxed{\\text{A}: 10\\text{ eV}}", "\\(A\\)", "\\[A\\]", "\\boxed{\\(A\\)}",
+    "A\n\nIt is what B has twice.", "**A**\n\nB is too low.",
+])
+def test_a_choice_may_be_in_the_clothes_of_latex_and_before_its_explanation(answer):
+    assert of(answer, letter="A", tag=False).label == Label.CORRECT
+
+
+@pytest.mark.parametrize("answer", [
+    "A, a proton", "A - half of it", "A, because", "A\nB", "A\n\nB", "A\n\nB\n\nThat is it.", "A\nB or maybe D",
+    "\\text{A proton}",
+    "A\n\n$\\frac{1}{2}$ of it", "A\n\nor (B)",
+])
+def test_a_letter_beside_something_else_names_no_choice(answer):
+    assert of(answer, letter="A", tag=False).label == Label.WRONG
+
+
+def test_texts_that_differ_by_their_marks_alone_are_told_apart():
+    assert choose("x_1", ["x1", "x_1"])[0] == "B"
+    assert choose("\\text{x1}", ["x1", "x_1"]) == (None, "the text of several choices")
+    assert choose("C", ["*", "_", "5"])[0] == "C"

@@ -74,10 +74,13 @@ def test_what_is_strictly_right_stays_right_and_what_cannot_be_graded_stays_so()
     [
         ("I think the best choice would be (C).", True), ("So C fits best.", True), ("It is B, not C.", False),
         ("(B) fits. No: (C).", True), ("No, so it is D.", False), ("A dog barks.", False),
+        ("A or C", False), ("A/C", False), ("Both A and C fit.", False), ("\\boxed{A}\\boxed{C}", False),
+        ("A and then there is (C).", True),
     ],
 )  # fmt: skip
-def test_letters(text: str, right: bool) -> None:
-    answer = {"letter": "C", "choices": ["one", "two", "three", "four"]}
+@pytest.mark.parametrize("letter", ["C", "(C)", " c"])
+def test_letters(text: str, right: bool, letter: str) -> None:
+    answer = {"letter": letter, "choices": ["one", "two", "three", "four"]}
     problem, completion = Problem("", "", answer, "choice", ""), Completion(text)
     assert (flexible(problem, completion, grade(problem, completion)) is Label.CORRECT) == right
 

@@ -293,7 +293,10 @@ def test_any_mess_is_answered(text: str) -> None:
         assert compare(gold, answer).label in Label
 
 
-@pytest.mark.parametrize("gold", ["5", "$5$", "$\\boxed{5}$", "2+3=\\boxed{5}.", "2+3=5\n#### 5"])
+@pytest.mark.parametrize("gold", [
+    "5", "$5$", "$\\boxed{5}$", "2+3=\\boxed{5}.", "2+3=5\n#### 5", "2+3=<<2+3=5>>5 #### 5", "As 2+3=5. ####5",
+    "The answer is 5. #### 5", "One " * 300 + "#### 5", "\r\n #### 5\r\n", "#### Final Answer\n\n5",
+])
 def test_the_gold_answer_may_be_a_whole_solution(gold: str) -> None:
     problem = Problem("", "", gold, "math", "")
     assert grade(problem, Completion("\\boxed{5}")).correct

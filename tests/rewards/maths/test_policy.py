@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from rewards.math import compare
+from rewards.maths import decision
 from rewards.types import Label
 
 HERE = Path(__file__).parent
@@ -53,3 +54,30 @@ def test_a_gold_that_is_spelled_as_no_list_is_a_decimal(gold: str, answer: str) 
 
 def test_an_inequality_is_not_multiplied_with_a_letter() -> None:
     assert compare("y < 1/x", "xy < 1").label is Label.UNGRADABLE
+
+
+@pytest.mark.parametrize("gold", ["5", "\\frac{1}{2}", "\\sqrt{2}", "x+1", "1,2,3", "(1,2)", "\\{1,2\\}"])
+@pytest.mark.parametrize(
+    "answer", ["(-1)!", "\\csc(0)", "\\csc 0^\\circ", ",".join(map(str, range(70))), f"\\{{{'1,' * 70}2\\}}"]
+)
+def test_nobody_leaves_a_group_by_writing_what_cannot_be_compared(gold: str, answer: str) -> None:
+    assert compare(gold, answer).label is Label.WRONG
+
+
+@pytest.mark.parametrize("answer", ["\\sin(" * 16 + "1" + ")" * 16, "\\binom{\\sqrt[3]{2}}{10000000}"])
+def test_the_time_that_an_answer_takes_is_no_excuse_beside_a_gold_that_can_be_read(answer: str) -> None:
+    assert compare("5", answer).label is Label.WRONG
+    assert compare("\\sqrt[3]{2}", answer).label in (Label.WRONG, Label.UNGRADABLE)
+
+
+@pytest.mark.parametrize("gold", ["(-1)!", ",".join(map(str, range(70)))])
+def test_a_gold_that_cannot_be_compared_is_ungradable(gold: str) -> None:
+    assert compare(gold, "1, 2").label is Label.UNGRADABLE
+
+
+def test_where_there_is_nobody_to_ask_nobody_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> None:
+        raise OSError("no process")
+
+    monkeypatch.setattr(decision._oracle, "worker", broken)
+    assert compare("5", "\\sin 7").label is Label.UNGRADABLE
