@@ -13,7 +13,7 @@ from typing import Protocol
 
 from eval import launchers
 from pipeline.recipe import accelerate_config
-from pipeline.run import slurm
+from pipeline.run import signals, slurm
 from rewards.errors import RetortError
 
 
@@ -163,15 +163,17 @@ class Zygote:
 
 
 class _Launched:
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self._process = process
+    """`stops_by` is what reaches the stage's processes in place of SIGTERM."""
+
+    def __init__(self, process: subprocess.Popen[bytes], stops_by: signal.Signals) -> None:
+        self._process, self._stops_by = process, stops_by
 
     def poll(self) -> int | None:
         return self._process.poll()
 
     def send(self, number: signal.Signals) -> None:
         if self._process.poll() is None:
-            _signal_group(self._process.pid, number)
+            _signal_group(self._process.pid, self._stops_by if number == signal.SIGTERM else number)
 
 
 def accelerate(config: Path, job: Path, log: Path) -> StageProcess:
@@ -191,11 +193,12 @@ def accelerate(config: Path, job: Path, log: Path) -> StageProcess:
     if asked.machines > 1 and job_of_slurm:
         on_all, several = job_of_slurm.on_all(asked.machines), [*several, *job_of_slurm.meeting_place()]
     with log.open("ab") as stream:
-        return _Launched(subprocess.Popen(
+        process = subprocess.Popen(
             [*on_all, sys.executable, "-m", "pipeline.run.accelerated", *several, "--config_file", str(config),
              "-m", "pipeline.run.worker", str(job)],
             stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, env=environment(), process_group=0,
-        ))
+        )
+    return _Launched(process, signals.THROUGH_SRUN if on_all else signal.SIGTERM)
 
 
 def _signal_group(group: int, number: signal.Signals) -> None:

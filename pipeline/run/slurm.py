@@ -46,8 +46,11 @@ def allocation() -> Allocation | None:
     return Allocation(int(job), int(machines)) if job.isdigit() and machines.isdigit() else None
 
 
-def numbered(arguments: Sequence[str]) -> list[str]:
-    """Arguments of `accelerate launch` on one of several machines: with which of them this is."""
-    if "--main_process_ip" not in arguments:
-        return list(arguments)
-    return ["--machine_rank", os.environ[RANK], *arguments]
+def on_several(arguments: Sequence[str]) -> bool:
+    """Whether these arguments of `accelerate launch` are those of one of several machines."""
+    return "--main_process_ip" in arguments
+
+
+def rank() -> list[str]:
+    """Arguments of `accelerate launch` that say which of several machines this is."""
+    return ["--machine_rank", os.environ[RANK]]

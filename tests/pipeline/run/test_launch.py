@@ -1,6 +1,9 @@
 """What the processes of stages are started with."""
 
+import os
+import signal
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +39,32 @@ def test_each_machine_has_the_processors_that_the_job_asked_for(monkeypatch: pyt
     assert not [one for one in slurm.Allocation(17, 2).on_all(2) if "cpus" in one]
     monkeypatch.setenv("SLURM_CPUS_PER_TASK", "64")
     assert "--cpus-per-task=64" in slurm.Allocation(17, 2).on_all(2)
+
+
+SRUN = """#!/bin/bash
+trap 'echo heard USR2; exit' USR2
+trap 'echo heard TERM; exit' TERM
+echo ready
+while true; do sleep 0.02; done
+"""
+
+
+def test_srun_is_sent_what_it_passes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It passes SIGUSR2 on; SIGTERM would be an order to kill every process of the stage."""
+    (tmp_path / "srun").write_text(SRUN)
+    (tmp_path / "srun").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    monkeypatch.setenv("SLURM_JOB_NUM_NODES", "2")
+    config, log = tmp_path / "two.yaml", tmp_path / "log"
+    config.write_text(CONFIGS["ddp"].replace("num_machines: 1", "num_machines: 2"))
+    stage = launch.accelerate(config, tmp_path / "job.json", log)
+    while "ready" not in log.read_text():
+        assert stage.poll() is None
+    stage.send(signal.SIGTERM)
+    while stage.poll() is None:
+        time.sleep(0.01)
+    assert [line for line in log.read_text().splitlines() if line.startswith("heard")] == ["heard USR2"]
 
 
 @pytest.mark.parametrize("said", ["", "  fsdp_cpu_ram_efficient_loading: false\n"])
