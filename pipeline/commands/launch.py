@@ -23,18 +23,18 @@ SCRIPT = r"""#!/bin/bash
 #SBATCH --{{ name }}{{ "=" ~ value if value else "" }}
 {% endfor %}
 # The runner lives on the first machine and starts each stage on all of them. Before the time is over Slurm sends USR1
-# to this script, which passes it on: the stage ends its step and leaves a checkpoint, and the job goes back into the
-# queue to go on from there.
+# to this script, and TERM where the job is cancelled, preempted or shut down. Both are passed on: the stage ends its
+# step and leaves a checkpoint. Where its time is over the job goes back into the queue to go on from there.
+trap 'asked=yes; kill -USR1 $!' USR1
+trap 'kill -TERM $!' TERM
 {{ program }} &
-runner=$!
-trap 'asked=yes; kill -USR1 $runner' USR1
-wait $runner
+wait $!
 code=$?
-if [ -n "$asked" ]; then  # the signal has ended the first wait, and the runner is still at its checkpoint
-  wait $runner
+while kill -0 $! 2> /dev/null; do  # a signal has ended the wait, and the runner is still at its checkpoint
+  wait $!
   code=$?
-  if [ $code -eq 138 ]; then scontrol requeue "$SLURM_JOB_ID"; fi
-fi
+done
+if [ -n "$asked" ] && [ $code -eq 138 ]; then scontrol requeue "$SLURM_JOB_ID"; fi
 exit $code
 """
 

@@ -14,8 +14,8 @@ from tests.faults.conftest import Killed, little_run
 from tests.launchers import CONFIGS
 
 SRUN = f"""#!{sys.executable}
-# Runs a command once for each machine of a step. Signals are what they are to Slurm's own (src/srun/libsrun/srun_job.c):
-# SIGTERM and SIGHUP kill the tasks, which are no children of srun's there, and SIGUSR1 and SIGUSR2 are passed on.
+# Runs a command once for each machine of a step. Signals are what they are to Slurm's own, by its source
+# (src/srun/libsrun/srun_job.c): SIGTERM and SIGHUP kill the tasks, and SIGUSR1 and SIGUSR2 are passed on.
 import os, signal, subprocess, sys
 nodes, command = 1, sys.argv[1:]
 while command[0].startswith("--"):
@@ -76,11 +76,11 @@ def test_two_machines_make_what_two_processes_of_one_make(parallel: Callable[...
 
 
 @pytest.mark.parallel
-@pytest.mark.parametrize("number", [signal.SIGUSR1], ids=lambda number: number.name)
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM], ids=["USR1", "TERM"])
 def test_a_stopped_stage_of_two_machines_leaves_a_checkpoint(
     slurm: Path, parallel: Callable[..., Killed], number: signal.Signals
 ) -> None:
-    """USR1 comes ahead of the job's end."""
+    """USR1 comes ahead of the job's end, TERM with `scancel`, a preemption and a shutdown."""
     run = parallel("two", "ddp", ("base",))
     recipe = run.folder / "recipe.yaml"
     recipe.write_text(recipe.read_text().replace("steps: 8", "steps: 100000")

@@ -1,6 +1,9 @@
 """The script that runs a recipe as a Slurm job."""
 
+import os
+import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -45,6 +48,47 @@ def test_bash_reads_the_script(recipe: Path, capsys: pytest.CaptureFixture[str])
     assert str(script) in capsys.readouterr().out
     subprocess.run(["bash", "-n", script], check=True)
     assert "--runs 'where is/it' --name a=b" in script.read_text()
+
+
+RUNNER = """#!/bin/bash
+# A run: the first signal stops it, and its checkpoint takes as long as it needs.
+stop() { [ -n "$code" ] || code=$1; echo "$1" >> heard; }
+trap 'stop 138' USR1
+trap 'stop 143' TERM
+echo ready >> heard
+until [ -n "$code" ] && [ -e checkpoint ]; do sleep 0.02; kill -0 $PPID || exit; done
+exit $code
+"""
+
+
+@pytest.mark.parametrize(("sent", "requeued"), [
+    ([signal.SIGUSR1], True), ([signal.SIGTERM], False), ([signal.SIGUSR1, signal.SIGTERM], True),
+    ([signal.SIGTERM, signal.SIGUSR1], False),
+])
+def test_signals_reach_the_runner_which_the_script_waits_for(
+    recipe: Path, monkeypatch: pytest.MonkeyPatch, sent: list[signal.Signals], requeued: bool
+) -> None:
+    """Slurm tells the script alone, and takes the job for ended when it ends."""
+    folder = recipe.parent
+    for name, text in (("runner", RUNNER), ("scontrol", '#!/bin/bash\necho "$@" > asked\n')):
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(folder / "runner"))
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    assert cli.main(["launch", str(recipe)]) == 0
+    [script] = (folder / "runs").glob("*.sbatch")
+    job = subprocess.Popen(["bash", script])
+    heard = folder / "heard"
+    for count, number in enumerate(sent, start=1):
+        while not heard.exists() or len(heard.read_text().splitlines()) < count:
+            assert job.poll() is None
+        job.send_signal(number)
+    while len(heard.read_text().splitlines()) <= len(sent):
+        assert job.poll() is None
+    (folder / "checkpoint").touch()
+    assert job.wait() == 128 + sent[0]
+    assert (folder / "asked").exists() == requeued
 
 
 def test_values_with_blanks_are_quoted(
