@@ -10,7 +10,7 @@ from pipeline.commands.run import command, name_of, run_arguments
 from pipeline.contract.errors import CommandError
 from pipeline.recipe import accelerate_config, recipe
 from pipeline.recipe.accelerate_config import AccelerateConfig
-from pipeline.run.before.hardware import ON_GPUS
+from pipeline.run.before.hardware import ON_GPUS, check_fields
 from rewards.lazy import lazy
 
 with lazy:
@@ -60,6 +60,8 @@ def main(args: argparse.Namespace) -> int:
     name, runs = name_of(args, read), args.runs.resolve()
     file = runs / f"{name}.sbatch"
     hardware = accelerate_config.read(read.accelerate) if read.accelerate else None
+    if hardware:
+        check_fields(hardware)
     program = [sys.executable, "-P", "-m", "pipeline.commands.cli", *shlex.split(command(args))[1:]]
     text = Environment(undefined=StrictUndefined, keep_trailing_newline=True).from_string(SCRIPT).render(
         command=command(args), file=shlex.quote(str(file)), program=shlex.join(program),

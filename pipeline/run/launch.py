@@ -13,6 +13,7 @@ from typing import Protocol
 
 from eval import launchers
 from pipeline.recipe import accelerate_config
+from pipeline.recipe.accelerate_config import STANDARD
 from pipeline.run import signals, slurm
 from rewards.errors import RetortError
 
@@ -192,6 +193,8 @@ def accelerate(config: Path, job: Path, log: Path) -> StageProcess:
     on_all: list[str] = []
     if asked.machines > 1 and job_of_slurm:
         on_all, several = job_of_slurm.on_all(asked.machines), [*several, *job_of_slurm.meeting_place()]
+        if asked.kind == "DEEPSPEED":  # its own launcher would start all machines' processes from each of them
+            several += ["--deepspeed_multinode_launcher", STANDARD]
     with log.open("ab") as stream:
         process = subprocess.Popen(
             [*on_all, sys.executable, "-m", "pipeline.run.accelerated", *several, "--config_file", str(config),

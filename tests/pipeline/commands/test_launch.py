@@ -41,6 +41,15 @@ def test_machines_and_gpus_are_the_accelerate_configs(recipe: Path, capsys: pyte
     assert not list(recipe.parent.glob("runs/*"))
 
 
+def test_what_the_job_would_refuse_is_not_put_into_the_queue(
+    recipe: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = recipe.parent / "hardware.yaml"
+    file.write_text(file.read_text().replace("num_processes: 16", "num_processes: 15"))
+    assert cli.main(["launch", str(recipe), "--dry-run"]) == 2
+    assert "15 processes do not split over 2 machines" in capsys.readouterr().err
+
+
 def test_bash_reads_the_script(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
     given = ["--name", "a=b", "--runs", "where is/it", "--set", "base.steps=3"]
     assert cli.main(["launch", str(recipe), *given]) == 0

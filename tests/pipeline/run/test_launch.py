@@ -84,3 +84,25 @@ def test_each_process_loads_the_model_whatever_an_fsdp_config_leaves_out(
     args: Any = launch_command_parser().parse_args(command[command.index("pipeline.run.accelerated") + 1 :])
     args = _validate_launch_command(args)[0]
     assert prepare_multi_gpu_env(args)["FSDP_CPU_RAM_EFFICIENT_LOADING"] == "false"
+
+
+def test_deepspeed_on_several_machines_is_started_by_torchs_launcher(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Slurm has started it once on each of them; DeepSpeed's own launcher would start it on all from each."""
+    from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+    from accelerate.utils.launch import prepare_deepspeed_cmd_env
+
+    begun: list[list[str]] = []
+    monkeypatch.setattr(subprocess, "Popen", lambda command, **_: begun.append(command))
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    monkeypatch.setenv("SLURM_JOB_NUM_NODES", "2")
+    config = tmp_path / "zero.yaml"
+    config.write_text(CONFIGS["zero3"].replace("num_machines: 1", "num_machines: 2"))
+    launch.accelerate(config, tmp_path / "job.json", tmp_path / "log")
+    [command] = begun
+    given = ["--machine_rank", "1", *command[command.index("pipeline.run.accelerated") + 1 :]]
+    args: Any = _validate_launch_command(launch_command_parser().parse_args(given))[0]
+    args.deepspeed_fields_from_accelerate_config = ""
+    assert prepare_deepspeed_cmd_env(args)[0] is None  # no command of another launcher
+    assert (args.nnodes, args.nproc_per_node, args.node_rank) == ("2", "1", 1)

@@ -70,6 +70,30 @@ def test_machines_are_those_of_a_slurm_job(tmp_path: Path, monkeypatch: pytest.M
     hardware.check(file)
 
 
+@pytest.mark.parametrize("launcher", ["pdsh", "nossh"])
+def test_launchers_that_start_processes_on_other_machines_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, launcher: str
+) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    monkeypatch.setenv("SLURM_JOB_NUM_NODES", "2")
+    text = ("distributed_type: DEEPSPEED\nuse_cpu: true\nnum_processes: 2\nnum_machines: {}\n"
+            "deepspeed_config:\n  deepspeed_multinode_launcher: {}\n")
+    hardware.check(config(tmp_path, text.format(1, launcher)))
+    hardware.check(config(tmp_path, text.format(2, "standard")))
+    with pytest.raises(RecipeError, match=rf"hardware.yaml:6: deepspeed_multinode_launcher: {launcher} .*standard"):
+        hardware.check(config(tmp_path, text.format(2, launcher)))
+
+
+def test_machines_have_as_many_processes_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    monkeypatch.setenv("SLURM_JOB_NUM_NODES", "2")
+    text = "distributed_type: MULTI_CPU\nuse_cpu: true\nnum_machines: 2\nnum_processes: {}\n"
+    hardware.check(config(tmp_path, text.format(16)))
+    for processes in (1, 15):
+        with pytest.raises(RecipeError, match=rf"hardware.yaml:4: {processes} processes do not split over 2 machines"):
+            hardware.check(config(tmp_path, text.format(processes)))
+
+
 @pytest.mark.parametrize("text", ["distributed_type: MULTI_CPU\n", "num_processes: many\n", "num_processes: 0\n"])
 def test_processes_that_nobody_counted_are_told_with_file_and_line(tmp_path: Path, text: str) -> None:
     with pytest.raises(RecipeError, match=r"hardware.yaml:1: num_processes is no number of processes; write"):
