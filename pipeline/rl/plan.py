@@ -23,10 +23,6 @@ if TYPE_CHECKING:
     from pipeline.serving.served import Served
 
 
-PATIENCE = 4 * 3600
-"""Seconds that processes wait for each other: as long as one asks a server for the gate, or grades a round."""
-
-
 @dataclass(frozen=True)
 class GrpoPlan:
     """A round draws `group_size` rollouts of each of `prompts` problems, over all processes together, and makes
@@ -86,7 +82,6 @@ def arguments_of(ctx: Context, learning: Learning, updates: int) -> TrainingArgu
     return TrainingArguments(
         output_dir=str(ctx.checkpoints.folder),
         max_steps=updates,
-        ddp_timeout=PATIENCE,
         per_device_train_batch_size=1,  # the trainer's rows are optimizer steps, not rollouts
         train_sampling_strategy="sequential",
         remove_unused_columns=False,
