@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from eval import launchers
+from pipeline.contract.checkpoints import GRACE
 from pipeline.recipe import accelerate_config
 from pipeline.recipe.accelerate_config import STANDARD
 from pipeline.run import signals, slurm
@@ -33,9 +34,6 @@ class StageProcess(Protocol):
         """Signal the whole process group; nothing happens where it is gone."""
         ...
 
-
-GRACE = 270.0
-"""Seconds that a stage has after SIGTERM to end its step and write a checkpoint; what Slurm gives is a little more."""
 
 # glibc gives large blocks back to the system at once, and every operation of a small model then pays for fresh pages:
 # keeping them took a fifth off a training step on two CPU cores. A user's own settings win.

@@ -119,6 +119,27 @@ def test_an_option_is_one_line(recipe: Path, capsys: pytest.CaptureFixture[str],
     assert "an option is written as partition=gpu" in capsys.readouterr().err
 
 
+def test_a_job_may_be_told_earlier(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["launch", str(recipe), "--dry-run", "--ahead", "1800"]) == 0
+    text = capsys.readouterr().out
+    assert "--signal=B:USR1@1800" in options(text)
+    assert "export RETORT_GRACE=1770 " in text
+    for seconds in ("59", "65536", "-1"):
+        assert cli.main(["launch", str(recipe), "--dry-run", "--ahead", seconds]) == 2
+        assert "give 60 to 65535 seconds" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("time", "code"), [
+    ("5", 2), ("9:59", 2), ("10", 0), ("10:00", 0), ("0:09:59", 2), ("0-0:10", 0), ("0-1", 0), ("0-0:9:59", 2),
+])
+def test_a_job_has_time_before_it_is_told_to_end(
+    recipe: Path, capsys: pytest.CaptureFixture[str], time: str, code: int
+) -> None:
+    """Else it would be told when it starts, and go back into the queue for ever."""
+    assert cli.main(["launch", str(recipe), "--dry-run", "--time", time]) == code
+    assert ("does next to nothing" in capsys.readouterr().err) == (code == 2)
+
+
 @pytest.mark.parametrize(("time", "code"), [("abc", 2), ("1:2:3:4", 2), ("90", 0), ("2-12", 0), ("1-00:30:00", 0)])
 def test_a_time_is_written_as_slurm_has_it(recipe: Path, time: str, code: int) -> None:
     assert cli.main(["launch", str(recipe), "--dry-run", "--time", time]) == code

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.contract.checkpoints import GRACE
 from pipeline.run import launch, slurm
 from tests.launchers import CONFIGS
 
@@ -17,7 +18,7 @@ PATIENCE = "TORCH_ELASTIC_SHUTDOWN_TIMEOUT"
 
 def test_torchs_launcher_waits_as_long_as_the_runner(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(PATIENCE, raising=False)
-    assert float(launch.environment()[PATIENCE]) == launch.GRACE
+    assert float(launch.environment()[PATIENCE]) == GRACE
     monkeypatch.setenv(PATIENCE, "7")
     assert launch.environment()[PATIENCE] == "7"  # a user's own goes before
 

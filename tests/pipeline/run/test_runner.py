@@ -263,6 +263,20 @@ def test_a_second_signal_leaves_at_once(write_recipe: Write) -> None:
     wait_for(lambda: not lives(pid), 5.0)
 
 
+def test_a_stage_that_takes_longer_than_a_stop_leaves_is_told_of(
+    write_recipe: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RETORT_GRACE", "1")
+    path = str(write_recipe("stages:\n  base: {kind: 'tiny.py:Make', end: stubborn}\n", "late.yaml"))
+    with started("run", path) as process:
+        wait_for(lambda: stage_pid("late", "base"))
+        wait_for(lambda: "ignores SIGTERM" in Path("runs/late/logs/base.events.jsonl").read_text())
+        process.send_signal(signal.SIGTERM)
+        out, _ = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert "stopped by SIGTERM, and base killed after 1 seconds: what came after the last checkpoint is lost. " in out
+
+
 def test_no_stage_outlives_a_killed_runner(write_recipe: Write) -> None:
     path = str(write_recipe(CHAIN.replace('{kind: "tiny.py:Make"}', '{kind: "tiny.py:Make", wait: 30}')))
     with started("run", path) as process:
