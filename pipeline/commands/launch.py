@@ -10,7 +10,7 @@ from pipeline.commands.run import command, name_of, run_arguments
 from pipeline.contract.errors import CommandError
 from pipeline.recipe import accelerate_config, recipe
 from pipeline.recipe.accelerate_config import AccelerateConfig
-from pipeline.run.before.hardware import ON_GPUS, check_fields
+from pipeline.run.before.hardware import check_fields, on_gpus
 from rewards.lazy import lazy
 
 with lazy:
@@ -95,7 +95,7 @@ def _seconds(time: str) -> int:
 
 
 def _options(hardware: AccelerateConfig | None, name: str, runs: Path, args: argparse.Namespace) -> dict[str, str]:
-    gpus = hardware.processes_here if hardware and hardware.kind in ON_GPUS and not hardware.on_processors else 0
+    gpus = hardware.processes_here if hardware and on_gpus(hardware) else 0
     return {
         "job-name": name, "nodes": str(hardware.machines if hardware else 1), "ntasks-per-node": "1",
         **({"gpus-per-node": str(gpus)} if gpus else {}),

@@ -40,6 +40,11 @@ class Allocation:
         return ["--main_process_ip", socket.gethostname(), "--main_process_port", str(self.port)]
 
 
+def on_a_machine_of_it() -> bool:
+    """Whether this process is on a machine of its job, which a shell of `salloc` need not be."""
+    return "SLURMD_NODENAME" in os.environ
+
+
 def allocation() -> Allocation | None:
     """The job that this process is in, by Slurm's variables; None outside of one."""
     job, machines = os.environ.get("SLURM_JOB_ID", ""), os.environ.get("SLURM_JOB_NUM_NODES", "")

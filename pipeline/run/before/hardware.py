@@ -34,9 +34,17 @@ def check(config: Path) -> None:
             raise RecipeError(f"{place}: {kind} takes the GPUs that are here, whatever use_cpu says; hide them by "
                               "CUDA_VISIBLE_DEVICES= , or leave use_cpu out")
         return
-    if kind in ON_GPUS and here < asked.processes_here:
+    if on_gpus(asked) and here < asked.processes_here:
+        instead = "take use_cpu: true" if kind == "NO" else (
+            "lower num_processes, or take distributed_type: MULTI_CPU and use_cpu: true")
         raise RecipeError(f"{place}: {kind} asks for {asked.processes_here} GPUs here, and this machine has {here}; "
-                          "lower num_processes, or take distributed_type: MULTI_CPU and use_cpu: true")
+                          f"{instead}")
+
+
+def on_gpus(asked: AccelerateConfig) -> bool:
+    """Whether the config is for GPUs; one without `distributed_type` is where `use_cpu: false` is written out."""
+    return (asked.kind in ON_GPUS and not asked.on_processors) or (
+        asked.kind == "NO" and asked.fields.get("use_cpu") is False)
 
 
 def check_fields(asked: AccelerateConfig) -> None:
@@ -97,6 +105,9 @@ def _check_machines(asked: AccelerateConfig) -> None:
     if job is None:
         raise RecipeError(f"{asked.place('num_machines')}: {machines} machines are asked for, and this run is in no "
                           "Slurm job; `retort launch` writes the script of one, or take num_machines: 1")
+    if not slurm.on_a_machine_of_it():
+        raise RecipeError(f"{asked.place('num_machines')}: this is none of job {job.job}'s machines; start the run by "
+                          "the script of `retort launch`, or on the first of them by srun --nodes=1 --overlap --pty")
     if job.machines < machines:
         raise RecipeError(f"{asked.place('num_machines')}: {machines} machines are asked for, and job {job.job} has "
                           f"{job.machines}; lower num_machines, or ask Slurm for more by --nodes")

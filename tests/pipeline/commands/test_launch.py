@@ -41,6 +41,16 @@ def test_machines_and_gpus_are_the_accelerate_configs(recipe: Path, capsys: pyte
     assert not list(recipe.parent.glob("runs/*"))
 
 
+@pytest.mark.parametrize(("use_cpu", "asked"), [("true", False), ("false", True)])
+def test_one_process_has_a_gpu_where_it_is_not_for_processors(
+    recipe: Path, capsys: pytest.CaptureFixture[str], use_cpu: str, asked: bool
+) -> None:
+    text = f"distributed_type: 'NO'\nnum_machines: 1\nnum_processes: 1\nuse_cpu: {use_cpu}\n"
+    (recipe.parent / "hardware.yaml").write_text(text)
+    assert cli.main(["launch", str(recipe), "--dry-run"]) == 0
+    assert ("--gpus-per-node=1" in options(capsys.readouterr().out)) == asked
+
+
 def test_what_the_job_would_refuse_is_not_put_into_the_queue(
     recipe: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
