@@ -10,7 +10,7 @@ from pipeline.commands.run import command, name_of, run_arguments
 from pipeline.contract.errors import CommandError
 from pipeline.recipe import accelerate_config, recipe
 from pipeline.recipe.accelerate_config import AccelerateConfig
-from pipeline.run.before.hardware import ON_GPUS
+from pipeline.run.before.hardware import check_fields, on_gpus
 from rewards.lazy import lazy
 
 with lazy:
@@ -23,24 +23,25 @@ SCRIPT = r"""#!/bin/bash
 #SBATCH --{{ name }}{{ "=" ~ value if value else "" }}
 {% endfor %}
 # The runner lives on the first machine and starts each stage on all of them. Before the time is over Slurm sends USR1
-# to this script, which passes it on: the stage ends its step and leaves a checkpoint, and the job goes back into the
-# queue to go on from there.
+# to this script, and TERM where the job is cancelled, preempted or shut down. Both are passed on: the stage ends its
+# step and leaves a checkpoint. Where its time is over the job goes back into the queue to go on from there.
+export RETORT_GRACE={{ grace }}  # seconds for a checkpoint
+trap 'asked=yes; kill -USR1 $!' USR1
+trap 'kill -TERM $!' TERM
 {{ program }} &
-runner=$!
-trap 'asked=yes; kill -USR1 $runner' USR1
-wait $runner
+wait $!
 code=$?
-if [ -n "$asked" ]; then  # the signal has ended the first wait, and the runner is still at its checkpoint
-  wait $runner
+while kill -0 $! 2> /dev/null; do  # a signal has ended the wait, and the runner is still at its checkpoint
+  wait $!
   code=$?
-  if [ $code -eq 138 ]; then scontrol requeue "$SLURM_JOB_ID"; fi
-fi
+done
+if [ -n "$asked" ] && [ $code -eq 138 ]; then scontrol requeue "$SLURM_JOB_ID"; fi
 exit $code
 """
 
-AHEAD = 300
-"""Seconds before the end of its time at which a job is told: a step and a checkpoint have to fit in."""
-
+MARGIN = 30
+"""Seconds that a job keeps for its end, when its stages have had theirs."""
+_AHEAD = range(2 * MARGIN, 65_536)  # of which sbatch knows no more
 
 _TIME = re.compile(r"\d+(:\d+){0,2}|\d+-\d+(:\d+){0,2}")
 
@@ -48,6 +49,9 @@ _TIME = re.compile(r"\d+(:\d+){0,2}|\d+-\d+(:\d+){0,2}")
 def configure(parser: argparse.ArgumentParser) -> None:
     run_arguments(parser)
     parser.add_argument("--time", default="24:00:00", metavar="H:M:S", help="time of one job (default: 24:00:00)")
+    parser.add_argument("--ahead", type=int, default=300, metavar="SECONDS",
+                        help="how long before its time is over the job is told: a step and a checkpoint fit in, "
+                             f"with {MARGIN} seconds to spare (default: 300)")
     parser.add_argument("--sbatch", action="append", default=[], metavar="OPTION=VALUE",
                         help="a further option of sbatch, such as partition=gpu or account=me; may be repeated")
     parser.add_argument("--dry-run", action="store_true", help="print the script, and write nothing")
@@ -56,14 +60,22 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     if not _TIME.fullmatch(args.time):
         raise CommandError(f"--time {args.time}: write it as Slurm does: minutes, H:M:S, or D-H:M:S")
+    if args.ahead not in _AHEAD:
+        raise CommandError(f"--ahead {args.ahead}: give {_AHEAD.start} to {_AHEAD.stop - 1} seconds")
+    if _seconds(args.time) < 2 * args.ahead:
+        raise CommandError(f"--time {args.time}: a job that is told {args.ahead} seconds ahead does next to nothing in "
+                           "it; give more time, or a shorter --ahead")
     read = recipe.read(args.recipe, args.sets)
     name, runs = name_of(args, read), args.runs.resolve()
     file = runs / f"{name}.sbatch"
     hardware = accelerate_config.read(read.accelerate) if read.accelerate else None
+    if hardware:
+        check_fields(hardware)
     program = [sys.executable, "-P", "-m", "pipeline.commands.cli", *shlex.split(command(args))[1:]]
     text = Environment(undefined=StrictUndefined, keep_trailing_newline=True).from_string(SCRIPT).render(
         command=command(args), file=shlex.quote(str(file)), program=shlex.join(program),
-        options={**_options(hardware, name, runs, args.time), **_further(args.sbatch)},
+        grace=args.ahead - MARGIN,
+        options={**_options(hardware, name, runs, args), **_further(args.sbatch)},
     )
     if args.dry_run:
         print(text, end="")
@@ -74,12 +86,20 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-def _options(hardware: AccelerateConfig | None, name: str, runs: Path, time: str) -> dict[str, str]:
-    gpus = hardware.processes_here if hardware and hardware.kind in ON_GPUS and not hardware.on_processors else 0
+def _seconds(time: str) -> int:
+    """Of a time as Slurm writes it: minutes, minutes:seconds, h:m:s, and after days hours, h:m or h:m:s."""
+    days, dash, rest = time.rpartition("-")
+    parts = [int(part) for part in rest.split(":")]
+    whole = [*parts, 0, 0][:3] if dash or len(parts) == 3 else [0, *parts, 0][:3]
+    return ((int(days or 0) * 24 + whole[0]) * 60 + whole[1]) * 60 + whole[2]
+
+
+def _options(hardware: AccelerateConfig | None, name: str, runs: Path, args: argparse.Namespace) -> dict[str, str]:
+    gpus = hardware.processes_here if hardware and on_gpus(hardware) else 0
     return {
         "job-name": name, "nodes": str(hardware.machines if hardware else 1), "ntasks-per-node": "1",
         **({"gpus-per-node": str(gpus)} if gpus else {}),
-        "time": time, "signal": f"B:USR1@{AHEAD}", "requeue": "", "open-mode": "append",
+        "time": args.time, "signal": f"B:USR1@{args.ahead}", "requeue": "", "open-mode": "append",
         "chdir": shlex.quote(str(Path.cwd())), "output": shlex.quote(str(runs / f"{name}.%j.log")),
     }
 

@@ -1,6 +1,7 @@
 """Checkpoints inside a stage: written whole or not at all, at moments that bound their cost, and checked before use."""
 
 import contextlib
+import os
 import shutil
 import signal
 import time
@@ -20,6 +21,9 @@ from pipeline.disk.hashes import file_hashes
 MANIFEST = "checkpoint.json"
 METRICS = "metrics.jsonl"
 _HOLDS = {"step": int, "seconds": int | float, "facts": dict, "files": dict}
+GRACE = float(os.environ.get("RETORT_GRACE", "270"))
+"""Seconds that a stage has after SIGTERM to end its step and write a checkpoint. What Slurm gives is a little more: the
+script of `retort launch` sets the variable by what it asks Slurm for."""
 COST = 0.02
 """Largest share of a stage's time that goes into checkpoints: where one takes long, they are made more rarely."""
 
@@ -62,6 +66,7 @@ class Checkpoints:
         self._note, self._inexact = note, inexact
         self._began = self._last = time.monotonic()
         self._worked = self._cost = 0.0
+        self._told = False
 
     @property
     def temporary(self) -> Path:
@@ -95,10 +100,11 @@ class Checkpoints:
             # Rows that are logged after this step are logged again by a continuation.
             shutil.copyfile(self.metrics, temporary / METRICS)
         durable.sync_files(temporary)
+        files = file_hashes(temporary, MANIFEST)
         # The manifest is last: a folder with one has all files that it names.
         durable.write_json(temporary / MANIFEST, {
-            "step": step, "seconds": round(self.seconds, 3), "facts": self.facts,
-            "files": file_hashes(temporary, MANIFEST),
+            "step": step, "seconds": round(self.seconds, 3), "cost": round(time.monotonic() - began, 3),
+            "facts": self.facts, "files": files,
         })
         final = self.folder / f"step-{step}"
         shutil.rmtree(final, ignore_errors=True)
@@ -110,6 +116,10 @@ class Checkpoints:
                 shutil.rmtree(old)
         self._last = time.monotonic()
         self._cost = self._last - began
+        if self._cost > GRACE and not self._told:
+            self._told = True
+            self._note(f"a checkpoint takes {self._cost:.0f} seconds, and a stop leaves {GRACE:.0f}: it would lose "
+                       f"what came after the last one; a job has more by retort launch --ahead {2 * self._cost:.0f}")
 
     def latest(self) -> Checkpoint | None:
         """The last whole checkpoint, with metrics.jsonl put back to it; a damaged one is told of and not used.
@@ -128,6 +138,7 @@ class Checkpoints:
                 shutil.copyfile(folder / METRICS, self.metrics)
             # What a killed attempt did after this checkpoint is done again, and so is not counted.
             self._worked = manifest["seconds"]
+            self._cost = manifest.get("cost", 0.0)
             self._note(f"goes on from its checkpoint at step {manifest['step']}")
             return Checkpoint(folder, manifest["step"])
         return None

@@ -37,6 +37,14 @@ def unshared(batch: int, processes: int) -> str | None:
     return f"a batch of {batch} does not split over {processes} processes" if batch % processes else None
 
 
+def undrawn(rollouts: int, group_size: int, processes: int, *, inside: bool) -> str | None:
+    """Why so many processes cannot do dynamic sampling, with vLLM `inside` of them or not; None where they can."""
+    if rollouts // processes % group_size:
+        return "dynamic sampling needs whole groups in every process: prompts_per_step is no multiple of their number"
+    # trl's generate is a collective of all processes, which need not have as many groups without signal
+    return "dynamic sampling with engine vllm is for one process" if inside and processes > 1 else None
+
+
 def own(rows: Sequence[Row]) -> Sequence[Row]:
     """This process's part of rows that are dealt out in turn."""
     return rows[place() :: count()]

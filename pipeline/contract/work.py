@@ -11,6 +11,8 @@ from pipeline.disk.durable import JsonMapping
 WithModule = Literal["with", "beside"]
 """Whether a model learns of the loss of its module for multi-token prediction."""
 
+WhereVllm = Literal["started", "given", "inside"]
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -67,6 +69,9 @@ class Drawn:
     besides    share of the memory of the stage's own GPU that vLLM takes, where it has none of its own
     trained    whether the completions are what the stage trains on, which so lie beside the training's state
     speculate  what drafts tokens: nothing, the text itself (`lookup`), or the model's module (`mtp`)
+    vllm       where vLLM draws: in a server that the stage starts (`started`), in one that it was `given`, or `inside`
+               of the stage's own processes; None where it does not
+    dynamic    whether groups without signal are drawn anew
     """
 
     model: str
@@ -80,6 +85,8 @@ class Drawn:
     besides: float = 0.0
     trained: bool = False
     speculate: Literal["off", "lookup", "mtp"] = "off"
+    vllm: WhereVllm | None = None
+    dynamic: bool = False
 
 
 @dataclass(frozen=True)

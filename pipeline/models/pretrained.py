@@ -70,7 +70,7 @@ def take(ctx: Context, reference: str, dtype: Dtype | None = None) -> tuple[Lang
 
 
 def _read(path: Path | str, dtype: Dtype | None) -> tuple[LanguageModel, Tokenizer, str]:
-    weights = weights_of(path)
+    weights = weights_of(_fetched(path))
     settled: list[str] = []
     try:
         tokenizer = _tokenizer(weights)
@@ -88,6 +88,18 @@ def _read(path: Path | str, dtype: Dtype | None) -> tuple[LanguageModel, Tokeniz
     mtp.load(model, path)
     settled += [*special_tokens.settle(tokenizer, str(path)), *special_tokens.held(tokenizer, model, str(path))]
     return prepare(model), tokenizer, _told(model, tokenizer, weights, settled)
+
+
+def _fetched(path: Path | str) -> Path | str:
+    """The files of a hub id: only they say whether it is an adapter, or quantized and to be widened. Raises
+    StageError."""
+    if isinstance(model_folder(path), Path):
+        return path
+    source = inputs.Source(str(path), "model", "hub")
+    try:
+        return inputs.download(source.repository, "model", inputs.resolve_hub(source))
+    except inputs.InputError as error:
+        raise StageError(str(error)) from error
 
 
 def _require_whole(model: LanguageModel, found: Mapping[str, Collection[str]]) -> None:

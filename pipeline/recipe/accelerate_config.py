@@ -9,6 +9,9 @@ from pipeline.recipe import strict_yaml
 SECTIONS = {"FSDP": "fsdp_config", "DEEPSPEED": "deepspeed_config"}
 """Where a kind has its own fields."""
 
+STANDARD = "standard"
+"""The `deepspeed_multinode_launcher` that is torch's, which is started on each machine; others start the rest."""
+
 
 @dataclass(frozen=True)
 class AccelerateConfig:

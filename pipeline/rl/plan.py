@@ -8,6 +8,7 @@ from transformers import TrainingArguments
 from eval.engine.types import Sampling
 from eval.protocol import Prompting
 from pipeline.contract.errors import StageError
+from pipeline.contract.processes import undrawn
 from pipeline.contract.stage import Context
 from pipeline.models.mtp.section import Mtp
 from pipeline.rl.objectives.objective import Objective
@@ -21,10 +22,6 @@ if TYPE_CHECKING:
     import torch
 
     from pipeline.serving.served import Served
-
-
-PATIENCE = 4 * 3600
-"""Seconds that processes wait for each other: as long as one asks a server for the gate, or grades a round."""
 
 
 @dataclass(frozen=True)
@@ -71,14 +68,9 @@ class GrpoPlan:
 
     def check(self, processes: int, dynamic: bool) -> None:
         """Raises StageError where so many processes cannot do this, with or without dynamic sampling."""
-        if not dynamic:
-            return
-        if self.rollouts // processes % self.group_size:
-            raise StageError("dynamic sampling needs whole groups in every process: prompts_per_step is no multiple of "
-                             "their number")
-        if self.vllm and not self.served and processes > 1:
-            # trl's generate is a collective of all processes, which need not have as many groups without signal
-            raise StageError("dynamic sampling with engine vllm is for one process")
+        inside = self.vllm is not None and not self.served
+        if dynamic and (fault := undrawn(self.rollouts, self.group_size, processes, inside=inside)):
+            raise StageError(fault)
 
 
 def arguments_of(ctx: Context, learning: Learning, updates: int) -> TrainingArguments:
@@ -86,7 +78,6 @@ def arguments_of(ctx: Context, learning: Learning, updates: int) -> TrainingArgu
     return TrainingArguments(
         output_dir=str(ctx.checkpoints.folder),
         max_steps=updates,
-        ddp_timeout=PATIENCE,
         per_device_train_batch_size=1,  # the trainer's rows are optimizer steps, not rollouts
         train_sampling_strategy="sequential",
         remove_unused_columns=False,

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Protocol
 
 from eval import launchers
+from pipeline.contract.checkpoints import GRACE
 from pipeline.recipe import accelerate_config
-from pipeline.run import slurm
+from pipeline.recipe.accelerate_config import STANDARD
+from pipeline.run import signals, slurm
 from rewards.errors import RetortError
 
 
@@ -32,9 +34,6 @@ class StageProcess(Protocol):
         """Signal the whole process group; nothing happens where it is gone."""
         ...
 
-
-GRACE = 270.0
-"""Seconds that a stage has after SIGTERM to end its step and write a checkpoint; what Slurm gives is a little more."""
 
 # glibc gives large blocks back to the system at once, and every operation of a small model then pays for fresh pages:
 # keeping them took a fifth off a training step on two CPU cores. A user's own settings win.
@@ -163,15 +162,17 @@ class Zygote:
 
 
 class _Launched:
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self._process = process
+    """`stops_by` is what reaches the stage's processes in place of SIGTERM."""
+
+    def __init__(self, process: subprocess.Popen[bytes], stops_by: signal.Signals) -> None:
+        self._process, self._stops_by = process, stops_by
 
     def poll(self) -> int | None:
         return self._process.poll()
 
     def send(self, number: signal.Signals) -> None:
         if self._process.poll() is None:
-            _signal_group(self._process.pid, number)
+            _signal_group(self._process.pid, self._stops_by if number == signal.SIGTERM else number)
 
 
 def accelerate(config: Path, job: Path, log: Path) -> StageProcess:
@@ -190,12 +191,15 @@ def accelerate(config: Path, job: Path, log: Path) -> StageProcess:
     on_all: list[str] = []
     if asked.machines > 1 and job_of_slurm:
         on_all, several = job_of_slurm.on_all(asked.machines), [*several, *job_of_slurm.meeting_place()]
+        if asked.kind == "DEEPSPEED":  # its own launcher would start all machines' processes from each of them
+            several += ["--deepspeed_multinode_launcher", STANDARD]
     with log.open("ab") as stream:
-        return _Launched(subprocess.Popen(
+        process = subprocess.Popen(
             [*on_all, sys.executable, "-m", "pipeline.run.accelerated", *several, "--config_file", str(config),
              "-m", "pipeline.run.worker", str(job)],
             stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, env=environment(), process_group=0,
-        ))
+        )
+    return _Launched(process, signals.THROUGH_SRUN if on_all else signal.SIGTERM)
 
 
 def _signal_group(group: int, number: signal.Signals) -> None:

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from types import FrameType
 
 from eval.errors import ProblemSetError
+from pipeline.contract.checkpoints import GRACE
 from pipeline.contract.errors import RecipeError, RunError, StageError
 from pipeline.disk.locks import Held, describe
 from pipeline.recipe.fingerprint import Fingerprint
@@ -55,6 +56,7 @@ class Runner:
         self._stop: signal.Signals | None = None
         self._stop_is_told = False
         self._stopped_at = 0.0
+        self._late: list[str] = []  # stages that were killed, since a stop leaves no more time
 
     def run(self) -> int:
         """Run to the end and return the exit code: 0, 1 where a stage failed, 128 + signal where it was stopped.
@@ -94,8 +96,9 @@ class Runner:
             for name in list(self._running):
                 self._look_at(name)
             self._tell_stop()
-            if self._stop and self._running and time.monotonic() > self._stopped_at + launch.GRACE:
+            if self._stop and self._running and time.monotonic() > self._stopped_at + GRACE:
                 # A step that takes longer than the grace is lost, but not the checkpoint before it.
+                self._late = self._late or list(self._running)
                 self._signal_all(signal.SIGKILL)
             self._display.refresh()
 
@@ -105,7 +108,7 @@ class Runner:
             self._stop_is_told = True
             for name in self._running:
                 self._note(
-                    name, f"ends its step, in {launch.GRACE:.0f} seconds at most; Ctrl-C once more leaves at once"
+                    name, f"ends its step, in {GRACE:.0f} seconds at most; Ctrl-C once more leaves at once"
                 )
 
     def _reuse_ready(self) -> None:
@@ -343,7 +346,9 @@ class Runner:
         go_on = f"Finished stages are kept. To go on: {self._command}"
         if self._stop:
             self.run_folder.record("run", event="stopped", signal=self._stop.name)
-            self._display.say(f"stopped by {self._stop.name}. {go_on}")
+            lost = (f", and {', '.join(self._late)} killed after {GRACE:.0f} seconds: what came after the last "
+                    "checkpoint is lost") if self._late else ""
+            self._display.say(f"stopped by {self._stop.name}{lost}. {go_on}")
             return 128 + self._stop
         if self._failed:
             self.run_folder.record("run", event="failed", stages=self._failed)

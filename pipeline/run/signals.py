@@ -8,6 +8,7 @@ import contextlib
 import os
 import select
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 
@@ -20,6 +21,9 @@ STOPS = (
 
 STOPPED = (128 + signal.SIGTERM, -signal.SIGTERM)
 """How a stage ends that was asked to stop: after a checkpoint, or where it had none to leave."""
+
+THROUGH_SRUN = signal.SIGUSR2
+"""What stands for SIGTERM on the way through srun, which takes SIGTERM itself as an order to kill its tasks."""
 
 
 @contextlib.contextmanager
@@ -41,6 +45,19 @@ def leave_to_the_runner(*numbers: signal.Signals) -> None:
     """In another process of the run: ignore what is the runner's to hear. What is started from here does so, too."""
     for number in numbers:
         signal.signal(number, signal.SIG_IGN)
+
+
+def hear_through_srun() -> None:
+    """In what srun has started: the first THROUGH_SRUN is a SIGTERM. In what is started from here it is nothing, since
+    some of Slurm's plug-ins send a signal to every process of a step."""
+    # Blocked signals stay blocked in what a process starts, and it is only waited for here.
+    signal.pthread_sigmask(signal.SIG_BLOCK, [THROUGH_SRUN])
+
+    def pass_on() -> None:
+        signal.sigwait([THROUGH_SRUN])
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=pass_on, name="hear-through-srun", daemon=True).start()
 
 
 def lose_terminal() -> None:

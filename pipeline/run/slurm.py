@@ -40,14 +40,22 @@ class Allocation:
         return ["--main_process_ip", socket.gethostname(), "--main_process_port", str(self.port)]
 
 
+def on_a_machine_of_it() -> bool:
+    """Whether this process is on a machine of its job, which a shell of `salloc` need not be."""
+    return "SLURMD_NODENAME" in os.environ
+
+
 def allocation() -> Allocation | None:
     """The job that this process is in, by Slurm's variables; None outside of one."""
     job, machines = os.environ.get("SLURM_JOB_ID", ""), os.environ.get("SLURM_JOB_NUM_NODES", "")
     return Allocation(int(job), int(machines)) if job.isdigit() and machines.isdigit() else None
 
 
-def numbered(arguments: Sequence[str]) -> list[str]:
-    """Arguments of `accelerate launch` on one of several machines: with which of them this is."""
-    if "--main_process_ip" not in arguments:
-        return list(arguments)
-    return ["--machine_rank", os.environ[RANK], *arguments]
+def on_several(arguments: Sequence[str]) -> bool:
+    """Whether these arguments of `accelerate launch` are those of one of several machines."""
+    return "--main_process_ip" in arguments
+
+
+def rank() -> list[str]:
+    """Arguments of `accelerate launch` that say which of several machines this is."""
+    return ["--machine_rank", os.environ[RANK]]

@@ -7,11 +7,16 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from eval.vllm.process import Serving
 from pipeline.contract.fields import NotInFingerprint
+from pipeline.contract.work import WhereVllm
 from pipeline.serving.speculation import Speculate
 from rewards.lazy import lazy
 
 with lazy:
     import torch
+
+
+FOR_ONE = "python starts a server for one process; for several start one by retort serve-rollouts, and give its url"
+"""What of a `vllm` section of `grpo` several processes cannot share."""
 
 
 class Vllm(BaseModel):
@@ -85,6 +90,13 @@ class Engines(BaseModel):
     def served(self) -> int | None:
         """GPUs of a server that the stage starts; None where it starts none."""
         return self.vllm.tensor_parallel if self.engine == "vllm" and self.vllm.python else None
+
+    @property
+    def where(self) -> WhereVllm | None:
+        """Where vLLM draws; None where it does not."""
+        if self.engine == "native":
+            return None
+        return "started" if self.vllm.python else "given" if self.vllm.url else "inside"
 
     @model_validator(mode="after")
     def _check_vllm(self) -> "Engines":

@@ -35,7 +35,7 @@ from pipeline.models.mtp.section import MtpSection
 from pipeline.moe.balancing import BalanceSection, Balancing
 from pipeline.rl.objectives.section import Minimized
 from pipeline.rl.rollouts.curriculum import Asked, Curriculum, Difficulty
-from pipeline.serving.section import Engines, missing
+from pipeline.serving.section import FOR_ONE, Engines, missing
 from pipeline.training.learning import Learning
 from rewards.lazy import lazy
 from rewards.rubric import Rubric
@@ -232,7 +232,8 @@ class Grpo(Engines, Learning, Minimized, Stage):
         asked = Drawn(self.model, self.gate, self.max_completion_tokens, prompts=GATED, native=native,
                       served=self.served, speculate=self.speculate)
         drawn = Drawn(self.model, self.group_size, self.max_completion_tokens, self.prompts_per_step, self.steps,
-                      self.rollout_dtype, native, self.served, self.besides, True, self.speculate)
+                      self.rollout_dtype, native, self.served, self.besides, True, self.speculate, self.where,
+                      self.dynamic_sampling > 0)
         batch = self.prompts_per_step * self.group_size // self.updates_per_step
         trained = Trained(
             self.model, batch, self.steps * self.updates_per_step, learning=self.learning(),
@@ -351,8 +352,7 @@ class Grpo(Engines, Learning, Minimized, Stage):
         self, ctx: Context, model: "LanguageModel", tokenizer: "Tokenizer"
     ) -> "AbstractContextManager[Served]":
         if self.vllm.python and processes.count() > 1:
-            raise StageError("vllm.python starts a server for one process; for several start one by retort "
-                             "serve-rollouts, and give its url")
+            raise StageError(f"vllm.{FOR_ONE}")
         experts = self._replay == "rollout"
         return served(model, tokenizer, self.vllm, folder_of(ctx), self.rollout_dtype, experts)
 

@@ -16,12 +16,17 @@ from accelerate.utils import FullyShardedDataParallelPlugin
 
 from pipeline.training.placement import own_device
 
+PATIENCE = 4 * 3600
+"""Seconds that processes wait for each other: as long as one asks a server for the gate, grades a round, or writes a
+large checkpoint to a slow disk. On processors, where transformers passes it on to nobody, it is half an hour."""
+
 
 class Arguments(TypedDict):
-    """Those of `TrainingArguments` that say where a training runs, and in what precision."""
+    """Those of `TrainingArguments` that say where a training runs, how patiently, and in what precision."""
 
     use_cpu: bool
     ddp_backend: str | None
+    ddp_timeout: int
     bf16: bool
 
 
@@ -31,6 +36,7 @@ def arguments(mixed_precision: bool | None) -> Arguments:
     return {
         "use_cpu": processors and not deepspeed,
         "ddp_backend": "gloo" if processors and deepspeed else None,
+        "ddp_timeout": PATIENCE,
         # Under DeepSpeed that is not transformers' to say: see `BaseTrainer.autocast_smart_context_manager`.
         "bf16": computes_in_bfloat16(mixed_precision) and not deepspeed,
     }

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pipeline.contract.errors import RecipeError
 from pipeline.recipe import accelerate_config
-from pipeline.recipe.accelerate_config import SECTIONS, AccelerateConfig
+from pipeline.recipe.accelerate_config import SECTIONS, STANDARD, AccelerateConfig
 from pipeline.run import slurm
 from rewards.lazy import lazy
 
@@ -23,7 +23,7 @@ def check(config: Path) -> None:
     another way, or not at all, without a word."""
     asked = accelerate_config.read(config)
     kind, place = asked.kind, asked.place("distributed_type")
-    _check_fields(asked)
+    check_fields(asked)
     _check_machines(asked)
     here = torch.cuda.device_count()
     if asked.on_processors:
@@ -34,13 +34,22 @@ def check(config: Path) -> None:
             raise RecipeError(f"{place}: {kind} takes the GPUs that are here, whatever use_cpu says; hide them by "
                               "CUDA_VISIBLE_DEVICES= , or leave use_cpu out")
         return
-    if kind in ON_GPUS and here < asked.processes_here:
+    if on_gpus(asked) and here < asked.processes_here:
+        instead = "take use_cpu: true" if kind == "NO" else (
+            "lower num_processes, or take distributed_type: MULTI_CPU and use_cpu: true")
         raise RecipeError(f"{place}: {kind} asks for {asked.processes_here} GPUs here, and this machine has {here}; "
-                          "lower num_processes, or take distributed_type: MULTI_CPU and use_cpu: true")
+                          f"{instead}")
 
 
-def _check_fields(asked: AccelerateConfig) -> None:
-    """Raises RecipeError for a field that some library between here and the weights takes, and not as it is meant."""
+def on_gpus(asked: AccelerateConfig) -> bool:
+    """Whether the config is for GPUs; one without `distributed_type` is where `use_cpu: false` is written out."""
+    return (asked.kind in ON_GPUS and not asked.on_processors) or (
+        asked.kind == "NO" and asked.fields.get("use_cpu") is False)
+
+
+def check_fields(asked: AccelerateConfig) -> None:
+    """Raises RecipeError for a field that some library between here and the weights takes, and not as it is meant,
+    whatever machine this is."""
     fields = asked.section
     if asked.kind == "FSDP" and str(fields.get("fsdp_version", fields.get("version", 1))) != "2":
         raise RecipeError(f"{asked.place('distributed_type')}: FSDP is used in its version 2, which cuts models by "
@@ -50,10 +59,18 @@ def _check_fields(asked: AccelerateConfig) -> None:
         value = (fields if above else asked.fields).get(name)
         if value is not None and unwanted(value):
             raise RecipeError(f"{asked.place(*above, name)}: {name}: {str(value).lower()} is not for here: {instead}")
+    launcher = fields.get("deepspeed_multinode_launcher", STANDARD)
+    if asked.kind == "DEEPSPEED" and asked.machines > 1 and launcher != STANDARD:
+        where = asked.place(SECTIONS[asked.kind], "deepspeed_multinode_launcher")
+        raise RecipeError(f"{where}: deepspeed_multinode_launcher: {launcher} starts the processes of all machines, "
+                          f"which srun does already; write {STANDARD}")
     number = asked.fields.get("num_processes")
     if not isinstance(number, int) or number < 1:  # accelerate has no default for it in a config
         raise RecipeError(f"{asked.place('num_processes')}: num_processes is no number of processes; write "
                           "num_processes: 1, or how many all machines have together")
+    if number % asked.machines:  # accelerate would round down
+        raise RecipeError(f"{asked.place('num_processes')}: {number} processes do not split over {asked.machines} "
+                          "machines; num_processes counts those of all machines together")
 
 
 def _no(value: object) -> bool:
@@ -88,6 +105,9 @@ def _check_machines(asked: AccelerateConfig) -> None:
     if job is None:
         raise RecipeError(f"{asked.place('num_machines')}: {machines} machines are asked for, and this run is in no "
                           "Slurm job; `retort launch` writes the script of one, or take num_machines: 1")
+    if not slurm.on_a_machine_of_it():
+        raise RecipeError(f"{asked.place('num_machines')}: this is none of job {job.job}'s machines; start the run by "
+                          "the script of `retort launch`, or on the first of them by srun --nodes=1 --overlap --pty")
     if job.machines < machines:
         raise RecipeError(f"{asked.place('num_machines')}: {machines} machines are asked for, and job {job.job} has "
                           f"{job.machines}; lower num_machines, or ask Slurm for more by --nodes")

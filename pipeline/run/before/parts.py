@@ -4,12 +4,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from pipeline.contract.errors import RecipeError
-from pipeline.contract.processes import unshared
-from pipeline.contract.work import Trained, Work
+from pipeline.contract.processes import undrawn, unshared
+from pipeline.contract.work import Drawn, Trained, Work
 from pipeline.models.mtp.section import PARTED
 from pipeline.recipe import accelerate_config
 from pipeline.recipe.accelerate_config import AccelerateConfig
 from pipeline.recipe.recipe import Step
+from pipeline.serving.section import FOR_ONE
 from pipeline.training.fp8.section import SHARED
 from pipeline.training.layers.section import COMPILED_IN_PARTS
 from pipeline.training.learning import ADAPTERS_IN_PARTS, unshareable
@@ -44,10 +45,21 @@ def _faults(found: AccelerateConfig, work: Work) -> Iterator[str]:
                             deepspeed=found.kind == "DEEPSPEED")
         if fault:
             yield f"{'dtype' if fault.startswith('weights') else 'optimizer'}: {fault}"
+        yield from _undrawn(drawn, found.processes)
         # What is drawn is dealt out by rollouts, all of a round at once.
         batches = [one.prompts * one.each for one in drawn if one.prompts is not None] or [trained.batch]
         yield from (f"{'prompts_per_step' if drawn else 'batch_size'}: {fault}"
                     for batch in batches if (fault := unshared(batch, found.processes)))
+
+
+def _undrawn(drawn: Iterable[Drawn], processes: int) -> Iterator[str]:
+    for one in drawn:
+        if one.vllm == "started" and processes > 1:
+            yield f"vllm: {FOR_ONE}"
+        if one.dynamic and one.prompts is not None and (
+            fault := undrawn(one.prompts * one.each, one.each, processes, inside=one.vllm == "inside")
+        ):
+            yield f"dynamic_sampling: {fault}"
 
 
 def _optimizer(trained: Trained) -> str | None:

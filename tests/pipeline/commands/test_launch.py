@@ -1,6 +1,9 @@
 """The script that runs a recipe as a Slurm job."""
 
+import os
+import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -38,6 +41,25 @@ def test_machines_and_gpus_are_the_accelerate_configs(recipe: Path, capsys: pyte
     assert not list(recipe.parent.glob("runs/*"))
 
 
+@pytest.mark.parametrize(("use_cpu", "asked"), [("true", False), ("false", True)])
+def test_one_process_has_a_gpu_where_it_is_not_for_processors(
+    recipe: Path, capsys: pytest.CaptureFixture[str], use_cpu: str, asked: bool
+) -> None:
+    text = f"distributed_type: 'NO'\nnum_machines: 1\nnum_processes: 1\nuse_cpu: {use_cpu}\n"
+    (recipe.parent / "hardware.yaml").write_text(text)
+    assert cli.main(["launch", str(recipe), "--dry-run"]) == 0
+    assert ("--gpus-per-node=1" in options(capsys.readouterr().out)) == asked
+
+
+def test_what_the_job_would_refuse_is_not_put_into_the_queue(
+    recipe: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = recipe.parent / "hardware.yaml"
+    file.write_text(file.read_text().replace("num_processes: 16", "num_processes: 15"))
+    assert cli.main(["launch", str(recipe), "--dry-run"]) == 2
+    assert "15 processes do not split over 2 machines" in capsys.readouterr().err
+
+
 def test_bash_reads_the_script(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
     given = ["--name", "a=b", "--runs", "where is/it", "--set", "base.steps=3"]
     assert cli.main(["launch", str(recipe), *given]) == 0
@@ -45,6 +67,47 @@ def test_bash_reads_the_script(recipe: Path, capsys: pytest.CaptureFixture[str])
     assert str(script) in capsys.readouterr().out
     subprocess.run(["bash", "-n", script], check=True)
     assert "--runs 'where is/it' --name a=b" in script.read_text()
+
+
+RUNNER = """#!/bin/bash
+# A run: the first signal stops it, and its checkpoint takes as long as it needs.
+stop() { [ -n "$code" ] || code=$1; echo "$1" >> heard; }
+trap 'stop 138' USR1
+trap 'stop 143' TERM
+echo ready >> heard
+until [ -n "$code" ] && [ -e checkpoint ]; do sleep 0.02; kill -0 $PPID || exit; done
+exit $code
+"""
+
+
+@pytest.mark.parametrize(("sent", "requeued"), [
+    ([signal.SIGUSR1], True), ([signal.SIGTERM], False), ([signal.SIGUSR1, signal.SIGTERM], True),
+    ([signal.SIGTERM, signal.SIGUSR1], False),
+])
+def test_signals_reach_the_runner_which_the_script_waits_for(
+    recipe: Path, monkeypatch: pytest.MonkeyPatch, sent: list[signal.Signals], requeued: bool
+) -> None:
+    """Slurm tells the script alone, and takes the job for ended when it ends."""
+    folder = recipe.parent
+    for name, text in (("runner", RUNNER), ("scontrol", '#!/bin/bash\necho "$@" > asked\n')):
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(folder / "runner"))
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    assert cli.main(["launch", str(recipe)]) == 0
+    [script] = (folder / "runs").glob("*.sbatch")
+    job = subprocess.Popen(["bash", script])
+    heard = folder / "heard"
+    for count, number in enumerate(sent, start=1):
+        while not heard.exists() or len(heard.read_text().splitlines()) < count:
+            assert job.poll() is None
+        job.send_signal(number)
+    while len(heard.read_text().splitlines()) <= len(sent):
+        assert job.poll() is None
+    (folder / "checkpoint").touch()
+    assert job.wait() == 128 + sent[0]
+    assert (folder / "asked").exists() == requeued
 
 
 def test_values_with_blanks_are_quoted(
@@ -64,6 +127,27 @@ def test_values_with_blanks_are_quoted(
 def test_an_option_is_one_line(recipe: Path, capsys: pytest.CaptureFixture[str], option: str) -> None:
     assert cli.main(["launch", str(recipe), "--dry-run", "--sbatch", option]) == 2
     assert "an option is written as partition=gpu" in capsys.readouterr().err
+
+
+def test_a_job_may_be_told_earlier(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["launch", str(recipe), "--dry-run", "--ahead", "1800"]) == 0
+    text = capsys.readouterr().out
+    assert "--signal=B:USR1@1800" in options(text)
+    assert "export RETORT_GRACE=1770 " in text
+    for seconds in ("59", "65536", "-1"):
+        assert cli.main(["launch", str(recipe), "--dry-run", "--ahead", seconds]) == 2
+        assert "give 60 to 65535 seconds" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("time", "code"), [
+    ("5", 2), ("9:59", 2), ("10", 0), ("10:00", 0), ("0:09:59", 2), ("0-0:10", 0), ("0-1", 0), ("0-0:9:59", 2),
+])
+def test_a_job_has_time_before_it_is_told_to_end(
+    recipe: Path, capsys: pytest.CaptureFixture[str], time: str, code: int
+) -> None:
+    """Else it would be told when it starts, and go back into the queue for ever."""
+    assert cli.main(["launch", str(recipe), "--dry-run", "--time", time]) == code
+    assert ("does next to nothing" in capsys.readouterr().err) == (code == 2)
 
 
 @pytest.mark.parametrize(("time", "code"), [("abc", 2), ("1:2:3:4", 2), ("90", 0), ("2-12", 0), ("1-00:30:00", 0)])

@@ -142,6 +142,31 @@ def test_dear_ones_are_made_rarely(tmp_path: Path) -> None:
     assert not any(checkpoints.due(2) for _ in iter(lambda: time.monotonic() < until, False))
 
 
+def test_what_one_costs_is_known_to_the_next_attempt(tmp_path: Path) -> None:
+    """Else its first would be made at once, however dear, and a job of an hour would do nothing else."""
+    first = made(tmp_path, every_seconds=0.001)
+    with first.writing(1) as folder:
+        (folder / "weights").touch()
+        time.sleep(0.05)
+    again = made(tmp_path, every_seconds=0.001)
+    assert again.latest()
+    until = time.monotonic() + 0.05 / COST * 0.5
+    assert not any(again.due(2) for _ in iter(lambda: time.monotonic() < until, False))
+
+
+def test_what_a_stop_would_lose_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    notes: list[str] = []
+    checkpoints = made(tmp_path, notes)
+    write(checkpoints, 1)
+    assert notes == []
+    monkeypatch.setattr("pipeline.contract.checkpoints.GRACE", 0.0)
+    write(checkpoints, 2)
+    write(checkpoints, 3)
+    [told] = notes
+    assert "and a stop leaves 0: it would lose what came after the last one" in told
+    assert "retort launch --ahead" in told
+
+
 def test_the_work_of_all_attempts_counts(tmp_path: Path) -> None:
     first = made(tmp_path)
     time.sleep(0.05)

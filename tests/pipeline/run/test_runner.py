@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import platform
-import re
 import signal
 import subprocess
 import sys
@@ -263,6 +262,20 @@ def test_a_second_signal_leaves_at_once(write_recipe: Write) -> None:
     wait_for(lambda: not lives(pid), 5.0)
 
 
+def test_a_stage_that_takes_longer_than_a_stop_leaves_is_told_of(
+    write_recipe: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RETORT_GRACE", "1")
+    path = str(write_recipe("stages:\n  base: {kind: 'tiny.py:Make', end: stubborn}\n", "late.yaml"))
+    with started("run", path) as process:
+        wait_for(lambda: stage_pid("late", "base"))
+        wait_for(lambda: "ignores SIGTERM" in Path("runs/late/logs/base.events.jsonl").read_text())
+        process.send_signal(signal.SIGTERM)
+        out, _ = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert "stopped by SIGTERM, and base killed after 1 seconds: what came after the last checkpoint is lost. " in out
+
+
 def test_no_stage_outlives_a_killed_runner(write_recipe: Write) -> None:
     path = str(write_recipe(CHAIN.replace('{kind: "tiny.py:Make"}', '{kind: "tiny.py:Make", wait: 30}')))
     with started("run", path) as process:
@@ -313,41 +326,6 @@ def test_a_changed_recipe_moves_the_links_of_its_run(write_recipe: Write) -> Non
     assert retort("run", path).returncode == 0
     assert os.readlink("runs/chain/01-base") != before
     assert not Path("runs/chain/04-student").exists()
-
-
-def test_accelerate_launch_runs_a_stage(write_recipe: Write, tmp_path: Path) -> None:
-    (tmp_path / "cpu.yaml").write_text("compute_environment: LOCAL_MACHINE\ndistributed_type: 'NO'\nnum_processes: 1\n"
-                                       "num_machines: 1\nmixed_precision: 'no'\nuse_cpu: true\n")
-    path = write_recipe("accelerate: cpu.yaml\nstages:\n  base: {kind: 'tiny.py:Spread', end: note}\n"
-                        "  text: {kind: 'tiny.py:Write', model: base}\n", "fast.yaml")
-    done = retort("run", str(path))
-    assert done.returncode == 0, Path("runs/fast/logs/base.log").read_text()
-    assert "base  look here" in done.stdout
-    assert (Path("runs/fast/01-base") / "number.txt").is_file()
-    assert (Path("runs/fast/02-text") / "data.jsonl").is_file()
-    assert not Path("runs/fast/logs/text.log").read_text()
-
-
-def test_gpus_that_are_not_here_stop_a_run_before_any_work(write_recipe: Write, tmp_path: Path) -> None:
-    (tmp_path / "gpus.yaml").write_text("distributed_type: MULTI_GPU\nnum_processes: 64\nnum_machines: 1\n")
-    path = write_recipe("accelerate: gpus.yaml\nstages:\n  base: {kind: 'tiny.py:Spread'}\n", "gpus-wanted.yaml")
-    done = retort("run", str(path))
-    assert done.returncode == 2
-    assert re.fullmatch(r"\S+gpus.yaml:1: MULTI_GPU asks for 64 GPUs here, .*\n", done.stderr)
-
-
-@pytest.mark.parametrize(("end", "said"), [
-    ("in the second process", "base  failed: process 2 of 2: no room here"),
-    ("kill in the second process", "base  failed: its process was ended by SIGKILL (out of memory?); see "),
-])
-def test_what_fails_in_the_second_process_is_told(write_recipe: Write, tmp_path: Path, end: str, said: str) -> None:
-    (tmp_path / "cpu.yaml").write_text("compute_environment: LOCAL_MACHINE\ndistributed_type: MULTI_CPU\n"
-                                       "num_processes: 2\nnum_machines: 1\nmixed_precision: 'no'\nuse_cpu: true\n")
-    path = write_recipe("accelerate: cpu.yaml\nstages:\n"
-                        f"  base: {{kind: 'tiny.py:Spread', end: {end}}}\n", "second.yaml")
-    done = retort("run", str(path))
-    assert done.returncode == 1
-    assert said in done.stdout
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])

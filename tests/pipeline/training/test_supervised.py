@@ -1,6 +1,7 @@
 """Supervised training: the weighted mean over tokens, however it is split, and a schedule that a probe can lengthen."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from pipeline.moe.balancing import Balancing
 from pipeline.training import supervised
 from pipeline.training.fp8.section import Fp8
 from pipeline.training.learning import Learning, Optimizer
+from pipeline.training.on_processors import PATIENCE
 from pipeline.training.optimizer.schedule import Schedule
 from pipeline.training.supervised import Plan, Probe, WeightedTrainer, config, train
 
@@ -43,6 +45,11 @@ NONE = Balancing(load=0, sequence=0)
 
 def plan(steps: int, **changed: Any) -> Plan:
     return Plan(**{"steps": steps, "batch_size": 4, "learning": MUON, "schedule": Schedule(steps), **changed})
+
+
+def test_processes_wait_for_a_large_checkpoint_on_a_slow_disk(tmp_path: Path) -> None:
+    """As long as in `grpo`; transformers' own half an hour ended the stage."""
+    assert config(tmp_path, plan(1), 0).ddp_timeout == PATIENCE > 2 * 3600
 
 
 def loss_and_gradients(

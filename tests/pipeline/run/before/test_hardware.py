@@ -12,6 +12,11 @@ from tests.launchers import CONFIGS, SHIPPED
 VERSION = "fsdp_config: {fsdp_version: 2}\n"
 
 
+@pytest.fixture(autouse=True)
+def _on_a_machine_of_a_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURMD_NODENAME", "first")
+
+
 def config(folder: Path, text: str) -> Path:
     file = folder / "hardware.yaml"
     file.write_text(text)
@@ -68,6 +73,53 @@ def test_machines_are_those_of_a_slurm_job(tmp_path: Path, monkeypatch: pytest.M
         hardware.check(file)
     monkeypatch.setenv("SLURM_JOB_NUM_NODES", "3")
     hardware.check(file)
+
+
+def test_a_shell_of_salloc_on_another_machine_is_none_of_the_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Processes would be told to meet there."""
+    file = config(tmp_path, "distributed_type: MULTI_CPU\nuse_cpu: true\nnum_machines: 2\nnum_processes: 2\n")
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    monkeypatch.setenv("SLURM_JOB_NUM_NODES", "2")
+    hardware.check(file)
+    monkeypatch.delenv("SLURMD_NODENAME")
+    with pytest.raises(RecipeError, match=r"hardware.yaml:3: this is none of job 17's machines; start the run by"):
+        hardware.check(file)
+
+
+def test_one_gpu_that_is_not_here_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `accelerate config` writes it where there is one."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    file = config(tmp_path, "distributed_type: 'NO'\nuse_cpu: false\nnum_processes: 1\n")
+    with pytest.raises(RecipeError, match=r"hardware.yaml:1: NO asks for 1 GPUs here, .*take use_cpu: true"):
+        hardware.check(file)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    hardware.check(file)
+
+
+@pytest.mark.parametrize("launcher", ["pdsh", "nossh"])
+def test_launchers_that_start_processes_on_other_machines_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, launcher: str
+) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    monkeypatch.setenv("SLURM_JOB_NUM_NODES", "2")
+    text = ("distributed_type: DEEPSPEED\nuse_cpu: true\nnum_processes: 2\nnum_machines: {}\n"
+            "deepspeed_config:\n  deepspeed_multinode_launcher: {}\n")
+    hardware.check(config(tmp_path, text.format(1, launcher)))
+    hardware.check(config(tmp_path, text.format(2, "standard")))
+    with pytest.raises(RecipeError, match=rf"hardware.yaml:6: deepspeed_multinode_launcher: {launcher} .*standard"):
+        hardware.check(config(tmp_path, text.format(2, launcher)))
+
+
+def test_machines_have_as_many_processes_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    monkeypatch.setenv("SLURM_JOB_NUM_NODES", "2")
+    text = "distributed_type: MULTI_CPU\nuse_cpu: true\nnum_machines: 2\nnum_processes: {}\n"
+    hardware.check(config(tmp_path, text.format(16)))
+    for processes in (1, 15):
+        with pytest.raises(RecipeError, match=rf"hardware.yaml:4: {processes} processes do not split over 2 machines"):
+            hardware.check(config(tmp_path, text.format(processes)))
 
 
 @pytest.mark.parametrize("text", ["distributed_type: MULTI_CPU\n", "num_processes: many\n", "num_processes: 0\n"])

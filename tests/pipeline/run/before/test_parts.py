@@ -7,6 +7,7 @@ import pytest
 from pipeline.contract.errors import RecipeError
 from pipeline.recipe import recipe
 from pipeline.run.before import parts
+from pipeline.stages import grpo
 from tests.launchers import CONFIGS
 
 RECIPE = """\
@@ -97,3 +98,33 @@ def test_what_processes_cannot_share_is_told_before_any_work(tmp_path: Path, kin
         expected.add("zero.lora")
     assert {*told} == expected
     assert told["odd.prompts_per_step"] == "a batch of 9 does not split over 2 processes"
+
+
+DRAWN = """\
+accelerate: config.yaml
+stages:
+  base:
+    kind: pretrain
+    steps: 8
+    optimizer: {name: adamw}
+    architecture: {model_type: qwen3, hidden_size: 32, num_hidden_layers: 1, intermediate_size: 32}
+  own: {kind: grpo, model: base, problems: [word_problems:train], steps: 1, engine: vllm, vllm: {python: /bin/true}}
+  given: {kind: grpo, model: base, problems: [word_problems:train], steps: 1, dynamic_sampling: 1, engine: vllm,
+          vllm: {url: "http://localhost:8000"}}
+  inside: {kind: grpo, model: base, problems: [word_problems:train], steps: 1, dynamic_sampling: 1, engine: vllm}
+  odd: {kind: grpo, model: base, problems: [word_problems:train], steps: 1, dynamic_sampling: 1, prompts_per_step: 5,
+        group_size: 4}
+  even: {kind: grpo, model: base, problems: [word_problems:train], steps: 1, dynamic_sampling: 1, prompts_per_step: 6,
+         group_size: 4}
+"""
+
+
+def test_draws_that_processes_cannot_share_are_told_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grpo, "missing", lambda: None)  # as where vLLM is installed
+    told = {line.split(": ", 2)[1]: line.split(": ", 2)[2] for line in faults_of(tmp_path, "ddp", DRAWN)}
+    assert {*told} == {"own.vllm", "inside.dynamic_sampling", "odd.dynamic_sampling"}
+    assert told["own.vllm"].startswith("python starts a server for one process")
+    assert told["inside.dynamic_sampling"].endswith("with engine vllm is for one process")
+    assert told["odd.dynamic_sampling"].startswith("dynamic sampling needs whole groups in every process")
