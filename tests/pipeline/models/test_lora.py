@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from huggingface_hub import constants
 from transformers import AutoConfig, AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
 from eval.engine import engine_for
@@ -135,6 +136,32 @@ def test_a_model_that_is_given_as_an_adapter_can_be_trained(tiny: Tiny, context:
     file.write_text(json.dumps({**json.loads(file.read_text()), "base_model_name_or_path": str(base)}))
     loaded, _ = pretrained.load(ctx.out / "adapter")
     assert all(parameter.requires_grad for parameter in loaded.parameters())
+
+
+def test_an_adapter_of_the_hub_is_put_on_its_base(
+    tiny: Tiny, context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    tokenizer, base, ctx = train_tokenizer(["a b c"], 64), tmp_path / "base", context()
+    model = tiny("qwen3", vocab_size=len(tokenizer))
+    pretrained.save(model, tokenizer, tmp_path)
+    (tmp_path / "model").rename(base)
+    with adapted(model, Lora(rank=2), ctx, str(base)), torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if ".lora_B." in name:
+                parameter.normal_()
+    file = ctx.out / "adapter" / "adapter_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "base_model_name_or_path": str(base)}))
+    cached, commit = tmp_path / "hub" / "models--org--some", "c0ffee" * 6 + "c0de"
+    (cached / "snapshots").mkdir(parents=True)
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text(commit)
+    (ctx.out / "adapter").rename(cached / "snapshots" / commit)
+    ids = torch.tensor([[4, 5, 6]])
+    with torch.no_grad():
+        alone, whole = (pretrained.load(place)[0].eval()(ids).logits for place in (base, "org/some"))
+    assert (alone - whole).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize(("family", "targets"), [
