@@ -62,6 +62,7 @@ class Distill(Training):
     """
 
     kind: ClassVar[str] = "distill"
+    version: ClassVar[int] = 9
     makes: ClassVar[ArtifactType] = "model"
 
     student: ModelInput = Field(description="the model to train")
