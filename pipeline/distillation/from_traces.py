@@ -60,12 +60,13 @@ class Course:
             (mine, self.student.config.get_text_config().to_dict()), (theirs, pretrained.config_of(ctx.path(teacher)))
         ))
         words = SharedWords.of(mine, known, theirs, their_known, match.top_k)
-        of_theirs = {row: their_rows.row(row, 0.0, MOST_TOKENS) for row in self.rows}
-        self._require_context(teacher, max((len(row["input_ids"]) for row in of_theirs.values()), default=0))
-        aligned = Aligned.of(mine, self.rows, theirs, of_theirs, words)
+        # What is beyond its context is learned without it.
+        most = MOST_TOKENS if self.beyond else pretrained.context_of(ctx.path(teacher)) or MOST_TOKENS
+        aligned = Aligned.of(mine, self.rows, theirs, {row: their_rows.row(row, 0.0, most) for row in self.rows}, words)
         tokens = sum(Learned(self.rows).counts().values())
         if not aligned.rows:
-            raise StageError(f"{label} and the student read no part of the traces alike: take method: traces")
+            reads = "" if most == MOST_TOKENS else f", of which {label} reads {most:,} tokens"
+            raise StageError(f"{label} and the student read no part of the traces alike{reads}: take method: traces")
         ctx.note(f"{sum(aligned.counts().values()):,} spans hold {aligned.covered() / tokens:.1%} of what is learned; "
                  f"{len(words.mine.shared):,} of {known:,} words are {label}'s, too")
         told = distributions(

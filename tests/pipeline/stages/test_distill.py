@@ -1,6 +1,7 @@
 """Each method of `distill`, and `grpo` with a teacher: the same bytes from the same seed, and after a kill inside."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -148,20 +149,38 @@ def test_a_teacher_with_other_words_is_come_nearer_to(paths: dict[str, Path], tm
     assert weights(again) == weights(ctx)
 
 
-@pytest.mark.parametrize("name", ["logits", "ensemble", "self", "cross_tokenizer", "on_policy", "grpo"])
+@pytest.mark.parametrize("name", ["logits", "ensemble", "self", "on_policy", "grpo"])
 def test_a_teacher_is_not_asked_beyond_its_context(
     name: str, paths: dict[str, Path], ask_for: Ask, context: Context, tmp_path: Path
 ) -> None:
-    for which in ("teacher", "stranger"):
-        model, tokenizer = pretrained.load(paths[which])
-        model.config.max_position_embeddings = 24
-        pretrained.save(model, tokenizer, tmp_path / which)
-    short = {**paths, "teacher": tmp_path / "teacher", "stranger": tmp_path / "stranger"}
-    stage = stage_of(name, ask_for(["3"] * 8))
+    short, stage = shortened(paths["teacher"], 24, tmp_path / "short"), stage_of(name, ask_for(["3"] * 8))
     with pytest.raises(StageError, match=r"was made for 24 tokens, and the longest|do not fit in its context of 24"):
-        stage.run(context(**short))
+        stage.run(context(**{**paths, "teacher": short}))
     room = stage.room()
     assert room is None or [*room.models] == ["student", "teacher"]
+
+
+def test_what_is_beyond_the_context_of_a_teacher_with_other_words_is_learned_without_it(
+    paths: dict[str, Path], tmp_path: Path, context: Context
+) -> None:
+    paths = {**paths, "traces": rated(tmp_path, "whole", dict.fromkeys(range(8), 1.0), SAYS)}
+    stage, shares = stage_of("cross_tokenizer", tmp_path), []
+    for most in (512, 70):
+        ctx = _run(stage, context, {**paths, "stranger": shortened(paths["stranger"], most, tmp_path / f"{most}")})
+        [note] = [note for note in ctx.notes if "of what is learned" in note]
+        shares.append(float(re.findall(r"hold ([\d.]+)%", note)[0]))
+    assert shares[0] == 100
+    assert 0 < shares[1] < 100
+    with pytest.raises(StageError, match=r"read no part of the traces alike, of which .* reads 8 tokens: take method"):
+        _run(stage, context, {**paths, "stranger": shortened(paths["stranger"], 8, tmp_path / "8")})
+
+
+def shortened(model: Path, context: int, folder: Path) -> Path:
+    """The same model, as one that was made for fewer tokens."""
+    loaded, tokenizer = pretrained.load(model)
+    loaded.config.max_position_embeddings = context
+    pretrained.save(loaded, tokenizer, folder)
+    return folder
 
 
 def _run(stage: Distill, context: Context, paths: dict[str, Path]) -> Any:
