@@ -86,10 +86,12 @@ class Drawn:
 class Work:
     """A stage's work: trainings, one after the other, and drawings. `loaded` are models that are held beside each
     other, `made` says how often the one that the stage makes is; `rows` are the most rows of a dataset that it
-    makes."""
+    makes. `readers` are models that read the rows of the training once before it, beside the model that learns them, in
+    one process while others wait: each of them every row, or, where the training has `shares`, one of them each row."""
 
     trained: Sequence[Trained] = ()
     drawn: Sequence[Drawn] = ()
     loaded: Sequence[str] = ()
     made: int = 0
     rows: int | None = None
+    readers: Sequence[str] = ()
