@@ -60,6 +60,17 @@ def estimates(recipe: Recipe, device: Device, assumed: Assumptions) -> Iterator[
             yield Estimate(step, setting, said=f"not known: {error}")
 
 
+def devices_of(recipe: Recipe) -> int:
+    """The most that a stage works on at once: one for each process, or those of a server that it starts."""
+    shared = sharing_of(recipe.accelerate).processes
+    used = [1]
+    for step in recipe.steps.values():
+        work = step.config.work()
+        used += [one.served or 1 for one in work.drawn] if work else []
+        used.append(shared if step.config.distributed else 1)
+    return max(used)
+
+
 class _Stage:
     def __init__(self, lineage: Lineage, step: Step, setting: Setting, work: Work) -> None:
         self.lineage, self.step, self.setting, self.work = lineage, step, setting, work

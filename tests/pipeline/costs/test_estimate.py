@@ -212,7 +212,7 @@ def test_half_precision_is_told_where_a_model_is_shared(write_recipe: Write, tmp
     for kind in ("FSDP", "MULTI_GPU"):
         config = f"distributed_type: {kind}\nnum_processes: 2\nfsdp_config: {{fsdp_version: 2}}\n"
         (tmp_path / "two.yaml").write_text(config)
-        told[kind] = [*lines([*_of(write_recipe(text)).values()], DEVICES["h100"], 2)]
+        told[kind] = [*lines([*_of(write_recipe(text)).values()], DEVICES["h100"], 2, 2)]
     assert told == {"FSDP": ["base: under FSDP2 weights have to be in full precision: dtype: float32"], "MULTI_GPU": []}
     tiny = Device("tiny", GIB, 1e12, 1e12, 1e12, 1.0)
     changes = [one.change for one in remedies(_of(write_recipe(text), tiny)["base"])]
