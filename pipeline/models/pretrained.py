@@ -78,6 +78,10 @@ def _read(path: Path | str, dtype: Dtype | None) -> tuple[LanguageModel, Tokeniz
             weights.folder, dtype=dtype or "auto", trust_remote_code=False, output_loading_info=True, **weights.options
         )
         _require_whole(model, found)
+        if "quantization_config" in weights.options:
+            # transformers would save what it has widened as it was read: of MXFP4 and of experts in FP8 what nothing
+            # reads again. Without a way that it was read in, a model is saved as one that was made here.
+            model._weight_conversions = None
         if weights.adapter:
             wanted = _embeddings(weights, tokenizer, special_tokens.embeddings(model))
             with special_tokens.grown(model, wanted, tokenizer, settled):
