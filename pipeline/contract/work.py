@@ -63,7 +63,8 @@ class Drawn:
     rounds     how often that is done
     dtype      what the weights are in while drawing; None is what the model is in
     native     whether the engine of this process draws, and not vLLM, whose memory elsewhere is not reckoned
-    served     GPUs of a server that the stage starts, all of which draw; None where each process draws its share
+    served     GPUs of a server that the stage starts, all of which draw; None where each process draws its share, and
+               where a server is there already, which is reckoned with as many GPUs as the stage has processes
     besides    share of the memory of the stage's own GPU that vLLM takes, where it has none of its own
     trained    whether the completions are what the stage trains on, which so lie beside the training's state
     speculate  what drafts tokens: nothing, the text itself (`lookup`), or the model's module (`mtp`)
