@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from huggingface_hub import constants
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 
@@ -166,6 +167,21 @@ def test_quantized_weights_are_widened_and_saved_as_what_was_made_here(
     named = [load_file(tmp_path / place / "model.safetensors").keys() for place in ("plain", "out/model", "sent")]
     assert named[0] == named[1] == named[2]
     assert "quantization_config" not in json.loads((tmp_path / "sent" / "config.json").read_text())
+
+
+def test_quantized_weights_of_the_hub_are_widened_as_those_of_a_folder(
+    tiny: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    repository = tmp_path / "models--org--given"
+    write_fp8(tiny("qwen3_moe", vocab_size=len(TOKENIZER)), repository / "snapshots" / "c0ffee")
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("c0ffee")
+    model, tokenizer = pretrained.load("org/given")
+    assert {parameter.dtype for parameter in model.parameters()} <= {torch.float32, torch.bfloat16}
+    pretrained.save(model, tokenizer, tmp_path / "out")
+    with pytest.raises(StageError, match="org/other does not load as a model"):
+        pretrained.load("org/other")
 
 
 def test_what_is_no_gguf_file_is_told_before_any_work(tmp_path: Path) -> None:
