@@ -3,6 +3,7 @@
 import gzip
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow
@@ -102,6 +103,10 @@ stages:{BASE}
     held = {name: one.peak - one.besides for name, one in read_by.items()}
     assert set(held) == {"logits", "few", "both", "each"}
     assert held["logits"] == held["each"] == held["both"] - teacher.weights > teacher.weights
+    both = found["both"].phases
+    tight = Device("tight", int((both["reading"].peak + both["training"].peak) / 2), 1e12, 1e12, 1e12, 1.0)
+    assert both["reading"].peak > both["training"].peak
+    assert remedies(replace(found["both"], setting=replace(found["both"].setting, device=tight))) == []
     shared = _of(write_recipe(text.replace("stages:", "accelerate: two.yaml\nstages:", 1)))
     seconds = [one["logits"].effort.seconds - one["alone"].effort.seconds for one in (found, shared)]
     assert seconds[0] == pytest.approx(seconds[1])
