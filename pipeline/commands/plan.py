@@ -23,7 +23,7 @@ from rewards.terminal import raw
 
 with lazy:
     from pipeline.costs import table as costs
-    from pipeline.costs.estimate import estimates
+    from pipeline.costs.estimate import devices_of, estimates
     from pipeline.costs.machine import libraries, this_machine
 
 if TYPE_CHECKING:
@@ -94,12 +94,16 @@ def _reachable(source: inputs.Source) -> str:
 
 def _with_money(args: argparse.Namespace, read: recipe.Recipe) -> int:
     count, name = devices.parse(args.on)
+    used = devices_of(read)
+    if count < used and name != THIS:  # of which there is one, and no hour of it costs anything
+        raise CommandError(f"--on {args.on}: the recipe works on {used} devices at once, by its accelerate config or "
+                           f"tensor_parallel of a server: write --on {used}x{name}")
     device = this_machine(max(step.config.threads for step in read.steps.values())) if name == THIS else DEVICES[name]
     assumed = _assumed(args, read, device)
     found = [*_estimates(read, device, assumed)]
     print(f"{read.name} on {count}x{name}, {read.file}; GiB are of one device")
     print(table(costs.HEADER, [*costs.rows(found, count)]))
-    for line in costs.lines(found, device, count):
+    for line in costs.lines(found, device, count, used):
         print(line)
     print("assumed:")
     for line in costs.assumptions(assumed, device):

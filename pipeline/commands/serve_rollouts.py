@@ -35,7 +35,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     model = _model(args.model)
-    saved = args.dtype or pretrained.config_of(model).get("dtype")
+    config = pretrained.config_of(model)
+    quantized = (config.get("quantization_config") or {}).get("quant_method")
+    if quantized:
+        # By its source vLLM looks for quantized experts of a gpt-oss alone, and goes on with those that it has.
+        raise CommandError(f"{args.model} is quantized ({quantized}), and the weights that are sent "
+                           "later are not, so that vLLM may keep those that it has; write a widened copy with "
+                           f"`retort export {args.model} --to vllm`, and serve that")
+    saved = args.dtype or config.get("dtype")
     if saved is None:
         raise CommandError(f"{args.model} does not say what its weights are in; give --dtype float32 or bfloat16")
     dtype = str(saved).removeprefix("torch.")

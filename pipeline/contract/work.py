@@ -65,7 +65,8 @@ class Drawn:
     rounds     how often that is done
     dtype      what the weights are in while drawing; None is what the model is in
     native     whether the engine of this process draws, and not vLLM, whose memory elsewhere is not reckoned
-    served     GPUs of a server that the stage starts, all of which draw; None where each process draws its share
+    served     GPUs of a server that the stage starts, all of which draw; None where each process draws its share, and
+               where a server is there already, which is reckoned with as many GPUs as the stage has processes
     besides    share of the memory of the stage's own GPU that vLLM takes, where it has none of its own
     trained    whether the completions are what the stage trains on, which so lie beside the training's state
     speculate  what drafts tokens: nothing, the text itself (`lookup`), or the model's module (`mtp`)
@@ -93,10 +94,12 @@ class Drawn:
 class Work:
     """A stage's work: trainings, one after the other, and drawings. `loaded` are models that are held beside each
     other, `made` says how often the one that the stage makes is; `rows` are the most rows of a dataset that it
-    makes."""
+    makes. `readers` are models that read the rows of the training once before it, beside the model that learns them, in
+    one process while others wait: each of them every row, or, where the training has `shares`, one of them each row."""
 
     trained: Sequence[Trained] = ()
     drawn: Sequence[Drawn] = ()
     loaded: Sequence[str] = ()
     made: int = 0
     rows: int | None = None
+    readers: Sequence[str] = ()

@@ -1,7 +1,7 @@
 """A recipe's stages on a device: what each takes of memory and time, and what it costs."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pipeline.contract.errors import StageError
 from pipeline.contract.work import Drawn, Trained, Work
@@ -60,6 +60,17 @@ def estimates(recipe: Recipe, device: Device, assumed: Assumptions) -> Iterator[
             yield Estimate(step, setting, said=f"not known: {error}")
 
 
+def devices_of(recipe: Recipe) -> int:
+    """The most that a stage works on at once: one for each process, or those of a server that it starts."""
+    shared = sharing_of(recipe.accelerate).processes
+    used = [1]
+    for step in recipe.steps.values():
+        work = step.config.work()
+        used += [one.served or 1 for one in work.drawn] if work else []
+        used.append(shared if step.config.distributed else 1)
+    return max(used)
+
+
 class _Stage:
     def __init__(self, lineage: Lineage, step: Step, setting: Setting, work: Work) -> None:
         self.lineage, self.step, self.setting, self.work = lineage, step, setting, work
@@ -71,6 +82,8 @@ class _Stage:
         for training in trainings:
             self._see("training", memory.of_training(training, self.setting))
             self.effort += hours.of_training(training, self._tokens(training), self.setting)
+        if self.work.readers:
+            self._read(trainings[0])
         for drawn in self.work.drawn:
             self._draw(drawn, trainings)
         if self.work.loaded or self.work.made:
@@ -107,6 +120,18 @@ class _Stage:
         rows: Rows = rows_of(self.lineage, self.step, trained)
         steps = max(1, round(rows.count * trained.epochs / trained.batch))
         return steps * trained.batch * training.mean
+
+    def _read(self, training: Training) -> None:
+        """By models that are asked about the rows before they are learned."""
+        shapes = [shape_of(self.lineage.config(self.step, reference)) for reference in self.work.readers]
+        trained = training.trained
+        rows = rows_of(self.lineage, self.step, trained)
+        learned = min(rows.count, self._tokens(training) / training.mean)
+        each = replace(rows, count=learned / (len(shapes) if trained.shares else 1))
+        for shape in shapes:
+            self.effort += hours.of_reading(shape, each, self.setting)
+        together = [max(shapes, key=lambda one: one.weights)] if trained.shares else shapes
+        self._see("reading", memory.of_reading(together, training.shape, rows.longest, self.setting))
 
     def _draw(self, drawn: Drawn, trainings: tuple[Training, ...]) -> None:
         config = self.lineage.config(self.step, drawn.model)

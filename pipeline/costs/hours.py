@@ -9,7 +9,8 @@ many of them as stand.
 
 from dataclasses import dataclass
 
-from pipeline.costs.memory import Drawing, Setting, Training, lesson_of
+from pipeline.costs.lengths import Rows
+from pipeline.costs.memory import Drawing, Setting, Training, lesson_of, read_at_once
 from pipeline.costs.shape import BYTES, Shape
 
 
@@ -60,6 +61,17 @@ def of_training(training: Training, tokens: float, setting: Setting) -> Effort:
     if training.trained.fp8:
         seconds *= setting.assumed.simulated
     return Effort(tokens, flops, seconds / setting.sharing.processes)
+
+
+def of_reading(shape: Shape, rows: Rows, setting: Setting) -> Effort:
+    """Of a model that reads rows once, in one process."""
+    assumed, device = setting.assumed, setting.device
+    tokens = rows.count * rows.mean
+    flops = tokens * forward(shape, rows.mean / 2)
+    rate = device.float32 if shape.dtype == "float32" else device.bfloat16
+    share = assumed.mfu_mixture if shape.mixture else assumed.mfu
+    starts = tokens / read_at_once(shape, rows.mean) * shape.layers
+    return Effort(tokens, flops, max(flops / (rate * share), starts * assumed.layer))
 
 
 def _scorings(training: Training, half: bool) -> float:

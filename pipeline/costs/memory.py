@@ -2,6 +2,7 @@
 
 import functools
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from eval.engine import native, plain
@@ -16,6 +17,7 @@ from pipeline.costs.rehearsal.steps import Lesson, Rehearsed, rehearse
 from pipeline.costs.shape import BYTES, Shape, config_of
 from pipeline.costs.sharing import Sharing
 from pipeline.disk.durable import JsonMapping, JsonObject
+from pipeline.distillation.distributions import AT_ONCE
 from pipeline.models.lora import Lora
 from pipeline.serving.speculation import MOST
 from pipeline.training.learning import Learning
@@ -180,6 +182,25 @@ def divided(found: Rehearsed, training: Training, setting: Setting) -> Memory:
                   found.optimizer / sharing.optimizer, activations, 0.0, besides)
 
 
+def read_at_once(shape: Shape, longest: float) -> float:
+    """Tokens of rows, of which one is so long, that a teacher reads together (`distillation/distributions.py`)."""
+    return max(longest, min(AT_ONCE, LOGITS // shape.vocabulary))
+
+
+def of_reading(readers: Sequence[Shape], learns: Shape, longest: float, setting: Setting) -> Memory:
+    """While models read rows, together, beside the one that learns them."""
+    passing = [_passing(one, read_at_once(one, longest), BYTES[one.dtype])
+               # in fp32, with the scores and probabilities that are made of them
+               + 3 * 4 * min(LOGITS, read_at_once(one, longest) * one.vocabulary) for one in readers]
+    return Memory(sum(one.weights for one in (*readers, learns)), activations=max(passing),
+                  besides=setting.assumed.besides)
+
+
+def _passing(shape: Shape, tokens: float, size: int) -> float:
+    """Bytes that come and go in a layer without a backward."""
+    return size * tokens * (4 * shape.hidden + 2 * shape.attended + 3 * shape.inner)
+
+
 @dataclass(frozen=True)
 class Drawing:
     """A drawing as a process sees it; `training` is the state that lies beside it, if there is one, and `module` what
@@ -229,7 +250,7 @@ def of_drawing(drawing: Drawing, setting: Setting) -> Memory:
     logits = 4 * 4 * read_at_once * shape.vocabulary
     scores = 2 * size * read_at_once * tokens * shape.heads
     read = min(native.PROMPT_TOKENS, drawing.asked.problems * drawing.asked.prompt)
-    prefill = size * read * (4 * shape.hidden + 2 * shape.attended + 3 * shape.inner)
+    prefill = _passing(shape, read, size)
     laid_out = setting.device.processor and shape.native and not drawing.adapted
     copies = (shape.copied + (module.copied if module else 0)) * size if laid_out else 0
     beside = drawing.training

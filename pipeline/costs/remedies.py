@@ -14,6 +14,8 @@ RANK = 16
 MOST_DEVICES = 64
 LESSENINGS, LESS = 4, 4
 """How often parts are made smaller, at most, before something else is tried, and to which part of what they were."""
+APART = ("loading", "reading")
+"""Phases in which nothing trains yet, so that no change of the training makes them smaller."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Remedy:
 
 def remedies(estimate: Estimate) -> list[Remedy]:
     """Changes that add up, until the stage's trainings fit; adapters are tried by themselves, without those that divide
-    the model. Empty where the stage trains nothing."""
+    the model. Empty where the stage trains nothing, or does not fit before it trains."""
     found: list[Remedy] = []
     for remedy in _tried(estimate):
         found.append(remedy)
@@ -37,7 +39,8 @@ def remedies(estimate: Estimate) -> list[Remedy]:
 
 
 def _tried(estimate: Estimate) -> Iterator[Remedy]:
-    if not estimate.trainings:
+    before = (found.peak for phase, found in estimate.phases.items() if phase in APART)
+    if not estimate.trainings or max(before, default=0) > estimate.setting.device.memory:
         return
     # Of several trainings of a stage the one with the longest rows takes most.
     training, setting = max(estimate.trainings, key=lambda one: one.length), estimate.setting

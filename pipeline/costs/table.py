@@ -23,18 +23,17 @@ def rows(found: Sequence[Estimate], devices: int) -> Iterator[tuple[str, ...]]:
            _short(sum(_money(one, devices) for one in known)))
 
 
-def lines(found: Sequence[Estimate], device: Device, devices: int) -> Iterator[str]:
-    """What is to be said of stages: why there are no numbers, which devices have nothing to do, and what would make
-    those fit that do not."""
+def lines(found: Sequence[Estimate], device: Device, devices: int, used: int) -> Iterator[str]:
+    """What is to be said of stages: why there are no numbers, which devices have nothing to do since only so many are
+    `used`, and what would make those fit that do not."""
     for one in found:
         if one.said:
             yield f"{one.step.name}: {one.said}"
-    used = max((one.setting.sharing.processes for one in found), default=1)
     if used < devices:
         yield (f"{devices} devices are paid for and at most {used} of them are used: `accelerate: FILE` in the recipe "
                "takes more (recipes/accelerate/)")
     if used > devices:
-        yield f"the recipe's accelerate config has {used} processes, and {devices} devices are asked for"
+        yield f"hours are of the {used} devices that the recipe asks for, each like this one"
     for one in found:
         sharing = one.setting.sharing
         if sharing.collective and any(training.shape.dtype != FULL for training in one.trainings):

@@ -31,7 +31,7 @@ VERSION = 1
 """Raised when the same rows get other distributions, or the files another form."""
 
 _LOG_PROBS, _IDS, _ABOUT = "log_probs.npy", "ids.npy", "about.json"
-_AT_ONCE = 2**14
+AT_ONCE = 2**14
 """Tokens that teachers read at once."""
 
 
@@ -188,7 +188,7 @@ def _parts(asked: Asked, words: Words) -> Sequence[list[int]]:
     parts: list[list[int]] = []
     for number in sorted(asked.rows, key=lambda one: -len(asked.rows[one]["input_ids"])):
         longest = len(asked.rows[parts[-1][0]]["input_ids"]) if parts else 0
-        if not parts or (len(parts[-1]) + 1) * longest > min(_AT_ONCE, max(longest, LOGITS // words.known)):
+        if not parts or (len(parts[-1]) + 1) * longest > min(AT_ONCE, max(longest, LOGITS // words.known)):
             parts.append([])
         parts[-1].append(number)
     return parts

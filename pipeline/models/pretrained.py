@@ -73,11 +73,15 @@ def _read(path: Path | str, dtype: Dtype | None) -> tuple[LanguageModel, Tokeniz
     weights = weights_of(_fetched(path))
     settled: list[str] = []
     try:
-        tokenizer = _tokenizer(weights)
+        tokenizer, options = _tokenizer(weights), weights.options
         model, found = AutoModelForCausalLM.from_pretrained(
-            weights.folder, dtype=dtype or "auto", trust_remote_code=False, output_loading_info=True, **weights.options
+            weights.folder, dtype=dtype or "auto", trust_remote_code=False, output_loading_info=True, **options
         )
         _require_whole(model, found)
+        if "quantization_config" in options:
+            # transformers would save what it has widened as it was read: of MXFP4 and of experts in FP8 what nothing
+            # reads again. Without a way that it was read in, a model is saved as one that was made here.
+            model._weight_conversions = None
         if weights.adapter:
             wanted = _embeddings(weights, tokenizer, special_tokens.embeddings(model))
             with special_tokens.grown(model, wanted, tokenizer, settled):

@@ -1,6 +1,5 @@
 """`--set zero.steps=40`: one value of a recipe changed from the command line."""
 
-import re
 from collections.abc import Container, Hashable, Mapping, Sequence
 from pathlib import Path
 
@@ -9,9 +8,7 @@ from pipeline.recipe import strict_yaml
 from pipeline.recipe.complaints import shown_value
 from pipeline.recipe.header import SETTINGS
 from rewards.registry import did_you_mean
-
-_BEHIND = re.compile("[:?]")
-"""What follows a path: the name of something in a file, a split, or what is said of a dataset's rows."""
+from rewards.rules import RULES
 
 
 def apply(document: strict_yaml.Document, overrides: Sequence[str], start: Path) -> None:
@@ -105,12 +102,27 @@ def _absolute(value: object, start: Path) -> object:
         return [_absolute(one, start) for one in value]
     if isinstance(value, dict):
         return {_absolute(key, start): _absolute(one, start) for key, one in value.items()}
-    if not isinstance(value, str) or value.startswith(("/", "~")):
-        return value
-    place, behind = _BEHIND.split(value, maxsplit=1)[0], _BEHIND.search(value)
-    if ("/" in place or place.startswith(".") or Path(place).suffix) and _is_there(start / place):
-        return f"{(start / place).resolve()}{value[behind.start():] if behind else ''}"
-    return value
+    return _with_full_paths(value, start) if isinstance(value, str) else value
+
+
+def _with_full_paths(text: str, start: Path) -> str:
+    """A reference with its path, and with that of the verifier that is named of a file's rows."""
+    prefix, colon, bare = text.partition(":")
+    if colon and prefix in RULES.prefixes:
+        return f"{prefix}:{_with_full_paths(bare, start)}"
+    file, mark, told = text.partition("?")
+    place, colon, behind = file.partition(":")
+    if not place.startswith(("/", "~")) and ("/" in place or place.startswith(".") or Path(place).suffix) \
+            and _is_there(start / place):
+        place = str((start / place).resolve())
+    if mark:
+        told = "&".join(_of_rows(pair, start) for pair in told.split("&"))
+    return f"{place}{colon}{behind}{mark}{told}"
+
+
+def _of_rows(pair: str, start: Path) -> str:
+    ours, sign, verifier = pair.partition("=")
+    return f"{ours}{sign}{_with_full_paths(verifier, start)}" if sign and ours == "verifier" else pair
 
 
 def _is_there(path: Path) -> bool:

@@ -85,12 +85,8 @@ def measured(reference: str, runs: Path) -> list[Measured]:
             raise CommandError([*run.lost().values()])
         raise CommandError(f"{reference} is a run, which measured {', '.join(names) or 'nothing'}; name one of these, "
                            f"such as {reference}:{(names or ['MODEL'])[0]}, or two runs to compare all of both")
-    label = ""
-    if not path.is_dir() and ":" in reference:
-        before, _, label = reference.rpartition(":")
-        named = run_of(before, runs)
-        path = named.path if named else Path(before).expanduser()
-    if not is_run(path) and not (path / "report.json").is_file():
+    path, label = (path, "") if path.is_dir() else _parted(reference, runs)
+    if not _has_reports(path):
         raise CommandError(f"there are no rollouts at {reference!r}; give RUN:STAGE (runs/quickstart:zero), a folder "
                            "that `retort eval` wrote, or a JSONL file of rollouts")
     found = _of_run(path, label) if is_run(path) else _of_folder(path, label, {})
@@ -98,6 +94,25 @@ def measured(reference: str, runs: Path) -> list[Measured]:
         return found
     lost = [*RunFolder(path).lost().values()] if is_run(path) else []
     raise CommandError([f"{path} holds no rollouts of {label or 'any model'!r}; {_hint(path)}", *lost])
+
+
+def _parted(reference: str, runs: Path) -> tuple[Path, str]:
+    """(run or folder, model) of a reference: by the last colon behind such a folder, since a model may have colons
+    itself (package:NAME/FILE); the reference as a path where there is none."""
+    before, colon, last = reference.rpartition(":")
+    label = last
+    while colon:
+        named = run_of(before, runs)
+        path = named.path if named else Path(before).expanduser()
+        if _has_reports(path):
+            return path, label
+        before, colon, last = before.rpartition(":")
+        label = f"{last}:{label}"
+    return Path(reference).expanduser(), ""
+
+
+def _has_reports(path: Path) -> bool:
+    return is_run(path) or (path / "report.json").is_file()
 
 
 def _of_run(run: Path, label: str) -> list[Measured]:

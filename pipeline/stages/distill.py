@@ -145,8 +145,7 @@ class Distill(Training):
 
     def work(self) -> Work:
         if self.traces is not None:
-            work = self._on_traces(self.traces)
-            return replace(work, loaded=[*self._references, self.student]) if self._references else work
+            return replace(self._on_traces(self.traces), readers=self._references)
         assert self.rollouts
         wanted = self.rollouts
         drawn = Drawn(

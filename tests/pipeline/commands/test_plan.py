@@ -84,6 +84,21 @@ def test_what_cannot_be_planned_is_told(
     assert _planned(capsys, write_recipe(RECIPE), *arguments, code=2) == [said]
 
 
+def test_fewer_devices_than_a_recipe_works_on_are_refused(
+    write_recipe: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "two.yaml").write_text("distributed_type: MULTI_GPU\nnum_processes: 2\n")
+    drawn = RECIPE.replace("own: {kind: tiny.py:Make}", "drawn: {kind: sample, model: base, engine: vllm, problems: "
+                           "[word_problems:train], vllm: {python: python, tensor_parallel: 4}}")
+    for text, used in ((RECIPE, 2), (drawn, 4)):
+        path = write_recipe(text.replace("stages:", "accelerate: two.yaml\nstages:", 1))
+        [said] = _planned(capsys, path, "--on", "h100", code=2)
+        assert said.startswith(f"--on h100: the recipe works on {used} devices at once")
+        assert said.endswith(f"write --on {used}xh100")
+        assert not any("are used" in line for line in _planned(capsys, path, "--on", f"{used}xh100"))
+        assert any(f"at most {used} of them are used" in line for line in _planned(capsys, path, "--on", "8xh100"))
+
+
 def test_a_model_out_of_reach_has_a_line(write_recipe: Write, capsys: pytest.CaptureFixture[str]) -> None:
     path = write_recipe("name: far\nstages:\n  far: {kind: evaluate, models: [Nobody/Nothing], "
                         "problems: [word_problems:test]}\n")

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors import safe_open
 
 from pipeline.commands import cli
+from pipeline.exports import mxfp4
 from pipeline.models.tokenizer import train_tokenizer
 
 
@@ -43,6 +45,25 @@ def test_weights_of_which_nothing_is_said_are_asked_about(
     assert "does not say what its weights are in; give --dtype float32 or bfloat16" in capsys.readouterr().err
     assert cli.main([*asked, "--dtype", "bfloat16"]) == 0
     assert "--dtype bfloat16" in capsys.readouterr().out
+
+
+def test_a_quantized_model_is_not_served_and_its_widened_copy_is(
+    tmp_path: Path, tiny: Callable[..., Any], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = train_tokenizer(["3"], 48)
+    model = tiny("gpt_oss", hidden_size=64, intermediate_size=32, vocab_size=len(words))
+    mxfp4.write(model, words, tmp_path / "given")
+    serve = ["--python", "/opt/vllm/bin/python", "--dry-run", "--dtype", "bfloat16"]
+    assert cli.main(["serve-rollouts", "given", *serve]) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith("given is quantized (mxfp4)")
+    assert "`retort export given --to vllm`" in said
+    assert cli.main(["export", "given", "--to", "vllm"]) == 0
+    assert cli.main(["serve-rollouts", "exports/given-vllm", *serve]) == 0
+    assert "--model exports/given-vllm " in capsys.readouterr().out
+    with safe_open(tmp_path / "exports" / "given-vllm" / "model.safetensors", "pt") as stored:
+        assert not [name for name in stored.keys() if name.endswith(("_blocks", "_scales"))]  # noqa: SIM118
 
 
 def test_a_program_that_is_not_there_is_one_line(

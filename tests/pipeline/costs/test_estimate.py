@@ -3,6 +3,7 @@
 import gzip
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow
@@ -13,6 +14,7 @@ from pipeline.costs import lengths
 from pipeline.costs.assumptions import Assumptions
 from pipeline.costs.devices import DEVICES, GIB, Device
 from pipeline.costs.estimate import Estimate, estimates
+from pipeline.costs.hours import forward
 from pipeline.costs.remedies import remedies
 from pipeline.costs.table import lines, rows
 from pipeline.recipe import recipe
@@ -74,6 +76,41 @@ stages:{BASE}
     tokens = {name: found[name].effort.tokens for name in ("short", "long", "both")}
     # 80 rows of both, of which three quarters are short.
     assert tokens["both"] == pytest.approx(80 * (0.75 * tokens["short"] / 60 + 0.25 * tokens["long"] / 20))
+
+
+def test_teachers_read_every_trace_once_in_one_process(write_recipe: Write, tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text((json.dumps({"prompt": "a" * 80, "completion": "b" * 119}) + "\n") * 60)
+    (tmp_path / "two.yaml").write_text("distributed_type: MULTI_GPU\nnum_processes: 2\n")
+    text = f"""
+name: taught
+stages:{BASE}
+  moe: {{kind: upcycle, model: base, experts: 8, top_k: 2}}
+  alone: {{kind: distill, student: base, traces: rows.jsonl}}
+  logits: {{kind: distill, student: base, traces: rows.jsonl, method: logits, teacher: moe}}
+  few: {{kind: distill, student: base, traces: rows.jsonl, method: logits, teacher: moe, epochs: 0.5, batch_size: 10}}
+  both: {{kind: distill, student: base, traces: rows.jsonl, method: ensemble, teachers: [moe, moe]}}
+  each: {{kind: distill, student: base, traces: [rows.jsonl, rows.jsonl], method: ensemble, teachers: [moe, moe]}}
+"""
+    found = _of(write_recipe(text))
+    assert all(not one.said for one in found.values())
+    teacher = found["moe"].shape
+    assert teacher
+    read = 60 * 50 * forward(teacher, 25)
+    more = {name: one.effort.flops - found["alone"].effort.flops for name, one in found.items()}
+    assert (more["logits"], more["both"]) == (pytest.approx(read), pytest.approx(2 * read))
+    assert found["few"].effort.tokens == 60 * 50 * 0.5 * 2
+    read_by = {name: one.phases["reading"] for name, one in found.items() if "reading" in one.phases}
+    held = {name: one.peak - one.besides for name, one in read_by.items()}
+    assert set(held) == {"logits", "few", "both", "each"}
+    assert held["logits"] == held["each"] == held["both"] - teacher.weights > teacher.weights
+    both = found["both"].phases
+    tight = Device("tight", int((both["reading"].peak + both["training"].peak) / 2), 1e12, 1e12, 1e12, 1.0)
+    assert both["reading"].peak > both["training"].peak
+    assert remedies(replace(found["both"], setting=replace(found["both"].setting, device=tight))) == []
+    shared = _of(write_recipe(text.replace("stages:", "accelerate: two.yaml\nstages:", 1)))
+    seconds = [one["logits"].effort.seconds - one["alone"].effort.seconds for one in (found, shared)]
+    assert seconds[0] == pytest.approx(seconds[1])
+    assert seconds[0] > 0
 
 
 def test_a_stage_that_vllm_draws_has_its_hours_and_money_in_its_row(write_recipe: Write) -> None:
@@ -180,7 +217,7 @@ def test_half_precision_is_told_where_a_model_is_shared(write_recipe: Write, tmp
     for kind in ("FSDP", "MULTI_GPU"):
         config = f"distributed_type: {kind}\nnum_processes: 2\nfsdp_config: {{fsdp_version: 2}}\n"
         (tmp_path / "two.yaml").write_text(config)
-        told[kind] = [*lines([*_of(write_recipe(text)).values()], DEVICES["h100"], 2)]
+        told[kind] = [*lines([*_of(write_recipe(text)).values()], DEVICES["h100"], 2, 2)]
     assert told == {"FSDP": ["base: under FSDP2 weights have to be in full precision: dtype: float32"], "MULTI_GPU": []}
     tiny = Device("tiny", GIB, 1e12, 1e12, 1e12, 1.0)
     changes = [one.change for one in remedies(_of(write_recipe(text), tiny)["base"])]

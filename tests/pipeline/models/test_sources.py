@@ -8,16 +8,19 @@ from typing import Any
 
 import pytest
 import torch
+from huggingface_hub import constants
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 
 from pipeline.contract.errors import StageError
+from pipeline.exports import mxfp4
 from pipeline.models import pretrained
 from pipeline.models.lora import Lora, add
 from pipeline.models.tokenizer import train_tokenizer
 from pipeline.recipe import inputs
 from pipeline.recipe.inputs import InputError
 from pipeline.recipe.path_inputs import require_usable
+from pipeline.serving import weights
 
 IDS = torch.tensor([[2, 7, 9, 30]])
 TOKENIZER = train_tokenizer(["Tom has 3 apples."], 64)
@@ -124,6 +127,61 @@ def test_a_gguf_file_is_widened_and_saved_as_a_folder(llama: Any, tmp_path: Path
     pretrained.save(model, tokenizer, tmp_path / "out")
     assert torch.equal(logits(pretrained.load(tmp_path / "out")[0]), logits(model))
     assert "quantization_config" not in json.loads((tmp_path / "out" / "model" / "config.json").read_text())
+
+
+def write_fp8(model: Any, folder: Path) -> None:
+    """As DeepSeek-V3 and others are published: linear layers in E4M3, with a scale for each block."""
+    model.save_pretrained(folder)
+    TOKENIZER.save_pretrained(folder)
+    state = load_file(folder / "model.safetensors")
+    for name in [name for name in state if name.endswith("_proj.weight")]:
+        scale = state[name].abs().max() / 448
+        state[name] = (state[name] / scale).to(torch.float8_e4m3fn)
+        state[f"{name}_scale_inv"] = scale.reshape(1, 1)
+    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+    config = json.loads((folder / "config.json").read_text())
+    told = {"quant_method": "fp8", "weight_block_size": [128, 128], "activation_scheme": "dynamic"}
+    (folder / "config.json").write_text(json.dumps({**config, "quantization_config": told}))
+
+
+@pytest.mark.parametrize(("family", "fields", "write"), [
+    ("llama", {}, write_fp8), ("qwen3_moe", {"moe_intermediate_size": 16}, write_fp8),
+    ("gpt_oss", {"intermediate_size": 32}, lambda model, folder: mxfp4.write(model, TOKENIZER, folder)),
+], ids=["FP8", "experts in FP8", "MXFP4"])
+def test_quantized_weights_are_widened_and_saved_as_what_was_made_here(
+    tiny: Callable[..., Any], tmp_path: Path, family: str, fields: Any, write: Any
+) -> None:
+    given = tiny(family, vocab_size=len(TOKENIZER), hidden_size=64, **fields)
+    write(given, tmp_path / "given")
+    model, tokenizer = pretrained.load(tmp_path / "given", "float32")
+    own, read = given.state_dict(), model.state_dict()
+    apart = [((read[name] - own[name]).norm() / own[name].norm()).item() for name in own if own[name].any()]
+    assert 0.01 < max(apart) < 0.15
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(1e-4)  # which no eight bits would hold
+    pretrained.save(model, tokenizer, tmp_path / "out")
+    assert torch.equal(logits(pretrained.load(tmp_path / "out")[0]), logits(model))
+    weights.write(model, tokenizer, tmp_path / "sent")
+    given.save_pretrained(tmp_path / "plain")
+    named = [load_file(tmp_path / place / "model.safetensors").keys() for place in ("plain", "out/model", "sent")]
+    assert named[0] == named[1] == named[2]
+    assert "quantization_config" not in json.loads((tmp_path / "sent" / "config.json").read_text())
+
+
+def test_quantized_weights_of_the_hub_are_widened_as_those_of_a_folder(
+    tiny: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    repository = tmp_path / "models--org--given"
+    write_fp8(tiny("qwen3_moe", vocab_size=len(TOKENIZER)), repository / "snapshots" / "c0ffee")
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("c0ffee")
+    model, tokenizer = pretrained.load("org/given")
+    assert {parameter.dtype for parameter in model.parameters()} <= {torch.float32, torch.bfloat16}
+    pretrained.save(model, tokenizer, tmp_path / "out")
+    with pytest.raises(StageError, match="org/other does not load as a model"):
+        pretrained.load("org/other")
 
 
 def test_what_is_no_gguf_file_is_told_before_any_work(tmp_path: Path) -> None:

@@ -305,8 +305,8 @@ def test_a_field_of_another_method_is_refused_when_the_recipe_is_read(changed: d
 
 def test_what_a_stage_says_of_its_work(tmp_path: Path) -> None:
     by_logits, on_policy, grpo = (stage_of(name, tmp_path) for name in ("logits", "on_policy", "grpo"))
-    assert by_logits.work().loaded == ["teacher", "student"]
-    assert stage_of("traces", tmp_path).work().loaded == ()
+    assert by_logits.work().readers == ["teacher"]
+    assert not stage_of("traces", tmp_path).work().readers
     best_of = stage_of("ensemble", tmp_path).model_copy(update={"traces": ["a", "b"]})
     assert best_of.work().trained[0].shares == {"a": 0.5, "b": 0.5}
     [trained], [drawn] = on_policy.work().trained, on_policy.work().drawn

@@ -3,6 +3,7 @@
 import json
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +11,23 @@ import pytest
 import yaml
 
 from eval.problems.data_folder import VARIABLE
+from eval.prompts import question_text, render
+from eval.tools.rows import row_of
 from pipeline.commands import cli
 from pipeline.contract.errors import RecipeError
 from pipeline.costs.shape import shape_of
 from pipeline.models import shrunk
+from pipeline.models.tokenizer import train_tokenizer
 from pipeline.recipe import fingerprint, recipe
 from pipeline.recipe.inputs import HUB_ID, Source
 from pipeline.recipe.recipe import Recipe
 from pipeline.recipe.shrink import budgets
 from pipeline.recipe.shrink.configs import shipped_config
+from rewards.types import Completion, Problem
 
 Write = Callable[..., Path]
 
+WORDS = train_tokenizer(["3"], 48)
 REAL = ("deepseek-v2-lite", "gpt-oss-20b", "llama-3.2-1b", "long-context", "mixtral-8x7b", "qwen3-1.7b",
         "qwen3-30b-a3b")
 
@@ -77,6 +83,23 @@ def test_every_stage_of_a_recipe_for_real_models_ends(
         metrics = step.config.run(ctx)
         assert metrics
         made[step.name] = ctx.out
+
+
+@pytest.mark.parametrize(("name", "teacher", "taught", "asked"), [
+    ("qwen3-1.7b", "traces", "student", ["student_rl", "score"]),
+    ("llama-3.2-1b", "traces", "student", ["student_rl", "score"]),
+    ("mixtral-8x7b", "teacher", "cold", ["rl", "score"]),
+])
+def test_students_of_a_chat_model_are_asked_as_they_were_taught(
+    name: str, teacher: str, taught: str, asked: list[str]
+) -> None:
+    how = {step.name: step.config.prompt.prompting() for step in read_small(name).steps.values()}
+    problem = Problem(id="1", prompt="What is 2 + 3?", answer="5", verifier="math", family="sums")
+    in_chat = replace(how[teacher], template="chat")
+    row = row_of(question_text(problem, in_chat), Completion("2 and 3 make 5.\n</think>\n\n\\boxed{5}"), in_chat)
+    [learned] = render(WORDS, [row["prompt"]], how[taught])
+    assert learned.endswith("\\boxed{}.. Assistant:<think>")  # which its completion closes
+    assert [render(WORDS, [problem], how[stage]) for stage in asked] == [[learned]] * len(asked)
 
 
 @pytest.mark.faults
