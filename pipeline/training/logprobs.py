@@ -206,7 +206,8 @@ class _Entropy(torch.autograd.Function):
 def few(model: LanguageModel, ids: Tensor, count: int) -> bool:
     """Whether the logits of `count` tokens of each of the rows of ids [rows, seq] are held at once: on CPUs, up to
     `LOGITS`; everywhere, where nothing else makes them right."""
-    if held_always(model.config.get_text_config().to_dict()):
+    # The engine that DeepSpeed wraps around a model has a config of its own.
+    if held_always(extract_model_from_parallel(model).config.get_text_config().to_dict()):
         return True
     if ids.device.type != "cpu" or _collective(model):
         return False

@@ -188,6 +188,17 @@ def test_families_whose_logits_nobody_else_makes_right_have_them_held(
     assert torch.allclose(found, expected, atol=1e-3)
 
 
+def test_what_a_model_is_wrapped_in_has_another_config(tiny: Callable[..., Any]) -> None:
+    model = tiny("qwen3", vocab_size=len(TOKENIZER))
+    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    try:
+        wrapped: Any = torch.nn.parallel.DistributedDataParallel(model)
+        wrapped.config = {"zero_optimization": {}}  # as DeepSpeed's engine has it
+        assert not logprobs.few(wrapped, IDS, COUNT)
+    finally:
+        torch.distributed.destroy_process_group()
+
+
 def test_no_other_family_of_transformers_makes_more_of_its_logits() -> None:
     """Where this fails, what that family makes of its logits has to be known to logprobs.py, or they to be held."""
     known, causal = logprobs._CHANGED_AFTER + logprobs._UNKNOWN_TO_TRL, {*MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()}
