@@ -173,14 +173,14 @@ def test_quantized_weights_of_the_hub_are_widened_as_those_of_a_folder(
     tiny: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    repository = tmp_path / "models--org--given"
-    write_fp8(tiny("qwen3_moe", vocab_size=len(TOKENIZER)), repository / "snapshots" / "c0ffee")
+    repository, commit = tmp_path / "models--org--given", "c0ffee" * 6 + "c0de"
+    write_fp8(tiny("qwen3_moe", vocab_size=len(TOKENIZER)), repository / "snapshots" / commit)
     (repository / "refs").mkdir()
-    (repository / "refs" / "main").write_text("c0ffee")
+    (repository / "refs" / "main").write_text(commit)
     model, tokenizer = pretrained.load("org/given")
     assert {parameter.dtype for parameter in model.parameters()} <= {torch.float32, torch.bfloat16}
     pretrained.save(model, tokenizer, tmp_path / "out")
-    with pytest.raises(StageError, match="org/other does not load as a model"):
+    with pytest.raises(StageError, match="model 'org/other' is not in the hub cache"):
         pretrained.load("org/other")
 
 
