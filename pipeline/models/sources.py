@@ -11,7 +11,6 @@ from pipeline.recipe import inputs
 from rewards.lazy import lazy
 
 with lazy:
-    from huggingface_hub import errors, hf_hub_download
     from transformers import FineGrainedFP8Config, GgufConfig, Mxfp4Config
 
 
@@ -105,13 +104,14 @@ def model_folder(path: Path | str) -> Path | str:
 
 
 def _quantization(folder: Path | str) -> Mapping[str, object]:
-    """The `quantization_config` of the config.json of a folder, or of a hub id."""
+    """The `quantization_config` of a local config.json; nothing for a hub id, of which a model is loaded from its
+    snapshot."""
     config = Path(folder) / "config.json"
+    if not config.is_file():
+        return {}
     try:
-        if isinstance(folder, str) and not config.is_file():
-            config = Path(hf_hub_download(folder, config.name))
         found = durable.read_json(config)
-    except (errors.HTTPError, OSError, ValueError):
+    except ValueError:
         return {}  # told, with its reason, by the loading itself
     given = found.get("quantization_config") if isinstance(found, dict) else None
     return given if isinstance(given, dict) else {}
