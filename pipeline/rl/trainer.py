@@ -216,15 +216,18 @@ class PolicyTrainer(Resumable, Trainer):
         return [torch.tensor(rows) for rows in (as_many(parts) if self.collective else parts)]
 
     def _idle(self, policy: LanguageModel) -> Tensor:
-        """A forward for the sake of processes that have more: its loss is 0, and so are its gradients."""
+        """A forward for the sake of processes that have more: its loss is 0, and so are its gradients. They flow
+        wherever those of `loss` do: ZeRO-3 counts on all processes what of a model they have gone through."""
         with self._uncounted():
-            return self._forward_in_vain(policy).sum() * 0
+            logprobs, entropy = self._forward_in_vain(policy)
+        moves = entropy.sum() if self.plan.objective.entropy_bonus else 0.0
+        return (logprobs.sum() + moves) * 0
 
-    def _forward_in_vain(self, policy: LanguageModel) -> Tensor:
-        """Log-probabilities of one row, [1, seq]."""
+    def _forward_in_vain(self, policy: LanguageModel) -> tuple[Tensor, Tensor]:
+        """Log-probabilities and entropies of one row, both [1, seq]."""
         row = next(batch for batch in self.minibatches if len(batch)).trimmed(torch.arange(1))
-        [(_, _, (logprobs, _, _))] = self._forwards(policy, row)
-        return logprobs
+        [(_, _, (logprobs, entropy, _))] = self._forwards(policy, row)
+        return logprobs, entropy
 
     def loss(self, policy: LanguageModel, batch: Batch, share: float = 1.0, read: Tensor | None = None) -> Tensor:
         """What rows add to the loss of an optimizer step, a scalar with its graph; they are a `share` of those that a
