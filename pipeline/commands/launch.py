@@ -43,6 +43,13 @@ MARGIN = 30
 """Seconds that a job keeps for its end, when its stages have had theirs."""
 _AHEAD = range(2 * MARGIN, 65_536)  # of which sbatch knows no more
 
+_SAID_ELSEWHERE = {
+    "time": "give --time", "signal": "give --ahead", "nodes": "num_machines of the accelerate file says it",
+    "ntasks": "a machine has one task, which starts its processes",
+    "ntasks-per-node": "a machine has one task, which starts its processes",
+}
+"""Options of sbatch that the rest of the script rests on, and what says them here."""
+
 _TIME = re.compile(r"\d+(:\d+){0,2}|\d+-\d+(:\d+){0,2}")
 
 
@@ -105,13 +112,16 @@ def _options(hardware: AccelerateConfig | None, name: str, runs: Path, args: arg
 
 
 def _further(given: list[str]) -> dict[str, str]:
-    """Options as sbatch has them. Raises CommandError for what could not stand in a line of its own."""
+    """Options as sbatch has them. Raises CommandError for what could not stand in a line of its own, and for what the
+    script says itself."""
     found = {}
     for option in given:
         name, _, value = option.partition("=")
         name = name.removeprefix("--")
         if not name.replace("-", "").isalnum() or not value.isprintable():
             raise CommandError(f"--sbatch {option}: an option is written as partition=gpu")
+        if name in _SAID_ELSEWHERE:
+            raise CommandError(f"--sbatch {option}: {_SAID_ELSEWHERE[name]}")
         # sbatch splits at blanks and knows quotes, which may have been written already.
         found[name] = value if {"'", '"'} & {*value} else shlex.quote(value) if value else ""
     return found

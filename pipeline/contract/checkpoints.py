@@ -1,11 +1,12 @@
 """Checkpoints inside a stage: written whole or not at all, at moments that bound their cost, and checked before use."""
 
 import contextlib
+import math
 import os
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +22,18 @@ from pipeline.disk.hashes import file_hashes
 MANIFEST = "checkpoint.json"
 METRICS = "metrics.jsonl"
 _HOLDS = {"step": int, "seconds": int | float, "facts": dict, "files": dict}
-GRACE = float(os.environ.get("RETORT_GRACE", "270"))
+
+
+def grace(environment: Mapping[str, str]) -> float:
+    """Seconds, by RETORT_GRACE. Raises StageError where that is no number of seconds."""
+    said = environment.get("RETORT_GRACE", "270")
+    with contextlib.suppress(ValueError):
+        if 0 <= (seconds := float(said)) < math.inf:
+            return seconds
+    raise StageError(f"RETORT_GRACE is {said!r}; it is the seconds of a stage's last checkpoint, such as 270")
+
+
+GRACE = grace(os.environ)
 """Seconds that a stage has after SIGTERM to end its step and write a checkpoint. What Slurm gives is a little more: the
 script of `retort launch` sets the variable by what it asks Slurm for."""
 COST = 0.02

@@ -11,7 +11,21 @@ from pipeline.disk.durable import JsonMapping
 WithModule = Literal["with", "beside"]
 """Whether a model learns of the loss of its module for multi-token prediction."""
 
-WhereVllm = Literal["started", "given", "inside"]
+
+@dataclass(frozen=True)
+class ByVllm:
+    """That vLLM draws, whose memory elsewhere is not reckoned.
+
+    where    in a server that the stage starts (`started`), in one that it was `given`, or `inside` of the stage's own
+             processes
+    gpus     of the server that the stage starts, all of which draw. A server that is there already is reckoned with as
+             many GPUs as the stage has processes; inside, each process draws its share
+    besides  share of the memory of the stage's own GPU that vLLM takes, where it has none of its own
+    """
+
+    where: Literal["started", "given", "inside"]
+    gpus: int = 1
+    besides: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -64,14 +78,9 @@ class Drawn:
     prompts    problems of a round, over all processes; None is every problem that the stage asks
     rounds     how often that is done
     dtype      what the weights are in while drawing; None is what the model is in
-    native     whether the engine of this process draws, and not vLLM, whose memory elsewhere is not reckoned
-    served     GPUs of a server that the stage starts, all of which draw; None where each process draws its share, and
-               where a server is there already, which is reckoned with as many GPUs as the stage has processes
-    besides    share of the memory of the stage's own GPU that vLLM takes, where it has none of its own
+    vllm       where vLLM draws; None is the engine of the stage's own processes, each of which draws its share
     trained    whether the completions are what the stage trains on, which so lie beside the training's state
     speculate  what drafts tokens: nothing, the text itself (`lookup`), or the model's module (`mtp`)
-    vllm       where vLLM draws: in a server that the stage starts (`started`), in one that it was `given`, or `inside`
-               of the stage's own processes; None where it does not
     dynamic    whether groups without signal are drawn anew
     """
 
@@ -81,13 +90,15 @@ class Drawn:
     prompts: int | None = None
     rounds: int = 1
     dtype: str | None = None
-    native: bool = True
-    served: int | None = None
-    besides: float = 0.0
+    vllm: ByVllm | None = None
     trained: bool = False
     speculate: Literal["off", "lookup", "mtp"] = "off"
-    vllm: WhereVllm | None = None
     dynamic: bool = False
+
+    @property
+    def started(self) -> int | None:
+        """GPUs of the server that the stage starts; None where it starts none."""
+        return self.vllm.gpus if self.vllm and self.vllm.where == "started" else None
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,7 @@ def devices_of(recipe: Recipe) -> int:
     used = [1]
     for step in recipe.steps.values():
         work = step.config.work()
-        used += [one.served or 1 for one in work.drawn] if work else []
+        used += [one.started or 1 for one in work.drawn] if work else []
         used.append(shared if step.config.distributed else 1)
     return max(used)
 
@@ -143,7 +143,7 @@ class _Stage:
         module = module_of(config, training.shape.dtype if training else None) if drawn.speculate == "mtp" else None
         drawing = Drawing(drawn, shape, asked, adapted, beside, module)
         self.effort += hours.of_drawing(drawing, self.setting)
-        if drawn.native:
+        if drawn.vllm is None:
             self._see("drawing", memory.of_drawing(drawing, self.setting))
 
     def _held(self) -> Memory:

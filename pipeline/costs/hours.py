@@ -81,14 +81,14 @@ def _scorings(training: Training, half: bool) -> float:
         return 0.0
     # What vLLM draws is always held against the policy. Where precisions differ further updates score their rollouts
     # before the first, which does so as it learns from its own.
-    apart = half or (drawn.native and drawn.dtype not in (None, "float32"))
-    return (0.0 if drawn.native else 1.0) + (1 - drawn.rounds / steps if apart else 0.0)
+    apart = half or (drawn.vllm is None and drawn.dtype not in (None, "float32"))
+    return (1.0 if drawn.vllm else 0.0) + (1 - drawn.rounds / steps if apart else 0.0)
 
 
 def of_drawing(drawing: Drawing, setting: Setting) -> Effort:
     """Of a drawing, of all that draw."""
     shape, assumed, device = drawing.shape, setting.assumed, setting.device
-    processes = drawing.drawn.served or setting.sharing.processes
+    processes = drawing.drawn.started or setting.sharing.processes
     dtype = drawing.drawn.dtype or shape.dtype
     size = BYTES[dtype]
     rate = device.float32 if dtype == "float32" else device.bfloat16

@@ -170,9 +170,9 @@ def divided(found: Rehearsed, training: Training, setting: Setting) -> Memory:
         # DDP's buckets, through which it would average gradients (`training/gradients.py` does); on a processor they
         # are never touched.
         besides += found.gradients
-    if training.drawn and not setting.device.processor:
+    if training.drawn and training.drawn.vllm and not setting.device.processor:
         # Of a server's several GPUs the first is the stage's own.
-        besides += training.drawn.besides * setting.device.memory
+        besides += training.drawn.vllm.besides * setting.device.memory
     if training.trained.fp8:
         # What a forward multiplied by is kept for the backward as well, in two bytes a number.
         besides += BYTES["bfloat16"] * training.shape.parameters

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from eval.vllm.process import Serving
 from pipeline.contract.fields import NotInFingerprint
-from pipeline.contract.work import WhereVllm
+from pipeline.contract.work import ByVllm
 from pipeline.serving.speculation import Speculate
 from rewards.lazy import lazy
 
@@ -81,22 +81,13 @@ class Engines(BaseModel):
     )
 
     @property
-    def besides(self) -> float:
-        """Share of the memory of the stage's own GPU that vLLM takes, where it has none of its own."""
-        elsewhere = self.engine == "native" or self.vllm.url or self.vllm.devices
-        return 0.0 if elsewhere else self.vllm.gpu_memory
-
-    @property
-    def served(self) -> int | None:
-        """GPUs of a server that the stage starts; None where it starts none."""
-        return self.vllm.tensor_parallel if self.engine == "vllm" and self.vllm.python else None
-
-    @property
-    def where(self) -> WhereVllm | None:
-        """Where vLLM draws; None where it does not."""
+    def by_vllm(self) -> ByVllm | None:
+        """Where vLLM draws, and on what; None where it does not."""
         if self.engine == "native":
             return None
-        return "started" if self.vllm.python else "given" if self.vllm.url else "inside"
+        where = "started" if self.vllm.python else "given" if self.vllm.url else "inside"
+        elsewhere = self.vllm.url or self.vllm.devices
+        return ByVllm(where, self.vllm.tensor_parallel, 0.0 if elsewhere else self.vllm.gpu_memory)
 
     @model_validator(mode="after")
     def _check_vllm(self) -> "Engines":

@@ -180,10 +180,9 @@ class Evaluate(ServedEngines, Stage):
         return Room(self.models, how, self.max_completion_tokens, self.beyond_context, self.prompt.shots)
 
     def work(self) -> Work:
-        native = self.engine == "native"
         return Work(drawn=[
-            Drawn(model, self.rollouts * len(self._ways()), self.max_completion_tokens, dtype=self.dtype, native=native,
-                  served=self.served, speculate=self.speculate)
+            Drawn(model, self.rollouts * len(self._ways()), self.max_completion_tokens, dtype=self.dtype,
+                  vllm=self.by_vllm, speculate=self.speculate)
             for model in self.models
         ])
 

@@ -228,12 +228,11 @@ class Grpo(Engines, Learning, Minimized, Stage):
         return self.model
 
     def work(self) -> Work:
-        native = self.engine == "native"
-        asked = Drawn(self.model, self.gate, self.max_completion_tokens, prompts=GATED, native=native,
-                      served=self.served, speculate=self.speculate)
+        asked = Drawn(self.model, self.gate, self.max_completion_tokens, prompts=GATED, vllm=self.by_vllm,
+                      speculate=self.speculate)
         drawn = Drawn(self.model, self.group_size, self.max_completion_tokens, self.prompts_per_step, self.steps,
-                      self.rollout_dtype, native, self.served, self.besides, True, self.speculate, self.where,
-                      self.dynamic_sampling > 0)
+                      self.rollout_dtype, self.by_vllm, trained=True, speculate=self.speculate,
+                      dynamic=self.dynamic_sampling > 0)
         batch = self.prompts_per_step * self.group_size // self.updates_per_step
         trained = Trained(
             self.model, batch, self.steps * self.updates_per_step, learning=self.learning(),
@@ -263,7 +262,8 @@ class Grpo(Engines, Learning, Minimized, Stage):
         # visits after these are what dynamic sampling may put in their place
         planned = self.steps * self.prompts_per_step
         dynamic = DynamicSampling(
-            self.dynamic_sampling, own(visits[planned:]), self.group_size
+            self.dynamic_sampling, own(visits[planned:]), self.group_size,
+            self.minimized(self.max_completion_tokens).scale
         ) if self.dynamic_sampling else None
         with ExitStack() as inside:
             server = inside.enter_context(self._served(ctx, model, tokenizer)) if self._by_server else None

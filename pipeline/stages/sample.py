@@ -113,9 +113,8 @@ class Sample(ServedEngines, Stage):
         return Room([self.model], self._prompting(), self.max_completion_tokens, self.beyond_context)
 
     def work(self) -> Work:
-        native = self.engine == "native"
-        drawn = Drawn(self.model, self.rollouts, self.max_completion_tokens, dtype=self.dtype, native=native,
-                      served=self.served, speculate=self.speculate)
+        drawn = Drawn(self.model, self.rollouts, self.max_completion_tokens, dtype=self.dtype,
+                      vllm=self.by_vllm, speculate=self.speculate)
         most = min(self.keep_each, self.rollouts) * self.problems_each * len(self.problems)
         return Work(drawn=[drawn], rows=most)
 

@@ -15,8 +15,8 @@ SCALE_FLOOR = 1e-4
 
 
 class Advantages(NamedTuple):
-    """`values` [rollouts], 0 for rollouts that could not be graded, and `without_signal`, the share of groups whose
-    rewards do not differ, or of which fewer than two could be graded, and which therefore teach nothing."""
+    """`values` [rollouts], 0 for rollouts that could not be graded, and `without_signal`, the share of groups that
+    teach nothing."""
 
     values: Tensor
     without_signal: float
@@ -50,15 +50,11 @@ def group_advantages(
     mean = torch.nanmean(groups, dim=1).repeat_interleave(group_size)
     deviation = standard_deviation(groups).repeat_interleave(group_size)
     # The mean of equal rewards may differ from them by rounding, which divided by its own size would be an advantage.
-    equal = groups.nan_to_num(nan=torch.inf).amin(dim=1) == groups.nan_to_num(nan=-torch.inf).amax(dim=1)
-    equal = equal.repeat_interleave(group_size)
-    # A group of one graded rollout has nothing to compare it with; its deviation is NaN and its advantage 0.
-    dull = equal | torch.isclose(deviation, torch.zeros_like(deviation)) | deviation.isnan()
+    equal = (_worst(groups) == _best(groups)).repeat_interleave(group_size)
     graded = (~groups.isnan()).sum(dim=1).repeat_interleave(group_size)
-    best = groups.nan_to_num(nan=-torch.inf).amax(dim=1).repeat_interleave(group_size)
-    if scale == "mean":
-        dull |= best <= 0
-    without_signal = dull.float().mean().item()
+    best = _best(groups).repeat_interleave(group_size)
+    dull = without_signal(groups, scale).float().mean().item()
+    # A group of one graded rollout has nothing to compare it with; its deviation is NaN and its advantage 0.
     values = (rewards - mean).masked_fill(equal & ~rewards.isnan(), 0.0)
     if baseline == "others":
         # r_i less the mean of the other n - 1 is n / (n - 1) times r_i less the mean of all n.
@@ -68,7 +64,23 @@ def group_advantages(
     elif scale != "none":
         own = {"group": deviation, "batch": _of_all(rewards), "advantages": _of_all(values)}[scale]
         values = values / (own + SCALE_FLOOR)
-    return Advantages(torch.nan_to_num(values, nan=0.0), without_signal)
+    return Advantages(torch.nan_to_num(values, nan=0.0), dull)
+
+
+def without_signal(groups: Tensor, scale: Scale) -> Tensor:
+    """Which groups teach nothing, [groups] of bool, for rewards [groups, group_size]: those whose rewards do not
+    differ, of which fewer than two could be graded, or, of MaxRL, in which nothing is rewarded above 0."""
+    deviation = standard_deviation(groups)
+    dull = (_worst(groups) == _best(groups)) | torch.isclose(deviation, torch.zeros_like(deviation)) | deviation.isnan()
+    return dull | (_best(groups) <= 0) if scale == "mean" else dull
+
+
+def _worst(groups: Tensor) -> Tensor:
+    return groups.nan_to_num(nan=torch.inf).amin(dim=1)
+
+
+def _best(groups: Tensor) -> Tensor:
+    return groups.nan_to_num(nan=-torch.inf).amax(dim=1)
 
 
 def _of_all(values: Tensor) -> Tensor:

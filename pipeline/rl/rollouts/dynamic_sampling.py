@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from accelerate.utils import gather_object
 
 from eval.engine.types import Sampled
+from pipeline.rl.objectives.advantages import Scale, rewards_of, without_signal
 from pipeline.rl.rollouts.drawing import Visit
 
 Draw = Callable[[Sequence[Visit]], list[Sampled]]
@@ -12,16 +13,16 @@ Rewards = Callable[[Sequence[Visit], Sequence[Sampled]], list[float | None]]
 
 
 class DynamicSampling:
-    """Puts groups of further problems in the place of those whose rewards are all the same: these have no advantage and
-    no gradient.
+    """Puts groups of further problems in the place of those that teach nothing by the `scale` of their advantages:
+    where all rewards are the same they have no advantage and no gradient.
 
     DAPO goes on until the batch is full, however long that takes; here at most `rounds` times a step. What is without
     signal then stays, and takes no part in the loss. `reserve` has a row for each further group, used once and in their
     order; where it ends, nothing is replaced any more. A step is of whole groups of `size` rows.
     """
 
-    def __init__(self, rounds: int, reserve: Sequence[Visit], size: int) -> None:
-        self.rounds, self.reserve, self.size = rounds, reserve, size
+    def __init__(self, rounds: int, reserve: Sequence[Visit], size: int, scale: Scale) -> None:
+        self.rounds, self.reserve, self.size, self.scale = rounds, reserve, size, scale
         self.used = self.drawn = self.without = 0
 
     def fill(self, rows: Sequence[Visit], draw: Draw, rewards: Rewards) -> tuple[list[Visit], list[Sampled]]:
@@ -64,6 +65,6 @@ class DynamicSampling:
         return slice(group * self.size, (group + 1) * self.size)
 
     def _without_signal(self, totals: Sequence[float | None]) -> list[int]:
-        """Which groups have less than two different rewards."""
-        groups = range(len(totals) // self.size)
-        return [group for group in groups if len(set(totals[self._places(group)]) - {None}) < 2]
+        """Which groups these are."""
+        groups = rewards_of(totals).view(-1, self.size)
+        return [number for number, dull in enumerate(without_signal(groups, self.scale).tolist()) if dull]

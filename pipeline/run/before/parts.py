@@ -54,10 +54,11 @@ def _faults(found: AccelerateConfig, work: Work) -> Iterator[str]:
 
 def _undrawn(drawn: Iterable[Drawn], processes: int) -> Iterator[str]:
     for one in drawn:
-        if one.vllm == "started" and processes > 1:
+        if one.started and processes > 1:
             yield f"vllm: {FOR_ONE}"
+        inside = one.vllm is not None and one.vllm.where == "inside"
         if one.dynamic and one.prompts is not None and (
-            fault := undrawn(one.prompts * one.each, one.each, processes, inside=one.vllm == "inside")
+            fault := undrawn(one.prompts * one.each, one.each, processes, inside=inside)
         ):
             yield f"dynamic_sampling: {fault}"
 

@@ -129,6 +129,16 @@ def test_an_option_is_one_line(recipe: Path, capsys: pytest.CaptureFixture[str],
     assert "an option is written as partition=gpu" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("option", "instead"), [
+    ("time=8:00:00", "give --time"), ("--signal=USR2@60", "give --ahead"), ("nodes=4", "num_machines"),
+])
+def test_what_the_script_rests_on_is_said_in_one_place(
+    recipe: Path, capsys: pytest.CaptureFixture[str], option: str, instead: str
+) -> None:
+    assert cli.main(["launch", str(recipe), "--dry-run", "--sbatch", option]) == 2
+    assert instead in capsys.readouterr().err
+
+
 def test_a_job_may_be_told_earlier(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["launch", str(recipe), "--dry-run", "--ahead", "1800"]) == 0
     text = capsys.readouterr().out

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.contract.checkpoints import COST, METRICS, Checkpoints, CheckpointSchedule, damage
+from pipeline.contract.checkpoints import COST, METRICS, Checkpoints, CheckpointSchedule, damage, grace
 from pipeline.contract.errors import StageError
 from rewards.types import Completion, Label, Verdict
 
@@ -165,6 +165,13 @@ def test_what_a_stop_would_lose_is_told_once(tmp_path: Path, monkeypatch: pytest
     [told] = notes
     assert "and a stop leaves 0: it would lose what came after the last one" in told
     assert "retort launch --ahead" in told
+
+
+def test_the_seconds_of_a_stop_are_a_number() -> None:
+    assert (grace({}), grace({"RETORT_GRACE": "1770"})) == (270, 1770)
+    for said in ("soon", "", "-1", "nan", "inf"):
+        with pytest.raises(StageError, match="such as 270"):
+            grace({"RETORT_GRACE": said})
 
 
 def test_the_work_of_all_attempts_counts(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.contract.work import Drawn, Trained
+from pipeline.contract.work import ByVllm, Drawn, Trained
 from pipeline.costs import hours, memory
 from pipeline.costs.assumptions import Assumptions
 from pipeline.costs.devices import DEVICES, Device
@@ -21,6 +21,7 @@ CONFIG: dict[str, Any] = {
     "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16, "max_position_embeddings": 4096,
 }
 SHAPE, MODULE = shape_of(CONFIG), module_of(CONFIG)
+GIVEN = ByVllm("given")
 ASSUMED = Assumptions(2.0, 0.4, 0.25, 0.3, 2**30)
 H100, CPU = DEVICES["h100"], Device("this", 2**35, 2e11, 1e11, 2e10, 0.0, 2)
 ALONE = Setting(H100, Sharing(), ASSUMED)
@@ -65,8 +66,8 @@ def test_a_reference_is_held_beside_the_model() -> None:
 def test_vllm_on_the_stages_own_gpu_takes_its_share(device: Device, taken: float) -> None:
     setting = replace(ALONE, device=device)
     alone, beside = (
-        memory.of_training(replace(_training(), drawn=Drawn("base", 8, 64, native=False, besides=share)), setting).peak
-        for share in (0.0, 0.3)
+        memory.of_training(replace(_training(), drawn=Drawn("base", 8, 64, vllm=by)), setting).peak
+        for by in (GIVEN, ByVllm("inside", besides=0.3))
     )
     assert beside - alone == pytest.approx(taken)
 
@@ -80,7 +81,7 @@ def test_rollouts_are_read_again_where_what_drew_them_is_not_what_learns(
 ) -> None:
     training = _training(dtype=dtype, mixed_precision=False)
     rounds = replace(training.trained, steps=20)  # of 4 updates
-    drawn = Drawn("base", 8, 64, 4, rounds=5, dtype=drawn_in, native=native, trained=True)
+    drawn = Drawn("base", 8, 64, 4, rounds=5, dtype=drawn_in, vllm=None if native else GIVEN, trained=True)
     plain, found = (
         hours.of_training(replace(training, trained=rounds, drawn=one), 1e6, ALONE).flops for one in (None, drawn)
     )
@@ -174,9 +175,9 @@ def test_the_longest_row_goes_through_whole() -> None:
 
 
 def test_a_server_draws_on_its_own_gpus() -> None:
-    drawing = Drawing(Drawn("base", 8, 100, native=False), SHAPE, Asked(4000, 50.0))
+    drawing = Drawing(Drawn("base", 8, 100, vllm=GIVEN), SHAPE, Asked(4000, 50.0))
     alone, eight = (hours.of_drawing(drawing, setting).seconds for setting in (ALONE, _shared("DDP", 8)))
-    served = replace(drawing, drawn=replace(drawing.drawn, served=2))
+    served = replace(drawing, drawn=replace(drawing.drawn, vllm=ByVllm("started", 2)))
     two = hours.of_drawing(served, _shared("DDP", 8)).seconds
     assert eight < two < alone
     assert two == hours.of_drawing(served, ALONE).seconds

@@ -289,7 +289,7 @@ class OddProblemsTeach(RewardFunction):
 def test_groups_without_signal_give_way_to_others(model: Any, tmp_path: Any) -> None:
     grading = OddProblemsTeach({p.id: p for p in PROBLEMS}, Rubric(), AnswerReader(TOKENIZER))
     reserve = [Visit(p.prompt, p.id, visit) for visit in (1, 2, 3) for p in PROBLEMS]
-    dynamic = DynamicSampling(12, reserve, size=4)
+    dynamic = DynamicSampling(12, reserve, size=4, scale="group")
     made = trainer(model, tmp_path, grading=grading, dynamic=dynamic)
     parts = begun(made)
     assert dynamic.without >= 2  # problems of even numbers are among any four

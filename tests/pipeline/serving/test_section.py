@@ -75,12 +75,12 @@ def test_a_plan_knows_what_vllm_takes_of_the_trainings_gpu(
     vllm: dict[str, Any], share: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pipeline.stages.grpo.missing", lambda: None)
-    found = [drawn.besides for drawn in Grpo(**SOME, engine="vllm", vllm=vllm).work().drawn if drawn.trained]
-    assert found == [share]
-    assert [drawn.besides for drawn in Grpo(**SOME).work().drawn] == [0.0, 0.0]
+    by = [drawn.vllm for drawn in Grpo(**SOME, engine="vllm", vllm=vllm).work().drawn if drawn.trained]
+    assert [found and found.besides for found in by] == [share]
+    assert [drawn.vllm for drawn in Grpo(**SOME).work().drawn] == [None, None]
 
 
 def test_a_plan_does_not_reckon_what_a_server_draws() -> None:
     for stage in (Sample(model="m", problems=["word_problems:train"], engine="vllm", vllm=URL),
                   Evaluate(models=["m"], problems=["word_problems:test"], engine="vllm", vllm=URL)):
-        assert [drawn.native for drawn in stage.work().drawn] == [False]
+        assert [drawn.vllm and drawn.vllm.where for drawn in stage.work().drawn] == ["given"]

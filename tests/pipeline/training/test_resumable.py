@@ -204,7 +204,7 @@ class Policy:
         reserve = [visit._replace(visit=visit.visit + 2) for visit in visits]
         self.trainer = PolicyTrainer(
             self.model, TOKENIZER, arguments(folder, steps=8), plan, visits, self.reward, self.balance,
-            DynamicSampling(2, reserve, size=4) if dynamic else None,
+            DynamicSampling(2, reserve, size=4, scale="group") if dynamic else None,
         )
         if curriculum:
             problems = {p.id: Asked(p.prompt, "words") for p in PROBLEMS}

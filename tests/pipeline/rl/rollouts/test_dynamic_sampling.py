@@ -4,10 +4,12 @@ it was."""
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from eval.engine.types import Sampled
+from pipeline.rl.objectives.advantages import Scale
 from pipeline.rl.rollouts.drawing import Visit
 from pipeline.rl.rollouts.dynamic_sampling import DynamicSampling
 
@@ -40,7 +42,7 @@ def test_a_step_is_filled_as_far_as_rounds_and_problems_go(
 ) -> None:
     groups = min(groups, len(teaches))
     first, reserve = range(groups), list(range(groups, len(teaches)))
-    dynamic = DynamicSampling(rounds, [visit(problem) for problem in reserve], SIZE)
+    dynamic = DynamicSampling(rounds, [visit(problem) for problem in reserve], SIZE, "group")
     seen: list[int] = []
     for _ in range(steps):
         used = dynamic.used
@@ -68,10 +70,22 @@ def test_a_step_is_filled_as_far_as_rounds_and_problems_go(
 def test_what_is_resumed_goes_on_with_the_next_problem() -> None:
     reserve = [visit(problem) for problem in range(2, 20)]
     rewards, rows = rewards_where([False] * 20), [visit(p) for p in (0, 1) for _ in range(SIZE)]
-    whole, cut = (DynamicSampling(2, reserve, SIZE) for _ in range(2))
+    whole, cut = (DynamicSampling(2, reserve, SIZE, "group") for _ in range(2))
     whole.fill(rows, draw, rewards)
     cut.fill(rows, draw, rewards)
-    again = DynamicSampling(2, reserve, SIZE)
+    again = DynamicSampling(2, reserve, SIZE, "group")
     again.restore(cut.state())
     assert again.figures() == whole.figures() == {"dynamic/groups_drawn": 6, "dynamic/groups_without_signal": 6}
     assert again.fill(rows, draw, rewards) == whole.fill(rows, draw, rewards)
+
+
+@pytest.mark.parametrize(("scale", "kept"), [("group", [0, 1]), ("mean", [2, 1])])
+def test_of_maxrl_a_group_teaches_nothing_where_nothing_is_rewarded(scale: Scale, kept: list[int]) -> None:
+    worth = {0: [-0.5, 0.0], 1: [0.0, 1.0], 2: [0.0, 1.0]}
+
+    def rewards(rows: Sequence[Visit], _: Sequence[Sampled]) -> list[float | None]:
+        return [worth[int(row.problem)][place % SIZE] for place, row in enumerate(rows)]
+
+    dynamic = DynamicSampling(1, [visit(2)], SIZE, scale)
+    rows, _ = dynamic.fill([visit(p) for p in (0, 1) for _ in range(SIZE)], draw, rewards)
+    assert [int(row.problem) for row in rows[::SIZE]] == kept
