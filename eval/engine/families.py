@@ -1,7 +1,7 @@
 """The families of transformers that the native engine computes itself, and what it needs to know of each."""
 
 from dataclasses import dataclass
-from typing import Any  # a config of transformers, whose fields differ by family
+from typing import Any, Literal  # a config of transformers, whose fields differ by family
 
 from eval.engine.attention import CachedAttention, GroupedQueryAttention
 from eval.engine.latent import LatentAttention
@@ -9,24 +9,26 @@ from eval.engine.latent import LatentAttention
 
 @dataclass(frozen=True)
 class Family:
-    """How a family attends, and under which name its mixture of experts keeps the router."""
+    """How a family attends, under which name its mixture of experts keeps the router, and which layers its `windowed`
+    are: a config may have `sliding_window` or `layer_types` of another family, which this one does not read."""
 
     attention: type[CachedAttention] = GroupedQueryAttention
     router: str = "gate"
+    windowed: Literal["none", "all", "by_layer"] = "none"
 
 
 FAMILIES = {
     "deepseek_v2": Family(LatentAttention),
     "deepseek_v3": Family(LatentAttention),
-    "gpt_oss": Family(router="router"),
+    "gpt_oss": Family(router="router", windowed="by_layer"),
     "llama": Family(),
-    "mistral": Family(),
-    "mixtral": Family(),
+    "mistral": Family(windowed="all"),
+    "mixtral": Family(windowed="all"),
     "olmoe": Family(),
-    "qwen2": Family(),
-    "qwen2_moe": Family(),
-    "qwen3": Family(),
-    "qwen3_moe": Family(),
+    "qwen2": Family(windowed="by_layer"),
+    "qwen2_moe": Family(windowed="by_layer"),
+    "qwen3": Family(windowed="by_layer"),
+    "qwen3_moe": Family(windowed="all"),
 }
 """By `model_type`. A test compares each with a full forward of the model."""
 
@@ -47,9 +49,10 @@ def why_not(config: Any) -> str | None:
 
 def windows(config: Any) -> list[int | None]:
     """How many tokens each layer sees, itself included; None where it sees all."""
-    fields = config.to_dict()
-    window, count = fields.get("sliding_window") or None, config.num_hidden_layers
-    kinds = fields.get("layer_types")
-    if kinds is None:
-        return [window] * count
-    return [window if kind == "sliding_attention" else None for kind in kinds]
+    windowed = FAMILIES[config.model_type].windowed
+    if windowed == "none":
+        return [None] * config.num_hidden_layers
+    window = config.sliding_window or None
+    if windowed == "all":
+        return [window] * config.num_hidden_layers
+    return [window if kind == "sliding_attention" else None for kind in config.layer_types]

@@ -83,9 +83,12 @@ class PlainEngine:
         cache = None
         # Padding stands on the left, and positions count from the first token of each prompt.
         positions = (mask.cumsum(-1) - 1).clamp(min=0)
+        # Logits of a long prompt's every token would be gigabytes, of which a row's last ones are used.
+        kept = {"logits_to_keep": 1} if self.model._supports_logits_to_keep() else {}
         for step in range(most):
             output = self.model(
-                input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
+                input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True,
+                **kept
             )
             cache = output.past_key_values
             if self.recorder:

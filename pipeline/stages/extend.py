@@ -138,11 +138,12 @@ class Extend(ReadsRows, Learning, Stage):
         left_out = left_out_of(data, fitting(data, longest, cut=self.too_long == "cut"), ctx.note) if data else {}
         kept_back = [] if data is None else self._kept_back(data)
         held_out = self._unseen(data, kept_back, tokenizer)
+        longer = rescaled(model, longest, self.scaling)  # first: it refuses models that could not read such texts
         with placed(model):
             before = loss_by_position(model, held_out, longest)
         if module.of(model):
             ctx.note("the model's MTP module is of shorter texts, and is left out of the extended model")
-        model = rescaled(model, longest, self.scaling)
+        model = longer
         tokenizer.model_max_length = longest
         streams = [self._phase(number, data, kept_back, tokenizer, ctx) for number in range(1, len(self.phases) + 1)]
         metrics = train(ctx, model, tokenizer, Joined(streams), self._plan())

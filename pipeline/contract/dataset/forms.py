@@ -144,7 +144,7 @@ def _turn(value: object, name: str, columns: Mapping[str, str]) -> Row:
     if turn.get("weight", 1) not in (0, 1):
         raise _Bad("type", f"'weight' of {name} must be 0 or 1, not {shown(turn['weight'])}")
     if turn.get("tool_calls"):
-        turn["tool_calls"] = _calls(turn["tool_calls"], name)
+        turn["tool_calls"] = [_call(call, name) for call in _objects(turn["tool_calls"], f"'tool_calls' of {name}")]
     content = _content(value.get(content_key), name)
     if content is None:
         if role != "assistant" or not (turn.get("tool_calls") or any(key in turn for key in _THOUGHTS)):
@@ -155,27 +155,22 @@ def _turn(value: object, name: str, columns: Mapping[str, str]) -> Row:
     return {"role": role, "content": content, **turn}
 
 
-def _calls(value: object, name: str) -> object:
-    """Calls of tools with their arguments as an object: OpenAI's interface writes them as JSON text, which a template
-    would write as a text once more."""
-    if not isinstance(value, list | tuple):
-        return value
-    return [_call(call, name) for call in value]
-
-
-def _call(call: object, name: str) -> object:
-    function = call.get("function") if isinstance(call, Mapping) else None
-    if not isinstance(call, Mapping) or not isinstance(function, Mapping) \
-            or not isinstance(function.get("arguments"), str):
+def _call(call: Mapping[str, object], name: str) -> Mapping[str, object]:
+    """A call of a tool with its arguments as an object: OpenAI's interface writes them as JSON text, which a template
+    would write as a text once more. They may stand in `function`, or beside its name without one."""
+    function = call.get("function")
+    if isinstance(function, Mapping):
+        return {**call, "function": _call(function, name)}
+    told = call.get("arguments")
+    if not isinstance(told, str):
         return call
-    told = function["arguments"]
     try:
         arguments = json.loads(told) if told.strip() else {}
     except (ValueError, RecursionError) as error:
         raise _Bad("type", f"'arguments' of a call in {name} must be a JSON object, not {shown(told)}") from error
     if not isinstance(arguments, dict):
         raise _Bad("type", f"'arguments' of a call in {name} must be a JSON object, not {shown(told)}")
-    return {**call, "function": {**function, "arguments": arguments}}
+    return {**call, "arguments": arguments}
 
 
 def _content(value: object, name: str) -> str | None:
@@ -195,17 +190,22 @@ def _learned(turns: list[Row]) -> list[Row]:
 
 
 def _tools(row: Row) -> Row:
-    tools = row.get("tools")
-    if not tools:
-        return {}
-    if isinstance(tools, str):
+    tools = row.get("tools") and _objects(row["tools"], "'tools'")
+    return {"tools": tools} if tools else {}
+
+
+def _objects(value: object, name: str) -> list[Mapping[str, object]]:
+    """A list of objects, also where a table keeps it as JSON text, of which null is none."""
+    found = value
+    if isinstance(value, str):
         try:
-            tools = json.loads(tools)
+            found = json.loads(value)
         except (ValueError, RecursionError) as error:
-            raise _Bad("type", f"'tools' must be a list of objects, not {shown(tools)}") from error
-    if not isinstance(tools, list) or not all(isinstance(tool, Mapping) for tool in tools):
-        raise _Bad("type", f"'tools' must be a list of objects, not {shown(tools)}")
-    return {"tools": tools}
+            raise _Bad("type", f"{name} must be a list of objects, not {shown(value)}") from error
+        found = [] if found is None else found
+    if not isinstance(found, list | tuple) or not all(isinstance(one, Mapping) for one in found):
+        raise _Bad("type", f"{name} must be a list of objects, not {shown(value)}")
+    return list(found)
 
 
 def _renamed(row: Row, columns: Mapping[str, str]) -> Row:

@@ -53,7 +53,10 @@ class Messages:
 
 
 def _in_text(call: Mapping[str, Any]) -> Mapping[str, Any]:
-    function = call.get("function")
-    if not isinstance(function, Mapping) or not isinstance(function.get("arguments"), Mapping):
+    """With the arguments as text, which stand in `function` or beside its name without one."""
+    function, arguments = call.get("function"), call.get("arguments")
+    if isinstance(function, Mapping):
+        return {**call, "function": _in_text(function)}
+    if not isinstance(arguments, Mapping):
         return call
-    return {**call, "function": {**function, "arguments": json.dumps(function["arguments"], ensure_ascii=False)}}
+    return {**call, "arguments": json.dumps(arguments, ensure_ascii=False)}

@@ -22,6 +22,15 @@ from tests.eval.engine.asked import SAMPLING, Tiny, Tokenizer, full_forward, pla
         ("qwen3", {"use_sliding_window": True, "sliding_window": 4, "max_window_layers": 1}, NativeEngine),
         ("qwen3_moe", {"use_sliding_window": True, "sliding_window": 4, "max_window_layers": 0}, NativeEngine),
         ("qwen2_moe", {"use_sliding_window": True, "sliding_window": 4, "max_window_layers": 2}, NativeEngine),
+        # What another family's config would say of windows, and this one does not read.
+        ("llama", {"sliding_window": 4, "layer_types": ["sliding_attention"] * 2}, NativeEngine),
+        ("olmoe", {"sliding_window": 4}, NativeEngine),
+        ("mistral", {"sliding_window": 4, "layer_types": ["full_attention"] * 2}, NativeEngine),
+        ("mixtral", {"sliding_window": 4, "layer_types": ["full_attention"] * 2}, NativeEngine),
+        (
+            "qwen3_moe", {"use_sliding_window": True, "sliding_window": 4, "layer_types": ["full_attention"] * 2},
+            NativeEngine
+        ),
         ("olmoe", {"clip_qkv": 0.5}, NativeEngine),
         (
             "llama",
@@ -63,6 +72,14 @@ def test_what_keeps_a_state_of_its_own_is_refused_in_one_line(family: str) -> No
     model = AutoModelForCausalLM.from_config(config)
     with pytest.raises(FamilyError, match=f"{family} models keep a state of their own"):
         engine_for(model, Tokenizer())
+
+
+@pytest.mark.parametrize("family", ["jamba", "gpt_oss"])
+def test_the_head_reads_no_prompt(tiny: Tiny, family: str) -> None:
+    model, read = tiny(family), set()
+    model.get_output_embeddings().register_forward_hook(lambda _, given, __: read.add(given[0].shape[1]))
+    plain(model).sample(requests(), SAMPLING)
+    assert read == {1}
 
 
 def minimax() -> Any:

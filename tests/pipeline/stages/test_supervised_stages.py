@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from pipeline.contract.errors import StageError
 from pipeline.contract.fields import Input, marked
@@ -104,6 +105,20 @@ def test_a_context_is_extended_on_ones_own_texts(answerer: Path, data: Path, con
     assert model.config.rope_parameters["rope_type"] == "yarn"
     assert set(metrics["loss_by_position"]) == {"before", "after"}
     assert ctx.notes == ["phase 1 of 2: up to 128 tokens", "phase 2 of 2: up to 192 tokens"]
+
+
+def test_a_model_with_learned_positions_reads_no_longer_text_before_it_is_refused(
+    answerer: Path, context: Callable[..., Any], tmp_path: Path
+) -> None:
+    _, tokenizer = pretrained.load(answerer)
+    config = AutoConfig.for_model(
+        "gpt2", vocab_size=len(tokenizer), n_embd=32, n_layer=1, n_head=2, n_positions=64  # type: ignore[arg-type]
+    )
+    pretrained.save(AutoModelForCausalLM.from_config(config), tokenizer, tmp_path / "learned")
+    (tmp_path / "long.jsonl").write_text(json.dumps({"text": PROMPT * 20}) + "\n")
+    stage = Extend(model="base", data="rows", batch_size=1, phases=[{"length": 512, "steps": 1}])  # type: ignore[list-item]
+    with pytest.raises(StageError, match="learn a vector for each position"):
+        stage.run(context(base=tmp_path / "learned", rows=tmp_path / "long.jsonl"))
 
 
 def test_adapters_on_half_precision_are_the_model_with_its_base(

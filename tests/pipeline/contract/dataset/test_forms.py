@@ -69,6 +69,19 @@ def test_arguments_of_calls_may_be_text_as_openai_has_them() -> None:
         assert bad(called(told)) == ("type", said)
 
 
+def test_calls_may_be_flat_and_a_table_keeps_them_as_text() -> None:
+    flat = [{"name": "add", "arguments": {"x": 1}}]
+    for told in ([{"name": "add", "arguments": '{"x": 1}'}], json.dumps(flat)):
+        found = record({"messages": [USER, {"role": "assistant", "content": "", "tool_calls": told}]})
+        assert found["messages"][1]["tool_calls"] == flat
+    nothing = record({"messages": [USER, {**SAID, "tool_calls": "null"}], "tools": "null"})
+    assert nothing == {"messages": [USER, {**SAID, "tool_calls": []}]}
+    for wrong in ("add(1)", '{"name": "add"}', {"name": "add"}, ["add"]):
+        reason, said = bad({"messages": [USER, {**SAID, "tool_calls": wrong}]})
+        assert reason == "type"
+        assert said.startswith("'tool_calls' of message 2 of 'messages' must be a list of objects, not")
+
+
 def test_conversational_prompts_are_asked_and_completions_learned() -> None:
     asked = [USER, SAID, {"role": "user", "content": "And 4?"}]
     found = record({"prompt": asked, "completion": [{"role": "assistant", "content": "9"}], "id": 3})
