@@ -14,6 +14,7 @@ from rewards.types import Completion, Label, Verdict
 
 Graded = tuple[Completion, Verdict]
 
+_LONGEST = 180  # bytes
 WAIT = 0.2  # seconds between two looks for another process's piece
 
 
@@ -67,7 +68,15 @@ class Pieces:
 
     def _path(self, name: str) -> Path:
         # Names hold what a file name cannot, such as the slash of a path.
-        return self.folder / f"{quote(name, safe='')}.jsonl"
+        return self.folder / f"{short(quote(name, safe=''))}.jsonl"
+
+
+def short(name: str) -> str:
+    """A name as a file system takes it, which knows no more than 255 bytes, some of which are for what is put before
+    and behind it: of a longer one the beginning, and a hash of all of it."""
+    if len(name.encode()) <= _LONGEST:
+        return name
+    return f"{name.encode()[: _LONGEST - 17].decode(errors='ignore')}-{_digest(name)[:16]}"
 
 
 def _digest(text: str) -> str:

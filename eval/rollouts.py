@@ -11,7 +11,7 @@ from eval.answer_reader import AnswerReader
 from eval.answering import answered
 from eval.engine.types import Engine, Request, Sampled, Sampling, rollout_seed
 from eval.language_model import Tokenizer
-from eval.pieces import Pieces
+from eval.pieces import Pieces, short
 from eval.prompts import encode_prompts
 from eval.protocol import Prompting
 from rewards.background import Background
@@ -227,7 +227,7 @@ def complete(
 
 def rollouts_file(label: str, problems: str) -> str:
     """Name of the file that holds a model's rollouts on a problem set, beside its report."""
-    return f"{label}-{problems}.jsonl".replace("%", "%25").replace("/", "%2F")
+    return short(f"{label}-{problems}".replace("%", "%25").replace("/", "%2F")) + ".jsonl"
 
 
 def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:

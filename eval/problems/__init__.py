@@ -176,10 +176,15 @@ def own_rows(reference: str) -> OwnRows | None:
 
 
 def set_names(references: Iterable[str]) -> dict[str, str]:
-    """What each reference is called in a report: the set's name, with its split where two of them are of one set."""
+    """What each reference is called in a report: the set's name, or the file's, with the split where that is not what
+    the name alone says (a set's `test`, all rows of a file), and the whole reference where two of them would be called
+    alike."""
     names = {}
     for reference in references:
         own = own_rows(reference)
-        names[reference] = own.file if own else reference.rpartition(":")[0]
+        if own:
+            names[reference] = f"{own.file}:{own.split}" if own.split else own.file
+        else:
+            names[reference] = reference.removesuffix(":test")
     taken = Counter(names.values())
     return {reference: name if taken[name] == 1 else reference for reference, name in names.items()}

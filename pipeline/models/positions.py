@@ -17,15 +17,21 @@ def rescaled(model: LanguageModel, length: int, scaling: JsonObject | None) -> L
 
     transformers derives frequencies and attention temperature when a model is built: changing the config of a built one
     does nothing, and swapping its rotary module leaves the attention's own scaling stale. Raises StageError where there
-    are no such positions to scale.
+    are no such positions to scale, or the family has no such scaling.
     """
     config = AutoConfig.for_model(**model.config.to_dict())
-    if scaling is not None and "rope_parameters" not in config.to_dict():
+    text = config.get_text_config()  # a part of it, where the model reads pictures, too
+    if scaling is not None and "rope_parameters" not in text.to_dict():
         raise StageError(f"scaling: {config.model_type} models have no rope_parameters to scale; leave it out")
-    if scaling is not None:
-        config.rope_parameters = _scaled(config.rope_parameters, scaling, config.max_position_embeddings)
-    config.max_position_embeddings = length
-    longer = AutoModelForCausalLM.from_config(config, dtype=model.dtype)
+    try:
+        if scaling is not None:
+            text.rope_parameters = _scaled(text.rope_parameters, scaling, text.max_position_embeddings)
+        text.max_position_embeddings = length
+        longer = AutoModelForCausalLM.from_config(config, dtype=model.dtype)
+    except Exception as error:  # of families, each with checks of its own
+        said = " ".join(str(error).split())[:160]
+        raise StageError(f"a {config.model_type} of {length:,} tokens is not built with scaling {scaling}: {said}"
+                         ) from error
     keep_buffers(longer, model)
     # Rotary tables are no weights: the new model made its own for the new length.
     state = model.state_dict()

@@ -21,6 +21,14 @@ PROBLEMS = load("word_problems:test", 6)
 TOKENIZER = train_tokenizer([p.prompt + " <think>So 3.</think><answer>3</answer>" for p in PROBLEMS], 64)
 
 
+def test_a_piece_may_have_any_name(tmp_path: Path) -> None:
+    pieces = Pieces(tmp_path)
+    names = [f"zero-{'한국어/' * 60}{which}" for which in "ab"]
+    for number, name in enumerate(names):
+        pieces.put(name, [(Completion("", "", number, True), Verdict(Label.CORRECT))])
+    assert [pieces.get(name)[0][0].tokens for name in names] == [0, 1]  # type: ignore[index]
+
+
 class Counted:
     """An engine that counts what it is asked, and fails at the piece of a number."""
 

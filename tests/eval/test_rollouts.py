@@ -106,3 +106,12 @@ def test_sets_of_files_that_are_called_alike_have_files_of_their_own() -> None:
     names = {rollouts_file("m", name) for name in ("data/test.jsonl", "data_test.jsonl", "data%2Ftest.jsonl")}
     assert len(names) == 3
     assert not any("/" in name for name in names)
+
+
+def test_a_long_name_is_a_file_of_its_own_too(tmp_path: Path) -> None:
+    name = "평가/한국어_수학_문제_모음" * 9
+    files = [tmp_path / rollouts_file("m", f"{name}{which}") for which in "ab"]
+    for file in files:
+        write_rows(file, [{"of": file.name}])
+        file.with_name(f".{file.name}-1234567.partial").write_text("")
+    assert files[0].read_text() != files[1].read_text()

@@ -190,8 +190,8 @@ def _learned(turns: list[Row]) -> list[Row]:
 
 
 def _tools(row: Row) -> Row:
-    tools = row.get("tools") and _objects(row["tools"], "'tools'")
-    return {"tools": tools} if tools else {}
+    tools = row.get("tools")
+    return {"tools": _objects(tools, "'tools'")} if tools else {}
 
 
 def _objects(value: object, name: str) -> list[Mapping[str, object]]:

@@ -182,8 +182,12 @@ def test_columns_of_another_type_are_told(folder, name, row, said):
 
 def test_names_of_files_in_a_report():
     assert own_rows("gsm8k:test") is None
-    assert set_names(["a/mine.parquet?prompt=q:test", "gym:sum:test", "gsm8k:test"]) == {
-        "a/mine.parquet?prompt=q:test": "a/mine.parquet", "gym:sum:test": "gym:sum", "gsm8k:test": "gsm8k"}
+    assert set_names(["a/mine.parquet?prompt=q:test", "gym:sum:test", "gsm8k:test", "gsm8k:train"]) == {
+        "a/mine.parquet?prompt=q:test": "a/mine.parquet:test", "gym:sum:test": "gym:sum", "gsm8k:test": "gsm8k",
+        "gsm8k:train": "gsm8k:train"}
+    # In stages of their own, too, whose numbers may come together in one table.
+    assert set_names(["mine.jsonl"]).values() != set_names(["mine.jsonl:test"]).values()
+    assert [*set_names(twice := ["a.jsonl?verifier=v.py:f", "a.jsonl?verifier=v.py:g"])] == twice
 
 
 def test_generators_of_reasoning_gym_are_found_by_name():

@@ -86,6 +86,24 @@ def test_yarn_is_there_and_survives_saving(tiny: Tiny, tmp_path: Path, family: s
     assert loaded.config.rope_parameters["original_max_position_embeddings"] == 64
 
 
+@pytest.mark.parametrize("scaling", [None, {"rope_type": "linear", "factor": 4.0}])
+def test_of_a_model_that_sees_the_text_is_extended(scaling: dict[str, Any] | None) -> None:
+    vision = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+              "image_size": 28, "patch_size": 14}
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(
+        "gemma3", text_config={**SIZES, "head_dim": 8, "layer_types": BOTH}, vision_config=vision, mm_tokens_per_image=4
+    )).eval()
+    longer = rescaled(model, 256, scaling).eval()
+    assert pretrained.trained_context(longer) == 256
+    assert torch.equal(longer(IDS).logits, model(IDS).logits) == (scaling is None)
+
+
+def test_a_scaling_that_the_family_has_not_is_one_line() -> None:
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model("phi3", **SIZES))
+    with pytest.raises(StageError, match=r"a phi3 of 256 tokens is not built with scaling .*longrope"):
+        rescaled(model, 256, YARN)
+
+
 def test_what_is_not_there_is_not_scaled(tiny: Tiny) -> None:
     with pytest.raises(StageError, match="scaling: jamba models have no rope_parameters to scale"):
         rescaled(tiny("jamba"), 256, YARN)

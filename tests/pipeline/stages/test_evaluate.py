@@ -114,10 +114,10 @@ def test_two_splits_of_one_set_and_earlier_sets_of_one_model_are_all_kept(
     fields = {**common, "problems": ["word_problems:train", "word_problems:test"], "reports": ["score"]}
     Evaluate.model_validate(fields, context={"base": folder}).run(second)
     report = json.loads((second.out / "report.json").read_text())["models"]["zero"]
-    assert list(report["problems"]) == ["mine.jsonl", "word_problems:train", "word_problems:test"]
+    assert list(report["problems"]) == ["mine.jsonl", "word_problems:train", "word_problems"]
     assert report["mean"]["sets"] == list(report["problems"])
     assert {path.name for path in second.out.glob("*.jsonl")} == {
-        "zero-word_problems:train.jsonl", "zero-word_problems:test.jsonl"
+        "zero-word_problems:train.jsonl", "zero-word_problems.jsonl"
     }
     # Two reports of one model, each on other sets, are one report of all of them.
     third = context(one=first.out, two=second.out)

@@ -75,7 +75,7 @@ def test_calls_may_be_flat_and_a_table_keeps_them_as_text() -> None:
         found = record({"messages": [USER, {"role": "assistant", "content": "", "tool_calls": told}]})
         assert found["messages"][1]["tool_calls"] == flat
     nothing = record({"messages": [USER, {**SAID, "tool_calls": "null"}], "tools": "null"})
-    assert nothing == {"messages": [USER, {**SAID, "tool_calls": []}]}
+    assert nothing == {"messages": [USER, {**SAID, "tool_calls": []}], "tools": []}
     for wrong in ("add(1)", '{"name": "add"}', {"name": "add"}, ["add"]):
         reason, said = bad({"messages": [USER, {**SAID, "tool_calls": wrong}]})
         assert reason == "type"
