@@ -23,6 +23,9 @@ R1_ZERO = (
 
 QA = "Question: {prompt}\nAnswer:"
 
+NEXT_QUESTION = {"qa": ("Question:",), "r1": ("\nUser:", ". User:", "> User:")}
+"""With what the next question of a plain template begins. lm-evaluation-harness ends answers to GSM8K there, too."""
+
 Question = str | Problem | Sequence[Message]
 """What can be asked: a text, a problem (whose verifier has a default instruction), or a conversation."""
 
@@ -39,6 +42,14 @@ def settled(tokenizer: Tokenizer, how: Prompting) -> Prompting:
     own = tokenizer.chat_template == OWN_TEMPLATE
     instruction = None if own and how.instruction == AUTO else how.instruction
     return telling_of_tools(tokenizer, with_effort(tokenizer, replace(how, template=template, instruction=instruction)))
+
+
+def ended(how: Prompting) -> Prompting:
+    """`how`, as `settled` has it, with an end of answers for plain templates that are given none: a base model that has
+    answered writes a next question, whose answer would be graded in the place of its own. A policy that is trained on
+    what it wrote has to learn to end by itself."""
+    ends = () if how.stop or how.tools else NEXT_QUESTION.get(how.template, ())
+    return replace(how, stop=ends) if ends else how
 
 
 def template_of(tokenizer: Tokenizer, template: Template) -> Template:

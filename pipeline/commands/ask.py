@@ -7,7 +7,7 @@ from eval.answer_reader import AnswerReader
 from eval.engine import engine_for
 from eval.engine.types import Request, Sampling, rollout_seed
 from eval.language_model import Tokenizer
-from eval.prompts import encode_prompt
+from eval.prompts import encode_prompt, ended, settled
 from pipeline.commands import prompt_flags
 from pipeline.contract.errors import CommandError, StageError
 from pipeline.store.model_reference import model_of
@@ -37,7 +37,7 @@ def main(args: argparse.Namespace) -> int:
         model, tokenizer = pretrained.load(folder)
     except StageError as error:
         raise CommandError(str(error)) from error
-    how = prompt_flags.prompting(args)
+    how = ended(settled(tokenizer, prompt_flags.prompting(args)))
     prompt = encode_prompt(tokenizer, args.question, how)
     context = pretrained.context_length(model)
     room = None if context is None else context - len(prompt)

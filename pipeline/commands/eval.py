@@ -4,7 +4,6 @@ import argparse
 import json
 import math
 import sys
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,7 @@ from eval.errors import ProblemSetError, PromptError, ServerError
 from eval.language_model import Tokenizer
 from eval.problems import load, set_names
 from eval.problems.data_folder import use_data_folder
-from eval.prompts import encode_prompts, settled
+from eval.prompts import encode_prompts, ended, settled
 from eval.protocol import Prompting, Protocol, Shot
 from eval.server import Server
 from eval.shots import shots_of
@@ -243,12 +242,12 @@ def _loaded(
     if args.template == "chat" and tokenizer.chat_template is None:
         raise CommandError(f"{args.model} has no chat template; leave --template out, or give r1 or qa")
     try:
-        settle = partial(settled, tokenizer)
-        settle(_prompting(args).asking(args.effort[0] if args.effort else None))
+        settled(tokenizer, _prompting(args).asking(args.effort[0] if args.effort else None))
     except PromptError as error:
         raise CommandError(str(error)) from error
     engine, context = engine_for(model, tokenizer, args.engine), pretrained.context_length(model)
-    asked = _asked(args, sets, settle, lambda protocol: Local(engine, tokenizer, protocol, context))
+    asked = _asked(args, sets, lambda how: ended(settled(tokenizer, how)),
+                   lambda protocol: Local(engine, tokenizer, protocol, context))
     _tell_what_does_not_fit(asked, tokenizer, pretrained.trained_context(model), args.max_tokens)
     facts = {
         "sha256": pretrained.sha256(place), "engine": type(engine).__name__, "parameters": pretrained.parameters(model),

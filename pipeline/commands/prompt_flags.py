@@ -30,7 +30,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--open-thinking", action="store_true",
                         help="begin every answer with <think>; of a server's chat template: it does so")
     parser.add_argument("--stop", nargs="+", default=[], metavar="TEXT", type=text,
-                        help="texts that end an answer")
+                        help="texts that end an answer (default: of r1 and qa what begins a next question)")
 
 
 def prompting(args: argparse.Namespace, shots: Sequence[Shot] = (), thinking_budget: int | None = None) -> Prompting:

@@ -67,7 +67,8 @@ class AskingPrompt(Prompt):
     """A prompt that a model answers."""
 
     stop: Annotated[list[Annotated[str, Field(min_length=1, max_length=1000)]], Field(max_length=MOST_STOPS)] = Field(
-        default_factory=list, description="texts that end an answer, which is cut before them"
+        default_factory=list, description="texts that end an answer, which is cut before them; left out, r1 and qa end "
+                                          "in sample and evaluate where a next question begins"
     )
 
     def prompting(self, shots: Sequence[Shot] = (), thinking_budget: int | None = None) -> Prompting:

@@ -14,7 +14,7 @@ from eval.engine.types import Sampling
 from eval.language_model import Tokenizer
 from eval.pieces import Pieces
 from eval.problems import load, set_names
-from eval.prompts import encode_prompts, settled
+from eval.prompts import encode_prompts, ended, settled
 from eval.protocol import Effort, Protocol
 from eval.rollouts import Draws, Rollout, keep, recall, rollouts_file, write_rows
 from eval.shots import require_shots, shots_of, train_split
@@ -287,6 +287,6 @@ class Evaluate(ServedEngines, Stage):
         shots = shots_of(problem_set, self.prompt.shots, base=self._folder)
         effort, budget = way
         how = having_tools(self.prompt.prompting(shots, budget), self.tools, self._folder)
-        prompting = settled(tokenizer, how.asking(effort))
+        prompting = ended(settled(tokenizer, how.asking(effort)))
         sampling = Sampling(self.max_completion_tokens, self.temperature, self.top_p, self.top_k, self.min_p)
         return Protocol(prompting, sampling, self.rollouts, seed)

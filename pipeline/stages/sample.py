@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from eval.engine.types import Sampling
 from eval.problems import load_sets
-from eval.prompts import encode_prompts, question_text, settled
+from eval.prompts import encode_prompts, ended, question_text, settled
 from eval.protocol import Prompting
 from eval.rollouts import Draws, keep, recall
 from eval.tools.rows import row_of
@@ -127,7 +127,7 @@ class Sample(ServedEngines, Stage):
         prompts = encode_prompts(tokenizer, problems, self._prompting())
         require_room(prompts, self.room(), pretrained.trained_context(model), self.model)
         sampling = Sampling(self.max_completion_tokens, self.temperature, self.top_p, self.top_k, self.min_p)
-        how = settled(tokenizer, self._prompting())
+        how = ended(settled(tokenizer, self._prompting()))
         draws = Draws(self.rollouts, sampling, (ctx.seed, ctx.name), how, pretrained.context_length(model))
         pieces = ctx.checkpoints.pieces(alone=self.engine == "vllm")
         with drawing(model, tokenizer, self, ctx) as engine:

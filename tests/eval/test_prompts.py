@@ -15,8 +15,10 @@ from eval.errors import PromptError
 from eval.prompts import (
     R1_ZERO,
     encode_prompts,
+    ended,
     plain_text,
     render,
+    settled,
 )
 from eval.protocol import Prompting
 from pipeline.models.tokenizer import train_tokenizer
@@ -48,6 +50,24 @@ def test_many_at_once_are_what_the_template_says_of_each(tokenizer: Any, templat
 def test_without_a_template_it_is_r1_zeros(tokenizer: Any, texts: list[str]) -> None:
     tokenizer.chat_template = None
     assert render(tokenizer, texts) == [R1_ZERO.replace("{prompt}", text) for text in texts]
+
+
+@pytest.mark.parametrize(("template", "goes_on"), [
+    ("qa", [" 9 * 2 = 18.\n#### 18", "\n\n", "Question: Tom has 3.\nAnswer: #### 3"]),
+    ("auto", [" <answer> 18 </answer>", ". User: Tom has 3. Assistant: <answer> 3 </answer>"]),
+    ("r1", [" <answer> 18 </answer>", "\nUser: Tom has 3. Assistant: <answer> 3 </answer>"]),
+])
+def test_a_base_models_next_question_is_no_part_of_its_answer(
+    tokenizer: Any, template: Any, goes_on: list[str]
+) -> None:
+    tokenizer.chat_template = None
+    how = ended(settled(tokenizer, Prompting(template=template)))
+    begins = min(place for stop in how.stop if (place := "".join(goes_on).find(stop)) >= 0)
+    assert "".join(goes_on)[:begins].startswith(goes_on[0])
+    assert "Tom" not in "".join(goes_on)[:begins]
+    assert ended(settled(tokenizer, Prompting(template=template, stop=("Tom",)))).stop == ("Tom",)
+    tokenizer.chat_template = PLAIN
+    assert ended(settled(tokenizer, Prompting())).stop == ()
 
 
 def test_batches_are_the_single_ones(tokenizer: Any) -> None:
