@@ -68,7 +68,7 @@ def greedy(out: Path, model: Any, tokenizer: Any, name: str, problems: list[Prob
     """Our completions at temperature 0, beside the prompts for the harness."""
     draws = Draws(1, Sampling(MOST_TOKENS, 0.0), (0,), prompting)
     rollouts = collect(engine_for(model, tokenizer), tokenizer, problems, draws)
-    prompts = render(tokenizer, [problem.prompt for problem in problems], prompting.template)
+    prompts = render(tokenizer, problems, prompting)
     with (out / f"{name}.jsonl").open("w") as file:
         for one, prompt in zip(rollouts, prompts, strict=True):
             answer = one.problem.meta.get("solution", f"#### {one.problem.answer}")

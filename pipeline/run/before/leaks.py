@@ -38,12 +38,13 @@ def check(recipe: Recipe) -> str | None:
         for _ in _files(recipe):
             pass
         return None
-    asked_for = {text.name: text for use in _different(asked, "train") for text in _texts(recipe, use)}
-    trains = chain(asked_for.values(), _files(recipe))
+    # Not by their names alone: another stage's draw from a set may have other problems under the same ids.
+    asked_for = dict.fromkeys(text for use in _different(asked, "train") for text in _texts(recipe, use))
+    trains = chain(asked_for, _files(recipe))
     first = next(trains, None)
     if first is None:
         return None
-    index = TestTexts({text.name: text for text in tests}.values())
+    index = TestTexts(dict.fromkeys(tests))
     leaks: list[Leak] = []
     count = 0
     for text in chain([first], trains):  # one after the other, since files may be large

@@ -15,6 +15,7 @@ from eval.problems import is_at_hand, load
 from eval.problems.data_folder import VARIABLE
 from pipeline.commands import cli
 from pipeline.contract.errors import RecipeError
+from pipeline.contract.stage import stage_seed
 from pipeline.data.corpus import Corpus
 from pipeline.disk import durable
 from pipeline.recipe import recipe
@@ -134,6 +135,30 @@ def test_datasets_of_the_hub_are_read(write_recipe: Write, tmp_path: Path, monke
     write(cached / "snapshots" / commit / "data.jsonl", [*rows, {"text": leaked.prompt}])
     with pytest.raises(recipe.RecipeError, match=rf"word_problems:test {leaked.id} is in org/traces row 51"):
         check(recipe.read(str(path)))
+
+
+DRAWS = """
+from random import Random
+from rewards.types import Problem
+
+def sums(split, n, seed):
+    seed = 1 if split == "test" else seed % 2
+    asked = "The {} bakers of the old town sold {} loaves on Monday and {} more on every other day but {}. How many?"
+    return [Problem(f"{split}-{i}", asked.format(a, a * 7 + seed, a + 5, i), "1", "number")
+            for i, a in enumerate(Random(seed).sample(range(90), n))]
+"""
+
+
+@pytest.mark.parametrize("order", [0, 1])
+def test_another_draw_under_the_same_ids_hides_nothing(write_recipe: Write, tmp_path: Path, order: int) -> None:
+    seeds = {stage_seed(0, name) % 2: name for name in map("rl{}".format, range(9))}
+    (tmp_path / "mine.py").write_text(DRAWS)
+    stages = "".join(f"  {seeds[(order + place) % 2]}: {{kind: sample, model: base, problems: ['mine.py:sums:train'], "
+                     "problems_each: 4}\n" for place in range(2))
+    measured = "  score: {kind: evaluate, models: [base], problems: ['mine.py:sums:test'], problems_each: 4}\n"
+    file = write_recipe(f"name: two\nseed: 0\nstages:\n  base: {{kind: 'tiny.py:Make'}}\n{stages}{measured}")
+    with pytest.raises(RecipeError, match="holds test problems: 4 of them"):
+        check(recipe.read(file))
 
 
 def test_a_train_split_that_is_measured_on_is_meant(write_recipe: Write) -> None:
