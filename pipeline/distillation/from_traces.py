@@ -18,7 +18,7 @@ from pipeline.distillation.sections import Match
 from pipeline.distillation.shared_words import SharedWords
 from pipeline.distillation.teachers import Teachers, Words, loaded, words_of
 from pipeline.distillation.verdicts import ByTeacher
-from pipeline.models import pretrained
+from pipeline.models import pretrained, special_tokens
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Course:
                              "out bad_rows: drop to see the first of them")
         mine = reader(self.tokenizer, how, "the student")
         theirs = reader(pretrained.load_tokenizer(ctx.path(teacher)), how, label)
-        known, their_known = (min(len(one.tokenizer), int(fields["vocab_size"])) for one, fields in (
+        known, their_known = (min(special_tokens.words(one.tokenizer), int(fields["vocab_size"])) for one, fields in (
             (mine, self.student.config.get_text_config().to_dict()), (theirs, pretrained.config_of(ctx.path(teacher)))
         ))
         words = SharedWords.of(mine, known, theirs, their_known, match.top_k)

@@ -19,7 +19,7 @@ from pipeline.contract.errors import StageError
 from pipeline.contract.stage import Context
 from pipeline.disk.durable import JsonObject
 from pipeline.distillation import divergences
-from pipeline.models import pretrained
+from pipeline.models import pretrained, special_tokens
 from pipeline.models.shards import built_whole
 from pipeline.training.logprobs import of_chosen
 
@@ -135,7 +135,7 @@ def words_of(
 ) -> Words:
     """Those that the student, its tokenizer and the teachers at these input references all have."""
     heads = [student.config.get_text_config().to_dict(), *(pretrained.config_of(ctx.path(one)) for one in references)]
-    return Words.of(min(len(tokenizer), *(int(fields["vocab_size"]) for fields in heads)), top_k)
+    return Words.of(min(special_tokens.words(tokenizer), *(int(fields["vocab_size"]) for fields in heads)), top_k)
 
 
 def require_one_shape(student: JsonObject, teacher: JsonObject, label: str) -> None:

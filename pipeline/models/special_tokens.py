@@ -40,6 +40,12 @@ def ids(tokenizer: Tokenizer) -> dict[str, int | None]:
             "eos_token_id": tokenizer.eos_token_id}
 
 
+def words(tokenizer: Tokenizer) -> int:
+    """One more than its highest id. That is not the number of its tokens where ids have gaps, as those of tokenizers
+    made from tiktoken's have before the special ones."""
+    return max(tokenizer.get_vocab().values()) + 1
+
+
 def held(tokenizer: Tokenizer, model: LanguageModel, name: str) -> list[str]:
     """Holds the vocabularies of both against each other; what is odd about them is returned, a phrase each. Raises
     StageError where the tokenizer knows tokens that the model has no embedding of."""

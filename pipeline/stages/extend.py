@@ -138,6 +138,9 @@ class Extend(ReadsRows, Learning, Stage):
         left_out = left_out_of(data, fitting(data, longest, cut=self.too_long == "cut"), ctx.note) if data else {}
         kept_back = [] if data is None else self._kept_back(data)
         held_out = self._unseen(data, kept_back, tokenizer)
+        made_for = pretrained.trained_context(model)
+        if made_for is not None and longest < made_for:
+            ctx.note(f"the model was made for {made_for:,} tokens, and is for {longest:,} behind these phases")
         longer = rescaled(model, longest, self.scaling)  # first: it refuses models that could not read such texts
         with placed(model):
             before = loss_by_position(model, held_out, longest)

@@ -182,8 +182,8 @@ class Pretrain(Learning, Stage):
     def run(self, ctx: Context) -> Metrics:
         rng = random.Random(f"pretrain:{ctx.seed}")
         tokenizer = self._tokenizer(ctx)
-        model = build({"max_position_embeddings": self.length, **self.architecture}, len(tokenizer), ctx.seed,
-                      special_tokens.ids(tokenizer))
+        model = build({"max_position_embeddings": self.length, **self.architecture},
+                      special_tokens.words(tokenizer), ctx.seed, special_tokens.ids(tokenizer))
         if self.dtype == "bfloat16":
             cast(model, torch.bfloat16)
         ctx.note(f"{pretrained.parameters(model):,} parameters, {len(tokenizer)} tokens")

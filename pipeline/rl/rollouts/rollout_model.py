@@ -20,6 +20,8 @@ def frozen_copy(policy: LanguageModel, dtype: torch.dtype, device: torch.device)
     keep_buffers(made, policy)
     copy = prepare(made).to(device).requires_grad_(False)
     copy.eval()
+    # What ends a text may stand there alone, and not in the config.
+    copy.generation_config = policy.generation_config
     load_weights(copy, policy)
     return copy
 

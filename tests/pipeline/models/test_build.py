@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from eval.ends import ends_of
 from pipeline.models import pretrained
 from pipeline.models.build import cast
 from pipeline.models.positions import rescaled
@@ -38,6 +39,12 @@ def test_the_model_in_memory_is_the_one_that_is_saved(halved: Any, tmp_path: Pat
         again = pretrained.load(tmp_path)[0].eval()
         assert torch.equal(again.get_buffer(BIAS), halved.get_buffer(BIAS))
         assert torch.equal(again(IDS).logits, halved(IDS).logits)
+
+
+def test_a_copy_ends_where_the_policy_does(halved: Any) -> None:
+    halved.generation_config.eos_token_id = [2, 5]  # as Qwen's and gpt-oss's makers have several, there alone
+    copy = frozen_copy(halved, torch.float32, torch.device("cpu"))
+    assert ends_of(TOKENIZER, copy) == ends_of(TOKENIZER, halved) >= {2, 5}
 
 
 def test_a_copy_takes_the_same_experts(halved: Any) -> None:

@@ -1,11 +1,16 @@
 """Tokenizers that come from outside: without padding, with more or fewer tokens than the model has rows for."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from transformers import PreTrainedTokenizerFast
 
 from pipeline.contract.errors import StageError
+from pipeline.distillation.teachers import words_of
 from pipeline.models import special_tokens
 from pipeline.models.tokenizer import train_tokenizer
 
@@ -30,6 +35,18 @@ def test_a_tokenizer_without_padding_gets_one_that_ends_no_text_if_there_is_one(
     said = special_tokens.settle(tokenizer, "mine")
     assert tokenizer.pad_token == pads
     assert said == [f"no padding token, so {tokenizer.pad_token} pads"]
+
+
+def test_ids_may_have_gaps(tokenizer: Any, tiny: Tiny, tmp_path: Path, context: Callable[..., Any]) -> None:
+    assert special_tokens.words(tokenizer) == len(tokenizer)
+    gapped = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer(WordLevel({"a": 0, "b": 1, "<unk>": 2, "<eos>": 9}, "<unk>")), eos_token="<eos>"
+    )
+    assert (len(gapped), special_tokens.words(gapped)) == (4, 10)
+    teacher = tiny("qwen3")
+    teacher.save_pretrained(tmp_path / "teacher")
+    told = words_of(context(teacher=tmp_path / "teacher"), ["teacher"], teacher, gapped, None)
+    assert told.known == 10  # the end of a turn is a word
 
 
 def test_a_tokenizer_that_ends_no_text_is_refused(tokenizer: Any) -> None:
