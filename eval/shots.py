@@ -3,13 +3,16 @@
 from pathlib import Path
 
 from eval.errors import ProblemSetError
-from eval.problems import is_at_hand, load, require_held
+from eval.problems import is_at_hand, load, own_rows, require_held
 from eval.protocol import Shot
 from rewards.types import Problem
 
 
 def train_split(reference: str) -> str:
-    """The split of the same set that worked examples come from."""
+    """The split of the same set that worked examples come from. Raises ProblemSetError for a file without splits."""
+    if (own := own_rows(reference)) and not own.split:
+        raise ProblemSetError(f"{reference}: all rows of the file are measured, so that none is left for worked "
+                              f"examples; write {reference}:test, whose examples are from its :train")
     return f"{reference.rpartition(':')[0]}:train"
 
 
@@ -23,8 +26,9 @@ def shots_of(reference: str, count: int, *, base: Path | None = None) -> tuple[S
         return ()
     if reference.endswith(":train"):
         raise ProblemSetError(f"{reference}: worked examples come from the train split, so measure another one")
+    train = train_split(reference)
     try:
-        problems = load(train_split(reference), count, seed=0, base=base)
+        problems = load(train, count, seed=0, base=base)
     except ProblemSetError as error:
         raise ProblemSetError(f"{reference} has no worked examples for few-shot prompts: {error}") from error
     return tuple((problem.prompt, _solution(problem)) for problem in problems)
@@ -37,11 +41,12 @@ def require_shots(reference: str, count: int, *, base: Path | None = None) -> No
         if count:
             shots_of(reference, count, base=base)
         return
+    train = train_split(reference)
     try:
-        require_held(train_split(reference), count, base=base)
+        require_held(train, count, base=base)
     except ProblemSetError as error:
         raise ProblemSetError(f"{reference} has no worked examples for few-shot prompts: {error}") from error
-    if is_at_hand(train_split(reference), base=base):
+    if is_at_hand(train, base=base):
         shots_of(reference, count, base=base)
 
 

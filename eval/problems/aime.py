@@ -37,8 +37,9 @@ def _problems(source: Source, split: str) -> list[Problem]:
 
 
 def _answer(row: Row, name: str) -> str:
-    """The answer without leading zeros, which AIME's answer sheets have ("073")."""
-    text = str(row["answer"]).strip()
+    """The answer without leading zeros, which AIME's answer sheets have ("073"), and without the sign of degrees, which
+    one copy of 2025's has."""
+    text = str(row["answer"]).strip().removesuffix("^\\circ")
     if not text.isdecimal() or int(text) > 999:
         raise ProblemSetError(f"{name} row {row['id']}: the answer {text!r} is no whole number from 0 to 999")
     return str(int(text))

@@ -140,8 +140,8 @@ def is_answer(value: object) -> bool:
 
 
 def _problem(row: Row, path: Path, number: int, where: str) -> Problem:
-    # Tables have all columns in each row, and ids are often numbers.
-    row = {key: value for key, value in row.items() if value is not None or key not in OPTIONAL}
+    # Tables have all columns in each row, where nothing is null, or in CSV an empty text; ids are often numbers.
+    row = {key: value for key, value in row.items() if value not in (None, "") or key not in OPTIONAL}
     if type(row.get("id")) is int:
         row["id"] = str(row["id"])
     require_columns(row, ("prompt", "answer"), where)

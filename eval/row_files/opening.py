@@ -16,7 +16,11 @@ from rewards.lazy import lazy
 with lazy:
     import pyarrow
 
-_COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
+_COMPRESSED = {
+    b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zstd",
+    # pzstd and seekable zstd begin with a frame that decompressors pass over.
+    **{bytes([kind]) + b"\x2a\x4d\x18": "zstd" for kind in range(0x50, 0x60)},
+}
 _ENDINGS = (".gz", ".bz2", ".xz", ".zst")
 _FOREIGN = (
     (b"PK\x03\x04", "is a zip archive; unpack it first: unzip {name}"),

@@ -5,6 +5,7 @@ import lzma
 import zipfile
 from pathlib import Path
 
+import pyarrow
 import pytest
 
 from eval import row_files
@@ -33,6 +34,15 @@ def test_lines_and_their_places(tmp_path: Path) -> None:
     assert rows(file) == [{"a": "café"}, {"a": "\u2028"}]
     file.write_bytes(b"")
     assert rows(file) == []
+
+
+def test_zstd_may_begin_with_a_frame_that_is_passed_over(tmp_path: Path) -> None:
+    file = tmp_path / "mine.jsonl.zst"
+    with pyarrow.CompressedOutputStream(str(file), "zstd") as stream:
+        stream.write(LINES)
+    for kind in (b"\x50", b"\x5f"):  # as pzstd and seekable zstd write them
+        file.with_name("other.jsonl.zst").write_bytes(kind + b"\x2a\x4d\x18\x04\0\0\0abcd" + file.read_bytes())
+        assert rows(file.with_name("other.jsonl.zst")) == rows(file)
 
 
 ZIPPED = gzip.compress(LINES, mtime=0)  # without the time, which would be part of the tests' names

@@ -17,6 +17,8 @@ def test_examples_are_training_problems_with_their_answers():
 
 def test_what_has_none_is_one_line():
     for reference, expected in (
+        ("mine.jsonl", "so that none is left for worked examples; write mine.jsonl:test"),
+        ("mine.jsonl?verifier=judge.py:v", "write mine.jsonl[?]verifier=judge.py:v:test"),
         ("word_problems:train", "worked examples come from the train split, so measure another one"),
         ("math500:test", "math500:test has no worked examples"),
     ):

@@ -49,6 +49,8 @@ def test_aime(name):
 
 
 def test_an_answer_that_aime_cannot_have(folder):
+    (folder / "aime2025_test.jsonl").write_text(json.dumps({**AIME[0], "answer": "336^\\circ"}))
+    assert [p.answer for p in load("aime2025:test")] == ["336"]
     (folder / "aime2024_test.jsonl").write_text(json.dumps({**AIME[0], "answer": "1000"}))
     assert complaint("aime2024:test") == "aime2024 row 60: the answer '1000' is no whole number from 0 to 999"
 

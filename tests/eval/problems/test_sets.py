@@ -113,6 +113,10 @@ def test_a_users_own_rows(tmp_path):
     assert (first.id, first.answer, first.verifier, first.family) == ("mine-1", "1", "math", "mine")
     nulls = dict.fromkeys(("id", "verifier", "family", "skeleton", "meta"))  # as tables have them
     (tmp_path / "nulls.jsonl").write_text(json.dumps({**nulls, **rows[0]}) + "\n" + json.dumps({**rows[1], "id": 60}))
+    (tmp_path / "empty.csv").write_text("prompt,answer,id,skeleton,verifier,family\n0 + 1?,1,,,,\n0 + 2?,2,,,,\n")
+    assert [(p.id, p.skeleton, p.verifier, p.family) for p in load("empty.csv", base=tmp_path)] == [
+        ("empty-1", "0 + 1?", "math", "empty"), ("empty-2", "0 + 2?", "math", "empty")
+    ]
     one, other = load("nulls.jsonl", base=tmp_path)
     assert (one.id, one.verifier, one.family, one.meta, one.skeleton) == ("nulls-1", "math", "nulls", {}, "0 + 1?")
     assert other.id == "60"

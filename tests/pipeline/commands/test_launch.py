@@ -130,7 +130,7 @@ def test_an_option_is_one_line(recipe: Path, capsys: pytest.CaptureFixture[str],
 
 
 @pytest.mark.parametrize(("option", "instead"), [
-    ("time=8:00:00", "give --time"), ("--signal=USR2@60", "give --ahead"), ("nodes=4", "num_machines"),
+    ("time=8:00:00", "give --time"), ("signal=USR2@60", "give --ahead"), ("nodes=4", "num_machines"),
 ])
 def test_what_the_script_rests_on_is_said_in_one_place(
     recipe: Path, capsys: pytest.CaptureFixture[str], option: str, instead: str
