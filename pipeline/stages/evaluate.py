@@ -81,7 +81,7 @@ class Evaluate(ServedEngines, Stage):
     """
 
     kind: ClassVar[str] = "evaluate"
-    version: ClassVar[int] = 9
+    version: ClassVar[int] = 10
     makes: ClassVar[ArtifactType] = "report"
     distributed: ClassVar[bool] = True
 

@@ -78,7 +78,7 @@ class Extend(ReadsRows, Learning, Stage):
     """
 
     kind: ClassVar[str] = "extend"
-    version: ClassVar[int] = 9
+    version: ClassVar[int] = 10
     makes: ClassVar[ArtifactType] = "model"
     distributed: ClassVar[bool] = True
 

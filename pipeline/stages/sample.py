@@ -56,7 +56,7 @@ class Sample(ServedEngines, Stage):
     """
 
     kind: ClassVar[str] = "sample"
-    version: ClassVar[int] = 11
+    version: ClassVar[int] = 12
     makes: ClassVar[ArtifactType] = "dataset"
     distributed: ClassVar[bool] = True
 
