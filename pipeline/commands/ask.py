@@ -16,6 +16,7 @@ from rewards.lazy import lazy
 
 with lazy:
     from pipeline.models import pretrained
+    from pipeline.training.placement import own_device
 
 
 
@@ -46,7 +47,7 @@ def main(args: argparse.Namespace) -> int:
                            "ask something shorter")
     request = Request(prompt, [rollout_seed(args.seed, "ask", args.question)], room)
     sampling = Sampling(args.max_tokens, args.temperature, stop=how.stop)
-    ((sampled,),) = engine_for(model, tokenizer).sample([request], sampling)
+    ((sampled,),) = engine_for(model.to(own_device()), tokenizer).sample([request], sampling)
     reader = AnswerReader(tokenizer, stop=how.stop)
     completion = reader.completion(sampled.ids, opened=reader.opens(prompt), finished=sampled.finished)
     thinking, answer = split_thinking(completion)

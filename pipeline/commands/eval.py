@@ -39,6 +39,7 @@ with lazy:
     from pipeline.models import pretrained
     from pipeline.results.measure import Asked, Measured, measure
     from pipeline.results.report import efforts_of
+    from pipeline.training.placement import own_device
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -245,13 +246,15 @@ def _loaded(
         settled(tokenizer, _prompting(args).asking(args.effort[0] if args.effort else None))
     except PromptError as error:
         raise CommandError(str(error)) from error
-    engine, context = engine_for(model, tokenizer, args.engine), pretrained.context_length(model)
+    device = own_device()
+    engine = engine_for(model.to(device), tokenizer, args.engine)
+    context = pretrained.context_length(model)
     asked = _asked(args, sets, lambda how: ended(settled(tokenizer, how)),
                    lambda protocol: Local(engine, tokenizer, protocol, context))
     _tell_what_does_not_fit(asked, tokenizer, pretrained.trained_context(model), args.max_tokens)
     facts = {
         "sha256": pretrained.sha256(place), "engine": type(engine).__name__, "parameters": pretrained.parameters(model),
-        **({"dtype": args.dtype} if args.dtype else {}),
+        **({"dtype": args.dtype} if args.dtype else {}), **({"device": device.type} if device.type != "cpu" else {}),
     }
     return Measured(label, facts), asked
 

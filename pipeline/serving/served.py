@@ -4,6 +4,7 @@ import contextlib
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from eval.ends import ends_of
@@ -144,7 +145,7 @@ class OnDemand:
             one = self.serve()
             if self.vllm.url:
                 one.refresh()
-            require_alike(divergence_of(one, [request.prompt for request in requests]), self.vllm, "this model")
+            require_alike(divergence_of(one, requests, sampling.max_tokens), self.vllm, "this model")
             self.engine = one.engine
         return self.engine.sample(requests, sampling, progress, written)
 
@@ -169,12 +170,13 @@ def folder_of(ctx: Context) -> Path:
     return ctx.checkpoints.folder.parent / "vllm"
 
 
-def divergence_of(one: Served, prompts: Sequence[Sequence[int]]) -> float:
-    """The KL divergence a token of the model from what the server draws, by a handful of short answers."""
+def divergence_of(one: Served, requests: Sequence[Request], most: int = LONG) -> float:
+    """The KL divergence a token of the model from what the server draws, by short answers to a handful of these, which
+    may have as much room as they say, and no more than `most` tokens."""
     asked = [
-        Request(list(prompt), [rollout_seed("divergence", place)]) for place, prompt in enumerate(prompts[:HANDFUL])
+        replace(request, seeds=[rollout_seed("divergence", place)]) for place, request in enumerate(requests[:HANDFUL])
     ]
-    drawn = one.engine.sample(asked, Sampling(LONG))
+    drawn = one.engine.sample(asked, Sampling(min(LONG, most)))
     total, tokens = 0.0, 0
     with torch.no_grad():
         for request, [answer] in zip(asked, drawn, strict=True):

@@ -16,6 +16,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from eval.engine.types import Request
 from eval.vllm.process import WORKER, Serving, started
 from pipeline.models import lora
 from pipeline.models.build import prepare
@@ -122,7 +123,7 @@ def random_model(seed: int) -> Any:
 
 def test_vllms_own_reload_still_leaves_packed_weights_behind(tmp_path: Path) -> None:
     """Where this fails, `eval/vllm/worker` has nothing to mend any more."""
-    prompts = [[2, 20 + place, 30] for place in range(4)]
+    prompts = [Request([2, 20 + place, 30], [place]) for place in range(4)]
     model = random_model(1)
     weights.write(random_model(0), TOKENIZER, tmp_path / "first")
     weights.write(model, TOKENIZER, tmp_path / "second")
@@ -144,7 +145,7 @@ def test_vllm_still_takes_a_token_back_as_processors_cannot() -> None:
 
 
 def test_adapters_are_sent_with_the_weights(tmp_path: Path) -> None:
-    prompts = [[2, 20 + place, 30] for place in range(4)]
+    prompts = [Request([2, 20 + place, 30], [place]) for place in range(4)]
     weights.write(random_model(0), TOKENIZER, tmp_path / "first")
     model = random_model(0)
     lora.add(model, lora.Lora(rank=4), seed=0)

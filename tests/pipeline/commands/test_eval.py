@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from eval.problems import load
 from eval.scaling import efforts_table
 from pipeline.commands import cli
+from pipeline.commands import eval as eval_command
+from pipeline.contract.errors import CommandError
 from pipeline.disk.locks import Lock
 from pipeline.models import pretrained
 from pipeline.models.tokenizer import train_tokenizer
@@ -55,6 +58,18 @@ def test_the_same_evaluation_twice_is_the_same_files(model: Path, tmp_path: Path
     assert report["versions"]["torch"]
     assert [point["k"] for point in told["curves"]["word_problems"]] == [1, 2, 4, 8]
     assert {"vote", "best", "rule", "tokens"} <= set(told["curves"]["word_problems"][0])
+
+
+def test_a_model_is_drawn_from_on_this_machines_gpu(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(model: Any, *_: object) -> None:
+        raise CommandError(f"drawn from on {model.device.type}")
+
+    monkeypatch.setattr(eval_command, "own_device", lambda: torch.device("meta"))  # in the place of a GPU
+    monkeypatch.setattr(eval_command, "engine_for", refuse)
+    assert cli.main(words(model, tmp_path / "out")) == 2
+    assert "drawn from on meta" in capsys.readouterr().err
 
 
 def test_killed_and_started_again_is_the_same_files(model: Path, tmp_path: Path) -> None:
