@@ -11,19 +11,20 @@ from pipeline.disk.durable import JsonMapping
 WithModule = Literal["with", "beside"]
 """Whether a model learns of the loss of its module for multi-token prediction."""
 
+Where = Literal["started", "given", "inside"]
+"""Where vLLM draws: in a server that the stage starts, in one that it was given, or inside of its own processes."""
+
 
 @dataclass(frozen=True)
 class ByVllm:
     """That vLLM draws, whose memory elsewhere is not reckoned.
 
-    where    in a server that the stage starts (`started`), in one that it was `given`, or `inside` of the stage's own
-             processes
     gpus     of the server that the stage starts, all of which draw. A server that is there already is reckoned with as
              many GPUs as the stage has processes; inside, each process draws its share
     besides  share of the memory of the stage's own GPU that vLLM takes, where it has none of its own
     """
 
-    where: Literal["started", "given", "inside"]
+    where: Where
     gpus: int = 1
     besides: float = 0.0
 

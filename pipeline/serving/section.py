@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from eval.vllm.process import Serving
 from pipeline.contract.fields import NotInFingerprint
-from pipeline.contract.work import ByVllm
+from pipeline.contract.work import ByVllm, Where
 from pipeline.serving.speculation import Speculate
 from rewards.lazy import lazy
 
@@ -85,7 +85,7 @@ class Engines(BaseModel):
         """Where vLLM draws, and on what; None where it does not."""
         if self.engine == "native":
             return None
-        where = "started" if self.vllm.python else "given" if self.vllm.url else "inside"
+        where: Where = "started" if self.vllm.python else "given" if self.vllm.url else "inside"
         elsewhere = self.vllm.url or self.vllm.devices
         return ByVllm(where, self.vllm.tensor_parallel, 0.0 if elsewhere else self.vllm.gpu_memory)
 

@@ -99,7 +99,11 @@ def test_of_a_model_that_sees_the_text_is_extended(scaling: dict[str, Any] | Non
 
 
 def test_a_scaling_that_the_family_has_not_is_one_line() -> None:
-    model = AutoModelForCausalLM.from_config(AutoConfig.for_model("phi3", **SIZES))
+    rope = {"rope_type": "longrope", "rope_theta": 1e4, "short_factor": [1.0] * 4, "long_factor": [2.0] * 4,
+            "original_max_position_embeddings": 32}
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(
+        "phi3", **SIZES, rope_parameters=rope, original_max_position_embeddings=32
+    ))
     with pytest.raises(StageError, match=r"a phi3 of 256 tokens is not built with scaling .*longrope"):
         rescaled(model, 256, YARN)
 
