@@ -27,6 +27,7 @@ def rescaled(model: LanguageModel, length: int, scaling: JsonObject | None) -> L
         if scaling is not None:
             text.rope_parameters = _scaled(text.rope_parameters, scaling, text.max_position_embeddings)
         text.max_position_embeddings = length
+        config.validate()  # as when it is saved, behind the training
         longer = AutoModelForCausalLM.from_config(config, dtype=model.dtype)
     except Exception as error:  # of families, each with checks of its own
         said = " ".join(str(error).split())[:160]
