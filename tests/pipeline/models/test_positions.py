@@ -46,7 +46,7 @@ SIZES = {
 
 
 @pytest.mark.parametrize(("family", "more"), [
-    ("glm4", {"head_dim": 8}), ("phi", {}), ("phi3", {"partial_rotary_factor": 0.5}), ("stablelm", {}),
+    ("glm4", {"head_dim": 8}), ("phi", {}), ("stablelm", {}),
     ("nemotron", {}), ("gemma3_text", {"head_dim": 8, "layer_types": BOTH}), ("olmo3", {"layer_types": BOTH}),
 ])
 def test_what_scaling_does_not_say_stays(family: str, more: dict[str, Any]) -> None:
