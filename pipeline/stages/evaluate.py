@@ -20,6 +20,7 @@ from eval.rollouts import Draws, Rollout, keep, recall, rollouts_file, write_row
 from eval.shots import require_shots, shots_of, train_split
 from eval.ways import Way, budgets_of, called, ways
 from pipeline.contract import processes
+from pipeline.contract.errors import StageError
 from pipeline.contract.fields import ArtifactType, ModelInput, PlugIn, ReportInput
 from pipeline.contract.numbers import (
     Batch,
@@ -189,16 +190,13 @@ class Evaluate(ServedEngines, Stage):
     def run(self, ctx: Context) -> Metrics:
         if self.engine == "vllm" and not processes.is_first():
             return {}  # a server splits the work over its own devices
+        found = self._earlier(ctx)
         pieces = ctx.checkpoints.pieces(alone=self.engine == "vllm")
         asked: Iterable[_Asked] = self._ask(ctx, pieces)
         if pieces.among > 1:
             asked = list(asked)  # what other processes make is waited for when one's own is made
         if not processes.is_first():
             return {}
-        found: JsonObject = {}
-        for reference in self.reports:
-            for label, report in json.loads((ctx.path(reference) / "report.json").read_text())["models"].items():
-                found[label] = together(found.get(label, {}), report)
         measured: dict[str, JsonObject] = {}
         varied: dict[str, dict[str, dict[Way, JsonObject]]] = {}  # by model and set
         tokens = 0
@@ -216,6 +214,8 @@ class Evaluate(ServedEngines, Stage):
         for label, sets in varied.items():
             earlier = measured[label].get("efforts", {})
             measured[label]["efforts"] = {**earlier, **{name: efforts(ways) for name, ways in sets.items()}}
+        for reference in self.models:
+            measured[ctx.label(reference)]["sha256"] = pretrained.sha256(ctx.path(reference))
         found |= measured
         for report in found.values():
             # Over sets that were asked in several ways a mean would be one of ways, too.
@@ -230,6 +230,19 @@ class Evaluate(ServedEngines, Stage):
             return rows
         values = chooser(self.best_by, self._folder)(rollouts)
         return [{**row, "best_by": value} for row, value in zip(rows, values, strict=True)]
+
+    def _earlier(self, ctx: Context) -> JsonObject:
+        """What the earlier reports say, by model. Raises StageError where a model of theirs is another one than its
+        namesake here, or in another report, such as the `zero` of another run."""
+        found: JsonObject = {}
+        for reference in self.reports:
+            for label, report in json.loads((ctx.path(reference) / "report.json").read_text())["models"].items():
+                _require_same(found.get(label, report), report, label)
+                found[label] = together(found.get(label, {}), report)
+        for reference in self.models:
+            if earlier := found.get(label := ctx.label(reference)):
+                _require_same({"sha256": pretrained.sha256(ctx.path(reference))}, earlier, label)
+        return found
 
     def _begun(self, asked: "_Asked", earlier: JsonObject) -> JsonObject:
         """What report.json says of a model, before a set is added; `earlier` reports may have measured it on others."""
@@ -290,3 +303,9 @@ class Evaluate(ServedEngines, Stage):
         prompting = ended(settled(tokenizer, how.asking(effort)))
         sampling = Sampling(self.max_completion_tokens, self.temperature, self.top_p, self.top_k, self.min_p)
         return Protocol(prompting, sampling, self.rollouts, seed)
+
+
+def _require_same(one: JsonObject, other: JsonObject, label: str) -> None:
+    if {"sha256"} <= one.keys() & other.keys() and one["sha256"] != other["sha256"]:
+        raise StageError(f"reports: {label} of another report is another model than {label} here; leave that report "
+                         "out, and hold both against each other with retort compare")

@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from pydantic import ValidationError
 
 from eval.report import reduce
+from pipeline.contract.errors import StageError
 from pipeline.contract.fields import marked
 from pipeline.contract.stage import Asks
+from pipeline.models import pretrained
 from pipeline.stages.evaluate import Evaluate
 
 Ask = Callable[[Sequence[str]], Path]
@@ -31,7 +34,7 @@ def test_the_report_counts_the_rollouts_beside_it(answerer: Path, ask_for: Ask, 
     ctx = context(**{"org/zero": answerer})
     metrics = Evaluate.model_validate(fields, context={"base": folder}).run(ctx)
     report = json.loads((ctx.out / "report.json").read_text())["models"]["org/zero"]
-    assert set(report) == {"parameters", "problems", "protocol", "mean"}
+    assert set(report) == {"parameters", "sha256", "problems", "protocol", "mean"}
     told = report["protocol"]["mine.jsonl"]
     assert (told["rollouts"], told["temperature"], told["template"], told["shots"]) == (2, 0.0, "chat", 0)
     assert len(told["problems_sha256"]) == len(told["prompts_sha256"]) == 64
@@ -101,6 +104,27 @@ def test_earlier_reports_are_taken_in(answerer: Path, ask_for: Ask, context: Cal
     models = json.loads((second.out / "report.json").read_text())["models"]
     assert list(models) == ["zero", "r1"]
     assert models["zero"] == json.loads((first.out / "report.json").read_text())["models"]["zero"]
+
+
+def test_two_models_of_one_name_are_not_one(
+    answerer: Path, ask_for: Ask, context: Callable[..., Any], tmp_path: Path
+) -> None:
+    folder = ask_for(["3", "4"])
+    fields: dict[str, Any] = {"models": ["zero"], "problems": ["mine.jsonl"], "problems_each": 2, "rollouts": 1}
+    first = context(zero=answerer)
+    Evaluate.model_validate(fields, context={"base": folder}).run(first)
+    model, tokenizer = pretrained.load(answerer)
+    with torch.no_grad():
+        model.get_input_embeddings().weight.mul_(2)
+    pretrained.save(model, tokenizer, tmp_path / "another")
+    second = context(zero=tmp_path / "another", old=first.out)
+    with pytest.raises(StageError, match="zero of another report is another model than zero here"):
+        Evaluate.model_validate({**fields, "reports": ["old"]}, context={"base": folder}).run(second)
+    third = context(zero=tmp_path / "another")
+    Evaluate.model_validate(fields, context={"base": folder}).run(third)
+    both = context(old=first.out, new=third.out)
+    with pytest.raises(StageError, match="zero of another report is another model than zero here"):
+        Evaluate.model_validate({**fields, "models": [], "reports": ["old", "new"]}, context={"base": folder}).run(both)
 
 
 def test_two_splits_of_one_set_and_earlier_sets_of_one_model_are_all_kept(
