@@ -144,7 +144,7 @@ from rewards.types import Problem
 def sums(split, n, seed):
     seed = 1 if split == "test" else seed % 2
     asked = "The {} bakers of the old town sold {} loaves on Monday and {} more on every other day but {}. How many?"
-    return [Problem(f"{split}-{i}", asked.format(a, a * 7 + seed, a + 5, i), "1", "number")
+    return [Problem(f"{split}-{i}", asked.format(a, a * 7 + seed, a + 5, i), "1", "math", "sums")
             for i, a in enumerate(Random(seed).sample(range(90), n))]
 """
 
