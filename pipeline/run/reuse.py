@@ -66,6 +66,13 @@ class Reuse:
             return None
         return artifact
 
+    def tell_of(self, made_now: str, made: Mapping[str, Artifact]) -> None:
+        """Tell of the artifacts in `made` that were taken before this input of theirs was there, and are of another."""
+        users = [name for name in made if made_now in self.recipe.steps[name].needs]
+        for name in users:
+            for other in made_from_others(made[name], {made_now: made[made_now]}):
+                self._note(name, f"{other}; --mend makes it again")
+
     def check_inputs(self, name: str, made: Mapping[str, Artifact]) -> None:
         """Raises RunError where an input of a stage is no longer as it was made."""
         step = self.recipe.steps[name]

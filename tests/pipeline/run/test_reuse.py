@@ -19,6 +19,34 @@ stages:
   other: {kind: 'tiny.py:Make', steps: 1}
   data: {kind: 'tiny.py:Write', model: base}
 """
+CLOCK = '''
+import time
+from typing import ClassVar
+
+from pipeline.stage import ArtifactType, Context, Metrics, Stage
+
+
+class Clock(Stage):
+    """Makes a model of other bytes each time, as another machine does."""
+
+    kind: ClassVar[str] = "clock"
+    makes: ClassVar[ArtifactType] = "model"
+    preload: ClassVar[tuple[str, ...]] = ()
+
+    def run(self, ctx: Context) -> Metrics:
+        (ctx.out / "number.txt").write_text(f"{time.time_ns()}\\n")
+        return {}
+'''
+
+
+@pytest.fixture
+def clocked(write_recipe: Write) -> RunFolder:
+    """A finished run whose base has other bytes once it is made again."""
+    path = write_recipe("name: clocked\nstages:\n  base: {kind: 'clock.py:Clock'}\n"
+                        "  data: {kind: 'tiny.py:Write', model: base}\n", "clocked.yaml")
+    path.with_name("clock.py").write_text(CLOCK)
+    assert cli.main(["run", str(path)]) == 0
+    return RunFolder(Path("runs/clocked"))
 
 
 @pytest.fixture
@@ -113,6 +141,27 @@ def test_what_was_made_from_other_bytes_is_told_and_mended(
     assert cli.main(["run", "recipe.yaml", "--mend"]) == 0
     assert made.artifacts()["data"].manifest["inputs"]["base"]["content"] != first
     assert cli.main(["verify", "chain"]) == 0
+
+
+def test_what_was_taken_before_its_input_was_made_again_is_told_by_the_same_run(
+    clocked: RunFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(clocked.artifacts()["base"].path)
+    capsys.readouterr()
+    assert cli.main(["run", "clocked.yaml"]) == 0
+    told = capsys.readouterr().out
+    assert "was made from other bytes of base than" in told
+    assert told.count("--mend makes it again") == 1
+    assert any("other bytes of base" in row.get("text", "") for row in clocked.ledger())
+    for command in (["report", "clocked"], ["status", "clocked"]):
+        assert cli.main(command) == 0
+        assert "was made from other bytes of base than" in capsys.readouterr().out, command
+    assert cli.main(["run", "clocked.yaml", "--mend"]) == 0
+    assert cli.main(["verify", "clocked"]) == 0
+    capsys.readouterr()
+    for command in (["run", "clocked.yaml"], ["report", "clocked"], ["status", "clocked"]):
+        assert cli.main(command) == 0
+        assert "other bytes" not in capsys.readouterr().out, command
 
 
 def test_files_are_read_once_and_all_of_them_when_asked(
