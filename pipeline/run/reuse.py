@@ -35,7 +35,7 @@ class Reuse:
         changed: list[str] = []
         for name, step in self.recipe.steps.items():
             # What an input will be like once it is made again decides over what was made from it.
-            if self.mend and any(needed not in found for needed in step.needs):
+            if self.mend and (any(needed not in found for needed in step.needs) or self._is_to_be_mended(name, found)):
                 continue
             try:
                 artifact = self.find(name, found)
@@ -50,7 +50,11 @@ class Reuse:
         return found
 
     def find(self, name: str, made: Mapping[str, Artifact]) -> Artifact | None:
-        """The artifact of a stage whose inputs are in `made`, if there is one to be used. Raises RunError."""
+        """The artifact of a stage whose inputs are in `made`, if there is one to be used. Raises RunError.
+
+        One that is to be mended is put aside: who calls this has the artifact's lock, or another run may have just made
+        it again.
+        """
         artifact = self.store.find(name, self.prints[name])
         if artifact is None:
             return None
@@ -81,6 +85,12 @@ class Reuse:
         lines += self._changed_paths(step)
         if lines:
             raise RunError(lines)
+
+    def _is_to_be_mended(self, name: str, made: Mapping[str, Artifact]) -> bool:
+        artifact = self.store.find(name, self.prints[name])
+        return artifact is not None and bool(
+            faults_of(artifact, self.store.hashes) or made_from_others(artifact, made)
+        )
 
     def _changed_paths(self, step: Step) -> list[str]:
         """A line for each artifact that the recipe gives by its path and that is not as it was made."""

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +11,9 @@ import pytest
 
 from pipeline.commands import cli
 from pipeline.disk import hashes
+from pipeline.disk.locks import Lock
 from pipeline.store.run_folder import RunFolder
+from pipeline.store.store import Store
 
 Write = Callable[..., Path]
 RECIPE = """
@@ -162,6 +166,26 @@ def test_what_was_taken_before_its_input_was_made_again_is_told_by_the_same_run(
     for command in (["run", "clocked.yaml"], ["report", "clocked"], ["status", "clocked"]):
         assert cli.main(command) == 0
         assert "other bytes" not in capsys.readouterr().out, command
+
+
+def test_what_another_run_is_mending_is_left_to_it(made: RunFolder) -> None:
+    base, store = made.artifacts()["base"].path, Store(made.path.parent)
+    before = (base / "number.txt").read_bytes()
+    flip(base / "number.txt")
+    lock = Lock(store.unfinished / f"{base.name}.lock")
+
+    def other_run() -> None:
+        try:
+            while not any("is making the same artifact" in row.get("text", "") for row in made.ledger()):
+                time.sleep(0.02)
+            (base / "number.txt").write_bytes(before)
+        finally:
+            lock.release()
+
+    threading.Thread(target=other_run, daemon=True).start()
+    assert cli.main(["run", "recipe.yaml", "--mend"]) == 0
+    assert not store.aside.exists()
+    assert cli.main(["verify", "chain"]) == 0
 
 
 def test_files_are_read_once_and_all_of_them_when_asked(
