@@ -9,7 +9,7 @@ from pipeline.recipe.recipe import Recipe, Step
 from pipeline.run.display.progress import Display
 from pipeline.store.run_folder import RunFolder
 from pipeline.store.store import MANIFEST, Artifact, Store
-from pipeline.store.verify import faults_of, made_from_others
+from pipeline.store.verify import faults_of, made_from_others, other_inputs
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Reuse:
         faults = faults_of(artifact, self.store.hashes)
         if faults and not self.mend:
             raise RunError(self._refusal(name, faults))
-        others = made_from_others(artifact, made)
+        others = self._others(name, artifact, made)
         if others and not self.mend:
             self._note(name, f"{others[0]}; --mend makes it again")
         elif faults or others:
@@ -74,7 +74,7 @@ class Reuse:
         """Tell of the artifacts in `made` that were taken before this input of theirs was there, and are of another."""
         users = [name for name in made if made_now in self.recipe.steps[name].needs]
         for name in users:
-            for other in made_from_others(made[name], {made_now: made[made_now]}):
+            for other in other_inputs(made[name], {made_now: made[made_now]}):
                 self._note(name, f"{other}; --mend makes it again")
 
     def check_inputs(self, name: str, made: Mapping[str, Artifact]) -> None:
@@ -89,15 +89,17 @@ class Reuse:
     def _is_to_be_mended(self, name: str, made: Mapping[str, Artifact]) -> bool:
         artifact = self.store.find(name, self.prints[name])
         return artifact is not None and bool(
-            faults_of(artifact, self.store.hashes) or made_from_others(artifact, made)
+            faults_of(artifact, self.store.hashes) or self._others(name, artifact, made)
         )
+
+    def _others(self, name: str, artifact: Artifact, made: Mapping[str, Artifact]) -> list[str]:
+        return made_from_others(artifact, {**_given(self.recipe.steps[name]), **made})
 
     def _changed_paths(self, step: Step) -> list[str]:
         """A line for each artifact that the recipe gives by its path and that is not as it was made."""
-        given = {reference: Artifact(source.path) for reference, source in step.sources.items()
-                 if source.path is not None and (source.path / MANIFEST).is_file()}
         return [f"{step.name}: its input {reference}: {faults[0]}; make it again, or give another"
-                for reference, artifact in given.items() if (faults := faults_of(artifact, self.store.hashes))]
+                for reference, artifact in _given(step).items()
+                if (faults := faults_of(artifact, self.store.hashes))]
 
     def _refusal(self, name: str, faults: list[str]) -> str:
         users = [step.name for step in self.recipe.steps.values() if name in step.needs]
@@ -108,3 +110,9 @@ class Reuse:
     def _note(self, name: str, text: str) -> None:
         self.run.record(name, event="note", text=text)
         self.display.note(name, text)
+
+
+def _given(step: Step) -> dict[str, Artifact]:
+    """The artifacts that the recipe gives a stage by their paths."""
+    return {reference: Artifact(source.path) for reference, source in step.sources.items()
+            if source.path is not None and (source.path / MANIFEST).is_file()}

@@ -188,6 +188,27 @@ def test_what_another_run_is_mending_is_left_to_it(made: RunFolder) -> None:
     assert cli.main(["verify", "chain"]) == 0
 
 
+def test_what_was_made_from_other_bytes_of_a_path_is_told_and_mended(
+    clocked: RunFolder, write_recipe: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The documented way to use another run's model."""
+    write_recipe("stages:\n  copy: {kind: 'tiny.py:Write', model: runs/clocked/01-base}\n", "copy.yaml")
+    assert cli.main(["run", "copy.yaml"]) == 0
+    assert cli.main(["run", "copy.yaml"]) == 0
+    assert "other bytes" not in capsys.readouterr().out
+    shutil.rmtree(clocked.artifacts()["base"].path)
+    assert cli.main(["run", "clocked.yaml", "--mend"]) == 0
+    capsys.readouterr()
+    for command, code in ((["run", "copy.yaml"], 0), (["verify", "copy"], 1), (["report", "copy"], 0),
+                          (["status", "copy"], 0)):
+        assert cli.main(command) == code, command
+        assert "was made from other bytes of runs/clocked/01-base than" in capsys.readouterr().out, command
+    assert cli.main(["run", "copy.yaml", "--mend"]) == 0
+    assert cli.main(["verify", "copy"]) == 0
+    number = (clocked.artifacts()["base"].path / "number.txt").read_bytes()
+    assert (RunFolder(Path("runs/copy")).artifacts()["copy"].path / "data.jsonl").read_bytes() == number
+
+
 def test_files_are_read_once_and_all_of_them_when_asked(
     made: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
