@@ -7,6 +7,7 @@ from pipeline.contract.errors import RunError
 from pipeline.recipe.fingerprint import Fingerprint
 from pipeline.recipe.recipe import Recipe, Step
 from pipeline.run.display.progress import Display
+from pipeline.run.versions import chose_by_processor, is_portable
 from pipeline.store.run_folder import RunFolder
 from pipeline.store.store import MANIFEST, Artifact, Store
 from pipeline.store.verify import faults_of, made_from_others, other_inputs
@@ -17,8 +18,8 @@ class Reuse:
     """Finds artifacts and looks whether they can be used.
 
     With `mend` one that cannot be is set aside, so that its stage runs again, and so is what was made from other bytes
-    than its inputs have; without it the first is refused and the second is told. `command` is what a person types to
-    go on with the run.
+    than its inputs have, or without `--portable` where the run has it; without `mend` the first is refused and the
+    others are told. `command` is what a person types to go on with the run.
     """
 
     recipe: Recipe
@@ -61,7 +62,7 @@ class Reuse:
         faults = faults_of(artifact, self.store.hashes)
         if faults and not self.mend:
             raise RunError(self._refusal(name, faults))
-        others = self._others(name, artifact, made)
+        others = [] if faults else self._others(name, artifact, made)
         if others and not self.mend:
             self._note(name, f"{others[0]}; --mend makes it again")
         elif faults or others:
@@ -93,7 +94,7 @@ class Reuse:
         )
 
     def _others(self, name: str, artifact: Artifact, made: Mapping[str, Artifact]) -> list[str]:
-        return made_from_others(artifact, {**_given(self.recipe.steps[name]), **made})
+        return made_from_others(artifact, {**_given(self.recipe.steps[name]), **made}) + _unportable(artifact)
 
     def _changed_paths(self, step: Step) -> list[str]:
         """A line for each artifact that the recipe gives by its path and that is not as it was made."""
@@ -116,3 +117,10 @@ def _given(step: Step) -> dict[str, Artifact]:
     """The artifacts that the recipe gives a stage by their paths."""
     return {reference: Artifact(source.path) for reference, source in step.sources.items()
             if source.path is not None and (source.path / MANIFEST).is_file()}
+
+
+def _unportable(artifact: Artifact) -> list[str]:
+    """A line where this run computes portably and the artifact was made otherwise."""
+    made_on = str(artifact.manifest.get("hardware", ""))
+    told = is_portable() and chose_by_processor(made_on)
+    return [f"was made on {made_on} and not as --portable computes"] if told else []

@@ -12,6 +12,7 @@ import pytest
 from pipeline.commands import cli
 from pipeline.disk import hashes
 from pipeline.disk.locks import Lock
+from pipeline.run.versions import PORTABLE
 from pipeline.store.run_folder import RunFolder
 from pipeline.store.store import Store
 
@@ -207,6 +208,34 @@ def test_what_was_made_from_other_bytes_of_a_path_is_told_and_mended(
     assert cli.main(["verify", "copy"]) == 0
     number = (clocked.artifacts()["base"].path / "number.txt").read_bytes()
     assert (RunFolder(Path("runs/copy")).artifacts()["copy"].path / "data.jsonl").read_bytes() == number
+
+
+def test_what_was_made_without_portable_is_told_and_mended(
+    made: RunFolder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def made_on(name: str, hardware: str) -> None:
+        file = made.artifacts()[name].path / "stage.json"
+        manifest = json.loads(file.read_text())
+        del manifest["sha256"]
+        file.write_text(json.dumps({**manifest, "hardware": hardware}))
+
+    made_on("base", "x86_64 AVX512")
+    made_on("other", "x86_64 AVX2")  # on a processor that has no more; MKL and oneDNN choose by it all the same
+    capsys.readouterr()
+    assert cli.main(["run", "recipe.yaml"]) == 0
+    assert "portable" not in capsys.readouterr().out
+    for variable, value in PORTABLE.items():
+        monkeypatch.setenv(variable, value)
+    assert cli.main(["run", "recipe.yaml"]) == 0
+    told = capsys.readouterr().out
+    assert "was made on x86_64 AVX512 and not as --portable computes; --mend makes it again" in told
+    assert told.count("not as --portable computes") == 2
+    assert cli.main(["run", "recipe.yaml", "--mend"]) == 0
+    for name, hardware in (("base", "x86_64 AVX2, portable"), ("other", "NVIDIA H200")):
+        made_on(name, hardware)
+    capsys.readouterr()
+    assert cli.main(["run", "recipe.yaml"]) == 0
+    assert "not as --portable computes" not in capsys.readouterr().out
 
 
 def test_files_are_read_once_and_all_of_them_when_asked(
