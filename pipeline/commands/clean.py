@@ -4,7 +4,7 @@ import argparse
 
 from pipeline.commands.run import runs_argument
 from pipeline.contract.errors import CommandError
-from pipeline.store.cleaning import remove, size, unneeded
+from pipeline.store.cleaning import put_aside, remove, size, unneeded
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -16,11 +16,13 @@ def main(args: argparse.Namespace) -> int:
     if not args.runs.is_dir():
         raise CommandError(f"{args.runs}: there is no such folder")
     total = 0
-    for path in unneeded(args.runs):
-        total += (found := size(path))
+    # Counting and removing may take hours, in which a run may begin.
+    places = put_aside(args.runs) if args.delete else {path: path for path in unneeded(args.runs)}
+    for path, place in places.items():
+        total += (found := size(place))
         print(f"{found / 1e6:8.1f} MB  {path}")
         if args.delete:
-            remove(path)
+            remove(place)
     if args.delete:
         print(f"removed {total / 1e6:.1f} MB")
     else:

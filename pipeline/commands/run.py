@@ -13,8 +13,8 @@ from pipeline.recipe import fingerprint, recipe, trust
 from pipeline.recipe.header import is_name
 from pipeline.recipe.recipe import Recipe
 from pipeline.run.display.choice import Asked, display
-from pipeline.run.launch import PORTABLE
 from pipeline.run.runner import Runner
+from pipeline.run.versions import PORTABLE
 from pipeline.store.run_folder import RunFolder
 from pipeline.store.store import Store
 from rewards import plugin_files

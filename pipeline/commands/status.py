@@ -15,7 +15,7 @@ from pipeline.run.display.figures import duration
 from pipeline.store.cleaning import size
 from pipeline.store.run_folder import RunFolder, find_run, wall_seconds
 from pipeline.store.store import MENDS, Store
-from pipeline.store.verify import known_faults_of
+from pipeline.store.verify import known_faults_of, made_from_others
 
 if TYPE_CHECKING:
     from pipeline.recipe.fingerprint import Fingerprint
@@ -60,6 +60,7 @@ def _rows(read: "Recipe", run: "RunFolder", ledger: list[JsonObject], runs: Path
     store, linked, lost = Store(runs), run.readable(), run.lost()
     prints = fingerprint.of_recipe(read, store.hashes)
     last = {str(row.get("stage")): row for row in ledger if row.get("event") != "note"}
+    found: dict[str, Artifact] = {}
     rows: list[tuple[str, ...]] = []
     for name in read.steps:
         old = linked.get(name)
@@ -67,7 +68,10 @@ def _rows(read: "Recipe", run: "RunFolder", ledger: list[JsonObject], runs: Path
         if made and (faults := known_faults_of(made, store.hashes)):
             rows.append((name, "changed", "", f"{faults[0]}; {MENDS}"))
         elif made:
-            rows.append((name, "done", duration(made.manifest["seconds"]), ""))
+            found[name] = made
+            others = made_from_others(made, found)
+            why = f"{others[0]}; {MENDS}" if others else ""
+            rows.append((name, "done", duration(made.manifest["seconds"]), why))
         elif old:
             changes = fingerprint.differences(old.manifest.get("parts", {}), prints[name].parts)
             rows.append((name, "to be made again", "", "; ".join(changes) or "its artifact is gone"))

@@ -13,6 +13,7 @@ from pipeline.disk.durable import JsonMapping, JsonObject
 from pipeline.results.finite import is_number
 from pipeline.store.run_folder import RunFolder, wall_seconds
 from pipeline.store.store import Artifact
+from pipeline.store.verify import made_from_others
 from rewards.types import Label
 
 Report = JsonObject
@@ -27,7 +28,8 @@ def report_of(run: RunFolder) -> Report:
     stages    one entry for each finished stage in the recipe's order: name, kind, seconds that making it took, tokens
               (None where a stage counts none), whether this run found it already made, and its metrics
     waiting   names of the recipe's stages that are not finished
-    damaged   a line for each file of the run, each artifact and each stage.json that is gone or torn
+    damaged   a line for each file of the run, each artifact and each stage.json that is gone or torn, and for each
+              stage that was made from other bytes than its inputs have now
     made_on   names of stages by what their numbers hang on beside the recipe: processor, its vector instructions and
               libraries
     models    by name: parameters, the numbers of each problem set (see eval.report.reduce) and how they were measured;
@@ -44,10 +46,14 @@ def report_of(run: RunFolder) -> Report:
         "seconds": round(wall_seconds(run.ledger()), 3),
         "stages": [_stage(name, artifact, name not in made_here) for name, artifact in artifacts.items()],
         "waiting": [name for name in run.stages() or () if name not in artifacts],
-        "damaged": [*run.faults(), *run.lost().values(), *run.unreadable().values()],
+        "damaged": [*run.faults(), *run.lost().values(), *run.unreadable().values(), *_others(artifacts)],
         "made_on": _made_on(artifacts),
         "models": models,
     }
+
+
+def _others(artifacts: Mapping[str, Artifact]) -> list[str]:
+    return [f"{name}: {line}" for name, artifact in artifacts.items() for line in made_from_others(artifact, artifacts)]
 
 
 def curves_of(run: RunFolder, models: JsonMapping) -> dict[str, dict[str, list[Point]]]:

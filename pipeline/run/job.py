@@ -13,7 +13,7 @@ from pipeline.disk.durable import JsonObject
 from pipeline.recipe.fingerprint import Fingerprint
 from pipeline.recipe.recipe import Recipe, Step
 from pipeline.store.run_folder import RunFolder
-from pipeline.store.store import Artifact, Store
+from pipeline.store.store import MANIFEST, Artifact, Store
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,9 @@ class Job:
     config              its fields as the recipe has them
     seed                the recipe's
     threads             processors that it may use
-    sources             reference -> {"origin", "path"}, or {"origin", "repository", "type", "commit"} for the hub,
-                        or {"origin", "config", "digest"} for what a tiny model stands in for
+    sources             reference -> {"origin", "path"}, with "content" where that is an artifact, or {"origin",
+                        "repository", "type", "commit"} for the hub, or {"origin", "config", "digest"} for what a tiny
+                        model stands in for
     accelerate          the config of its processes, where it is part of the stage's fingerprint
     out, artifact       the folder it works in, and what that becomes when the stage is done
     events              the file that it tells what happens, as JSONL
@@ -150,8 +151,11 @@ class Assignment:
             artifact = made[reference]
             return {"origin": "stage", "path": str(artifact.path.resolve()),
                     "fingerprint": self.prints[reference].digest, "content": artifact.content}
-        if source.origin == "path":
-            return {"origin": "path", "path": str(source.path)}
+        if source.path is not None:
+            told: JsonObject = {"origin": "path", "path": str(source.path)}
+            # An artifact's fingerprint says how it was made, and not what came of it on that machine.
+            is_artifact = (source.path / MANIFEST).is_file()
+            return {**told, "content": Artifact(source.path).content} if is_artifact else told
         if source.origin == "shrunk":
             return {"origin": "shrunk", "config": source.config, "digest": source.commit}
         return {"origin": "hub", "repository": source.repository, "type": source.type, "commit": source.commit}

@@ -44,11 +44,6 @@ _KEEP_MEMORY = {
 }
 
 
-PORTABLE = {"ATEN_CPU_CAPABILITY": "avx2", "MKL_CBWR": "AVX2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
-"""One path through the kernels of torch, MKL and oneDNN, which otherwise choose by the processor: with AVX-512 the last
-bits of sums are others than without, and so is what is trained."""
-
-
 def environment() -> Mapping[str, str]:
     """Environment of stage processes: the current folder stays off sys.path, and hashing does not vary. A launcher may
     have started the run; a stage's processes are those of its own."""

@@ -125,6 +125,7 @@ class Runner:
         self._keep(name, artifact)
         self.run_folder.record(name, event="reused", artifact=artifact.path.name)
         self._display.reused(name, artifact.path.name)
+        self._reuse.tell_of(name, self._made)
 
     def _open_zygote(self) -> None:
         forked = [step.config for name in self._waiting if not self._accelerated(step := self.recipe.steps[name])]
@@ -259,6 +260,7 @@ class Runner:
                 name, event="finished", seconds=seconds, metrics=metrics, artifact=artifact.path.name
             )
             self._display.finished(name, seconds, metrics)
+            self._reuse.tell_of(name, self._made)
             return
         if not self._stop and code in signals.STOPPED:
             # The signal reached the stage before the runner, or the stage alone.

@@ -200,8 +200,11 @@ def _metrics(given: object, context: WorkerContext) -> dict[str, object]:
 
 def _facts(job: Job) -> dict[str, object]:
     """What two attempts at a stage have to share to end with the same bytes."""
+    # Of an artifact that was made again the fingerprint is the same.
+    contents = {f"bytes of {name}": source["content"][:10] for name, source in job.sources.items()
+                if "content" in source}
     return {
-        "fingerprint": job.manifest["fingerprint"], "threads": job.threads,
+        "fingerprint": job.manifest["fingerprint"], "threads": job.threads, **contents,
         "processes": processes.count(), "hardware": hardware(), **versions(), **job.computed,
     }
 

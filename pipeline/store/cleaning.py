@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pipeline.contract.errors import RecipeError, RunError
 from pipeline.disk import locks
+from pipeline.disk.locks import Held, Lock
 from pipeline.recipe import fingerprint, recipe
 from pipeline.recipe.fingerprint import SHORT
 from pipeline.store.run_folder import RunFolder, is_run
@@ -30,10 +31,46 @@ def unneeded(runs: Path) -> list[Path]:
     places = (store.artifacts, store.kept) if unsure else (store.artifacts, store.unfinished, store.kept)
     made = [path for place in places if place.is_dir() for path in place.iterdir()
             if _NAME.fullmatch(path.name) and path.name.removesuffix(".lock") not in needed
-            and not _being_made(path, store)]
-    again = [path for path in store.cache.iterdir() if not _held(store.cache / f"{path.stem}.lock")] \
-        if store.cache.is_dir() else []
+            and not _held(_lock_of(path, store))]
+    again = [path for path in store.cache.iterdir() if not _held(_lock_of(path, store))] if store.cache.is_dir() else []
     return sorted([*made, *again, *(store.aside.iterdir() if store.aside.is_dir() else [])])
+
+
+def put_aside(runs: Path) -> dict[Path, Path]:
+    """Put what is `unneeded` where no run looks for it, each thing in one step; where it is now, by where it was. A run
+    that begins meanwhile finds a thing, and it stays, or does not find it at all."""
+    store = Store(runs)
+    moved: dict[Path, Path] = {}
+    while True:
+        began = _begun(runs)
+        for path in unneeded(runs):
+            if path in moved.values():
+                continue
+            # It may have been taken by now; a run writes its recipe.json before it looks for what is there.
+            if _begun(runs) != began:
+                break
+            try:
+                moved[path] = _moved(path, store)
+            except Held:
+                continue
+        else:
+            return moved
+
+
+def _begun(runs: Path) -> dict[Path, int]:
+    """When each run has begun its last attempt."""
+    return {file: file.stat().st_mtime_ns for file in runs.glob("*/recipe.json")}
+
+
+def _moved(path: Path, store: Store) -> Path:
+    """Where an unneeded thing is, now that it is aside. Raises Held where somebody is making it."""
+    if path.parent == store.aside:
+        return path
+    try:
+        with Lock(_lock_of(path, store)):
+            return store.set_aside(path)
+    except OSError:  # the disk is full, which is when one cleans, or it lies on another one: it goes from where it is
+        return path
 
 
 def _needed_by(run: RunFolder) -> Iterator[str]:
@@ -54,8 +91,10 @@ def _needed_by(run: RunFolder) -> Iterator[str]:
                 if path.is_relative_to(store.artifacts.resolve()))
 
 
-def _being_made(path: Path, store: Store) -> bool:
-    return _held(store.unfinished / f"{path.name.removesuffix('.lock')}.lock")
+def _lock_of(path: Path, store: Store) -> Path:
+    if path.parent == store.cache:
+        return store.cache / f"{path.stem}.lock"
+    return store.unfinished / f"{path.name.removesuffix('.lock')}.lock"
 
 
 def _held(lock: Path) -> bool:

@@ -54,6 +54,21 @@ def known_faults_of(artifact: Artifact, hashes: FileHashes) -> list[str]:
 
 
 def made_from_others(artifact: Artifact, present: Mapping[str, Artifact]) -> list[str]:
+    """One line for each input that has other bytes now than the artifact was made from: of those in `present`, and of
+    artifacts that were given by their places."""
+    return other_inputs(artifact, {**_given(artifact), **present})
+
+
+def _given(artifact: Artifact) -> dict[str, Artifact]:
+    try:
+        inputs = artifact.manifest["inputs"]
+    except RunError:  # which `faults_of` tells
+        return {}
+    return {name: Artifact(Path(source["path"])) for name, source in inputs.items()
+            if isinstance(source, dict) and source.get("origin") == "path" and isinstance(source.get("path"), str)}
+
+
+def other_inputs(artifact: Artifact, present: Mapping[str, Artifact]) -> list[str]:
     """One line for each input of the artifact that is in `present` with other bytes than it was made from."""
     found = []
     try:

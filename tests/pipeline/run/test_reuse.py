@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +11,10 @@ import pytest
 
 from pipeline.commands import cli
 from pipeline.disk import hashes
+from pipeline.disk.locks import Lock
+from pipeline.run.versions import PORTABLE
 from pipeline.store.run_folder import RunFolder
+from pipeline.store.store import Store
 
 Write = Callable[..., Path]
 RECIPE = """
@@ -19,6 +24,34 @@ stages:
   other: {kind: 'tiny.py:Make', steps: 1}
   data: {kind: 'tiny.py:Write', model: base}
 """
+CLOCK = '''
+import time
+from typing import ClassVar
+
+from pipeline.stage import ArtifactType, Context, Metrics, Stage
+
+
+class Clock(Stage):
+    """Makes a model of other bytes each time, as another machine does."""
+
+    kind: ClassVar[str] = "clock"
+    makes: ClassVar[ArtifactType] = "model"
+    preload: ClassVar[tuple[str, ...]] = ()
+
+    def run(self, ctx: Context) -> Metrics:
+        (ctx.out / "number.txt").write_text(f"{time.time_ns()}\\n")
+        return {}
+'''
+
+
+@pytest.fixture
+def clocked(write_recipe: Write) -> RunFolder:
+    """A finished run whose base has other bytes once it is made again."""
+    path = write_recipe("name: clocked\nstages:\n  base: {kind: 'clock.py:Clock'}\n"
+                        "  data: {kind: 'tiny.py:Write', model: base}\n", "clocked.yaml")
+    path.with_name("clock.py").write_text(CLOCK)
+    assert cli.main(["run", str(path)]) == 0
+    return RunFolder(Path("runs/clocked"))
 
 
 @pytest.fixture
@@ -113,6 +146,96 @@ def test_what_was_made_from_other_bytes_is_told_and_mended(
     assert cli.main(["run", "recipe.yaml", "--mend"]) == 0
     assert made.artifacts()["data"].manifest["inputs"]["base"]["content"] != first
     assert cli.main(["verify", "chain"]) == 0
+
+
+def test_what_was_taken_before_its_input_was_made_again_is_told_by_the_same_run(
+    clocked: RunFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(clocked.artifacts()["base"].path)
+    capsys.readouterr()
+    assert cli.main(["run", "clocked.yaml"]) == 0
+    told = capsys.readouterr().out
+    assert "was made from other bytes of base than" in told
+    assert told.count("--mend makes it again") == 1
+    assert any("other bytes of base" in row.get("text", "") for row in clocked.ledger())
+    for command in (["report", "clocked"], ["status", "clocked"]):
+        assert cli.main(command) == 0
+        assert "was made from other bytes of base than" in capsys.readouterr().out, command
+    assert cli.main(["run", "clocked.yaml", "--mend"]) == 0
+    assert cli.main(["verify", "clocked"]) == 0
+    capsys.readouterr()
+    for command in (["run", "clocked.yaml"], ["report", "clocked"], ["status", "clocked"]):
+        assert cli.main(command) == 0
+        assert "other bytes" not in capsys.readouterr().out, command
+
+
+def test_what_another_run_is_mending_is_left_to_it(made: RunFolder) -> None:
+    base, store = made.artifacts()["base"].path, Store(made.path.parent)
+    before = (base / "number.txt").read_bytes()
+    flip(base / "number.txt")
+    lock = Lock(store.unfinished / f"{base.name}.lock")
+
+    def other_run() -> None:
+        try:
+            while not any("is making the same artifact" in row.get("text", "") for row in made.ledger()):
+                time.sleep(0.02)
+            (base / "number.txt").write_bytes(before)
+        finally:
+            lock.release()
+
+    threading.Thread(target=other_run, daemon=True).start()
+    assert cli.main(["run", "recipe.yaml", "--mend"]) == 0
+    assert not store.aside.exists()
+    assert cli.main(["verify", "chain"]) == 0
+
+
+def test_what_was_made_from_other_bytes_of_a_path_is_told_and_mended(
+    clocked: RunFolder, write_recipe: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The documented way to use another run's model."""
+    write_recipe("stages:\n  copy: {kind: 'tiny.py:Write', model: runs/clocked/01-base}\n", "copy.yaml")
+    assert cli.main(["run", "copy.yaml"]) == 0
+    assert cli.main(["run", "copy.yaml"]) == 0
+    assert "other bytes" not in capsys.readouterr().out
+    shutil.rmtree(clocked.artifacts()["base"].path)
+    assert cli.main(["run", "clocked.yaml", "--mend"]) == 0
+    capsys.readouterr()
+    for command, code in ((["run", "copy.yaml"], 0), (["verify", "copy"], 1), (["report", "copy"], 0),
+                          (["status", "copy"], 0)):
+        assert cli.main(command) == code, command
+        assert "was made from other bytes of runs/clocked/01-base than" in capsys.readouterr().out, command
+    assert cli.main(["run", "copy.yaml", "--mend"]) == 0
+    assert cli.main(["verify", "copy"]) == 0
+    number = (clocked.artifacts()["base"].path / "number.txt").read_bytes()
+    assert (RunFolder(Path("runs/copy")).artifacts()["copy"].path / "data.jsonl").read_bytes() == number
+
+
+def test_what_was_made_without_portable_is_told_and_mended(
+    made: RunFolder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def made_on(name: str, hardware: str) -> None:
+        file = made.artifacts()[name].path / "stage.json"
+        manifest = json.loads(file.read_text())
+        del manifest["sha256"]
+        file.write_text(json.dumps({**manifest, "hardware": hardware}))
+
+    made_on("base", "x86_64 AVX512")
+    made_on("other", "x86_64 AVX2")  # on a processor that has no more; MKL and oneDNN choose by it all the same
+    capsys.readouterr()
+    assert cli.main(["run", "recipe.yaml"]) == 0
+    assert "portable" not in capsys.readouterr().out
+    for variable, value in PORTABLE.items():
+        monkeypatch.setenv(variable, value)
+    assert cli.main(["run", "recipe.yaml"]) == 0
+    told = capsys.readouterr().out
+    assert "was made on x86_64 AVX512 and not as --portable computes; --mend makes it again" in told
+    assert told.count("not as --portable computes") == 2
+    assert cli.main(["run", "recipe.yaml", "--mend"]) == 0
+    for name, hardware in (("base", "x86_64 AVX2, portable"), ("other", "NVIDIA H200")):
+        made_on(name, hardware)
+    capsys.readouterr()
+    assert cli.main(["run", "recipe.yaml"]) == 0
+    assert "not as --portable computes" not in capsys.readouterr().out
 
 
 def test_files_are_read_once_and_all_of_them_when_asked(

@@ -375,4 +375,4 @@ def test_a_portable_run_computes_with_avx2(write_recipe: Write) -> None:
         assert done.returncode == 2
         return
     assert done.returncode == 0, done.stdout + done.stderr
-    assert manifest("heavy-one.steps=1", "one")["hardware"] == "x86_64 AVX2"
+    assert manifest("heavy-one.steps=1", "one")["hardware"] == "x86_64 AVX2, portable"

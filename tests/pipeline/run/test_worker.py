@@ -1,4 +1,5 @@
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -109,8 +110,19 @@ def test_numbers_that_json_does_not_know_are_kept_as_null_and_told(
 
 
 WITH_A_CHECKPOINT = '''
+import time
 from typing import Annotated, ClassVar
-from pipeline.stage import ArtifactType, Context, Metrics, NotInFingerprint, Stage, StageError
+from pipeline.stage import ArtifactType, Context, Metrics, ModelInput, NotInFingerprint, Stage, StageError
+
+class Clock(Stage):
+    """Makes other bytes each time."""
+    kind: ClassVar[str] = "clock"
+    makes: ClassVar[ArtifactType] = "model"
+    preload: ClassVar[tuple[str, ...]] = ()
+
+    def run(self, ctx: Context) -> Metrics:
+        (ctx.out / "time").write_text(str(time.time_ns()))
+        return {}
 
 class Odd(Stage):
     """Makes a checkpoint, fails, and tells when it is run again which one it goes on from."""
@@ -118,6 +130,7 @@ class Odd(Stage):
     makes: ClassVar[ArtifactType] = "report"
     preload: ClassVar[tuple[str, ...]] = ()
     at_once: Annotated[int | None, NotInFingerprint(of_checkpoints=True)] = None
+    model: ModelInput | None = None
 
     def run(self, ctx: Context) -> Metrics:
         found = ctx.checkpoints.latest()
@@ -140,6 +153,20 @@ def test_a_field_of_checkpoints_is_changed_between_two_attempts(
     assert "its checkpoint step-3 was made with at_once None, now 2: going on would not" in capsys.readouterr().out
     assert cli.main([*less, "--inexact"]) == 0
     assert "goes on inexactly: step-3 was made with at_once None, now 2" in capsys.readouterr().out
+
+
+def test_a_checkpoint_is_not_gone_on_from_with_another_input(
+    write_recipe: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    stages = "  base: {kind: 'odd.py:Clock'}\n  odd: {kind: 'odd.py:Odd', model: base}\n"
+    path = write_recipe(f"name: odd\nstages:\n{stages}")
+    path.with_name("odd.py").write_text(WITH_A_CHECKPOINT)
+    assert cli.main(["run", str(path)]) == 1
+    shutil.rmtree(RunFolder(Path("runs/odd")).artifacts()["base"].path)
+    capsys.readouterr()
+    assert cli.main(["run", str(path)]) == 1
+    assert "its checkpoint step-3 was made with bytes of base " in capsys.readouterr().out
+    assert cli.main(["run", str(path), "--inexact"]) == 0
 
 
 EDITS = '''

@@ -1,14 +1,18 @@
 """`retort clean` on a run of tiny stages."""
 
+import errno
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from pipeline.commands import cli
+from pipeline.commands import clean, cli
 from pipeline.disk.locks import Lock
+from pipeline.store import cleaning
 from pipeline.store.run_folder import RunFolder
+from pipeline.store.store import Store
 from tests.pipeline.store.conftest import RECIPE
 
 Write = Callable[..., Path]
@@ -27,9 +31,51 @@ def test_clean_keeps_what_a_recipe_still_needs(
     assert all(name in told for name in before)
     assert all((run.path.parent / "artifacts" / name).is_dir() for name in before)
     assert cli.main(["clean", "--delete"]) == 0
-    left = {path.name for path in (run.path.parent / "artifacts").iterdir() if path.name != ".partial"}
+    left = {path.name for path in (run.path.parent / "artifacts").iterdir() if path.name not in (".partial", ".aside")}
     assert left == {artifact.path.name for artifact in run.artifacts().values()}
     assert cli.main(["verify", "chain"]) == 0
+
+
+@pytest.mark.parametrize("moment", ["listed", "counted"])
+def test_clean_leaves_alone_what_a_run_takes_that_begins_meanwhile(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], moment: str
+) -> None:
+    """To list and to count many files takes minutes."""
+    shutil.rmtree(run.path)
+    (run.path.parent / "artifacts" / "zero-0123456789").mkdir()
+    place, name = (cleaning, "unneeded") if moment == "listed" else (clean, "size")
+    work = getattr(place, name)
+    begun: list[int] = []
+
+    def slow(path: Path) -> object:
+        found = work(path)
+        if not begun:
+            begun.append(cli.main(["run", "recipe.yaml"]))
+        return found
+
+    monkeypatch.setattr(place, name, slow)
+    assert cli.main(["clean", "--delete"]) == 0
+    assert begun == [0]
+    told = capsys.readouterr().out
+    assert told.count("made before, reused") == (2 if moment == "listed" else 0)
+    assert "runs/artifacts/zero-0123456789" in told
+    assert not (run.path.parent / "artifacts" / "zero-0123456789").exists()
+    assert not list((run.path.parent / "artifacts" / ".aside").iterdir())
+    assert cli.main(["verify", "chain"]) == 0
+    assert len(run.readable()) == 2
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EXDEV])
+def test_clean_removes_what_cannot_be_put_aside(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    old = Path("runs/artifacts/zero-0123456789")
+    old.mkdir(parents=True)
+
+    def refuse(*_: object) -> Path:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Store, "set_aside", refuse)
+    assert cli.main(["clean", "--delete"]) == 0
+    assert not old.exists()
 
 
 def test_clean_leaves_alone_what_is_being_made(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
