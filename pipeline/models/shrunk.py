@@ -73,7 +73,8 @@ def folder_of(cache: Path, config: JsonMapping, digest: str) -> Path:
 
 def _make(config: JsonMapping, folder: Path) -> None:
     fields = shrunk(config)
-    kind, dtype = fields.pop("model_type", None), str(fields.pop("dtype", fields.pop("torch_dtype", "float32")))
+    kind, named, of_old = (fields.pop(name, None) for name in ("model_type", "dtype", "torch_dtype"))
+    dtype = str(named or of_old or "float32")
     try:
         made = AutoConfig.for_model(kind, **fields)
         with torch.device("meta"):

@@ -11,6 +11,8 @@ MOST = {
     "num_experts_per_tok": 2, "moe_top_k": 2, "n_group": 1, "topk_group": 1, "n_shared_experts": 1, "kv_lora_rank": 32,
     "q_lora_rank": 32, "qk_nope_head_dim": 16, "qk_rope_head_dim": 16, "v_head_dim": 16, "sliding_window": 64,
     "first_k_dense_replace": 1, "max_window_layers": 2, "num_nextn_predict_layers": 0,
+    # Jamba's attention is in every eighth layer, from the fourth on.
+    "attn_layer_period": 2, "attn_layer_offset": 1, "expert_layer_period": 2, "expert_layer_offset": 1,
 }
 """Fields of configs that are at most these, under the names that families have for them. Positions stay: how a context
 is extended is a part of what a recipe says."""
@@ -31,6 +33,8 @@ def small(fields: JsonMapping) -> JsonObject:
         elif isinstance(value, list) and few and len(value) == layers:
             # Layers of every kind that there is room for.
             made[name] = [*dict.fromkeys(value), *value][:few]
+        elif name == "block_types" and isinstance(value, list):
+            made[name] = [*dict.fromkeys(value)]  # RecurrentGemma's, in turns
         elif name == "mlp_only_layers" and isinstance(value, list):
             made[name] = [layer for layer in value if layer < few]
         else:

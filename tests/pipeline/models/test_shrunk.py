@@ -4,7 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from transformers import AutoConfig
 
+from eval.engine import engine_for
+from eval.engine.types import Request, Sampling
 from pipeline.contract.errors import StageError
 from pipeline.models import pretrained
 from pipeline.models.origin import from_scratch
@@ -37,6 +40,15 @@ def test_kinds_of_layers_are_kept(tmp_path: Path) -> None:
     config: dict[str, Any] = {**TINY["gpt_oss"], "num_hidden_layers": 24, "layer_types": kinds * 4}
     model, _ = pretrained.load(folder_of(tmp_path, config, "one"))
     assert model.config.layer_types == ["sliding_attention", "full_attention"]
+
+
+@pytest.mark.parametrize("family", ["jamba", "recurrent_gemma"])
+def test_layers_that_come_in_turns_are_all_there(family: str, tmp_path: Path) -> None:
+    config = AutoConfig.for_model(family).to_dict()  # its makers' sizes
+    model, tokenizer = pretrained.load(folder_of(tmp_path, config, "one"))
+    assert len({*model.config.layers_block_type}) == 2  # attention, and what has none
+    [[drawn]] = engine_for(model, tokenizer).sample([Request([5, 6, 7], [1])], Sampling(4))
+    assert len(drawn.ids) > 0
 
 
 def test_any_text_is_tokens_and_itself_again() -> None:
