@@ -137,8 +137,10 @@ class RunFolder:
 
     def link(self, position: int, name: str, artifact: Path) -> None:
         """Point NN-NAME at an artifact, in one step, and drop links of that stage under another number."""
-        # Relative, so that a folder of runs can be moved or copied as a whole.
-        target = os.path.relpath(artifact, self.path)
+        # Relative, so that a folder of runs can be moved or copied as a whole, and from where this folder really is: it
+        # may be a link to another disk. So may the folder of artifacts, which is named as it is called here.
+        artifacts = artifact.parent
+        target = os.path.relpath(artifacts.parent.resolve() / artifacts.name / artifact.name, self.path.resolve())
         link = self.path / f"{position:02d}-{name}"
         for old in self._links():
             if old.is_symlink() and _stage_of(old) == name and old != link:

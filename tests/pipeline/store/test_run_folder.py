@@ -1,5 +1,6 @@
-"""Runs that were copied to another folder, with and without what their links lead to."""
+"""Runs that were copied or moved to another folder or disk, with and without what their links lead to."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -48,3 +49,30 @@ def test_a_run_that_was_copied_with_its_artifacts_has_made_them_itself(
     status = out_of(capsys, "status", str(copied))
     assert "other runs" not in status
     assert status.count("done") == 2
+
+
+def test_a_run_whose_folder_is_a_link_to_another_one_has_links_that_lead_somewhere(
+    run: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "large" / "disk").mkdir(parents=True)
+    moved = run.path.rename(tmp_path / "large" / "disk" / "chain")
+    run.path.symlink_to(moved)
+    assert run.lost()
+    assert cli.main(["run", "recipe.yaml"]) == 0
+    assert not run.lost()
+    assert out_of(capsys, "status", "chain").count("done") == 2
+
+
+@pytest.mark.parametrize("linked", ["runs", "runs/artifacts"])
+def test_links_stay_inside_of_a_folder_of_runs_that_is_or_has_a_link(
+    run: RunFolder, tmp_path: Path, linked: str
+) -> None:
+    before = {link.name: os.readlink(link) for link in run.path.glob("0*")}
+    moved = Path(linked).rename(tmp_path / "large")
+    Path(linked).symlink_to(moved)
+    for link in run.path.glob("0*"):
+        link.unlink()
+    assert cli.main(["run", "recipe.yaml"]) == 0
+    assert {link.name: os.readlink(link) for link in run.path.glob("0*")} == before
+    assert all(place.startswith("../artifacts/") for place in before.values())
+    assert not run.lost()
