@@ -54,7 +54,7 @@ def _lacked(error: UnicodeError) -> tuple[str, int]:
 
 
 _LACKED = "retort.lacked"
-"""How what an encoding lacks is written. Python's own `backslashreplace` writes \\xb5, which inside JSON is an error."""
+"""How what an encoding lacks is written. Python's own `backslashreplace` writes \\xb5, which is wrong inside JSON."""
 codecs.register_error(_LACKED, _lacked)
 
 

@@ -132,8 +132,8 @@ class RunFolder:
             if target.exists():
                 store.set_aside(folder)
             else:
-                store.artifacts.mkdir(exist_ok=True)
-                folder.rename(target)
+                store.unfinished.mkdir(parents=True, exist_ok=True)
+                durable.move_folder(folder, target, through=store.unfinished)
 
     def link(self, position: int, name: str, artifact: Path) -> None:
         """Point NN-NAME at an artifact, in one step, and drop links of that stage under another number."""

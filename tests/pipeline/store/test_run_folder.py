@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -49,6 +51,40 @@ def test_a_run_that_was_copied_with_its_artifacts_has_made_them_itself(
     status = out_of(capsys, "status", str(copied))
     assert "other runs" not in status
     assert status.count("done") == 2
+
+
+@pytest.fixture
+def other_disk() -> Iterator[Path]:
+    """A folder on another file system than that of the tests."""
+    memory = Path("/dev/shm")
+    if not memory.is_dir() or memory.stat().st_dev == Path().stat().st_dev:
+        pytest.skip("there is one file system")
+    with tempfile.TemporaryDirectory(dir=memory) as folder:
+        yield Path(folder)
+
+
+@pytest.mark.parametrize("are_there", [False, True])
+def test_a_run_that_was_copied_with_its_artifacts_goes_on_where_they_lie_on_another_disk(
+    run: RunFolder, other_disk: Path, are_there: bool
+) -> None:
+    artifacts = run.path.parent / "artifacts"
+    copied = shutil.copytree(run.path, "copied")  # as cp -rL does
+    names = sorted(artifact.path.name for artifact in run.artifacts().values())
+    shutil.rmtree(run.path)
+    if are_there:
+        shutil.move(artifacts, other_disk / "artifacts")
+    else:
+        shutil.rmtree(artifacts)
+        (other_disk / "artifacts").mkdir()
+    artifacts.symlink_to(other_disk / "artifacts")
+    Path(copied).rename(run.path)
+    assert cli.main(["run", "recipe.yaml"]) == 0
+    assert [row["event"] for row in run.ledger()][-3:] == ["reused", "reused", "finished"]
+    assert all(link.is_symlink() for link in run.path.glob("0*"))
+    assert sorted(path.name for path in (other_disk / "artifacts").glob("[a-z]*")) == names
+    assert len(list((other_disk / "artifacts").glob(".aside/*"))) == (2 if are_there else 0)
+    assert not list((other_disk / "artifacts").glob(".partial/*.[0-9]*"))
+    assert cli.main(["verify", "chain"]) == 0
 
 
 def test_a_run_whose_folder_is_a_link_to_another_one_has_links_that_lead_somewhere(
