@@ -3,12 +3,13 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from pipeline.commands import cli
+from pipeline.recipe import trust
 from pipeline.store.run_folder import RunFolder
 
 
@@ -112,3 +113,36 @@ def test_links_stay_inside_of_a_folder_of_runs_that_is_or_has_a_link(
     assert {link.name: os.readlink(link) for link in run.path.glob("0*")} == before
     assert all(place.startswith("../artifacts/") for place in before.values())
     assert not run.lost()
+
+
+def test_a_run_that_was_copied_with_its_project_is_of_the_recipe_there(
+    run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project = tmp_path / "copied" / "project"
+    shutil.copytree(run.path.parent, project / "runs", symlinks=True)
+    for name in ("recipe.yaml", "tiny.py"):
+        shutil.copy(name, project / name)
+    trust.remember([project])
+    monkeypatch.chdir(project)
+    recipe = Path("recipe.yaml")
+    recipe.write_text(recipe.read_text().replace("'tiny.py:Make'", "'tiny.py:Make', steps: 7"))
+    assert "steps 2 -> 7" in out_of(capsys, "status", "chain")
+    shutil.move("runs/chain", tmp_path / "alone")  # where no recipe lies beside it
+    assert RunFolder(tmp_path / "alone").recipe()["file"] == str(tmp_path / "recipe.yaml")
+
+
+def test_a_run_of_another_recipe_s_file_is_left_to_it(
+    run: RunFolder, write_recipe: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = sorted(os.readlink(link) for link in run.path.glob("0*"))
+    same = Path("recipe.yaml").read_text()
+    other = str(write_recipe(same.replace("Make'", "Make', steps: 3"), "other.yaml"))
+    assert cli.main(["run", other]) == 2
+    assert capsys.readouterr().err == (f"runs/chain is a run of {Path('recipe.yaml').resolve()}, whose artifacts this "
+                                       "recipe would take it from; give another --name\n")
+    assert sorted(os.readlink(link) for link in run.path.glob("0*")) == before
+    assert cli.main(["run", other, "--name", "another"]) == 0
+    # A copy that makes the same takes nothing from it, and what was renamed goes on.
+    assert cli.main(["run", str(write_recipe(same, "copy.yaml"))]) == 0
+    Path("copy.yaml").rename("renamed.yaml")
+    assert cli.main(["run", "renamed.yaml", "--set", "base.steps=4", "--name", "chain"]) == 0
