@@ -6,6 +6,7 @@ command line puts `EscapingStream` in place of its standard streams, so that not
 with escape sequences of its own (the live display) writes to `raw(stream)` and escapes what it is told itself.
 """
 
+import codecs
 import contextlib
 import io
 import os
@@ -38,9 +39,23 @@ def one_line(text: str) -> str:
 
 
 def _written(match: re.Match[str]) -> str:
+    return _as_units(match[0])
+
+
+def _as_units(text: str) -> str:
     # As UTF-16 units, because JSON knows no other escapes.
-    units = match[0].encode("utf-16-be", "surrogatepass").hex()
+    units = text.encode("utf-16-be", "surrogatepass").hex()
     return "".join(f"\\u{units[place : place + 4]}" for place in range(0, len(units), 4))
+
+
+def _lacked(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    return _as_units(error.object[error.start : error.end]), error.end
+
+
+_LACKED = "retort.lacked"
+"""How what an encoding lacks is written. Python's own `backslashreplace` writes \\xb5, which is wrong inside JSON."""
+codecs.register_error(_LACKED, _lacked)
 
 
 class EscapingStream(io.TextIOBase):
@@ -56,7 +71,7 @@ class EscapingStream(io.TextIOBase):
         shown = escaped(text)
         if not shown.isascii():
             encoding = self.encoding
-            shown = shown.encode(encoding, "backslashreplace").decode(encoding)
+            shown = shown.encode(encoding, _LACKED).decode(encoding)
         self.stream.write(shown)
         return len(text)
 

@@ -98,6 +98,9 @@ def main(args: argparse.Namespace) -> int:
     if args.verify:
         store.hashes.forget()
     prints = fingerprint.of_recipe(read, store.hashes)
+    if other := run.taken_from(read.file, [store.path(step, one).name for step, one in prints.items()]):
+        raise CommandError(f"{run.path} is a run of {other}, whose artifacts this recipe would take it from; give "
+                           "another --name")
     # Last, and closed whatever happens: a live one hides the cursor of the terminal.
     shown = display(list(read.steps), asked, run.logs)
     try:

@@ -1,7 +1,9 @@
 """Writing that a crash cannot tear: whole files through a rename, JSONL that survives a torn last line."""
 
+import errno
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any  # JSON: what a key holds only its reader knows
@@ -54,6 +56,30 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def move_folder(folder: Path, target: Path, *, through: Path) -> None:
+    """Rename a folder, also where the new name is on another file system: it is copied there, in the folder `through`,
+    and removed when the copy has got its name. What is at `target` is whole. Raises OSError."""
+    try:
+        folder.rename(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+    else:
+        return
+    copy = through / f"{target.name}.{os.getpid()}"
+    try:
+        shutil.copytree(folder, copy, symlinks=True)
+        sync_files(copy)
+        copy.rename(target)
+    except shutil.Error as error:  # of each file that could not be copied
+        _, _, why = error.args[0][0]
+        raise OSError(errno.EIO, f"cannot be copied to {target} ({why})", str(folder)) from error
+    finally:
+        shutil.rmtree(copy, ignore_errors=True)
+    sync_folder(target.parent)
+    shutil.rmtree(folder)
 
 
 def append_row(path: Path, content: Mapping[str, object]) -> None:

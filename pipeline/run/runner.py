@@ -41,8 +41,7 @@ class Runner:
     def __init__(self, recipe: Recipe, prints: Mapping[str, Fingerprint], store: Store, run: RunFolder,
                  display: Display, command: str, *, inexact: bool = False, mend: bool = False) -> None:
         self.recipe, self.prints, self.store, self.run_folder = recipe, prints, store, run
-        # Who reads no more, as of `retort run .. | head`, stops the run as a signal does: stages leave checkpoints.
-        self._display = UntilGone(display, signals.lose_readers, lambda: self._on_signal(signal.SIGPIPE, None))
+        self._display = UntilGone(display, self._is_still_shown)
         self._command = command
         self._attempt = secrets.token_hex(8)
         self._jobs = Assignment(recipe, prints, store, run, self._attempt, inexact)
@@ -287,6 +286,21 @@ class Runner:
     def _note(self, name: str, text: str) -> None:
         self._display.note(name, text)
         self.run_folder.record(name, event="note", text=text)
+
+    def _is_still_shown(self, error: OSError) -> bool:
+        """Whether the display goes on after this error of writing; the run does, but where nobody reads it."""
+        if isinstance(error, BlockingIOError):
+            signals.wait_for_readers()
+            return True
+        if signals.lose_readers():
+            # Who reads no more, as of `retort run .. | head`, stops the run as a signal does: stages leave checkpoints.
+            self._on_signal(signal.SIGPIPE, None)
+            return False
+        # A full disk under the log is not that of the run, which has its own way of telling that it has no room.
+        text = f"the log cannot be written ({error.strerror}), and nothing more is shown; the run goes on"
+        signals.lose_log(f"retort: {text}: see retort status {self.run_folder.path}")
+        self.run_folder.record("run", event="note", text=text)
+        return False
 
     def _fail(self, name: str, message: str) -> None:
         self._failed.append(name)

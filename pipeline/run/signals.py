@@ -8,6 +8,7 @@ import contextlib
 import os
 import select
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
@@ -82,6 +83,24 @@ def lose_readers() -> bool:
     gone = [number for number, event in streams.poll(0) if event & (select.POLLERR | select.POLLHUP)]
     _lead_nowhere(gone)
     return bool(gone)
+
+
+def lose_log(text: str) -> None:
+    """What is written to standard output from now on goes nowhere, instead of failing. `text` goes to standard error,
+    and so does what follows it, where that can be written."""
+    _lead_nowhere([1])
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except OSError:
+        _lead_nowhere([2])
+
+
+def wait_for_readers() -> None:
+    """Standard streams that who shares them has made non-blocking, where a slow reader is an error, wait from now
+    on."""
+    for number in (1, 2):
+        with contextlib.suppress(OSError):  # it was closed
+            os.set_blocking(number, True)
 
 
 def _lead_nowhere(streams: Sequence[int]) -> None:

@@ -3,7 +3,7 @@
 import os
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TypeGuard
 
@@ -40,9 +40,10 @@ class RunFolder:
         return Lock(self.lock_file, token=token, keep=True)
 
     def begin(self, attempt: str, recipe: JsonMapping, command: str) -> None:
-        """Start an attempt at the run: writes recipe.json and the ledger's first row of the attempt."""
+        """Start an attempt at the run: writes recipe.json, with where the run is, and the ledger's first row of the
+        attempt."""
         self.logs.mkdir(parents=True, exist_ok=True)
-        durable.write_json(self.path / "recipe.json", recipe)
+        durable.write_json(self.path / "recipe.json", {**recipe, "run": str(self.path.resolve())})
         self._attempt, self._began = attempt, time.monotonic()
         self.record("run", event="began", command=command)
 
@@ -58,7 +59,9 @@ class RunFolder:
         return [row for row in durable.rows(self._ledger) if _is_row(row)]
 
     def recipe(self) -> JsonObject:
-        """recipe.json. Raises RunError where it is gone, torn or not what a run writes."""
+        """recipe.json, with the recipe's file, and the folder of its overrides, as they are from here: a run that was
+        copied with its project means the recipe beside it. Raises RunError where it is gone, torn or not what a run
+        writes."""
         file = self.path / "recipe.json"
         try:
             found = durable.read_json(file)
@@ -68,7 +71,27 @@ class RunFolder:
             raise RunError(f"{file}: is torn; {self._writes_again()}") from error
         if not _is_recipe(found):
             raise RunError(f"{file}: is not what a run writes; {self._writes_again()}")
-        return found
+        return {**found, **{key: self._from_here(found[key], found["run"]) for key in ("file", "overrides_from")
+                            if key in found and "run" in found}}
+
+    def _from_here(self, place: str, run: str) -> str:
+        """Where something is that was at `place` when this folder was at `run`."""
+        if not (os.path.isabs(place) and os.path.isabs(run)):  # no run writes that
+            return place
+        moved = os.path.normpath(self.path.resolve() / os.path.relpath(place, run))
+        return moved if os.path.exists(moved) else place
+
+    def taken_from(self, file: str, made: Collection[str]) -> str:
+        """The recipe's file whose run this is, where a run of `file`, which makes the artifacts of these names, would
+        take it from that one: drop its links, and let `clean` remove what it has begun. Else empty."""
+        try:
+            own = str(self.recipe()["file"])
+        except RunError:
+            return ""
+        if not os.path.exists(own) or os.path.samefile(own, file):  # one that is gone was renamed, or moved
+            return ""
+        has = self.begun().union(_name_of(name, artifact) for name, artifact in self.readable().items())
+        return own if has.difference(made) else ""
 
     def stages(self) -> list[str] | None:
         """Names of the recipe's stages; None where recipe.json cannot be read."""
@@ -132,13 +155,15 @@ class RunFolder:
             if target.exists():
                 store.set_aside(folder)
             else:
-                store.artifacts.mkdir(exist_ok=True)
-                folder.rename(target)
+                store.unfinished.mkdir(parents=True, exist_ok=True)
+                durable.move_folder(folder, target, through=store.unfinished)
 
     def link(self, position: int, name: str, artifact: Path) -> None:
         """Point NN-NAME at an artifact, in one step, and drop links of that stage under another number."""
-        # Relative, so that a folder of runs can be moved or copied as a whole.
-        target = os.path.relpath(artifact, self.path)
+        # Relative, so that a folder of runs can be moved or copied as a whole, and from where this folder really is: it
+        # may be a link to another disk. So may the folder of artifacts, which is named as it is called here.
+        artifacts = artifact.parent
+        target = os.path.relpath(artifacts.parent.resolve() / artifacts.name / artifact.name, self.path.resolve())
         link = self.path / f"{position:02d}-{name}"
         for old in self._links():
             if old.is_symlink() and _stage_of(old) == name and old != link:
@@ -225,7 +250,8 @@ def _is_recipe(found: object) -> TypeGuard[JsonObject]:
     if not isinstance(found, dict):
         return False
     file, overrides, stages = (found.get(key) for key in ("file", "overrides", "stages"))
-    return (isinstance(file, str) and isinstance(stages, dict) and isinstance(found.get("overrides_from", ""), str)
+    places = (found.get(key, "") for key in ("overrides_from", "run"))
+    return (isinstance(file, str) and isinstance(stages, dict) and all(isinstance(place, str) for place in places)
             and isinstance(overrides, list) and all(isinstance(override, str) for override in overrides))
 
 

@@ -137,7 +137,7 @@ class Store:
         self.aside.mkdir(parents=True, exist_ok=True)
         # The first that is free: somebody may have removed some of them.
         target = next(place for number in count(1) if not (place := self.aside / f"{folder.name}.{number}").exists())
-        folder.rename(target)
+        durable.move_folder(folder, target, through=self.aside)
         durable.sync_folder(self.artifacts)
         return target
 

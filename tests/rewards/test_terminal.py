@@ -73,6 +73,14 @@ def test_what_the_encoding_lacks_is_escaped_too() -> None:
     assert screen.written().decode("latin-1").strip() == "±1 \\u2192 \\ud800"
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_json_means_the_same_in_every_encoding(encoding: str) -> None:
+    text = "30 µs → \U0001f600\x7f\ud800"
+    screen = Screen(encoding, terminal=False)
+    print(json.dumps(text, ensure_ascii=False), file=EscapingStream(screen))
+    assert json.loads(screen.written().decode(encoding)) == text
+
+
 def test_rows_of_bytes_are_escaped_on_a_terminal_alone() -> None:
     row = '{"text": "\u202e\x9b31m"}\n'.encode() + b"\xff\n"
     for terminal, expected in ((False, row), (True, b'{"text": "\\u202e\\u009b31m"}\n\xef\xbf\xbd\n')):

@@ -1,4 +1,4 @@
-"""A display whose reader may go away in the middle of a run."""
+"""A display whose reader may go away in the middle of a run, and whose log may find no room."""
 
 from collections.abc import Callable, Mapping
 from typing import ParamSpec
@@ -9,15 +9,15 @@ P = ParamSpec("P")
 
 
 class UntilGone(Display):
-    """Another display, for as long as somebody reads it.
+    """Another display, for as long as it can be shown.
 
-    What cannot be written ends no run by itself: where `is_gone` says that the reader of a pipe, or the terminal, has
-    gone, `gone` is called, once, and nothing is shown any more.
+    What cannot be written ends no run by itself: `failed` is called with the error, and says whether what comes after
+    it is shown. Where it is not, nothing is shown any more.
     """
 
-    def __init__(self, inner: Display, is_gone: Callable[[], bool], gone: Callable[[], None]) -> None:
-        self._inner, self._is_gone, self._gone = inner, is_gone, gone
-        self._is_read = True
+    def __init__(self, inner: Display, failed: Callable[[OSError], bool]) -> None:
+        self._inner, self._failed = inner, failed
+        self._is_shown = True
 
     def started(self, stage: str, kind: str) -> None:
         self._tell(self._inner.started, stage, kind)
@@ -56,12 +56,9 @@ class UntilGone(Display):
         self._tell(self._inner.ended, code)
 
     def _tell(self, tell: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
-        if not self._is_read:
+        if not self._is_shown:
             return
         try:
             tell(*args, **kwargs)
-        except OSError:
-            if not self._is_gone():
-                raise
-            self._is_read = False
-            self._gone()
+        except OSError as error:
+            self._is_shown = self._failed(error)
