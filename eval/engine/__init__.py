@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from eval.engine.types import Sampling
 
 
+_WITHOUT_CACHE = frozenset({"recurrent_gemma"})
+"""Families whose forward takes a cache, and gives none back in transformers 5.23."""
+
+
 def engine_for(
     model: LanguageModel, tokenizer: Tokenizer, name: str = "auto", experts: "Sequence[nn.Module]" = (),
     drafter: "Callable[[Decoder, Sampling], Drafter] | None" = None,
@@ -52,7 +56,8 @@ def engine_for(
             f"rollouts of this model go through transformers' own cache, which is slower{without}: {reason}",
             stacklevel=2,
         )
-    if "past_key_values" not in inspect.signature(type(model).forward).parameters:  # type: ignore[attr-defined]
+    takes = inspect.signature(type(model).forward).parameters  # type: ignore[attr-defined]
+    if "past_key_values" not in takes or model.config.model_type in _WITHOUT_CACHE:
         raise FamilyError(f"{model.config.model_type} models keep a state of their own from token to token, by which "
                           "nothing here draws")
     return PlainEngine(model, ends, tokenizer.pad_token_id, decode, experts)

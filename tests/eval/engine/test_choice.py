@@ -82,6 +82,17 @@ def test_the_head_reads_no_prompt(tiny: Tiny, family: str) -> None:
     assert read == {1}
 
 
+def test_recurrent_gemma_still_gives_no_cache_back() -> None:
+    """Where this fails, `_WITHOUT_CACHE` is needed no more."""
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(
+        "recurrent_gemma", vocab_size=48, hidden_size=32, num_hidden_layers=3, intermediate_size=48, lru_width=32,
+        num_attention_heads=4, num_key_value_heads=1
+    ))
+    assert "past_key_values" not in model(torch.tensor([[5, 6]]), use_cache=True)
+    with pytest.raises(FamilyError, match="recurrent_gemma models keep a state of their own"):
+        engine_for(model, Tokenizer())
+
+
 def minimax() -> Any:
     torch.manual_seed(0)
     return AutoModelForCausalLM.from_config(AutoConfig.for_model(

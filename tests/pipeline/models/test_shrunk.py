@@ -47,8 +47,10 @@ def test_layers_that_come_in_turns_are_all_there(family: str, tmp_path: Path) ->
     config = AutoConfig.for_model(family).to_dict()  # its makers' sizes
     model, tokenizer = pretrained.load(folder_of(tmp_path, config, "one"))
     assert len({*model.config.layers_block_type}) == 2  # attention, and what has none
-    [[drawn]] = engine_for(model, tokenizer).sample([Request([5, 6, 7], [1])], Sampling(4))
-    assert len(drawn.ids) > 0
+    assert model(**tokenizer("2 + 3", return_tensors="pt")).logits.isfinite().all()
+    if family == "jamba":
+        [[drawn]] = engine_for(model, tokenizer).sample([Request([5, 6, 7], [1])], Sampling(4))
+        assert len(drawn.ids) > 0
 
 
 def test_any_text_is_tokens_and_itself_again() -> None:
