@@ -249,6 +249,22 @@ def test_an_adapter_is_loaded_with_its_base_and_fingerprinted_with_it(adapter: P
     assert inputs.fingerprint_of_path(adapter) != before
 
 
+def test_the_config_of_its_base_may_lie_beside_an_adapter(adapter: Path) -> None:
+    """As Axolotl and Unsloth leave it."""
+    alone = logits(pretrained.load(adapter)[0])
+    shutil.copy(adapter.parent / "base" / "config.json", adapter)
+    require_usable(found(adapter.parent, "adapter"))
+    assert torch.equal(logits(pretrained.load(adapter)[0]), alone)
+
+
+def test_a_model_that_was_merged_into_its_adapters_folder_is_told_before_any_work(adapter: Path) -> None:
+    pretrained.load(adapter)[0].save_pretrained(adapter)
+    with pytest.raises(InputError, match=r"holds a whole model \(model.safetensors\) and an adapter"):
+        require_usable(found(adapter.parent, "adapter"))
+    with pytest.raises(StageError, match="move one of them to a folder of its own"):
+        pretrained.load(adapter)
+
+
 ADDED = ["<tool>", "<|turn|>"]
 """Tokens of an adapter's own tokenizer; the second is a special one."""
 
