@@ -249,15 +249,12 @@ def test_an_adapter_is_loaded_with_its_base_and_fingerprinted_with_it(adapter: P
     assert inputs.fingerprint_of_path(adapter) != before
 
 
-def test_the_config_of_its_base_may_lie_beside_an_adapter(adapter: Path) -> None:
-    """As Axolotl and Unsloth leave it."""
+def test_the_config_of_its_base_may_lie_beside_an_adapter_and_no_model(adapter: Path) -> None:
+    """The first is as Axolotl and Unsloth leave it, the other as it is merged into its own folder."""
     alone = logits(pretrained.load(adapter)[0])
     shutil.copy(adapter.parent / "base" / "config.json", adapter)
     require_usable(found(adapter.parent, "adapter"))
     assert torch.equal(logits(pretrained.load(adapter)[0]), alone)
-
-
-def test_a_model_that_was_merged_into_its_adapters_folder_is_told_before_any_work(adapter: Path) -> None:
     pretrained.load(adapter)[0].save_pretrained(adapter)
     with pytest.raises(InputError, match=r"holds a whole model \(model.safetensors\) and an adapter"):
         require_usable(found(adapter.parent, "adapter"))
