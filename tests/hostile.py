@@ -58,7 +58,7 @@ def body(content: bytes, status: bytes = b"200 OK", *headers: bytes) -> Answer:
     return lambda connection: connection.sendall(head + b"\r\n" + content)
 
 
-NOT_FOUND = body(b"", b"404 Not Found")
+NOT_FOUND = body(b"", b"404 Not Found", b"Connection: close")
 
 
 @contextlib.contextmanager
