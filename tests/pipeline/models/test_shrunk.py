@@ -4,10 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from transformers import AutoConfig
 
-from eval.engine import engine_for
-from eval.engine.types import Request, Sampling
 from pipeline.contract.errors import StageError
 from pipeline.models import pretrained
 from pipeline.models.origin import from_scratch
@@ -40,19 +37,6 @@ def test_kinds_of_layers_are_kept(tmp_path: Path) -> None:
     config: dict[str, Any] = {**TINY["gpt_oss"], "num_hidden_layers": 24, "layer_types": kinds * 4}
     model, _ = pretrained.load(folder_of(tmp_path, config, "one"))
     assert model.config.layer_types == ["sliding_attention", "full_attention"]
-
-
-@pytest.mark.parametrize(("family", "how"), [
-    ("jamba", {"attn_layer_period": 8, "attn_layer_offset": 4, "use_mamba_kernels": False}),
-    ("qwen3_next", {"full_attention_interval": 4}),
-])
-def test_kinds_of_layers_that_come_by_a_rule_are_kept(family: str, how: dict[str, Any], tmp_path: Path) -> None:
-    """Of recurrent layers alone transformers cannot draw."""
-    given = {**AutoConfig.for_model(family).to_dict(), "num_hidden_layers": 24, "dtype": "float32", **how}
-    config = {name: value for name, value in given.items() if name not in ("layer_types", "layers_block_type")}
-    model, tokenizer = pretrained.load(folder_of(tmp_path, config, "one"))
-    drawn = engine_for(model, tokenizer).sample([Request([5, 6, 7], [1])], Sampling(4))
-    assert len(drawn[0]) == 1
 
 
 def test_any_text_is_tokens_and_itself_again() -> None:
