@@ -72,31 +72,31 @@ class Client:
 
     async def post(self, path: str, body: dict[str, Any]) -> Response:
         """The response, of whatever status. Raises NoAnswer where none came whole, in time and within the bounds."""
-        return await self._within(self._seconds, "POST", path, json.dumps(body).encode())
+        return await self._within(self._seconds, self._most, "POST", path, json.dumps(body).encode())
 
-    async def get(self, path: str, seconds: float) -> Response:
-        """As `post`, without a body, and in so many seconds."""
-        return await self._within(min(seconds, self._seconds), "GET", path, None)
+    async def get(self, path: str, seconds: float, most: int) -> Response:
+        """As `post`, without a body, and within bounds of its own."""
+        return await self._within(min(seconds, self._seconds), most, "GET", path, None)
 
-    async def _within(self, seconds: float, method: str, path: str, content: bytes | None) -> Response:
+    async def _within(self, seconds: float, most: int, method: str, path: str, content: bytes | None) -> Response:
         try:
             # One clock for all of it: a timeout for each read, as clients have it, starts anew with every byte.
             async with asyncio.timeout(seconds):
-                return await self._send(method, path, content)
+                return await self._send(most, method, path, content)
         except TimeoutError as error:
             raise NoAnswer(f"timed out: no whole answer in {seconds:g} seconds") from error
         except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, OSError) as error:
             raise NoAnswer(_reason(error)) from error
 
-    async def _send(self, method: str, path: str, content: bytes | None) -> Response:
+    async def _send(self, most: int, method: str, path: str, content: bytes | None) -> Response:
         headers = {"Content-Type": "application/json"}
         async with self._client.stream(method, f"{self._url}/{path}", content=content, headers=headers) as response:
             parts: list[bytes] = []
             read = 0
             async for part in response.aiter_raw():
                 read += len(part)
-                if read > self._most:
-                    raise NoAnswer(f"the answer is longer than {self._most:,} bytes, more than was asked for can take")
+                if read > most:
+                    raise NoAnswer(f"the answer is longer than {most:,} bytes, more than was asked for can take")
                 parts.append(part)
             told = response.headers
             return Response(

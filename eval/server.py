@@ -8,10 +8,10 @@ import queue
 import re
 import threading
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import TracebackType
-from typing import Any  # a request is JSON
+from typing import Any, TypeVar  # a request is JSON
 from urllib.parse import urlsplit
 
 from eval.answer_formats import OPEN
@@ -29,8 +29,11 @@ from rewards.types import Completion, Problem
 with lazy:
     import httpx2
 
-# Timeouts, conflicts, too many requests and faults of the server: the same request may go well later.
-RETRIED = frozenset({408, 409, 425, 429, *range(500, 600)})
+Kind = TypeVar("Kind")
+
+# Timeouts, conflicts, too many requests and faults of the server: the same request may go well later. One that a server
+# does not have (501) never does.
+RETRIED = frozenset({408, 409, 425, 429, *range(500, 600)}) - {501}
 LONGEST_WAIT = 60.0  # seconds, whatever the server asks for
 HOPELESS = 8
 """After so many rollouts in a row without an answer, each after all its tries, the server is not asked any more."""
@@ -59,7 +62,10 @@ and SGLang take the model's generation_config (a top_k of 20 for Qwen3), and lla
 refuse fields that they do not know. By the name under which a server says that it owns its models."""
 
 ASKED_FOR = 10.0
-"""Seconds for a server to say what it is."""
+"""Seconds for a server to say what it is, at each try."""
+
+_MOST_MODELS = 2**22
+"""Bytes of that; the list of a provider of hundreds of models has nearly a million."""
 
 Outcome = tuple[Problem, int, "Completion | NoAnswer | ServerError"]
 
@@ -101,7 +107,7 @@ class Server:
 
     def answers(self, problems: Sequence[Problem], have: set[tuple[str, int]]) -> Iterator[list[Rollout]]:
         """Each answer as it comes; those in `have` are not asked for. Raises Unanswered at the end where some did not
-        come, and ServerError where the server refuses.
+        come, or at once where the server is silent about what it is, and ServerError where it refuses.
 
         A question that is too long for the server counts as cut off, as one does that is too long for a local model,
         where the server answers others: if it takes none, something else is wrong.
@@ -160,36 +166,52 @@ class Server:
         }
 
     async def look(self, client: Client) -> None:
-        """Find out which program the server is, and so what it has to be told beside what OpenAI's is."""
-        with contextlib.suppress(NoAnswer, ValueError, LookupError, AttributeError, TypeError):  # it need not say
-            response = await client.get("models", ASKED_FOR)
-            self.whole = WHOLE.get(json.loads(response.body)["data"][0].get("owned_by"), {})
+        """Find out which program the server is, and so what it has to be told beside what OpenAI's is. Raises
+        Unanswered where nothing came after all tries, as of one that still loads: its questions might be answered
+        later, and from another distribution."""
+        def read(response: Response) -> bytes:
+            return response.body
+
+        try:
+            body = await self._patiently(lambda: client.get("models", ASKED_FOR, _MOST_MODELS), read)
+        except NoAnswer as error:
+            raise Unanswered(f"{self.url}/models, by which a server says what it is: {error}") from error
+        # It need not say.
+        with contextlib.suppress(ValueError, LookupError, AttributeError, TypeError, RecursionError):
+            self.whole = WHOLE.get(json.loads(body)["data"][0].get("owned_by"), {})
 
     async def ask(self, client: Client, body: dict[str, Any]) -> Completion:
         """One completion. Raises NoAnswer after all tries, and ServerError where another try would not help."""
+        path = "chat/completions" if self.chat else "completions"
+        try:
+            return await self._patiently(lambda: client.post(path, body), self._completion)
+        except NoText as error:
+            return error.completion
+
+    async def _patiently(
+        self, send: Callable[[], Awaitable[Response]], read: Callable[[Response], Kind]
+    ) -> Kind:
+        """What `read` makes of the response. Raises the last NoAnswer after all tries, and what else `read` raises."""
         silence = NoAnswer("it was not asked")
         for attempt in range(self.tries):
             pause = self.wait * 2**attempt
             try:
-                response = await client.post("chat/completions" if self.chat else "completions", body)
-                if response.status == 200:
-                    return self._completion(response)
-                said = response.body[:2000].decode(errors="replace")
-                if response.status in (400, 413, 422) and _TOO_LONG.search(said):
-                    raise Overlong(self._refusal(response))
+                response = await send()
                 if response.status not in RETRIED:
-                    raise ServerError(self._refusal(response))
+                    return read(response)
                 silence, pause = NoAnswer(self._told(response)), _seconds(response.retry_after, pause)
             except NoAnswer as error:
                 silence = error
             if attempt < self.tries - 1:
                 await asyncio.sleep(min(pause, LONGEST_WAIT))
-        if isinstance(silence, NoText):
-            return silence.completion
         raise silence
 
     def _completion(self, response: Response) -> Completion:
-        """What was answered, with the <think> that the prompt had. Raises NoAnswer."""
+        """What was answered, with the <think> that the prompt had. Raises NoAnswer, and ServerError for a refusal."""
+        if response.status != 200:
+            said = response.body[:2000].decode(errors="replace")
+            too_long = response.status in (400, 413, 422) and _TOO_LONG.search(said)
+            raise (Overlong if too_long else ServerError)(self._refusal(response))
         opened, most = self.protocol.prompting.open_thinking, self.protocol.sampling.max_tokens
         if not self.chat:
             return completion_of(response.body, OPEN if opened else "", most)

@@ -11,10 +11,11 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 
 
 class HostileServer:
-    """Reads a request on each connection, has `answer` write to it, and closes it. `requests` are the heads it got."""
+    """Reads a request on each connection, has `answer` write to it, and closes it. `requests` are the heads it got.
+    Where it is asked what it is, which comes before all questions, it has `about` write."""
 
-    def __init__(self, answer: Answer) -> None:
-        self._answer, self.requests = answer, list[str]()
+    def __init__(self, answer: Answer, about: Answer) -> None:
+        self._answer, self._about, self.requests = answer, about, list[str]()
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}/v1"
         threading.Thread(target=self._serve, daemon=True).start()
@@ -28,8 +29,12 @@ class HostileServer:
     def _talk(self, connection: socket.socket) -> None:
         with connection, contextlib.suppress(OSError):  # nobody waits for the rest
             connection.settimeout(20)
-            self.requests.append(_request(connection))
-            self._answer(connection)
+            head = _request(connection)
+            if head.startswith("GET "):
+                self._about(connection)
+            else:
+                self.requests.append(head)
+                self._answer(connection)
 
     def close(self) -> None:
         self._socket.close()
@@ -41,23 +46,26 @@ def _request(connection: socket.socket) -> str:
     while b"\r\n\r\n" not in held:
         held += connection.recv(65536)
     head, _, body = held.partition(b"\r\n\r\n")
-    length = int(head.lower().partition(b"content-length:")[2].split()[0])
+    length = int(next(iter(head.lower().partition(b"content-length:")[2].split()), 0))
     while len(body) < length:
         body += connection.recv(65536)
     return head.decode()
-
-
-@contextlib.contextmanager
-def serving(answer: Answer) -> Iterator[HostileServer]:
-    server = HostileServer(answer)
-    yield server
-    server.close()
 
 
 def body(content: bytes, status: bytes = b"200 OK", *headers: bytes) -> Answer:
     """A whole response with this body."""
     head = b"".join(line + b"\r\n" for line in (b"HTTP/1.1 " + status, *headers, b"Content-Length: %d" % len(content)))
     return lambda connection: connection.sendall(head + b"\r\n" + content)
+
+
+NOT_FOUND = body(b"", b"404 Not Found", b"Connection: close")
+
+
+@contextlib.contextmanager
+def serving(answer: Answer, about: Answer = NOT_FOUND) -> Iterator[HostileServer]:
+    server = HostileServer(answer, about)
+    yield server
+    server.close()
 
 
 def endless(start: bytes, part: bytes, pause: float = 0.0) -> Answer:

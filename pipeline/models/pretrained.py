@@ -201,15 +201,19 @@ def context_of(path: Path | str) -> int | None:
 
 
 def config_of(path: Path | str, commit: str | None = None) -> JsonObject:
-    """The fields of the config of what `load` loads, of text where it is of several kinds of input; of a hub id at this
-    commit. Nothing else is read or downloaded but the tokenizer of an adapter, which may add to its base's vocabulary.
-    Raises StageError."""
+    """The fields of the config of what `load` loads, where it is of several kinds of input those of text and what its
+    weights are in; of a hub id at this commit. Nothing else is read or downloaded but the tokenizer of an adapter,
+    which may add to its base's vocabulary. Raises StageError."""
     weights = weights_of(path)
     try:
         config = AutoConfig.from_pretrained(
             weights.folder, revision=commit, trust_remote_code=False, **weights.config_options
         )
         fields: JsonObject = config.get_text_config().to_dict()
+        # What all weights are in is said once, outside of the text's fields.
+        for name, said in config.to_dict().items():
+            if name in ("dtype", "quantization_config") and fields.get(name) is None:
+                fields[name] = said
         if weights.tokenizer_of_adapter:
             fields["vocab_size"] = _embeddings(weights, _tokenizer(weights), fields["vocab_size"])
     except Exception as error:  # as in `_read`, and a network

@@ -75,16 +75,16 @@ class Weights:
 def weights_of(path: Path | str) -> Weights:
     """What a model's place holds: an artifact (its `model/`), a folder, a .gguf file, an adapter or a hub id.
 
-    Raises StageError where an adapter's base cannot be had.
+    Raises StageError where an adapter's base cannot be had, or a whole model lies beside one.
     """
     folder = model_folder(path)
     if not isinstance(folder, Path):
         return Weights(folder)
     if folder.suffix == ".gguf" and folder.is_file():
         return Weights(folder.parent, gguf=folder.name)
-    if not inputs.is_adapter(folder):
-        return Weights(folder)
     try:
+        if not inputs.is_adapter(folder):
+            return Weights(folder)
         base = inputs.base_of_adapter(folder)
         place = base.path or inputs.download(base.repository, "model", inputs.resolve_hub(base))
     except inputs.InputError as error:

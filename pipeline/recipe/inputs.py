@@ -1,11 +1,12 @@
 """What an input field's text refers to: an earlier stage, a path, or a repository of the hub."""
 
+import contextlib
 import functools
 import hashlib
 import importlib.util
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -30,6 +31,12 @@ PACKAGE = "package:"
 
 _ADAPTER = b"adapter 2"
 """Hashed with each adapter: what was made when its tokenizer was passed over is another thing."""
+
+_ADAPTER_OF_HUB = b"adapter 3"
+"""The same for one of the hub, whose base was taken at no revision but main."""
+
+_WHOLE = re.compile(r"(pytorch_)?model[^/]*\.(safetensors|bin)(\.index\.json)?")
+"""The files that transformers reads a whole model from; an adapter's begin with "adapter"."""
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?")
 _FILE_ENDINGS = (
@@ -127,8 +134,9 @@ def fingerprint_of_path(path: Path, hashes: FileHashes | None = None) -> str:
 
 
 def fingerprint_of_hub(source: Source) -> str:
-    """The commit of a repository of the hub, which was resolved; of an adapter, with a mark."""
-    marked = hashlib.sha256(source.commit.encode() + _ADAPTER)
+    """The commit of a repository of the hub, which was resolved; of an adapter, with a mark. Raises InputError where it
+    holds an adapter and a whole model."""
+    marked = hashlib.sha256(source.commit.encode() + _ADAPTER_OF_HUB)
     return marked.hexdigest() if _is_adapter_of_hub(source) else source.commit
 
 
@@ -137,13 +145,12 @@ def _is_adapter_of_hub(source: Source) -> bool:
     if source.type != "model" or not source.commit:
         return False
     snapshot = _cached(source) / "snapshots" / source.commit
-    if (snapshot / "config.json").is_file() or (snapshot / "adapter_config.json").is_file():
-        return is_adapter(snapshot)
-    try:
-        names = {file.rfilename for file in _on_hub(replace(source, commit=""), 5.0).siblings or ()}
-    except InputError:  # there is no hub to download it from either
-        return False
-    return "adapter_config.json" in names and "config.json" not in names
+    names = {file.name for file in snapshot.iterdir()} if snapshot.is_dir() else set()
+    # Of a repository whose config alone was asked for, others may be there.
+    if not any(name.endswith((".safetensors", ".bin")) for name in names):
+        with contextlib.suppress(InputError):  # there is no hub to download them from either
+            names = {file.rfilename for file in _on_hub(replace(source, commit=""), 5.0).siblings or ()}
+    return _holds_adapter(names, source.reference)
 
 
 def _tokenizer_beside(path: Path) -> list[Path]:
@@ -155,16 +162,33 @@ def _tokenizer_beside(path: Path) -> list[Path]:
 
 
 def is_adapter(path: Path) -> bool:
-    """Whether a folder holds an adapter as peft saves it, and no whole model."""
-    return (path / "adapter_config.json").is_file() and not (path / "config.json").is_file()
+    """Whether a folder holds an adapter as peft saves it; its base's config may lie beside it. Raises InputError where
+    a whole model does."""
+    if not (path / "adapter_config.json").is_file():
+        return False
+    return _holds_adapter({file.name for file in path.iterdir()}, str(path))
+
+
+def _holds_adapter(names: Collection[str], place: str) -> bool:
+    if "adapter_config.json" not in names:
+        return False
+    whole = sorted(name for name in names if _WHOLE.fullmatch(name))
+    if whole:  # which transformers adds the adapter to, though trainers merge it into their own folder
+        raise InputError(f"{place!r} holds a whole model ({whole[0]}) and an adapter (adapter_config.json), which may "
+                         "be a part of it already; move one of them to a folder of its own")
+    return True
 
 
 def base_of_adapter(path: Path) -> Source:
-    """The model that an adapter's folder says it belongs to. Raises InputError where it cannot be found."""
+    """The model that an adapter's folder says it belongs to, at the revision that it names. Raises InputError where it
+    cannot be found."""
     try:
-        said = durable.read_json(path / "adapter_config.json")["base_model_name_or_path"]
+        said = durable.read_json(path / "adapter_config.json")
         # As text, whatever it is: what is no name leads nowhere.
-        return find(str(said), "model", earlier={}, later={}, folder=path)
+        base = find(str(said["base_model_name_or_path"]), "model", earlier={}, later={}, folder=path)
+        if base.origin == "hub" and "@" not in base.reference and (revision := said.get("revision")):
+            return replace(base, reference=f"{base.reference}@{revision}")
+        return base
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = "" if isinstance(error, KeyError) else f" ({' '.join(str(error).split())})"
         raise InputError(f"{str(path)!r} is an adapter whose adapter_config.json names no base model that is "

@@ -44,6 +44,17 @@ def test_what_is_no_answer_is_one_line_in_bounded_time(
     assert "\n" not in said
 
 
+@pytest.mark.parametrize("what", ["silence", "an endless body", "no HTTP", "a wait for ever"])
+def test_what_is_no_answer_to_what_it_is_is_one_line_in_bounded_time(
+    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eval.server.LONGEST_WAIT", 0.1)
+    with serving(body(b"{}", b"400 Bad Request"), about=RAW[what]) as server:
+        said = asked(server.url, tmp_path)
+    assert "/models, by which a server says what it is: " in said
+    assert "\n" not in said
+
+
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_the_key_and_the_questions_never_leave_their_host(status: int, tmp_path: Path) -> None:
     with serving(body(b"{}")) as other:

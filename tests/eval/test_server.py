@@ -49,14 +49,18 @@ def right(prompt: str, chat: bool = True) -> dict[str, Any]:
 @pytest.fixture
 def serve() -> Iterator[Callable[..., tuple[str, Asked]]]:
     """serve(behave) -> (url, what was asked). `behave` gives an answer, or (status, headers), or b"bytes", or
-    raises."""
+    raises. `models` is what it says of itself; `late` of its first requests of any kind find it loading."""
     servers = []
 
-    def start(behave: Callable[[str, int], Any], models: bytes | None = None) -> tuple[str, Asked]:
+    def start(behave: Callable[[str, int], Any], models: bytes | None = None, late: int = 0) -> tuple[str, Asked]:
         asked = Asked(behave)
+        loading = iter(range(late))
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
+                if next(loading, None) is not None:
+                    self.send_error(503)
+                    return
                 if models is None or self.path != "/v1/models":
                     self.send_error(404)
                     return
@@ -331,6 +335,7 @@ def test_thinking_has_one_name_or_another_and_gpt_oss_has_channels(serve: Any, t
     (b'{"data": []}', {}),
     (b'{"data": [{"owned_by": ["vllm"]}]}', {}),
     (b"no JSON", {}),
+    pytest.param(b"[" * 100_000, {}, id="deep"),
     (None, {}),
 ])
 def test_a_server_with_defaults_of_its_own_is_told_to_leave_them(
@@ -348,3 +353,36 @@ def test_what_is_asked_for_goes_before_what_a_server_is_told(serve: Callable[...
     narrow = Protocol(Prompting(instruction=None), Sampling(64, 0.6, top_k=20, min_p=0.1), 1, 3)
     list(Server(url, "m", narrow, wait=0.01).answers(PROBLEMS[:1], set()))
     assert (asked.bodies[0]["top_k"], asked.bodies[0]["min_p"]) == (20, 0.1)
+
+
+def test_a_server_that_still_loads_is_asked_again_what_it_is(serve: Callable[..., tuple[str, Asked]]) -> None:
+    """Else its questions, which are tried again, would be answered by defaults of its own."""
+    url, asked = serve(lambda prompt, _: right(prompt), b'{"data": [{"owned_by": "vllm"}]}', late=3)
+    plain = Protocol(Prompting(instruction=None), Sampling(64, 0.6), 1, 3)
+    list(Server(url, "m", plain, tries=4, wait=0.01).answers(PROBLEMS[:2], set()))
+    assert [body["top_k"] for body in asked.bodies] == [0, 0]
+
+
+def test_nothing_is_asked_of_a_server_that_is_silent_about_what_it_is(
+    serve: Callable[..., tuple[str, Asked]], tmp_path: Path
+) -> None:
+    url, asked = serve(lambda prompt, _: right(prompt), b'{"data": [{"owned_by": "vllm"}]}', late=4)
+    with pytest.raises(Unanswered, match=r"/v1/models, by which a server says what it is: HTTP 503"):
+        rollouts(of(url), PROBLEMS, 1, tmp_path / "rows.jsonl")
+    assert asked.bodies == []
+    # The same command goes on.
+    assert set(verdicts(rollouts(of(url), PROBLEMS, 1, tmp_path / "rows.jsonl"))) == {"correct"}
+
+
+def test_what_a_server_does_not_have_is_not_asked_again(serve: Any, tmp_path: Path) -> None:
+    url, asked = serve(lambda *_: (501, {}))
+    with pytest.raises(ServerError, match=r"refuses: HTTP 501"):
+        rollouts(of(url, jobs=1), PROBLEMS[:1], 1, tmp_path / "rows.jsonl")
+    assert len(asked.bodies) == 1
+
+
+def test_the_list_of_a_provider_of_many_models_is_read(serve: Callable[..., tuple[str, Asked]], tmp_path: Path) -> None:
+    models = json.dumps({"data": [{"owned_by": "vllm", "description": "m" * 2000}] * 1000}).encode()
+    url, asked = serve(lambda prompt, _: right(prompt), models)
+    assert set(verdicts(rollouts(of(url), PROBLEMS[:1], 1, tmp_path / "rows.jsonl"))) == {"correct"}
+    assert asked.bodies[0]["repetition_penalty"] == 1.0

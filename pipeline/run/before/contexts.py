@@ -17,6 +17,7 @@ from pipeline.contract.errors import RecipeError, StageError
 from pipeline.contract.room import Room, limit_of, require_room, require_rows_fit
 from pipeline.contract.stage import stage_seed
 from pipeline.disk import durable
+from pipeline.recipe.inputs import is_adapter
 from pipeline.recipe.recipe import Recipe, Step
 from rewards.lazy import lazy
 
@@ -117,7 +118,7 @@ class _Contexts:
         if source.path is None:
             return None
         for config in (source.path / "model" / "config.json", source.path / "config.json"):
-            if config.is_file():
+            if config.is_file() and not is_adapter(config.parent):
                 found = durable.read_json(config)
                 # A model of several kinds of input has the text's fields in a block of their own.
                 return limit_of(found.get("text_config", found))

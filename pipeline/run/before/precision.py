@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from pipeline.contract.errors import RecipeError
 from pipeline.disk import durable
-from pipeline.recipe.inputs import Source
+from pipeline.recipe.inputs import Source, is_adapter
 from pipeline.recipe.recipe import Step
 from pipeline.training.learning import untrainable
 
@@ -32,7 +32,7 @@ def _saved(source: Source) -> str | None:
     """The precision that a given model's config names; None where it lies in no folder or is quantized, and so is
     widened when it is loaded."""
     file = source.path / "config.json" if source.path else None
-    if file is None or not file.is_file():
+    if file is None or not file.is_file() or is_adapter(file.parent):
         return None
     found = durable.read_json(file)
     if found.get("quantization_config"):

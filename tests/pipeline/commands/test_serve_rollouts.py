@@ -66,6 +66,20 @@ def test_a_quantized_model_is_not_served_and_its_widened_copy_is(
         assert not [name for name in stored.keys() if name.endswith(("_blocks", "_scales"))]  # noqa: SIM118
 
 
+def test_what_weights_are_in_is_known_of_models_that_see(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Their config says it outside of the block that text has in it."""
+    for name in ("model.safetensors", "tokenizer.json"):
+        (tmp_path / name).touch()
+    config = {"model_type": "gemma3", "dtype": "bfloat16", "text_config": {"model_type": "gemma3_text"}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    asked = ["serve-rollouts", str(tmp_path), "--python", "/opt/vllm/bin/python", "--dry-run"]
+    assert cli.main(asked) == 0
+    assert "--dtype bfloat16" in capsys.readouterr().out
+    (tmp_path / "config.json").write_text(json.dumps({**config, "quantization_config": {"quant_method": "fp8"}}))
+    assert cli.main(asked) == 2
+    assert "is quantized (fp8)" in capsys.readouterr().err
+
+
 def test_a_program_that_is_not_there_is_one_line(
     tmp_path: Path, tiny: Callable[..., Any], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -249,6 +249,18 @@ def test_an_adapter_is_loaded_with_its_base_and_fingerprinted_with_it(adapter: P
     assert inputs.fingerprint_of_path(adapter) != before
 
 
+def test_the_config_of_its_base_may_lie_beside_an_adapter_and_no_model(adapter: Path) -> None:
+    model = pretrained.load(adapter)[0]
+    shutil.copy(adapter.parent / "base" / "config.json", adapter)  # as Axolotl and Unsloth leave it
+    require_usable(found(adapter.parent, "adapter"))
+    assert torch.equal(logits(pretrained.load(adapter)[0]), logits(model))
+    model.save_pretrained(adapter)  # as it is merged into its trainer's folder
+    with pytest.raises(InputError, match=r"holds a whole model \(model.safetensors\) and an adapter"):
+        require_usable(found(adapter.parent, "adapter"))
+    with pytest.raises(StageError, match="move one of them"):
+        pretrained.load(adapter)
+
+
 ADDED = ["<tool>", "<|turn|>"]
 """Tokens of an adapter's own tokenizer; the second is a special one."""
 

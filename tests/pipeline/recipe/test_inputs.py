@@ -37,7 +37,8 @@ def test_a_cached_repository_needs_no_network(cache: Path) -> None:
 def test_an_adapter_of_the_hub_is_another_input_than_its_commit(cache: Path) -> None:
     """It was read with its base's tokenizer once; the commit is the same."""
     for files, adapter in ((["config.json"], False), (["adapter_config.json"], True), ([], False),
-                           (["config.json", "adapter_config.json"], False)):
+                           (["config.json", "model.safetensors"], False),
+                           (["config.json", "adapter_config.json", "adapter_model.safetensors"], True)):
         snapshot = cache / "models--org--name" / "snapshots" / "c0ffee"
         snapshot.mkdir(parents=True)
         for file in files:
@@ -45,6 +46,35 @@ def test_an_adapter_of_the_hub_is_another_input_than_its_commit(cache: Path) -> 
         source = dataclasses.replace(hub("org/name"), commit="c0ffee")
         assert (inputs.fingerprint_of_hub(source) != "c0ffee") == adapter
         shutil.rmtree(snapshot)
+
+
+@pytest.mark.parametrize("whole", ["model.safetensors", "model-00001-of-00002.safetensors", "pytorch_model.bin"])
+def test_a_whole_model_with_an_adapter_beside_it_is_refused(cache: Path, tmp_path: Path, whole: str) -> None:
+    """transformers would add the adapter to it, which trainers merge into their own folder."""
+    snapshot = cache / "models--org--name" / "snapshots" / "c0ffee"
+    for folder in (tmp_path / "mine", snapshot):
+        folder.mkdir(parents=True)
+        for file in ("config.json", "adapter_config.json", "adapter_model.safetensors", whole):
+            (folder / file).write_text("{}")
+    said = f"holds a whole model ({whole}) and an adapter (adapter_config.json)"
+    for asked in (lambda: inputs.fingerprint_of_path(tmp_path / "mine"), lambda: inputs.is_adapter(tmp_path / "mine"),
+                  lambda: inputs.fingerprint_of_hub(dataclasses.replace(hub("org/name"), commit="c0ffee"))):
+        with pytest.raises(InputError) as caught:
+            asked()
+        assert said in str(caught.value)
+
+
+def test_an_adapter_names_the_revision_of_its_base(tmp_path: Path) -> None:
+    """As peft's AutoPeftModel loads it; checkpoints of one training are revisions of one repository."""
+    for base, revision, place in (
+        ("org/base", "step1000", "org/base@step1000"), ("org/base", None, "org/base"), ("org/base", "", "org/base"),
+        ("org/base@step2", "step1000", "org/base@step2"), (str(tmp_path), "step1000", str(tmp_path)),
+    ):
+        said = {"base_model_name_or_path": base, "revision": revision}
+        (tmp_path / "adapter_config.json").write_text(json.dumps(said))
+        source = inputs.base_of_adapter(tmp_path)
+        assert source.place == place
+        assert source.repository == base.partition("@")[0]
 
 
 @pytest.mark.usefixtures("cache")

@@ -1,6 +1,7 @@
 """A given model in float16 is not trained in it, which is told before the first stage."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,18 @@ def test_each_stage_that_would_train_it_is_told(tmp_path: Path, config: dict[str
 ])
 def test_others_are_trained_as_they_are(tmp_path: Path, config: dict[str, object]) -> None:
     check(tmp_path, **config)
+
+
+def test_a_config_beside_an_adapter_says_nothing_of_its_base(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError):
+        check(tmp_path, dtype="float16")
+    given = tmp_path / "given"
+    (given / "model.safetensors").rename(given / "adapter_model.safetensors")
+    (given / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "../base"}))
+    shutil.copytree(given, tmp_path / "base")
+    (tmp_path / "base" / "adapter_model.safetensors").rename(tmp_path / "base" / "model.safetensors")
+    (tmp_path / "base" / "adapter_config.json").unlink()
+    precision.check(recipe.read(str(tmp_path / "recipe.yaml"), resolve_hub=lambda _: "").steps.values())
 
 
 def test_a_precision_that_the_stage_names_is_taken(tmp_path: Path) -> None:
