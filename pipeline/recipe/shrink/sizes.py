@@ -11,8 +11,9 @@ MOST = {
     "num_experts_per_tok": 2, "moe_top_k": 2, "n_group": 1, "topk_group": 1, "n_shared_experts": 1, "kv_lora_rank": 32,
     "q_lora_rank": 32, "qk_nope_head_dim": 16, "qk_rope_head_dim": 16, "v_head_dim": 16, "sliding_window": 64,
     "first_k_dense_replace": 1, "max_window_layers": 2, "num_nextn_predict_layers": 0,
-    # Jamba's attention is in every eighth layer, from the fourth on.
+    # Kinds of layers that come in turns: Jamba's attention is in every eighth, Qwen3-Next's in every fourth.
     "attn_layer_period": 2, "attn_layer_offset": 1, "expert_layer_period": 2, "expert_layer_offset": 1,
+    "full_attention_interval": 2,
 }
 """Fields of configs that are at most these, under the names that families have for them. Positions stay: how a context
 is extended is a part of what a recipe says."""
