@@ -11,6 +11,7 @@ from eval.engine import engine_for
 from eval.engine.native import NativeEngine
 from eval.engine.plain import PlainEngine
 from eval.errors import FamilyError
+from pipeline.models import lora
 from tests.eval.engine.asked import SAMPLING, Tiny, Tokenizer, full_forward, plain, requests
 
 
@@ -25,6 +26,7 @@ from tests.eval.engine.asked import SAMPLING, Tiny, Tokenizer, full_forward, pla
         # What another family's config would say of windows, and this one does not read.
         ("llama", {"sliding_window": 4, "layer_types": ["sliding_attention"] * 2}, NativeEngine),
         ("olmoe", {"sliding_window": 4}, NativeEngine),
+        ("deepseek_v3", {"sliding_window": 4}, NativeEngine),
         ("mistral", {"sliding_window": 4, "layer_types": ["full_attention"] * 2}, NativeEngine),
         ("mixtral", {"sliding_window": 4, "layer_types": ["full_attention"] * 2}, NativeEngine),
         (
@@ -74,11 +76,11 @@ def test_what_keeps_a_state_of_its_own_is_refused_in_one_line(family: str) -> No
         engine_for(model, Tokenizer())
 
 
-@pytest.mark.parametrize("family", ["jamba", "gpt_oss"])
-def test_the_head_reads_no_prompt(tiny: Tiny, family: str) -> None:
+@pytest.mark.parametrize(("family", "adapted"), [("jamba", False), ("gpt_oss", False), ("llama", True)])
+def test_the_head_reads_no_prompt(tiny: Tiny, family: str, adapted: bool) -> None:
     model, read = tiny(family), set()
     model.get_output_embeddings().register_forward_hook(lambda _, given, __: read.add(given[0].shape[1]))
-    plain(model).sample(requests(), SAMPLING)
+    plain(lora.add(model, lora.Lora(rank=2), seed=0) if adapted else model).sample(requests(), SAMPLING)
     assert read == {1}
 
 
