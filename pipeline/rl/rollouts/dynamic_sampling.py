@@ -65,6 +65,6 @@ class DynamicSampling:
         return slice(group * self.size, (group + 1) * self.size)
 
     def _without_signal(self, totals: Sequence[float | None]) -> list[int]:
-        """Which groups these are."""
+        """Which groups, by their place, teach nothing."""
         groups = rewards_of(totals).view(-1, self.size)
         return [number for number, dull in enumerate(without_signal(groups, self.scale).tolist()) if dull]
