@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
@@ -190,7 +190,9 @@ class Evaluate(ServedEngines, Stage):
     def run(self, ctx: Context) -> Metrics:
         if self.engine == "vllm" and not processes.is_first():
             return {}  # a server splits the work over its own devices
-        found = self._earlier(ctx)
+        # Read once, by the process that writes the report.
+        own = {ctx.label(one): pretrained.sha256(ctx.path(one)) for one in self.models} if processes.is_first() else {}
+        found = self._earlier(ctx, own)
         pieces = ctx.checkpoints.pieces(alone=self.engine == "vllm")
         asked: Iterable[_Asked] = self._ask(ctx, pieces)
         if pieces.among > 1:
@@ -201,7 +203,7 @@ class Evaluate(ServedEngines, Stage):
         varied: dict[str, dict[str, dict[Way, JsonObject]]] = {}  # by model and set
         tokens = 0
         for one in asked:
-            report = measured.setdefault(one.label, self._begun(one, found.get(one.label, {})))
+            report = measured.setdefault(one.label, self._begun(one, found.get(one.label, {}), own[one.label]))
             rollouts = recall(one.problems, one.draws, pieces, one.name)
             rows = self._rows(rollouts)
             write_rows(ctx.out / rollouts_file(one.label, one.set), rows)
@@ -214,8 +216,6 @@ class Evaluate(ServedEngines, Stage):
         for label, sets in varied.items():
             earlier = measured[label].get("efforts", {})
             measured[label]["efforts"] = {**earlier, **{name: efforts(ways) for name, ways in sets.items()}}
-        for reference in self.models:
-            measured[ctx.label(reference)]["sha256"] = pretrained.sha256(ctx.path(reference))
         found |= measured
         for report in found.values():
             # Over sets that were asked in several ways a mean would be one of ways, too.
@@ -231,23 +231,23 @@ class Evaluate(ServedEngines, Stage):
         values = chooser(self.best_by, self._folder)(rollouts)
         return [{**row, "best_by": value} for row, value in zip(rows, values, strict=True)]
 
-    def _earlier(self, ctx: Context) -> JsonObject:
+    def _earlier(self, ctx: Context, own: Mapping[str, str]) -> JsonObject:
         """What the earlier reports say, by model. Raises StageError where a model of theirs is another one than its
-        namesake here, or in another report, such as the `zero` of another run."""
+        namesake here, of which `own` has the hash, or in another report, such as the `zero` of another run."""
         found: JsonObject = {}
         for reference in self.reports:
             for label, report in json.loads((ctx.path(reference) / "report.json").read_text())["models"].items():
                 _require_same(found.get(label, report), report, label)
                 found[label] = together(found.get(label, {}), report)
-        for reference in self.models:
-            if earlier := found.get(label := ctx.label(reference)):
-                _require_same({"sha256": pretrained.sha256(ctx.path(reference))}, earlier, label)
+        for label in found.keys() & own.keys():
+            _require_same({"sha256": own[label]}, found[label], label)
         return found
 
-    def _begun(self, asked: "_Asked", earlier: JsonObject) -> JsonObject:
+    def _begun(self, asked: "_Asked", earlier: JsonObject, sha256: str) -> JsonObject:
         """What report.json says of a model, before a set is added; `earlier` reports may have measured it on others."""
         return {
             "parameters": asked.parameters,
+            "sha256": sha256,
             **{key: dict(earlier.get(key, {})) for key in ("problems", "protocol")},
             **({"efforts": earlier["efforts"]} if "efforts" in earlier else {}),
             **({"dtype": self.dtype} if self.dtype else {}),
