@@ -55,6 +55,9 @@ if TYPE_CHECKING:
     from eval.protocol import Protocol
 
 
+_Question = tuple[str, str, Way, str]
+
+
 @dataclass(frozen=True)
 class _Asked:
     """A problem set `of` that a model was asked, and how; `set` is what that is called in the report."""
@@ -258,29 +261,33 @@ class Evaluate(ServedEngines, Stage):
         """Ask every model every problem set; what one was asked is told when its rollouts are in `pieces`, as far as
         they fall to this process."""
         questions = self._questions()
-        total = len(self.models) * len(questions)
         for place, reference in enumerate(self.models):
-            model, tokenizer = pretrained.take(ctx, reference, self.dtype)
-            label = ctx.label(reference)
-            with drawing(model, tokenizer, self, ctx) as engine:
-                for number, (problem_set, of, way, name) in enumerate(questions):
-                    begun = place * len(questions) + number
+            begun = place * len(questions)
+            # A call for each, which a model does not outlast: two of them need not fit into memory.
+            yield from self._ask_one(ctx, pieces, reference, questions, begun)
 
-                    def progress(
-                        done: int, of: int, begun: int = begun, label: str = label, name: str = name
-                    ) -> None:
-                        ctx.progress(begun + done / of, total, model=label, problems=name)
+    def _ask_one(
+        self, ctx: Context, pieces: Pieces, reference: str, questions: Sequence[_Question], begun: int
+    ) -> "Iterator[_Asked]":
+        """Ask one model; `begun` questions were asked of others before."""
+        model, tokenizer = pretrained.take(ctx, reference, self.dtype)
+        label, total = ctx.label(reference), len(self.models) * len(questions)
+        with drawing(model, tokenizer, self, ctx) as engine:
+            for number, (problem_set, of, way, name) in enumerate(questions, start=begun):
 
-                    problems = load(problem_set, self.problems_each, seed=0, base=self._folder)
-                    protocol = self._protocol(problem_set, way, tokenizer, ctx.seed)
-                    prompts = encode_prompts(tokenizer, problems, protocol.prompting)
-                    require_room(prompts, self.room(), pretrained.trained_context(model), f"{label} on {name}")
-                    seed_parts, room = (ctx.seed, "evaluate", label), pretrained.context_length(model)
-                    draws = Draws(self.rollouts, protocol.sampling, seed_parts, protocol.prompting, room)
-                    asked = _Asked(label, pretrained.parameters(model), of, way, name, problems, draws,
-                                   protocol.describe(problems, prompts))
-                    keep(engine, tokenizer, problems, draws, pieces, asked.name, progress)
-                    yield asked
+                def progress(done: int, of: int, number: int = number, name: str = name) -> None:
+                    ctx.progress(number + done / of, total, model=label, problems=name)
+
+                problems = load(problem_set, self.problems_each, seed=0, base=self._folder)
+                protocol = self._protocol(problem_set, way, tokenizer, ctx.seed)
+                prompts = encode_prompts(tokenizer, problems, protocol.prompting)
+                require_room(prompts, self.room(), pretrained.trained_context(model), f"{label} on {name}")
+                seed_parts, room = (ctx.seed, "evaluate", label), pretrained.context_length(model)
+                draws = Draws(self.rollouts, protocol.sampling, seed_parts, protocol.prompting, room)
+                asked = _Asked(label, pretrained.parameters(model), of, way, name, problems, draws,
+                               protocol.describe(problems, prompts))
+                keep(engine, tokenizer, problems, draws, pieces, asked.name, progress)
+                yield asked
 
     @property
     def _budgets(self) -> list[int | None]:
@@ -290,7 +297,7 @@ class Evaluate(ServedEngines, Stage):
     def _ways(self) -> list[Way]:
         return ways(self.effort, self._budgets)
 
-    def _questions(self) -> list[tuple[str, str, Way, str]]:
+    def _questions(self) -> list[_Question]:
         """Everything that a model is asked: the reference of a problem set, its name, the way, and what the set is
         called in the report when it is asked in that way."""
         return [(reference, name, way, called(name, way, compared=bool(self.budgets)))

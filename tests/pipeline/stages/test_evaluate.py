@@ -1,6 +1,7 @@
 """Evaluation: the report counts the rollouts that lie beside it."""
 
 import json
+import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,24 @@ def test_a_model_can_be_measured_in_another_precision(
     report = json.loads((ctx.out / "report.json").read_text())["models"]["zero"]
     assert report["dtype"] == "bfloat16"
     assert report["problems"]["mine.jsonl"]["pass@1"] == pytest.approx(0.5, abs=0.3)
+
+
+def test_a_model_is_gone_before_the_next_is_loaded(
+    answerer: Path, ask_for: Ask, context: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[weakref.ref[Any]] = []
+    take = pretrained.take
+
+    def taken(*args: Any) -> Any:
+        assert not [model for model in loaded if model() is not None]
+        found = take(*args)
+        loaded.append(weakref.ref(found[0]))
+        return found
+
+    monkeypatch.setattr(pretrained, "take", taken)
+    fields = {"models": ["zero", "r1"], "problems": ["mine.jsonl"], "problems_each": 2, "rollouts": 1}
+    Evaluate.model_validate(fields, context={"base": ask_for(["3", "4"])}).run(context(zero=answerer, r1=answerer))
+    assert len(loaded) == 2
 
 
 def test_earlier_reports_are_taken_in(answerer: Path, ask_for: Ask, context: Callable[..., Any]) -> None:
