@@ -29,6 +29,7 @@ class Watch:
         self.loss = 0.0
         self.first: float | None = None
         self.collapsed = [0] * len(self.layers)
+        self._untold: list[str] = []
 
     def see(self, load: Tensor, dropped: float, loss: float) -> None:
         """One optimizer step: load [layers, experts] in tokens, how many of the choices were dropped, and the auxiliary
@@ -43,6 +44,8 @@ class Watch:
             self.first = self.max_over_mean()
         for place, row in enumerate(self._relative()):
             self.collapsed[place] = self.collapsed[place] + 1 if self._is_collapsed(row) else 0
+            if self.collapsed[place] == LASTING:
+                self._untold.append(self._told(self.layers[place], row))
 
     def max_over_mean(self) -> float | None:
         """The load of the busiest expert over the mean, for the worst layer (MaxVio of arXiv 2408.15664, plus 1); None
@@ -90,15 +93,14 @@ class Watch:
         return {"load": worst, **({"dead": dead} if dead else {})}
 
     def warnings(self) -> list[str]:
-        """A line for every layer whose experts have been collapsed for so long, when they have; not again before they
-        recover."""
-        return [
-            f"experts collapse in layer {layer}: the busiest has {float(row.max()):.1f} times an even share (at most "
-            f"{self.experts / self.top_k:.1f} is possible), {int((row < DEAD).sum())} of {self.experts} have next to "
-            f"none"
-            for layer, row, steps in zip(self.layers, self._relative(), self.collapsed, strict=True)
-            if steps == LASTING
-        ]
+        """A line for every layer whose experts have been collapsed for so long, once; not again before they recover."""
+        told, self._untold = self._untold, []
+        return told
+
+    def _told(self, layer: int, row: Tensor) -> str:
+        return (f"experts collapse in layer {layer}: the busiest has {float(row.max()):.1f} times an even share (at "
+                f"most {self.experts / self.top_k:.1f} is possible), {int((row < DEAD).sum())} of {self.experts} have "
+                "next to none")
 
     def _is_collapsed(self, row: Tensor) -> bool:
         most = self.experts / self.top_k

@@ -31,6 +31,8 @@ class RoundLog(TrainerCallback):
     ) -> None:
         # After the optimizer's step, by the load of the tokens that it was made on.
         self.balance.step()
+        for warning in self.balance.watch.warnings():
+            self.ctx.note(warning)
 
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl,
@@ -39,7 +41,7 @@ class RoundLog(TrainerCallback):
         if not logs or "reward" not in logs:
             return  # a further update on rollouts that were told of already
         self.last = self.shown(logs)
-        for warning in (*self.balance.watch.warnings(), *self.warnings()):
+        for warning in self.warnings():
             self.ctx.note(warning)
         step = (state.global_step - 1) // self.updates + 1
         self.ctx.log({

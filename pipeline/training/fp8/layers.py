@@ -5,6 +5,7 @@ from typing import Any  # experts of transformers have no class in common
 
 import torch
 from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
 
 from eval.language_model import LanguageModel
 from pipeline.contract.errors import StageError
@@ -26,9 +27,12 @@ def replace(model: LanguageModel, arithmetic: Arithmetic) -> list[nn.Module]:
     are.
 
     As in DeepSeek-V3 (section 3.3.1) routers, the head, embeddings, norms and attention's own products stay, too.
-    Raises StageError for a family whose experts are not known here.
+    Raises StageError for a family whose experts, or other layers, are not known here.
     """
     family = FAMILIES.get(model.config.model_type)
+    if any(isinstance(part, Conv1D) for part in model.modules()):
+        raise StageError(f"fp8: {model.config.model_type} multiplies by what torch does not take for linear layers, "
+                         "and would train in full precision; leave fp8 out")
     if family and not family.grouped:
         raise StageError(f"fp8: how {model.config.model_type} keeps its experts is not known in eight bits; leave fp8 "
                          "out")

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from transformers import GPT2Config, GPT2LMHeadModel
 
 from pipeline.contract.errors import StageError
 from pipeline.moe.families import FAMILIES
@@ -87,3 +88,9 @@ def test_weights_in_half_precision_and_autocast_are_computed_in_fp32(tiny: Tiny)
 def test_a_family_whose_experts_lie_otherwise_is_refused(tiny: Tiny) -> None:
     with pytest.raises(StageError, match="how dbrx keeps its experts is not known in eight bits; leave fp8 out"):
         replace(tiny("dbrx"), Exact())
+
+
+def test_a_family_without_linear_layers_is_refused() -> None:
+    config = GPT2Config(vocab_size=48, n_positions=32, n_embd=16, n_layer=1, n_head=2)
+    with pytest.raises(StageError, match="gpt2 multiplies by what torch does not take for linear layers"):
+        replace(GPT2LMHeadModel(config), Exact())
