@@ -79,7 +79,7 @@ class PolicyTrainer(Resumable, Trainer):
             learning.schedule, args.max_steps, warmup=4, shape="constant", first=1 if args.max_steps == 1 else 0
         ))
         self.mtp = MtpBeside(
-            self.policy, plan.mtp, learning, "reinforcement", self.rates, args.max_steps, args.seed
+            self.policy, plan.mtp, learning, self.rates, args.max_steps, args.seed, self.temperature
         ) if plan.mtp else None
         self.rounds = Rounds(
             self.policy, self.accelerator, tokenizer, plan, visits, grading,

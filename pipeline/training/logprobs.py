@@ -169,9 +169,10 @@ def _of_states(head: Callable[[Tensor], Tensor], score: Score, states: Tensor, *
     return score(head(states), *tokens)
 
 
-def of_tokens(logits: Tensor, ids: Tensor) -> tuple[Tensor]:
+def of_tokens(logits: Tensor, ids: Tensor, temperature: float = 1.0) -> tuple[Tensor]:
     """Log-probabilities of ids [tokens] under logits [tokens, vocabulary] alone, which is half of `of_logits`' work."""
-    return (-F.cross_entropy(logits.float(), ids, reduction="none"),)
+    scores = logits.float() if temperature == 1 else logits.float() / temperature
+    return (-F.cross_entropy(scores, ids, reduction="none"),)
 
 
 def of_logits(

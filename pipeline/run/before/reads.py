@@ -21,12 +21,13 @@ with lazy:
     from pipeline.distillation.teachers import require_same_tokenizer
     from pipeline.models import pretrained
     from pipeline.models.mtp import module, saved
+    from pipeline.training.fp8.layers import require_known
 
 
 def check(recipe: Recipe, *, exactly: bool) -> None:
     """Raises RecipeError with a line for each stage that would fail on what it reads: a teacher with another tokenizer,
-    a family that has no module for multi-token prediction, a model without one that is to draft, and what the stage
-    itself says of its inputs.
+    a family that has no module for multi-token prediction or is not known in eight bits, a model without a module that
+    is to draft, and what the stage itself says of its inputs.
 
     Without `exactly` only what the recipe itself tells of drafting is looked at, for which no model's files are read.
     """
@@ -75,10 +76,14 @@ class _Inputs:
     def _require_trainable(self, step: Step) -> None:
         work, inputs = step.config.work(), _OfStep(self, step)
         for trained in work.trained if work else ():
+            # A stage that makes its model from nothing has the config that it makes.
+            fields = step.config.config_of_made({}) if trained.model is None else inputs.config(trained.model)
+            if trained.mtp and fields:
+                module.require_possible(AutoConfig.for_model(**fields))
+            if trained.fp8 and fields:
+                require_known(fields["model_type"])
             if trained.model is None:
                 continue
-            if trained.mtp and (fields := inputs.config(trained.model)):
-                module.require_possible(AutoConfig.for_model(**fields))
             if trained.teacher:
                 mine, theirs = inputs.tokenizer(trained.model), inputs.tokenizer(trained.teacher)
                 if mine is not None and theirs is not None:

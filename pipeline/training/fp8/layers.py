@@ -29,13 +29,10 @@ def replace(model: LanguageModel, arithmetic: Arithmetic) -> list[nn.Module]:
     As in DeepSeek-V3 (section 3.3.1) routers, the head, embeddings, norms and attention's own products stay, too.
     Raises StageError for a family whose experts, or other layers, are not known here.
     """
-    family = FAMILIES.get(model.config.model_type)
+    require_known(model.config.model_type)
     if any(isinstance(part, Conv1D) for part in model.modules()):
         raise StageError(f"fp8: {model.config.model_type} multiplies by what torch does not take for linear layers, "
                          "and would train in full precision; leave fp8 out")
-    if family and not family.grouped:
-        raise StageError(f"fp8: how {model.config.model_type} keeps its experts is not known in eight bits; leave fp8 "
-                         "out")
     found = routers(model)
     experts = [router.users for router in found]
     exact = {model.get_output_embeddings(), *(part for router in found for part in router.module.modules())}
@@ -46,6 +43,13 @@ def replace(model: LanguageModel, arithmetic: Arithmetic) -> list[nn.Module]:
     for part in experts:
         part.forward = _experts(part, arithmetic)
     return [*linear, *experts]
+
+
+def require_known(model_type: str) -> None:
+    """Raise StageError for a family whose experts are not known in eight bits."""
+    family = FAMILIES.get(model_type)
+    if family and not family.grouped:
+        raise StageError(f"fp8: how {model_type} keeps its experts is not known in eight bits; leave fp8 out")
 
 
 def _linear(layer: nn.Linear, arithmetic: Arithmetic) -> Callable[[Tensor], Tensor]:

@@ -1,8 +1,13 @@
 """A module for multi-token prediction that learns beside a model in reinforcement, which knows nothing of it."""
 
+from collections.abc import Callable
+
 from torch import Tensor
 
+from eval.language_model import LanguageModel
+from pipeline.models.mtp.section import Mtp
 from pipeline.models.shards import sharded, whole
+from pipeline.training.learning import Learning
 from pipeline.training.mtp.learning import MtpLearning
 
 
@@ -15,6 +20,15 @@ class MtpBeside(MtpLearning):
 
     detached = True
     _words: tuple[Tensor, Tensor] | None = None
+
+    def __init__(
+        self, model: LanguageModel, section: Mtp, learning: Learning, rates: Callable[[int], float], steps: int,
+        seed: int, temperature: float,
+    ) -> None:
+        """Rollouts are drawn at `temperature`. The module is to be at it what the policy is, so that drafts drawn at
+        the same temperature, which divides the module's logits as well, come from the policy's distribution."""
+        super().__init__(model, section, learning, "reinforcement", rates, steps, seed)
+        self.temperature = temperature
 
     def begin(self) -> None:
         """Have the embedding and the head of this step, which may lie in parts; all processes call it together."""

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 from accelerate.utils import reduce
@@ -30,6 +31,8 @@ class MtpLearning:
 
     detached = False
     """Whether nothing of the module's loss reaches the model."""
+    temperature = 1.0
+    """That the tokens to learn were drawn at, which divides the module's logits."""
 
     def __init__(
         self, model: LanguageModel, section: Mtp, learning: Learning, task: Task, rates: Callable[[int], float],
@@ -79,7 +82,8 @@ class MtpLearning:
         # Position i has the token after it, and predicts the one after that.
         states = self.module(self.model, hidden[:, :-2], ids[:, 1:-1], embedding)
         learned = weights[:, 1:] != 0
-        [logprobs] = in_slices(self.model, states[learned], ids[:, 2:][learned], of_tokens,
+        score = partial(of_tokens, temperature=self.temperature)
+        [logprobs] = in_slices(self.model, states[learned], ids[:, 2:][learned], score,
                                head=lambda some: F.linear(some, head))
         loss = -(logprobs * weights[:, 1:][learned]).sum()
         self._sum = loss if self._sum is None else self._sum + loss

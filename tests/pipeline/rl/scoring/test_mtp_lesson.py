@@ -16,7 +16,7 @@ from pipeline.rl.rollouts.drawing import Visit
 from pipeline.rl.trainer import PolicyTrainer
 from pipeline.serving.speculation import drafter_of
 from pipeline.training.learning import Learning
-from tests.pipeline.rl.test_trainer import PROBLEMS, TOKENIZER, first, move, policy, trainer
+from tests.pipeline.rl.test_trainer import PROBLEMS, TEMPERATURE, TOKENIZER, first, move, policy, trainer
 
 Tiny = Callable[..., Any]
 
@@ -51,7 +51,7 @@ def test_the_policy_is_what_it_is_without_a_module(
 
 
 def by_hand(model: Any, own: module.Mtp, batch: Batch) -> float:
-    """The loss of each row, read by itself."""
+    """The loss of each row, read by itself, at the temperature of the rollouts."""
     loss = 0.0
     for row in range(len(batch)):
         prompt = batch.prompt_ids[row][batch.prompt_mask[row] == 1]
@@ -59,7 +59,7 @@ def by_hand(model: Any, own: module.Mtp, batch: Batch) -> float:
         ids = torch.cat([prompt, batch.completion_ids[row, :count]]).unsqueeze(0)
         with torch.no_grad():
             hidden = model.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state
-            logits = model.get_output_embeddings()(own(model, hidden[:, :-2], ids[:, 1:-1]))[0]
+            logits = model.get_output_embeddings()(own(model, hidden[:, :-2], ids[:, 1:-1]))[0] / TEMPERATURE
         nll = -logits.log_softmax(-1).gather(1, ids[0, 2:, None])[:, 0]  # of the tokens from the third on
         loss += float((nll[len(prompt) - 2 :] * batch.drawn_mask[row, :count]).sum())
     return loss

@@ -112,6 +112,19 @@ def test_a_family_without_a_module_is_told(folder: Path, save: Save) -> None:
     assert "recipe.yaml:3: more: mtp: jamba models are not among" in said
 
 
+@pytest.mark.parametrize(("family", "asked", "said"), [
+    ("jamba", "mtp: {}", "mtp: jamba models are not among"),
+    ("dbrx", "fp8: {}", "fp8: how dbrx keeps its experts is not known in eight bits"),
+])
+def test_so_is_a_family_that_is_made_from_nothing(
+    folder: Path, save: Save, family: str, asked: str, said: str
+) -> None:
+    save("given", "qwen3")
+    fields = f"model_type: {family}, tie_word_embeddings: false"
+    made = f"made: {{kind: pretrain, steps: 1, architecture: {{{fields}}}, {asked}}}"
+    assert told(folder, TUNED, made)[0].startswith(f"{folder}/recipe.yaml:3: made: {said}")
+
+
 SCORED = ("score: {kind: evaluate, models: [MODEL], problems: [mine.jsonl], problems_each: 1, speculate: mtp}")
 BASE = "tuned: {kind: pretrain, steps: 1, architecture: {model_type: qwen3}MTP}"
 
