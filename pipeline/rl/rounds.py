@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from accelerate import Accelerator
@@ -31,7 +32,7 @@ from pipeline.rl.scoring.reference import Reference
 from pipeline.rl.scoring.rollout_replay import RolloutReplay
 from pipeline.rl.scoring.scoring import Scoring, Teacher, logprobs_of
 from pipeline.training.learning import ADAPTERS_IN_PARTS
-from pipeline.training.on_processors import computes_in_bfloat16
+from pipeline.training.on_processors import autocast, computes_in_bfloat16
 
 Part = RolloutReplay | DynamicSampling | SamplerGap | Curriculum
 
@@ -70,11 +71,10 @@ class Rounds:
         if plan.replay and routers(policy):  # a dense policy has no experts to replay
             self.replay = RolloutReplay(policy, plan.replay, self.temperature, scoring)
         self.reference: Reference | None = None
+        in_bfloat16 = computes_in_bfloat16(plan.learning.mixed_precision)
+        self.precision = partial(autocast, accelerator.device, in_bfloat16)
         if plan.objective.beta:
-            self.reference = Reference(
-                policy, self.temperature, accelerator.device, scoring,
-                autocast=computes_in_bfloat16(plan.learning.mixed_precision),
-            )
+            self.reference = Reference(policy, self.temperature, accelerator.device, scoring)
         if parted and has_adapters(policy):
             raise StageError(ADAPTERS_IN_PARTS)
         recorded = self.replay is not None and plan.replay == "rollout"
@@ -155,7 +155,13 @@ class Rounds:
         return visits, draw(visits)
 
     def _scored(self, batch: Batch, sampled: Sequence[Sampled]) -> Batch:
-        """With what the policy, before its first update on them, and the reference make of the rollouts."""
+        """With what the policy, before its first update on them, the reference and a teacher make of the rollouts."""
+        with self.precision():
+            batch = self._scored_by_policy(batch, sampled)
+        return self.teacher.told(batch) if self.teacher else batch
+
+    def _scored_by_policy(self, batch: Batch, sampled: Sequence[Sampled]) -> Batch:
+        """In the precision of the training, so that ratios begin at 1 and divergences at 0."""
         if self.gap:
             # What drew did not compute quite as the training does: log-probabilities of both are kept, and the
             # objective weighs by their ratio.
@@ -169,7 +175,7 @@ class Rounds:
             self.gap.measure(batch)
         if self.reference:
             batch = replace(batch, reference=self.reference.logprobs(batch))
-        return self.teacher.told(batch) if self.teacher else batch
+        return batch
 
     def _logprobs(self, batch: Batch) -> Tensor:
         """Of the completions' tokens under the policy, with their experts where they are replayed, [rows, seq]."""

@@ -84,7 +84,7 @@ class Pretrain(Learning, Stage):
     """
 
     kind: ClassVar[str] = "pretrain"
-    version: ClassVar[int] = 9
+    version: ClassVar[int] = 10
     makes: ClassVar[ArtifactType] = "model"
     distributed: ClassVar[bool] = True
 

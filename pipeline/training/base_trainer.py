@@ -107,12 +107,10 @@ class BaseTrainer(Trainer):
     def autocast_smart_context_manager(
         self, cache_enabled: bool | None = True
     ) -> contextlib.AbstractContextManager[object]:
-        """Precision of a forward. DeepSpeed's own bfloat16 would round the weights that are trained, and those that are
-        saved; under it, too, this is autocast."""
-        if self.is_deepspeed_enabled and self.mixed_precision:
-            return torch.autocast(self.accelerator.device.type, dtype=torch.bfloat16)
-        found: contextlib.AbstractContextManager[object] = super().autocast_smart_context_manager(cache_enabled)
-        return found
+        """Precision of a loss and of all forwards in it. Trainer leaves it to accelerate, which has the forward of the
+        whole model in bfloat16 and not those of its parts, of which log-probabilities are made where logits are many;
+        and DeepSpeed's own bfloat16 would round the weights that are trained, and those that are saved."""
+        return on_processors.autocast(self.accelerator.device, self.mixed_precision)
 
     def _require_shareable(self) -> None:
         """Raises StageError for an optimizer, or a precision, in which a model that is shared cannot be trained."""

@@ -10,6 +10,7 @@ takes DeepSpeed's own support of them.
 import os
 from typing import TypedDict
 
+import torch
 from accelerate import Accelerator, DistributedType
 from accelerate.state import PartialState
 from accelerate.utils import FullyShardedDataParallelPlugin
@@ -45,6 +46,11 @@ def arguments(mixed_precision: bool | None) -> Arguments:
 def computes_in_bfloat16(mixed_precision: bool | None) -> bool:
     """Whether forwards do, where a recipe says so; where it says nothing, on GPUs."""
     return own_device().type != "cpu" if mixed_precision is None else mixed_precision
+
+
+def autocast(device: torch.device, in_bfloat16: bool) -> torch.autocast:
+    """A context in which forwards are computed in bfloat16, or as they are."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=in_bfloat16)
 
 
 def honour_fsdp(accelerator: Accelerator) -> None:

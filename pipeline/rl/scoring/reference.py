@@ -21,13 +21,9 @@ class Reference:
     adapters is the reference itself while they are switched off.
     """
 
-    def __init__(
-        self, policy: LanguageModel, temperature: float, device: torch.device, scoring: Scoring, *, autocast: bool
-    ) -> None:
-        """`device` is where the copy is to be; the policy may come there later. With `autocast` forwards are computed
-        in bfloat16, as the policy's are, so that the divergence of one from the other begins at 0."""
+    def __init__(self, policy: LanguageModel, temperature: float, device: torch.device, scoring: Scoring) -> None:
+        """`device` is where the copy is to be; the policy may come there later."""
         self.policy, self.temperature, self.scoring = policy, temperature, scoring
-        self.autocast = torch.autocast(device.type, torch.bfloat16, enabled=autocast)
         # peft sits inside the layers; a policy without such layers is trained in full.
         self._adapters = [module for module in policy.modules() if isinstance(module, BaseTunerLayer)]
         self._copy = None if self._adapters else frozen_copy(policy, policy.dtype, device)
@@ -37,7 +33,7 @@ class Reference:
         model = self._copy or self.policy
         # The policy has its fused head while it is trained; the copy needs one of its own.
         head = fused_head(model, self.temperature) if self._copy else contextlib.nullcontext()
-        with self._switched_off(), head, self.autocast:
+        with self._switched_off(), head:
             return self.scoring.logprobs(batch, lambda part: logprobs_of(model, part, self.temperature))
 
     @contextlib.contextmanager

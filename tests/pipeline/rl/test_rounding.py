@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from eval.engine.types import Sampling
+from pipeline.models.mtp.section import Mtp
 from pipeline.moe.balance import Balance
 from pipeline.moe.balancing import Balancing
 from pipeline.rl.batch import Batch
@@ -17,6 +18,7 @@ from pipeline.rl.objectives.objective import Counts, Objective
 from pipeline.rl.plan import GrpoPlan
 from pipeline.rl.rollouts.drawing import Visit
 from pipeline.rl.trainer import PolicyTrainer
+from pipeline.training import logprobs
 from pipeline.training.learning import Learning
 from tests.pipeline.rl.test_trainer import arguments
 from tests.pipeline.training.test_resumable import PROBLEMS, TOKENIZER, checkpoints
@@ -87,16 +89,16 @@ class Watched(PolicyTrainer):
 def trained(
     tiny: Tiny, folder: Path, family: str, dtype: torch.dtype, replay: Any = None,
     rollout_dtype: torch.dtype | None = None, grading: Any = None, capacity: float | None = None,
-    seen: Callable[[Watched], Any] = lambda _: None, **learning: Any
+    seen: Callable[[Watched], Any] = lambda _: None, beta: float = 0.0, mtp: Mtp | None = None, **learning: Any
 ) -> Watched:
     """After a round of two updates. `seen` is called with the trainer before."""
     model = tiny(family, vocab_size=len(TOKENIZER)).to(dtype).train()
     plan = GrpoPlan(
         2, 4, 2, Sampling(12, 1.0), Objective("gspo"), (0, "test"),
         Learning.model_validate({"learning_rate": 3e-3, **learning}), replay=replay, rollout_dtype=rollout_dtype,
-        capped=capacity is not None,
+        capped=capacity is not None, mtp=mtp,
     )
-    plan = replace(plan, objective=Watching("gspo"))
+    plan = replace(plan, objective=Watching("gspo", beta=beta))
     visits = [Visit(problem.prompt, problem.id, 0) for problem in PROBLEMS]
     args = arguments(folder, steps=2, bf16=bool(learning.get("mixed_precision")))
     balance = Balance(model, Balancing(capacity=capacity))
@@ -132,6 +134,31 @@ def test_weights_in_full_precision_may_be_rounded_all_the_same(
     trainer = trained(tiny, tmp_path, "qwen3", torch.float32, rollout_dtype=drawn, mixed_precision=mixed)
     assert all(torch.equal(one, torch.ones_like(one)) for one in trainer.ratios)
     assert trainer.rounds.parts["gap"].figures()["engine/kl"] > 1e-6
+
+
+@pytest.mark.parametrize("many", [False, True])
+@pytest.mark.parametrize(("family", "fields"), [
+    ("qwen3", {"beta": 0.1}), ("qwen3_moe", {"replay": "policy"}), ("deepseek_v3", {"mtp": Mtp()}),
+])
+def test_every_forward_of_a_training_is_in_its_precision(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str, fields: dict[str, Any], many: bool
+) -> None:
+    """Also where logits are so many that the decoder and the head are called by themselves."""
+    if many:
+        monkeypatch.setattr(logprobs, "LOGITS", 0)
+    seen: dict[str, set[torch.dtype]] = {"policy": set(), "module": set()}
+
+    def watch(made: Watched) -> None:
+        def see(name: str) -> Callable[..., None]:
+            return lambda _layer, _inputs, output: seen[name].add(output.dtype)
+
+        made.policy.get_submodule("model.layers.0.self_attn.o_proj").register_forward_hook(see("policy"))
+        if made.mtp:
+            made.mtp.module.get_submodule("projection").register_forward_hook(see("module"))
+
+    trained(tiny, tmp_path, family, torch.float32, mixed_precision=True, seen=watch, **fields)
+    assert seen["policy"] == {torch.bfloat16}
+    assert seen["module"] == ({torch.bfloat16} if "mtp" in fields else set())
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

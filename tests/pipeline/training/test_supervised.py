@@ -13,7 +13,7 @@ from pipeline.data.rows import Collator, Row
 from pipeline.models.tokenizer import train_tokenizer
 from pipeline.moe.balance import Balance
 from pipeline.moe.balancing import Balancing
-from pipeline.training import supervised
+from pipeline.training import logprobs, supervised
 from pipeline.training.fp8.section import Fp8
 from pipeline.training.learning import Learning, Optimizer
 from pipeline.training.on_processors import PATIENCE
@@ -50,6 +50,20 @@ def plan(steps: int, **changed: Any) -> Plan:
 def test_processes_wait_for_a_large_checkpoint_on_a_slow_disk(tmp_path: Path) -> None:
     """As long as in `grpo`; transformers' own half an hour ended the stage."""
     assert config(tmp_path, plan(1), 0).ddp_timeout == PATIENCE > 2 * 3600
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_every_forward_is_in_the_precision_of_the_training(
+    tiny: Tiny, tokenizer: Any, context: Context, monkeypatch: pytest.MonkeyPatch, many: bool
+) -> None:
+    """Also where logits are so many that the decoder and the head are called by themselves."""
+    if many:
+        monkeypatch.setattr(logprobs, "LOGITS", 0)
+    model, seen = tiny("qwen3_moe"), set()
+    model.model.layers[0].self_attn.o_proj.register_forward_hook(lambda _, __, output: seen.add(output.dtype))
+    learning = Learning(learning_rate=0.01, adam_learning_rate=1e-3, mixed_precision=True)
+    train(context(), model, tokenizer, rows(8), plan(2, learning=learning, balance=NONE))
+    assert seen == {torch.bfloat16}
 
 
 def loss_and_gradients(
