@@ -1,6 +1,6 @@
 """Losses of stages beside those of the first one, smoothed over the steps before. Prints a table in Markdown.
 
-python benchmarks/fp8/curves.py STAGE STAGE [STAGE ...]      # folders, such as runs/fp8/01-fp32 runs/fp8/02-promoted
+python benchmarks/fp8/curves.py STAGE STAGE [STAGE ...]      # folders, such as runs/fp32/01-base runs/fp8/01-base
 """
 
 import argparse
@@ -28,7 +28,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("stages", type=Path, nargs="+")
     first, *others = [smoothed(losses(stage)) for stage in parser.parse_args().stages]
-    names = [stage.name for stage in parser.parse_args().stages]
+    names = [f"{stage.parent.name}/{stage.name}" for stage in parser.parse_args().stages]
     print(f"| step | {' | '.join(names)} |\n|---|{'---|' * len(names)}")
     for step in [one for one in first if one % EVERY == 0 and all(one in other for other in others)]:
         told = [f"{other[step]:.4f} ({100 * (other[step] / first[step] - 1):+.2f}%)" for other in others]
