@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from eval.language_model import LanguageModel, Tokenizer
 from pipeline.contract import processes
@@ -78,6 +78,7 @@ def _read(path: Path | str, dtype: Dtype | None) -> tuple[LanguageModel, Tokeniz
             weights.folder, dtype=dtype or "auto", trust_remote_code=False, output_loading_info=True, **options
         )
         _require_whole(model, found)
+        settled += _drawing_settled(model)
         if "quantization_config" in options:
             # transformers would save what it has widened as it was read: of MXFP4 and of experts in FP8 what nothing
             # reads again. Without a way that it was read in, a model is saved as one that was made here.
@@ -118,6 +119,29 @@ def _require_whole(model: LanguageModel, found: Mapping[str, Collection[str]]) -
     hint = (f"; its files have names with {around!r}, which {_WRAPPERS[around]} puts there: save the model that is "
             "inside of it") if around else ""
     raise StageError(f"its files lack weights, which would be drawn at random: {audit.some(missing)}{hint}")
+
+
+def _drawing_settled(model: LanguageModel) -> list[str]:
+    """transformers loads a generation_config with a `temperature` or `top_p` and without `do_sample`, as many models
+    have it, and refuses to save it: that the model is to be drawn from is taken to be meant. Of one that it refuses
+    for something else the special tokens are kept, which is all that is read of it here."""
+    own = model.generation_config
+    if _saves(own):
+        return []
+    own.do_sample = True
+    if _saves(own):
+        return ["its generation_config gets do_sample: true, without which it is not saved"]
+    ids = {name: value for name, value in own.to_diff_dict().items() if name.endswith("_token_id")}
+    model.generation_config = GenerationConfig(**ids)
+    return ["of its generation_config, which transformers refuses to save, the special tokens are kept"]
+
+
+def _saves(config: GenerationConfig) -> bool:
+    try:
+        config.validate(strict=True)
+    except ValueError:
+        return False
+    return True
 
 
 def _first_line(error: Exception) -> str:

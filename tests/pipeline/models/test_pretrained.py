@@ -79,6 +79,22 @@ def test_a_saved_model_is_the_same_when_loaded(saved: Path, tiny: Tiny) -> None:
         assert loaded.chat_template == tokenizer.chat_template is not None
 
 
+@pytest.mark.parametrize(("found", "kept"), [
+    ({"temperature": 0.6, "top_p": 0.9}, {"temperature": 0.6, "top_p": 0.9, "do_sample": True}),
+    ({"temperature": 0.6, "num_beams": 1, "length_penalty": 0.5}, {}),
+    ({"temperature": 0.6, "do_sample": True}, {"temperature": 0.6, "do_sample": True}),
+])
+def test_what_transformers_would_not_save_of_how_a_model_draws_is_settled(
+    saved: Path, tmp_path: Path, found: dict[str, Any], kept: dict[str, Any]
+) -> None:
+    (saved / "model" / "generation_config.json").write_text(json.dumps({**found, "eos_token_id": [3, 5]}))
+    pretrained.save(*pretrained.load(saved), tmp_path / "again")
+    again = json.loads((tmp_path / "again" / "model" / "generation_config.json").read_text())
+    assert {name: value for name, value in again.items() if name != "transformers_version"} == {
+        **kept, "eos_token_id": [3, 5]
+    }
+
+
 def break_config(folder: Path) -> None:
     (folder / "config.json").write_text("{")
 
