@@ -39,11 +39,16 @@ class BaseTrainer(Trainer):
     rates: Rates
 
     def learn_by(self, learning: Learning, task: Task, rates: Rates) -> None:
-        """Raises StageError where the model's weights are in a precision in which they are not trained."""
+        """Raises StageError where the model's weights are in a precision in which they are not trained, or not computed
+        with."""
         if fault := untrainable(str(self.model.dtype).removeprefix("torch.")):
             raise StageError(fault)
         self.choice, self.rates = choose(self.model, learning, task), rates
         self.mixed_precision = on_processors.computes_in_bfloat16(learning.mixed_precision)
+        if self.mixed_precision and self.model.config.model_type == "dbrx" and self.model.dtype == torch.float32:
+            # transformers' DBRX adds up what its experts make, in bfloat16, in the precision of the hidden states.
+            raise StageError("dbrx models in full precision do not compute in bfloat16: set mixed_precision: false, or "
+                             "dtype: bfloat16")
         self.most_tokens = learning.micro_batch_tokens or most_tokens(
             self.model.config, learning.gradient_checkpointing, self.accelerator.device
         )

@@ -22,9 +22,11 @@ Make = Callable[..., WeightedTrainer]
 def trainer(tiny: Callable[..., Any], context: Callable[..., Any]) -> Make:
     """trainer("adamw", dtype) -> a trainer in one process."""
 
-    def make(optimizer: str, dtype: torch.dtype = torch.float32) -> WeightedTrainer:
-        model = tiny("qwen3").to(dtype)
-        learning = Learning(optimizer=Optimizer.model_validate({"name": optimizer}))
+    def make(
+        optimizer: str, dtype: torch.dtype = torch.float32, family: str = "qwen3", mixed: bool | None = None
+    ) -> WeightedTrainer:
+        model = tiny(family).to(dtype)
+        learning = Learning(optimizer=Optimizer.model_validate({"name": optimizer}), mixed_precision=mixed)
         plan = Plan(1, 1, learning, Schedule(1))
         return WeightedTrainer(
             model=model, args=config(context().out, plan, 0), plan=plan, balance=Balance(model),
@@ -65,3 +67,16 @@ def test_what_it_can(trainer: Make, shared: str, optimizer: str) -> None:
 def test_float16_is_not_trained_without_a_scaled_loss(trainer: Make) -> None:
     with pytest.raises(StageError, match=r"the model is in float16, .* set dtype: float32, or bfloat16"):
         trainer("adamw", torch.float16)
+
+
+def test_experts_of_dbrx_are_not_computed_in_two_precisions(trainer: Make) -> None:
+    with pytest.raises(StageError, match="dbrx models in full precision do not compute in bfloat16"):
+        trainer("adamw", family="dbrx", mixed=True)
+    for given in ({"mixed": False}, {"mixed": True, "dtype": torch.bfloat16}):
+        trainer("adamw", family="dbrx", **given).train()
+
+
+def test_transformers_still_adds_up_dbrxs_experts_in_another_precision(tiny: Callable[..., Any]) -> None:
+    """Where this fails, `BaseTrainer.learn_by` has nothing to refuse any more."""
+    with torch.autocast("cpu", torch.bfloat16), pytest.raises(RuntimeError, match="same scalar type"):
+        tiny("dbrx")(input_ids=torch.tensor([[4, 5, 6]]))
