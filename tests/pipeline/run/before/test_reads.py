@@ -112,15 +112,16 @@ def test_a_family_without_a_module_is_told(folder: Path, save: Save) -> None:
     assert "recipe.yaml:3: more: mtp: jamba models are not among" in said
 
 
-@pytest.mark.parametrize(("family", "asked", "said"), [
-    ("jamba", "mtp: {}", "mtp: jamba models are not among"),
-    ("dbrx", "fp8: {}", "fp8: how dbrx keeps its experts is not known in eight bits"),
+@pytest.mark.parametrize(("family", "sizes", "asked", "said"), [
+    ("jamba", "num_hidden_layers: 8", "mtp: {}", "mtp: jamba models are not among"),
+    ("dbrx", "attn_config: {rope_theta: 500000.0, clip_qkv: 8.0}", "fp8: {}",
+     "fp8: how dbrx keeps its experts is not known in eight bits"),
 ])
 def test_so_is_a_family_that_is_made_from_nothing(
-    folder: Path, save: Save, family: str, asked: str, said: str
+    folder: Path, save: Save, family: str, sizes: str, asked: str, said: str
 ) -> None:
     save("given", "qwen3")
-    fields = f"model_type: {family}, tie_word_embeddings: false"
+    fields = f"model_type: {family}, tie_word_embeddings: false, {sizes}"
     made = f"made: {{kind: pretrain, steps: 1, architecture: {{{fields}}}, {asked}}}"
     assert told(folder, TUNED, made)[0].startswith(f"{folder}/recipe.yaml:3: made: {said}")
 
