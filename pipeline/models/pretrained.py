@@ -124,7 +124,7 @@ def _require_whole(model: LanguageModel, found: Mapping[str, Collection[str]]) -
 def _drawing_settled(model: LanguageModel) -> list[str]:
     """transformers loads a generation_config with a `temperature` or `top_p` and without `do_sample`, as many models
     have it, and refuses to save it: that the model is to be drawn from is taken to be meant. Of one that it refuses
-    for something else the special tokens are kept, which is all that is read of it here."""
+    for something else the special tokens are kept, which is all that stages read of it."""
     own = model.generation_config
     if _saves(own):
         return []
