@@ -28,7 +28,7 @@ from pipeline.distillation.distributions import batch_of
 from pipeline.distillation.divergences import hinton
 from pipeline.distillation.lesson import Divergences, Kept
 from pipeline.distillation.shared_words import Seen, SharedWords
-from pipeline.distillation.teachers import Told
+from pipeline.distillation.teachers import Told, require_numbers
 from pipeline.training.logprobs import of_chosen
 
 
@@ -110,9 +110,9 @@ class CrossTeacher:
         starts = lengths.cumsum(dim=0) - lengths
         apart = torch.full((int(lengths.sum()), 2), -1, device=chosen.device)
         apart[starts] = torch.tensor([one for number in numbers for one in self.aligned.apart[number]]).to(apart)
-        found = of_chosen(self.model, batch["input_ids"], batch["attention_mask"], chosen, self._score, apart)
-        words = self.aligned.words
-        return words.told(Seen(*found), starts, lengths)
+        seen = Seen(*of_chosen(self.model, batch["input_ids"], batch["attention_mask"], chosen, self._score, apart))
+        require_numbers(seen.drawn, self.model)
+        return self.aligned.words.told(seen, starts, lengths)
 
     def _score(self, logits: Tensor, ids: Tensor, apart: Tensor) -> tuple[Tensor, ...]:
         words = self.aligned.words

@@ -8,11 +8,12 @@ again when they are read. The folder is part of no result: removed or torn, it i
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Any, Protocol, Self  # numpy's shapes have no types
 
 import numpy as np
 import torch
@@ -27,7 +28,7 @@ from pipeline.distillation.teachers import Teachers, Told
 from pipeline.training.logprobs import LOGITS
 from pipeline.training.placement import own_device
 
-VERSION = 1
+VERSION = 2
 """Raised when the same rows get other distributions, or the files another form."""
 
 _LOG_PROBS, _IDS, _ABOUT = "log_probs.npy", "ids.npy", "about.json"
@@ -160,12 +161,8 @@ def distributions(
 def _write(folder: Path, asked: Asked, words: Words, teachers: Teller) -> None:
     counts = asked.counts()
     begins, tokens = _begins(counts), sum(counts.values())
-    log_probs = np.lib.format.open_memmap(
-        folder / _LOG_PROBS, mode="w+", dtype=np.float16, shape=(tokens, words.width)
-    )
-    ids = np.lib.format.open_memmap(
-        folder / _IDS, mode="w+", dtype=np.int32, shape=(tokens, words.top_k)
-    ) if words.top_k else None
+    log_probs = _mapped(folder / _LOG_PROBS, np.float16, (tokens, words.width))
+    ids = _mapped(folder / _IDS, np.int32, (tokens, words.top_k)) if words.top_k else None
     teachers.to(own_device())
     for numbers in _parts(asked, words):
         told = teachers.told(numbers)
@@ -181,6 +178,15 @@ def _write(folder: Path, asked: Asked, words: Words, teachers: Teller) -> None:
                 sums[name] = hashlib.file_digest(stream, "sha256").hexdigest()
     durable.write_json(folder / _ABOUT, {"sha256": sums})
     durable.sync_files(folder)
+
+
+def _mapped(file: Path, dtype: type[np.generic], shape: tuple[int, int]) -> "np.memmap[Any, Any]":
+    """An array in a new file. Raises OSError where the disk has no room for all of it: a file that is only as long as
+    it will be finds out page by page, and what writes into a page that has no room is killed."""
+    array = np.lib.format.open_memmap(file, mode="w+", dtype=dtype, shape=shape)
+    with file.open("r+b") as stream:
+        os.posix_fallocate(stream.fileno(), 0, file.stat().st_size)
+    return array
 
 
 def _parts(asked: Asked, words: Words) -> Sequence[list[int]]:

@@ -119,11 +119,23 @@ class Teachers:
         score = partial(_log_probs, words=self.words, temperature=self.temperature)
         for model in self.models:
             [found] = of_chosen(model, ids, mask, chosen, score)
+            require_numbers(found, model)
             mean = found if mean is None else torch.logaddexp(mean, found)
         assert mean is not None
         if len(self.models) > 1:
             mean = mean.log_softmax(dim=-1)  # divides by their number
         return self.words.told(mean, ids[:, 1:][chosen])
+
+
+def require_numbers(found: Tensor, teacher: LanguageModel) -> None:
+    """Raises StageError where something of what the teacher says is no number: its student would learn nothing, and
+    its learning rate would be blamed for it."""
+    if bool(found.isnan().any()):
+        raise StageError(
+            f"the teacher {teacher.config.name_or_path or teacher.config.model_type} computes NaN, which is no number: "
+            "its training went astray, its weights are damaged, or its numbers are too large for "
+            f"{str(teacher.dtype).removeprefix('torch.')}; take another teacher, or save this one in another dtype"
+        )
 
 
 def _log_probs(logits: Tensor, _ids: Tensor, words: Words, temperature: float) -> tuple[Tensor]:

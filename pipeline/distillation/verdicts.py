@@ -1,6 +1,6 @@
 """Of several teachers that each have traces of their own, for each problem those of the teacher that is right most
 often: by the verdicts of the `sample` stages that the traces come from, whose rows say how many of a problem's rollouts
-were right.
+were right. A problem is told by its id and by what it asks: files of one name give rows the same ids.
 
 Teachers that are equally often right are taken in the order in which the recipe names them. Left out is to weigh
 teachers by how often they are right (the mean over a problem's teachers is `method: ensemble` with one dataset).
@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from pipeline.contract import dataset
 from pipeline.contract.dataset import FILE, Selection
+from pipeline.contract.dataset.verdict import ASKED, PROBLEM, RATE
 from pipeline.contract.errors import StageError
 from pipeline.disk import durable
 from pipeline.disk.durable import JsonObject
@@ -25,13 +26,17 @@ from pipeline.distillation.lesson import Kept
 from pipeline.distillation.teachers import Told
 from pipeline.recipe import inputs
 
-VERSION = 1
+VERSION = 2
 """Raised when other traces are chosen of the same."""
 
-RATE = "pass_rate"
-"""The column of `sample` that says how many of a problem's rollouts were right."""
-
 _TEACHER = "teacher"
+
+
+class _Asked(NamedTuple):
+    """A problem, by its id and by what it asks."""
+
+    id: str
+    asked: str
 
 
 class Traces(NamedTuple):
@@ -74,11 +79,11 @@ def _read(folder: Path) -> Best:
 
 
 def _write(making: Path, traces: Sequence[Traces]) -> None:
-    rates: list[dict[str, float]] = []
-    kept: list[dict[str, list[JsonObject]]] = []
+    rates: list[dict[_Asked, float]] = []
+    kept: list[dict[_Asked, list[JsonObject]]] = []
     for one in traces:
-        groups: dict[str, list[JsonObject]] = {}
-        rate: dict[str, float] = {}
+        groups: dict[_Asked, list[JsonObject]] = {}
+        rate: dict[_Asked, float] = {}
         for row in dataset.records(one.path, one.selection):
             problem, right = _verdict(one, row)
             groups.setdefault(problem, []).append(row)
@@ -98,15 +103,16 @@ def require_verdicts(traces: Traces) -> None:
         _verdict(traces, row)
 
 
-def _verdict(traces: Traces, row: Mapping[str, object]) -> tuple[str, float]:
-    problem, right = row.get("problem"), row.get(RATE)
-    if not isinstance(problem, str) or not isinstance(right, int | float):
-        raise StageError(f"a row of {traces.label} does not say which problem it answers, or how often its teacher was "
-                         f"right (problem, {RATE}), as rows of a sample stage do: give method ensemble one dataset")
-    return problem, float(right)
+def _verdict(traces: Traces, row: Mapping[str, object]) -> tuple[_Asked, float]:
+    problem, what, right = row.get(PROBLEM), row.get(ASKED), row.get(RATE)
+    if not isinstance(problem, str) or not isinstance(what, str) or not isinstance(right, int | float):
+        raise StageError(f"a row of {traces.label} does not say which problem it answers, what that asks, or how often "
+                         f"its teacher was right ({PROBLEM}, {ASKED}, {RATE}), as rows of a sample stage do: draw them "
+                         "anew, or give method ensemble one dataset")
+    return _Asked(problem, what), float(right)
 
 
-def _chosen(rates: Sequence[Mapping[str, float]]) -> Iterator[tuple[str, int]]:
+def _chosen(rates: Sequence[Mapping[_Asked, float]]) -> Iterator[tuple[_Asked, int]]:
     """Each problem with the number of its best teacher."""
     for problem in dict.fromkeys(problem for rate in rates for problem in rate):
         yield problem, max(range(len(rates)), key=lambda number: (rates[number].get(problem, -1.0), -number))

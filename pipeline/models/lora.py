@@ -71,7 +71,9 @@ def adapted(model: LanguageModel, lora: Lora | None, ctx: Context, base: str) ->
         # peft's form of a card, not filled in, with the folder that the base was loaded from
         (ctx.out / "adapter" / "README.md").unlink(missing_ok=True)
     if not sharded(model):
-        wrapped.merge_and_unload()
+        # Where whoever loads the adapters adds them: sums are rounded otherwise on a GPU, and what is saved is held
+        # bit by bit against what was trained.
+        wrapped.to("cpu").merge_and_unload()
 
 
 def add(model: LanguageModel, lora: Lora, seed: int) -> "PeftModel":
@@ -120,11 +122,15 @@ def with_adapter(model: LanguageModel, folder: Path) -> LanguageModel:
     adapter's file are not those of this model: peft passes over such, and that part of the adapter does nothing.
 
     A head that is tied to the embeddings stays so where both are still the same."""
+    peft_config = PeftConfig.from_pretrained(folder, inference_mode=True)
+    if peft_config.is_prompt_learning:
+        raise StageError(f"an adapter that learns a prompt ({peft_config.peft_type.value}) changes no weights, so that "
+                         "it cannot be added to them: take its base, or an adapter of weights such as LoRA")
     plain = cast("PreTrainedModel", model)
     tied = dict(plain.all_tied_weights_keys)
     shared = {target: plain.get_parameter(source) for target, source in tied.items()}
     configs = [(config, config.tie_word_embeddings) for config in (plain.config, plain.config.get_text_config())]
-    wrapped = get_peft_model(model, PeftConfig.from_pretrained(folder, inference_mode=True))
+    wrapped = get_peft_model(model, peft_config)
     found = wrapped.load_adapter(folder, wrapped.active_adapter)
     wrong = {
         "weights for which that has no place": _without_place(folder, found.unexpected_keys),

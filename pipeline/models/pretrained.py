@@ -78,7 +78,7 @@ def _read(path: Path | str, dtype: Dtype | None) -> tuple[LanguageModel, Tokeniz
             weights.folder, dtype=dtype or "auto", trust_remote_code=False, output_loading_info=True, **options
         )
         _require_whole(model, found)
-        settled += _drawing_settled(model)
+        settled += [*_outputs_settled(model), *_drawing_settled(model)]
         if "quantization_config" in options:
             # transformers would save what it has widened as it was read: of MXFP4 and of experts in FP8 what nothing
             # reads again. Without a way that it was read in, a model is saved as one that was made here.
@@ -119,6 +119,19 @@ def _require_whole(model: LanguageModel, found: Mapping[str, Collection[str]]) -
     hint = (f"; its files have names with {around!r}, which {_WRAPPERS[around]} puts there: save the model that is "
             "inside of it") if around else ""
     raise StageError(f"its files lack weights, which would be drawn at random: {audit.some(missing)}{hint}")
+
+
+def _outputs_settled(model: LanguageModel) -> list[str]:
+    """What a config says of all that forwards give back, as a look at attention leaves it behind: trainings want what
+    is usual, and with `output_attentions` transformers refuses to save the model."""
+    usual = {"output_attentions": False, "output_hidden_states": False, "return_dict": True}
+    changed = {}
+    for config in {id(one): one for one in (model.config, model.config.get_text_config())}.values():
+        for name, value in usual.items():
+            if getattr(config, name) != value:
+                setattr(config, name, value)
+                changed[name] = value
+    return [f"{name} of its config is taken for {str(value).lower()}" for name, value in changed.items()]
 
 
 def _drawing_settled(model: LanguageModel) -> list[str]:

@@ -14,6 +14,7 @@ from eval.prompts import encode_prompts, ended, question_text, settled
 from eval.protocol import Prompting
 from eval.rollouts import Draws, keep, recall
 from eval.tools.rows import row_of
+from pipeline.contract.dataset.verdict import verdict
 from pipeline.contract.fields import ArtifactType, ModelInput
 from pipeline.contract.numbers import (
     Batch,
@@ -49,14 +50,14 @@ if TYPE_CHECKING:
 
 class Sample(ServedEngines, Stage):
     """Draw `rollouts` a problem and keep the correct ones, at most `keep_each` a problem and no text twice. Each row
-    says how many of its problem's rollouts were right.
+    says which problem it answers, what that asks, and how many of its rollouts were right.
 
     `readable` asks for one language throughout, `format` for the tags, `repetition` for less than that much of it
     (DeepSeek-R1, section 2.3.3). What was dropped is counted by reason.
     """
 
     kind: ClassVar[str] = "sample"
-    version: ClassVar[int] = 12
+    version: ClassVar[int] = 13
     makes: ClassVar[ArtifactType] = "dataset"
     distributed: ClassVar[bool] = True
 
@@ -151,8 +152,7 @@ class Sample(ServedEngines, Stage):
         with (ctx.out / "data.jsonl").open("w") as file:
             for rollout in rows:
                 record = row_of(question_text(rollout.problem, how), rollout.completion, how)
-                record |= {"problem": rollout.problem.id, "family": rollout.problem.family,
-                           "pass_rate": right[rollout.problem.id] / self.rollouts}
+                record |= verdict(rollout.problem, right[rollout.problem.id], self.rollouts)
                 file.write(json.dumps(record) + "\n")
         ctx.note(f"kept {len(rows)} of {len(rollouts)} rollouts; dropped: {dict(dropped)}")
         return {

@@ -4,12 +4,13 @@ the recipe's; budgets are cut, and each model that is given becomes a tiny one o
 Nothing is learned. What is seen is that every stage starts, reads what the one before it made, and ends.
 """
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline.contract.dataset import OF_ROWS
 from pipeline.contract.stage import Stage
-from pipeline.disk.durable import JsonObject
+from pipeline.disk.durable import JsonMapping, JsonObject
 from pipeline.recipe import inputs
 from pipeline.recipe.plugins import registry_of
 from pipeline.recipe.shrink.sizes import small
@@ -76,8 +77,37 @@ def _cut_stage(block: JsonObject, stage: type[Stage], *, ours: bool) -> None:
         block["rollouts"] = {"prompts_per_step": MOST["prompts_per_step"], **rollouts}
         for name in OF_ROWS:
             block.pop(name, None)
+    written = dict(block)
     for name, value in block.items():
         block[name] = small(value) if name == "architecture" and isinstance(value, dict) else _cut(name, value)
+    _split_anew(block, written)
+    if isinstance(rollouts, dict):
+        _split_anew(block["rollouts"], written["rollouts"])
+    _give_parts_room(block, written)
+
+
+def _split_anew(section: JsonObject, written: JsonMapping) -> None:
+    """Of rollouts that split into updates as they are `written`, some that do so when both are cut."""
+    names = ("prompts_per_step", "group_size", "updates_per_step")
+    before = [written.get(name, 1) for name in names]
+    if all(isinstance(number, int) and number > 0 for number in before) and before[0] * before[1] % before[2] == 0:
+        prompts, each, updates = (section.get(name, 1) for name in names)
+        if (fitting := math.gcd(prompts * each, updates)) != updates:
+            section["updates_per_step"] = fitting
+
+
+def _give_parts_room(block: JsonObject, written: JsonMapping) -> None:
+    """As many steps as the lessons and what comes `late` take, of which there may be more than a stage has left."""
+    lessons, late = block.get("lessons"), block.get("late")
+    share = late.get("share", 0) if isinstance(late, dict) else 0
+    most, steps = written.get("steps"), block.get("steps")
+    if not (isinstance(lessons, list) and isinstance(most, int) and isinstance(steps, int)):
+        return
+    if not isinstance(share, int | float) or not 0 <= share <= 1:
+        return  # told later
+    while steps < most and len(lessons) * PART + round(share * steps) > steps:
+        steps += 1
+    block["steps"] = steps
 
 
 def _on_hub(written: object, folder: Path) -> bool:

@@ -1,5 +1,6 @@
 """The config of a small model of a family, made of a large one's."""
 
+import math
 from collections.abc import Mapping
 
 from pipeline.disk.durable import JsonMapping, JsonObject
@@ -40,4 +41,21 @@ def small(fields: JsonMapping) -> JsonObject:
             made[name] = [layer for layer in value if layer < few]
         else:
             made[name] = value
-    return made
+    return made | _heads(fields, made)
+
+
+def _heads(fields: JsonMapping, made: JsonMapping) -> JsonObject:
+    """How many heads, where the hidden size is split over them: as many as leave each an even width, which is what can
+    be rotated, where those that are given have one."""
+    sizes = [fields.get("hidden_size"), fields.get("num_attention_heads"), made.get("hidden_size")]
+    numbers = [size for size in sizes if isinstance(size, int) and size > 0]
+    if "head_dim" in fields or len(numbers) < len(sizes):
+        return {}
+    whole, heads, width = numbers
+    few = min(heads, MOST["num_attention_heads"])
+    if whole % (2 * heads) or width % (2 * few) == 0:
+        return {}
+    few = next((number for number in range(few, 0, -1) if width % (2 * number) == 0), few)
+    groups = made.get("num_key_value_heads")
+    return {"num_attention_heads": few,
+            **({"num_key_value_heads": math.gcd(groups, few)} if isinstance(groups, int) else {})}

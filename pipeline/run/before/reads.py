@@ -11,6 +11,8 @@ from eval.language_model import Tokenizer
 from pipeline.contract.errors import RecipeError, StageError
 from pipeline.contract.stage import Stage
 from pipeline.disk.durable import JsonObject
+from pipeline.models.checks.sizes import balance_fault
+from pipeline.moe.balancing import Balancing
 from pipeline.recipe.recipe import Recipe, Step
 from pipeline.serving.speculation import NO_MODULE
 from rewards.lazy import lazy
@@ -26,8 +28,8 @@ with lazy:
 
 def check(recipe: Recipe, *, exactly: bool) -> None:
     """Raises RecipeError with a line for each stage that would fail on what it reads: a teacher with another tokenizer,
-    a family that has no module for multi-token prediction or is not known in eight bits, a model without a module that
-    is to draft, and what the stage itself says of its inputs.
+    a family that has no module for multi-token prediction or is not known in eight bits, a model whose experts cannot
+    be balanced so, a model without a module that is to draft, and what the stage itself says of its inputs.
 
     Without `exactly` only what the recipe itself tells of drafting is looked at, for which no model's files are read.
     """
@@ -84,6 +86,8 @@ class _Inputs:
                 require_known(fields["model_type"])
             if trained.model is None:
                 continue
+            if fields and (said := balance_fault(fields, dict(step.config).get("balance", Balancing()))):
+                raise StageError(said)
             if trained.teacher:
                 mine, theirs = inputs.tokenizer(trained.model), inputs.tokenizer(trained.teacher)
                 if mine is not None and theirs is not None:

@@ -1,6 +1,6 @@
 """Teachers' distributions on the disk: those that the teachers give, made once, and made again where they are torn."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ import torch
 
 from pipeline.data.rows import Row
 from pipeline.distillation.distributions import Distributions, Learned, Reading, distributions
-from pipeline.distillation.teachers import Teachers, Words
+from pipeline.distillation.teachers import Teachers, Told, Words
 
 Tiny = Callable[..., Any]
 ROWS: dict[int, Row] = {
@@ -61,3 +61,20 @@ def test_they_are_made_once_for_what_they_depend_on_and_again_where_they_are_tor
         file.write_bytes(file.read_bytes()[:-8] + b"\0" * 8)
     assert torch.equal(kept.read(teachers=["a"]).of(9).log_probs, expected)
     assert kept.times == 3
+
+
+def test_the_disk_gives_all_its_room_before_teachers_are_asked(tiny: Tiny, tmp_path: Path) -> None:
+    """What is written into a mapped file later, where there is no room, is a bus error in the middle of the pass."""
+    words, lines = Words(44, 7), {number: ROWS[9] for number in range(2000)}
+
+    class Looks(Reading):
+        def told(self, numbers: Sequence[int]) -> Told:
+            for file in tmp_path.glob("*.making/*.npy"):
+                sizes.append((file.stat().st_blocks * 512, file.stat().st_size))
+            return super().told(numbers)
+
+    sizes: list[tuple[int, int]] = []
+    teachers = Looks(Teachers([tiny("qwen3")], words, 1.0), Learned(lines))
+    distributions(tmp_path, Learned(lines), words, {}, lambda: teachers, lambda _: None)
+    assert sizes
+    assert all(given >= size > 2**16 for given, size in sizes)

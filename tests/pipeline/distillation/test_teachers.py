@@ -42,6 +42,16 @@ def test_several_teachers_are_the_mean_of_their_probabilities(tiny: Tiny) -> Non
     assert torch.allclose(mean, torch.stack(single).mean(dim=0), atol=1e-6)
 
 
+def test_a_teacher_that_computes_no_numbers_is_not_learned_from(tiny: Tiny) -> None:
+    """One published in half precision, in which its numbers are too large, says nothing; nor does a damaged one."""
+    good, bad = tiny("qwen3"), tiny("qwen3", tie_word_embeddings=False)
+    with torch.no_grad():
+        bad.get_input_embeddings().weight[11] = torch.nan  # of the second row
+    with pytest.raises(StageError, match=r"the teacher qwen3 computes NaN, .* too large for float32"):
+        Teachers([good, bad], Words(48, None), 1.0).told(IDS, MASK, CHOSEN)
+    assert Teachers([bad], Words(48, None), 1.0).told(IDS[:1], MASK[:1], CHOSEN[:1]).log_probs.isfinite().all()
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_the_likeliest_words_are_a_distribution_with_the_word_that_stands_there(seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)

@@ -95,6 +95,18 @@ def test_what_transformers_would_not_save_of_how_a_model_draws_is_settled(
     }
 
 
+@pytest.mark.parametrize("said", [{"output_attentions": True}, {"output_hidden_states": True}, {"return_dict": False}])
+def test_what_a_config_gives_back_beside_logits_is_settled(saved: Path, tmp_path: Path, said: dict[str, bool]) -> None:
+    """A look at attention leaves the first in it, with which transformers saves no model that computes by sdpa."""
+    file = saved / "model" / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **said}))
+    model, tokenizer = pretrained.load(saved)
+    assert model(torch.tensor([[2, 7]])).hidden_states is None
+    pretrained.save(model, tokenizer, tmp_path / "again")
+    again = json.loads((tmp_path / "again" / "model" / "config.json").read_text())
+    assert not set(again) & set(said) or {name: again[name] for name in said} != said
+
+
 def break_config(folder: Path) -> None:
     (folder / "config.json").write_text("{")
 

@@ -202,8 +202,8 @@ def test_across_tokenizers_that_are_one_it_is_logits(paths: dict[str, Path], tmp
 
 def rated(folder: Path, name: str, rates: dict[int, float], said: str) -> Path:
     file = folder / f"{name}.jsonl"
-    rows = [{"prompt": PROMPTS[place], "completion": said, "problem": f"p{place}", "pass_rate": rate}
-            for place, rate in rates.items()]
+    rows = [{"prompt": PROMPTS[place], "completion": said, "problem": f"p{place}", "asked": PROMPTS[place],
+             "pass_rate": rate} for place, rate in rates.items()]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return file
 

@@ -164,6 +164,28 @@ def test_parts_of_a_stage_have_a_step_each() -> None:
     assert base["architecture"]["hidden_size"] <= 64
 
 
+LLAMA = "architecture: {model_type: llama, num_hidden_layers: 4, intermediate_size: 256, "
+LESSONS = "lessons: [" + ", ".join(["{steps: 5, corpus: {}}"] * 5) + "]"
+ROUNDS = "kind: grpo, model: base, problems: [word_problems:train], problems_each: 40, steps: 50"
+
+
+@pytest.mark.parametrize("stage", [
+    f"kind: pretrain, steps: 100, {LLAMA} hidden_size: 64, num_attention_heads: 4}}, {LESSONS}",
+    f"kind: pretrain, steps: 100, {LLAMA} hidden_size: 64, num_attention_heads: 4}}, {LESSONS}, "
+    "late: {share: 0.5, corpus: {}}",
+    f"kind: pretrain, steps: 100, {LLAMA} hidden_size: 60, num_attention_heads: 6, num_key_value_heads: 3}}",
+    f"kind: pretrain, steps: 100, {LLAMA} hidden_size: 448, num_attention_heads: 7, num_key_value_heads: 1}}",
+    f"{ROUNDS}, prompts_per_step: 1, group_size: 3, updates_per_step: 3",
+    f"{ROUNDS}, prompts_per_step: 5, group_size: 5, updates_per_step: 5",
+    "kind: distill, student: base, teacher: base, method: on_policy, rollouts: {problems: [word_problems:train], "
+    "steps: 50, prompts_per_step: 9, updates_per_step: 3}",
+])
+def test_what_fits_together_does_so_when_it_is_cut(write_recipe: Write, stage: str) -> None:
+    stages = f"stages:\n  base: {{kind: tiny.py:Make}}\n  more: {{{stage}}}\n"
+    recipe.read(str(write_recipe(stages)))
+    recipe.read(str(write_recipe(f"shrink: true\n{stages}")))
+
+
 def test_a_folder_is_stood_in_for_by_its_config(write_recipe: Write, tmp_path: Path) -> None:
     folder = tmp_path / "mine"
     folder.mkdir()
@@ -201,6 +223,10 @@ def test_a_field_that_a_stage_does_not_have_is_told(write_recipe: Write) -> None
 def test_what_is_wrong_stays_wrong(write_recipe: Write) -> None:
     path = write_recipe("shrink: true\nstages:\n  base: {kind: pretrian, steps: 1000}\n  other: [pretrain]\n")
     with pytest.raises(RecipeError, match="there is no stage called 'pretrian'"):
+        recipe.read(str(path))
+    wrong = ROUNDS + ", prompts_per_step: 1, group_size: 3, updates_per_step: 2"
+    path = write_recipe(f"shrink: true\nstages:\n  base: {{kind: tiny.py:Make}}\n  more: {{{wrong}}}\n")
+    with pytest.raises(RecipeError, match="3 rollouts a step do not split into 2 updates"):
         recipe.read(str(path))
 
 

@@ -20,7 +20,8 @@ OTHER = train_tokenizer(["Three apples and a pear."], 64)
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     for name, row in (("rows", {"prompt": "What is", "completion": "one"}),
-                      ("graded", {"prompt": "What is", "completion": "one", "problem": "1", "pass_rate": .5}),
+                      ("graded", {"prompt": "What is", "completion": "one", "problem": "1", "asked": "1",
+                                  "pass_rate": .5}),
                       ("mine", {"prompt": "What is", "answer": "1", "id": "1"})):
         (tmp_path / f"{name}.jsonl").write_text(json.dumps(row) + "\n")
     return tmp_path
@@ -110,6 +111,21 @@ def test_a_family_without_a_module_is_told(folder: Path, save: Save) -> None:
     save("given", "jamba")
     [said] = told(folder, TUNED, "more: {kind: sft, model: tuned, data: rows.jsonl, mtp: {}}")
     assert "recipe.yaml:3: more: mtp: jamba models are not among" in said
+
+
+@pytest.mark.parametrize(("family", "balance", "said"), [
+    ("qwen3", "load: 0.1", "balance.load: qwen3 models have no experts to balance"),
+    ("qwen3_moe", "bias_speed: 0.1", "balance.bias_speed: qwen3_moe routers have no selection bias to move"),
+    ("qwen3_moe", "device: 0.1, devices: 3", "balance.devices: 4 experts do not split over 3 devices"),
+])
+def test_routers_that_cannot_be_balanced_so_are_told(
+    folder: Path, save: Save, family: str, balance: str, said: str
+) -> None:
+    save("given", family)
+    again = f"more: {{kind: sft, model: tuned, data: rows.jsonl, balance: {{{balance}}}}}"
+    [line] = told(folder, TUNED, again)
+    assert f"recipe.yaml:3: more: {said}" in line
+    check(folder, TUNED, again.replace(balance, "bias_speed: 0"))
 
 
 @pytest.mark.parametrize(("family", "sizes", "asked", "said"), [
