@@ -91,4 +91,8 @@ class VllmEngine:
         every = np.load(io.BytesIO(base64.b64decode(sent)), allow_pickle=False)  # [tokens, layers, top_k]
         if len(every) != tokens:
             raise ServerError(f"vLLM tells the experts of {len(every)} tokens, where {tokens} were read")
-        return torch.from_numpy(every[:, self.layers].astype(np.int16))
+        experts = torch.from_numpy(every[:, self.layers].astype(np.int16))
+        if bool((experts.sort(dim=-1).values.diff(dim=-1) == 0).any()):
+            raise ServerError("vLLM tells the same expert twice for one token, so that it does not know which were "
+                              "taken: replay: policy")
+        return experts

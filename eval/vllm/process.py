@@ -33,7 +33,9 @@ class Serving:
     dtype            of weights and computation; vLLM's own "auto" makes bfloat16 of float32
     gpu_memory       share of each GPU's memory that vLLM takes
     tensor_parallel  GPUs that the model is split over
-    experts          whether answers tell which experts were taken; vLLM does so on GPUs alone
+    experts          whether answers tell which experts were taken. vLLM 0.32 does so by the second version of its
+                     model runner, which it takes by itself on GPUs; on processors that wants a Triton for them, which
+                     no package has (tests/real/interpreted_triton.py gives it one that is slow)
     devices          the GPUs, as CUDA_VISIBLE_DEVICES has them; those that this process sees
     on_processors    whether there are none. Prompts are then read whole: of a part vLLM 0.32 draws a token that it
                      takes back, and with a seed it cannot do so on processors ("CPU Generator does not use offset",
@@ -49,9 +51,11 @@ class Serving:
     on_processors: bool = False
 
     def environment(self) -> dict[str, str]:
-        """What the server needs of its environment: calls to its workers, the file that they load, and its GPUs."""
+        """What the server needs of its environment: calls to its workers, the file that they load, the model runner
+        that tells experts, and its GPUs."""
         devices = {"CUDA_VISIBLE_DEVICES": self.devices} if self.devices else {}
-        return {"VLLM_SERVER_DEV_MODE": "1", "VLLM_NO_USAGE_STATS": "1", "PYTHONPATH": str(WORKER), **devices}
+        runner = {"VLLM_USE_V2_MODEL_RUNNER": "1"} if self.experts else {}
+        return {"VLLM_SERVER_DEV_MODE": "1", "VLLM_NO_USAGE_STATS": "1", "PYTHONPATH": str(WORKER), **runner, **devices}
 
     def command(self, model: str, host: str, port: int) -> list[str]:
         """The command line; `environment` has to be set."""
@@ -66,6 +70,8 @@ class Serving:
             "--generation-config", "vllm",
             *(["--enable-return-routed-experts"] if self.experts else []),
             *(["--no-enable-chunked-prefill"] if self.on_processors else []),
+            # In a graph that was compiled for processors nothing is noted down: every expert is told to be 0.
+            *(["--enforce-eager"] if self.on_processors and self.experts else []),
         ]
 
 

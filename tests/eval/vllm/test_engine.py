@@ -1,11 +1,12 @@
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
 from eval.engine.native import NativeEngine
-from eval.engine.types import Request, Sampling
+from eval.engine.types import Request, Sampled, Sampling
 from eval.errors import ServerError
 from eval.vllm.engine import VllmEngine
 from eval.vllm.server import VllmServer
@@ -59,6 +60,19 @@ def test_everything_that_narrows_is_sent(tiny: Tiny) -> None:
 
 def test_a_server_that_does_not_tell_experts_is_one_line(tiny: Tiny) -> None:
     with served_by(StandIn(tiny("qwen3_moe"))) as url, pytest.raises(ServerError, match="replay: policy"):
+        VllmEngine(VllmServer(url), ENDS, [0, 1]).sample(REQUESTS, SAMPLING)
+
+
+def test_experts_that_cannot_be_are_one_line(tiny: Tiny) -> None:
+    """vLLM tells of every token that it took expert 0 where its graph was compiled before somebody looked at it."""
+
+    class Forgets(StandIn):
+        def _routed(self, drawn: Sampled) -> str | None:
+            assert drawn.experts is not None
+            return super()._routed(replace(drawn, experts=torch.zeros_like(drawn.experts)))
+
+    served = Forgets(tiny("qwen3_moe"), experts=True)
+    with served_by(served) as url, pytest.raises(ServerError, match="the same expert twice for one token"):
         VllmEngine(VllmServer(url), ENDS, [0, 1]).sample(REQUESTS, SAMPLING)
 
 

@@ -122,6 +122,9 @@ def test_the_command_says_what_vllm_does_not_do_by_itself() -> None:
                  "--tensor-parallel-size 2", "--gpu-memory-utilization 0.5"):
         assert part in line
     assert "chunked" not in line
+    assert Serving("python", "bfloat16", experts=True).environment()["VLLM_USE_V2_MODEL_RUNNER"] == "1"
+    assert "--enforce-eager" in Serving("python", "float32", experts=True, on_processors=True).command("m", "h", 80)
+    assert "--enforce-eager" not in line
     assert "--no-enable-chunked-prefill" in Serving("python", "float32", on_processors=True).command("m", "h", 80)
     assert "routed" not in " ".join(Serving("python", "float32").command("m", "h", 80))
     assert Serving("python", "float32", devices="4,5").environment()["CUDA_VISIBLE_DEVICES"] == "4,5"
