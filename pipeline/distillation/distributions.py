@@ -9,6 +9,7 @@ again when they are read. The folder is part of no result: removed or torn, it i
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -181,11 +182,12 @@ def _write(folder: Path, asked: Asked, words: Words, teachers: Teller) -> None:
 
 
 def _mapped(file: Path, dtype: type[np.generic], shape: tuple[int, int]) -> "np.memmap[Any, Any]":
-    """An array in a new file. Raises OSError where the disk has no room for all of it: a file that is only as long as
-    it will be finds out page by page, and what writes into a page that has no room is killed."""
+    """An array in a new file. Raises OSError where, on Linux, the disk has no room for all of it: a file that is only
+    as long as it will be finds out page by page, and what writes into a page that has no room is killed."""
     array = np.lib.format.open_memmap(file, mode="w+", dtype=dtype, shape=shape)
-    with file.open("r+b") as stream:
-        os.posix_fallocate(stream.fileno(), 0, file.stat().st_size)
+    if sys.platform == "linux":
+        with file.open("r+b") as stream:
+            os.posix_fallocate(stream.fileno(), 0, file.stat().st_size)
     return array
 
 

@@ -1,6 +1,6 @@
 """Of several teachers that each have traces of their own, for each problem those of the teacher that is right most
 often: by the verdicts of the `sample` stages that the traces come from, whose rows say how many of a problem's rollouts
-were right. A problem is told by its id and by what it asks: files of one name give rows the same ids.
+were right. A problem is told by its question, which rows have a short text of (`asked`): their ids say less.
 
 Teachers that are equally often right are taken in the order in which the recipe names them. Left out is to weigh
 teachers by how often they are right (the mean over a problem's teachers is `method: ensemble` with one dataset).
@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
+from statistics import mean
 from typing import NamedTuple
 
 from pipeline.contract import dataset
 from pipeline.contract.dataset import FILE, Selection
-from pipeline.contract.dataset.verdict import ASKED, PROBLEM, RATE
+from pipeline.contract.dataset.verdict import ASKED, RATE
 from pipeline.contract.errors import StageError
 from pipeline.disk import durable
 from pipeline.disk.durable import JsonObject
@@ -30,13 +31,6 @@ VERSION = 2
 """Raised when other traces are chosen of the same."""
 
 _TEACHER = "teacher"
-
-
-class _Asked(NamedTuple):
-    """A problem, by its id and by what it asks."""
-
-    id: str
-    asked: str
 
 
 class Traces(NamedTuple):
@@ -79,20 +73,21 @@ def _read(folder: Path) -> Best:
 
 
 def _write(making: Path, traces: Sequence[Traces]) -> None:
-    rates: list[dict[_Asked, float]] = []
-    kept: list[dict[_Asked, list[JsonObject]]] = []
+    rates: list[dict[str, float]] = []
+    kept: list[dict[str, list[JsonObject]]] = []
     for one in traces:
-        groups: dict[_Asked, list[JsonObject]] = {}
-        rate: dict[_Asked, float] = {}
+        groups: dict[str, list[JsonObject]] = {}
+        found: dict[str, list[float]] = {}
         for row in dataset.records(one.path, one.selection):
-            problem, right = _verdict(one, row)
-            groups.setdefault(problem, []).append(row)
-            rate[problem] = right
-        rates.append(rate)
+            question, right = _verdict(one, row)
+            groups.setdefault(question, []).append(row)
+            found.setdefault(question, []).append(right)
+        # A set may have a question twice.
+        rates.append({question: mean(some) for question, some in found.items()})
         kept.append(groups)
     with (making / FILE).open("w", encoding="utf-8") as file:
-        for problem, number in _chosen(rates):
-            for row in kept[number][problem]:
+        for question, number in _chosen(rates):
+            for row in kept[number][question]:
                 file.write(json.dumps({**row, _TEACHER: number}) + "\n")
     durable.sync_files(making)
 
@@ -103,19 +98,19 @@ def require_verdicts(traces: Traces) -> None:
         _verdict(traces, row)
 
 
-def _verdict(traces: Traces, row: Mapping[str, object]) -> tuple[_Asked, float]:
-    problem, what, right = row.get(PROBLEM), row.get(ASKED), row.get(RATE)
-    if not isinstance(problem, str) or not isinstance(what, str) or not isinstance(right, int | float):
-        raise StageError(f"a row of {traces.label} does not say which problem it answers, what that asks, or how often "
-                         f"its teacher was right ({PROBLEM}, {ASKED}, {RATE}), as rows of a sample stage do: draw them "
-                         "anew, or give method ensemble one dataset")
-    return _Asked(problem, what), float(right)
+def _verdict(traces: Traces, row: Mapping[str, object]) -> tuple[str, float]:
+    question, right = row.get(ASKED), row.get(RATE)
+    if not isinstance(question, str) or not isinstance(right, int | float):
+        raise StageError(f"a row of {traces.label} does not say what it was asked, or how often its teacher was right "
+                         f"({ASKED}, {RATE}), as rows of a sample stage do: draw them anew, or give method ensemble "
+                         "one dataset")
+    return question, float(right)
 
 
-def _chosen(rates: Sequence[Mapping[_Asked, float]]) -> Iterator[tuple[_Asked, int]]:
-    """Each problem with the number of its best teacher."""
-    for problem in dict.fromkeys(problem for rate in rates for problem in rate):
-        yield problem, max(range(len(rates)), key=lambda number: (rates[number].get(problem, -1.0), -number))
+def _chosen(rates: Sequence[Mapping[str, float]]) -> Iterator[tuple[str, int]]:
+    """Each question with the number of its best teacher."""
+    for question in dict.fromkeys(question for rate in rates for question in rate):
+        yield question, max(range(len(rates)), key=lambda number: (rates[number].get(question, -1.0), -number))
 
 
 class ByTeacher:

@@ -123,7 +123,7 @@ def with_adapter(model: LanguageModel, folder: Path) -> LanguageModel:
 
     A head that is tied to the embeddings stays so where both are still the same."""
     peft_config = PeftConfig.from_pretrained(folder, inference_mode=True)
-    if peft_config.is_prompt_learning:
+    if peft_config.is_prompt_learning or peft_config.is_adaption_prompt:
         raise StageError(f"an adapter that learns a prompt ({peft_config.peft_type.value}) changes no weights, so that "
                          "it cannot be added to them: take its base, or an adapter of weights such as LoRA")
     plain = cast("PreTrainedModel", model)

@@ -101,8 +101,6 @@ class PolicyTrainer(Resumable, Trainer):
         number, update = divmod(self.state.global_step, self.plan.updates)
         if update == 0:
             self.begin_round(number)
-        else:
-            give_back(self.policy)
         model.train()
         # As accelerate wraps it where its forwards are collective; else each process runs as if it were alone.
         policy: LanguageModel = model if self.collective else self.policy  # type: ignore[assignment]

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
 class Sample(ServedEngines, Stage):
     """Draw `rollouts` a problem and keep the correct ones, at most `keep_each` a problem and no text twice. Each row
-    says which problem it answers, what that asks, and how many of its rollouts were right.
+    says which problem it answers and how many of its rollouts were right.
 
     `readable` asks for one language throughout, `format` for the tags, `repetition` for less than that much of it
     (DeepSeek-R1, section 2.3.3). What was dropped is counted by reason.

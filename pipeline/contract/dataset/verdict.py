@@ -6,7 +6,7 @@ from pipeline.disk.durable import JsonObject
 from rewards.types import Problem
 
 PROBLEM, ASKED, RATE = "problem", "asked", "pass_rate"
-"""The columns: the problem's id, what it asks, and which share of its rollouts was right."""
+"""The columns: the problem's id, its question, and which share of its rollouts was right."""
 
 
 def verdict(problem: Problem, right: int, rollouts: int) -> JsonObject:
@@ -15,6 +15,6 @@ def verdict(problem: Problem, right: int, rollouts: int) -> JsonObject:
 
 
 def asked(problem: Problem) -> str:
-    """64 bits of a SHA-256 of what a problem asks, whatever words and instructions it is put in: files of one name give
-    other problems the same ids."""
-    return hashlib.sha256((problem.skeleton or problem.prompt).encode()).hexdigest()[:16]
+    """64 bits of a SHA-256 of a problem's question, whatever instructions it is put with. Ids say less: files of one
+    name give other questions the same ids, and a question's id depends on what sets stand beside its own."""
+    return hashlib.sha256(problem.prompt.encode()).hexdigest()[:16]

@@ -41,11 +41,8 @@ class ConfigClass:
     modeling: tuple[Path, ...] = ()
 
     def own(self, name: str) -> str:
-        """What the class itself calls the field that is `name` by the standard, by itself, or in a file: Qwen3-MoE's
-        has `num_experts` and writes `num_local_experts`."""
-        if name in self.fields or name in self.aliases:
-            return name if name in self.fields else self.aliases[name]
-        return next((own for own, kept in self.aliases.items() if kept == name and own in self.fields), name)
+        """What the class itself calls the field that is `name` by the standard or by itself."""
+        return name if name in self.fields else self.aliases.get(name, name)
 
     def knows(self, name: str) -> bool:
         """Whether a config takes this name for anything; a model may ask for names that its config does not declare."""

@@ -25,7 +25,9 @@ class _Sizes:
         """The first of these names that the config has a whole number above 0 for."""
         for name in names:
             own = self.config.own(name)
-            given = [value for key, value in self.fields.items() if self.config.own(key) == own]
+            # Qwen3-MoE's class has `num_experts`, and keeps and saves it as `num_local_experts`.
+            kept = self.config.aliases.get(own, own)
+            given = [value for key, value in self.fields.items() if self.config.own(key) == own or key == kept]
             value = given[0] if given else self.config.fields[own].default if own in self.config.fields else None
             # Some classes say 0 or -1 where they mean that there is none.
             if isinstance(value, int) and not isinstance(value, bool) and value > 0:
@@ -59,22 +61,34 @@ def size_faults(kind: str, config: ConfigClass, fields: JsonMapping) -> Iterator
 
 
 def balance_fault(architecture: JsonMapping, balancing: Balancing) -> str | None:
-    """Why a new model of this architecture cannot be balanced so; None where it can, or where nothing is known.
-    `moe.balance` says the same of a model once it is loaded."""
+    """Why a model of this architecture, a new one or one with this config, cannot be balanced so; None where it can, or
+    where nothing is known. `moe.balance` says the same of a model once it is loaded."""
     kind, explicit = str(architecture.get("model_type")), balancing.wanted()
-    if explicit and kind not in FAMILIES:
-        return f"balance.{explicit[0]}: {kind} models have no experts to balance; leave it out"
     config = config_source.config_class(kind)
     if not explicit or config is None:
         return None
-    sizes = _Sizes(config, {key: value for key, value in architecture.items() if key != "model_type"})
+    # DBRX's experts stand in a block of their own.
+    inner = architecture.get("ffn_config")
+    fields = {**architecture, **(inner if isinstance(inner, Mapping) else {})}
+    sizes = _Sizes(config, {key: value for key, value in fields.items() if key != "model_type"})
+    if kind not in FAMILIES:
+        return _unknown(kind, explicit[0], has_experts=sizes.size(*_EXPERTS) is not None)
     experts, chosen = sizes.size(*_EXPERTS), sizes.size(*_CHOSEN)
     idle = [name for name in explicit if name not in ("importance", "z")]
     if experts is not None and chosen == experts and idle:
         return f"balance.{idle[0]}: every token takes all {experts} experts of this model; leave it out"
     if experts is not None and balancing.devices and experts % balancing.devices:
         return f"balance.devices: {experts} experts do not split over {balancing.devices} devices"
+    if balancing.smooth_load and fields.get("topk_method") == "group_limited_greedy":
+        return f"balance.smooth_load: {kind} routers do not choose by logits alone, as it supposes; take `load`"
     return _bias_fault(kind, balancing, config.says("e_score_correction_bias"))
+
+
+def _unknown(kind: str, asked: str, *, has_experts: bool) -> str:
+    if has_experts:
+        return (f"balance.{asked}: where the routers of {kind} models are is not known; known families: "
+                f"{', '.join(FAMILIES)}")
+    return f"balance.{asked}: {kind} models have no experts to balance; leave it out"
 
 
 def _bias_fault(kind: str, balancing: Balancing, has_bias: bool) -> str | None:

@@ -14,7 +14,7 @@ MOST = {
     "first_k_dense_replace": 1, "max_window_layers": 2, "num_nextn_predict_layers": 0,
     # Kinds of layers that come in turns: Jamba's attention is in every eighth, Qwen3-Next's in every fourth.
     "attn_layer_period": 2, "attn_layer_offset": 1, "expert_layer_period": 2, "expert_layer_offset": 1,
-    "full_attention_interval": 2,
+    "full_attention_interval": 2, "decoder_sparse_step": 2,
 }
 """Fields of configs that are at most these, under the names that families have for them. Positions stay: how a context
 is extended is a part of what a recipe says."""

@@ -86,8 +86,7 @@ class _Inputs:
                 require_known(fields["model_type"])
             if trained.model is None:
                 continue
-            if fields and (said := balance_fault(fields, dict(step.config).get("balance", Balancing()))):
-                raise StageError(said)
+            _require_balanceable(step.config, fields, adapted=trained.adapters is not None)
             if trained.teacher:
                 mine, theirs = inputs.tokenizer(trained.model), inputs.tokenizer(trained.teacher)
                 if mine is not None and theirs is not None:
@@ -141,6 +140,16 @@ class _OfStep:
     def tokenizer(self, reference: str) -> Tokenizer | None:
         root = self._inputs.root(self._step, reference)
         return None if root is None else self._inputs.tokenizer_of(root)
+
+
+def _require_balanceable(config: Stage, fields: JsonObject | None, *, adapted: bool) -> None:
+    wanted = dict(config).get("balance")
+    if not isinstance(wanted, Balancing):  # a stage of one's own may call anything so
+        return
+    if wanted.bias_speed and adapted:
+        raise StageError("balance.bias_speed: an adapter cannot hold the routers' bias; leave it or lora out")
+    if fields and (said := balance_fault(fields, wanted)):
+        raise StageError(said)
 
 
 def _trains_module(config: Stage) -> bool:

@@ -250,7 +250,7 @@ def test_a_row_without_a_verdict_is_no_trace_to_choose(
     stage = Distill.model_validate({
         "student": "student", "method": "ensemble", "teachers": ["teacher", "other"], "traces": ["a", "traces"]
     })
-    with pytest.raises(StageError, match="a row of traces does not say which problem it answers"):
+    with pytest.raises(StageError, match="a row of traces does not say what it was asked"):
         stage.run(context(**paths, a=rated(tmp_path, "first", {0: 1.0}, SAYS)))
 
 

@@ -28,6 +28,7 @@ def test_right_answers_are_kept_once(answerer: Path, ask_for: Ask, context: Call
     metrics = Sample.model_validate(fields, context={"base": folder}).run(ctx)
     kept = read_rows(ctx.out)
     assert {row["problem"] for row in kept} == {"p0", "p2"}
+    assert len({row["asked"] for row in kept}) == 2
     assert {row["completion"] for row in kept} == {"<think>So 3.</think><answer>3</answer>"}
     assert (metrics["rollouts"], metrics["kept"], metrics["problems"]) == (12, 2, 2)
     assert (metrics["dropped/wrong"], metrics["dropped/duplicate"]) == (6, 4)

@@ -174,11 +174,10 @@ ROUNDS = "kind: grpo, model: base, problems: [word_problems:train], problems_eac
     f"kind: pretrain, steps: 100, {LLAMA} hidden_size: 64, num_attention_heads: 4}}, {LESSONS}, "
     "late: {share: 0.5, corpus: {}}",
     f"kind: pretrain, steps: 100, {LLAMA} hidden_size: 60, num_attention_heads: 6, num_key_value_heads: 3}}",
-    f"kind: pretrain, steps: 100, {LLAMA} hidden_size: 448, num_attention_heads: 7, num_key_value_heads: 1}}",
     f"{ROUNDS}, prompts_per_step: 1, group_size: 3, updates_per_step: 3",
-    f"{ROUNDS}, prompts_per_step: 5, group_size: 5, updates_per_step: 5",
     "kind: distill, student: base, teacher: base, method: on_policy, rollouts: {problems: [word_problems:train], "
-    "steps: 50, prompts_per_step: 9, updates_per_step: 3}",
+    "steps: 50, prompts_per_step: 1, group_size: 3, updates_per_step: 3}",
+    "kind: pretrain, steps: 100, architecture: {model_type: qwen3_moe, num_hidden_layers: 24, decoder_sparse_step: 4}",
 ])
 def test_what_fits_together_does_so_when_it_is_cut(write_recipe: Write, stage: str) -> None:
     stages = f"stages:\n  base: {{kind: tiny.py:Make}}\n  more: {{{stage}}}\n"

@@ -10,7 +10,7 @@ import pytest
 from pipeline.contract.errors import RecipeError
 from pipeline.models import pretrained
 from pipeline.models.tokenizer import train_tokenizer
-from pipeline.recipe import recipe
+from pipeline.recipe import recipe, trust
 from pipeline.run.before import reads
 
 TOKENIZER = train_tokenizer(["What is one and two?"], 64)
@@ -117,6 +117,7 @@ def test_a_family_without_a_module_is_told(folder: Path, save: Save) -> None:
     ("qwen3", "load: 0.1", "balance.load: qwen3 models have no experts to balance"),
     ("qwen3_moe", "bias_speed: 0.1", "balance.bias_speed: qwen3_moe routers have no selection bias to move"),
     ("qwen3_moe", "device: 0.1, devices: 3", "balance.devices: 4 experts do not split over 3 devices"),
+    ("dbrx", "device: 0.1, devices: 3", "balance.devices: 4 experts do not split over 3 devices"),
 ])
 def test_routers_that_cannot_be_balanced_so_are_told(
     folder: Path, save: Save, family: str, balance: str, said: str
@@ -126,6 +127,42 @@ def test_routers_that_cannot_be_balanced_so_are_told(
     [line] = told(folder, TUNED, again)
     assert f"recipe.yaml:3: more: {said}" in line
     check(folder, TUNED, again.replace(balance, "bias_speed: 0"))
+
+
+def test_an_adapter_holds_no_bias(folder: Path, save: Save) -> None:
+    save("given", "deepseek_v3")
+    again = "more: {kind: sft, model: tuned, data: rows.jsonl, balance: {bias_speed: 0.001}LORA}"
+    check(folder, TUNED, again.replace("LORA", ""))
+    [line] = told(folder, TUNED, again.replace("LORA", ", lora: {}"))
+    assert "recipe.yaml:3: more: balance.bias_speed: an adapter cannot hold the routers' bias" in line
+
+
+OWN = """
+from typing import ClassVar
+from pipeline.contract.fields import ModelInput
+from pipeline.contract.stage import Stage
+from pipeline.contract.work import Trained, Work
+
+
+class Mine(Stage):
+    kind: ClassVar[str] = "mine"
+    makes: ClassVar[str] = "model"
+    model: ModelInput
+    balance: float = 0.5
+
+    def work(self):
+        return Work(trained=[Trained(self.model, 1)], rows=1)
+
+    def run(self, ctx):
+        return {}
+"""
+
+
+def test_a_stage_of_ones_own_may_call_anything_balance(folder: Path, save: Save) -> None:
+    save("given", "qwen3_moe")
+    (folder / "mine.py").write_text(OWN)
+    trust.remember([folder])
+    check(folder, TUNED, "more: {kind: mine.py:Mine, model: given}")
 
 
 @pytest.mark.parametrize(("family", "sizes", "asked", "said"), [
@@ -175,4 +212,4 @@ def test_traces_without_verdicts_are_told(folder: Path, save: Save) -> None:
              "traces: [graded.jsonl, ROWS.jsonl]}")
     check(folder, TUNED, stage.replace("ROWS", "graded"))
     [said] = told(folder, TUNED, stage.replace("ROWS", "rows"))
-    assert "recipe.yaml:3: taught: a row of rows.jsonl does not say which problem it answers" in said
+    assert "recipe.yaml:3: taught: a row of rows.jsonl does not say what it was asked" in said
