@@ -4,13 +4,14 @@ fp32."""
 import copy
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from datasets import Dataset
 from sizes import Sizes
-from transformers import TrainingArguments
+from transformers import Trainer, TrainingArguments
 
 from eval.engine.native import NativeEngine
 from eval.engine.types import Request, Sampled, Sampling
@@ -22,6 +23,7 @@ from pipeline.rl.plan import GrpoPlan
 from pipeline.rl.rollouts.drawing import Visit
 from pipeline.rl.trainer import PolicyTrainer
 from pipeline.training.learning import Learning
+from pipeline.training.logprobs import fused_head
 from pipeline.training.optimizer.schedule import Schedule
 from pipeline.training.supervised import Plan, WeightedTrainer, config
 
@@ -75,13 +77,21 @@ def _sft(model: Any, use_cpu: bool, asked: Sequence[Request], drawn: Sequence[Se
             for request, group in zip(asked, drawn, strict=True) for one in group]
     plan = Plan(1, len(rows), SGD, Schedule(1))
     with tempfile.TemporaryDirectory() as folder:
-        args = config(Path(folder), plan, 0)
-        args.use_cpu = use_cpu
-        WeightedTrainer(
+        # transformers looks for a device as soon as there are arguments, and no more.
+        args = replace(config(Path(folder), plan, 0), use_cpu=use_cpu)
+        trainer = WeightedTrainer(
             model=model.train(), args=args, processing_class=train.tokenizer(model),
             train_dataset=Dataset.from_list(rows), data_collator=Collator(rollouts.PAD), plan=plan,
             balance=Balance(model, train.NOT_BALANCED),
-        ).train()
+        )
+        _require_where(trainer, use_cpu)
+        trainer.train()
+
+
+def _require_where(trainer: Trainer, use_cpu: bool) -> None:
+    device = trainer.accelerator.device.type
+    if (device == "cpu") != use_cpu:
+        raise RuntimeError(f"a step that is to be held against another device's is made on {device}")
 
 
 class _Recorded:
@@ -110,4 +120,6 @@ def _grpo(model: Any, use_cpu: bool, asked: Sequence[Request], drawn: Sequence[S
         balance = Balance(model, train.NOT_BALANCED)
         trainer = PolicyTrainer(model, train.tokenizer(model), args, plan, visits, train.Alternating(), balance)
         trainer.rounds.drawing.engine = _Recorded(drawn)
-        trainer.train()
+        _require_where(trainer, use_cpu)
+        with fused_head(trainer.policy, trainer.temperature):  # as `train_with` does, which wants checkpoints
+            trainer.train()

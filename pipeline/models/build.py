@@ -11,6 +11,7 @@ from pipeline.disk.durable import JsonObject
 from pipeline.models import origin
 from pipeline.models.checks.config_source import settled
 from pipeline.models.tokenizer import SPECIALS
+from pipeline.moe.experts import IMPLEMENTATION
 from pipeline.moe.families import FAMILIES
 
 OWN = {f"{name}_token_id": SPECIALS.index(f"<{name}>") for name in ("pad", "bos", "eos")}
@@ -62,12 +63,13 @@ def keep_buffers(made: LanguageModel, model: LanguageModel) -> None:
 
 
 def prepare(model: LanguageModel) -> LanguageModel:
-    """Choose the experts' implementation: `grouped_mm` is right and fast on CPUs and GPUs; dense models have none.
+    """Choose the experts' implementation: `grouped_mm`, in the precision of the forward, is right and fast on CPUs and
+    GPUs; dense models have none.
     Raises StageError for a model that transformers computes otherwise with padding than without."""
     if model.config.model_type == "jamba" and model.config.mamba_proj_bias:
         # Padding is masked before that bias is added, and so would be read by the convolution behind it.
         raise StageError("jamba models with mamba_proj_bias are none that can be padded; no published Jamba has it")
     family = FAMILIES.get(model.config.model_type)
     if family and family.grouped:
-        model.set_experts_implementation("grouped_mm")
+        model.set_experts_implementation(IMPLEMENTATION)
     return model

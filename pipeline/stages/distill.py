@@ -62,7 +62,7 @@ class Distill(Training):
     """
 
     kind: ClassVar[str] = "distill"
-    version: ClassVar[int] = 11
+    version: ClassVar[int] = 12
     makes: ClassVar[ArtifactType] = "model"
 
     student: ModelInput = Field(description="the model to train")

@@ -78,7 +78,7 @@ class Extend(ReadsRows, Learning, Stage):
     """
 
     kind: ClassVar[str] = "extend"
-    version: ClassVar[int] = 11
+    version: ClassVar[int] = 12
     makes: ClassVar[ArtifactType] = "model"
     distributed: ClassVar[bool] = True
 

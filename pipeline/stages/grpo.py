@@ -85,7 +85,7 @@ class Grpo(Engines, Learning, Minimized, Stage):
     """
 
     kind: ClassVar[str] = "grpo"
-    version: ClassVar[int] = 17
+    version: ClassVar[int] = 18
     makes: ClassVar[ArtifactType] = "model"
     distributed: ClassVar[bool] = True
 

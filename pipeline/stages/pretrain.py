@@ -84,7 +84,7 @@ class Pretrain(Learning, Stage):
     """
 
     kind: ClassVar[str] = "pretrain"
-    version: ClassVar[int] = 10
+    version: ClassVar[int] = 11
     makes: ClassVar[ArtifactType] = "model"
     distributed: ClassVar[bool] = True
 

@@ -53,7 +53,7 @@ class Part(NamedTuple):
 class Training(ReadsRows, Learning, Stage):
     """What `sft` and `distill` share: epochs over a dataset, with the loss on completions alone."""
 
-    version: ClassVar[int] = 10
+    version: ClassVar[int] = 11
     distributed: ClassVar[bool] = True
 
     epochs: Epochs = Field(
