@@ -23,7 +23,6 @@ from pipeline.rl.plan import GrpoPlan
 from pipeline.rl.rollouts.drawing import Visit
 from pipeline.rl.trainer import PolicyTrainer
 from pipeline.training.learning import Learning
-from pipeline.training.logprobs import fused_head
 from pipeline.training.optimizer.schedule import Schedule
 from pipeline.training.supervised import Plan, WeightedTrainer, config
 
@@ -121,5 +120,4 @@ def _grpo(model: Any, use_cpu: bool, asked: Sequence[Request], drawn: Sequence[S
         trainer = PolicyTrainer(model, train.tokenizer(model), args, plan, visits, train.Alternating(), balance)
         trainer.rounds.drawing.engine = _Recorded(drawn)
         _require_where(trainer, use_cpu)
-        with fused_head(trainer.policy, trainer.temperature):  # as `train_with` does, which wants checkpoints
-            trainer.train()
+        trainer.train()

@@ -1,5 +1,5 @@
-"""Everything worth knowing of one GPU, part by part, as JSON: each part is written when it is done, so that what was
-measured before the time was over is kept.
+"""Everything worth knowing of one GPU, part by part, as JSON: each figure is written when it is there, so that what was
+measured before the time was over, or before something failed, is kept.
 
 python benchmarks/gpu/measure.py OUT [--tiny] [--parts agreement ..]
 """
@@ -43,16 +43,24 @@ def main() -> int:
     failed = 0
     for name in args.parts:
         began = time.monotonic()
+        found[name] = {}
         try:
             with tempfile.TemporaryDirectory() as folder:
-                found[name] = parts[name](Path(folder))
+                made = parts[name](Path(folder))
+                for key, figure in made.items() if isinstance(made, dict) else made:
+                    found[name][key] = figure
+                    _write(args.out, found)
         except Exception as error:  # the parts after it are worth as much
             traceback.print_exc()
-            found[name], failed = f"failed: {type(error).__name__}: {error}", 1
+            found[name]["failed"], failed = f"{type(error).__name__}: {error}", 1
         found["seconds"][name] = round(time.monotonic() - began, 1)
-        args.out.write_text(json.dumps(found, indent=2) + "\n")
+        _write(args.out, found)
         print(name, json.dumps(found[name]), flush=True)
     return failed
+
+
+def _write(out: Path, found: dict[str, Any]) -> None:
+    out.write_text(json.dumps(found, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -60,5 +60,10 @@ def of_processor() -> Sizes:
     small = {name: {**architecture, **_SMALL} for name, architecture in toys().items()}
     small["deepseek_v3"] |= {"num_key_value_heads": 4}
     del small["deepseek_v3"]["head_dim"]  # which follows from the parts that it is made of
-    few = {name: small[name] for name in ("dense", "qwen3_moe")}
+    few: dict[str, dict[str, Any]] = {
+        "dense": {**_QWEN3, **_SMALL, "intermediate_size": 64},
+        # which has no head_dim, as the large one has none
+        "mixture": {**_OLMOE, **_SMALL, "intermediate_size": 32, "num_experts": 8, "num_experts_per_tok": 2},
+    }
+    del few["mixture"]["head_dim"]
     return Sizes("cpu", small, few, few, torch.float32, (16,), 12.0, 24, 4)

@@ -2,6 +2,7 @@
 that they reach."""
 
 import gc
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -10,24 +11,24 @@ from sizes import Sizes
 from pipeline.bench import rollouts, train
 from pipeline.costs.shape import shape_of
 
+Found = Iterator[tuple[str, dict[str, Any]]]
+"""Each measurement by its name, as soon as it is made."""
 
-def drawn(sizes: Sizes) -> dict[str, Any]:
-    found = {}
+
+def drawn(sizes: Sizes) -> Found:
     for name, architecture in sizes.drawn.items():
         for count in sizes.rollouts:
             case = rollouts.Case(architecture, count, dtype=sizes.dtype, device=sizes.device, mean=sizes.mean,
                                  most=sizes.most)
-            found[f"{name}_{count}"] = vars(rollouts.measure(case, rounds=1))
+            yield f"{name}_{count}", vars(rollouts.measure(case, rounds=1))
             _free()
-    return found
 
 
-def trained(sizes: Sizes) -> dict[str, Any]:
+def trained(sizes: Sizes) -> Found:
     """A step of SFT, and a generation of GRPO with its two updates. `mfu`: six operations a parameter that a token is
     multiplied by, attention left out, over the fastest multiplication of this device; of GRPO the drawing's time is in
     it and its operations are not."""
     fastest = rollouts.peak(sizes.dtype, device=sizes.device, size=2048 if sizes.device == "cpu" else 8192)
-    found = {}
     for name, architecture in sizes.trained.items():
         active = shape_of(architecture).active
         case = rollouts.Case(architecture, sizes.rollouts[0], dtype=sizes.dtype, device=sizes.device, mean=sizes.mean,
@@ -35,12 +36,11 @@ def trained(sizes: Sizes) -> dict[str, Any]:
         for kind in ("sft", "grpo"):
             _free()
             seconds, tokens = _sft(case, sizes.rows) if kind == "sft" else _grpo(case)
-            found[f"{name}_{kind}"] = {
+            yield f"{name}_{kind}", {
                 "seconds": seconds, "tokens": tokens, "tokens_per_s": tokens / seconds,
                 "mfu": 6 * active * tokens / seconds / fastest, "peak_gib": _peak(sizes.device),
             }
             _free()
-    return found
 
 
 def _sft(case: rollouts.Case, batch: int) -> tuple[float, float]:

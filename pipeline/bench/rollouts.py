@@ -244,7 +244,7 @@ def operations(model: LanguageModel, asked: Sequence[Request], ends: Ends) -> fl
     if config.get("kv_lora_rank"):
         a_pair = heads * 2 * (2 * config["kv_lora_rank"] + config["qk_rope_head_dim"])
     else:
-        a_pair = heads * 4 * config["head_dim"]
+        a_pair = heads * 4 * (config.get("head_dim") or config["hidden_size"] // heads)
     total, rollout = 0.0, 0
     for request in asked:
         before = len(request.prompt)

@@ -18,6 +18,7 @@ from datasets import Dataset
 from torch import Tensor, nn
 from torch.utils.data import default_collate
 from transformers import Trainer, TrainingArguments
+from transformers.trainer_utils import TrainOutput
 
 from eval.language_model import LanguageModel, Tokenizer
 from pipeline.contract.checkpoints import Checkpoints
@@ -291,10 +292,14 @@ class PolicyTrainer(Resumable, Trainer):
             self.figures = {}
         super().log(logs, start_time)
 
+    def train(self, resume_from_checkpoint: str | None = None) -> TrainOutput:
+        """As Trainer's, which takes more that nobody gives it."""
+        with fused_head(self.policy, self.temperature), without_dropout(self.policy):
+            return super().train(resume_from_checkpoint)
+
     def train_with(self, checkpoints: Checkpoints, **beside: Stateful) -> None:
         own = {"mtp": self.mtp} if self.mtp else {}
-        with fused_head(self.policy, self.temperature), without_dropout(self.policy):
-            super().train_with(checkpoints, **beside, **own)
+        super().train_with(checkpoints, **beside, **own)
         if self.mtp:
             self.mtp.remove()
 
