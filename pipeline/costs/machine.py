@@ -13,8 +13,8 @@ from pipeline.contract.errors import CommandError
 from pipeline.costs.devices import THIS, Device
 from pipeline.run import launch
 
-SIDE = 1024
-"""Of the matrices that are multiplied."""
+SIDES = {"cpu": 1024, "cuda": 8192}
+"""Of the matrices that are multiplied: on a GPU so large that a product takes longer than to start it and wait for it."""
 COPIED = 2**27
 """Bytes that are copied: more than caches hold."""
 ROUNDS = 3
@@ -63,8 +63,9 @@ def _memory() -> int:
 
 def _multiplied(device: torch.device, dtype: torch.dtype) -> float:
     """FLOP/s of a multiplication of matrices."""
-    one = torch.randn(SIDE, SIDE, device=device).to(dtype)
-    return 2 * SIDE**3 / _seconds(lambda: one @ one, device)
+    side = SIDES[device.type]
+    one = torch.randn(side, side, device=device).to(dtype)
+    return 2 * side**3 / _seconds(lambda: one @ one, device)
 
 
 def _copied(device: torch.device) -> float:

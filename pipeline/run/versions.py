@@ -11,6 +11,8 @@ from rewards.lazy import lazy
 with lazy:
     import torch
 
+    from pipeline.training.placement import own_device
+
 
 PACKAGES = ("retort", "torch", "transformers", "trl", "peft", "accelerate", "datasets", "numpy")
 
@@ -47,8 +49,8 @@ def hardware() -> str:
     if "torch" not in sys.modules:  # nothing is computed then
         return platform.machine()
 
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
+    if (device := own_device()).type == "cuda":
+        return torch.cuda.get_device_name(device)
     # Sums differ in their last bits between AVX2 and AVX-512, and so does what is trained.
     return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}{_PORTABLY if is_portable() else ''}"
 

@@ -224,7 +224,7 @@ def _load(job: Job) -> Stage:
         if kind.__module__.startswith("pipeline.stages.") and (work := stage.work()) and work.trained:
             placement.require_one_gpu()
         torch.set_num_threads(job.threads)
-        if not torch.cuda.is_available():
+        if placement.own_device().type == "cpu":
             # With several threads some sums (gradients of what is read by index) would be in whatever order they come.
             torch.set_deterministic_debug_mode("warn")  # what `use_deterministic_algorithms` does, without inductor
             # A check for others' mistakes, and slow.

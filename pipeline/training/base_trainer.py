@@ -49,6 +49,12 @@ class BaseTrainer(Trainer):
             # transformers' DBRX adds up what its experts make, in bfloat16, in the precision of the hidden states.
             raise StageError("dbrx models in full precision do not compute in bfloat16: set mixed_precision: false, or "
                              "dtype: bfloat16")
+        if self.mixed_precision and self.is_deepspeed_enabled:
+            # On GPUs its engine turns an autocast around it off, unless it is told of one (its pull request 7543). No
+            # modules are named whose gradients it would add up in bfloat16.
+            self.accelerator.state.deepspeed_plugin.deepspeed_config["torch_autocast"] = {
+                "enabled": True, "dtype": "bfloat16", "lower_precision_safe_modules": []
+            }
         self.most_tokens = learning.micro_batch_tokens or most_tokens(
             self.model.config, learning.gradient_checkpointing, self.accelerator.device
         )
