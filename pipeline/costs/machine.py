@@ -14,7 +14,7 @@ from pipeline.costs.devices import THIS, Device
 from pipeline.run import launch
 
 SIDES = {"cpu": 1024, "cuda": 8192}
-"""Of the matrices that are multiplied: on a GPU so large that a product takes longer than to start it and wait for it."""
+"""Of the matrices that are multiplied: on a GPU so large that a product takes longer than to start it and to wait."""
 COPIED = 2**27
 """Bytes that are copied: more than caches hold."""
 ROUNDS = 3
