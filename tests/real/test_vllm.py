@@ -1,4 +1,4 @@
-"""vLLM itself, on CPUs and in its own environment: `make vllm`, about a quarter of an hour on two cores.
+"""vLLM itself, on CPUs and in its own environment: `make vllm`, about twenty minutes on two cores.
 
 RETORT_VLLM is the interpreter of the environment. The recipe beside this file trains a Mixture of Experts and a dense
 model with the native engine and with vLLM, and asks one of them both ways.
