@@ -13,7 +13,7 @@ from eval.language_model import LanguageModel
 from pipeline.contract.errors import StageError
 from pipeline.disk.durable import JsonObject
 from pipeline.moe import losses
-from pipeline.moe.balancing import Balancing
+from pipeline.moe.balancing import NOT_ADAPTED, Balancing
 from pipeline.moe.capacity import fitting
 from pipeline.moe.families import FAMILIES
 from pipeline.moe.losses import Routed
@@ -295,6 +295,6 @@ def _settled(config: PretrainedConfig, found: list[Router], wanted: Balancing, a
             f"balance.smooth_load: {family} routers do not choose by logits alone, as it supposes; take `load`"
         )
     if wanted.bias_speed and adapted:
-        raise StageError("balance.bias_speed: an adapter cannot hold the routers' bias; leave it or lora out")
+        raise StageError(NOT_ADAPTED)
     settled = wanted.over(FAMILIES[family].balance(config))
     return settled.model_copy(update={"bias_speed": 0.0}) if adapted else settled

@@ -74,6 +74,9 @@ class Balancing(BaseModel):
         )
 
 
+NOT_ADAPTED = "balance.bias_speed: an adapter cannot hold the routers' bias; leave it or lora out"
+"""Said before a run and by `moe.balance`."""
+
 BalanceSection = Annotated[Balancing, Field(
     description="how a mixture's experts are kept in even use; as its makers did where it is left out"
 )]

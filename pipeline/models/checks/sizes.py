@@ -79,9 +79,8 @@ def balance_fault(architecture: JsonMapping, balancing: Balancing) -> str | None
         return f"balance.{idle[0]}: every token takes all {experts} experts of this model; leave it out"
     if experts is not None and balancing.devices and experts % balancing.devices:
         return f"balance.devices: {experts} experts do not split over {balancing.devices} devices"
-    if balancing.smooth_load and fields.get("topk_method") == "group_limited_greedy":
-        return f"balance.smooth_load: {kind} routers do not choose by logits alone, as it supposes; take `load`"
-    return _bias_fault(kind, balancing, config.says("e_score_correction_bias"))
+    limited = fields.get("topk_method") == "group_limited_greedy"
+    return _router_fault(kind, balancing, has_bias=config.says("e_score_correction_bias"), limited=limited)
 
 
 def _unknown(kind: str, asked: str, *, has_experts: bool) -> str:
@@ -91,10 +90,10 @@ def _unknown(kind: str, asked: str, *, has_experts: bool) -> str:
     return f"balance.{asked}: {kind} models have no experts to balance; leave it out"
 
 
-def _bias_fault(kind: str, balancing: Balancing, has_bias: bool) -> str | None:
+def _router_fault(kind: str, balancing: Balancing, *, has_bias: bool, limited: bool) -> str | None:
     if balancing.bias_speed and not has_bias:
         return f"balance.bias_speed: {kind} routers have no selection bias to move; leave it out, or set it to 0"
-    if balancing.smooth_load and has_bias:
+    if balancing.smooth_load and (has_bias or limited):
         return f"balance.smooth_load: {kind} routers do not choose by logits alone, as it supposes; take `load`"
     return None
 

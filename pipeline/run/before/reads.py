@@ -12,7 +12,7 @@ from pipeline.contract.errors import RecipeError, StageError
 from pipeline.contract.stage import Stage
 from pipeline.disk.durable import JsonObject
 from pipeline.models.checks.sizes import balance_fault
-from pipeline.moe.balancing import Balancing
+from pipeline.moe.balancing import NOT_ADAPTED, Balancing
 from pipeline.recipe.recipe import Recipe, Step
 from pipeline.serving.speculation import NO_MODULE
 from rewards.lazy import lazy
@@ -147,7 +147,7 @@ def _require_balanceable(config: Stage, fields: JsonObject | None, *, adapted: b
     if not isinstance(wanted, Balancing):  # a stage of one's own may call anything so
         return
     if wanted.bias_speed and adapted:
-        raise StageError("balance.bias_speed: an adapter cannot hold the routers' bias; leave it or lora out")
+        raise StageError(NOT_ADAPTED)
     if fields and (said := balance_fault(fields, wanted)):
         raise StageError(said)
 
