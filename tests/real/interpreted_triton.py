@@ -3,6 +3,7 @@ its kernels there are few and small. Nothing is compiled; a step of 32 rollouts 
 
 Triton looks for what it computes on among the entry points of packages (`triton.backends`), and vLLM among those for
 one that is called `cpu`; Triton's own interpreter (TRITON_INTERPRET) then runs every kernel in numpy.
+Triton's base classes want methods of a compiler as well, which an interpreter never calls; they raise.
 """
 
 from pathlib import Path

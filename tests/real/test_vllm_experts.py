@@ -1,10 +1,8 @@
 """Experts that vLLM itself tells, on CPUs: that they are those which the model takes, and that `grpo` replays them."""
 
 import json
-import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +11,14 @@ import torch
 
 from eval.engine.types import Request, Sampling
 from eval.errors import ServerError
-from eval.vllm import process
 from eval.vllm.process import Serving, started
 from pipeline.serving import weights
 from pipeline.serving.served import Served
+from tests.real import test_vllm
 from tests.real.interpreted_triton import interpreting
 from tests.real.test_vllm import PYTHON, TEXT, TOKENIZER, random_model
 
-pytestmark = [
-    pytest.mark.vllm,
-    pytest.mark.skipif("RETORT_VLLM" not in os.environ, reason="needs RETORT_VLLM, the interpreter of an environment "
-                                                               "with vLLM: make vllm"),
-]
+pytestmark = test_vllm.pytestmark
 REQUESTS = [Request([2, *range(20 + 7 * place, 26 + 7 * place)], [10 * place, 10 * place + 1]) for place in range(4)]
 
 
@@ -56,18 +50,16 @@ def test_they_are_those_that_the_model_takes(serving: Serving, tmp_path: Path) -
                     assert torch.equal(drawn.experts.sort(dim=-1).values.long(), expected)
 
 
-def test_a_compiled_graph_still_notes_none_down(
-    serving: Serving, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Where this fails, `Serving` need not ask for --enforce-eager on processors."""
-    def compiled(self: Serving, model: str, host: str, port: int) -> list[str]:
-        return [*replace(self, on_processors=False)._command(model, host, port), "--no-enable-chunked-prefill"]
+class Compiled(Serving):
+    def command(self, model: str, host: str, port: int) -> list[str]:
+        return [one for one in super().command(model, host, port) if one != "--enforce-eager"]
 
-    monkeypatch.setattr(Serving, "_command", Serving.command, raising=False)
-    monkeypatch.setattr(Serving, "command", compiled)
+
+def test_a_compiled_graph_still_notes_none_down(serving: Serving, tmp_path: Path) -> None:
+    """Where this fails, `Serving` need not ask for --enforce-eager on processors."""
     model = random_model(0)
     weights.write(model, TOKENIZER, tmp_path / "first")
-    with process.started(serving, tmp_path / "first", tmp_path / "log") as server:
+    with started(Compiled(**vars(serving)), tmp_path / "first", tmp_path / "log") as server:
         one = Served(model, TOKENIZER, server, tmp_path / "weights", experts=True)
         with pytest.raises(ServerError, match="the same expert twice for one token"):
             one.engine.sample(REQUESTS[:1], Sampling(8))
